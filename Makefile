@@ -1,0 +1,158 @@
+# uvmtools: "make check" builds and tests, "make deps" installs what that needs, "make V=1" shows the commands.
+
+VERSION  := 0.1.0
+BUILD    ?= build
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+PKGS     := popt jansson liblz4 libzstd libxxhash
+PKGS_ALL := $(PKGS) cmocka
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+AR      ?= ar
+INSTALL ?= install
+MACHINE := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)) $(shell uname -m))
+
+# Asked only when something is compiled, and once: on a fresh machine "make deps" has to work before pkg-config is there.
+once = $(eval $(1) := $(2))$($(1))
+need_packages = $(if $(shell pkg-config --exists $(PKGS_ALL) && echo yes),,$(error libraries are missing: run "make deps"))
+PKG_CFLAGS = $(call once,PKG_CFLAGS,$(need_packages)$(shell pkg-config --cflags $(PKGS)))
+PKG_LIBS   = $(call once,PKG_LIBS,$(shell pkg-config --libs $(PKGS)))
+CMOCKA     = $(call once,CMOCKA,$(shell pkg-config --cflags --libs cmocka))
+
+CFLAGS   ?= -O2 -g
+ALL_FLAGS := -std=gnu17 -D_GNU_SOURCE -DUVM_VERSION='"$(VERSION)"' -Ilibcommon $(CPPFLAGS) $(CFLAGS) -pthread \
+	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef \
+	-fPIE -fstack-protector-strong
+LINK_FLAGS := -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
+
+ifeq ($(MACHINE),x86_64)
+ALL_FLAGS += -fstack-clash-protection -fcf-protection
+endif
+ifeq ($(WERROR),1)
+ALL_FLAGS += -Werror
+endif
+ifeq ($(SAN),1)
+SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+ALL_FLAGS += $(SAN_FLAGS)
+LINK_FLAGS += $(SAN_FLAGS)
+else
+ALL_FLAGS += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+endif
+
+ifneq ($(V),1)
+Q := @
+say = @printf '  %-4s %s\n' $(1) $(2)
+endif
+
+OTHER_MACHINES := $(filter-out %_$(MACHINE).c,$(wildcard libcommon/*/*_x86_64.c libcommon/*/*_aarch64.c))
+LIB_SOURCES    := $(filter-out $(OTHER_MACHINES),$(wildcard libcommon/*/*.c))
+TOOLS          := $(sort $(patsubst cmd/%/,%,$(dir $(wildcard cmd/*/*.c))))
+
+LIB        := $(BUILD)/libcommon.a
+LIB_OBJS   := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
+TOOL_BINS  := $(TOOLS:%=$(BUILD)/bin/%)
+UNIT_BINS  := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
+TARGETS    := $(patsubst tests/targets/%.c,$(BUILD)/targets/%,$(wildcard tests/targets/*.c))
+BENCH_BINS := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
+
+.PHONY: all lib tools unit targets benchmarks check demo bench install uninstall deps clean format lint
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: lib tools
+lib: $(LIB)
+tools: $(TOOL_BINS)
+unit: $(UNIT_BINS)
+targets: $(TARGETS)
+benchmarks: $(BENCH_BINS)
+all lib tools unit targets benchmarks:
+	@:
+
+$(BUILD)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(ALL_FLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(LIB): $(LIB_OBJS)
+	@mkdir -p $(@D)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+define tool_rule
+$(BUILD)/bin/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cmd/$(1)/*.c)) $(LIB)
+endef
+$(foreach tool,$(TOOLS),$(eval $(call tool_rule,$(tool))))
+
+$(TOOL_BINS) $(BENCH_BINS):
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^ $(PKG_LIBS)
+
+$(BENCH_BINS): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIB)
+
+$(UNIT_BINS): $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/obj/tests/unit/line_buffered.o $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^ $(PKG_LIBS) $(CMOCKA)
+
+# Victims of the tests: plain programs that know nothing of this project's library.
+$(TARGETS): $(BUILD)/targets/%: $(BUILD)/obj/tests/targets/%.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^
+
+# As many jobs as there are processors, unless the caller said how many.
+submake = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+
+check: deps
+	@+$(submake) all unit targets
+	@+$(submake) CC=clang SAN=1 BUILD=$(BUILD)/sanitize unit
+	@UVM_BUILD=$(abspath $(BUILD)) tests/run
+
+demo: deps
+	@+$(submake) all
+	@UVM_BUILD=$(abspath $(BUILD)) tools/demo
+
+bench: deps
+	@+$(submake) all targets benchmarks
+	@UVM_BUILD=$(abspath $(BUILD)) bench/run
+
+deps:
+	@tools/deps
+
+lint:
+	@tools/lint
+
+format:
+	clang-format -i $$(tools/lint --list-c)
+
+# Each file to install as FROM:TO, so that what uninstall removes is what install made.
+share := $(PREFIX)/share
+to = $(foreach file,$(2),$(file):$(1)/$(notdir $(file)))
+installed = $(call to,$(PREFIX)/bin,$(TOOL_BINS)) \
+	$(foreach n,1 5 7,$(call to,$(share)/man/man$(n),$(wildcard man/*.$(n)))) \
+	$(call to,$(share)/bash-completion/completions,$(wildcard completions/bash/*)) \
+	$(call to,$(share)/zsh/site-functions,$(wildcard completions/zsh/*)) \
+	$(call to,$(share)/fish/vendor_completions.d,$(wildcard completions/fish/*))
+
+install: all
+	$(Q)set -e; for pair in $(strip $(installed)); do \
+		from=$${pair%%:*}; to="$(DESTDIR)$${pair#*:}"; \
+		case $$from in */bin/*) mode=755 ;; *) mode=644 ;; esac; \
+		echo "  INST $$to"; \
+		$(INSTALL) -D -m $$mode "$$from" "$$to"; \
+	done
+
+uninstall:
+	$(Q)set -e; for pair in $(strip $(installed)); do \
+		to="$(DESTDIR)$${pair#*:}"; \
+		echo "  RM   $$to"; \
+		rm -f "$$to"; \
+	done
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,63 @@
+/* Half-open address regions, and vectors of them. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* start <= x < end; bytes, any alignment. Empty when start == end. */
+struct region {
+	uint64_t start;
+	uint64_t end;
+};
+
+/* A growable array of regions. All zeros is an empty vector. */
+struct region_vec {
+	struct region *items;
+	size_t count;
+	size_t capacity;
+};
+
+static inline uint64_t region_bytes(struct region r)
+{
+	return r.end - r.start;
+}
+
+static inline bool region_overlaps(struct region a, struct region b)
+{
+	return a.start < b.end && b.start < a.end;
+}
+
+static inline bool region_contains(struct region outer, struct region inner)
+{
+	return outer.start <= inner.start && inner.end <= outer.end;
+}
+
+/* The common part; empty (start == end) when there is none. */
+struct region region_intersect(struct region a, struct region b);
+
+/* Parses "START-END" (hexadecimal, as in /proc/PID/maps, "0x" allowed). Returns 0 or -EINVAL (also for an empty or reversed one). */
+int region_parse(const char *text, struct region *region);
+
+/* Appends one region. Returns 0 or -ENOMEM. */
+int region_vec_push(struct region_vec *vec, struct region region);
+
+/* Frees the array; the vector is empty afterwards. */
+void region_vec_free(struct region_vec *vec);
+
+/* Sorts by start address. */
+void region_vec_sort(struct region_vec *vec);
+
+/* Sorts, drops empty ones, and joins those that touch or overlap. */
+void region_vec_normalize(struct region_vec *vec);
+
+/* Index of the first pair of overlapping regions in a sorted vector, or -1. */
+ptrdiff_t region_vec_overlap(const struct region_vec *vec);
+
+/*
+ * Writes to out the parts of `of` that lie inside `within` (both sorted, without overlaps), in order.
+ * Returns 0 or -ENOMEM.
+ */
+int region_vec_intersect(const struct region_vec *of, const struct region_vec *within, struct region_vec *out);
+
+#define _cleanup_regions_ __attribute__((cleanup(region_vec_free)))

@@ -1,0 +1,83 @@
+/* Tools with verbs: finding the verb, and the help that lists them. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "cli/cli.h"
+#include "cli/exit.h"
+
+#define MAX_WORD 31
+
+/* How many letters must be changed, added or removed to make one word the other. */
+static unsigned int distance(const char *a, const char *b)
+{
+	unsigned int row[MAX_WORD + 1];
+	size_t a_length = strnlen(a, MAX_WORD), b_length = strnlen(b, MAX_WORD);
+
+	for (size_t j = 0; j <= b_length; j++)
+		row[j] = (unsigned int)j;
+	for (size_t i = 1; i <= a_length; i++) {
+		unsigned int diagonal = row[0];
+
+		row[0] = (unsigned int)i;
+		for (size_t j = 1; j <= b_length; j++) {
+			unsigned int changed = diagonal + (a[i - 1] != b[j - 1]);
+
+			diagonal = row[j];
+			row[j] = (unsigned int)min_u64(changed, min_u64(row[j], row[j - 1]) + 1);
+		}
+	}
+	return row[b_length];
+}
+
+static const char *nearest(const struct cli_verb *verbs, const char *word)
+{
+	const char *best = verbs->name;
+
+	for (; verbs->name; verbs++)
+		if (distance(word, verbs->name) < distance(word, best))
+			best = verbs->name;
+	return best;
+}
+
+static int list_verbs(const char *tool, const char *about, const struct cli_verb *verbs)
+{
+	printf("Usage: %s VERB [OPTION...]\n%s\n\nVerbs:\n", tool, about);
+	for (; verbs->name; verbs++)
+		printf("  %-10s %s\n", verbs->name, verbs->about);
+	printf("\nSee %s VERB --help for the options of a verb.\n", tool);
+	return fflush(stdout) || ferror(stdout) ? EXIT_FAILED : EXIT_DONE;
+}
+
+static int list_in_short(const char *tool, const struct cli_verb *verbs)
+{
+	printf("Usage: %s ", tool);
+	for (; verbs->name; verbs++)
+		printf("%s%s", verbs->name, verbs[1].name ? "|" : "");
+	printf(" [OPTION...]\n");
+	return fflush(stdout) || ferror(stdout) ? EXIT_FAILED : EXIT_DONE;
+}
+
+int cli_dispatch(const char *tool, const char *about, const struct cli_verb *verbs, int argc, const char **argv)
+{
+	const char *word = argc > 1 ? argv[1] : NULL;
+
+	if (!word)
+		return cli_usage_error(tool, "a verb is missing (see %s --help)", tool);
+	if (strcmp(word, "--help") == 0 || strcmp(word, "-?") == 0)
+		return list_verbs(tool, about, verbs);
+	if (strcmp(word, "--usage") == 0)
+		return list_in_short(tool, verbs);
+	if (strcmp(word, "--version") == 0) {
+		printf("%s (uvmtools) " UVM_VERSION "\n", tool);
+		return fflush(stdout) || ferror(stdout) ? EXIT_FAILED : EXIT_DONE;
+	}
+	if (*word == '-')
+		return cli_usage_error(tool, "%s: the verb comes first (see %s --help)", word, tool);
+
+	for (const struct cli_verb *verb = verbs; verb->name; verb++)
+		if (strcmp(word, verb->name) == 0)
+			return verb->run(argc - 1, argv + 1);
+	return cli_usage_error(tool, "%s: unknown verb, did you mean %s? (see %s --help)", word, nearest(verbs, word),
+			       tool);
+}

@@ -1,0 +1,150 @@
+/* Records out: where they go and in which form. */
+#include "report/report.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/size.h"
+#include "report/table.h"
+
+struct report {
+	struct table *table; /* NULL: JSON Lines */
+	int status;
+};
+
+int report_open(struct report **report, const char *format, const char *chosen, const struct report_column *columns,
+		const char *type, const char **why)
+{
+	bool as_table = format ? strcmp(format, "table") == 0 : isatty(STDOUT_FILENO);
+	struct report *opened;
+	int error;
+
+	if (format && !as_table && strcmp(format, "json") != 0) {
+		*why = "unknown format: give json or table";
+		return -EINVAL;
+	}
+	if (!table_columns_valid(chosen)) {
+		*why = "a column name is empty";
+		return -EINVAL;
+	}
+
+	opened = calloc(1, sizeof(*opened));
+	if (!opened) {
+		*why = "out of memory";
+		return -ENOMEM;
+	}
+	error = as_table ? table_open(&opened->table, chosen, columns, type) : 0;
+	if (error) {
+		*why = "out of memory";
+		free(opened);
+		return error;
+	}
+	/* A reader that goes away must not kill a tool in the middle of its work: writing fails with EPIPE instead. */
+	signal(SIGPIPE, SIG_IGN);
+	*report = opened;
+	return 0;
+}
+
+static int write_status(bool failed)
+{
+	if (!failed)
+		return 0;
+	return errno == EPIPE ? -EPIPE : -EIO;
+}
+
+/* The record with "v" and "type" in front. */
+static json_t *versioned(json_t *record)
+{
+	json_t *type = json_object_get(record, "type");
+	json_t *full = json_pack("{s:i, s:O*}", "v", 1, "type", type);
+
+	if (full && json_object_update_missing(full, record)) {
+		json_decref(full);
+		return NULL;
+	}
+	return full;
+}
+
+static int print_json(json_t *record)
+{
+	json_t *full = versioned(record);
+	char *line = full ? json_dumps(full, JSON_COMPACT) : NULL;
+	int status = -ENOMEM;
+
+	if (line) {
+		errno = 0;
+		status = write_status(printf("%s\n", line) < 0 || fflush(stdout));
+	}
+	free(line);
+	json_decref(full);
+	return status;
+}
+
+static int print_in_table(struct table *table, json_t *record)
+{
+	int error;
+
+	errno = 0;
+	error = table_add(table, record);
+	return error ? error : write_status(fflush(stdout) || ferror(stdout));
+}
+
+int report_record(struct report *report, json_t *record)
+{
+	if (!record)
+		return -ENOMEM;
+	if (!report->status)
+		report->status = report->table ? print_in_table(report->table, record) : print_json(record);
+	json_decref(record);
+	return report->status;
+}
+
+int report_close(struct report *report)
+{
+	int status;
+
+	if (!report)
+		return 0;
+	errno = 0;
+	if (report->table)
+		table_close(report->table, !report->status);
+	status = report->status ? report->status : write_status(fflush(stdout) || ferror(stdout));
+	free(report);
+	return status;
+}
+
+json_t *report_address(uint64_t address)
+{
+	char text[ADDRESS_TEXT];
+
+	return json_string(address_format(text, address));
+}
+
+json_t *report_region(const char *type, int pid, uint64_t starttime, uint64_t start, uint64_t end)
+{
+	char start_text[ADDRESS_TEXT], end_text[ADDRESS_TEXT];
+
+	return json_pack("{s:s, s:i, s:I, s:s, s:s, s:I}", "type", type, "pid", pid, "starttime", (json_int_t)starttime,
+			 "start", address_format(start_text, start), "end", address_format(end_text, end), "bytes",
+			 (json_int_t)(end - start));
+}
+
+json_t *report_flags(uint64_t bits, const char *const *names, unsigned int count)
+{
+	json_t *flags = json_array();
+
+	for (unsigned int bit = 0; flags && bit < 64; bit++) {
+		const char *name = bit < count ? names[bit] : NULL;
+
+		if (!(bits >> bit & 1))
+			continue;
+		if (json_array_append_new(flags, name ? json_string(name) : json_sprintf("bit%u", bit))) {
+			json_decref(flags);
+			return NULL;
+		}
+	}
+	return flags;
+}

@@ -1,0 +1,73 @@
+#!/usr/bin/env bats
+# The floor rule: who may include whom.
+
+setup() {
+	load /usr/lib/bats/bats-support/load
+	load /usr/lib/bats/bats-assert/load
+	ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+	TREE=$BATS_TEST_TMPDIR/tree
+	mkdir -p "$TREE"/libcommon/{base,cli,report,proc,pager} "$TREE"/cmd/{one,two}
+	touch "$TREE"/libcommon/{base/size,report/report,proc/maps,pager/own}.h "$TREE"/cmd/{one,two}/verb.h
+}
+
+# Writes a file of the tree, with these includes.
+given() {
+	printf '%s\n' "${@:2}" >"$TREE/$1"
+}
+
+@test "this tree keeps the floor rule" {
+	run "$ROOT/tools/floors"
+	assert_success
+	assert_output ""
+}
+
+@test "lower floors and the own folder may be included" {
+	given libcommon/pager/a.c '#include "pager/own.h"' '#include "own.h"' '#include "base/size.h"' '#include <stdio.h>' '#include <sys/mman.h>'
+	given cmd/one/main.c '#include "verb.h"' '#include "pager/own.h"'
+	run "$ROOT/tools/floors" "$TREE"
+	assert_success
+	assert_output ""
+}
+
+@test "a higher floor may not be included, and the line is named" {
+	given libcommon/base/a.c '#include <stdio.h>' '' '#include "pager/own.h"'
+	run "$ROOT/tools/floors" "$TREE"
+	assert_failure 1
+	assert_output 'libcommon/base/a.c:3: "pager/own.h" is on floor 4, base is on floor 0: only lower floors may be included'
+}
+
+@test "a folder of the same floor may not be included, by headers neither" {
+	given libcommon/cli/a.h '#  include "report/report.h"'
+	run "$ROOT/tools/floors" "$TREE"
+	assert_failure 1
+	assert_line --partial 'libcommon/cli/a.h:1: "report/report.h" is on floor 1, cli is on floor 1'
+}
+
+@test "angle brackets do not get around the rule" {
+	given libcommon/base/a.c '#include <proc/maps.h>'
+	run "$ROOT/tools/floors" "$TREE"
+	assert_failure 1
+	assert_line --partial 'libcommon/base/a.c:1: "proc/maps.h" is on floor 2'
+}
+
+@test "paths that climb out of their folder are refused" {
+	given libcommon/pager/a.c '#include "../base/size.h"'
+	given cmd/one/main.c '#include "../two/verb.h"'
+	run "$ROOT/tools/floors" "$TREE"
+	assert_failure 1
+	assert_line --partial 'libcommon/pager/a.c:1: "../base/size.h" leaves its folder'
+	assert_line --partial 'cmd/one/main.c:1: "../two/verb.h" leaves its folder'
+}
+
+@test "a folder that is not in the table of floors is refused" {
+	mkdir "$TREE/libcommon/attic"
+	given libcommon/attic/a.c ''
+	given libcommon/loose.c ''
+	given cmd/one/main.c '#include "attic/a.h"' '#include "missing.h"'
+	run "$ROOT/tools/floors" "$TREE"
+	assert_failure 1
+	assert_line 'libcommon/attic/a.c:1: folder "attic" is not in the table of floors'
+	assert_line 'libcommon/loose.c:1: belongs in a folder of libcommon'
+	assert_line 'cmd/one/main.c:1: "attic/a.h": no folder "attic" in the table of floors'
+	assert_line 'cmd/one/main.c:2: "missing.h" is not in this folder'
+}
