@@ -1,0 +1,148 @@
+/* What a record looks like in the store: lz4, zstd or raw bytes, and their checksum. */
+#include "store/codec.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+#include <zstd_errors.h>
+
+#include "base/size.h"
+
+#define ZSTD_DEFAULT_LEVEL 3
+#define ZSTD_PREFIX        "zstd:"
+
+int codec_parse(const char *text, struct codec_choice *choice)
+{
+	struct codec_choice parsed = {.codec = CODEC_ZSTD, .level = ZSTD_DEFAULT_LEVEL};
+	int64_t level = ZSTD_DEFAULT_LEVEL;
+
+	if (!strcmp(text, "none"))
+		parsed = (struct codec_choice){.codec = CODEC_NONE};
+	else if (!strcmp(text, "lz4"))
+		parsed = (struct codec_choice){.codec = CODEC_LZ4};
+	else if (!strncmp(text, ZSTD_PREFIX, strlen(ZSTD_PREFIX))) {
+		if (number_parse(text + strlen(ZSTD_PREFIX), 1, ZSTD_maxCLevel(), &level))
+			return -EINVAL;
+		parsed.level = (int)level;
+	} else if (strcmp(text, "zstd"))
+		return -EINVAL;
+
+	*choice = parsed;
+	return 0;
+}
+
+const char *codec_format(char text[16], struct codec_choice choice)
+{
+	if (choice.codec == CODEC_ZSTD)
+		snprintf(text, 16, ZSTD_PREFIX "%d", choice.level);
+	else
+		snprintf(text, 16, "%s", choice.codec == CODEC_LZ4 ? "lz4" : "none");
+	return text;
+}
+
+int store_scratch_new(struct store_scratch **scratch, size_t max_size)
+{
+	struct store_scratch *new;
+
+	if (!max_size || max_size > LZ4_MAX_INPUT_SIZE)
+		return -EINVAL;
+	new = calloc(1, sizeof(*new));
+	if (!new)
+		return -ENOMEM;
+	new->max_size = max_size;
+	new->buffer = malloc(max_size);
+	new->lz4_state = malloc((size_t)LZ4_sizeofState());
+	new->zstd_out = ZSTD_createCCtx();
+	new->zstd_in = ZSTD_createDCtx();
+	if (!new->buffer || !new->lz4_state || !new->zstd_out || !new->zstd_in) {
+		store_scratch_free(new);
+		return -ENOMEM;
+	}
+	*scratch = new;
+	return 0;
+}
+
+void store_scratch_free(struct store_scratch *scratch)
+{
+	if (!scratch)
+		return;
+	ZSTD_freeDCtx(scratch->zstd_in);
+	ZSTD_freeCCtx(scratch->zstd_out);
+	free(scratch->lz4_state);
+	free(scratch->buffer);
+	free(scratch);
+}
+
+static int compress_lz4(struct store_scratch *scratch, const void *data, size_t size, size_t capacity, uint32_t *length)
+{
+	*length = (uint32_t)LZ4_compress_fast_extState(scratch->lz4_state, data, scratch->buffer, (int)size,
+						       (int)capacity, 1);
+	return 0;
+}
+
+static int compress_zstd(struct store_scratch *scratch, int level, const void *data, size_t size, size_t capacity,
+			 uint32_t *length)
+{
+	size_t done = ZSTD_compressCCtx(scratch->zstd_out, scratch->buffer, capacity, data, size, level);
+
+	if (ZSTD_isError(done) && ZSTD_getErrorCode(done) != ZSTD_error_dstSize_tooSmall)
+		return -ENOMEM;
+	*length = ZSTD_isError(done) ? 0 : (uint32_t)done;
+	return 0;
+}
+
+int codec_compress(struct store_scratch *scratch, struct codec_choice choice, const void *data, size_t size,
+		   size_t capacity, uint32_t *length)
+{
+	*length = 0;
+	if (!capacity || choice.codec == CODEC_NONE)
+		return 0;
+	if (choice.codec == CODEC_LZ4)
+		return compress_lz4(scratch, data, size, capacity, length);
+	return compress_zstd(scratch, choice.level, data, size, capacity, length);
+}
+
+static int decompress_lz4(struct store_scratch *scratch, const struct store_slot *slot, void *data)
+{
+	int done = LZ4_decompress_safe(scratch->buffer, data, (int)slot->length, (int)slot->size);
+
+	return done >= 0 && (uint32_t)done == slot->size ? 0 : -EBADMSG;
+}
+
+static int decompress_zstd(struct store_scratch *scratch, const struct store_slot *slot, void *data)
+{
+	uint32_t magic;
+
+	/* One frame of today's format and nothing after it: for frames of zstd's first versions the library allocates. */
+	if (slot->length < sizeof(magic))
+		return -EBADMSG;
+	memcpy(&magic, scratch->buffer, sizeof(magic));
+	if (le32toh(magic) != ZSTD_MAGICNUMBER ||
+	    ZSTD_findFrameCompressedSize(scratch->buffer, slot->length) != slot->length)
+		return -EBADMSG;
+	if (ZSTD_decompressDCtx(scratch->zstd_in, data, slot->size, scratch->buffer, slot->length) != slot->size)
+		return -EBADMSG;
+	return 0;
+}
+
+int codec_decompress(struct store_scratch *scratch, const struct store_slot *slot, void *data)
+{
+	switch (slot->codec) {
+	case CODEC_LZ4:
+		return decompress_lz4(scratch, slot, data);
+	case CODEC_ZSTD:
+		return decompress_zstd(scratch, slot, data);
+	default:
+		return -EBADMSG;
+	}
+}
+
+uint64_t codec_checksum(const struct store_slot *slot, uint64_t tag, const void *stored)
+{
+	uint64_t identity[] = {tag, (uint64_t)slot->size << 32 | slot->length, slot->codec};
+
+	return XXH3_64bits_withSeed(stored, slot->length, XXH3_64bits(identity, sizeof(identity)));
+}

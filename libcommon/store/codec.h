@@ -1,0 +1,34 @@
+/* The bytes of one record: compressing, decompressing, checking. Internal to the store. */
+#pragma once
+
+#include <lz4.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <zstd.h>
+
+#include "store/store.h"
+
+struct store_scratch {
+	size_t max_size;
+	void *buffer; /* max_size bytes: a record as it is stored */
+	void *lz4_state;
+	ZSTD_CCtx *zstd_out;
+	ZSTD_DCtx *zstd_in;
+};
+
+/*
+ * Compresses into scratch->buffer. *length is 0 when the result would need more than `capacity` bytes (at most the
+ * scratch's max_size). Returns 0 or -ENOMEM.
+ */
+int codec_compress(struct store_scratch *scratch, struct codec_choice choice, const void *data, size_t size,
+		   size_t capacity, uint32_t *length);
+
+/*
+ * Decompresses slot->length bytes of scratch->buffer into slot->size bytes of data; the slot's codec is not CODEC_NONE.
+ * Returns 0, or -EBADMSG when that is not exactly what they decompress to. Never writes past slot->size, never
+ * allocates.
+ */
+int codec_decompress(struct store_scratch *scratch, const struct store_slot *slot, void *data);
+
+/* The checksum of a record's stored bytes, bound to the tag and to the slot's size, length and codec. */
+uint64_t codec_checksum(const struct store_slot *slot, uint64_t tag, const void *stored);

@@ -1,0 +1,270 @@
+/* The store's file: slots are allocated, written, read back, freed, and whole free stretches become holes. */
+#include "store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/size.h"
+#include "store/codec.h"
+#include "store/extents.h"
+
+/* Far above any file: what bounds a store is its limit or its file system. */
+#define STORE_SPAN (UINT64_C(1) << 62)
+
+/* Holes are made of whole blocks of this size. */
+#define HOLE_GRAIN (64 * KiB)
+
+struct store {
+	int fd;
+	struct codec_choice choice;
+	pthread_mutex_t lock; /* of all below */
+	struct extents *extents;
+	struct store_usage usage;
+	bool punches; /* as far as known, the file system can punch holes */
+};
+
+struct hole {
+	uint64_t start;
+	uint64_t end;
+};
+
+static uint64_t slot_bytes(uint32_t length)
+{
+	return round_up(length, STORE_GRAIN);
+}
+
+static void count_slot(struct store *store, uint32_t length)
+{
+	store->usage.stored += length;
+	store->usage.allocated += slot_bytes(length);
+	store->usage.slots++;
+}
+
+static void discount_slot(struct store *store, uint32_t length)
+{
+	store->usage.stored -= length;
+	store->usage.allocated -= slot_bytes(length);
+	store->usage.slots--;
+}
+
+int store_open(struct store **store, int fd, uint64_t limit, struct codec_choice choice)
+{
+	struct store *new = calloc(1, sizeof(*new));
+
+	if (!new)
+		return -ENOMEM;
+	if (extents_new(&new->extents, STORE_SPAN)) {
+		free(new);
+		return -ENOMEM;
+	}
+	new->fd = fd;
+	new->choice = choice;
+	new->usage.limit = limit;
+	new->punches = true;
+	pthread_mutex_init(&new->lock, NULL);
+	*store = new;
+	return 0;
+}
+
+void store_close(struct store *store)
+{
+	if (!store)
+		return;
+	pthread_mutex_destroy(&store->lock);
+	extents_free(store->extents);
+	free(store);
+}
+
+int store_adopt(struct store *store, const struct store_slot *slot)
+{
+	int err;
+
+	if (slot->offset % STORE_GRAIN || !slot->length)
+		return -EINVAL;
+	pthread_mutex_lock(&store->lock);
+	err = extents_take_at(store->extents, slot->offset, slot_bytes(slot->length));
+	if (!err)
+		count_slot(store, slot->length);
+	pthread_mutex_unlock(&store->lock);
+	return err == -EBUSY ? -EINVAL : err;
+}
+
+static int allocate_slot(struct store *store, struct store_slot *slot)
+{
+	const struct store_usage *usage = &store->usage;
+	uint64_t bytes = slot_bytes(slot->length);
+	int err = -ENOSPC;
+
+	pthread_mutex_lock(&store->lock);
+	if (!usage->limit || (bytes <= usage->limit && usage->allocated <= usage->limit - bytes))
+		err = extents_take(store->extents, bytes, &slot->offset);
+	if (!err)
+		count_slot(store, slot->length);
+	pthread_mutex_unlock(&store->lock);
+	return err;
+}
+
+/* The blocks that became wholly free with this slot; those that were so before are holes already. */
+static struct hole completed_blocks(const struct store_slot *slot, uint64_t free_offset, uint64_t free_length)
+{
+	uint64_t slot_end = slot->offset + slot_bytes(slot->length);
+
+	return (struct hole){
+		.start = max_u64(round_up(free_offset, HOLE_GRAIN), round_down(slot->offset, HOLE_GRAIN)),
+		.end = min_u64(round_down(free_offset + free_length, HOLE_GRAIN), round_up(slot_end, HOLE_GRAIN)),
+	};
+}
+
+/* Frees the slot, but keeps the blocks of the coming hole taken: nobody may write there until it is punched. */
+static bool give_slot(struct store *store, const struct store_slot *slot, struct hole *hole)
+{
+	uint64_t free_offset, free_length;
+
+	if (extents_give(store->extents, slot->offset, slot_bytes(slot->length), &free_offset, &free_length))
+		return false;
+	discount_slot(store, slot->length);
+	*hole = completed_blocks(slot, free_offset, free_length);
+	return store->punches && hole->start < hole->end &&
+	       !extents_take_at(store->extents, hole->start, hole->end - hole->start);
+}
+
+static int punch(int fd, const struct hole *hole)
+{
+	const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+
+	while (fallocate(fd, mode, (off_t)hole->start, (off_t)(hole->end - hole->start)))
+		if (errno != EINTR)
+			return -errno;
+	return 0;
+}
+
+void store_free(struct store *store, const struct store_slot *slot)
+{
+	struct hole hole;
+	bool punching;
+	int err;
+
+	pthread_mutex_lock(&store->lock);
+	punching = give_slot(store, slot, &hole);
+	pthread_mutex_unlock(&store->lock);
+	if (!punching)
+		return;
+
+	err = punch(store->fd, &hole);
+	pthread_mutex_lock(&store->lock);
+	if (err == -EOPNOTSUPP)
+		store->punches = false;
+	extents_give(store->extents, hole.start, hole.end - hole.start, NULL, NULL);
+	pthread_mutex_unlock(&store->lock);
+}
+
+static int write_all(int fd, const void *bytes, size_t length, uint64_t offset)
+{
+	size_t done = 0;
+
+	while (done < length) {
+		ssize_t n = pwrite(fd, (const char *)bytes + done, length - done, (off_t)(offset + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
+			return -ENOSPC;
+		if (n <= 0)
+			return -EIO;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+/* A record that the file does not hold whole is -EBADMSG. */
+static int read_all(int fd, void *bytes, size_t length, uint64_t offset)
+{
+	size_t done = 0;
+
+	while (done < length) {
+		ssize_t n = pread(fd, (char *)bytes + done, length - done, (off_t)(offset + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -EIO;
+		if (!n)
+			return -EBADMSG;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+int store_write(struct store *store, struct store_scratch *scratch, const void *data, size_t size, uint64_t tag,
+		struct store_slot *slot)
+{
+	struct store_slot new = {.size = (uint32_t)size, .codec = (uint8_t)store->choice.codec};
+	const void *bytes = scratch->buffer;
+	int err;
+
+	if (!size || size > scratch->max_size)
+		return -EINVAL;
+	/* Compressed is worth decompressing only when the slot gets smaller. */
+	err = codec_compress(scratch, store->choice, data, size, round_up(size, STORE_GRAIN) - STORE_GRAIN,
+			     &new.length);
+	if (err)
+		return err;
+	if (!new.length) {
+		new.codec = CODEC_NONE;
+		new.length = new.size;
+		bytes = data;
+	}
+	new.checksum = codec_checksum(&new, tag, bytes);
+
+	err = allocate_slot(store, &new);
+	if (err)
+		return err;
+	err = write_all(store->fd, bytes, new.length, new.offset);
+	if (err) {
+		store_free(store, &new);
+		return err;
+	}
+	*slot = new;
+	return 0;
+}
+
+/* Whether a slot is one that store_write may have made. */
+static bool slot_valid(const struct store_slot *slot, size_t max_size)
+{
+	if (!slot->length || !slot->size || slot->size > max_size)
+		return false;
+	if (slot->offset % STORE_GRAIN || slot->offset > STORE_SPAN - slot->length)
+		return false;
+	return slot->codec == CODEC_NONE ? slot->length == slot->size : slot->length < slot->size;
+}
+
+int store_read(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot, uint64_t tag,
+	       void *data)
+{
+	bool raw = slot->codec == CODEC_NONE;
+	void *bytes = raw ? data : scratch->buffer;
+	int err;
+
+	if (!slot_valid(slot, scratch->max_size))
+		return -EBADMSG;
+	err = read_all(store->fd, bytes, slot->length, slot->offset);
+	if (err)
+		return err;
+	if (codec_checksum(slot, tag, bytes) != slot->checksum)
+		return -EBADMSG;
+	return raw ? 0 : codec_decompress(scratch, slot, data);
+}
+
+void store_usage(struct store *store, struct store_usage *usage)
+{
+	struct stat st;
+
+	pthread_mutex_lock(&store->lock);
+	*usage = store->usage;
+	pthread_mutex_unlock(&store->lock);
+	usage->file = fstat(store->fd, &st) ? 0 : (uint64_t)st.st_blocks * 512;
+}

@@ -1,0 +1,82 @@
+/* The swap store: compressed records in a file or a memfd, in slots that are freed and reused. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum codec {
+	CODEC_NONE, /* raw; also what the other codecs fall back on for data that does not shrink */
+	CODEC_LZ4,
+	CODEC_ZSTD,
+};
+
+/* A parsed --compress. */
+struct codec_choice {
+	enum codec codec;
+	int level; /* zstd only */
+};
+
+/* "lz4", "zstd", "zstd:LEVEL", "none". Returns 0 or -EINVAL. */
+int codec_parse(const char *text, struct codec_choice *choice);
+
+/* "lz4", "zstd:3", … into text[16]; returns text. */
+const char *codec_format(char text[16], struct codec_choice choice);
+
+/* Where a record lies and how to know that it is whole. Plain data: callers keep it in an index that outlives the process. */
+struct store_slot {
+	uint64_t offset;   /* in the store, bytes, a multiple of STORE_GRAIN */
+	uint32_t length;   /* as stored */
+	uint32_t size;     /* as it was before compression */
+	uint64_t checksum; /* XXH3 of the stored bytes, seeded by the caller's tag */
+	uint8_t codec;     /* enum codec */
+};
+
+#define STORE_GRAIN 256 /* slots begin and end on multiples of this */
+
+/* What a thread needs to compress or decompress: scratch memory, codec contexts. One a thread; not shared. */
+struct store_scratch;
+
+/* Scratch for records of up to max_size bytes before compression. Returns 0 or -ENOMEM. */
+int store_scratch_new(struct store_scratch **scratch, size_t max_size);
+void store_scratch_free(struct store_scratch *scratch);
+
+/* A store. Thread safe: the allocator has a lock of its own, which is never held across I/O or compression. */
+struct store;
+
+struct store_usage {
+	uint64_t stored;    /* bytes of records (sum of length) */
+	uint64_t allocated; /* bytes of slots (sum of length rounded to STORE_GRAIN) */
+	uint64_t file;      /* bytes that the file occupies (st_blocks * 512) */
+	uint64_t limit;     /* 0: none */
+	uint64_t slots;     /* number of slots in use */
+};
+
+/*
+ * Makes a store over `fd` (an empty regular file or memfd, read-write; borrowed: the store never closes it). `limit`: most bytes of slots, 0 for none.
+ * Returns 0 or -ENOMEM.
+ */
+int store_open(struct store **store, int fd, uint64_t limit, struct codec_choice choice);
+void store_close(struct store *store);
+
+/* Claims a slot that an earlier process of the session had allocated, when its index is read again. Returns 0, -EINVAL when it overlaps or is misaligned, -ENOMEM. */
+int store_adopt(struct store *store, const struct store_slot *slot);
+
+/*
+ * Compresses `size` bytes (at most the scratch's max_size) and writes them into a new slot. `tag` is bound into the checksum (the caller's identity of
+ * the record) so that a record read under another tag is refused. Returns 0, -ENOSPC (limit or file system full; nothing stays allocated), -EIO, -ENOMEM.
+ */
+int store_write(struct store *store, struct store_scratch *scratch, const void *data, size_t size, uint64_t tag,
+		struct store_slot *slot);
+
+/*
+ * Reads and decompresses a record of slot->size bytes into data. Never writes past slot->size bytes, whatever the store holds.
+ * Returns 0, -EBADMSG when the record is not what was written (checksum, sizes, tag), -EIO when it cannot be read. Does not allocate memory, takes no lock.
+ */
+int store_read(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot, uint64_t tag,
+	       void *data);
+
+/* Frees a slot; space is reused, and the file system gets whole free stretches back (fallocate FALLOC_FL_PUNCH_HOLE). */
+void store_free(struct store *store, const struct store_slot *slot);
+
+void store_usage(struct store *store, struct store_usage *usage);
