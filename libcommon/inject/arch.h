@@ -1,0 +1,66 @@
+/* What injection needs to know of a machine; one file an architecture implements it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+#if defined(__x86_64__)
+struct arch_regs {
+	struct user_regs_struct user;
+};
+#elif defined(__aarch64__)
+struct arch_regs {
+	struct user_regs_struct user;
+	int syscall; /* NT_ARM_SYSTEM_CALL: the call the thread is in, -1 for none */
+};
+#else
+#error "no injection for this architecture yet: write libcommon/inject/arch_<machine>.c"
+#endif
+
+#define ARCH_FRAME 8192 /* bytes reserved for a frame, stack room below it included */
+
+/* Reads or writes all registers of a stopped thread. Returns 0 or -errno. */
+int arch_get_regs(pid_t tid, struct arch_regs *regs);
+int arch_set_regs(pid_t tid, const struct arch_regs *regs);
+
+/* Whether the thread runs this program's instruction set and mode. */
+bool arch_native(const struct arch_regs *regs);
+
+uint64_t arch_ip(const struct arch_regs *regs);
+void arch_set_ip(struct arch_regs *regs, uint64_t ip);
+
+/*
+ * A system call that gives up with EINTR after any stop, handler or not (man 7 signal), looks interrupted in `regs`: rewrites it so that the
+ * kernel restarts it unless a handler runs.
+ */
+void arch_restart_interrupted(struct arch_regs *regs);
+
+/* When the thread waits in epoll_wait or epoll_pwait with a timeout: true, with the timeout in ms. */
+bool arch_epoll_timeout(const struct arch_regs *regs, int *timeout_ms);
+
+/* Makes a system call that is about to be restarted return 0 instead. */
+void arch_return_zero(struct arch_regs *regs);
+
+/* Registers for one system call at instruction `insn`; `frame` is where the way back lies (0 for none). */
+void arch_call(struct arch_regs *regs, uint64_t insn, uint64_t frame, long number, const uint64_t arguments[6]);
+
+/* At a system call's entry stop: makes the kernel skip the call. Returns 0 or -errno. */
+int arch_skip(pid_t tid);
+
+/* The result of the call at its exit stop. */
+int64_t arch_result(const struct arch_regs *regs);
+
+/* Offset of a system call instruction in code, or -1. */
+ptrdiff_t arch_find_syscall(const unsigned char *code, size_t size);
+
+/* The trampoline: the system call instruction first, the way back behind it. Returns its bytes and sets *size. */
+const unsigned char *arch_trampoline(size_t *size);
+
+/*
+ * Writes into frame[ARCH_FRAME] what the way back needs to resume `regs` (a system call that was interrupted is restarted) with `sigmask`.
+ * `address` is where the frame will lie in the target. Returns the address to hand to arch_call.
+ */
+uint64_t arch_frame(unsigned char frame[ARCH_FRAME], uint64_t address, const struct arch_regs *regs, uint64_t sigmask);

@@ -1,0 +1,165 @@
+/* Descriptors across the border, by SCM_RIGHTS one way and pidfd_getfd the other. */
+#include "inject/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+
+#define KEPT_FD_FROM 500 /* select(2) ends at 1024, and few programs count this high */
+
+int inject_fd_take(struct inject *inject, int number)
+{
+	int fd = (int)syscall(SYS_pidfd_getfd, inject->target->pidfd, number, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int inject_fd_close(struct inject *inject, int number)
+{
+	return (int)inject_call1(inject, SYS_close, (uint64_t)number);
+}
+
+static int send_fd(int socket, int fd)
+{
+	char byte = 0;
+	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+
+	control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	return sendmsg(socket, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* A message header in the target's scratch memory, and what it points to. */
+struct remote_message {
+	struct msghdr header;
+	struct iovec iov;
+	char byte;
+	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
+};
+
+static int receive_there(struct inject *inject, int socket)
+{
+	uint64_t at = inject->scratch;
+	struct remote_message message = {0};
+	struct cmsghdr *header = (struct cmsghdr *)message.control;
+	int64_t rc;
+	int number;
+
+	message.iov.iov_base = (void *)(at + offsetof(struct remote_message, byte));
+	message.iov.iov_len = 1;
+	message.header.msg_iov = (void *)(at + offsetof(struct remote_message, iov));
+	message.header.msg_iovlen = 1;
+	message.header.msg_control = (void *)(at + offsetof(struct remote_message, control));
+	message.header.msg_controllen = sizeof(message.control);
+	rc = inject_write(inject, at, &message, sizeof(message));
+	if (rc == 0)
+		rc = inject_call3(inject, SYS_recvmsg, (uint64_t)socket, at, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	if (rc >= 0)
+		rc = inject_read(inject, at, &message, sizeof(message));
+	if (rc < 0)
+		return (int)rc;
+	if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS || header->cmsg_len != CMSG_LEN(sizeof(int)))
+		return -EMFILE; /* the target had no room for one more */
+	memcpy(&number, CMSG_DATA(header), sizeof(number));
+	return number;
+}
+
+int inject_fd_give(struct inject *inject, int fd)
+{
+	_cleanup_close_ int ours = -1;
+	int pair[2];
+	int number;
+	int64_t rc = inject_call(inject, SYS_socketpair, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, inject->scratch, 0, 0);
+
+	if (rc == 0)
+		rc = inject_read(inject, inject->scratch, pair, sizeof(pair));
+	if (rc < 0)
+		return (int)rc;
+	ours = inject_fd_take(inject, pair[0]);
+	number = ours < 0 ? ours : send_fd(ours, fd);
+	if (number == 0)
+		number = receive_there(inject, pair[1]);
+	inject_fd_close(inject, pair[0]);
+	inject_fd_close(inject, pair[1]);
+	return number;
+}
+
+/* /dev/userfaultfd, opened by us, used there: USERFAULTFD_IOC_NEW binds the descriptor to the caller's address space. */
+static int64_t new_by_device(struct inject *inject, int device)
+{
+	int there = inject_fd_give(inject, device);
+	int64_t made;
+
+	if (there < 0)
+		return there;
+	made = inject_call3(inject, SYS_ioctl, (uint64_t)there, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+	inject_fd_close(inject, there);
+	return made;
+}
+
+static int high_number(void)
+{
+	struct rlimit limit;
+
+	/* The target's own limit is enforced by the kernel there; this only chooses where to begin to look. */
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < KEPT_FD_FROM * 2)
+		return (int)(limit.rlim_cur / 2);
+	return KEPT_FD_FROM;
+}
+
+/* Moves a descriptor of the target out of the way of what the program opens next. */
+static int move_up(struct inject *inject, int number)
+{
+	int64_t high = inject_call3(inject, SYS_fcntl, (uint64_t)number, F_DUPFD_CLOEXEC, (uint64_t)high_number());
+
+	if (high < 0)
+		return number;
+	inject_fd_close(inject, number);
+	return (int)high;
+}
+
+int inject_userfaultfd(struct inject *inject, bool keep, int *number, struct error *error)
+{
+	_cleanup_close_ int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	int denied = device < 0 ? -errno : 0;
+	int64_t there = device < 0 ? -ENODEV : new_by_device(inject, device);
+	int ours;
+
+	*number = -1;
+	if (there < 0 && there != -ESRCH)
+		there = inject_call1(inject, SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (there < 0) {
+		const char *hint = "give this user /dev/userfaultfd (its file mode), or set vm.unprivileged_userfaultfd=1";
+
+		if (denied && denied != -ENOENT)
+			there = denied;
+		return error_set(error, (int)there, NULL, there == -EMFILE || there == -ESRCH ? NULL : hint,
+				 "make a userfaultfd in process %d", inject->target->pid);
+	}
+	if (keep)
+		there = move_up(inject, (int)there);
+	ours = inject_fd_take(inject, (int)there);
+	if (ours < 0 || !keep)
+		inject_fd_close(inject, (int)there);
+	else
+		*number = (int)there;
+	if (ours < 0)
+		return error_set(error, ours, NULL, "run as root or with CAP_SYS_PTRACE", "take the userfaultfd of process %d",
+				 inject->target->pid);
+	return ours;
+}

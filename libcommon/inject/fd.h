@@ -1,0 +1,25 @@
+/* Descriptors across the border: ours into the target, the target's out to us. */
+#pragma once
+
+#include <stdint.h>
+
+#include "inject/inject.h"
+
+/*
+ * Gives the target a copy of our descriptor (socketpair, pidfd_getfd, SCM_RIGHTS, recvmsg), close-on-exec. A thread must be stopped.
+ * Returns the number it has in the target, or -errno.
+ */
+int inject_fd_give(struct inject *inject, int fd);
+
+/* Takes a copy of a descriptor of the target (pidfd_getfd). Returns ours (close-on-exec), or -errno. */
+int inject_fd_take(struct inject *inject, int number);
+
+/* Closes a descriptor of the target. */
+int inject_fd_close(struct inject *inject, int number);
+
+/*
+ * Makes a userfaultfd of the target's address space that also handles faults in kernel mode, by /dev/userfaultfd opened here, or userfaultfd(2) in the target
+ * where that is not possible. A thread must be stopped. `keep`: leave the descriptor open in the target too, at a high number; *number receives
+ * it (-1 otherwise). Returns our descriptor (non-blocking, close-on-exec), or -errno with `error` filled.
+ */
+int inject_userfaultfd(struct inject *inject, bool keep, int *number, struct error *error);

@@ -1,0 +1,653 @@
+/* Stopping a thread, running system calls on it, letting it go as it was. */
+#include "inject/inject.h"
+
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/prctl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "inject/arch.h"
+#include "proc/maps.h"
+
+#define FRAMES	       8
+#define STOP_TRIES     16
+#define STOP_MS	       50   /* for a thread to stop, before another is tried */
+#define USER_MS	       200  /* for a stopped thread to reach its system call (a frozen cgroup keeps it from that) */
+#define SPIN_US	       1000 /* looked for without sleeping: a stop takes 20 to 130 microseconds */
+#define ALL_SIGNALS    UINT64_MAX
+#define RSEQ_CS_OFFSET 8 /* struct rseq, include/uapi/linux/rseq.h */
+
+/* The control area: frames, scratch, trampoline, in this order. */
+#define AREA_FRAMES (FRAMES * ARCH_FRAME)
+#define AREA_DATA   (AREA_FRAMES + INJECT_SCRATCH)
+
+/* What is kept of a stopped thread, and where it stands. */
+struct inject_stop {
+	struct arch_regs first; /* as it will go on */
+	struct arch_regs now;	/* the last registers we gave it */
+	uint64_t sigmask;
+	uint64_t since_us;
+	uint64_t frame; /* address in the target */
+	struct region rseq;
+	bool entered; /* at the entry stop of a call */
+	bool moved;   /* its registers are not its own */
+	/* The timed wait that was interrupted last, to keep its deadline over many stops. */
+	struct {
+		pid_t tid;
+		struct arch_regs regs;
+		uint64_t since_us;
+		uint64_t switches;
+	} wait;
+};
+
+/* Waits for a change of a seized thread. Returns 0 with *status, -ETIMEDOUT, or -ESRCH. timeout_ms < 0: without end. */
+static int wait_for(pid_t tid, int *status, int timeout_ms)
+{
+	uint64_t begin = now_us();
+
+	for (;;) {
+		pid_t got = waitpid(tid, status, __WALL | WNOHANG);
+		uint64_t spent = now_us() - begin;
+
+		if (got == tid)
+			return WIFSTOPPED(*status) ? 0 : -ESRCH;
+		if (got < 0 && errno != EINTR)
+			return -ESRCH;
+		if (timeout_ms >= 0 && spent > (uint64_t)timeout_ms * 1000)
+			return -ETIMEDOUT;
+		if (spent < SPIN_US)
+			sched_yield();
+		else
+			usleep(100);
+	}
+}
+
+static bool is_event_stop(int status)
+{
+	return status >> 16 == PTRACE_EVENT_STOP;
+}
+
+static bool is_syscall_stop(int status)
+{
+	return WSTOPSIG(status) == (SIGTRAP | 0x80);
+}
+
+/* Waits for the stop of a PTRACE_INTERRUPT; signals that come first go to the program, as they would have. */
+static int wait_interrupted(pid_t tid, int timeout_ms)
+{
+	for (;;) {
+		int status;
+		int rc = wait_for(tid, &status, timeout_ms);
+
+		if (rc < 0 || is_event_stop(status))
+			return rc;
+		if (ptrace(PTRACE_CONT, tid, NULL, is_syscall_stop(status) ? 0 : WSTOPSIG(status)) < 0)
+			return -ESRCH;
+	}
+}
+
+/* Waits for a system call stop; a group stop in between (SIGSTOP cannot be blocked) takes effect after we have let go. */
+static int wait_syscall(pid_t tid, int timeout_ms)
+{
+	for (;;) {
+		int status;
+		int rc = wait_for(tid, &status, timeout_ms);
+
+		if (rc < 0 || is_syscall_stop(status))
+			return rc;
+		if (ptrace(PTRACE_SYSCALL, tid, NULL, is_event_stop(status) ? 0 : WSTOPSIG(status)) < 0)
+			return -ESRCH;
+	}
+}
+
+int inject_reap(struct inject *inject)
+{
+	int left = 0;
+
+	for (unsigned int i = 0; i < INJECT_LINGERING; i++) {
+		pid_t tid = inject->lingering[i];
+		int status;
+		pid_t got = tid ? waitpid(tid, &status, __WALL | WNOHANG) : 0;
+
+		if (!tid)
+			continue;
+		if (!got) {
+			left++;
+			continue;
+		}
+		if (got == tid && WIFSTOPPED(status))
+			ptrace(PTRACE_DETACH, tid, NULL, is_event_stop(status) ? 0 : WSTOPSIG(status));
+		inject->lingering[i] = 0;
+	}
+	return left;
+}
+
+static bool lingers(const struct inject *inject, pid_t tid)
+{
+	for (unsigned int i = 0; i < INJECT_LINGERING; i++)
+		if (inject->lingering[i] == tid)
+			return true;
+	return false;
+}
+
+static void linger(struct inject *inject, pid_t tid)
+{
+	for (;;) {
+		for (unsigned int i = 0; i < INJECT_LINGERING; i++)
+			if (!inject->lingering[i]) {
+				inject->lingering[i] = tid;
+				return;
+			}
+		inject_reap(inject);
+		usleep(1000);
+	}
+}
+
+/* State letter and voluntary context switches of a thread. */
+static int thread_state(const struct inject *inject, pid_t tid, char *state, uint64_t *switches)
+{
+	char path[64];
+	char line[128];
+	_cleanup_fclose_ FILE *file = NULL;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", inject->target->pid, tid);
+	file = fopen(path, "re");
+	if (!file)
+		return -ESRCH;
+	*state = '?';
+	*switches = 0;
+	while (fgets(line, sizeof(line), file)) {
+		sscanf(line, "State: %c", state);
+		if (sscanf(line, "voluntary_ctxt_switches: %" SCNu64, switches) == 1)
+			return 0;
+	}
+	return *state == '?' ? -ESRCH : 0;
+}
+
+/*
+ * A restarted epoll_wait begins its timeout anew, so that a program stopped again and again would never see it expire. When the same wait is met
+ * again (same registers, and the thread has slept exactly once since), its time counts from the first meeting.
+ */
+static void keep_deadline(struct inject *inject)
+{
+	struct inject_stop *stop = inject->stop;
+	uint64_t now = now_us();
+	uint64_t switches;
+	int timeout;
+	char state;
+
+	if (!arch_epoll_timeout(&stop->first, &timeout) || thread_state(inject, inject->tid, &state, &switches) < 0) {
+		stop->wait.tid = 0;
+		return;
+	}
+	if (stop->wait.tid != inject->tid || switches != stop->wait.switches + 2 ||
+	    memcmp(&stop->wait.regs, &stop->first, sizeof(stop->first)) != 0) {
+		stop->wait.tid = inject->tid;
+		stop->wait.regs = stop->first;
+		stop->wait.since_us = now;
+		return;
+	}
+	if (now - stop->wait.since_us >= (uint64_t)timeout * 1000) {
+		arch_return_zero(&stop->first);
+		stop->wait.tid = 0;
+	}
+}
+
+/* A thread inside a restartable sequence goes on at its abort handler: after running elsewhere the kernel has forgotten the section (kernel/rseq.c). */
+static void abort_rseq(struct inject *inject)
+{
+	struct __ptrace_rseq_configuration rseq = {0};
+	struct {
+		uint32_t version, flags;
+		uint64_t start, length, abort;
+	} section;
+	struct inject_stop *stop = inject->stop;
+	uint64_t ip = arch_ip(&stop->first);
+	uint64_t address = 0;
+	uint32_t signature = 0;
+
+	stop->rseq = (struct region){0, 0};
+	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, inject->tid, sizeof(rseq), &rseq) <= 0 || !rseq.rseq_abi_pointer)
+		return;
+	stop->rseq.start = round_down(rseq.rseq_abi_pointer, page_size());
+	stop->rseq.end = round_up(rseq.rseq_abi_pointer + rseq.rseq_abi_size, page_size());
+	if (inject_read(inject, rseq.rseq_abi_pointer + RSEQ_CS_OFFSET, &address, sizeof(address)) < 0 || !address)
+		return;
+	if (inject_read(inject, address, &section, sizeof(section)) < 0 || ip - section.start >= section.length)
+		return;
+	if (inject_read(inject, section.abort - sizeof(signature), &signature, sizeof(signature)) == 0 &&
+	    signature == rseq.signature)
+		arch_set_ip(&stop->first, section.abort);
+}
+
+struct region inject_rseq_pages(const struct inject *inject)
+{
+	return inject->stop->rseq;
+}
+
+static int seize(struct inject *inject, pid_t tid)
+{
+	unsigned long options = PTRACE_O_TRACESYSGOOD;
+	uint64_t seccomp = 0;
+
+	if (target_status(inject->target, "Seccomp", &seccomp) == 0 && seccomp)
+		options |= PTRACE_O_SUSPEND_SECCOMP;
+	if (ptrace(PTRACE_SEIZE, tid, NULL, options) < 0)
+		return seccomp && errno == EPERM ? -ENOTSUP : -errno;
+	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
+		return -ESRCH;
+	return wait_interrupted(tid, STOP_MS);
+}
+
+/* Keeps what the thread was doing; after this it can be sent elsewhere. */
+static int keep(struct inject *inject, pid_t tid)
+{
+	struct inject_stop *stop = inject->stop;
+	unsigned char frame[ARCH_FRAME] = {0};
+	int rc = arch_get_regs(tid, &stop->first);
+
+	if (rc == 0 && !arch_native(&stop->first))
+		rc = -ENOEXEC;
+	if (rc == 0 && ptrace(PTRACE_GETSIGMASK, tid, sizeof(stop->sigmask), &stop->sigmask) < 0)
+		rc = -errno;
+	if (rc < 0)
+		return rc;
+	inject->tid = tid;
+	arch_restart_interrupted(&stop->first);
+	keep_deadline(inject);
+	abort_rseq(inject);
+	stop->now = stop->first;
+	stop->entered = false;
+	stop->moved = false;
+	stop->frame = 0;
+	if (inject->area.end) {
+		uint64_t at = inject->area.start + (uint64_t)inject->frame * ARCH_FRAME;
+
+		inject->frame = (inject->frame + 1) % FRAMES;
+		stop->frame = arch_frame(frame, at, &stop->first, stop->sigmask);
+		rc = inject_write(inject, stop->frame, frame + (stop->frame - at), ARCH_FRAME - (stop->frame - at));
+	}
+	if (rc == 0 && ptrace(PTRACE_SETSIGMASK, tid, sizeof(stop->sigmask), &(uint64_t){ALL_SIGNALS}) < 0)
+		rc = -errno;
+	return rc;
+}
+
+/* Tries one thread. Returns 0 with it stopped and kept, or -errno with it free (or lingering). */
+static int stop_thread(struct inject *inject, pid_t tid)
+{
+	int rc;
+
+	inject->stop->since_us = now_us();
+	rc = seize(inject, tid);
+	if (rc == -ETIMEDOUT)
+		linger(inject, tid);
+	if (rc < 0)
+		return rc;
+	rc = keep(inject, tid);
+	if (rc < 0) {
+		inject->tid = 0;
+		ptrace(PTRACE_DETACH, tid, NULL, NULL);
+	}
+	return rc;
+}
+
+/* Threads that sleep uninterruptibly (a page fault of ours among them) are left for the second round. */
+static int stop_any(struct inject *inject)
+{
+	char path[32];
+	int last = -ESRCH;
+
+	if (inject->favourite && !lingers(inject, inject->favourite) && stop_thread(inject, inject->favourite) == 0)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/task", inject->target->pid);
+	for (int round = 0; round < 2; round++) {
+		_cleanup_closedir_ DIR *dir = opendir(path);
+		int tries = 0;
+
+		if (!dir)
+			return -ESRCH;
+		for (struct dirent *entry; tries < STOP_TRIES && (entry = readdir(dir));) {
+			pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
+			uint64_t switches;
+			char state;
+
+			if (tid <= 0 || lingers(inject, tid) || thread_state(inject, tid, &state, &switches) < 0)
+				continue;
+			if (state == 'Z' || state == 'X' || (state == 'D') != (round == 1))
+				continue;
+			tries++;
+			last = stop_thread(inject, tid);
+			if (last == 0) {
+				inject->favourite = tid;
+				return 0;
+			}
+			if (last == -EPERM || last == -ENOTSUP || last == -ENOEXEC)
+				return last;
+		}
+	}
+	return last;
+}
+
+static int explain_stop(const struct inject *inject, int rc, struct error *error)
+{
+	uint64_t tracer = 0;
+	char why[80];
+
+	switch (rc) {
+	case -EPERM:
+		if (target_status(inject->target, "TracerPid", &tracer) == 0 && tracer) {
+			snprintf(why, sizeof(why), "process %" PRIu64 " is tracing it", tracer);
+			return error_set(error, -EPERM, why, "end the debugger or tracer first", "stop a thread of process %d",
+					 inject->target->pid);
+		}
+		return error_set(error, rc, NULL, "run as root or with CAP_SYS_PTRACE; see also kernel.yama.ptrace_scope",
+				 "stop a thread of process %d", inject->target->pid);
+	case -ENOTSUP:
+		return error_set(error, -EPERM, "it runs under a seccomp filter that cannot be suspended",
+				 "run as root (CAP_SYS_ADMIN), outside of any seccomp filter", "stop a thread of process %d",
+				 inject->target->pid);
+	case -ENOEXEC:
+		return error_set(error, -EINVAL, "it runs another instruction set than this program", NULL,
+				 "stop a thread of process %d", inject->target->pid);
+	case -ETIMEDOUT:
+		return error_set(error, rc, "none of its threads stops (uninterruptible sleep, or a frozen cgroup)",
+				 "see the State lines in /proc/PID/task/*/status; thaw its cgroup", "stop a thread of process %d",
+				 inject->target->pid);
+	default:
+		return error_set(error, rc, rc == -ESRCH ? "it has ended" : NULL, NULL, "stop a thread of process %d",
+				 inject->target->pid);
+	}
+}
+
+int inject_begin(struct inject *inject, struct error *error)
+{
+	int rc;
+
+	inject_reap(inject);
+	if (!target_alive(inject->target))
+		return explain_stop(inject, -ESRCH, error);
+	rc = stop_any(inject);
+	return rc < 0 ? explain_stop(inject, rc, error) : 0;
+}
+
+/* From wherever the thread stands to a fresh interrupt stop, where its first registers mean what they meant then. */
+static int return_to_first(struct inject *inject)
+{
+	struct inject_stop *stop = inject->stop;
+	pid_t tid = inject->tid;
+	int rc;
+
+	if (stop->entered)
+		arch_skip(tid);
+	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0 || ptrace(PTRACE_CONT, tid, NULL, NULL) < 0)
+		return -ESRCH;
+	rc = wait_interrupted(tid, -1);
+	return rc < 0 ? rc : arch_set_regs(tid, &stop->first);
+}
+
+int inject_end(struct inject *inject)
+{
+	struct inject_stop *stop = inject->stop;
+	pid_t tid = inject->tid;
+	uint64_t kept;
+	char state;
+	int rc = 0;
+
+	if (!tid)
+		return -ESRCH;
+	if (stop->moved)
+		rc = return_to_first(inject);
+	if (stop->wait.tid == tid)
+		thread_state(inject, tid, &state, &stop->wait.switches);
+	if (rc == 0 && ptrace(PTRACE_SETSIGMASK, tid, sizeof(stop->sigmask), &stop->sigmask) < 0)
+		rc = -ESRCH;
+	if (ptrace(PTRACE_DETACH, tid, NULL, NULL) < 0)
+		rc = -ESRCH;
+	kept = now_us() - stop->since_us;
+	inject->stops++;
+	inject->longest_us = max_u64(inject->longest_us, kept);
+	inject->tid = 0;
+	if (rc < 0)
+		inject->favourite = 0;
+	return rc;
+}
+
+/* The thread died in our hands. */
+static int lost(struct inject *inject)
+{
+	inject->tid = 0;
+	inject->favourite = 0;
+	return -ESRCH;
+}
+
+int inject_enter(struct inject *inject, long number, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
+		 uint64_t a5)
+{
+	struct inject_stop *stop = inject->stop;
+	uint64_t insn = inject->area.end ? inject->area.start + AREA_DATA : inject->gadget;
+	int rc;
+
+	if (!inject->tid)
+		return -ESRCH;
+	arch_call(&stop->now, insn, stop->frame, number, (uint64_t[]){a0, a1, a2, a3, a4, a5});
+	stop->moved = true;
+	if (arch_set_regs(inject->tid, &stop->now) < 0 || ptrace(PTRACE_SYSCALL, inject->tid, NULL, NULL) < 0)
+		return lost(inject);
+	rc = wait_syscall(inject->tid, USER_MS);
+	if (rc == -ESRCH)
+		return lost(inject);
+	if (rc < 0) { /* it does not run: interrupt it, so that inject_end finds it at a stop */
+		ptrace(PTRACE_INTERRUPT, inject->tid, NULL, NULL);
+		return wait_interrupted(inject->tid, -1) < 0 ? lost(inject) : rc;
+	}
+	stop->entered = true;
+	return 0;
+}
+
+int64_t inject_finish(struct inject *inject)
+{
+	struct inject_stop *stop = inject->stop;
+	struct arch_regs regs;
+
+	if (!inject->tid)
+		return -ESRCH;
+	stop->entered = false;
+	if (ptrace(PTRACE_SYSCALL, inject->tid, NULL, NULL) < 0 || wait_syscall(inject->tid, -1) < 0 ||
+	    arch_get_regs(inject->tid, &regs) < 0)
+		return lost(inject);
+	return arch_result(&regs);
+}
+
+int inject_cancel(struct inject *inject)
+{
+	if (!inject->tid || arch_skip(inject->tid) < 0)
+		return lost(inject);
+	return inject_finish(inject) == -ESRCH ? -ESRCH : 0;
+}
+
+uint64_t inject_held_us(const struct inject *inject)
+{
+	return now_us() - inject->stop->since_us;
+}
+
+int64_t inject_call(struct inject *inject, long number, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
+		    uint64_t a5)
+{
+	int rc = inject_enter(inject, number, a0, a1, a2, a3, a4, a5);
+
+	return rc < 0 ? rc : inject_finish(inject);
+}
+
+int inject_read(struct inject *inject, uint64_t address, void *to, size_t bytes)
+{
+	ssize_t n = pread(inject->mem_fd, to, bytes, (off_t)address);
+
+	return n == (ssize_t)bytes ? 0 : n < 0 ? -errno : -EIO;
+}
+
+int inject_write(struct inject *inject, uint64_t address, const void *from, size_t bytes)
+{
+	ssize_t n = pwrite(inject->mem_fd, from, bytes, (off_t)address);
+
+	return n == (ssize_t)bytes ? 0 : n < 0 ? -errno : -EIO;
+}
+
+/* A system call instruction in memory that is executable anyway: the vdso first, then whatever is there. */
+static int find_gadget(struct inject *inject)
+{
+	struct maps_reader maps;
+	struct mapping mapping;
+	unsigned char code[16384];
+	int rc = maps_open(&maps, inject->target);
+	uint64_t elsewhere = 0;
+
+	if (rc < 0)
+		return rc;
+	while ((rc = maps_next(&maps, &mapping)) > 0) {
+		bool vdso = strcmp(mapping.name, "[vdso]") == 0;
+
+		if (!mapping.execute || !mapping.read || (elsewhere && !vdso))
+			continue;
+		for (uint64_t at = mapping.region.start; at < mapping.region.end; at += sizeof(code)) {
+			size_t size = min_u64(sizeof(code), mapping.region.end - at);
+			ptrdiff_t found = -1;
+
+			if (inject_read(inject, at, code, size) == 0)
+				found = arch_find_syscall(code, size);
+			if (found >= 0) {
+				elsewhere = at + (uint64_t)found;
+				break;
+			}
+		}
+		if (vdso && elsewhere)
+			break;
+	}
+	maps_close(&maps);
+	inject->gadget = elsewhere;
+	return rc < 0 ? rc : elsewhere ? 0 : -ENOEXEC;
+}
+
+static uint64_t area_bytes(void)
+{
+	return round_up(AREA_DATA, page_size()) + page_size();
+}
+
+/* Maps frames, scratch and trampoline; the first calls go through the gadget. */
+static int map_area(struct inject *inject)
+{
+	static const char name[] = "uvmtools";
+	size_t code_bytes;
+	const unsigned char *code = arch_trampoline(&code_bytes);
+	uint64_t bytes = area_bytes();
+	int64_t at = inject_call(inject, SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+				 (uint64_t)-1, 0);
+	uint64_t text;
+	int64_t rc;
+
+	if (at < 0 && at > -4096)
+		return (int)at;
+	text = (uint64_t)at + AREA_DATA;
+	rc = inject_write(inject, text, code, code_bytes);
+	if (rc == 0)
+		rc = inject_call3(inject, SYS_mprotect, round_down(text, page_size()), page_size(), PROT_READ | PROT_EXEC);
+	if (rc == 0)
+		rc = inject_call3(inject, SYS_madvise, (uint64_t)at, bytes, MADV_DONTFORK);
+	if (rc < 0) {
+		inject_call(inject, SYS_munmap, (uint64_t)at, bytes, 0, 0, 0, 0);
+		return (int)rc;
+	}
+	inject->area = (struct region){(uint64_t)at, (uint64_t)at + bytes};
+	inject->scratch = (uint64_t)at + AREA_FRAMES;
+	/* A name is a courtesy (CONFIG_ANON_VMA_NAME). */
+	if (inject_write(inject, inject->scratch, name, sizeof(name)) == 0)
+		inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, (uint64_t)at, bytes, inject->scratch, 0);
+	return 0;
+}
+
+static int prepare(struct inject *inject, const struct target *target, struct error *error)
+{
+	int rc = target_check(target, error);
+
+	*inject = INJECT_NONE;
+	if (rc < 0)
+		return rc;
+	inject->target = target;
+	inject->stop = calloc(1, sizeof(*inject->stop));
+	if (!inject->stop)
+		return error_set(error, -ENOMEM, NULL, NULL, "prepare injection into process %d", target->pid);
+	inject->mem_fd = target_proc_open(target, "mem", O_RDWR | O_CLOEXEC);
+	if (inject->mem_fd < 0) {
+		rc = inject->mem_fd;
+		inject_abandon(inject);
+		return error_set(error, rc, NULL, rc == -ESRCH ? NULL : "run as root or with CAP_SYS_PTRACE",
+				 "open the memory of process %d", target->pid);
+	}
+	rc = find_gadget(inject);
+	if (rc < 0) {
+		inject_abandon(inject);
+		return error_set(error, rc, rc == -ENOEXEC ? "it maps no system call instruction" : NULL, NULL,
+				 "read the code of process %d", target->pid);
+	}
+	return 0;
+}
+
+int inject_open(struct inject *inject, const struct target *target, struct error *error)
+{
+	int rc = prepare(inject, target, error);
+
+	if (rc < 0)
+		return rc;
+	rc = inject_begin(inject, error);
+	if (rc == 0) {
+		rc = map_area(inject);
+		if (rc < 0)
+			error_set(error, rc, NULL, rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
+				  "map the control area in process %d", target->pid);
+		inject_end(inject);
+	}
+	if (rc < 0)
+		inject_abandon(inject);
+	return rc;
+}
+
+void inject_abandon(struct inject *inject)
+{
+	if (inject->mem_fd >= 0)
+		close(inject->mem_fd);
+	free(inject->stop);
+	*inject = INJECT_NONE;
+}
+
+int inject_close(struct inject *inject)
+{
+	struct region area = inject->area;
+	struct error ignored = {0};
+	int64_t rc = 0;
+
+	if (area.end && target_alive(inject->target)) {
+		rc = inject_begin(inject, &ignored);
+		if (rc == 0) {
+			/* No trampoline to stand on while it goes: back to the instruction that the program has. */
+			inject->area = (struct region){0, 0};
+			rc = inject_call(inject, SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0);
+			inject_end(inject);
+		}
+		if (rc == -ESRCH)
+			rc = 0;
+	}
+	while (inject_reap(inject) > 0)
+		usleep(1000);
+	inject_abandon(inject);
+	return (int)rc;
+}

@@ -1,0 +1,96 @@
+/* Which processes may be touched at all. */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "proc/stat.h"
+#include "proc/target.h"
+
+#define SECCOMP_STRICT 1
+
+#if defined(__x86_64__)
+#define OWN_MACHINE EM_X86_64
+#define OWN_NAME    "x86-64"
+#elif defined(__aarch64__)
+#define OWN_MACHINE EM_AARCH64
+#define OWN_NAME    "aarch64"
+#else
+#error "x86-64 and aarch64 only"
+#endif
+
+static int check_architecture(const struct target *target, struct error *error)
+{
+	_cleanup_close_ int fd = target_proc_open(target, "exe", O_RDONLY);
+	Elf64_Ehdr header;
+	ssize_t got;
+
+	if (fd < 0)
+		return error_set(error, fd, fd == -ESRCH ? "no such process" : NULL,
+				 fd == -EACCES || fd == -EPERM ? "run it as root or as the owner of the process" : NULL,
+				 "look at process %d (%s)", target->pid, target->name);
+	got = pread(fd, &header, sizeof(header), 0);
+	if (got < (ssize_t)sizeof(header) || memcmp(header.e_ident, ELFMAG, SELFMAG))
+		return error_set(error, -EINVAL, "its program is not an ELF file", NULL, "look at process %d (%s)",
+				 target->pid, target->name);
+	if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != OWN_MACHINE)
+		return error_set(error, -EINVAL, "it is of another architecture or word size",
+				 "only " OWN_NAME " processes can be handled here", "look at process %d (%s)",
+				 target->pid, target->name);
+	return 0;
+}
+
+static int check_tracer(const struct target *target, struct error *error)
+{
+	char name[64] = "", why[128];
+	uint64_t tracer;
+	int result = target_status(target, "TracerPid", &tracer);
+
+	if (result)
+		return error_set(error, result, NULL, NULL, "look at process %d (%s)", target->pid, target->name);
+	if (!tracer)
+		return 0;
+	if (proc_file_read((pid_t)tracer, "comm", name, sizeof(name)) > 0)
+		name[strcspn(name, "\n")] = '\0';
+	snprintf(why, sizeof(why), "it is being traced by %s (%d)", *name ? name : "a process", (int)tracer);
+	return error_set(error, -EBUSY, why, "detach the tracer first", "work on process %d (%s)", target->pid,
+			 target->name);
+}
+
+static int check_seccomp(const struct target *target, struct error *error)
+{
+	uint64_t mode;
+	int result = target_status(target, "Seccomp", &mode);
+
+	if (result == -ENOENT) /* a kernel without seccomp */
+		return 0;
+	if (result)
+		return error_set(error, result, NULL, NULL, "look at process %d (%s)", target->pid, target->name);
+	if (mode != SECCOMP_STRICT)
+		return 0;
+	return error_set(error, -EPERM, "it is in seccomp strict mode, which allows no system call of ours", NULL,
+			 "work on process %d (%s)", target->pid, target->name);
+}
+
+int target_check(const struct target *target, struct error *error)
+{
+	struct proc_stat stat;
+	int result = proc_stat_read(target->pid, &stat);
+
+	if (result || !target_alive(target))
+		return error_set(error, result ? result : -ESRCH, "no such process", NULL, "look at process %d (%s)",
+				 target->pid, target->name);
+	if (proc_stat_is_kernel_thread(&stat))
+		return error_set(error, -EINVAL, "it is a kernel thread and has no memory of its own", NULL,
+				 "work on process %d (%s)", target->pid, target->name);
+	if (target->pid == getpid())
+		return error_set(error, -EINVAL, "that is this program itself", "name another process",
+				 "work on process %d (%s)", target->pid, target->name);
+	result = check_architecture(target, error);
+	if (!result)
+		result = check_tracer(target, error);
+	return result ? result : check_seccomp(target, error);
+}

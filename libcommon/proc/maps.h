@@ -1,0 +1,81 @@
+/* The mappings of a target, one at a time, in bounded memory; and which of them may be swapped. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/region.h"
+#include "proc/target.h"
+
+enum mapping_kind {
+	MAPPING_ANON,  /* private, no file behind it (the heap, the stack and [anon:…] included) */
+	MAPPING_FILE,  /* a regular file, private or shared */
+	MAPPING_SHMEM, /* shared anonymous memory, memfd, System V, tmpfs files under /dev/shm */
+	MAPPING_HUGETLB,
+	MAPPING_SPECIAL, /* [vdso], [vvar], [vsyscall], device memory */
+};
+
+#define MAPPING_NAME 256
+
+struct mapping {
+	struct region region; /* page aligned */
+	uint64_t offset;
+	uint64_t inode;
+	bool read, write, execute, shared;
+	char perm[5]; /* "rw-p" */
+	enum mapping_kind kind;
+	char name[MAPPING_NAME]; /* path or [name] as the kernel prints it, cut to fit; empty for none */
+};
+
+/* Reads /proc/PID/maps line by line. Opaque contents; memory does not grow with the number of mappings. */
+struct maps_reader {
+	int fd;
+	size_t used; /* bytes in the buffer */
+	size_t at;   /* where the next line begins */
+	char buffer[16384];
+};
+
+/* Returns 0, -ESRCH or -EACCES. The caller closes it. */
+int maps_open(struct maps_reader *reader, const struct target *target);
+void maps_close(struct maps_reader *reader);
+
+/* The next mapping, in order of address. Returns 1, 0 at the end, or -errno (-ESRCH when the address space is gone). */
+int maps_next(struct maps_reader *reader, struct mapping *mapping);
+
+/*
+ * The mapping that covers `address` (PROCMAP_QUERY of Linux 6.11, /proc/PID/maps before that). `maps_fd` is an open /proc/PID/maps; its offset is not used.
+ * Returns 1, 0 when none does, or -errno (-ESRCH when the address space is gone).
+ */
+int mapping_at(int maps_fd, uint64_t address, struct mapping *mapping);
+
+/* Why a mapping is not swapped; each is the `reason` of skipped bytes in swapctl's records. */
+enum eligibility {
+	ELIGIBLE,
+	INELIGIBLE_KIND,        /* "not-anonymous": a file, shared memory, hugetlb */
+	INELIGIBLE_SPECIAL,     /* "special": vdso, vvar, device memory, shadow stack */
+	INELIGIBLE_STACK,       /* "stack" */
+	INELIGIBLE_READ_ONLY,   /* "read-only": not writable */
+	INELIGIBLE_LOCKED,      /* "locked": mlock */
+	INELIGIBLE_WIPEONFORK,  /* "wipe-on-fork" */
+	INELIGIBLE_USERFAULTFD, /* "userfaultfd": registered with somebody else's descriptor */
+	INELIGIBLE_OURS,        /* "uvmtools": the staging area of a session */
+};
+
+/* The reason as records spell it ("locked"). */
+const char *eligibility_name(enum eligibility eligibility);
+
+/*
+ * Walks the mappings together with their VmFlags (/proc/PID/smaps, which costs more than maps: it counts pages) and says of each whether
+ * it may be swapped. `ours` (sorted; may be NULL) are the regions that a session of ours has registered: userfaultfd is no obstacle there.
+ */
+struct eligible_reader {
+	struct maps_reader smaps;
+	const struct region_vec *ours;
+};
+
+int eligible_open(struct eligible_reader *reader, const struct target *target, const struct region_vec *ours);
+void eligible_close(struct eligible_reader *reader);
+
+/* Returns 1 with the mapping and its verdict, 0 at the end, or -errno. */
+int eligible_next(struct eligible_reader *reader, struct mapping *mapping, enum eligibility *verdict);

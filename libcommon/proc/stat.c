@@ -1,0 +1,72 @@
+/* /proc/PID/stat and other small files of /proc, read whole. */
+#include "proc/stat.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+
+ssize_t proc_file_read(pid_t pid, const char *name, char *text, size_t size)
+{
+	_cleanup_close_ int fd = -1;
+	char path[64];
+	size_t used = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	while (used < size - 1) {
+		ssize_t got = read(fd, text + used, size - 1 - used);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (!got)
+			break;
+		used += (size_t)got;
+	}
+	text[used] = '\0';
+	return (ssize_t)used;
+}
+
+/* The text that begins with field `number`, counted as in proc(5), given the text after the name, which is field 2. */
+static const char *stat_field(const char *after_name, int number)
+{
+	for (int i = 2; i < number; i++) {
+		after_name = strchr(after_name, ' ');
+		if (!after_name)
+			return "";
+		after_name++;
+	}
+	return after_name;
+}
+
+int proc_stat_read(pid_t pid, struct proc_stat *stat)
+{
+	char text[1024];
+	ssize_t length = proc_file_read(pid, "stat", text, sizeof(text));
+	const char *after;
+
+	if (length < 0)
+		return (int)length;
+	/* The name stands in parentheses and may itself hold any of ") R 1". */
+	after = strrchr(text, ')');
+	if (!after)
+		return -ESRCH;
+	stat->state = *stat_field(after, 3);
+	stat->flags = (unsigned int)strtoul(stat_field(after, 9), NULL, 10);
+	stat->starttime = strtoull(stat_field(after, 22), NULL, 10);
+	return stat->state ? 0 : -ESRCH;
+}
+
+bool proc_stat_is_kernel_thread(const struct proc_stat *stat)
+{
+	return stat->flags & PF_KTHREAD;
+}

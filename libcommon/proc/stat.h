@@ -1,0 +1,21 @@
+/* The fields of /proc/PID/stat that this room needs. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct proc_stat {
+	char state;         /* 'R', 'S', 'Z', … */
+	unsigned int flags; /* PF_* of the kernel */
+	uint64_t starttime;
+};
+
+/* Returns 0, or -errno (-ESRCH: no such process). */
+int proc_stat_read(pid_t pid, struct proc_stat *stat);
+
+/* A thread that the kernel made for itself: it has no memory of its own. */
+bool proc_stat_is_kernel_thread(const struct proc_stat *stat);
+
+/* The whole of /proc/PID/<name>, cut to size - 1 bytes and terminated. Returns its length or -errno. */
+ssize_t proc_file_read(pid_t pid, const char *name, char *text, size_t size);

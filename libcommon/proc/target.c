@@ -1,0 +1,196 @@
+/* Opening a target, and making sure that what is read is about it and not about a later owner of its pid. */
+#include "proc/target.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "proc/stat.h"
+
+#define GONE "no such process"
+
+static int pid_of_pidfd(int pidfd, pid_t *pid, struct error *error)
+{
+	_cleanup_free_ char *line = NULL;
+	_cleanup_fclose_ FILE *info = NULL;
+	char path[64];
+	size_t size = 0;
+	int found = -1;
+	bool is_pidfd = false;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	info = fopen(path, "re");
+	if (!info)
+		return error_set(error, -EINVAL, "no such descriptor is open", "let the shell pass it on",
+				 "use descriptor %d as a pidfd", pidfd);
+	while (getline(&line, &size, info) > 0) {
+		if (strncmp(line, "Pid:", 4))
+			continue;
+		is_pidfd = true;
+		found = (int)strtol(line + 4, NULL, 10);
+	}
+	if (!is_pidfd)
+		return error_set(error, -EINVAL, "it is not a pidfd", NULL, "use descriptor %d as a pidfd", pidfd);
+	if (found < 1)
+		return error_set(error, -ESRCH,
+				 found ? "the process has ended" : "its process is in another pid namespace", NULL,
+				 "use descriptor %d as a pidfd", pidfd);
+	*pid = found;
+	return 0;
+}
+
+static int open_pidfd(pid_t pid, struct error *error)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	int code = -errno;
+
+	if (fd >= 0)
+		return fd;
+	/* A thread that does not lead its group: EINVAL before Linux 6.9, ENOENT since. */
+	if (code == -EINVAL || code == -ENOENT)
+		return error_set(error, -EINVAL, "it is a thread, not a process", "name the process it belongs to",
+				 "open process %d", pid);
+	return error_set(error, code, code == -ESRCH ? GONE : NULL, NULL, "open process %d", pid);
+}
+
+static void read_name(struct target *target)
+{
+	char text[64];
+	ssize_t length = proc_file_read(target->pid, "comm", text, sizeof(text));
+
+	if (length > 0 && text[length - 1] == '\n')
+		text[length - 1] = '\0';
+	snprintf(target->name, sizeof(target->name), "%.15s", length > 0 ? text : "");
+}
+
+/* Fills what is known by pid, then proves that it was this process's. */
+static int identify(struct target *target, struct error *error)
+{
+	struct proc_stat stat;
+	uint64_t leader = 0;
+	int result = proc_stat_read(target->pid, &stat);
+
+	if (!result)
+		result = target_status(target, "Tgid", &leader);
+	if (!result && leader != (uint64_t)target->pid)
+		return error_set(error, -EINVAL, "it is a thread, not a process", "name the process it belongs to",
+				 "open process %d", target->pid);
+	if (!result)
+		read_name(target);
+	if (!result && (stat.state == 'Z' || stat.state == 'X'))
+		return error_set(error, -ESRCH, "it has ended and waits for its parent", NULL, "open process %d",
+				 target->pid);
+	if (!result && !target_alive(target))
+		result = -ESRCH;
+	if (result)
+		return error_set(error, result, result == -ESRCH ? GONE : NULL, NULL, "open process %d", target->pid);
+	target->starttime = stat.starttime;
+	return 0;
+}
+
+int target_open(struct target *target, pid_t pid, int pidfd, struct error *error)
+{
+	int result;
+
+	*target = TARGET_NONE;
+	if (pidfd >= 0) {
+		result = pid_of_pidfd(pidfd, &pid, error);
+		if (result)
+			return result;
+		target->pidfd = fcntl(pidfd, F_DUPFD_CLOEXEC, 3);
+		if (target->pidfd < 0)
+			return error_set(error, -errno, NULL, NULL, "duplicate descriptor %d", pidfd);
+	} else {
+		target->pidfd = open_pidfd(pid, error);
+		if (target->pidfd < 0) {
+			result = target->pidfd;
+			*target = TARGET_NONE;
+			return result;
+		}
+	}
+	target->pid = pid;
+	result = identify(target, error);
+	if (result)
+		target_close(target);
+	return result;
+}
+
+void target_close(struct target *target)
+{
+	cleanup_close(&target->pidfd);
+	*target = TARGET_NONE;
+}
+
+bool target_alive(const struct target *target)
+{
+	struct pollfd poll_fd = {.fd = target->pidfd, .events = POLLIN};
+	int ready;
+
+	do
+		ready = poll(&poll_fd, 1, 0);
+	while (ready < 0 && errno == EINTR);
+	return ready == 0;
+}
+
+int target_matches(const struct target *target, pid_t pid, uint64_t starttime, struct error *error)
+{
+	char why[100];
+
+	if (pid && pid != target->pid) {
+		snprintf(why, sizeof(why), "its records are of process %d", pid);
+		return error_set(error, -ESTALE, why, "name that process, or list the regions of this one",
+				 "use the regions for process %d", target->pid);
+	}
+	if (starttime && starttime != target->starttime)
+		return error_set(error, -ESTALE, "its records are of an earlier process with this pid",
+				 "list the regions of this one", "use the regions for process %d", target->pid);
+	return 0;
+}
+
+int target_proc_open(const struct target *target, const char *name, int flags)
+{
+	_cleanup_close_ int fd = -1;
+	char path[300];
+	int failed;
+
+	if ((size_t)snprintf(path, sizeof(path), "/proc/%d/%s", target->pid, name) >= sizeof(path))
+		return -ENAMETOOLONG;
+	fd = open(path, flags | O_CLOEXEC);
+	failed = errno;
+	/* A process that is alive now was alive at the open, so its pid was nobody else's then. */
+	if (!target_alive(target))
+		return -ESRCH;
+	return fd < 0 ? -failed : steal_fd(&fd);
+}
+
+int target_status(const struct target *target, const char *field, uint64_t *value)
+{
+	_cleanup_close_ int fd = target_proc_open(target, "status", O_RDONLY);
+	_cleanup_free_ char *line = NULL;
+	_cleanup_fclose_ FILE *status = NULL;
+	size_t size = 0, length = strlen(field);
+
+	if (fd < 0)
+		return fd;
+	status = fdopen(fd, "r");
+	if (!status)
+		return -errno;
+	steal_fd(&fd);
+	while (getline(&line, &size, status) > 0) {
+		char *end;
+
+		if (strncmp(line, field, length) || line[length] != ':')
+			continue;
+		errno = 0;
+		*value = strtoull(line + length + 1, &end, 10);
+		return errno || end == line + length + 1 ? -ENOENT : 0;
+	}
+	return target_alive(target) ? -ENOENT : -ESRCH;
+}

@@ -1,0 +1,48 @@
+/* A target: a live process held by pidfd and start time, so that a reused pid is never taken for it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "report/error.h"
+
+struct target {
+	pid_t pid;
+	int pidfd;
+	uint64_t starttime; /* field 22 of /proc/PID/stat, in clock ticks since boot */
+	char name[16];      /* comm; may hold any byte but NUL */
+};
+
+/* All fields as "no target". */
+#define TARGET_NONE ((struct target){ .pidfd = -1 })
+
+/*
+ * Opens a target by pid, or by an inherited pidfd when pidfd >= 0 (which is duplicated; pid is then read from /proc/self/fdinfo).
+ * Errors, with `error` filled: -ESRCH no such process (or a zombie), -EINVAL a thread that is not a group leader or a pidfd that is none, -EPERM.
+ * On success the caller owns the target: target_close.
+ */
+int target_open(struct target *target, pid_t pid, int pidfd, struct error *error);
+
+void target_close(struct target *target);
+
+/* True while the process exists and is not a zombie (poll on the pidfd). */
+bool target_alive(const struct target *target);
+
+/* Compares with what a record says. pid or starttime 0 is "not said". Returns 0, or -ESTALE with `error` filled. */
+int target_matches(const struct target *target, pid_t pid, uint64_t starttime, struct error *error);
+
+/*
+ * Refuses, with a reason and a cure, processes that nothing here may be done to: a kernel thread (-EINVAL), this process itself (-EINVAL), an
+ * address space that is not this program's architecture and word size (-EINVAL; ELF class and machine of /proc/PID/exe), one that is being traced (-EBUSY; names the tracer and its pid),
+ * seccomp strict mode (-EPERM). Returns 0 when it may be touched. Reading only; does not prove that ptrace will be permitted.
+ */
+int target_check(const struct target *target, struct error *error);
+
+/* Opens /proc/PID/<name> of this very process (checked by the pidfd after opening). Returns a descriptor, or -errno (-ESRCH when gone). */
+int target_proc_open(const struct target *target, const char *name, int flags);
+
+/* One numeric field of /proc/PID/status ("TracerPid", "Seccomp", "VmRSS": kB as is). Returns 0, -ENOENT, -ESRCH, -EACCES. */
+int target_status(const struct target *target, const char *field, uint64_t *value);
+
+#define _cleanup_target_ __attribute__((cleanup(target_close)))

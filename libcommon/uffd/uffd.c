@@ -1,0 +1,110 @@
+/* The userfaultfd ioctls, each with its answer brought to one form: an errno and a count of bytes. */
+#include "uffd/uffd.h"
+
+#include <errno.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/size.h"
+
+int uffd_offered(int fd_new, uint64_t *features)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+
+	if (ioctl(fd_new, UFFDIO_API, &api) < 0)
+		return -errno;
+	*features = api.features;
+	return 0;
+}
+
+int uffd_handshake(int fd, uint64_t features)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = features};
+
+	if (ioctl(fd, UFFDIO_API, &api) < 0)
+		return errno == EINVAL ? -EOPNOTSUPP : -errno;
+	return (api.features & features) == features ? 0 : -EOPNOTSUPP;
+}
+
+int uffd_register_missing(int fd, struct region region)
+{
+	struct uffdio_register reg = {
+		.range = {.start = region.start, .len = region_bytes(region)},
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	return ioctl(fd, UFFDIO_REGISTER, &reg) < 0 ? -errno : 0;
+}
+
+int uffd_unregister(int fd, struct region region)
+{
+	struct uffdio_range range = {.start = region.start, .len = region_bytes(region)};
+
+	return ioctl(fd, UFFDIO_UNREGISTER, &range) < 0 ? -errno : 0;
+}
+
+/* COPY, ZEROPAGE and POISON answer alike: a signed count, or a negative errno in its place. */
+static int outcome(int rc, int64_t answer, size_t bytes, size_t *done)
+{
+	*done = answer > 0 ? (size_t)answer : 0;
+	if (rc < 0)
+		return -errno;
+	return *done == bytes ? 0 : -EAGAIN;
+}
+
+int uffd_copy(int fd, uint64_t address, const void *from, size_t bytes, bool wake, size_t *copied)
+{
+	struct uffdio_copy copy = {
+		.dst = address,
+		.src = (uintptr_t)from,
+		.len = bytes,
+		.mode = wake ? 0 : UFFDIO_COPY_MODE_DONTWAKE,
+	};
+	int rc = ioctl(fd, UFFDIO_COPY, &copy);
+
+	return outcome(rc, copy.copy, bytes, copied);
+}
+
+int uffd_zeropage(int fd, uint64_t address, size_t bytes, size_t *done)
+{
+	struct uffdio_zeropage zero = {.range = {.start = address, .len = bytes}};
+	int rc = ioctl(fd, UFFDIO_ZEROPAGE, &zero);
+
+	return outcome(rc, zero.zeropage, bytes, done);
+}
+
+int uffd_poison(int fd, uint64_t address, size_t bytes, size_t *done)
+{
+	struct uffdio_poison poison = {.range = {.start = address, .len = bytes}};
+	int rc = ioctl(fd, UFFDIO_POISON, &poison);
+
+	return outcome(rc, poison.updated, bytes, done);
+}
+
+int uffd_wake(int fd, struct region region)
+{
+	struct uffdio_range range = {.start = region.start, .len = region_bytes(region)};
+
+	return ioctl(fd, UFFDIO_WAKE, &range) < 0 ? -errno : 0;
+}
+
+bool uffd_alive(int fd)
+{
+	/*
+	 * The source is an address that nothing maps here, so that nothing can be placed even if the target has registered memory at the destination:
+	 * the answer is ENOENT, EFAULT or EAGAIN while the address space lives (fs/userfaultfd.c, userfaultfd_copy).
+	 */
+	const uint64_t nowhere = 0x10000;
+	size_t copied;
+
+	return uffd_copy(fd, nowhere, (const void *)nowhere, page_size(), false, &copied) != -ESRCH;
+}
+
+int uffd_read(int fd, struct uffd_msg *messages, size_t count)
+{
+	ssize_t n = read(fd, messages, count * sizeof(*messages));
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	return (int)((size_t)n / sizeof(*messages));
+}

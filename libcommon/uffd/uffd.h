@@ -1,0 +1,46 @@
+/* userfaultfd: the handshake, the ioctls that work from outside the process, and reading its messages. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/region.h"
+#include "uffd/uapi.h"
+
+/*
+ * The UFFDIO_API handshake on a new descriptor. `features`: the bits to enable. Returns 0, -EOPNOTSUPP when the kernel does not offer all of them,
+ * -EPERM when this user may not have one (EVENT_FORK needs CAP_SYS_PTRACE), -EINVAL when the handshake was made before. Source: userfaultfd(2), ioctl_userfaultfd(2).
+ */
+int uffd_handshake(int fd, uint64_t features);
+
+/* The feature bits the kernel offers, asked on a throw-away descriptor made by `fd_new` (owned by the caller). Returns 0 or -errno. */
+int uffd_offered(int fd_new, uint64_t *features);
+
+/* Registers a page-aligned region for missing faults. Idempotent. Returns 0 or -errno (-ENOMEM: nothing mapped there or the target is gone; -EBUSY: somebody else's; -EINVAL: a kind of memory that cannot be). */
+int uffd_register_missing(int fd, struct region region);
+
+/* Unregisters and wakes waiters. Returns 0 or -errno (-ENOMEM: the target is gone or nothing is mapped at the start). */
+int uffd_unregister(int fd, struct region region);
+
+/*
+ * One UFFDIO_COPY. All page aligned. *copied receives the bytes that were placed, also on failure. Returns 0 when all were, -EAGAIN while an event is
+ * unread (or after a partial copy), -EEXIST when the next page is there already (nobody is woken then), -ENOENT when the range is no longer
+ * registered or mapped, -ESRCH when the address space is gone, -ENOMEM.
+ */
+int uffd_copy(int fd, uint64_t address, const void *from, size_t bytes, bool wake, size_t *copied);
+
+/* One UFFDIO_ZEROPAGE; the same contract. */
+int uffd_zeropage(int fd, uint64_t address, size_t bytes, size_t *done);
+
+/* Marks pages so that a reader gets SIGBUS (UFFDIO_POISON, Linux 6.6); the same contract. */
+int uffd_poison(int fd, uint64_t address, size_t bytes, size_t *done);
+
+/* Wakes whoever waits in the range; they fault again if the page is still missing. */
+int uffd_wake(int fd, struct region region);
+
+/* Whether the address space behind the descriptor still exists: a COPY onto an address nobody maps tells (-ESRCH) without changing anything. */
+bool uffd_alive(int fd);
+
+/* Reads up to `count` messages without blocking. Returns how many, 0 when there are none, or -errno. */
+int uffd_read(int fd, struct uffd_msg *messages, size_t count);
