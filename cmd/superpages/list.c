@@ -1,0 +1,230 @@
+/* The walk: mappings that are wanted, the pages in them, the superpages they make. */
+#include "list.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "inject/mincore.h"
+#include "select.h"
+
+struct walk {
+	const struct list_options *options;
+	const struct target *target;
+	struct pages pages;
+	struct selection selection;
+	struct mapping mapping;
+	struct progress progress;
+	struct region own; /* what the method has mapped into the target */
+	uint64_t walked;   /* bytes of the mappings before this one */
+	uint64_t total;    /* bytes of all mappings, about */
+	size_t at;         /* regions of options->within before this one lie below the mapping */
+};
+
+/* Mappings from maps, or only the eligible ones from smaps, which costs the kernel a look at every page. */
+struct source {
+	bool eligible_only;
+	struct eligible_reader eligible;
+	struct maps_reader maps;
+};
+
+static int source_open(struct source *source, const struct target *target, bool eligible_only)
+{
+	source->eligible_only = eligible_only;
+	source->eligible.smaps.fd = source->maps.fd = -1;
+	return eligible_only ? eligible_open(&source->eligible, target, NULL) : maps_open(&source->maps, target);
+}
+
+static void source_close(struct source *source)
+{
+	eligible_close(&source->eligible);
+	maps_close(&source->maps);
+}
+
+static int source_next(struct source *source, struct mapping *mapping)
+{
+	enum eligibility verdict = ELIGIBLE;
+	int result;
+
+	if (!source->eligible_only)
+		return maps_next(&source->maps, mapping);
+	do
+		result = eligible_next(&source->eligible, mapping, &verdict);
+	while (result > 0 && verdict != ELIGIBLE);
+	return result;
+}
+
+const char *list_method_name(enum pages_method method)
+{
+	static const char *const names[] = {
+		[PAGES_AUTO] = "auto",
+		[PAGES_SCAN] = "scan",
+		[PAGES_PAGEMAP] = "pagemap",
+		[PAGES_MINCORE] = "mincore",
+	};
+
+	return names[method];
+}
+
+static bool kind_wanted(enum list_kind wanted, enum mapping_kind kind)
+{
+	switch (wanted) {
+	case LIST_ANON:
+		return kind == MAPPING_ANON;
+	case LIST_FILE:
+		return kind == MAPPING_FILE;
+	case LIST_SHMEM:
+		return kind == MAPPING_SHMEM;
+	default:
+		return true;
+	}
+}
+
+/* A leading '[' stands for itself: "[heap]" and "[anon:*]" are names, not sets of characters. */
+static bool name_wanted(const char *glob, const char *name)
+{
+	char pattern[MAPPING_NAME + 2];
+
+	if (!glob)
+		return true;
+	if (*glob != '[')
+		return !fnmatch(glob, name, 0);
+	if ((size_t)snprintf(pattern, sizeof(pattern), "\\%s", glob) >= sizeof(pattern))
+		return false;
+	return !fnmatch(pattern, name, 0);
+}
+
+static bool mapping_wanted(const struct walk *walk)
+{
+	const struct mapping *mapping = &walk->mapping;
+
+	/* What a tool of ours has put into the process is not the program's memory. */
+	return kind_wanted(walk->options->kind, mapping->kind) && name_wanted(walk->options->name, mapping->name) &&
+	       strcmp(mapping->name, "[anon:uvmtools]") != 0 && !region_overlaps(mapping->region, walk->own);
+}
+
+static int found(void *context, struct region superpage, const struct residency *residency)
+{
+	struct walk *walk = context;
+
+	progress_update(&walk->progress, walk->walked + superpage.end - walk->mapping.region.start, walk->total);
+	return select_add(&walk->selection, &walk->mapping, superpage, residency);
+}
+
+static int walk_region(struct walk *walk, struct region region)
+{
+	return pages_superpages(&walk->pages, region, walk->options->size, walk->mapping.kind == MAPPING_ANON, found,
+				walk);
+}
+
+static int walk_mapping(struct walk *walk)
+{
+	const struct region_vec *within = &walk->options->within;
+	struct region region = walk->mapping.region;
+	int result = 0;
+
+	if (!walk->options->limited)
+		return walk_region(walk, region);
+	while (walk->at < within->count && within->items[walk->at].end <= region.start)
+		walk->at++;
+	for (size_t i = walk->at; !result && i < within->count && within->items[i].start < region.end; i++)
+		result = walk_region(walk, region_intersect(within->items[i], region));
+	if (!result && (!within->count || within->items[within->count - 1].end <= region.end))
+		return SELECT_ENOUGH;
+	return result;
+}
+
+static int walk_all(struct walk *walk, struct source *source)
+{
+	int result;
+
+	while ((result = source_next(source, &walk->mapping)) > 0) {
+		select_mapping(&walk->selection);
+		result = mapping_wanted(walk) ? walk_mapping(walk) : 0;
+		if (result)
+			break;
+		walk->walked += region_bytes(walk->mapping.region);
+		progress_update(&walk->progress, walk->walked, walk->total);
+	}
+	return result == SELECT_ENOUGH ? 0 : result;
+}
+
+static int fail(const struct target *target, int code, struct error *error)
+{
+	const char *why = NULL, *hint = NULL;
+
+	if (code == -ESRCH)
+		why = "it has ended or runs another program now";
+	if (code == -EACCES || code == -EPERM)
+		hint = "run it as root or as the owner of the process";
+	if (code == -EPIPE || code == -EIO)
+		return error_set(error, code, NULL, NULL, "write records");
+	return error_set(error, code, why, hint, "list the superpages of process %d (%s)", target->pid, target->name);
+}
+
+static int open_pages(struct walk *walk, struct inject_mincore **mincore, struct error *error)
+{
+	int result;
+
+	if (walk->options->method == PAGES_MINCORE) {
+		result = inject_mincore_open(mincore, walk->target, error);
+		if (result)
+			return result;
+		walk->own = inject_mincore_area(*mincore);
+	}
+	walk->pages.method = walk->options->method;
+	walk->pages.mincore = inject_mincore;
+	walk->pages.mincore_context = *mincore;
+	result = pages_open(&walk->pages);
+	if (result == -EOPNOTSUPP)
+		return error_set(error, result, "this kernel has no PAGEMAP_SCAN", "use --method pagemap",
+				 "--method %s", list_method_name(walk->options->method));
+	return result ? fail(walk->target, result, error) : 0;
+}
+
+static int walk_and_finish(struct walk *walk, struct error *error)
+{
+	struct source source;
+	uint64_t kib = 0;
+	int result = source_open(&source, walk->target, walk->options->swappable);
+
+	if (result)
+		return fail(walk->target, result, error);
+	if (!target_status(walk->target, "VmSize", &kib))
+		walk->total = kib * KiB;
+	progress_begin(&walk->progress, "looking", walk->options->quiet);
+	if (walk->options->max)
+		result = walk_all(walk, &source);
+	progress_end(&walk->progress);
+	source_close(&source);
+	if (!result)
+		result = select_finish(&walk->selection, walk->pages.method);
+	return result ? fail(walk->target, result, error) : 0;
+}
+
+int list_superpages(const struct list_options *options, const struct target *target, struct report *report,
+		    struct error *error)
+{
+	_cleanup_close_ int pagemap_fd = target_proc_open(target, "pagemap", O_RDONLY);
+	struct walk walk = {
+		.options = options,
+		.target = target,
+		.pages.pagemap_fd = pagemap_fd,
+		.selection = {.options = options, .target = target, .report = report},
+	};
+	struct inject_mincore *mincore = NULL;
+	int result;
+
+	if (pagemap_fd < 0)
+		return fail(target, pagemap_fd, error);
+	result = open_pages(&walk, &mincore, error);
+	if (!result)
+		result = walk_and_finish(&walk, error);
+	inject_mincore_close(mincore);
+	select_free(&walk.selection);
+	return result;
+}

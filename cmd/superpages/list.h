@@ -1,0 +1,43 @@
+/* What superpages lists, and how. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/region.h"
+#include "pages/pages.h"
+#include "proc/maps.h"
+#include "proc/target.h"
+#include "report/error.h"
+#include "report/report.h"
+
+enum list_kind {
+	LIST_ANON,
+	LIST_FILE,
+	LIST_SHMEM,
+	LIST_ALL,
+};
+
+/* The command line, understood. */
+struct list_options {
+	int64_t max;           /* superpages; negative: no limit */
+	uint64_t size;         /* of a superpage, bytes */
+	uint64_t min_resident; /* bytes, or percent of the region */
+	bool min_is_percent;
+	enum list_kind kind;
+	const char *name; /* glob, NULL: any */
+	bool merge;
+	bool swappable;
+	bool by_resident; /* largest first; else by address */
+	bool quiet;
+	enum pages_method method;
+	bool limited;             /* only inside `within` */
+	struct region_vec within; /* sorted, disjoint, page aligned */
+};
+
+/* The command line's name of a method ("scan"). */
+const char *list_method_name(enum pages_method method);
+
+/* Lists a target's superpages on the report, the summary last. Returns 0, or a negative errno with `error` filled. */
+int list_superpages(const struct list_options *options, const struct target *target, struct report *report,
+		    struct error *error);

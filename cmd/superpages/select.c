@@ -1,0 +1,352 @@
+/* From superpages as they are found to records: the limit, joining neighbours, the order. */
+#include "select.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+/* What records say of a mapping; shared by the parts that lie in it. */
+struct selected_vma {
+	unsigned int users;
+	struct region region;
+	char perm[5];
+	char name[MAPPING_NAME];
+};
+
+/* The parts of one superpage that several mappings share; mostly one. */
+struct selected_group {
+	uint64_t resident;
+	uint64_t start;
+	struct selected_part *parts;
+	size_t count;
+};
+
+static struct selected_vma *vma_new(const struct mapping *mapping)
+{
+	size_t length = strlen(mapping->name);
+	struct selected_vma *vma = malloc(offsetof(struct selected_vma, name) + length + 1);
+
+	if (!vma)
+		return NULL;
+	vma->users = 1;
+	vma->region = mapping->region;
+	memcpy(vma->perm, mapping->perm, sizeof(vma->perm));
+	memcpy(vma->name, mapping->name, length + 1);
+	text_make_safe(vma->name);
+	return vma;
+}
+
+static void vma_drop(struct selected_vma **vma)
+{
+	if (*vma && !--(*vma)->users)
+		free(*vma);
+	*vma = NULL;
+}
+
+static void residency_add(struct residency *to, const struct residency *more)
+{
+	to->resident += more->resident;
+	to->swapped += more->swapped;
+	to->huge = more->huge == UINT64_MAX ? UINT64_MAX : to->huge + more->huge;
+}
+
+static json_t *huge_value(uint64_t huge)
+{
+	return huge == UINT64_MAX ? json_null() : json_integer((json_int_t)huge);
+}
+
+/* Steals the part's hold on its mapping. */
+static int emit(struct selection *selection, struct selected_part *part)
+{
+	const struct target *target = selection->target;
+	json_t *record = report_region("region", target->pid, target->starttime, part->region.start, part->region.end);
+	json_t *more = json_pack(
+		"{s:I, s:I, s:o, s:s, s:s, s:o, s:o}", "resident_bytes", (json_int_t)part->residency.resident,
+		"swapped_bytes", (json_int_t)part->residency.swapped, "huge_bytes", huge_value(part->residency.huge),
+		"perm", part->vma->perm, "name", part->vma->name, "vma_start", report_address(part->vma->region.start),
+		"vma_end", report_address(part->vma->region.end));
+
+	vma_drop(&part->vma);
+	if (!record || !more || json_object_update(record, more)) {
+		json_decref(record);
+		record = NULL;
+	}
+	json_decref(more);
+	selection->regions++;
+	residency_add(&selection->total, &part->residency);
+	return report_record(selection->report, record);
+}
+
+static int flush_pending(struct selection *selection)
+{
+	return selection->pending.vma ? emit(selection, &selection->pending) : 0;
+}
+
+/* Adds `part` to `before` when they are neighbours in one mapping; steals it then. */
+static bool join(struct selected_part *before, struct selected_part *part)
+{
+	if (before->vma != part->vma || before->region.end != part->region.start)
+		return false;
+	before->region.end = part->region.end;
+	residency_add(&before->residency, &part->residency);
+	vma_drop(&part->vma);
+	return true;
+}
+
+static int add_by_address(struct selection *selection, struct selected_part *part)
+{
+	int result;
+
+	if (!selection->options->merge)
+		return emit(selection, part);
+	if (selection->pending.vma && join(&selection->pending, part))
+		return 0;
+	result = flush_pending(selection);
+	selection->pending = *part;
+	part->vma = NULL;
+	return result;
+}
+
+static bool worse(const struct selected_group *a, const struct selected_group *b)
+{
+	return a->resident != b->resident ? a->resident < b->resident : a->start > b->start;
+}
+
+static void swap_groups(struct selected_group *a, struct selected_group *b)
+{
+	struct selected_group kept = *a;
+
+	*a = *b;
+	*b = kept;
+}
+
+static void sift_up(struct selected_group *heap, size_t at)
+{
+	for (; at && worse(&heap[at], &heap[(at - 1) / 2]); at = (at - 1) / 2)
+		swap_groups(&heap[at], &heap[(at - 1) / 2]);
+}
+
+static void sift_down(struct selected_group *heap, size_t count)
+{
+	size_t at = 0, child;
+
+	while ((child = 2 * at + 1) < count) {
+		if (child + 1 < count && worse(&heap[child + 1], &heap[child]))
+			child++;
+		if (!worse(&heap[child], &heap[at]))
+			return;
+		swap_groups(&heap[child], &heap[at]);
+		at = child;
+	}
+}
+
+static void group_free(struct selected_group *group)
+{
+	for (size_t i = 0; i < group->count; i++)
+		vma_drop(&group->parts[i].vma);
+	free(group->parts);
+	*group = (struct selected_group){0};
+}
+
+/*
+ * The superpage being found is the last of groups[], outside the heap, until it is complete. Then it takes its place in the heap, or, when that
+ * holds enough, the place of the least.
+ */
+static void settle_last(struct selection *selection)
+{
+	struct selected_group *groups = selection->groups;
+	size_t heap = selection->count - 1;
+
+	if (selection->options->max < 0)
+		return;
+	if (heap < (uint64_t)selection->options->max) {
+		sift_up(groups, heap);
+		return;
+	}
+	if (worse(&groups[0], &groups[heap])) {
+		swap_groups(&groups[0], &groups[heap]);
+		sift_down(groups, heap);
+	}
+	group_free(&groups[heap]);
+	selection->count--;
+}
+
+static int begin_group(struct selection *selection, uint64_t start)
+{
+	if (selection->count)
+		settle_last(selection);
+	if (selection->count == selection->capacity) {
+		size_t capacity = selection->capacity ? 2 * selection->capacity : 64;
+		struct selected_group *groups = reallocarray(selection->groups, capacity, sizeof(*groups));
+
+		if (!groups)
+			return -ENOMEM;
+		selection->groups = groups;
+		selection->capacity = capacity;
+	}
+	selection->groups[selection->count++] = (struct selected_group){.start = start};
+	return 0;
+}
+
+static int add_by_resident(struct selection *selection, struct selected_part *part, bool new_superpage)
+{
+	struct selected_group *group;
+	struct selected_part *parts;
+	int result = new_superpage ? begin_group(selection, part->region.start) : 0;
+
+	if (result)
+		return result;
+	group = &selection->groups[selection->count - 1];
+	parts = group->parts;
+	if (!(group->count & (group->count - 1))) /* grows at powers of two */
+		parts = reallocarray(parts, group->count ? 2 * group->count : 1, sizeof(*parts));
+	if (!parts)
+		return -ENOMEM;
+	group->parts = parts;
+	group->parts[group->count++] = *part;
+	group->resident += part->residency.resident;
+	part->vma = NULL;
+	return 0;
+}
+
+void select_mapping(struct selection *selection)
+{
+	vma_drop(&selection->vma);
+}
+
+static bool resident_enough(const struct list_options *options, struct region region, const struct residency *residency)
+{
+	if (options->min_is_percent)
+		return residency->resident * 100 >= options->min_resident * region_bytes(region);
+	return residency->resident >= options->min_resident;
+}
+
+int select_add(struct selection *selection, const struct mapping *mapping, struct region region,
+	       const struct residency *residency)
+{
+	const struct list_options *options = selection->options;
+	uint64_t number = region.start / options->size;
+	bool is_new = !selection->found || number != selection->superpage;
+	struct selected_part part = {.region = region, .residency = *residency};
+	int result;
+
+	if (!resident_enough(options, region, residency))
+		return 0;
+	if (is_new && !options->by_resident && options->max >= 0 && selection->found == (uint64_t)options->max)
+		return SELECT_ENOUGH;
+	if (!selection->vma)
+		selection->vma = vma_new(mapping);
+	if (!selection->vma)
+		return -ENOMEM;
+	selection->superpage = number;
+	selection->found += is_new;
+	part.vma = selection->vma;
+	part.vma->users++;
+	result = options->by_resident ? add_by_resident(selection, &part, is_new) : add_by_address(selection, &part);
+	vma_drop(&part.vma);
+	return result;
+}
+
+static int by_address(const void *a, const void *b)
+{
+	const struct selected_part *one = a, *other = b;
+
+	return one->region.start < other->region.start ? -1 : one->region.start > other->region.start;
+}
+
+static int by_resident(const void *a, const void *b)
+{
+	const struct selected_part *one = a, *other = b;
+
+	if (one->residency.resident != other->residency.resident)
+		return one->residency.resident > other->residency.resident ? -1 : 1;
+	return by_address(a, b);
+}
+
+/* Moves the parts of all groups into one array. */
+static int flatten(struct selection *selection, struct selected_part **parts, size_t *count)
+{
+	size_t total = 0;
+
+	for (size_t i = 0; i < selection->count; i++)
+		total += selection->groups[i].count;
+	*parts = calloc(total ? total : 1, sizeof(**parts));
+	if (!*parts)
+		return -ENOMEM;
+	*count = 0;
+	for (size_t i = 0; i < selection->count; i++) {
+		struct selected_group *group = &selection->groups[i];
+
+		memcpy(*parts + *count, group->parts, group->count * sizeof(**parts));
+		*count += group->count;
+		group->count = 0;
+		group_free(group);
+	}
+	return 0;
+}
+
+static size_t join_all(struct selected_part *parts, size_t count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (!kept || !join(&parts[kept - 1], &parts[i]))
+			parts[kept++] = parts[i];
+	return kept;
+}
+
+static int emit_groups(struct selection *selection)
+{
+	struct selected_part *parts;
+	size_t count;
+	int result = 0;
+
+	if (selection->count)
+		settle_last(selection);
+	selection->found = selection->count;
+	result = flatten(selection, &parts, &count);
+	if (result)
+		return result;
+	if (selection->options->merge) {
+		qsort(parts, count, sizeof(*parts), by_address);
+		count = join_all(parts, count);
+	}
+	qsort(parts, count, sizeof(*parts), by_resident);
+	for (size_t i = 0; i < count; i++) {
+		if (!result)
+			result = emit(selection, &parts[i]);
+		vma_drop(&parts[i].vma);
+	}
+	free(parts);
+	return result;
+}
+
+int select_finish(struct selection *selection, enum pages_method method)
+{
+	const struct target *target = selection->target;
+	int result = selection->options->by_resident ? emit_groups(selection) : flush_pending(selection);
+
+	if (result)
+		return result;
+	return report_record(selection->report,
+			     json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s}", "type", "summary", "pid",
+				       target->pid, "starttime", (json_int_t)target->starttime, "superpages",
+				       (json_int_t)selection->found, "regions", (json_int_t)selection->regions,
+				       "superpage_bytes", (json_int_t)selection->options->size, "resident_bytes",
+				       (json_int_t)selection->total.resident, "swapped_bytes",
+				       (json_int_t)selection->total.swapped, "huge_bytes",
+				       huge_value(selection->total.huge), "method", list_method_name(method)));
+}
+
+void select_free(struct selection *selection)
+{
+	vma_drop(&selection->vma);
+	vma_drop(&selection->pending.vma);
+	for (size_t i = 0; i < selection->count; i++)
+		group_free(&selection->groups[i]);
+	free(selection->groups);
+	selection->groups = NULL;
+	selection->count = 0;
+}

@@ -1,0 +1,47 @@
+/* From superpages as they are found to records: the limit, joining neighbours, the order. */
+#pragma once
+
+#include "list.h"
+
+#define SELECT_ENOUGH 1 /* what select_add returns when the limit is reached */
+
+struct selected_vma;
+struct selected_group;
+
+/* A record to be: a superpage's part in one mapping, or several that were joined. */
+struct selected_part {
+	struct region region;
+	struct residency residency;
+	struct selected_vma *vma; /* NULL: no part */
+};
+
+/* Set the first three, zeros for the rest. */
+struct selection {
+	const struct list_options *options;
+	const struct target *target;
+	struct report *report;
+
+	struct selected_vma *vma;      /* the mapping being walked, once something was found in it */
+	uint64_t superpage;            /* number of the superpage that was found last */
+	uint64_t found;                /* superpages so far */
+	struct selected_part pending;  /* waits for a neighbour to join */
+	struct selected_group *groups; /* by resident bytes: a heap, the least on top, when there is a limit */
+	size_t count, capacity;
+
+	uint64_t regions; /* records so far */
+	struct residency total;
+};
+
+/* Begins the next mapping, in order of address. */
+void select_mapping(struct selection *selection);
+
+/* Adds what was found next in `mapping`. Returns 0, SELECT_ENOUGH or -errno. */
+int select_add(struct selection *selection, const struct mapping *mapping, struct region region,
+	       const struct residency *residency);
+
+/* Emits what waits, then the summary. Returns 0 or -errno. */
+int select_finish(struct selection *selection, enum pages_method method);
+
+void select_free(struct selection *selection);
+
+#define _cleanup_selection_ __attribute__((cleanup(select_free)))
