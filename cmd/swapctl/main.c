@@ -1,0 +1,17 @@
+/* swapctl: moves a live process's memory out to a compressed store and serves it back on fault. */
+#include "swapctl.h"
+
+int main(int argc, const char **argv)
+{
+	static const struct cli_verb verbs[] = {
+		{"attach", verb_attach, "make a session for a process"},
+		{"out", verb_out, "swap its memory out (makes a session when it has none)"},
+		{"in", verb_in, "bring its memory back without waiting for faults"},
+		{"status", verb_status, "what is out, and what the session has done"},
+		{"detach", verb_detach, "bring everything back and leave the process as it was"},
+		{NULL, NULL, NULL},
+	};
+
+	return cli_dispatch("swapctl", "Swaps a live, unmodified process out to a compressed store and serves it back on fault.",
+			    verbs, argc, argv);
+}

@@ -1,0 +1,63 @@
+/* What the verbs of swapctl share. */
+#pragma once
+
+#include "cli/cli.h"
+#include "cli/exit.h"
+#include "pager/session.h"
+#include "proc/target.h"
+#include "report/error.h"
+#include "report/report.h"
+
+/* One run of a verb: its options, its target, where its records go. */
+struct run {
+	const char *name; /* "swapctl out" */
+	struct cli_options options;
+	struct target target;
+	struct report *report;
+	struct progress progress;
+};
+
+#define RUN_NONE(verb) ((struct run){.name = (verb), .options = {.pidfd = -1}, .target = TARGET_NONE})
+
+/* Values of attach's options, which out takes as well. */
+struct attach_texts {
+	char *store, *limit, *compress, *cluster;
+};
+
+/* Opens the report for records of `type` and, unless optional and not named, the target. Returns an exit code after saying what is wrong. */
+int run_open(struct run *run, const struct report_column *columns, const char *type, bool target_optional);
+void run_close(struct run *run);
+
+/* Prints the error and gives its exit code. */
+int run_failed(const struct run *run, int rc, const struct error *error);
+
+/* A session's record: progress is drawn, the rest is reported. Context: struct run. */
+void run_record(void *context, json_t *record);
+
+/* Reads attach's options. Returns an exit code. */
+int attach_parse(const struct run *run, const struct attach_texts *texts, struct session_options *options);
+void attach_texts_free(struct attach_texts *texts);
+
+/* The regions of -r for a request: checked against the target, sorted, as an array of pairs; NULL in *list without -r. Returns an exit code. */
+int run_regions(struct run *run, json_t **list);
+
+extern const struct report_column session_columns[];
+extern const struct report_column region_columns[];
+
+int verb_attach(int argc, const char **argv);
+int verb_out(int argc, const char **argv);
+int verb_in(int argc, const char **argv);
+int verb_status(int argc, const char **argv);
+int verb_detach(int argc, const char **argv);
+
+#define _cleanup_run_	 __attribute__((cleanup(run_close)))
+#define _cleanup_attach_ __attribute__((cleanup(attach_texts_free)))
+
+/* The popt rows of attach's options. */
+#define ATTACH_OPTIONS(t)                                                                                              \
+	{"store", 0, POPT_ARG_STRING, &(t).store, 0, "where the store is: a directory, or memory", "DIR|memory"},      \
+		{"limit", 0, POPT_ARG_STRING, &(t).limit, 0, "most bytes the store may take", "BYTES"},                \
+		{"compress", 0, POPT_ARG_STRING, &(t).compress, 0, "lz4 (default), zstd[:LEVEL] or none", "CODEC"},    \
+	{                                                                                                              \
+		"cluster", 0, POPT_ARG_STRING, &(t).cluster, 0, "what is compressed and comes back together (64K)", "BYTES" \
+	}

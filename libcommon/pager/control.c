@@ -1,0 +1,325 @@
+/* The control socket: one request a connection, answered by records and an "end". */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+
+#include "inject/fd.h"
+#include "pager/keep.h"
+#include "pager/out.h"
+#include "report/input.h"
+
+#define REQUEST_TIMEOUT_S 10
+
+/* One client. */
+struct client {
+	struct pager *pager;
+	FILE *stream;
+	bool gone; /* it does not read any more; what it asked for is done all the same */
+	uint64_t asked, moved, stored, compressed, skipped, zero_pages, filled_pages, regions, errors;
+};
+
+static void send_record(void *context, json_t *record)
+{
+	struct client *client = context;
+
+	if (record && !client->gone) {
+		client->gone = json_dumpf(record, client->stream, JSON_COMPACT) < 0 || fputc('\n', client->stream) == EOF ||
+			       fflush(client->stream) == EOF;
+	}
+	json_decref(record);
+}
+
+static uint64_t number_of(const json_t *record, const char *key)
+{
+	return (uint64_t)json_integer_value(json_object_get(record, key));
+}
+
+static void send_region(void *context, json_t *record)
+{
+	struct client *client = context;
+	const char *type = json_string_value(json_object_get(record, "type"));
+
+	if (type && strcmp(type, "region") == 0) {
+		client->regions++;
+		client->asked += number_of(record, "asked_bytes");
+		client->moved += number_of(record, "moved_bytes") + number_of(record, "would_move_bytes");
+		client->stored += number_of(record, "stored_bytes");
+		client->compressed += number_of(record, "compressed_bytes");
+		client->zero_pages += number_of(record, "zero_pages");
+		client->filled_pages += number_of(record, "filled_pages");
+		client->skipped += number_of(record, "skipped_bytes");
+	}
+	send_record(context, record);
+}
+
+static void send_end(struct client *client, int rc, bool partial, const struct error *error)
+{
+	json_t *end = json_pack("{s:s,s:i,s:b}", "type", "end", "code", rc, "partial", partial);
+
+	if (rc < 0)
+		json_object_set_new(end, "error",
+				    json_pack("{s:s,s:s,s:s}", "tried", error->tried, "why", error->why, "hint", error->hint));
+	send_record(client, end);
+}
+
+static void set(json_t *record, const char *key, uint64_t value)
+{
+	json_object_set_new(record, key, json_integer((json_int_t)value));
+}
+
+static int read_regions(const json_t *request, struct region_vec *regions, struct error *error)
+{
+	const json_t *list = json_object_get(request, "regions");
+
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *pair = json_array_get(list, i);
+		struct region r;
+
+		if (input_address(json_array_get(pair, 0), &r.start) < 0 || input_address(json_array_get(pair, 1), &r.end) < 0 ||
+		    r.start >= r.end || (r.start | r.end) & (page_size() - 1))
+			return error_set(error, -EINVAL, "a region is no page-aligned range", NULL, "read the request");
+		if (region_vec_push(regions, r) < 0)
+			return error_set(error, -ENOMEM, NULL, NULL, "read the request");
+	}
+	region_vec_sort(regions);
+	if (region_vec_overlap(regions) >= 0)
+		return error_set(error, -EINVAL, "two regions overlap", NULL, "read the request");
+	return 0;
+}
+
+static int run_out(struct client *client, const json_t *request, bool *partial, struct error *error)
+{
+	struct pager *pager = client->pager;
+	_cleanup_regions_ struct region_vec regions = {0};
+	int rc = read_regions(request, &regions, error);
+	struct out_request out = {
+		.regions = regions,
+		.bytes = number_of(request, "bytes"),
+		.dry_run = json_is_true(json_object_get(request, "dry_run")),
+		.emit = send_region,
+		.context = client,
+	};
+	uint64_t begin = now_us();
+	json_t *summary;
+
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&pager->job);
+	if (atomic_load(&pager->ended) || pager->spaces[0].dead)
+		rc = error_set(error, -ESRCH, "it has ended", NULL, "swap out process %d", pager->target.pid);
+	else
+		rc = out_run(pager, &out, partial, error);
+	pthread_mutex_unlock(&pager->job);
+	if (rc == -EINVAL)
+		return rc;
+	summary = json_pack("{s:s,s:s,s:i,s:I}", "type", "summary", "op", "out", "pid", pager->target.pid, "starttime",
+			    (json_int_t)pager->target.starttime);
+	set(summary, "regions", client->regions);
+	set(summary, "asked_bytes", client->asked);
+	set(summary, out.dry_run ? "would_move_bytes" : "moved_bytes", client->moved);
+	set(summary, "stored_bytes", client->stored);
+	set(summary, "compressed_bytes", client->compressed);
+	set(summary, "zero_pages", client->zero_pages);
+	set(summary, "filled_pages", client->filled_pages);
+	set(summary, "skipped_bytes", client->skipped);
+	set(summary, "time_us", now_us() - begin);
+	send_record(client, summary);
+	return rc;
+}
+
+static int bring_all(struct pager *pager, struct filler *filler, const struct region_vec *regions, uint64_t *brought)
+{
+	static const struct region everything = {0, UINT64_MAX};
+	size_t count = regions->count ? regions->count : 1;
+
+	for (size_t i = 0; i < count; i++) {
+		int64_t pages = fill_region(filler, &pager->spaces[0], regions->count ? regions->items[i] : everything);
+
+		if (pages < 0)
+			return (int)pages;
+		*brought += (uint64_t)pages;
+	}
+	return 0;
+}
+
+static int run_in(struct client *client, const json_t *request, struct error *error)
+{
+	struct pager *pager = client->pager;
+	_cleanup_regions_ struct region_vec regions = {0};
+	int rc = read_regions(request, &regions, error);
+	uint64_t begin = now_us();
+	uint64_t brought = 0;
+	struct filler filler;
+	json_t *summary;
+
+	if (rc < 0)
+		return rc;
+	rc = filler_init(&filler, pager);
+	if (rc < 0)
+		return error_set(error, rc, NULL, NULL, "swap in process %d", pager->target.pid);
+	pthread_mutex_lock(&pager->job);
+	rc = bring_all(pager, &filler, &regions, &brought);
+	if (pager->spaces[0].dead)
+		rc = -ESRCH;
+	pthread_mutex_unlock(&pager->job);
+	filler_free(&filler);
+	if (rc < 0)
+		error_set(error, rc, rc == -ESRCH ? "it has ended" : "some pages could not be placed",
+			  rc == -ESRCH ? NULL : "is the memory of its cgroup at its limit?", "swap in process %d", pager->target.pid);
+	summary = json_pack("{s:s,s:s,s:i,s:I}", "type", "summary", "op", "in", "pid", pager->target.pid, "starttime",
+			    (json_int_t)pager->target.starttime);
+	set(summary, "brought_bytes", brought * page_size());
+	set(summary, "time_us", now_us() - begin);
+	send_record(client, summary);
+	return rc;
+}
+
+/* Everything of ours leaves the target; its descriptor goes last, when nothing is registered any more. */
+static int leave_target(struct pager *pager, struct error *error)
+{
+	int rc = inject_begin(&pager->inject, error);
+
+	if (rc < 0)
+		return rc;
+	inject_call(&pager->inject, SYS_munmap, pager->staging.start, STAGING_BYTES, 0, 0, 0, 0);
+	inject_fd_close(&pager->inject, index_header(pager->index)->uffd_number);
+	inject_end(&pager->inject);
+	rc = inject_close(&pager->inject);
+	return rc < 0 ? error_set(error, rc, NULL, NULL, "remove the control area from process %d", pager->target.pid) : 0;
+}
+
+static int detach_locked(struct pager *pager, struct filler *filler, uint64_t *brought, struct error *error)
+{
+	static const struct region everything = {0, UINT64_MAX};
+	int rc;
+
+	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
+		struct space *space = &pager->spaces[i];
+		int64_t pages = space->used && !space->dead ? fill_region(filler, space, everything) : 0;
+
+		if (pages < 0)
+			return error_set(error, (int)pages, "some pages could not be placed", "is the memory of its cgroup at its limit?",
+					 "bring back the memory of process %d", pager->target.pid);
+		*brought += (uint64_t)pages;
+	}
+	for (unsigned int i = 0; i < INDEX_SPACES; i++)
+		if (pager->spaces[i].used && !pager->spaces[i].dead)
+			space_tidy(pager, &pager->spaces[i]);
+	if (pager->spaces[0].dead)
+		return 0;
+	rc = leave_target(pager, error);
+	return rc == -ESRCH ? 0 : rc;
+}
+
+int control_detach(struct pager *pager, uint64_t *brought, struct error *error)
+{
+	struct filler filler;
+	int rc = filler_init(&filler, pager);
+
+	if (rc < 0)
+		return error_set(error, rc, NULL, NULL, "detach from process %d", pager->target.pid);
+	pthread_mutex_lock(&pager->job);
+	if (!atomic_load(&pager->ended)) {
+		rc = detach_locked(pager, &filler, brought, error);
+		if (rc == 0)
+			atomic_store(&pager->ended, ENDED_DETACHED);
+	}
+	pthread_mutex_unlock(&pager->job);
+	filler_free(&filler);
+	return rc;
+}
+
+/* The descriptors are closed everywhere before the client hears of it: what it looks at then is as it was. */
+static void close_everywhere(struct pager *pager)
+{
+	struct keep_message message = {.op = KEEP_DROP};
+	int fd;
+
+	for (unsigned int i = 0; i < INDEX_SPACES; i++)
+		space_close(pager, &pager->spaces[i], true);
+	close(pager->uffd_staging);
+	pager->uffd_staging = -1;
+	if (keep_send(pager->supervisor, &message, -1) < 0)
+		return;
+	while (keep_receive(pager->supervisor, &message, &fd) > 0 && message.op != KEEP_DROPPED)
+		;
+}
+
+static int run_detach(struct client *client, struct error *error)
+{
+	struct pager *pager = client->pager;
+	uint64_t brought = 0;
+	uint64_t begin = now_us();
+	int rc = control_detach(pager, &brought, error);
+	json_t *summary;
+
+	if (rc < 0)
+		return rc;
+	close_everywhere(pager);
+	summary = json_pack("{s:s,s:s,s:i,s:I}", "type", "summary", "op", "detach", "pid", pager->target.pid, "starttime",
+			    (json_int_t)pager->target.starttime);
+	set(summary, "brought_bytes", brought * page_size());
+	set(summary, "time_us", now_us() - begin);
+	send_record(client, summary);
+	return 0;
+}
+
+static int run_request(struct client *client, const json_t *request, bool *partial, struct error *error)
+{
+	const char *verb = json_string_value(json_object_get(request, "verb"));
+
+	if (verb && strcmp(verb, "out") == 0)
+		return run_out(client, request, partial, error);
+	if (verb && strcmp(verb, "in") == 0)
+		return run_in(client, request, error);
+	if (verb && strcmp(verb, "detach") == 0)
+		return run_detach(client, error);
+	if (verb && strcmp(verb, "status") == 0) {
+		send_record(client, status_record(client->pager));
+		return 0;
+	}
+	return error_set(error, -EINVAL, "the verb is unknown", "client and session should be of one version", "read the request");
+}
+
+/* Only root and the session's owner. */
+static bool may_ask(int connection)
+{
+	struct ucred peer;
+	socklen_t length = sizeof(peer);
+
+	return getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && (peer.uid == 0 || peer.uid == geteuid());
+}
+
+static json_t *read_request(int connection)
+{
+	int fd = dup(connection);
+	_cleanup_fclose_ FILE *stream = fd < 0 ? NULL : fdopen(fd, "r");
+
+	return stream ? json_loadf(stream, JSON_DISABLE_EOF_CHECK, NULL) : NULL;
+}
+
+void control_serve(struct pager *pager, int connection)
+{
+	struct timeval patience = {.tv_sec = REQUEST_TIMEOUT_S};
+	struct client client = {.pager = pager};
+	struct error error = {0};
+	bool partial = false;
+	json_t *request;
+	int rc;
+
+	if (!may_ask(connection) || setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
+	    !(client.stream = fdopen(connection, "w"))) {
+		close(connection);
+		return;
+	}
+	request = read_request(connection);
+	rc = request ? run_request(&client, request, &partial, &error)
+		     : error_set(&error, -EINVAL, "it is no JSON object", NULL, "read the request");
+	send_end(&client, rc, partial, &error);
+	json_decref(request);
+	fclose(client.stream);
+}

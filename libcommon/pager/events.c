@@ -1,0 +1,173 @@
+/* What the target did to its address space, in the order it did it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "pager/keep.h"
+#include "pager/pager.h"
+
+/* Entries on their way from one place to another. */
+struct moving {
+	struct pager *pager;
+	struct space *from, *to;
+	uint64_t distance; /* added to each address, modulo 2^64 */
+	bool keep;	   /* the old entry stays (fork) */
+	struct {
+		uint64_t address;
+		index_entry entry;
+	} *items;
+	size_t count, size;
+};
+
+static int note_entry(void *context, uint64_t address, index_entry entry)
+{
+	struct moving *m = context;
+
+	if (m->count == m->size) {
+		size_t size = m->size ? m->size * 2 : 1024;
+		void *grown = realloc(m->items, size * sizeof(*m->items));
+
+		if (!grown)
+			return -ENOMEM;
+		m->items = grown;
+		m->size = size;
+	}
+	m->items[m->count].address = address;
+	m->items[m->count++].entry = entry & ~ENTRY_FILLING; /* whoever was filling it finds it gone */
+	return 0;
+}
+
+/* Without an entry the page would read as zeros: SIGBUS is the lesser evil. */
+static void poison(struct pager *pager, struct space *space, uint64_t address)
+{
+	size_t done;
+
+	uffd_poison(space->uffd, address, page_size(), &done);
+	index_header(pager->index)->counters.poisoned_pages++;
+}
+
+static void put_entries(struct moving *m)
+{
+	for (size_t i = 0; i < m->count; i++) {
+		index_entry entry = m->items[i].entry;
+		uint64_t to = m->items[i].address + m->distance;
+
+		if (!m->keep)
+			index_set(m->pager->index, m->from->id, m->items[i].address, ENTRY_NONE);
+		if (index_set(m->pager->index, m->to->id, to, entry) == 0) {
+			index_cluster(m->pager->index, entry_cluster(entry))->refs += m->keep;
+			continue;
+		}
+		poison(m->pager, m->to, to);
+		if (!m->keep)
+			cluster_unref(m->pager, entry_cluster(entry));
+	}
+	free(m->items);
+}
+
+static void remove_registered(struct space *space, struct region gone)
+{
+	struct region_vec left = {0};
+
+	for (size_t i = 0; i < space->registered.count; i++) {
+		struct region r = space->registered.items[i];
+
+		if (!region_overlaps(r, gone)) {
+			region_vec_push(&left, r);
+			continue;
+		}
+		if (r.start < gone.start)
+			region_vec_push(&left, (struct region){r.start, gone.start});
+		if (gone.end < r.end)
+			region_vec_push(&left, (struct region){gone.end, r.end});
+	}
+	region_vec_free(&space->registered);
+	space->registered = left;
+}
+
+static void apply_remap(struct pager *pager, struct space *space, struct region from, uint64_t to)
+{
+	struct moving m = {.pager = pager, .from = space, .to = space, .distance = to - from.start};
+
+	space_drop(pager, space, (struct region){to, to + region_bytes(from)});
+	index_walk(pager->index, space->id, from, note_entry, &m);
+	put_entries(&m);
+	/* The old place stays registered with MREMAP_DONTUNMAP; otherwise its unmap event follows. */
+	region_vec_push(&space->registered, (struct region){to, to + region_bytes(from)});
+	region_vec_normalize(&space->registered);
+}
+
+/*
+ * Before anything else: if the only copy of this descriptor died with us, the child would read zeros.
+ */
+static void keep_safe(struct pager *pager, int fd)
+{
+	struct keep_message message = {.op = KEEP_DESCRIPTOR, .number = ++pager->kept};
+
+	keep_send(pager->supervisor, &message, fd);
+}
+
+static void apply_fork(struct pager *pager, struct space *parent, int uffd)
+{
+	struct moving m = {.pager = pager, .from = parent, .keep = true};
+	struct space *child = space_new(pager, uffd);
+
+	if (!child)
+		return; /* as many as can be are being served; held open, the descriptor blocks the child instead of feeding it zeros */
+	for (size_t i = 0; i < parent->registered.count; i++)
+		region_vec_push(&child->registered, parent->registered.items[i]);
+	child->kept = pager->kept;
+	m.to = child;
+	index_walk(pager->index, parent->id, (struct region){0, UINT64_MAX}, note_entry, &m);
+	put_entries(&m);
+	child->check_soon = true;
+}
+
+void event_apply(struct pager *pager, struct space *space, const struct uffd_msg *message)
+{
+	struct index_counters *counters = &index_header(pager->index)->counters;
+
+	if (message->event == UFFD_EVENT_FORK)
+		keep_safe(pager, (int)message->arg.fork.ufd);
+	pthread_mutex_lock(&pager->lock);
+	switch (message->event) {
+	case UFFD_EVENT_FORK:
+		counters->forks++;
+		apply_fork(pager, space, (int)message->arg.fork.ufd);
+		break;
+	case UFFD_EVENT_REMAP:
+		counters->remaps++;
+		apply_remap(pager, space,
+			    (struct region){message->arg.remap.from, message->arg.remap.from + message->arg.remap.len},
+			    message->arg.remap.to);
+		break;
+	case UFFD_EVENT_REMOVE:
+		counters->removes++;
+		space_drop(pager, space, (struct region){message->arg.remove.start, message->arg.remove.end});
+		break;
+	case UFFD_EVENT_UNMAP:
+		counters->unmaps++;
+		space_drop(pager, space, (struct region){message->arg.remove.start, message->arg.remove.end});
+		remove_registered(space, (struct region){message->arg.remove.start, message->arg.remove.end});
+		break;
+	default:
+		break;
+	}
+	space->check_soon = true;
+	pthread_mutex_unlock(&pager->lock);
+}
+
+void event_wake(struct pager *pager, struct space *space, const struct uffd_msg *message)
+{
+	struct region changed = {0, 0};
+
+	(void)pager;
+	if (message->event == UFFD_EVENT_REMAP)
+		changed = (struct region){message->arg.remap.from, message->arg.remap.from + message->arg.remap.len};
+	if (message->event == UFFD_EVENT_REMOVE || message->event == UFFD_EVENT_UNMAP)
+		changed = (struct region){message->arg.remove.start, message->arg.remove.end};
+	if (changed.end)
+		uffd_wake(space->uffd, changed);
+}

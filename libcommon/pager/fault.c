@@ -1,0 +1,231 @@
+/* Threads that read messages and answer faults: one a processor, because waking another one costs more than the answer. */
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "pager/pager.h"
+
+#define WAKE_SPACE UINT32_MAX
+
+int fault_watch(struct pager *pager, struct space *space)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u32 = space->id};
+
+	for (unsigned int i = 0; i < pager->fault_count; i++)
+		if (epoll_ctl(pager->fault_epoll[i], EPOLL_CTL_ADD, space->uffd, &event) < 0 && errno != EEXIST)
+			return -errno;
+	return 0;
+}
+
+void fault_unwatch(struct pager *pager, struct space *space)
+{
+	for (unsigned int i = 0; i < pager->fault_count; i++)
+		epoll_ctl(pager->fault_epoll[i], EPOLL_CTL_DEL, space->uffd, NULL);
+}
+
+void fault_wake(struct pager *pager)
+{
+	eventfd_write(pager->wake_fd, 1);
+}
+
+static void park(struct pager *pager, const struct parked_fault *fault)
+{
+	pthread_mutex_lock(&pager->lock);
+	if (pager->parked_count == pager->parked_size) {
+		size_t size = pager->parked_size ? pager->parked_size * 2 : 256;
+		struct parked_fault *grown = realloc(pager->parked, size * sizeof(*grown));
+
+		if (grown) {
+			pager->parked = grown;
+			pager->parked_size = size;
+		}
+	}
+	if (pager->parked_count < pager->parked_size)
+		pager->parked[pager->parked_count++] = *fault;
+	else /* no memory: it faults again */
+		uffd_wake(pager->spaces[fault->space].uffd, (struct region){fault->address, fault->address + page_size()});
+	pthread_mutex_unlock(&pager->lock);
+}
+
+static void serve(struct filler *filler, const struct parked_fault *fault)
+{
+	struct pager *pager = filler->pager;
+	struct space *space = &pager->spaces[fault->space];
+	int rc = fill_fault(filler, space, fault->address, fault->write);
+
+	if (rc == -EAGAIN) {
+		park(pager, fault);
+		return;
+	}
+	pthread_mutex_lock(&pager->lock);
+	latency_add(&pager->latency, latency_now_ns() - fault->since_ns);
+	pthread_mutex_unlock(&pager->lock);
+}
+
+void fault_serve_parked(struct filler *filler)
+{
+	struct pager *pager = filler->pager;
+	struct parked_fault *batch;
+	size_t count;
+
+	pthread_mutex_lock(&pager->lock);
+	batch = pager->parked;
+	count = pager->parked_count;
+	pager->parked = NULL;
+	pager->parked_count = pager->parked_size = 0;
+	pthread_mutex_unlock(&pager->lock);
+	for (size_t i = 0; i < count; i++)
+		serve(filler, &batch[i]);
+	free(batch);
+}
+
+/* Reads one message and deals with it. Returns 1, 0 when there was none, or -errno. */
+static int read_one(struct filler *filler, struct space *space)
+{
+	struct pager *pager = filler->pager;
+	struct uffd_msg message;
+	struct parked_fault fault;
+	int rc;
+
+	pthread_rwlock_wrlock(&space->events);
+	rc = space->dead ? 0 : uffd_read(space->uffd, &message, 1);
+	if (rc > 0 && message.event != UFFD_EVENT_PAGEFAULT) {
+		event_apply(pager, space, &message);
+		event_wake(pager, space, &message);
+	}
+	pthread_rwlock_unlock(&space->events);
+	if (rc <= 0 || message.event != UFFD_EVENT_PAGEFAULT)
+		return rc;
+	fault = (struct parked_fault){
+		.space = space->id,
+		.address = round_down(message.arg.pagefault.address, page_size()),
+		.write = message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE,
+		.since_ns = latency_now_ns(),
+	};
+	serve(filler, &fault);
+	return 1;
+}
+
+static bool anything_parked(struct pager *pager)
+{
+	bool any;
+
+	pthread_mutex_lock(&pager->lock);
+	any = pager->parked_count > 0;
+	pthread_mutex_unlock(&pager->lock);
+	return any;
+}
+
+struct fault_thread {
+	struct pager *pager;
+	unsigned int number;
+};
+
+static void fault_loop(struct filler *filler, int epoll)
+{
+	struct pager *pager = filler->pager;
+
+	while (!atomic_load(&pager->ended)) {
+		struct epoll_event events[16];
+		int count = epoll_wait(epoll, events, ARRAY_SIZE(events), anything_parked(pager) ? RETRY_MS : -1);
+
+		for (int i = 0; i < count; i++)
+			if (events[i].data.u32 < INDEX_SPACES)
+				while (read_one(filler, &pager->spaces[events[i].data.u32]) > 0)
+					;
+		fault_serve_parked(filler);
+	}
+}
+
+static void *fault_main(void *argument)
+{
+	struct fault_thread *self = argument;
+	struct filler filler;
+
+	if (filler_init(&filler, self->pager) == 0) {
+		fault_loop(&filler, self->pager->fault_epoll[self->number]);
+		filler_free(&filler);
+	}
+	free(self);
+	return NULL;
+}
+
+/* The processors this process may use, in order. */
+static unsigned int processors(int numbers[FAULT_THREADS_MAX])
+{
+	cpu_set_t set;
+	unsigned int count = 0;
+
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		CPU_ZERO(&set);
+	for (int cpu = 0; cpu < CPU_SETSIZE && count < FAULT_THREADS_MAX; cpu++)
+		if (CPU_ISSET(cpu, &set))
+			numbers[count++] = cpu;
+	if (!count)
+		numbers[count++] = -1;
+	return count;
+}
+
+static int start_one(struct pager *pager, unsigned int number, int cpu)
+{
+	struct fault_thread *self = malloc(sizeof(*self));
+	cpu_set_t set;
+	int rc;
+
+	if (!self)
+		return -ENOMEM;
+	*self = (struct fault_thread){pager, number};
+	rc = -pthread_create(&pager->fault_threads[number], NULL, fault_main, self);
+	if (rc < 0) {
+		free(self);
+		return rc;
+	}
+	if (cpu >= 0) {
+		CPU_ZERO(&set);
+		CPU_SET(cpu, &set);
+		pthread_setaffinity_np(pager->fault_threads[number], sizeof(set), &set);
+	}
+	return 0;
+}
+
+int fault_start(struct pager *pager)
+{
+	int cpus[FAULT_THREADS_MAX];
+	unsigned int count = processors(cpus);
+	struct epoll_event wake = {.events = EPOLLIN, .data.u32 = WAKE_SPACE};
+
+	pager->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (pager->wake_fd < 0)
+		return -errno;
+	for (unsigned int i = 0; i < count; i++) {
+		pager->fault_epoll[i] = epoll_create1(EPOLL_CLOEXEC);
+		if (pager->fault_epoll[i] < 0 || epoll_ctl(pager->fault_epoll[i], EPOLL_CTL_ADD, pager->wake_fd, &wake) < 0)
+			return -errno;
+		pager->fault_count++;
+	}
+	for (unsigned int i = 0; i < INDEX_SPACES; i++)
+		if (pager->spaces[i].used && fault_watch(pager, &pager->spaces[i]) < 0)
+			return -errno;
+	for (unsigned int i = 0; i < count; i++) {
+		int rc = start_one(pager, i, count > 1 ? cpus[i] : -1);
+
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+void fault_stop(struct pager *pager)
+{
+	fault_wake(pager);
+	for (unsigned int i = 0; i < pager->fault_count; i++) {
+		pthread_join(pager->fault_threads[i], NULL);
+		close(pager->fault_epoll[i]);
+	}
+	pager->fault_count = 0;
+	close(pager->wake_fd);
+}

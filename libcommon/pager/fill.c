@@ -1,0 +1,569 @@
+/* Pages back into an address space: claim, load, place, let go. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "pager/pager.h"
+
+#define AHEAD_MAX    16   /* clusters brought along for a program that walks its memory in order */
+#define COLLECT	     1024 /* clusters looked up at a time by fill_region */
+#define ROUNDS	     2000 /* of fill_region without any progress, a back-off apart */
+
+enum outcome {
+	VOID,  /* an event took the page from us before it was placed */
+	DONE,  /* it is there now */
+	RETRY, /* the kernel said: not now */
+	GONE,  /* nothing is registered there any more; the event that says so will clear the entry */
+};
+
+/* The pages of one cluster that one thread is bringing into one space. */
+struct claim {
+	struct space *space;
+	uint32_t number;
+	uint64_t base; /* address that page 0 has, or would have */
+	unsigned int wanted; /* the page that was asked for */
+	uint64_t pages; /* mask of those claimed */
+	uint8_t outcome[CLUSTER_PAGES_MAX];
+	const unsigned char *data; /* whole pages by number */
+	int slot; /* pinned staging slot, or -1 */
+};
+
+int filler_init(struct filler *filler, struct pager *pager)
+{
+	size_t bytes = pager->cluster_pages * page_size();
+
+	*filler = (struct filler){.pager = pager};
+	if (store_scratch_new(&filler->scratch, bytes) < 0)
+		return -ENOMEM;
+	filler->pages = aligned_alloc(page_size(), bytes);
+	filler->packed = aligned_alloc(page_size(), bytes);
+	if (!filler->pages || !filler->packed) {
+		filler_free(filler);
+		return -ENOMEM;
+	}
+	memset(filler->pages, 0, bytes);
+	memset(filler->packed, 0, bytes);
+	return 0;
+}
+
+void filler_free(struct filler *filler)
+{
+	store_scratch_free(filler->scratch);
+	free(filler->pages);
+	free(filler->packed);
+	*filler = (struct filler){0};
+}
+
+static void release_cluster(struct pager *pager, uint32_t number)
+{
+	struct cluster *cluster = index_cluster(pager->index, number);
+
+	if (cluster->refs || cluster->pins)
+		return;
+	if (cluster->state == CLUSTER_STORED && cluster->slot.length) {
+		struct index_counters *counters = &index_header(pager->index)->counters;
+
+		counters->stored_bytes -= min_u64(counters->stored_bytes, cluster->slot.size);
+		counters->compressed_bytes -= min_u64(counters->compressed_bytes, cluster->slot.length);
+		store_free(pager->store, &cluster->slot);
+	}
+	index_cluster_free(pager->index, number);
+}
+
+void cluster_unref(struct pager *pager, uint32_t number)
+{
+	index_cluster(pager->index, number)->refs--;
+	release_cluster(pager, number);
+}
+
+void cluster_unpin(struct pager *pager, uint32_t number)
+{
+	index_cluster(pager->index, number)->pins--;
+	release_cluster(pager, number);
+}
+
+static bool bit(uint64_t mask, unsigned int i)
+{
+	return mask >> i & 1;
+}
+
+/* Marks what is brought together: the page asked for, and its neighbours of the same cluster that lie where they lay. `lock` held. */
+static void claim_pages(struct pager *pager, struct claim *claim, uint64_t address, index_entry entry)
+{
+	struct cluster *cluster = index_cluster(pager->index, entry_cluster(entry));
+
+	claim->number = entry_cluster(entry);
+	claim->wanted = entry_sub(entry);
+	claim->base = address - claim->wanted * page_size();
+	claim->slot = -1;
+	for (unsigned int i = 0; i < cluster->pages; i++) {
+		uint64_t at = claim->base + i * page_size();
+		index_entry mine = entry_make(claim->number, i);
+
+		if (i != claim->wanted && (bit(cluster->holes | cluster->lost, i) || index_get(pager->index, claim->space->id, at) != mine))
+			continue;
+		index_set(pager->index, claim->space->id, at, mine | ENTRY_FILLING);
+		claim->pages |= UINT64_C(1) << i;
+	}
+	cluster->pins++;
+	if (cluster->state == CLUSTER_STAGED) {
+		claim->slot = (int)((cluster->staging - pager->staging.start) / SLOT_BYTES);
+		pager->slot_pins[claim->slot]++;
+		claim->data = pager->mirror + (cluster->staging - pager->staging.start);
+	}
+}
+
+uint64_t cluster_tag(const struct pager *pager, uint32_t number)
+{
+	const struct cluster *cluster = index_cluster(pager->index, number);
+
+	return (uint64_t)number << 32 | cluster->generation;
+}
+
+/* The contents of a stored cluster, page by page. Nothing can change or free it: it is pinned. */
+static int load(struct filler *filler, struct claim *claim)
+{
+	struct pager *pager = filler->pager;
+	const struct cluster *cluster = index_cluster(pager->index, claim->number);
+	uint64_t apart = cluster->holes | cluster->zeros | cluster->filled | cluster->lost;
+	size_t page = page_size();
+	size_t packed = 0;
+	int rc = 0;
+
+	if (claim->data)
+		return 0;
+	claim->data = filler->pages;
+	if (cluster->slot.length) {
+		if (cluster->slot.size > pager->cluster_pages * page)
+			return -EBADMSG;
+		rc = store_read(pager->store, filler->scratch, &cluster->slot, cluster_tag(pager, claim->number),
+				apart ? filler->packed : filler->pages);
+	}
+	if (rc < 0 || !apart)
+		return rc;
+	for (unsigned int i = 0; i < cluster->pages; i++) {
+		unsigned char *to = filler->pages + i * page;
+
+		if (!bit(apart, i)) {
+			memcpy(to, filler->packed + packed, page);
+			packed += page;
+		} else if (bit(cluster->filled, i)) {
+			uint64_t word = *index_fill(pager->index, claim->number, i, false);
+
+			for (size_t at = 0; at < page; at += sizeof(word))
+				memcpy(to + at, &word, sizeof(word));
+		} else {
+			memset(to, 0, page);
+		}
+	}
+	return 0;
+}
+
+static enum outcome outcome_of(int rc)
+{
+	switch (rc) {
+	case 0:
+	case -EEXIST:
+		return DONE;
+	case -ENOENT:
+	case -EINVAL:
+	case -ESRCH:
+		return GONE;
+	default:
+		return RETRY;
+	}
+}
+
+/* How a page is placed. */
+enum kind { DATA, ZERO, POISON };
+
+static enum kind kind_of(const struct cluster *cluster, unsigned int i)
+{
+	bool all_zero = !(((UINT64_C(2) << (cluster->pages - 1)) - 1) & ~(cluster->holes | cluster->zeros));
+
+	if (bit(cluster->lost, i))
+		return POISON;
+	/* A zero page among others travels with them in one call; alone, the shared zero page costs the target no memory. */
+	return bit(cluster->holes, i) || all_zero ? ZERO : DATA;
+}
+
+static int place_once(const struct claim *claim, enum kind kind, unsigned int first, size_t bytes, size_t *done)
+{
+	uint64_t at = claim->base + first * page_size();
+
+	switch (kind) {
+	case POISON:
+		return uffd_poison(claim->space->uffd, at, bytes, done);
+	case ZERO:
+		return uffd_zeropage(claim->space->uffd, at, bytes, done);
+	default:
+		return uffd_copy(claim->space->uffd, at, claim->data + first * page_size(), bytes, true, done);
+	}
+}
+
+/* Places pages [first, end) of the claim, all of one kind. `events` is held shared. */
+static void place_run(struct claim *claim, enum kind kind, unsigned int first, unsigned int end)
+{
+	while (first < end) {
+		size_t done = 0;
+		int rc = place_once(claim, kind, first, (end - first) * page_size(), &done);
+		bool some = done > 0;
+
+		for (; done; done -= page_size())
+			claim->outcome[first++] = DONE;
+		if (some)
+			continue; /* a partial answer: what made it stop is said when asked again */
+		if (outcome_of(rc) != DONE) {
+			for (; first < end; first++)
+				claim->outcome[first] = (uint8_t)outcome_of(rc);
+			return;
+		}
+		/* It is there already. That wakes nobody by itself (userfaultfd_copy wakes only what it copied). */
+		uffd_wake(claim->space->uffd,
+			  (struct region){claim->base + first * page_size(), claim->base + (first + 1) * page_size()});
+		claim->outcome[first++] = DONE;
+	}
+}
+
+static void place_all(struct pager *pager, struct claim *claim)
+{
+	const struct cluster *cluster = index_cluster(pager->index, claim->number);
+	uint64_t valid = 0;
+
+	pthread_rwlock_rdlock(&claim->space->events);
+	pthread_mutex_lock(&pager->lock);
+	for (unsigned int i = 0; i < cluster->pages; i++)
+		if (bit(claim->pages, i) && !claim->space->dead &&
+		    index_get(pager->index, claim->space->id, claim->base + i * page_size()) ==
+			    (entry_make(claim->number, i) | ENTRY_FILLING))
+			valid |= UINT64_C(1) << i;
+	pthread_mutex_unlock(&pager->lock);
+	for (unsigned int i = 0; i < cluster->pages;) {
+		unsigned int end = i + 1;
+
+		while (end < cluster->pages && bit(valid, end) && kind_of(cluster, end) == kind_of(cluster, i))
+			end++;
+		if (bit(valid, i))
+			place_run(claim, kind_of(cluster, i), i, end);
+		i = end;
+	}
+	pthread_rwlock_unlock(&claim->space->events);
+}
+
+/* What was placed has no entry any more; what was not keeps it, unmarked. Returns how many pages were placed. */
+static unsigned int let_go(struct pager *pager, struct claim *claim)
+{
+	struct cluster *cluster = index_cluster(pager->index, claim->number);
+	unsigned int placed = 0;
+
+	pthread_mutex_lock(&pager->lock);
+	for (unsigned int i = 0; i < cluster->pages; i++) {
+		uint64_t at = claim->base + i * page_size();
+
+		if (!bit(claim->pages, i) ||
+		    index_get(pager->index, claim->space->id, at) != (entry_make(claim->number, i) | ENTRY_FILLING))
+			continue;
+		if (claim->outcome[i] == DONE) {
+			index_set(pager->index, claim->space->id, at, ENTRY_NONE);
+			cluster->refs--;
+			placed++;
+		} else {
+			index_set(pager->index, claim->space->id, at, entry_make(claim->number, i));
+		}
+	}
+	if (claim->slot >= 0)
+		pager->slot_pins[claim->slot]--;
+	claim->space->check_soon = true;
+	cluster_unpin(pager, claim->number);
+	pthread_mutex_unlock(&pager->lock);
+	return placed;
+}
+
+/* The store gave back something else than was written, or nothing: whoever touches these pages gets SIGBUS, never wrong bytes. */
+static void lose(struct pager *pager, const struct claim *claim)
+{
+	struct cluster *cluster = index_cluster(pager->index, claim->number);
+
+	pthread_mutex_lock(&pager->lock);
+	cluster->lost = ~(cluster->holes | cluster->zeros | cluster->filled);
+	index_header(pager->index)->counters.poisoned_pages += (unsigned int)__builtin_popcountll(claim->pages & cluster->lost);
+	pthread_mutex_unlock(&pager->lock);
+}
+
+/* Loads and places what is claimed. Returns the pages placed, or -EAGAIN when the wanted one was not and is to be asked for again. */
+static int bring(struct filler *filler, struct claim *claim)
+{
+	struct pager *pager = filler->pager;
+	struct region whole = {claim->base, claim->base + CLUSTER_PAGES_MAX * page_size()};
+	bool incomplete = false;
+	unsigned int placed;
+
+	if (load(filler, claim) < 0)
+		lose(pager, claim);
+	place_all(pager, claim);
+	for (unsigned int i = 0; i < CLUSTER_PAGES_MAX; i++)
+		incomplete |= bit(claim->pages, i) && claim->outcome[i] != DONE;
+	placed = let_go(pager, claim);
+	if (incomplete) {
+		/* Others may have faulted on a page that was ours; their messages are read. They fault again, and find it free. */
+		usleep(BACK_OFF_US);
+		pthread_rwlock_rdlock(&claim->space->events);
+		if (!claim->space->dead)
+			uffd_wake(claim->space->uffd, whole);
+		pthread_rwlock_unlock(&claim->space->events);
+	}
+	return claim->outcome[claim->wanted] == DONE ? (int)placed : -EAGAIN;
+}
+
+/* Claims the cluster of a page that is out. Returns 1 with a claim, 0 when there is nothing to do here, -EAGAIN when it is on its way out. */
+static int claim_at(struct pager *pager, struct space *space, uint64_t address, struct claim *claim)
+{
+	index_entry entry = index_get(pager->index, space->id, address);
+
+	if (entry == ENTRY_NONE || entry & ENTRY_FILLING)
+		return 0;
+	if (index_cluster(pager->index, entry_cluster(entry))->state == CLUSTER_MOVING)
+		return -EAGAIN;
+	*claim = (struct claim){.space = space};
+	claim_pages(pager, claim, address, entry);
+	return 1;
+}
+
+static struct zero_claim *find_zeroing(struct pager *pager, unsigned int space, uint64_t address)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(pager->zeroing); i++)
+		if (pager->zeroing[i].address == address && pager->zeroing[i].space == space)
+			return &pager->zeroing[i];
+	return NULL;
+}
+
+static int place_zero(struct pager *pager, struct space *space, uint64_t address, bool write)
+{
+	static const unsigned char zeros[65536] __attribute__((aligned(65536)));
+	size_t page = page_size();
+	size_t done;
+	int rc = -EAGAIN;
+
+	pthread_rwlock_rdlock(&space->events);
+	pthread_mutex_lock(&pager->lock);
+	if (space->dead)
+		rc = -ESRCH;
+	else if (index_get(pager->index, space->id, address) == ENTRY_NONE)
+		rc = 0;
+	pthread_mutex_unlock(&pager->lock);
+	if (rc == 0) {
+		/* A reader gets the shared zero page as it would have from the kernel; a writer is spared the second fault. */
+		rc = write ? uffd_copy(space->uffd, address, zeros, page, true, &done) : uffd_zeropage(space->uffd, address, page, &done);
+		if (rc < 0) {
+			if (rc == -EAGAIN || rc == -ENOMEM)
+				usleep(BACK_OFF_US);
+			uffd_wake(space->uffd, (struct region){address, address + page});
+		}
+	}
+	pthread_rwlock_unlock(&space->events);
+	return rc == -ESRCH ? -ESRCH : 0;
+}
+
+/* A page that was never out, or that the target discarded. `lock` is held, and released here. */
+static int fill_fresh(struct pager *pager, struct space *space, uint64_t address, bool write)
+{
+	struct zero_claim *claim = find_zeroing(pager, 0, 0);
+	int rc;
+
+	if (find_zeroing(pager, space->id, address) || !claim) {
+		pthread_mutex_unlock(&pager->lock);
+		return claim ? 0 : -EAGAIN;
+	}
+	*claim = (struct zero_claim){space->id, address};
+	index_header(pager->index)->counters.fresh_faults++;
+	pthread_mutex_unlock(&pager->lock);
+	rc = place_zero(pager, space, address, write);
+	pthread_mutex_lock(&pager->lock);
+	*claim = (struct zero_claim){0, 0};
+	pthread_mutex_unlock(&pager->lock);
+	return rc;
+}
+
+/* A program that walks its memory in order is met half-way: the clusters behind the one it asked for come before it asks. */
+static void read_ahead(struct filler *filler, struct space *space, uint64_t address, uint64_t end)
+{
+	struct pager *pager = filler->pager;
+	bool walking = filler->walk_space == space->id && address == filler->walk_next;
+	unsigned int brought = 0;
+
+	filler->walk_ahead = walking ? (unsigned int)min_u64(filler->walk_ahead * 2 + 1, AHEAD_MAX) : 0;
+	for (; brought < filler->walk_ahead; brought++) {
+		struct claim claim;
+		int rc;
+
+		pthread_mutex_lock(&pager->lock);
+		rc = claim_at(pager, space, end, &claim);
+		pthread_mutex_unlock(&pager->lock);
+		if (rc <= 0 || bring(filler, &claim) < 0)
+			break;
+		end = claim.base + (64 - (unsigned int)__builtin_clzll(claim.pages)) * page_size();
+	}
+	filler->walk_space = space->id;
+	filler->walk_next = end;
+}
+
+int fill_fault(struct filler *filler, struct space *space, uint64_t address, bool write)
+{
+	struct pager *pager = filler->pager;
+	struct index_counters *counters = &index_header(pager->index)->counters;
+	struct claim claim;
+	int rc;
+
+	pthread_mutex_lock(&pager->lock);
+	if (index_get(pager->index, space->id, address) == ENTRY_NONE)
+		return fill_fresh(pager, space, address, write);
+	rc = claim_at(pager, space, address, &claim);
+	if (rc > 0) {
+		counters->faults++;
+		if (claim.slot >= 0)
+			counters->hot_faults++;
+	}
+	pthread_mutex_unlock(&pager->lock);
+	if (rc <= 0)
+		return rc;
+	rc = bring(filler, &claim);
+	if (rc > 0) {
+		pthread_mutex_lock(&pager->lock);
+		counters->refaulted_pages += (unsigned int)rc;
+		pthread_mutex_unlock(&pager->lock);
+		read_ahead(filler, space, address, claim.base + (64 - (unsigned int)__builtin_clzll(claim.pages)) * page_size());
+	}
+	return 0;
+}
+
+/* One address a cluster, so that each is brought once. */
+struct collection {
+	uint64_t addresses[COLLECT];
+	unsigned int count;
+	uint32_t last;
+};
+
+static int collect(void *context, uint64_t address, index_entry entry)
+{
+	struct collection *c = context;
+
+	if (entry_cluster(entry) == c->last && c->count)
+		return 0;
+	if (c->count == COLLECT)
+		return 1;
+	c->last = entry_cluster(entry);
+	c->addresses[c->count++] = address;
+	return 0;
+}
+
+/* A hole was never there; it needs no page to be as it was. Returns true when the entry was one and is gone now. `lock` held. */
+static bool drop_hole(struct pager *pager, struct space *space, uint64_t address)
+{
+	index_entry entry = index_get(pager->index, space->id, address);
+	uint32_t number = entry_cluster(entry);
+
+	if (entry == ENTRY_NONE || entry & ENTRY_FILLING || index_cluster(pager->index, number)->state == CLUSTER_MOVING ||
+	    !bit(index_cluster(pager->index, number)->holes, entry_sub(entry)))
+		return false;
+	index_set(pager->index, space->id, address, ENTRY_NONE);
+	cluster_unref(pager, number);
+	return true;
+}
+
+/* Brings the collected clusters. Returns the pages placed. */
+static int64_t bring_collected(struct filler *filler, struct space *space, const struct collection *collection, bool *progress)
+{
+	struct pager *pager = filler->pager;
+	int64_t brought = 0;
+
+	for (unsigned int i = 0; i < collection->count; i++) {
+		struct claim claim;
+		int rc = 0;
+
+		pthread_mutex_lock(&pager->lock);
+		if (drop_hole(pager, space, collection->addresses[i]))
+			*progress = true;
+		else
+			rc = claim_at(pager, space, collection->addresses[i], &claim);
+		pthread_mutex_unlock(&pager->lock);
+		if (rc > 0)
+			rc = bring(filler, &claim);
+		if (rc > 0)
+			brought += rc;
+	}
+	*progress |= brought > 0;
+	return brought;
+}
+
+int64_t fill_region(struct filler *filler, struct space *space, struct region region)
+{
+	struct pager *pager = filler->pager;
+	struct collection *collection = malloc(sizeof(*collection));
+	int64_t brought = 0;
+	int idle = 0;
+
+	if (!collection)
+		return -ENOMEM;
+	while (idle < ROUNDS) {
+		bool progress = false;
+
+		collection->count = 0;
+		collection->last = 0;
+		pthread_mutex_lock(&pager->lock);
+		if (!space->dead)
+			index_walk(pager->index, space->id, region, collect, collection);
+		pthread_mutex_unlock(&pager->lock);
+		if (!collection->count)
+			break;
+		brought += bring_collected(filler, space, collection, &progress);
+		idle = progress ? 0 : idle + 1;
+		if (!progress)
+			usleep(BACK_OFF_US * 10);
+	}
+	free(collection);
+	pthread_mutex_lock(&pager->lock);
+	index_header(pager->index)->counters.brought_pages += (uint64_t)brought;
+	pthread_mutex_unlock(&pager->lock);
+	return idle < ROUNDS ? brought : -EBUSY;
+}
+
+/* Where a cluster is out. */
+struct sought {
+	uint32_t number;
+	uint64_t address;
+};
+
+static int seek(void *context, uint64_t address, index_entry entry)
+{
+	struct sought *sought = context;
+
+	if (entry_cluster(entry) != sought->number || entry & ENTRY_FILLING)
+		return 0;
+	sought->address = address;
+	return 1;
+}
+
+void fill_cluster(struct filler *filler, uint32_t number)
+{
+	struct pager *pager = filler->pager;
+
+	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
+		struct space *space = &pager->spaces[i];
+		struct sought sought = {.number = number};
+		struct claim claim;
+		int rc = 0;
+
+		pthread_mutex_lock(&pager->lock);
+		if (space->used && !space->dead &&
+		    index_walk(pager->index, i, (struct region){0, UINT64_MAX}, seek, &sought) > 0)
+			rc = claim_at(pager, space, sought.address, &claim);
+		pthread_mutex_unlock(&pager->lock);
+		if (rc <= 0)
+			continue;
+		if (bring(filler, &claim) < 0)
+			usleep(BACK_OFF_US * 10);
+		i--; /* there may be more of it */
+	}
+}

@@ -1,0 +1,445 @@
+/* A sparse file: header, table keys, page tables, clusters, fill words. Tables are found by a hash kept in memory. */
+#include "pager/index.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+
+#define MAGIC	      "uvmindex"
+#define VERSION	      1
+#define TABLE_PAGES   512
+#define TABLE_BYTES   (TABLE_PAGES * sizeof(index_entry))
+#define TABLES_MAX    (UINT64_C(1) << 20) /* 2 TiB out with pages of 4 KiB */
+#define CLUSTERS_MAX  (UINT64_C(1) << 25)
+#define HEADER_BYTES  (64 * KiB)
+#define KEYS_BYTES    (TABLES_MAX * sizeof(uint64_t))
+#define TABLES_BYTES  (TABLES_MAX * TABLE_BYTES)
+#define CLUSTER_BYTES (CLUSTERS_MAX * sizeof(struct cluster))
+#define KEYS_AT	      HEADER_BYTES
+#define TABLES_AT     (KEYS_AT + KEYS_BYTES)
+#define CLUSTERS_AT   (TABLES_AT + TABLES_BYTES)
+#define FILLS_AT      (CLUSTERS_AT + CLUSTER_BYTES)
+#define GROW_BYTES    (256 * KiB) /* the file is allocated in steps: a full file system is an error code then, not a SIGBUS */
+#define EMPTY_SLOT    UINT32_MAX
+
+struct index {
+	int fd;
+	unsigned char *base;
+	uint64_t bytes;
+	struct index_header *header;
+	uint64_t *keys; /* space and table number plus one of each table; 0 for a free one */
+	index_entry (*tables)[TABLE_PAGES];
+	struct cluster *clusters;
+	uint64_t *fills;
+
+	uint64_t tables_allocated, clusters_allocated; /* in the file */
+	uint32_t *hash; /* table numbers by key, linear probing */
+	uint64_t hash_size;
+	uint16_t *live; /* entries of each table */
+	uint32_t *free_tables;
+	uint64_t free_tables_count;
+	uint32_t *free_clusters;
+	uint64_t free_clusters_count, free_clusters_size;
+	uint64_t count[INDEX_SPACES];
+};
+
+_Static_assert(sizeof(struct index_header) <= HEADER_BYTES, "the header has its place");
+
+struct index_header *index_header(struct index *index)
+{
+	return index->header;
+}
+
+static uint64_t table_span(void)
+{
+	return TABLE_PAGES * page_size();
+}
+
+static uint64_t key_of(unsigned int space, uint64_t address)
+{
+	return ((uint64_t)space << 48 | address / table_span()) + 1;
+}
+
+static uint64_t key_address(uint64_t key)
+{
+	return ((key - 1) & ((UINT64_C(1) << 48) - 1)) * table_span();
+}
+
+static unsigned int key_space(uint64_t key)
+{
+	return (unsigned int)((key - 1) >> 48);
+}
+
+static uint64_t slot_of(const struct index *index, uint64_t key)
+{
+	uint64_t at = (key ^ (key >> 48) * 0x9e3779b97f4a7c15) & (index->hash_size - 1);
+
+	while (index->hash[at] != EMPTY_SLOT && index->keys[index->hash[at]] != key)
+		at = (at + 1) & (index->hash_size - 1);
+	return at;
+}
+
+static int hash_grow(struct index *index)
+{
+	uint32_t *old = index->hash;
+	uint64_t old_size = index->hash_size;
+
+	index->hash_size = old_size ? old_size * 2 : 4096;
+	index->hash = malloc(index->hash_size * sizeof(*index->hash));
+	if (!index->hash) {
+		index->hash = old;
+		index->hash_size = old_size;
+		return -ENOMEM;
+	}
+	memset(index->hash, 0xff, index->hash_size * sizeof(*index->hash));
+	for (uint64_t i = 0; i < old_size; i++)
+		if (old[i] != EMPTY_SLOT)
+			index->hash[slot_of(index, index->keys[old[i]])] = old[i];
+	free(old);
+	return 0;
+}
+
+/* Linear probing's deletion: those behind move up. */
+static void hash_remove(struct index *index, uint64_t at)
+{
+	uint64_t mask = index->hash_size - 1;
+
+	index->hash[at] = EMPTY_SLOT;
+	for (uint64_t next = (at + 1) & mask; index->hash[next] != EMPTY_SLOT; next = (next + 1) & mask) {
+		uint32_t table = index->hash[next];
+
+		index->hash[next] = EMPTY_SLOT;
+		index->hash[slot_of(index, index->keys[table])] = table;
+	}
+}
+
+static int allocate(struct index *index, uint64_t at, uint64_t bytes)
+{
+	return -posix_fallocate(index->fd, (off_t)at, (off_t)bytes);
+}
+
+static int64_t table_new(struct index *index, uint64_t key)
+{
+	uint64_t table;
+
+	if (index->header->tables - index->free_tables_count >= index->hash_size / 2 && hash_grow(index) < 0)
+		return -ENOMEM;
+	if (index->free_tables_count) {
+		table = index->free_tables[--index->free_tables_count];
+	} else {
+		table = index->header->tables;
+		if (table >= TABLES_MAX)
+			return -ENOSPC;
+		if (table >= index->tables_allocated) {
+			int rc = allocate(index, TABLES_AT + table * TABLE_BYTES, GROW_BYTES);
+
+			if (rc == 0)
+				rc = allocate(index, KEYS_AT + table * sizeof(uint64_t), GROW_BYTES / TABLE_BYTES * sizeof(uint64_t));
+			if (rc < 0)
+				return rc;
+			index->tables_allocated = table + GROW_BYTES / TABLE_BYTES;
+		}
+		index->header->tables++;
+	}
+	memset(index->tables[table], 0, TABLE_BYTES);
+	index->live[table] = 0;
+	index->hash[slot_of(index, key)] = (uint32_t)table;
+	index->keys[table] = key;
+	return (int64_t)table;
+}
+
+/* slot_of compares through keys[], so the key is set last on the way in and cleared last on the way out. */
+static void table_free(struct index *index, uint32_t table)
+{
+	hash_remove(index, slot_of(index, index->keys[table]));
+	index->keys[table] = 0;
+	index->free_tables[index->free_tables_count++] = table;
+}
+
+index_entry index_get(const struct index *index, unsigned int space, uint64_t address)
+{
+	uint32_t table = index->hash[slot_of(index, key_of(space, address))];
+
+	return table == EMPTY_SLOT ? ENTRY_NONE : index->tables[table][address % table_span() / page_size()];
+}
+
+int index_set(struct index *index, unsigned int space, uint64_t address, index_entry entry)
+{
+	uint64_t key = key_of(space, address);
+	int64_t table = index->hash[slot_of(index, key)];
+	index_entry *place;
+
+	if (table == EMPTY_SLOT) {
+		if (entry == ENTRY_NONE)
+			return 0;
+		table = table_new(index, key);
+		if (table < 0)
+			return (int)table;
+	}
+	place = &index->tables[table][address % table_span() / page_size()];
+	if (*place == ENTRY_NONE && entry != ENTRY_NONE) {
+		index->live[table]++;
+		index->count[space]++;
+	} else if (*place != ENTRY_NONE && entry == ENTRY_NONE) {
+		index->live[table]--;
+		index->count[space]--;
+	}
+	*place = entry;
+	if (!index->live[table])
+		table_free(index, (uint32_t)table);
+	return 0;
+}
+
+uint32_t index_cluster_new(struct index *index, unsigned int pages)
+{
+	uint64_t number;
+
+	if (index->free_clusters_count) {
+		number = index->free_clusters[--index->free_clusters_count];
+	} else {
+		number = index->header->clusters;
+		if (number >= CLUSTERS_MAX)
+			return 0;
+		if (number >= index->clusters_allocated) {
+			if (allocate(index, CLUSTERS_AT + number * sizeof(struct cluster), GROW_BYTES) < 0)
+				return 0;
+			index->clusters_allocated = number + GROW_BYTES / sizeof(struct cluster);
+		}
+		index->header->clusters++;
+	}
+	index->clusters[number] = (struct cluster){
+		.state = CLUSTER_MOVING,
+		.pages = (uint8_t)pages,
+		.generation = (uint32_t)++index->header->next_generation,
+	};
+	return (uint32_t)number;
+}
+
+struct cluster *index_cluster(const struct index *index, uint32_t number)
+{
+	return &index->clusters[number];
+}
+
+void index_cluster_free(struct index *index, uint32_t number)
+{
+	index->clusters[number].state = CLUSTER_FREE;
+	if (index->free_clusters_count == index->free_clusters_size) {
+		uint64_t size = index->free_clusters_size ? index->free_clusters_size * 2 : 1024;
+		uint32_t *grown = realloc(index->free_clusters, size * sizeof(*grown));
+
+		if (!grown)
+			return; /* its number is lost until the index is opened again */
+		index->free_clusters = grown;
+		index->free_clusters_size = size;
+	}
+	index->free_clusters[index->free_clusters_count++] = number;
+}
+
+uint64_t *index_fill(struct index *index, uint32_t cluster, unsigned int sub, bool allocate_it)
+{
+	uint64_t at = ((uint64_t)cluster * index->header->cluster_pages + sub) * sizeof(uint64_t);
+
+	if (allocate_it && allocate(index, FILLS_AT + at, sizeof(uint64_t)) < 0)
+		return NULL;
+	return index->fills + at / sizeof(uint64_t);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a;
+	uint64_t y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static int walk_table(struct index *index, uint64_t key, struct region region, index_fn callback, void *context)
+{
+	uint64_t begin = max_u64(key_address(key), region.start);
+	uint64_t end = min_u64(key_address(key) + table_span(), region.end);
+
+	for (uint64_t at = begin; at < end; at += page_size()) {
+		index_entry entry = index_get(index, key_space(key), at);
+		int rc = entry == ENTRY_NONE ? 0 : callback(context, at, entry);
+
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* The keys of a space's tables that overlap a region, sorted. Returns their number or -ENOMEM. */
+static int64_t keys_within(const struct index *index, unsigned int space, struct region region, uint64_t **sorted)
+{
+	uint64_t count = 0;
+	uint64_t *keys = malloc((index->header->tables + 1) * sizeof(*keys));
+
+	if (!keys)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < index->header->tables; i++) {
+		uint64_t at = key_address(index->keys[i]);
+
+		if (index->keys[i] && key_space(index->keys[i]) == space && at < region.end && at + table_span() > region.start)
+			keys[count++] = index->keys[i];
+	}
+	qsort(keys, count, sizeof(*keys), compare_keys);
+	*sorted = keys;
+	return (int64_t)count;
+}
+
+int index_walk(struct index *index, unsigned int space, struct region region, index_fn callback, void *context)
+{
+	uint64_t first = region.start / table_span();
+	uint64_t last = region.end ? (region.end - 1) / table_span() : 0;
+	_cleanup_free_ uint64_t *keys = NULL;
+	int64_t count;
+	int rc = 0;
+
+	if (last - first < 64) {
+		for (uint64_t table = first; rc == 0 && table <= last; table++)
+			rc = walk_table(index, key_of(space, table * table_span()), region, callback, context);
+		return rc;
+	}
+	count = keys_within(index, space, region, &keys);
+	for (int64_t i = 0; rc == 0 && i < count; i++)
+		rc = walk_table(index, keys[i], region, callback, context);
+	return count < 0 ? (int)count : rc;
+}
+
+uint64_t index_count(const struct index *index, unsigned int space)
+{
+	return index->count[space];
+}
+
+static int found(void *context, uint64_t address, index_entry entry)
+{
+	(void)context;
+	(void)address;
+	(void)entry;
+	return 1;
+}
+
+bool index_any(struct index *index, unsigned int space, struct region region)
+{
+	return index->count[space] && index_walk(index, space, region, found, NULL) != 0;
+}
+
+static int map_file(struct index *index, unsigned int cluster_pages)
+{
+	index->bytes = FILLS_AT + CLUSTERS_MAX * cluster_pages * sizeof(uint64_t);
+	if (ftruncate(index->fd, (off_t)index->bytes) < 0)
+		return -errno;
+	index->base = mmap(NULL, index->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, index->fd, 0);
+	if (index->base == MAP_FAILED) {
+		index->base = NULL;
+		return -errno;
+	}
+	index->header = (struct index_header *)index->base;
+	index->keys = (uint64_t *)(index->base + KEYS_AT);
+	index->tables = (index_entry(*)[TABLE_PAGES])(index->base + TABLES_AT);
+	index->clusters = (struct cluster *)(index->base + CLUSTERS_AT);
+	index->fills = (uint64_t *)(index->base + FILLS_AT);
+	return 0;
+}
+
+static int new_index(struct index **made, int fd, unsigned int cluster_pages)
+{
+	struct index *index = calloc(1, sizeof(*index));
+	int rc;
+
+	if (!index)
+		return -ENOMEM;
+	index->fd = fd;
+	index->live = mmap(NULL, TABLES_MAX * sizeof(*index->live), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	index->free_tables = mmap(NULL, TABLES_MAX * sizeof(*index->free_tables), PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	rc = index->live == MAP_FAILED || index->free_tables == MAP_FAILED ? -ENOMEM : hash_grow(index);
+	if (rc == 0)
+		rc = map_file(index, cluster_pages);
+	if (rc < 0) {
+		index_close(index);
+		return rc;
+	}
+	*made = index;
+	return 0;
+}
+
+int index_create(struct index **index, int fd, unsigned int cluster_pages)
+{
+	int rc = -posix_fallocate(fd, 0, HEADER_BYTES);
+
+	if (rc == 0)
+		rc = new_index(index, fd, cluster_pages);
+	if (rc < 0)
+		return rc;
+	(*index)->header->version = VERSION;
+	(*index)->header->cluster_pages = cluster_pages;
+	(*index)->header->clusters = 1; /* 0 stands for none */
+	memcpy((*index)->header->magic, MAGIC, sizeof((*index)->header->magic));
+	return 0;
+}
+
+/* What is kept in memory only, from what the file says. */
+static int rebuild(struct index *index)
+{
+	for (uint64_t i = 0; i < index->header->tables; i++) {
+		uint64_t key = index->keys[i];
+
+		if (!key) {
+			index->free_tables[index->free_tables_count++] = (uint32_t)i;
+			continue;
+		}
+		if (i - index->free_tables_count >= index->hash_size / 2 && hash_grow(index) < 0)
+			return -ENOMEM;
+		index->hash[slot_of(index, key)] = (uint32_t)i;
+		for (unsigned int page = 0; page < TABLE_PAGES; page++)
+			if (index->tables[i][page] != ENTRY_NONE) {
+				index->live[i]++;
+				index->count[key_space(key)]++;
+			}
+	}
+	for (uint64_t i = 1; i < index->header->clusters; i++)
+		if (index->clusters[i].state == CLUSTER_FREE)
+			index_cluster_free(index, (uint32_t)i);
+	return 0;
+}
+
+int index_open(struct index **index, int fd)
+{
+	struct index_header header;
+	int rc;
+
+	if (pread(fd, &header, sizeof(header), 0) != sizeof(header) || memcmp(header.magic, MAGIC, sizeof(header.magic)) != 0 ||
+	    header.version != VERSION || header.tables > TABLES_MAX || header.clusters > CLUSTERS_MAX || !header.cluster_pages ||
+	    header.cluster_pages > CLUSTER_PAGES_MAX)
+		return -EBADMSG;
+	rc = new_index(index, fd, header.cluster_pages);
+	if (rc < 0)
+		return rc;
+	(*index)->tables_allocated = round_up(header.tables, GROW_BYTES / TABLE_BYTES);
+	(*index)->clusters_allocated = header.clusters;
+	rc = rebuild(*index);
+	if (rc < 0)
+		index_close(*index);
+	return rc;
+}
+
+void index_close(struct index *index)
+{
+	if (!index)
+		return;
+	if (index->base)
+		munmap(index->base, index->bytes);
+	if (index->live && index->live != MAP_FAILED)
+		munmap(index->live, TABLES_MAX * sizeof(*index->live));
+	if (index->free_tables && index->free_tables != MAP_FAILED)
+		munmap(index->free_tables, TABLES_MAX * sizeof(*index->free_tables));
+	free(index->hash);
+	free(index->free_clusters);
+	free(index);
+}

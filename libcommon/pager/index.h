@@ -1,0 +1,135 @@
+/* The index of a session: which page of which address space is where. It lives in a file and outlives the worker. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/region.h"
+#include "store/store.h"
+
+/*
+ * A page that is out has an entry: "my contents are page `sub` of cluster `id`". A page without an entry is resident or was never there; a
+ * missing fault on it is answered with zeros. The state of a page is that of its cluster:
+ *
+ *	resident --> moving --> staged --> stored --> filling --> resident
+ *	(no entry)                 \________________/^               |
+ *	     ^--------------- dropped: the target discarded it <-----'
+ *
+ * Only pages without an entry are moved, and whoever places a page holds its entry's `filling` mark: so no two parties ever work on one page.
+ * Nothing here locks or checks liveness: the caller holds the pager's lock.
+ */
+
+#define CLUSTER_PAGES_MAX 64
+#define INDEX_SPACES	  256
+
+enum cluster_state {
+	CLUSTER_FREE,
+	CLUSTER_MOVING, /* UFFDIO_MOVE may or may not have happened; `staging` says where to */
+	CLUSTER_STAGED, /* in the staging area, and in the worker's copy of it */
+	CLUSTER_STORED, /* in the store, or nowhere when every page is a zero page, a repeated word or a hole */
+};
+
+/* Pages that left together, are compressed together and come back together. Masks: bit i is page i. */
+struct cluster {
+	uint32_t refs;	     /* entries that point here, over all address spaces */
+	uint32_t generation; /* how often this number was given out; part of the record's tag */
+	uint16_t pins;	     /* threads that use it without an entry */
+	uint8_t state;	     /* enum cluster_state */
+	uint8_t pages;
+	uint8_t reserved[4];
+	uint64_t holes;	 /* were not populated: nothing to bring back */
+	uint64_t zeros;	 /* all zero bytes */
+	uint64_t filled; /* one repeated word, in index_fill */
+	uint64_t lost;	 /* could not be read: whoever touches it gets SIGBUS */
+	union {
+		struct store_slot slot; /* STORED; length 0: no record. Holds the pages in no mask above, in order */
+		uint64_t staging;	/* MOVING, STAGED: address in the target's staging area */
+	};
+};
+
+/* Counted since the session began; they survive the worker. */
+struct index_counters {
+	uint64_t moved_pages, zero_pages, filled_pages, stored_pages, stored_bytes, compressed_bytes;
+	uint64_t faults, refaulted_pages, fresh_faults, hot_faults, poisoned_pages, brought_pages;
+	uint64_t forks, remaps, removes, unmaps;
+	uint64_t stops, longest_stop_us;
+	uint64_t workers; /* how many workers there have been */
+	uint64_t latency[256]; /* histogram of fault service, see latency.h */
+	uint64_t latency_max_ns;
+};
+
+struct index_header {
+	char magic[8];
+	uint32_t version;
+	uint32_t cluster_pages;
+	uint64_t starttime;
+	int32_t pid;
+	int32_t uffd_number; /* of the userfaultfd in the target */
+	struct region control; /* injection's control area in the target */
+	struct region staging; /* in the target */
+	uint64_t limit;	       /* of the store, bytes; 0: none */
+	struct codec_choice codec;
+	char store[256]; /* path, or "memory" */
+	uint64_t tables; /* page tables ever used */
+	uint64_t clusters;
+	uint64_t next_generation;
+	struct index_counters counters;
+};
+
+typedef uint64_t index_entry;
+
+#define ENTRY_NONE    UINT64_C(0)
+#define ENTRY_USED    UINT64_C(1)
+#define ENTRY_FILLING UINT64_C(2)
+
+static inline uint32_t entry_cluster(index_entry e)
+{
+	return (uint32_t)(e >> 32);
+}
+
+static inline unsigned int entry_sub(index_entry e)
+{
+	return (unsigned int)(e >> 8) & 0xff;
+}
+
+static inline index_entry entry_make(uint32_t cluster, unsigned int sub)
+{
+	return (uint64_t)cluster << 32 | (uint64_t)sub << 8 | ENTRY_USED;
+}
+
+struct index;
+
+/* Makes an index in an empty file (borrowed descriptor). Returns 0, -ENOSPC, -ENOMEM. */
+int index_create(struct index **index, int fd, unsigned int cluster_pages);
+
+/* Opens one that an earlier process left. Returns 0, -EBADMSG when it is not an index of this version, -ENOMEM. */
+int index_open(struct index **index, int fd);
+
+void index_close(struct index *index);
+
+struct index_header *index_header(struct index *index);
+
+/* The entry of a page (page-aligned address), ENTRY_NONE when there is none. */
+index_entry index_get(const struct index *index, unsigned int space, uint64_t address);
+
+/* Sets or, with ENTRY_NONE, clears it; adjusts no reference counts. Returns 0 or -ENOSPC (only when a table had to be added). */
+int index_set(struct index *index, unsigned int space, uint64_t address, index_entry entry);
+
+/* A new cluster, state MOVING, no references. Returns its number, or 0 when the index is full. */
+uint32_t index_cluster_new(struct index *index, unsigned int pages);
+struct cluster *index_cluster(const struct index *index, uint32_t number);
+void index_cluster_free(struct index *index, uint32_t number);
+
+/* The repeated word of a page of a cluster; *word is valid where the `filled` mask says so. Returns NULL when its place cannot be allocated. */
+uint64_t *index_fill(struct index *index, uint32_t cluster, unsigned int sub, bool allocate);
+
+/* Called for each entry in a region, in order of address. It may change the entry through index_set. A value other than 0 ends the walk. */
+typedef int (*index_fn)(void *context, uint64_t address, index_entry entry);
+int index_walk(struct index *index, unsigned int space, struct region region, index_fn callback, void *context);
+
+/* Number of entries of a space. */
+uint64_t index_count(const struct index *index, unsigned int space);
+
+/* Whether a region holds any entry. */
+bool index_any(struct index *index, unsigned int space, struct region region);

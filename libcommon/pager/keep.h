@@ -1,0 +1,21 @@
+/* What worker and supervisor say to each other, over a socket pair of datagrams. */
+#pragma once
+
+#include <stdint.h>
+
+enum keep_op {
+	KEEP_DESCRIPTOR, /* worker: hold this descriptor under this number */
+	KEEP_DROP,	 /* worker: close the one under this number; 0 is all, the session's own included */
+	KEEP_DROPPED,	 /* supervisor: done, all are closed */
+};
+
+struct keep_message {
+	uint32_t op;
+	uint64_t number;
+};
+
+/* Sends a message, with a descriptor when fd >= 0. Returns 0 or -errno. */
+int keep_send(int socket, const struct keep_message *message, int fd);
+
+/* Receives one. *fd is -1 when none came along. Returns 1, 0 when the other side has closed, or -errno (-EAGAIN). */
+int keep_receive(int socket, struct keep_message *message, int *fd);

@@ -1,0 +1,59 @@
+/* Buckets: below 8 ns one a nanosecond, above that eight steps a doubling. */
+#include "pager/latency.h"
+
+#include <time.h>
+
+#define BUCKETS 256
+#define STEPS	8 /* a doubling */
+
+uint64_t latency_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static unsigned int bucket_of(uint64_t ns)
+{
+	unsigned int power;
+	unsigned int bucket;
+
+	if (ns < STEPS)
+		return (unsigned int)ns;
+	power = 63 - (unsigned int)__builtin_clzll(ns);
+	bucket = (power - 2) * STEPS + (unsigned int)(ns >> (power - 3) & (STEPS - 1));
+	return bucket < BUCKETS ? bucket : BUCKETS - 1;
+}
+
+/* The largest time that falls into a bucket. */
+static uint64_t bucket_top(unsigned int bucket)
+{
+	unsigned int power = bucket / STEPS + 2;
+
+	if (bucket < STEPS)
+		return bucket;
+	return ((UINT64_C(1) << power) | (uint64_t)(bucket % STEPS + 1) << (power - 3)) - 1;
+}
+
+void latency_add(struct latency *latency, uint64_t ns)
+{
+	latency->buckets[bucket_of(ns)]++;
+	if (ns > *latency->max_ns)
+		*latency->max_ns = ns;
+}
+
+uint64_t latency_percentile(const struct latency *latency, double percent)
+{
+	uint64_t total = 0;
+	uint64_t seen = 0;
+
+	for (unsigned int i = 0; i < BUCKETS; i++)
+		total += latency->buckets[i];
+	for (unsigned int i = 0; i < BUCKETS; i++) {
+		seen += latency->buckets[i];
+		if (total && (double)seen >= (double)total * percent / 100)
+			return bucket_top(i) < *latency->max_ns ? bucket_top(i) : *latency->max_ns;
+	}
+	return 0;
+}

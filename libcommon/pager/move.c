@@ -1,0 +1,461 @@
+/* Pages out of the program's mappings into the staging area, on one of its own threads. */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <linux/prctl.h>
+#include <unistd.h>
+
+#include "inject/fd.h"
+#include "pager/out.h"
+#include "pages/pages.h"
+
+#define HELD_US	      400 /* a thread is let go after so long, and stopped again for the rest */
+#define AGAIN_TRIES   200 /* while events are unread or the target has not run on */
+#define EXCLUSIVE_RUN 512 /* pages made exclusive in one call */
+
+/* Where in the control area's scratch memory the ioctl's argument lies. */
+#define ARGUMENT_AT 0
+
+static struct region slot_region(const struct pager *pager, const struct batch *batch)
+{
+	uint64_t start = pager->staging.start + batch->slot * SLOT_BYTES;
+
+	return (struct region){start, start + SLOT_BYTES};
+}
+
+/* The slot empty, readable, and registered with the descriptor that is told of the target's changes: MOVE fails while one is unread. */
+static int64_t prepare_slot(struct out_job *job)
+{
+	struct pager *pager = job->pager;
+	struct inject *inject = &pager->inject;
+	struct batch *batch = job->current;
+	struct region slot = slot_region(pager, batch);
+	int64_t rc = 0;
+
+	if (!pager->staging_open) {
+		rc = inject_call3(inject, SYS_mprotect, pager->staging.start, STAGING_BYTES, PROT_READ | PROT_WRITE);
+		pager->staging_open = rc == 0;
+	}
+	if (rc == 0 && batch->dirty)
+		rc = inject_call3(inject, SYS_madvise, slot.start, SLOT_BYTES, MADV_DONTNEED);
+	if (rc == 0 && batch->executable)
+		rc = inject_call3(inject, SYS_mprotect, slot.start, SLOT_BYTES, PROT_READ | PROT_WRITE);
+	if (rc < 0)
+		return rc;
+	batch->dirty = true;
+	batch->executable = false;
+	uffd_unregister(pager->uffd_staging, slot);
+	return uffd_register_missing(pager->spaces[0].uffd, slot);
+}
+
+/* One attempt at moving a run of pages. */
+struct attempt {
+	struct region run;
+	uint64_t staging; /* address where it goes */
+	size_t first;	  /* of its clusters in the batch */
+	uint64_t moved;
+};
+
+static bool claimed_for_zero(const struct pager *pager, uint64_t address)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(pager->zeroing); i++)
+		if (pager->zeroing[i].address == address && pager->zeroing[i].space == 0)
+			return true;
+	return false;
+}
+
+/* Whether a page may be moved: it has no entry, nobody is placing it, and the stopped thread can do without it. */
+static enum skip page_obstacle(const struct pager *pager, struct region rseq, uint64_t address)
+{
+	if (index_get(pager->index, 0, address) != ENTRY_NONE)
+		return SKIP_OUT;
+	if (address >= rseq.start && address < rseq.end)
+		return SKIP_IN_USE;
+	return claimed_for_zero(pager, address) ? SKIP_BUSY : SKIP_COUNT;
+}
+
+/* The next run of movable pages of a piece, all inside one registered mapping; empty when there is none. `lock` held. */
+static struct region next_run(struct out_job *job, const struct piece *piece, uint64_t *at, uint64_t room)
+{
+	struct pager *pager = job->pager;
+	struct region rseq = inject_rseq_pages(&pager->inject);
+	struct region run;
+	enum skip obstacle;
+
+	while (*at < piece->region.end && (obstacle = page_obstacle(pager, rseq, *at)) != SKIP_COUNT) {
+		piece->result->skipped[obstacle] += page_size();
+		*at += page_size();
+	}
+	run = (struct region){*at, *at};
+	while (run.end < piece->region.end && region_bytes(run) < room && page_obstacle(pager, rseq, run.end) == SKIP_COUNT)
+		run.end += page_size();
+	for (size_t i = 0; i < pager->spaces[0].registered.count; i++)
+		if (region_overlaps(pager->spaces[0].registered.items[i], (struct region){*at, *at + 1}))
+			return region_intersect(run, pager->spaces[0].registered.items[i]);
+	return (struct region){*at, *at};
+}
+
+static int batch_add(struct batch *batch, struct batch_cluster cluster)
+{
+	if (batch->count == batch->size) {
+		size_t size = batch->size ? batch->size * 2 : 256;
+		struct batch_cluster *grown = realloc(batch->clusters, size * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		batch->clusters = grown;
+		batch->size = size;
+	}
+	batch->clusters[batch->count++] = cluster;
+	return 0;
+}
+
+/* Entries of pages [from, …) of a cluster that did not move after all; they are where marking put them, for no event was read since. `lock` held. */
+static void unmark(struct pager *pager, const struct batch_cluster *bc, unsigned int from)
+{
+	struct cluster *cluster = index_cluster(pager->index, bc->number);
+
+	for (unsigned int i = from; i < cluster->pages; i++) {
+		index_set(pager->index, 0, bc->source + i * page_size(), ENTRY_NONE);
+		cluster->refs--;
+	}
+	cluster->pages = (uint8_t)from;
+}
+
+/* Makes one cluster of [address, address + pages), state moving, pinned for the batch. `lock` held. */
+static int mark_cluster(struct pager *pager, struct batch *batch, struct batch_cluster bc)
+{
+	struct cluster *cluster;
+	int rc = batch_add(batch, bc);
+
+	if (rc < 0)
+		return rc;
+	bc.number = index_cluster_new(pager->index, bc.pages);
+	if (!bc.number) {
+		batch->count--;
+		return -ENOSPC;
+	}
+	batch->clusters[batch->count - 1].number = bc.number;
+	cluster = index_cluster(pager->index, bc.number);
+	cluster->staging = bc.staging;
+	cluster->pins = 1;
+	for (unsigned int i = 0; i < bc.pages; i++) {
+		rc = index_set(pager->index, 0, bc.source + i * page_size(), entry_make(bc.number, i));
+		if (rc < 0) {
+			cluster->pages = (uint8_t)i;
+			unmark(pager, &bc, 0);
+			cluster_unpin(pager, bc.number);
+			batch->count--;
+			return rc;
+		}
+		cluster->refs++;
+	}
+	return 0;
+}
+
+/* Marks as much of the attempt's run as there is room for in the index; shortens it to that. Clusters keep to multiples of their size. `lock` held. */
+static int mark(struct out_job *job, const struct piece *piece, struct attempt *attempt)
+{
+	struct pager *pager = job->pager;
+	uint64_t cluster_bytes = pager->cluster_pages * page_size();
+	uint64_t at = attempt->run.start;
+	int rc = 0;
+
+	attempt->first = job->current->count;
+	while (at < attempt->run.end) {
+		uint64_t end = min_u64(round_down(at, cluster_bytes) + cluster_bytes, attempt->run.end);
+		struct batch_cluster bc = {
+			.result = piece->result,
+			.source = at,
+			.staging = attempt->staging + (at - attempt->run.start),
+			.pages = (unsigned int)((end - at) / page_size()),
+		};
+
+		rc = mark_cluster(pager, job->current, bc);
+		if (rc < 0)
+			break;
+		at = end;
+	}
+	attempt->run.end = at;
+	return at == attempt->run.start ? rc : 0;
+}
+
+/* Takes back the marks of what the kernel left where it was. `lock` held. */
+static void settle(struct out_job *job, const struct attempt *attempt)
+{
+	struct pager *pager = job->pager;
+	struct batch *batch = job->current;
+	size_t keep = attempt->first;
+
+	for (size_t i = attempt->first; i < batch->count; i++) {
+		struct batch_cluster *bc = &batch->clusters[i];
+		uint64_t before = bc->source - attempt->run.start;
+		uint64_t moved = attempt->moved > before ? (attempt->moved - before) / page_size() : 0;
+
+		if (moved < bc->pages)
+			unmark(pager, bc, (unsigned int)moved);
+		if (!moved) {
+			cluster_unpin(pager, bc->number);
+			continue;
+		}
+		bc->pages = (unsigned int)min_u64(moved, bc->pages);
+		atomic_fetch_add(&bc->result->pending, 1);
+		batch->clusters[keep++] = *bc;
+	}
+	batch->count = keep;
+}
+
+/* The ioctl itself; the thread stands at its entry. */
+static int64_t call_move(struct pager *pager, struct attempt *attempt)
+{
+	struct uffdio_move argument = {
+		.dst = attempt->staging,
+		.src = attempt->run.start,
+		.len = region_bytes(attempt->run),
+		.mode = UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES | UFFDIO_MOVE_MODE_DONTWAKE,
+	};
+	uint64_t at = pager->inject.scratch + ARGUMENT_AT;
+	int64_t rc = inject_write(&pager->inject, at, &argument, sizeof(argument));
+
+	if (rc < 0) {
+		inject_cancel(&pager->inject);
+		return -ESRCH;
+	}
+	rc = inject_finish(&pager->inject);
+	if (rc == -ESRCH || inject_read(&pager->inject, at, &argument, sizeof(argument)) < 0)
+		return -ESRCH;
+	attempt->moved = rc == 0 ? argument.len : argument.move > 0 ? (uint64_t)argument.move : 0;
+	return rc;
+}
+
+/*
+ * Moves the next run of a piece. The thread is taken to the entry of its call first: from there on it needs nothing that fault service would have to
+ * give it, so holding `events` cannot deadlock. Returns 1 with the attempt, 0 when the piece is done, -errno of the move with attempt->moved 0, or the error that prevented it.
+ */
+static int64_t attempt_move(struct out_job *job, const struct piece *piece, uint64_t *at, struct attempt *attempt)
+{
+	struct pager *pager = job->pager;
+	struct space *space = &pager->spaces[0];
+	int64_t rc = inject_enter(&pager->inject, SYS_ioctl, (uint64_t)index_header(pager->index)->uffd_number, UFFDIO_MOVE,
+				  pager->inject.scratch + ARGUMENT_AT, 0, 0, 0);
+
+	*attempt = (struct attempt){.staging = slot_region(pager, job->current).start + job->current->used};
+	if (rc < 0)
+		return rc == -ETIMEDOUT ? rc : -ESRCH;
+	pthread_rwlock_rdlock(&space->events);
+	pthread_mutex_lock(&pager->lock);
+	if (!space_registered(space, (struct region){*at, *at + page_size()})) {
+		pthread_mutex_unlock(&pager->lock);
+		rc = space_register(pager, space, *at);
+		pthread_mutex_lock(&pager->lock);
+	}
+	if (rc == 0) {
+		attempt->run = next_run(job, piece, at, SLOT_BYTES - job->current->used);
+		rc = region_bytes(attempt->run) ? mark(job, piece, attempt) : 1;
+	}
+	pthread_mutex_unlock(&pager->lock);
+	if (rc == 0) {
+		rc = call_move(pager, attempt);
+		pthread_mutex_lock(&pager->lock);
+		if (rc != -ESRCH)
+			settle(job, attempt);
+		else
+			job->current->count = attempt->first; /* the address space dies, and its entries with it */
+		pthread_mutex_unlock(&pager->lock);
+		if (attempt->moved || rc == 0)
+			rc = 1;
+	} else if (inject_cancel(&pager->inject) < 0) {
+		rc = -ESRCH;
+	} else if (rc == 1) {
+		rc = 0;
+	}
+	pthread_rwlock_unlock(&space->events);
+	return rc;
+}
+
+/*
+ * A program that forked has pages that are no longer marked exclusive although nobody shares them any more; a write fault without a write
+ * makes them so (facts of mm/memory.c, do_wp_page). Pages really shared would be copied by that: they stay.
+ */
+static int64_t make_exclusive(struct out_job *job, const struct piece *piece, uint64_t *at, uint64_t *tried)
+{
+	struct pager *pager = job->pager;
+	static const uint64_t both = PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE;
+	uint64_t entries[EXCLUSIVE_RUN];
+	size_t count = min_u64(EXCLUSIVE_RUN, (piece->region.end - *at) / page_size());
+	size_t run = 0;
+	int64_t rc = pagemap_read(pager->pagemap_fd, *at, count, entries);
+
+	if (rc < 0)
+		return rc;
+	while (run < count && (entries[run] & both) == both)
+		run++;
+	if (run && *tried != *at) {
+		*tried = *at;
+		rc = inject_call3(&pager->inject, SYS_madvise, *at, run * page_size(), MADV_POPULATE_WRITE);
+		return rc == -ESRCH ? rc : 0;
+	}
+	if (run) { /* exclusive, and still refused: pinned, or in the hands of the kernel */
+		piece->result->skipped[SKIP_BUSY] += page_size();
+		*at += page_size();
+		return 0;
+	}
+	do {
+		piece->result->skipped[SKIP_SHARED] += page_size();
+		*at += page_size();
+		run++;
+	} while (run < count && (entries[run] & both) == PAGEMAP_PRESENT);
+	return 0;
+}
+
+/* The rest of a piece stays. */
+static void skip_rest(const struct piece *piece, uint64_t *at, enum skip reason)
+{
+	piece->result->skipped[reason] += piece->region.end - *at;
+	*at = piece->region.end;
+}
+
+/* The program closed our descriptor (closefrom and its like): it gets another. */
+static int64_t give_again(struct pager *pager)
+{
+	int number = inject_fd_give(&pager->inject, pager->spaces[0].uffd);
+
+	if (number < 0)
+		return number;
+	index_header(pager->index)->uffd_number = number;
+	return 0;
+}
+
+/* What to do about a move that failed at *at. Returns 0 to go on, 1 to let the thread run for a moment, or -errno. */
+static int64_t overcome(struct out_job *job, const struct piece *piece, uint64_t *at, int64_t why, uint64_t *tried, unsigned int *again)
+{
+	switch (why) {
+	case -EBUSY:
+		return make_exclusive(job, piece, at, tried);
+	case -EAGAIN:
+		if (++*again < AGAIN_TRIES)
+			return 1;
+		skip_rest(piece, at, SKIP_BUSY);
+		return 0;
+	case -EBADF:
+	case -ENOTTY:
+		if (++*again < AGAIN_TRIES)
+			return give_again(job->pager);
+		return why;
+	case -EINVAL:
+	case -EPERM:
+		skip_rest(piece, at, SKIP_CHANGED);
+		return 0;
+	case -ENOENT:
+		skip_rest(piece, at, SKIP_NOT_MAPPED);
+		return 0;
+	case -ENOMEM:
+		skip_rest(piece, at, SKIP_BUSY);
+		return 0;
+	default:
+		return why;
+	}
+}
+
+/* Another short stop: a thread must not be kept for long, and the target must run on for its events to be read. */
+static int64_t stop_again(struct pager *pager, bool pause, struct error *error)
+{
+	int64_t rc = inject_end(&pager->inject);
+
+	if (rc == 0 && pause)
+		usleep(BACK_OFF_US);
+	return rc == 0 ? inject_begin(&pager->inject, error) : rc;
+}
+
+static int64_t move_piece(struct out_job *job, const struct piece *piece, struct error *error)
+{
+	struct pager *pager = job->pager;
+	struct batch *batch = job->current;
+	uint64_t at = piece->region.start;
+	uint64_t tried = UINT64_MAX;
+	unsigned int again = 0;
+	int64_t rc = 0;
+
+	if (piece->executable) {
+		struct region slot = slot_region(pager, batch);
+
+		batch->executable = true;
+		rc = inject_call3(&pager->inject, SYS_mprotect, slot.start + batch->used, SLOT_BYTES - batch->used,
+				  PROT_READ | PROT_WRITE | PROT_EXEC);
+	}
+	while (rc == 0 && at < piece->region.end && batch->used < SLOT_BYTES) {
+		struct attempt attempt;
+		bool pause = false;
+
+		rc = attempt_move(job, piece, &at, &attempt);
+		if (rc == 1) {
+			at += attempt.moved;
+			batch->used += attempt.moved;
+			rc = 0;
+		} else if (rc < 0) {
+			rc = overcome(job, piece, &at, rc, &tried, &again);
+			pause = rc == 1;
+			rc = pause ? 0 : rc;
+		}
+		if (rc == 0 && (pause || inject_held_us(&pager->inject) > HELD_US))
+			rc = stop_again(pager, pause, error);
+	}
+	if (rc == 0 && at < piece->region.end)
+		skip_rest(piece, &at, SKIP_BUSY);
+	return rc;
+}
+
+int out_move(struct out_job *job, struct error *error)
+{
+	struct pager *pager = job->pager;
+	int64_t rc = inject_begin(&pager->inject, error);
+
+	if (rc < 0)
+		return (int)rc;
+	rc = prepare_slot(job);
+	for (unsigned int i = 0; rc == 0 && i < job->piece_count; i++) {
+		struct piece *piece = &job->pieces[i];
+
+		/* A whole superpage in its place moves as one huge page. */
+		if (region_bytes(piece->region) == 2 * MiB && job->current->used % (2 * MiB))
+			job->current->used = min_u64(round_up(job->current->used, 2 * MiB), SLOT_BYTES);
+		rc = move_piece(job, piece, error);
+	}
+	if (pager->inject.tid && inject_end(&pager->inject) < 0)
+		rc = -ESRCH;
+	if (rc < 0 && (!error->code || rc == -ESRCH))
+		error_set(error, (int)rc, rc == -ESRCH ? "the process has ended" : NULL, NULL, "move pages of process %d aside",
+			  pager->target.pid);
+	return (int)rc;
+}
+
+int out_close_staging(struct pager *pager)
+{
+	static const char name[] = "uvmtools";
+	struct inject *inject = &pager->inject;
+	struct error error = {0};
+	int64_t rc;
+
+	if (!pager->staging_open)
+		return 0;
+	uffd_unregister(pager->uffd_staging, pager->staging);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		uffd_unregister(pager->spaces[0].uffd, slot_region(pager, &(struct batch){.slot = i}));
+	rc = inject_begin(inject, &error);
+	if (rc < 0)
+		return (int)rc;
+	rc = inject_call(inject, SYS_mmap, pager->staging.start, STAGING_BYTES, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, (uint64_t)-1, 0);
+	if (rc == (int64_t)pager->staging.start) {
+		pager->staging_open = false;
+		rc = inject_call3(inject, SYS_madvise, pager->staging.start, STAGING_BYTES, MADV_DONTFORK);
+		if (inject_write(inject, inject->scratch, name, sizeof(name)) == 0)
+			inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, pager->staging.start, STAGING_BYTES,
+				    inject->scratch, 0);
+	}
+	if (inject->tid)
+		inject_end(inject);
+	return (int)rc;
+}

@@ -1,0 +1,416 @@
+/* Swap-out: which pages, in what order, and what is said about it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pager/out.h"
+#include "pages/pages.h"
+#include "proc/maps.h"
+#include "report/report.h"
+
+#define PROGRESS_US 100000
+
+_Static_assert((int)INELIGIBLE_OURS < (int)SKIP_NOT_RESIDENT, "reasons of mappings come first");
+
+static const char *skip_name(unsigned int skip)
+{
+	static const char *const names[SKIP_COUNT] = {
+		[SKIP_NOT_RESIDENT] = "not-resident",
+		[SKIP_NOT_MAPPED] = "not-mapped",
+		[SKIP_OUT] = "out",
+		[SKIP_SHARED] = "shared",
+		[SKIP_BUSY] = "busy",
+		[SKIP_IN_USE] = "in-use",
+		[SKIP_CHANGED] = "changed",
+		[SKIP_LIMIT] = "limit",
+		[SKIP_STORE] = "store",
+	};
+
+	return skip < SKIP_NOT_RESIDENT ? eligibility_name((enum eligibility)skip) : names[skip];
+}
+
+/* Whether a reason means that something which could have left did not. */
+static bool skip_counts(unsigned int skip)
+{
+	return skip != SKIP_NOT_RESIDENT && skip != SKIP_OUT && skip != SKIP_LIMIT;
+}
+
+static json_t *skipped_object(struct out_region *r)
+{
+	json_t *skipped = json_object();
+	uint64_t explained = r->moved;
+
+	r->skipped[SKIP_STORE] = r->returned;
+	r->moved -= min_u64(r->moved, r->returned);
+	r->skipped[SKIP_NOT_MAPPED] += region_bytes(r->region) - r->covered;
+	for (unsigned int i = 0; i < SKIP_COUNT; i++)
+		if (i != SKIP_NOT_RESIDENT && i != SKIP_STORE)
+			explained += r->skipped[i];
+	r->skipped[SKIP_NOT_RESIDENT] = region_bytes(r->region) - min_u64(explained, region_bytes(r->region));
+	for (unsigned int i = 0; i < SKIP_COUNT; i++)
+		if (r->skipped[i])
+			json_object_set_new(skipped, skip_name(i), json_integer((json_int_t)r->skipped[i]));
+	return skipped;
+}
+
+static void emit_region(struct out_job *job, struct out_region *r)
+{
+	const struct target *target = &job->pager->target;
+	json_t *skipped = skipped_object(r);
+	json_t *record = report_region("region", target->pid, target->starttime, r->region.start, r->region.end);
+	bool dry = job->request->dry_run;
+
+	json_object_set_new(record, "op", json_string("out"));
+	json_object_set_new(record, "asked_bytes", json_integer((json_int_t)region_bytes(r->region)));
+	json_object_set_new(record, dry ? "would_move_bytes" : "moved_bytes", json_integer((json_int_t)r->moved));
+	if (!dry) {
+		json_object_set_new(record, "stored_bytes", json_integer((json_int_t)r->stored));
+		json_object_set_new(record, "compressed_bytes", json_integer((json_int_t)r->compressed));
+		json_object_set_new(record, "zero_pages", json_integer((json_int_t)r->zero_pages));
+		json_object_set_new(record, "filled_pages", json_integer((json_int_t)r->filled_pages));
+	}
+	json_object_set_new(record, "skipped_bytes", json_integer((json_int_t)(region_bytes(r->region) - r->moved)));
+	json_object_set_new(record, "skipped", skipped);
+	if (!dry)
+		json_object_set_new(record, "time_us", json_integer((json_int_t)(r->ended_us - r->started_us)));
+	job->request->emit(job->request->context, record);
+}
+
+static bool was_partial(const struct out_region *r)
+{
+	for (unsigned int i = 0; i < SKIP_COUNT; i++)
+		if (skip_counts(i) && r->skipped[i])
+			return true;
+	return false;
+}
+
+/* Reports, in order, the regions that are done with. */
+static void emit_finished(struct out_job *job, bool *partial)
+{
+	while (job->first && !atomic_load(&job->first->pending)) {
+		struct out_region *r = job->first;
+
+		emit_region(job, r);
+		/* Without regions everything eligible was asked for; what is not eligible was not. */
+		*partial |= was_partial(r);
+		job->first = r->next;
+		if (!job->first)
+			job->last = NULL;
+		free(r);
+	}
+}
+
+static void emit_progress(struct out_job *job)
+{
+	uint64_t now = now_us();
+
+	if (now - job->shown_us < PROGRESS_US)
+		return;
+	job->shown_us = now;
+	job->request->emit(job->request->context,
+			   json_pack("{s:s,s:I,s:I}", "type", "progress", "done", (json_int_t)job->moved, "total",
+				     (json_int_t)job->total));
+}
+
+static int open_region(struct out_job *job, struct region region)
+{
+	struct out_region *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return -ENOMEM;
+	r->region = region;
+	r->started_us = r->ended_us = now_us();
+	r->pending = 1;
+	if (job->last)
+		job->last->next = r;
+	else
+		job->first = r;
+	job->last = job->region = r;
+	return 0;
+}
+
+static void close_region(struct out_job *job)
+{
+	if (job->region)
+		out_done(job->region);
+	job->region = NULL;
+}
+
+static int flush(struct out_job *job, struct error *error)
+{
+	int failed;
+	int rc;
+
+	if (!job->piece_count)
+		return 0;
+	rc = out_move(job, error);
+	for (unsigned int i = 0; i < job->piece_count; i++)
+		out_done(job->pieces[i].result);
+	job->piece_count = 0;
+	job->planned = 0;
+	/* What has moved is dealt with, whatever came after it. */
+	if (out_stage(job) < 0 && rc == 0)
+		rc = error_set(error, -ESRCH, "the process has ended", NULL, "read pages of process %d", job->pager->target.pid);
+	if (rc < 0)
+		return rc;
+	emit_progress(job);
+	failed = atomic_load(&job->failed);
+	if (failed < 0)
+		return error_set(error, failed, failed == -ENOSPC ? "the store is full (its limit, or its file system)" : NULL,
+				 "its last pages went back; raise --limit, or attach with another --store", "store pages of process %d",
+				 job->pager->target.pid);
+	return 0;
+}
+
+/* Room in the slot that a piece needs behind what is planned. */
+static uint64_t place_for(const struct out_job *job, struct region region)
+{
+	return region_bytes(region) == 2 * MiB ? round_up(job->planned, 2 * MiB) : job->planned;
+}
+
+static int plan(struct out_job *job, struct region region, bool executable, struct error *error)
+{
+	int rc = 0;
+
+	if (job->piece_count == PIECES || place_for(job, region) + region_bytes(region) > SLOT_BYTES ||
+	    (job->piece_count && job->pieces[0].executable != executable))
+		rc = flush(job, error);
+	if (rc < 0)
+		return rc;
+	if (!job->current)
+		out_next_batch(job);
+	job->planned = place_for(job, region) + region_bytes(region);
+	job->pieces[job->piece_count++] = (struct piece){region, job->region, executable};
+	atomic_fetch_add(&job->region->pending, 1);
+	return 0;
+}
+
+/* What the walk over a mapping's superpages needs. */
+struct walk {
+	struct out_job *job;
+	struct error *error;
+	bool executable;
+	uint64_t left; /* of --bytes */
+};
+
+/* Cuts a region after so many resident bytes. */
+static int cut(struct pager *pager, struct region *region, uint64_t bytes)
+{
+	for (uint64_t at = region->start; at < region->end; at += page_size()) {
+		uint64_t entry;
+		int rc = pagemap_read(pager->pagemap_fd, at, 1, &entry);
+
+		if (rc < 0)
+			return rc;
+		if (!(entry & PAGEMAP_PRESENT))
+			continue;
+		if (bytes < page_size()) {
+			region->end = at;
+			return 0;
+		}
+		bytes -= page_size();
+	}
+	return 0;
+}
+
+static int plan_superpage(void *context, struct region region, const struct residency *residency)
+{
+	struct walk *walk = context;
+	struct out_job *job = walk->job;
+	uint64_t resident = residency->resident;
+
+	if (!resident)
+		return 0; /* what the kernel has swapped is out of memory already */
+	if (resident > walk->left) {
+		int rc = cut(job->pager, &region, walk->left);
+
+		if (rc < 0)
+			return rc;
+		job->region->skipped[SKIP_LIMIT] += resident - round_down(walk->left, page_size());
+		resident = round_down(walk->left, page_size());
+		walk->left = 0;
+	} else {
+		walk->left -= resident;
+	}
+	if (!region_bytes(region) || !resident)
+		return 0;
+	if (job->request->dry_run) {
+		job->region->moved += resident;
+		return 0;
+	}
+	return plan(job, region, walk->executable, walk->error);
+}
+
+static int out_part(struct out_job *job, struct walk *walk, const struct pages *pages, const struct mapping *mapping,
+		    enum eligibility verdict, struct region part)
+{
+	job->region->covered += region_bytes(part);
+	if (verdict != ELIGIBLE) {
+		job->region->skipped[verdict] += region_bytes(part);
+		return 0;
+	}
+	walk->executable = mapping->execute;
+	return pages_superpages(pages, part, 2 * MiB, true, plan_superpage, walk);
+}
+
+/* One mapping against the regions asked for; `at` is the first one that may still lie ahead. */
+static int out_mapping(struct out_job *job, struct walk *walk, const struct pages *pages, const struct mapping *mapping,
+		       enum eligibility verdict, size_t *at)
+{
+	const struct region_vec *asked = &job->request->regions;
+	int rc = 0;
+
+	if (!asked->count) {
+		if (verdict != ELIGIBLE)
+			return 0;
+		rc = open_region(job, mapping->region);
+		if (rc == 0)
+			rc = out_part(job, walk, pages, mapping, verdict, mapping->region);
+		close_region(job);
+		return rc;
+	}
+	while (rc == 0 && *at < asked->count && asked->items[*at].start < mapping->region.end) {
+		struct region part = region_intersect(asked->items[*at], mapping->region);
+
+		if (!job->region)
+			rc = open_region(job, asked->items[*at]);
+		if (rc == 0 && region_bytes(part))
+			rc = out_part(job, walk, pages, mapping, verdict, part);
+		if (asked->items[*at].end > mapping->region.end)
+			break;
+		close_region(job);
+		(*at)++;
+	}
+	return rc;
+}
+
+static int copy_registered(struct pager *pager, struct region_vec *ours)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&pager->lock);
+	for (size_t i = 0; rc == 0 && i < pager->spaces[0].registered.count; i++)
+		rc = region_vec_push(ours, pager->spaces[0].registered.items[i]);
+	pthread_mutex_unlock(&pager->lock);
+	return rc;
+}
+
+static int out_walk(struct out_job *job, bool *partial, struct error *error)
+{
+	_cleanup_regions_ struct region_vec ours = {0};
+	struct pages pages = {.method = PAGES_AUTO, .pagemap_fd = job->pager->pagemap_fd};
+	struct walk walk = {.job = job, .error = error, .left = job->request->bytes ? job->request->bytes : UINT64_MAX};
+	struct eligible_reader reader;
+	struct mapping mapping;
+	enum eligibility verdict;
+	size_t at = 0;
+	int rc = copy_registered(job->pager, &ours);
+
+	if (rc == 0)
+		rc = pages_open(&pages);
+	if (rc == 0)
+		rc = eligible_open(&reader, &job->pager->target, &ours);
+	if (rc < 0)
+		return rc;
+	while ((rc = eligible_next(&reader, &mapping, &verdict)) > 0) {
+		rc = out_mapping(job, &walk, &pages, &mapping, verdict, &at);
+		if (rc < 0)
+			break;
+		emit_finished(job, partial);
+		if (!walk.left && !job->request->regions.count)
+			break;
+	}
+	eligible_close(&reader);
+	if (rc >= 0)
+		rc = flush(job, error);
+	close_region(job);
+	return rc;
+}
+
+/* Regions outside any mapping are a mistake of whoever asked; nothing is changed then. */
+static int check_regions(struct pager *pager, const struct region_vec *asked, uint64_t *total, struct error *error)
+{
+	struct maps_reader reader;
+	struct mapping mapping;
+	size_t at = 0;
+	int rc = asked->count ? maps_open(&reader, &pager->target) : 1;
+	char text[ADDRESS_TEXT];
+
+	if (rc == 1)
+		return 0;
+	if (rc < 0)
+		return error_set(error, rc, NULL, NULL, "read the mappings of process %d", pager->target.pid);
+	while (at < asked->count && (rc = maps_next(&reader, &mapping)) > 0) {
+		if (asked->items[at].start < mapping.region.start && asked->items[at].end <= mapping.region.start)
+			break;
+		while (at < asked->count && asked->items[at].start < mapping.region.end &&
+		       asked->items[at].end > mapping.region.start) {
+			*total += region_bytes(asked->items[at]);
+			at++;
+		}
+	}
+	maps_close(&reader);
+	if (rc < 0)
+		return error_set(error, rc, NULL, NULL, "read the mappings of process %d", pager->target.pid);
+	if (at < asked->count)
+		return error_set(error, -EINVAL, "nothing is mapped there", "take regions from superpages or addrspace",
+				 "swap out the region at %s", address_format(text, asked->items[at].start));
+	return 0;
+}
+
+static void expect_total(struct out_job *job)
+{
+	uint64_t kib;
+
+	if (!job->request->regions.count && target_status(&job->pager->target, "RssAnon", &kib) == 0)
+		job->total = kib * KiB;
+	if (job->request->bytes && (!job->total || job->total > job->request->bytes))
+		job->total = job->request->bytes;
+}
+
+static void job_free(struct out_job *job)
+{
+	for (unsigned int i = 0; i < SLOTS; i++)
+		free(job->batches[i].clusters);
+	filler_free(&job->filler);
+	free(job);
+}
+
+int out_run(struct pager *pager, const struct out_request *request, bool *partial, struct error *error)
+{
+	struct out_job *job = calloc(1, sizeof(*job));
+	int rc;
+
+	if (!job)
+		return error_set(error, -ENOMEM, NULL, NULL, "swap out process %d", pager->target.pid);
+	job->pager = pager;
+	job->request = request;
+	pthread_mutex_init(&job->mutex, NULL);
+	pthread_cond_init(&job->changed, NULL);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		job->batches[i].slot = i;
+	expect_total(job);
+	rc = check_regions(pager, &request->regions, &job->total, error);
+	if (rc == 0)
+		rc = filler_init(&job->filler, pager);
+	if (rc == 0 && !request->dry_run)
+		rc = out_start_compressors(job);
+	if (rc == 0)
+		rc = out_walk(job, partial, error);
+	out_finish_compressors(job);
+	if (atomic_load(&job->failed) < 0 && rc == 0)
+		rc = error_set(error, job->failed, "the store is full (its limit, or its file system)",
+			       "its last pages went back; raise --limit, or attach with another --store",
+			       "store pages of process %d", pager->target.pid);
+	if (out_close_staging(pager) < 0 && target_alive(&pager->target))
+		*partial = true;
+	emit_finished(job, partial);
+	while (job->first) { /* cut short */
+		job->first->pending = 0;
+		emit_finished(job, partial);
+	}
+	if (rc < 0 && !error->code)
+		error_set(error, rc, NULL, NULL, "swap out process %d", pager->target.pid);
+	job_free(job);
+	return rc;
+}

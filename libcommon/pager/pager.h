@@ -1,0 +1,185 @@
+/* The swap engine of one session: shared state of the mover, the fault service and the events. Internal to the room. */
+#pragma once
+
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "inject/inject.h"
+#include "pager/index.h"
+#include "pager/latency.h"
+#include "proc/target.h"
+#include "report/error.h"
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "store/store.h"
+#include "uffd/uffd.h"
+
+#define FAULT_THREADS_MAX 8
+#define MOVERS_MAX	  4 /* threads that compress */
+#define SLOT_BYTES	  (4 * MiB)
+#define SLOTS		  4
+#define STAGING_BYTES	  (SLOTS * SLOT_BYTES)
+#define RETRY_MS	  1 /* for parked faults, when nothing else happens */
+#define BACK_OFF_US	  50 /* while the target has not run on after an event */
+
+/*
+ * One address space with pages of ours out: the target's, or that of a child it forked.
+ *
+ * `events` is what keeps the index and the kernel of one mind. Reading messages takes it exclusively; placing pages (COPY, ZEROPAGE) and moving
+ * them (MOVE) happens under it shared, after a look at the index. While an event is unread the kernel refuses to place and to move (EAGAIN),
+ * and once it is read its effect is in the index before anyone looks again. Nothing that is done under it waits for the target:
+ * the injected thread stands inside its system call before it is taken.
+ *
+ * Order of locks: job, events, lock.
+ */
+struct space {
+	unsigned int id;
+	int uffd;
+	bool used;
+	bool dead;	  /* its address space is gone, or it has been let go; set under `events` held exclusively */
+	uint64_t kept;	  /* number under which the supervisor holds its descriptor; 0 for the target's own */
+	bool check_soon;  /* pages came back since its registered mappings were looked at */
+	pthread_rwlock_t events;
+	struct region_vec registered; /* sorted, under `lock`; mappings that are registered with `uffd` */
+};
+
+/* A fault that cannot be answered yet: its page is on its way out, or the kernel said "try again". */
+struct parked_fault {
+	unsigned int space;
+	uint64_t address;
+	bool write;
+	uint64_t since_ns; /* when it was read */
+};
+
+/* A missing page that was never out, while zeros are being placed there. Keeps the mover away. */
+struct zero_claim {
+	unsigned int space;
+	uint64_t address;
+};
+
+struct pager {
+	struct target target;
+	int directory; /* of the session */
+	struct inject inject;
+	struct index *index;
+	struct store *store;
+	int store_fd;
+	int uffd_staging;
+	int maps_fd, pagemap_fd;
+	int supervisor; /* socket: descriptors of children go there */
+	uint64_t kept;	/* descriptors of children handed to it so far */
+	struct region staging;
+	unsigned char *mirror; /* the worker's copy of what is staged; STAGING_BYTES, same layout */
+	bool staging_open;     /* the staging area is readable and writable now; under `job` */
+	unsigned int cluster_pages;
+
+	pthread_mutex_t job; /* one changing request at a time */
+	struct space spaces[INDEX_SPACES];
+
+	pthread_mutex_t lock; /* everything below, the index, and the spaces' registered regions */
+	struct parked_fault *parked;
+	size_t parked_count, parked_size;
+	struct zero_claim zeroing[FAULT_THREADS_MAX * 2];
+	struct latency latency;
+	unsigned int slot_pins[SLOTS]; /* threads that read the worker's copy of a slot */
+
+	pthread_t fault_threads[FAULT_THREADS_MAX];
+	int fault_epoll[FAULT_THREADS_MAX];
+	unsigned int fault_count;
+	_Atomic(int) ended; /* the session is over: enum ending */
+	int wake_fd;	    /* eventfd in every epoll: look at `ended` and at what is parked */
+	int ready;   /* pipe to whoever waits for the session: one JSON line; -1 when it has been told */
+	int control; /* listening socket */
+};
+
+enum ending {
+	RUNNING,
+	ENDED_TARGET_GONE, /* every address space is gone */
+	ENDED_DETACHED,
+};
+
+/* Per-thread memory for bringing clusters back; no allocation happens while serving. */
+struct filler {
+	struct pager *pager;
+	struct store_scratch *scratch;
+	unsigned char *pages;	/* cluster_pages whole pages */
+	unsigned char *packed;	/* as the store gives them */
+	unsigned int walk_space; /* of the fault before, to notice a walk in order of address */
+	uint64_t walk_next;
+	unsigned int walk_ahead; /* clusters to bring along */
+};
+
+/* worker.c: the worker process, from fork to the end of the session. Returns its exit status: 0 when the session is over. */
+int worker_main(struct pager *pager);
+
+/* control.c: one connection, served to its end (takes the descriptor). */
+void control_serve(struct pager *pager, int connection);
+
+/* Everything back, everything of ours out of the target. `job` is taken. Returns 0 or -errno with `error` filled (pages that are out stay served). */
+int control_detach(struct pager *pager, uint64_t *brought, struct error *error);
+
+/* status.c: what is known of the session. The caller owns it. */
+json_t *status_record(struct pager *pager);
+
+int filler_init(struct filler *filler, struct pager *pager);
+void filler_free(struct filler *filler);
+
+/* fault.c: threads that read messages and answer faults. */
+int fault_start(struct pager *pager);
+void fault_stop(struct pager *pager);
+int fault_watch(struct pager *pager, struct space *space);
+void fault_unwatch(struct pager *pager, struct space *space);
+void fault_wake(struct pager *pager);
+
+/* Answers what is parked, as far as it can be. Called by fault threads and, when a batch has been read, by the mover. */
+void fault_serve_parked(struct filler *filler);
+
+/* events.c: what the target did to its address space, applied to the index. The caller holds `events` exclusively. */
+void event_apply(struct pager *pager, struct space *space, const struct uffd_msg *message);
+
+/* After the locks are released: wakes those who wait at addresses that changed under them. */
+void event_wake(struct pager *pager, struct space *space, const struct uffd_msg *message);
+
+/* fill.c: pages back into an address space. */
+
+/* Answers one missing fault. Returns 0, -EAGAIN when it must be parked, -ESRCH when the space is dead. */
+int fill_fault(struct filler *filler, struct space *space, uint64_t address, bool write);
+
+/* Brings one cluster back wherever it is out, until nothing refers to it or every space that does is dead. */
+void fill_cluster(struct filler *filler, uint32_t number);
+
+/* Brings back everything that is out in a region of a space; waits for what is on its way out. Returns pages brought, or -errno. */
+int64_t fill_region(struct filler *filler, struct space *space, struct region region);
+
+/* What a record is bound to: the number of its cluster and how often that was given out. */
+uint64_t cluster_tag(const struct pager *pager, uint32_t number);
+
+/* Drops a reference to a cluster; frees it, and its slot, with the last. `lock` is held. */
+void cluster_unref(struct pager *pager, uint32_t cluster);
+void cluster_unpin(struct pager *pager, uint32_t cluster);
+
+/* spaces.c */
+struct space *space_new(struct pager *pager, int uffd); /* `lock` held; takes the descriptor on success */
+void space_close(struct pager *pager, struct space *space, bool forget);
+int space_register(struct pager *pager, struct space *space, uint64_t address); /* `events` held shared */
+bool space_registered(const struct space *space, struct region region);	   /* `lock` held */
+void space_tidy(struct pager *pager, struct space *space); /* unregisters mappings with nothing out */
+void space_drop(struct pager *pager, struct space *space, struct region region); /* `lock` held: its pages are no longer out */
+
+/* out.c: swap-out. One at a time, `job` held. Emits records through the callback. */
+typedef void (*emit_fn)(void *context, json_t *record);
+
+struct out_request {
+	struct region_vec regions; /* sorted, without overlaps; empty: everything eligible */
+	uint64_t bytes;		   /* stop after so many have left; 0: no limit */
+	bool dry_run;
+	emit_fn emit;
+	void *context;
+};
+
+/* Returns 0, or -errno with `error` filled: -EINVAL (a region outside any mapping; nothing was changed), -ESRCH, -ENOSPC, -EPERM. *partial: something asked for could not be moved. */
+int out_run(struct pager *pager, const struct out_request *request, bool *partial, struct error *error);
+

@@ -1,0 +1,141 @@
+/* /run/uvmtools and /var/lib/uvmtools for root, XDG directories for everybody else. */
+#include "pager/paths.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+
+#define TRIAL_BYTES (1 * MiB) /* a store that cannot take this much is full */
+
+static int make_directory(const char *path)
+{
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	return 0;
+}
+
+static int sessions_path(char path[256])
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+
+	if (geteuid() == 0)
+		snprintf(path, 256, "/run/uvmtools");
+	else if (runtime && *runtime == '/')
+		snprintf(path, 256, "%s/uvmtools", runtime);
+	else
+		return -ENOENT;
+	return 0;
+}
+
+/* A directory that another user could have made must not be trusted. */
+static int open_own(const char *path)
+{
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) == 0 && st.st_uid == geteuid() && !(st.st_mode & 022))
+		return fd;
+	close(fd);
+	return -EACCES;
+}
+
+int paths_sessions(struct error *error)
+{
+	char path[256];
+	int rc = sessions_path(path);
+
+	if (rc < 0)
+		return error_set(error, rc, "XDG_RUNTIME_DIR is not set", "set it, or run as root", "find the directory of sessions");
+	rc = make_directory(path);
+	if (rc == 0)
+		rc = open_own(path);
+	if (rc < 0)
+		return error_set(error, rc, rc == -EACCES ? "it is not this user's alone" : NULL, NULL, "open %s", path);
+	return rc;
+}
+
+const char *paths_name(char name[SESSION_NAME], pid_t pid, uint64_t starttime)
+{
+	snprintf(name, SESSION_NAME, "%d.%" PRIu64, pid, starttime);
+	return name;
+}
+
+const char *paths_control(char path[64], int directory)
+{
+	snprintf(path, 64, "/proc/self/fd/%d/control", directory);
+	return path;
+}
+
+static int default_store(char path[256])
+{
+	const char *state = getenv("XDG_STATE_HOME");
+	const char *home = getenv("HOME");
+
+	if (geteuid() == 0)
+		snprintf(path, 256, "/var/lib/uvmtools");
+	else if (state && *state == '/')
+		snprintf(path, 256, "%s/uvmtools", state);
+	else if (home && *home == '/')
+		snprintf(path, 256, "%s/.local/state/uvmtools", home);
+	else
+		return -ENOENT;
+	return make_directory(path);
+}
+
+/* Ours, or one that is made for everybody (sticky, as /tmp). */
+static int check_store_directory(const char *path, struct error *error)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
+		return error_set(error, -EINVAL, "there is no such directory", "make it, or choose another with --store",
+				 "keep the store in %s", path);
+	if (st.st_uid != geteuid() && !(st.st_mode & S_ISVTX))
+		return error_set(error, -EACCES, "the directory is another user's", "choose one of this user's with --store",
+				 "keep the store in %s", path);
+	return 0;
+}
+
+int paths_store(const char *directory, const char *name, char path[256], struct error *error)
+{
+	char chosen[256];
+	int fd;
+	int rc;
+
+	if (directory && strcmp(directory, "memory") == 0) {
+		snprintf(path, 256, "memory");
+		fd = memfd_create("uvmtools-store", MFD_CLOEXEC);
+		return fd < 0 ? error_set(error, -errno, NULL, NULL, "make a store in memory") : fd;
+	}
+	if (directory)
+		snprintf(chosen, sizeof(chosen), "%s", directory);
+	rc = directory ? 0 : default_store(chosen);
+	if (rc < 0)
+		return error_set(error, rc, NULL, "choose a directory with --store", "make the default store directory");
+	rc = check_store_directory(chosen, error);
+	if (rc < 0)
+		return rc;
+	if (snprintf(path, 256, "%s/%s.store", chosen, name) >= 256)
+		return error_set(error, -EINVAL, "the path is too long", NULL, "keep the store in %s", chosen);
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return error_set(error, -errno, NULL, errno == EEXIST ? "remove it when no session uses it" : "choose another with --store",
+				 "make the store %s", path);
+	rc = -posix_fallocate(fd, 0, TRIAL_BYTES);
+	if (rc == 0 && ftruncate(fd, 0) == 0)
+		return fd;
+	unlink(path);
+	close(fd);
+	return error_set(error, rc, rc == -ENOSPC ? "its file system is full" : NULL, "choose another with --store",
+			 "make the store %s", path);
+}

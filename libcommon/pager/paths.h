@@ -1,0 +1,25 @@
+/* Where sessions and stores live. Internal to the room. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "report/error.h"
+
+#define SESSION_NAME 40 /* "<pid>.<starttime>" */
+
+/* The directory of all sessions, made (0700) when it is missing. Returns a descriptor or -errno. */
+int paths_sessions(struct error *error);
+
+/* "<pid>.<starttime>" into name[SESSION_NAME]. */
+const char *paths_name(char name[SESSION_NAME], pid_t pid, uint64_t starttime);
+
+/* Address of the control socket of a session for bind and connect: /proc/self/fd/<directory>/control into path. */
+const char *paths_control(char path[64], int directory);
+
+/*
+ * A new store file for a session, 0600, in `directory` (NULL: the default one, made when missing; "memory": a memfd). Its path goes to path[256].
+ * Returns a descriptor, or -errno with `error` filled: -EINVAL (missing, no directory), -EACCES (somebody else's), -ENOSPC.
+ */
+int paths_store(const char *directory, const char *name, char path[256], struct error *error);

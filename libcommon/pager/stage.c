@@ -1,0 +1,413 @@
+/* What was moved aside is read, compressed and stored; only then may the staging area let it go. */
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "pager/out.h"
+#include "pages/pages.h"
+
+#define READ_VECTORS 512
+
+static struct region used_region(const struct pager *pager, const struct batch *batch)
+{
+	uint64_t start = pager->staging.start + batch->slot * SLOT_BYTES;
+
+	return (struct region){start, start + batch->used};
+}
+
+/* Reads the pages that are there into the worker's copy; a page that cannot be read is marked in its cluster. */
+static void read_pages(struct pager *pager, struct region region, const uint64_t *entries, unsigned char *unreadable)
+{
+	struct iovec there[READ_VECTORS];
+	struct iovec here[READ_VECTORS];
+	size_t page = page_size();
+	size_t count = region_bytes(region) / page;
+
+	for (size_t i = 0; i < count;) {
+		size_t first = i;
+		size_t bytes = 0;
+		unsigned int vectors = 0;
+		ssize_t got;
+
+		while (i < count && vectors < READ_VECTORS) {
+			size_t end = i;
+
+			while (end < count && entries[end] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED))
+				end++;
+			if (end > i) {
+				there[vectors] = (struct iovec){(void *)(region.start + i * page), (end - i) * page};
+				here[vectors] = (struct iovec){pager->mirror + (region.start + i * page - pager->staging.start),
+							       (end - i) * page};
+				bytes += there[vectors++].iov_len;
+			}
+			i = end + (end < count);
+			while (i < count && !(entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)))
+				i++;
+		}
+		got = vectors ? process_vm_readv(pager->target.pid, here, vectors, there, vectors, 0) : 0;
+		if (got == (ssize_t)bytes)
+			continue;
+		for (size_t p = first; p < i; p++) {
+			struct iovec one_there = {(void *)(region.start + p * page), page};
+			struct iovec one_here = {pager->mirror + (region.start + p * page - pager->staging.start), page};
+
+			unreadable[p] = entries[p] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) &&
+					process_vm_readv(pager->target.pid, &one_here, 1, &one_there, 1, 0) != (ssize_t)page;
+		}
+	}
+}
+
+/* A page that was a hole is resident again in the sense of the index: nothing of it is out. `lock` held. */
+static void settle_holes(struct pager *pager, const struct batch_cluster *bc, const uint64_t *entries, const unsigned char *unreadable)
+{
+	struct cluster *cluster = index_cluster(pager->index, bc->number);
+
+	for (unsigned int i = 0; i < bc->pages; i++) {
+		uint64_t at = bc->source + i * page_size();
+
+		if (unreadable[i])
+			cluster->lost |= UINT64_C(1) << i;
+		if (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) {
+			bc->result->moved += page_size();
+			continue;
+		}
+		cluster->holes |= UINT64_C(1) << i;
+		if (index_get(pager->index, 0, at) == entry_make(bc->number, i)) {
+			index_set(pager->index, 0, at, ENTRY_NONE);
+			cluster->refs--;
+		}
+	}
+	cluster->state = CLUSTER_STAGED;
+	index_header(pager->index)->counters.moved_pages +=
+		bc->pages - (unsigned int)__builtin_popcountll(cluster->holes);
+}
+
+static uint64_t moved_bytes(const struct pager *pager, const struct batch *batch)
+{
+	uint64_t pages = 0;
+
+	for (size_t i = 0; i < batch->count; i++)
+		pages += batch->clusters[i].pages -
+			 (unsigned int)__builtin_popcountll(index_cluster(pager->index, batch->clusters[i].number)->holes);
+	return pages * page_size();
+}
+
+int out_stage(struct out_job *job)
+{
+	struct pager *pager = job->pager;
+	struct batch *batch = job->current;
+	struct region used = used_region(pager, batch);
+	struct region slot = {used.start, used.start + SLOT_BYTES};
+	uint64_t *entries = job->entries;
+	unsigned char *unreadable = job->unreadable;
+	int rc;
+
+	/* Under the descriptor with UFFD_FEATURE_SIGBUS a read of a page that is not there fails; under the other one it would wait for us. */
+	uffd_unregister(pager->spaces[0].uffd, slot);
+	uffd_register_missing(pager->uffd_staging, slot);
+	rc = pagemap_read(pager->pagemap_fd, used.start, region_bytes(used) / page_size(), entries);
+	if (rc < 0)
+		return rc;
+	memset(unreadable, 0, sizeof(job->unreadable));
+	read_pages(pager, used, entries, unreadable);
+	pthread_mutex_lock(&pager->lock);
+	for (size_t i = 0; i < batch->count; i++) {
+		size_t page = (batch->clusters[i].staging - used.start) / page_size();
+
+		settle_holes(pager, &batch->clusters[i], entries + page, unreadable + page);
+	}
+	job->moved += moved_bytes(pager, batch);
+	pthread_mutex_unlock(&pager->lock);
+	fault_serve_parked(&job->filler);
+	pthread_mutex_lock(&job->mutex);
+	batch->next = 0;
+	batch->unfinished = batch->count;
+	if (batch->count)
+		job->queue[job->queued++] = batch;
+	pthread_cond_broadcast(&job->changed);
+	pthread_mutex_unlock(&job->mutex);
+	job->current = NULL;
+	return 0;
+}
+
+void out_done(struct out_region *region)
+{
+	region->ended_us = now_us();
+	atomic_fetch_sub(&region->pending, 1);
+}
+
+/* One compressing thread's memory. */
+struct compressor {
+	struct out_job *job;
+	struct filler filler;
+	struct store_scratch *scratch;
+	unsigned char *packed;
+};
+
+/* What a cluster is made of. */
+struct contents {
+	uint64_t zeros, filled;
+	uint64_t words[CLUSTER_PAGES_MAX];
+	size_t data_pages;
+};
+
+/* Whether a page is one 64-bit word repeated. */
+static bool repeats(const unsigned char *page, uint64_t *word)
+{
+	memcpy(word, page, sizeof(*word));
+	return memcmp(page, page + sizeof(*word), page_size() - sizeof(*word)) == 0;
+}
+
+static void examine(const struct cluster *cluster, const unsigned char *pages, struct contents *contents)
+{
+	*contents = (struct contents){0};
+	for (unsigned int i = 0; i < cluster->pages; i++) {
+		uint64_t bit = UINT64_C(1) << i;
+
+		if ((cluster->holes | cluster->lost) & bit)
+			continue;
+		if (!repeats(pages + i * page_size(), &contents->words[i]))
+			contents->data_pages++;
+		else if (contents->words[i])
+			contents->filled |= bit;
+		else
+			contents->zeros |= bit;
+	}
+}
+
+/* The pages that hold something, side by side; the mirror itself when that is all of them. */
+static const unsigned char *pack(struct compressor *c, const struct cluster *cluster, const unsigned char *pages,
+				 const struct contents *contents)
+{
+	uint64_t apart = cluster->holes | cluster->lost | contents->zeros | contents->filled;
+	unsigned char *to = c->packed;
+
+	if (!apart)
+		return pages;
+	for (unsigned int i = 0; i < cluster->pages; i++)
+		if (!(apart >> i & 1)) {
+			memcpy(to, pages + i * page_size(), page_size());
+			to += page_size();
+		}
+	return c->packed;
+}
+
+/* Words that have no place in the index are kept as ordinary data. */
+static void keep_words(struct pager *pager, uint32_t number, struct contents *contents)
+{
+	for (unsigned int i = 0; i < CLUSTER_PAGES_MAX; i++) {
+		uint64_t *word = contents->filled >> i & 1 ? index_fill(pager->index, number, i, true) : NULL;
+
+		if (!(contents->filled >> i & 1))
+			continue;
+		if (word) {
+			*word = contents->words[i];
+			continue;
+		}
+		contents->filled &= ~(UINT64_C(1) << i);
+		contents->data_pages++;
+	}
+}
+
+static void account(struct out_region *result, struct index_counters *counters, const struct contents *contents,
+		    const struct store_slot *slot)
+{
+	unsigned int zeros = (unsigned int)__builtin_popcountll(contents->zeros);
+	unsigned int filled = (unsigned int)__builtin_popcountll(contents->filled);
+
+	result->zero_pages += zeros;
+	result->filled_pages += filled;
+	result->stored += slot->size;
+	result->compressed += slot->length;
+	counters->zero_pages += zeros;
+	counters->filled_pages += filled;
+	counters->stored_pages += contents->data_pages;
+	counters->stored_bytes += slot->size;
+	counters->compressed_bytes += slot->length;
+}
+
+static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
+{
+	struct pager *pager = c->job->pager;
+	struct cluster *cluster = index_cluster(pager->index, bc->number);
+	const unsigned char *pages = pager->mirror + (bc->staging - pager->staging.start);
+	struct store_slot slot = {0};
+	struct contents contents;
+	bool wanted;
+	int rc = 0;
+
+	pthread_mutex_lock(&pager->lock);
+	wanted = cluster->refs > 0;
+	if (!wanted)
+		cluster_unpin(pager, bc->number);
+	pthread_mutex_unlock(&pager->lock);
+	if (!wanted)
+		return;
+	examine(cluster, pages, &contents);
+	pthread_mutex_lock(&pager->lock);
+	keep_words(pager, bc->number, &contents);
+	pthread_mutex_unlock(&pager->lock);
+	if (contents.data_pages)
+		rc = store_write(pager->store, c->scratch, pack(c, cluster, pages, &contents), contents.data_pages * page_size(),
+				 cluster_tag(pager, bc->number), &slot);
+	if (rc < 0) {
+		atomic_store(&c->job->failed, rc);
+		bc->result->returned += bc->pages * page_size();
+		fill_cluster(&c->filler, bc->number);
+	}
+	pthread_mutex_lock(&pager->lock);
+	if (rc == 0) {
+		cluster->zeros = contents.zeros;
+		cluster->filled = contents.filled;
+		cluster->slot = slot;
+		cluster->state = CLUSTER_STORED;
+		account(bc->result, &index_header(pager->index)->counters, &contents, &slot);
+	}
+	cluster_unpin(pager, bc->number);
+	pthread_mutex_unlock(&pager->lock);
+}
+
+/* The next cluster of the oldest batch. job->mutex held. */
+static struct batch *take(struct out_job *job, size_t *number)
+{
+	struct batch *batch = job->queued ? job->queue[0] : NULL;
+
+	if (!batch)
+		return NULL;
+	*number = batch->next++;
+	if (batch->next == batch->count)
+		memmove(job->queue, job->queue + 1, --job->queued * sizeof(job->queue[0]));
+	return batch;
+}
+
+static void compress_loop(struct compressor *c)
+{
+	struct out_job *job = c->job;
+
+	pthread_mutex_lock(&job->mutex);
+	for (;;) {
+		size_t number;
+		struct batch *batch = take(job, &number);
+		struct batch_cluster bc;
+
+		if (!batch && job->closing)
+			break;
+		if (!batch) {
+			pthread_cond_wait(&job->changed, &job->mutex);
+			continue;
+		}
+		bc = batch->clusters[number];
+		pthread_mutex_unlock(&job->mutex);
+		store_cluster(c, &bc);
+		out_done(bc.result);
+		pthread_mutex_lock(&job->mutex);
+		if (--batch->unfinished == 0)
+			pthread_cond_broadcast(&job->changed);
+	}
+	pthread_mutex_unlock(&job->mutex);
+}
+
+static void compressor_free(struct compressor *c)
+{
+	filler_free(&c->filler);
+	store_scratch_free(c->scratch);
+	free(c->packed);
+	free(c);
+}
+
+static void *compress_main(void *argument)
+{
+	struct compressor *c = argument;
+
+	compress_loop(c);
+	compressor_free(c);
+	return NULL;
+}
+
+static int start_compressor(struct out_job *job)
+{
+	size_t bytes = job->pager->cluster_pages * page_size();
+	struct compressor *c = calloc(1, sizeof(*c));
+	int rc = -ENOMEM;
+
+	if (!c)
+		return rc;
+	c->job = job;
+	c->packed = malloc(bytes);
+	if (c->packed && store_scratch_new(&c->scratch, bytes) == 0 && filler_init(&c->filler, job->pager) == 0)
+		rc = -pthread_create(&job->compressors[job->compressor_count], NULL, compress_main, c);
+	if (rc < 0) {
+		compressor_free(c);
+		return rc;
+	}
+	job->compressor_count++;
+	return 0;
+}
+
+int out_start_compressors(struct out_job *job)
+{
+	cpu_set_t set;
+	int wanted = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+	int rc = 0;
+
+	if (wanted > MOVERS_MAX)
+		wanted = MOVERS_MAX;
+	for (int i = 0; rc == 0 && i < wanted; i++)
+		rc = start_compressor(job);
+	return job->compressor_count ? 0 : rc;
+}
+
+void out_finish_compressors(struct out_job *job)
+{
+	pthread_mutex_lock(&job->mutex);
+	job->closing = true;
+	pthread_cond_broadcast(&job->changed);
+	pthread_mutex_unlock(&job->mutex);
+	for (unsigned int i = 0; i < job->compressor_count; i++)
+		pthread_join(job->compressors[i], NULL);
+	job->compressor_count = 0;
+}
+
+static bool slot_in_use(struct pager *pager, unsigned int slot)
+{
+	bool in_use;
+
+	pthread_mutex_lock(&pager->lock);
+	in_use = pager->slot_pins[slot] > 0;
+	pthread_mutex_unlock(&pager->lock);
+	return in_use;
+}
+
+/* A batch that nobody compresses any more and whose copy nobody reads. job->mutex held. */
+static struct batch *find_free(struct out_job *job)
+{
+	for (unsigned int i = 0; i < SLOTS; i++)
+		if (!job->batches[i].unfinished && !slot_in_use(job->pager, i))
+			return &job->batches[i];
+	return NULL;
+}
+
+void out_next_batch(struct out_job *job)
+{
+	struct batch *batch;
+
+	pthread_mutex_lock(&job->mutex);
+	while (!(batch = find_free(job))) {
+		struct timespec soon;
+
+		/* The pins of fault service are let go without a signal. */
+		clock_gettime(CLOCK_REALTIME, &soon);
+		soon.tv_nsec += 1000000;
+		if (soon.tv_nsec >= 1000000000) {
+			soon.tv_nsec -= 1000000000;
+			soon.tv_sec++;
+		}
+		pthread_cond_timedwait(&job->changed, &job->mutex, &soon);
+	}
+	pthread_mutex_unlock(&job->mutex);
+	batch->count = 0;
+	batch->used = 0;
+	job->current = batch;
+}

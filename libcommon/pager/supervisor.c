@@ -1,0 +1,492 @@
+/* Making a session, and the small process that holds its descriptors while workers come and go. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/prctl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "inject/fd.h"
+#include "pager/keep.h"
+#include "pager/out.h"
+#include "pager/paths.h"
+#include "pager/session.h"
+
+#define DEFAULT_CLUSTER_PAGES 16
+#define FEATURES                                                                                                       \
+	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP |   \
+	 UFFD_FEATURE_MOVE | UFFD_FEATURE_POISON)
+
+/* Everything that makes a session, owned by the supervisor; the worker inherits it. */
+struct session {
+	struct pager pager;
+	char name[SESSION_NAME];
+	char store[256];
+	int sessions; /* directory of all sessions */
+	bool removed; /* nothing of it is left on the file system */
+	int index_fd;
+};
+
+static int make_store(struct session *s, const struct session_options *options, struct error *error)
+{
+	struct pager *pager = &s->pager;
+	int rc;
+
+	pager->store_fd = paths_store(options->store, s->name, s->store, error);
+	if (pager->store_fd < 0)
+		return pager->store_fd;
+	rc = store_open(&pager->store, pager->store_fd, options->limit, options->codec);
+	return rc < 0 ? error_set(error, rc, NULL, NULL, "make the store %s", s->store) : 0;
+}
+
+static int make_index(struct session *s, const struct session_options *options, struct error *error)
+{
+	struct pager *pager = &s->pager;
+	struct index_header *header;
+	int rc;
+
+	s->index_fd = openat(pager->directory, "index", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	rc = s->index_fd < 0 ? -errno : index_create(&pager->index, s->index_fd, pager->cluster_pages);
+	if (rc < 0)
+		return error_set(error, rc, NULL, rc == -ENOSPC ? "make room in the directory of sessions" : NULL,
+				 "make the index of session %s", s->name);
+	header = index_header(pager->index);
+	header->pid = pager->target.pid;
+	header->starttime = pager->target.starttime;
+	header->limit = options->limit;
+	header->codec = options->codec;
+	snprintf(header->store, sizeof(header->store), "%s", s->store);
+	return 0;
+}
+
+static int make_socket(struct session *s, struct error *error)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char path[64];
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", paths_control(path, s->pager.directory));
+	s->pager.control = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (s->pager.control < 0 || bind(s->pager.control, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(s->pager.control, 16) < 0)
+		return error_set(error, -errno, NULL, NULL, "make the control socket of session %s", s->name);
+	return 0;
+}
+
+/* The staging area: unreadable address space of the target, aligned so that huge pages can move whole. The thread is stopped. */
+static int map_staging(struct pager *pager)
+{
+	static const char name[] = "uvmtools";
+	struct inject *inject = &pager->inject;
+	uint64_t bytes = STAGING_BYTES + 2 * MiB;
+	int64_t at = inject_call(inject, SYS_mmap, 0, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+				 (uint64_t)-1, 0);
+	uint64_t start;
+	int64_t rc;
+
+	if (at < 0 && at > -4096)
+		return (int)at;
+	start = round_up((uint64_t)at, 2 * MiB);
+	if (start > (uint64_t)at)
+		inject_call(inject, SYS_munmap, (uint64_t)at, start - (uint64_t)at, 0, 0, 0, 0);
+	if ((uint64_t)at + bytes > start + STAGING_BYTES)
+		inject_call(inject, SYS_munmap, start + STAGING_BYTES, (uint64_t)at + bytes - start - STAGING_BYTES, 0, 0, 0, 0);
+	pager->staging = (struct region){start, start + STAGING_BYTES};
+	rc = inject_call3(inject, SYS_madvise, start, STAGING_BYTES, MADV_DONTFORK);
+	if (rc == 0 && inject_write(inject, inject->scratch, name, sizeof(name)) == 0)
+		inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, STAGING_BYTES, inject->scratch, 0);
+	return (int)rc;
+}
+
+static int handshake(int fd, uint64_t features, struct error *error)
+{
+	int rc = uffd_handshake(fd, features);
+
+	if (rc == -EPERM)
+		return error_set(error, rc, "fork events need CAP_SYS_PTRACE, and without them a child would read zeros",
+				 "run as root or with CAP_SYS_PTRACE", "enable the userfaultfd");
+	if (rc == -EOPNOTSUPP)
+		return error_set(error, rc, "this kernel's userfaultfd lacks UFFDIO_MOVE", "Linux 6.8 or newer is needed",
+				 "enable the userfaultfd");
+	return rc < 0 ? error_set(error, rc, NULL, NULL, "enable the userfaultfd") : 0;
+}
+
+/* Both descriptors and the staging area. The thread is stopped. */
+static int enter_target(struct session *s, struct error *error)
+{
+	struct pager *pager = &s->pager;
+	struct index_header *header = index_header(pager->index);
+	int ignored;
+	int number;
+	int rc;
+
+	pager->spaces[0].uffd = inject_userfaultfd(&pager->inject, true, &number, error);
+	if (pager->spaces[0].uffd < 0)
+		return pager->spaces[0].uffd;
+	header->uffd_number = number;
+	pager->uffd_staging = inject_userfaultfd(&pager->inject, false, &ignored, error);
+	rc = pager->uffd_staging < 0 ? pager->uffd_staging : handshake(pager->spaces[0].uffd, FEATURES, error);
+	if (rc == 0)
+		rc = handshake(pager->uffd_staging, UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE, error);
+	if (rc < 0)
+		return rc;
+	rc = map_staging(pager);
+	if (rc < 0)
+		return error_set(error, rc, NULL, rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
+				 "map a staging area in process %d", pager->target.pid);
+	header->staging = pager->staging;
+	header->control = pager->inject.area;
+	pager->spaces[0].used = true;
+	return 0;
+}
+
+static void leave(struct session *s)
+{
+	struct pager *pager = &s->pager;
+	struct error ignored = {0};
+
+	if (pager->inject.mem_fd < 0)
+		return;
+	if (inject_begin(&pager->inject, &ignored) == 0) {
+		if (pager->staging.end)
+			inject_call(&pager->inject, SYS_munmap, pager->staging.start, STAGING_BYTES, 0, 0, 0, 0);
+		if (pager->index && index_header(pager->index)->uffd_number > 0)
+			inject_fd_close(&pager->inject, index_header(pager->index)->uffd_number);
+		inject_end(&pager->inject);
+	}
+	inject_close(&pager->inject);
+}
+
+static int open_target(struct session *s, struct error *error)
+{
+	struct pager *pager = &s->pager;
+	int rc = inject_open(&pager->inject, &pager->target, error);
+
+	if (rc < 0)
+		return rc;
+	rc = inject_begin(&pager->inject, error);
+	if (rc == 0) {
+		rc = enter_target(s, error);
+		inject_end(&pager->inject);
+	}
+	if (rc < 0)
+		leave(s);
+	return rc;
+}
+
+/* What the session leaves on the file system. */
+static void remove_files(struct session *s)
+{
+	if (s->removed)
+		return;
+	s->removed = true;
+	if (s->pager.directory >= 0) {
+		unlinkat(s->pager.directory, "control", 0);
+		unlinkat(s->pager.directory, "index", 0);
+		unlinkat(s->sessions, s->name, AT_REMOVEDIR);
+	}
+	if (strchr(s->store, '/'))
+		unlink(s->store);
+}
+
+static int make_files(struct session *s, const struct session_options *options, struct error *error)
+{
+	struct pager *pager = &s->pager;
+	int rc;
+
+	s->sessions = paths_sessions(error);
+	if (s->sessions < 0)
+		return s->sessions;
+	if (mkdirat(s->sessions, s->name, 0700) < 0)
+		return error_set(error, -errno, errno == EEXIST ? "it has a session already" : NULL,
+				 errno == EEXIST ? "see swapctl status" : NULL, "attach to process %d", pager->target.pid);
+	pager->directory = openat(s->sessions, s->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rc = pager->directory < 0 ? -errno : make_store(s, options, error);
+	if (rc == 0)
+		rc = make_index(s, options, error);
+	if (rc == 0)
+		rc = make_socket(s, error);
+	if (rc < 0)
+		remove_files(s);
+	return rc;
+}
+
+static int set_up(struct session *s, const struct target *target, const struct session_options *options, struct error *error)
+{
+	struct pager *pager = &s->pager;
+	int rc;
+
+	*s = (struct session){.sessions = -1, .index_fd = -1};
+	pager->inject = INJECT_NONE;
+	pager->target = *target;
+	pager->directory = pager->store_fd = pager->uffd_staging = pager->maps_fd = pager->pagemap_fd = -1;
+	pager->cluster_pages = options->cluster_bytes ? (unsigned int)(options->cluster_bytes / page_size()) : DEFAULT_CLUSTER_PAGES;
+	paths_name(s->name, target->pid, target->starttime);
+	umask(077);
+	rc = make_files(s, options, error);
+	if (rc < 0)
+		return rc;
+	rc = open_target(s, error);
+	if (rc < 0)
+		remove_files(s);
+	return rc;
+}
+
+/* Descriptors of children, by the worker's numbers. */
+struct kept {
+	struct {
+		uint64_t number;
+		int fd;
+	} *items;
+	size_t count, size;
+};
+
+static void keep_add(struct kept *kept, uint64_t number, int fd)
+{
+	if (kept->count == kept->size) {
+		size_t size = kept->size ? kept->size * 2 : 16;
+		void *grown = realloc(kept->items, size * sizeof(*kept->items));
+
+		if (!grown) {
+			close(fd);
+			return;
+		}
+		kept->items = grown;
+		kept->size = size;
+	}
+	kept->items[kept->count].number = number;
+	kept->items[kept->count++].fd = fd;
+}
+
+static void keep_drop(struct kept *kept, uint64_t number)
+{
+	for (size_t i = 0; i < kept->count;) {
+		if (number && kept->items[i].number != number) {
+			i++;
+			continue;
+		}
+		close(kept->items[i].fd);
+		kept->items[i] = kept->items[--kept->count];
+	}
+}
+
+static void handle_message(struct session *s, struct kept *kept, int socket)
+{
+	struct keep_message message;
+	int fd;
+	int rc = keep_receive(socket, &message, &fd);
+
+	if (rc > 0 && message.op == KEEP_DESCRIPTOR && fd >= 0) {
+		keep_add(kept, message.number, fd);
+		return;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (rc <= 0 || message.op != KEEP_DROP)
+		return;
+	keep_drop(kept, message.number);
+	if (message.number)
+		return;
+	close(s->pager.spaces[0].uffd);
+	close(s->pager.uffd_staging);
+	remove_files(s);
+	message.op = KEEP_DROPPED;
+	keep_send(socket, &message, -1);
+}
+
+static pid_t worker_pid;
+
+static void pass_on(int signal)
+{
+	if (worker_pid > 0)
+		kill(worker_pid, signal);
+}
+
+static void pass_signals(void)
+{
+	struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* Holds on until the worker ends. Returns its wait status. */
+static int watch_worker(struct session *s, struct kept *kept, int socket, pid_t worker)
+{
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, worker, 0);
+	int status = 0;
+
+	for (;;) {
+		struct pollfd fds[] = {{.fd = socket, .events = POLLIN}, {.fd = pidfd, .events = POLLIN}};
+
+		poll(fds, ARRAY_SIZE(fds), -1);
+		if (fds[0].revents & POLLIN)
+			handle_message(s, kept, socket);
+		else if (fds[1].revents && waitpid(worker, &status, 0) == worker)
+			return status;
+	}
+}
+
+static int supervise(struct session *s, int ready)
+{
+	struct kept kept = {0};
+	int pair[2];
+	pid_t worker;
+	int status;
+
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	worker = fork();
+	if (worker < 0)
+		return -errno;
+	if (worker == 0) {
+		close(pair[0]);
+		s->pager.supervisor = pair[1];
+		s->pager.ready = ready;
+		_exit(worker_main(&s->pager));
+	}
+	close(pair[1]);
+	if (ready >= 0)
+		close(ready);
+	worker_pid = worker;
+	pass_signals();
+	prctl(PR_SET_NAME, "swapctl-super");
+	status = watch_worker(s, &kept, pair[0], worker);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+		remove_files(s);
+		return 0;
+	}
+	/*
+	 * The worker died. While the descriptors are held, threads that touch what is out wait; were they closed, the threads would read zeros.
+	 */
+	while (target_alive(&s->pager.target) || kept.count)
+		pause();
+	remove_files(s);
+	return 1;
+}
+
+/* A line of JSON for whoever waits at the other end of the pipe. */
+static void tell_error(int ready, int rc, const struct error *error)
+{
+	json_t *line = json_pack("{s:s,s:i,s:s,s:s,s:s}", "type", "failed", "code", rc, "tried", error->tried, "why", error->why,
+				 "hint", error->hint);
+	char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
+
+	if (text)
+		dprintf(ready, "%s\n", text);
+	free(text);
+	json_decref(line);
+}
+
+/* Nothing of the caller's may be held open by a session that outlives it: a pipe would never end. */
+static void let_go_of_caller(int ready, int pidfd)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int keep_low = ready < pidfd ? ready : pidfd;
+	int keep_high = ready < pidfd ? pidfd : ready;
+
+	for (int fd = 0; fd < 3; fd++)
+		dup2(null, fd);
+	if (keep_low > 3)
+		close_range(3, (unsigned int)keep_low - 1, 0);
+	if (keep_high > keep_low + 1)
+		close_range((unsigned int)keep_low + 1, (unsigned int)keep_high - 1, 0);
+	close_range((unsigned int)keep_high + 1, ~0U, 0);
+	if (chdir("/") < 0)
+		_exit(EXIT_FAILURE);
+	setsid();
+}
+
+static int run_session(const struct target *target, const struct session_options *options, int ready)
+{
+	struct session *s = calloc(1, sizeof(*s));
+	struct error error = {0};
+	int rc;
+
+	if (!s)
+		return -ENOMEM;
+	rc = set_up(s, target, options, &error);
+	if (rc < 0)
+		tell_error(ready, rc, &error);
+	else
+		rc = supervise(s, ready);
+	free(s);
+	return rc;
+}
+
+static int read_ready(int fd, session_record_fn callback, void *context, struct error *error)
+{
+	_cleanup_fclose_ FILE *stream = fdopen(fd, "r");
+	json_t *line = stream ? json_loadf(stream, JSON_DISABLE_EOF_CHECK, NULL) : NULL;
+	const char *type = json_string_value(json_object_get(line, "type"));
+	int rc = 0;
+
+	if (!type) {
+		rc = error_set(error, -EIO, "the session ended while it was made", NULL, "attach");
+	} else if (strcmp(type, "failed") == 0) {
+		rc = (int)json_integer_value(json_object_get(line, "code"));
+		error_set(error, rc, json_string_value(json_object_get(line, "why")),
+			  json_string_value(json_object_get(line, "hint")), "%s",
+			  json_string_value(json_object_get(line, "tried")));
+	} else {
+		callback(context, json_incref(line));
+	}
+	json_decref(line);
+	return rc;
+}
+
+static int check_options(const struct session_options *options, struct error *error)
+{
+	uint64_t bytes = options->cluster_bytes;
+
+	if (bytes && (!is_power_of_two(bytes) || bytes < page_size() || bytes > CLUSTER_PAGES_MAX * page_size()))
+		return error_set(error, -EINVAL, "a cluster is a power of two, from one page to 64 pages", NULL, "set the cluster size");
+	return 0;
+}
+
+int session_attach(const struct target *target, const struct session_options *options, session_record_fn callback, void *context,
+		   struct error *error)
+{
+	int pipe_fds[2];
+	int rc = check_options(options, error);
+	pid_t child;
+
+	if (rc == 0)
+		rc = target_check(target, error);
+	if (rc < 0)
+		return rc;
+	if (session_exists(target))
+		return error_set(error, -EEXIST, "it has a session already", "see swapctl status", "attach to process %d", target->pid);
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		return error_set(error, -errno, NULL, NULL, "attach to process %d", target->pid);
+	child = fork();
+	if (child < 0)
+		return error_set(error, -errno, NULL, NULL, "attach to process %d", target->pid);
+	if (child == 0) {
+		if (!options->foreground)
+			let_go_of_caller(pipe_fds[1], target->pidfd);
+		else
+			close(pipe_fds[0]);
+		_exit(run_session(target, options, pipe_fds[1]) == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+	}
+	close(pipe_fds[1]);
+	rc = read_ready(pipe_fds[0], callback, context, error);
+	if (rc == 0 && options->foreground) {
+		int status;
+
+		worker_pid = child;
+		pass_signals();
+		while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+			;
+	}
+	return rc;
+}

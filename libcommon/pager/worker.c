@@ -1,0 +1,224 @@
+/* The worker process: fault service, housekeeping, requests. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+
+#include "pager/out.h"
+#include "pager/pager.h"
+
+#define HOUSEKEEPING_MS 250
+#define CLIENTS_MAX	32
+
+/* It serves page faults: it must not wait for its own pages, nor be chosen when memory runs out. */
+static void stay_in_memory(void)
+{
+	_cleanup_close_ int adj = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+	if (adj >= 0 && write(adj, "-1000", 5) < 0)
+		return; /* without CAP_SYS_RESOURCE it takes its chances */
+}
+
+static void init_locks(struct pager *pager)
+{
+	pthread_rwlockattr_t writers_first;
+
+	pthread_mutex_init(&pager->job, NULL);
+	pthread_mutex_init(&pager->lock, NULL);
+	pthread_rwlockattr_init(&writers_first);
+	pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	for (unsigned int i = 0; i < INDEX_SPACES; i++)
+		pthread_rwlock_init(&pager->spaces[i].events, &writers_first);
+	pthread_rwlockattr_destroy(&writers_first);
+}
+
+static int open_target_files(struct pager *pager)
+{
+	pager->maps_fd = target_proc_open(&pager->target, "maps", O_RDONLY | O_CLOEXEC);
+	pager->pagemap_fd = target_proc_open(&pager->target, "pagemap", O_RDONLY | O_CLOEXEC);
+	if (pager->maps_fd < 0)
+		return pager->maps_fd;
+	return pager->pagemap_fd < 0 ? pager->pagemap_fd : 0;
+}
+
+static bool space_alive(struct pager *pager, struct space *space)
+{
+	bool alive;
+
+	(void)pager;
+	pthread_rwlock_rdlock(&space->events);
+	alive = !space->dead && uffd_alive(space->uffd);
+	pthread_rwlock_unlock(&space->events);
+	return alive;
+}
+
+/* Closes address spaces that are gone, and children with nothing out; unregisters mappings with nothing out. Ends the session with the last space. */
+static void keep_house(struct pager *pager)
+{
+	bool any = false;
+
+	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
+		struct space *space = &pager->spaces[i];
+		bool empty;
+		bool look;
+
+		pthread_mutex_lock(&pager->lock);
+		look = space->used && !space->dead;
+		empty = i > 0 && look && !index_count(pager->index, i);
+		pthread_mutex_unlock(&pager->lock);
+		if (!look)
+			continue;
+		if (empty || !space_alive(pager, space)) {
+			space_close(pager, space, true);
+			continue;
+		}
+		any = true;
+		if (space->check_soon) {
+			space->check_soon = false;
+			space_tidy(pager, space);
+		}
+	}
+	if (!any) {
+		int running = RUNNING;
+
+		atomic_compare_exchange_strong(&pager->ended, &running, ENDED_TARGET_GONE);
+	}
+	if (pthread_mutex_trylock(&pager->job) == 0) {
+		if (pager->inject.mem_fd >= 0)
+			inject_reap(&pager->inject);
+		pthread_mutex_unlock(&pager->job);
+	}
+}
+
+struct connection {
+	struct pager *pager;
+	int fd;
+};
+
+static _Atomic unsigned int clients;
+
+static void *connection_main(void *argument)
+{
+	struct connection connection = *(struct connection *)argument;
+
+	free(argument);
+	control_serve(connection.pager, connection.fd);
+	atomic_fetch_sub(&clients, 1);
+	return NULL;
+}
+
+static void accept_client(struct pager *pager)
+{
+	int fd = accept4(pager->control, NULL, NULL, SOCK_CLOEXEC);
+	struct connection *connection = fd < 0 ? NULL : malloc(sizeof(*connection));
+	pthread_t thread;
+
+	if (!connection || atomic_load(&clients) >= CLIENTS_MAX) {
+		if (fd >= 0)
+			close(fd);
+		free(connection);
+		return;
+	}
+	*connection = (struct connection){pager, fd};
+	atomic_fetch_add(&clients, 1);
+	if (pthread_create(&thread, NULL, connection_main, connection) == 0) {
+		pthread_detach(thread);
+		return;
+	}
+	atomic_fetch_sub(&clients, 1);
+	close(fd);
+	free(connection);
+}
+
+static int signals_fd(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void main_loop(struct pager *pager, int signals)
+{
+	struct pollfd fds[] = {
+		{.fd = pager->control, .events = POLLIN},
+		{.fd = signals, .events = POLLIN},
+		{.fd = pager->target.pidfd, .events = POLLIN},
+	};
+
+	while (!atomic_load(&pager->ended)) {
+		struct signalfd_siginfo info;
+
+		poll(fds, ARRAY_SIZE(fds), HOUSEKEEPING_MS);
+		if (fds[0].revents & POLLIN)
+			accept_client(pager);
+		if (fds[1].revents & POLLIN && read(signals, &info, sizeof(info)) > 0) {
+			struct error error = {0};
+			uint64_t brought = 0;
+
+			control_detach(pager, &brought, &error);
+		}
+		if (fds[2].revents)
+			fds[2].fd = -1; /* its address space may live on in children */
+		keep_house(pager);
+	}
+}
+
+static void tell_ready(struct pager *pager)
+{
+	json_t *record = status_record(pager);
+	char *text = record ? json_dumps(record, JSON_COMPACT) : NULL;
+
+	if (text && pager->ready >= 0)
+		dprintf(pager->ready, "%s\n", text);
+	free(text);
+	json_decref(record);
+	if (pager->ready >= 0)
+		close(pager->ready);
+	pager->ready = -1;
+}
+
+static int start(struct pager *pager)
+{
+	int rc = open_target_files(pager);
+
+	if (rc < 0)
+		return rc;
+	init_locks(pager);
+	pager->mirror = mmap(NULL, STAGING_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (pager->mirror == MAP_FAILED)
+		return -ENOMEM;
+	pager->latency.buckets = index_header(pager->index)->counters.latency;
+	pager->latency.max_ns = &index_header(pager->index)->counters.latency_max_ns;
+	index_header(pager->index)->counters.workers++;
+	return fault_start(pager);
+}
+
+int worker_main(struct pager *pager)
+{
+	int signals = signals_fd();
+	int rc;
+
+	prctl(PR_SET_NAME, "swapctl-worker");
+	stay_in_memory();
+	rc = start(pager);
+	if (rc < 0)
+		return 1;
+	tell_ready(pager);
+	main_loop(pager, signals);
+	fault_stop(pager);
+	while (atomic_load(&clients))
+		usleep(1000); /* answers under way */
+	return 0;
+}
