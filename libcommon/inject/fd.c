@@ -133,27 +133,25 @@ static int move_up(struct inject *inject, int number)
 	return (int)high;
 }
 
-int inject_userfaultfd(struct inject *inject, bool keep, int *number, struct error *error)
+/* On the stopped thread. Returns the number in the target. */
+static int64_t new_there(struct inject *inject, int device, bool keep)
 {
-	_cleanup_close_ int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
-	int denied = device < 0 ? -errno : 0;
 	int64_t there = device < 0 ? -ENODEV : new_by_device(inject, device);
-	int ours;
 
-	*number = -1;
 	if (there < 0 && there != -ESRCH)
 		there = inject_call1(inject, SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (there < 0) {
-		const char *hint = "give this user /dev/userfaultfd (its file mode), or set vm.unprivileged_userfaultfd=1";
+	return there >= 0 && keep ? move_up(inject, (int)there) : there;
+}
 
-		if (denied && denied != -ENOENT)
-			there = denied;
+static int make_and_take(struct inject *inject, int device, bool keep, int *number, struct error *error)
+{
+	static const char hint[] = "give this user /dev/userfaultfd (its file mode), or set vm.unprivileged_userfaultfd=1";
+	int64_t there = new_there(inject, device, keep);
+	int ours = there < 0 ? -1 : inject_fd_take(inject, (int)there);
+
+	if (there < 0)
 		return error_set(error, (int)there, NULL, there == -EMFILE || there == -ESRCH ? NULL : hint,
 				 "make a userfaultfd in process %d", inject->target->pid);
-	}
-	if (keep)
-		there = move_up(inject, (int)there);
-	ours = inject_fd_take(inject, (int)there);
 	if (ours < 0 || !keep)
 		inject_fd_close(inject, (int)there);
 	else
@@ -162,4 +160,17 @@ int inject_userfaultfd(struct inject *inject, bool keep, int *number, struct err
 		return error_set(error, ours, NULL, "run as root or with CAP_SYS_PTRACE", "take the userfaultfd of process %d",
 				 inject->target->pid);
 	return ours;
+}
+
+int inject_userfaultfd(struct inject *inject, bool keep, int *number, struct error *error)
+{
+	_cleanup_close_ int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	int rc = inject_begin(inject, error);
+
+	*number = -1;
+	if (rc < 0)
+		return rc;
+	rc = make_and_take(inject, device, keep, number, error);
+	inject_end(inject);
+	return rc;
 }

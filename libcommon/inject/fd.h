@@ -19,7 +19,7 @@ int inject_fd_close(struct inject *inject, int number);
 
 /*
  * Makes a userfaultfd of the target's address space that also handles faults in kernel mode, by /dev/userfaultfd opened here, or userfaultfd(2) in the target
- * where that is not possible. A thread must be stopped. `keep`: leave the descriptor open in the target too, at a high number; *number receives
+ * where that is not possible. Stops a thread for it. `keep`: leave the descriptor open in the target too, at a high number; *number receives
  * it (-1 otherwise). Returns our descriptor (non-blocking, close-on-exec), or -errno with `error` filled.
  */
 int inject_userfaultfd(struct inject *inject, bool keep, int *number, struct error *error);

@@ -7,13 +7,13 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/prctl.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
@@ -24,7 +24,8 @@
 #define STOP_TRIES     16
 #define STOP_MS	       50   /* for a thread to stop, before another is tried */
 #define USER_MS	       200  /* for a stopped thread to reach its system call (a frozen cgroup keeps it from that) */
-#define SPIN_US	       1000 /* looked for without sleeping: a stop takes 20 to 130 microseconds */
+#define SPIN_US	       30   /* looked for without sleeping; longer would keep the thread from running where we run */
+#define NAP_NS	       20000
 #define ALL_SIGNALS    UINT64_MAX
 #define RSEQ_CS_OFFSET 8 /* struct rseq, include/uapi/linux/rseq.h */
 
@@ -66,10 +67,8 @@ static int wait_for(pid_t tid, int *status, int timeout_ms)
 			return -ESRCH;
 		if (timeout_ms >= 0 && spent > (uint64_t)timeout_ms * 1000)
 			return -ETIMEDOUT;
-		if (spent < SPIN_US)
-			sched_yield();
-		else
-			usleep(100);
+		if (spent > SPIN_US)
+			clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = NAP_NS}, NULL);
 	}
 }
 

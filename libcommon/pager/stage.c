@@ -2,13 +2,15 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "pager/out.h"
 #include "pages/pages.h"
 
-#define READ_VECTORS 512
+#define READ_VECTORS  512
+#define COMPRESS_NICE 5
 
 static struct region used_region(const struct pager *pager, const struct batch *batch)
 {
@@ -321,6 +323,8 @@ static void *compress_main(void *argument)
 {
 	struct compressor *c = argument;
 
+	/* The stopped thread, the mover and fault service go first. */
+	setpriority(PRIO_PROCESS, (id_t)gettid(), COMPRESS_NICE);
 	compress_loop(c);
 	compressor_free(c);
 	return NULL;

@@ -118,7 +118,7 @@ static int handshake(int fd, uint64_t features, struct error *error)
 	return rc < 0 ? error_set(error, rc, NULL, NULL, "enable the userfaultfd") : 0;
 }
 
-/* Both descriptors and the staging area. The thread is stopped. */
+/* Both descriptors and the staging area, a short stop each. */
 static int enter_target(struct session *s, struct error *error)
 {
 	struct pager *pager = &s->pager;
@@ -135,9 +135,12 @@ static int enter_target(struct session *s, struct error *error)
 	rc = pager->uffd_staging < 0 ? pager->uffd_staging : handshake(pager->spaces[0].uffd, FEATURES, error);
 	if (rc == 0)
 		rc = handshake(pager->uffd_staging, UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE, error);
+	if (rc == 0)
+		rc = inject_begin(&pager->inject, error);
 	if (rc < 0)
 		return rc;
 	rc = map_staging(pager);
+	inject_end(&pager->inject);
 	if (rc < 0)
 		return error_set(error, rc, NULL, rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
 				 "map a staging area in process %d", pager->target.pid);
@@ -166,18 +169,13 @@ static void leave(struct session *s)
 
 static int open_target(struct session *s, struct error *error)
 {
-	struct pager *pager = &s->pager;
-	int rc = inject_open(&pager->inject, &pager->target, error);
+	int rc = inject_open(&s->pager.inject, &s->pager.target, error);
 
-	if (rc < 0)
-		return rc;
-	rc = inject_begin(&pager->inject, error);
 	if (rc == 0) {
 		rc = enter_target(s, error);
-		inject_end(&pager->inject);
+		if (rc < 0)
+			leave(s);
 	}
-	if (rc < 0)
-		leave(s);
 	return rc;
 }
 
@@ -368,8 +366,7 @@ static int supervise(struct session *s, int ready)
 	/*
 	 * The worker died. While the descriptors are held, threads that touch what is out wait; were they closed, the threads would read zeros.
 	 */
-	while (target_alive(&s->pager.target) || kept.count)
-		pause();
+	poll(&(struct pollfd){.fd = s->pager.target.pidfd, .events = POLLIN}, 1, -1);
 	remove_files(s);
 	return 1;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
@@ -14,12 +15,14 @@
 
 #define HOUSEKEEPING_MS 250
 #define CLIENTS_MAX	32
+#define WORKER_NICE	(-10)
 
 /* It serves page faults: it must not wait for its own pages, nor be chosen when memory runs out. */
 static void stay_in_memory(void)
 {
 	_cleanup_close_ int adj = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
+	setpriority(PRIO_PROCESS, 0, WORKER_NICE); /* threads inherit it; without CAP_SYS_NICE it stays as it is */
 	mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
 	if (adj >= 0 && write(adj, "-1000", 5) < 0)
 		return; /* without CAP_SYS_RESOURCE it takes its chances */

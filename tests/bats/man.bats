@@ -1,0 +1,132 @@
+#!/usr/bin/env bats
+# The man pages: sound, complete, in step with the tools, and their examples work.
+
+setup() {
+	load helper
+	cd "$ROOT" || return
+}
+
+teardown() {
+	if [[ ${PID:-} ]]; then
+		timeout 30 swapctl detach -p "$PID" >/dev/null 2>&1 || :
+	fi
+	end_targets
+}
+
+verbs() {
+	"$1" --help | sed -n '/^Verbs:/,/^$/s/^  \([a-z]*\) .*/\1/p'
+}
+
+# Of a tool, over all its verbs: "--name" and "-n", one a line.
+help_options() {
+	local tool=$1 verb list
+	list=$(verbs "$tool")
+	for verb in ${list:-""}; do
+		# shellcheck disable=SC2086
+		"$tool" $verb --help
+	done | sed -nE 's/^ +(-.), +(--[a-z-]+).*/\1\n\2/p; s/^ +(--[a-z-]+).*/\1/p' | sort -u
+}
+
+# The options that a page describes: those of its list entries.
+page_options() {
+	sed -n 's/^\.It \(Fl .*\)/\1/p' "man/$1.1" | grep -oE 'Fl (\\&\?|-?[a-z][a-z-]*|[a-z])' | sed -E 's/^Fl (\\&)?/-/' | sort -u
+}
+
+# The lines to be typed in the examples of a page, pipes on several lines joined.
+examples() {
+	mandoc -T utf8 -O width=400 "man/$1" | col -bx | sed -n '/^EXAMPLES/,/^SEE ALSO\|^CAVEATS/p' |
+		sed -nE '/^ +[#$] /{:more /\|$/{N;s/\|\n +/| /;b more};s/^ +[#$] //p}'
+}
+
+@test "mandoc finds nothing to say about any page" {
+	run mandoc -T lint -W warning man/*
+	assert_success
+	refute_output
+}
+
+@test "every tool has a page with all the sections" {
+	local tool section
+	for tool in "$UVM_BUILD"/bin/*; do
+		for section in NAME SYNOPSIS DESCRIPTION OPTIONS 'EXIT STATUS' EXAMPLES CAVEATS 'SEE ALSO'; do
+			grep -qx "\.Sh $section" "man/${tool##*/}.1" || fail "man/${tool##*/}.1 has no $section"
+		done
+	done
+}
+
+@test "every option in --help is in the man page, and the other way round" {
+	local tool
+	for tool in "$UVM_BUILD"/bin/*; do
+		tool=${tool##*/}
+		diff -u --label "$tool --help" --label "man/$tool.1" <(help_options "$tool") <(page_options "$tool")
+	done
+}
+
+@test "every verb is in the man page" {
+	local verb count=0
+	for verb in $(verbs swapctl); do
+		grep -qx "\.It Cm $verb" man/swapctl.1 || fail "man/swapctl.1 has no $verb"
+		((++count))
+	done
+	assert [ "$count" -ge 5 ]
+}
+
+@test "every key of a record is in uvm-json(5)" {
+	local key
+	start_target touch anon every 16777216
+	PID=$TARGET_PID
+	{
+		superpages -p "$PID"
+		swapctl out -p "$PID" --dry-run
+		timeout 60 swapctl out -p "$PID" || (($? == 3))
+		swapctl status -p "$PID"
+		swapctl in -p "$PID"
+		swapctl detach -p "$PID"
+	} >"$BATS_TEST_TMPDIR/records"
+	run jq -r '(., .events?, .skipped?) | objects | keys[]' "$BATS_TEST_TMPDIR/records"
+	assert_success
+	for key in "${lines[@]}"; do
+		cat man/uvm-json.5 man/swapctl.1 | grep -v '^\.Xr' | grep -qwF -- "$key" || fail "$key is in no page"
+	done
+	PID=
+}
+
+@test "the exit codes in the pages are those of the tools" {
+	local page code
+	for page in man/superpages.1 man/swapctl.1 man/uvm-json.5; do
+		for code in $(sed -n 's/.*EXIT_[A-Z]* = \([0-9]*\).*/\1/p' libcommon/cli/exit.h); do
+			[[ $page == man/superpages.1 && $code == 3 ]] && continue
+			sed -n '/^\.Sh EXIT STATUS/,/^\.Sh EXAMPLES/p' "$page" | grep -qx "\.It $code" || fail "$page lacks $code"
+		done
+	done
+}
+
+@test "the examples work" {
+	local page line count=0
+	start_target touch anon every 16777216
+	export PID=$TARGET_PID
+	cd "$BATS_TEST_TMPDIR"
+	for page in swapctl.1 superpages.1 uvm-json.5 uvmtools.7; do
+		while read -r line; do
+			((++count))
+			# This one lasts as long as the session, so another one ends it.
+			if [[ $line == *--foreground ]]; then
+				foreground_ends_with_detach "$line"
+				continue
+			fi
+			# Sessions of the examples before are in the way of those that make one.
+			[[ $line == *attach* ]] && { timeout 20 swapctl detach -p "$PID" >/dev/null 2>&1 || :; }
+			line=${line//'$(pidof redis-server)'/$PID}
+			run timeout 60 bash -c "set -o pipefail; $line" </dev/null
+			[[ $status == 0 || $status == 3 ]] || fail "$page: $line: exit code $status: $output"
+		done < <(cd "$ROOT" && examples "$page")
+	done
+	assert [ "$count" -ge 15 ]
+}
+
+foreground_ends_with_detach() {
+	timeout 20 swapctl detach -p "$PID" >/dev/null 2>&1 || :
+	timeout 60 bash -c "$1" >/dev/null 3>&- &
+	wait_for 20 swapctl status -p "$PID" >/dev/null 2>&1
+	timeout 20 swapctl detach -p "$PID" >/dev/null
+	wait "$!"
+}
