@@ -13,7 +13,7 @@ int verb_attach(int argc, const char **argv)
 	};
 	const struct cli_tool tool = {
 		.name = "swapctl attach",
-		.usage = "-p PID [OPTION…]",
+		.usage = "-p PID [OPTION...]",
 		.about = "Makes a session for a process: what is needed to swap it out and serve its faults.",
 		.options = options,
 		.takes = CLI_TAKES_PID,
@@ -32,5 +32,5 @@ int verb_attach(int argc, const char **argv)
 		return status;
 	session.foreground = foreground;
 	rc = session_attach(&run.target, &session, run_record, &run, &error);
-	return rc < 0 ? run_failed(&run, rc, &error) : EXIT_DONE;
+	return run_finish(&run, rc < 0 ? run_failed(&run, rc, &error) : EXIT_DONE);
 }

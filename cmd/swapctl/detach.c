@@ -6,7 +6,7 @@ int verb_detach(int argc, const char **argv)
 	_cleanup_run_ struct run run = RUN_NONE("swapctl detach");
 	const struct cli_tool tool = {
 		.name = "swapctl detach",
-		.usage = "-p PID [OPTION…]",
+		.usage = "-p PID [OPTION...]",
 		.about = "Brings everything back, removes the session, and leaves the process as it was.",
 		.takes = CLI_TAKES_PID,
 	};
@@ -20,5 +20,5 @@ int verb_detach(int argc, const char **argv)
 	if (status != EXIT_DONE)
 		return status;
 	rc = session_request(&run.target, json_pack("{s:s}", "verb", "detach"), run_record, &run, &error);
-	return rc < 0 ? run_failed(&run, rc, &error) : EXIT_DONE;
+	return run_finish(&run, rc < 0 ? run_failed(&run, rc, &error) : EXIT_DONE);
 }

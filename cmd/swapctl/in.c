@@ -6,7 +6,7 @@ int verb_in(int argc, const char **argv)
 	_cleanup_run_ struct run run = RUN_NONE("swapctl in");
 	const struct cli_tool tool = {
 		.name = "swapctl in",
-		.usage = "-p PID [-r FILE] [OPTION…]",
+		.usage = "-p PID [-r FILE] [OPTION...]",
 		.about = "Brings memory that is out back: the given regions, or everything. The session stays.",
 		.takes = CLI_TAKES_PID | CLI_TAKES_REGIONS,
 	};
@@ -27,5 +27,5 @@ int verb_in(int argc, const char **argv)
 	if (regions)
 		json_object_set_new(request, "regions", regions);
 	rc = session_request(&run.target, request, run_record, &run, &error);
-	return rc < 0 ? run_failed(&run, rc, &error) : EXIT_DONE;
+	return run_finish(&run, rc < 0 ? run_failed(&run, rc, &error) : EXIT_DONE);
 }

@@ -65,7 +65,7 @@ int verb_out(int argc, const char **argv)
 	};
 	const struct cli_tool tool = {
 		.name = "swapctl out",
-		.usage = "-p PID [-r FILE] [OPTION…]",
+		.usage = "-p PID [-r FILE] [OPTION...]",
 		.about = "Moves memory of a process out to its session's store: the given regions, or everything eligible.",
 		.options = options,
 		.takes = CLI_TAKES_PID | CLI_TAKES_REGIONS,
@@ -87,5 +87,5 @@ int verb_out(int argc, const char **argv)
 	if (status == EXIT_DONE)
 		status = swap_out(&run, &session, regions, bytes, dry_run);
 	json_decref(regions);
-	return status;
+	return run_finish(&run, status);
 }

@@ -16,8 +16,8 @@ const struct report_column session_columns[] = {
 	{"zero_pages", "ZERO", COLUMN_NUMBER},
 	{"store_bytes", "STORE", COLUMN_SIZE},
 	{"faults", "FAULTS", COLUMN_NUMBER},
-	{"fault_p50_us", "P50_US", COLUMN_TEXT},
-	{"fault_p99_us", "P99_US", COLUMN_TEXT},
+	{"fault_p50_us", "P50_US", COLUMN_NUMBER},
+	{"fault_p99_us", "P99_US", COLUMN_NUMBER},
 	{"longest_stop_us", "STOP_US", COLUMN_NUMBER},
 	{"worker_pid", "WORKER", COLUMN_NUMBER},
 	{NULL, NULL, COLUMN_TEXT},
@@ -63,6 +63,19 @@ void run_close(struct run *run)
 	report_close(run->report);
 	target_close(&run->target);
 	cli_options_free(&run->options);
+}
+
+int run_finish(struct run *run, int status)
+{
+	int rc = report_close(run->report);
+	struct error error = {0};
+
+	run->report = NULL;
+	if (rc == 0 || rc == -EPIPE)
+		return rc == -EPIPE && status == EXIT_DONE ? EXIT_FAILED : status;
+	error_set(&error, rc, NULL, "is its file system full?", "write to standard output");
+	error_print(run->name, &error);
+	return status == EXIT_DONE || status == EXIT_PARTIAL ? EXIT_FAILED : status;
 }
 
 void run_record(void *context, json_t *record)

@@ -6,7 +6,7 @@ int verb_status(int argc, const char **argv)
 	_cleanup_run_ struct run run = RUN_NONE("swapctl status");
 	const struct cli_tool tool = {
 		.name = "swapctl status",
-		.usage = "[-p PID] [OPTION…]",
+		.usage = "[-p PID] [OPTION...]",
 		.about = "Tells what is out, and what a session has done; of all sessions without -p.",
 		.takes = CLI_TAKES_PID,
 	};
@@ -23,5 +23,5 @@ int verb_status(int argc, const char **argv)
 		rc = session_request(&run.target, json_pack("{s:s}", "verb", "status"), run_record, &run, &error);
 	else
 		rc = session_list(run_record, &run, &error);
-	return rc < 0 ? run_failed(&run, rc, &error) : EXIT_DONE;
+	return run_finish(&run, rc < 0 ? run_failed(&run, rc, &error) : EXIT_DONE);
 }

@@ -28,6 +28,9 @@ struct attach_texts {
 int run_open(struct run *run, const struct report_column *columns, const char *type, bool target_optional);
 void run_close(struct run *run);
 
+/* Ends the report; output that could not be written turns success into EXIT_FAILED. Returns the verb's exit code. */
+int run_finish(struct run *run, int status);
+
 /* Prints the error and gives its exit code. */
 int run_failed(const struct run *run, int rc, const struct error *error);
 

@@ -6,7 +6,6 @@
 #include <linux/userfaultfd.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include "base/size.h"
 
 #define KEPT_FD_FROM 500 /* select(2) ends at 1024, and few programs count this high */
+#define BELOW_END    8
 
 int inject_fd_take(struct inject *inject, int number)
 {
@@ -112,20 +112,23 @@ static int64_t new_by_device(struct inject *inject, int device)
 	return made;
 }
 
-static int high_number(void)
+/*
+ * A high number, for programs that use select(2) or count on the lowest one, but inside the table the process has: making the table larger waits for an RCU
+ * grace period when there are several threads (fs/file.c, expand_fdtable), and the thread would stand still meanwhile.
+ */
+static uint64_t high_number(struct inject *inject)
 {
-	struct rlimit limit;
+	uint64_t size;
 
-	/* The target's own limit is enforced by the kernel there; this only chooses where to begin to look. */
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < KEPT_FD_FROM * 2)
-		return (int)(limit.rlim_cur / 2);
-	return KEPT_FD_FROM;
+	if (target_status(inject->target, "FDSize", &size) < 0 || size < 2 * BELOW_END)
+		return BELOW_END;
+	return min_u64(KEPT_FD_FROM, size - BELOW_END);
 }
 
 /* Moves a descriptor of the target out of the way of what the program opens next. */
 static int move_up(struct inject *inject, int number)
 {
-	int64_t high = inject_call3(inject, SYS_fcntl, (uint64_t)number, F_DUPFD_CLOEXEC, (uint64_t)high_number());
+	int64_t high = inject_call3(inject, SYS_fcntl, (uint64_t)number, F_DUPFD_CLOEXEC, high_number(inject));
 
 	if (high < 0)
 		return number;

@@ -7,13 +7,13 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/prctl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
@@ -24,8 +24,7 @@
 #define STOP_TRIES     16
 #define STOP_MS	       50   /* for a thread to stop, before another is tried */
 #define USER_MS	       200  /* for a stopped thread to reach its system call (a frozen cgroup keeps it from that) */
-#define SPIN_US	       30   /* looked for without sleeping; longer would keep the thread from running where we run */
-#define NAP_NS	       20000
+#define NAP_US	       1000 /* between looks, should a SIGCHLD go elsewhere */
 #define ALL_SIGNALS    UINT64_MAX
 #define RSEQ_CS_OFFSET 8 /* struct rseq, include/uapi/linux/rseq.h */
 
@@ -38,6 +37,7 @@ struct inject_stop {
 	struct arch_regs first; /* as it will go on */
 	struct arch_regs now;	/* the last registers we gave it */
 	uint64_t sigmask;
+	sigset_t our_sigmask; /* this thread's own, while SIGCHLD is blocked */
 	uint64_t since_us;
 	uint64_t frame; /* address in the target */
 	struct region rseq;
@@ -52,23 +52,35 @@ struct inject_stop {
 	} wait;
 };
 
+/*
+ * Sleeps until some child or tracee changes, or for `us`. SIGCHLD is blocked while a thread is stopped (and must be in every other thread of this
+ * process), so that it is queued for us. Sleeping lets the stopped thread run on the processor we run on.
+ */
+static void nap(uint64_t us)
+{
+	sigset_t child;
+
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigtimedwait(&child, NULL, &(struct timespec){.tv_nsec = (long)min_u64(us, NAP_US) * 1000});
+}
+
 /* Waits for a change of a seized thread. Returns 0 with *status, -ETIMEDOUT, or -ESRCH. timeout_ms < 0: without end. */
 static int wait_for(pid_t tid, int *status, int timeout_ms)
 {
-	uint64_t begin = now_us();
+	uint64_t deadline = timeout_ms < 0 ? UINT64_MAX : now_us() + (uint64_t)timeout_ms * 1000;
 
 	for (;;) {
 		pid_t got = waitpid(tid, status, __WALL | WNOHANG);
-		uint64_t spent = now_us() - begin;
+		uint64_t now = now_us();
 
 		if (got == tid)
 			return WIFSTOPPED(*status) ? 0 : -ESRCH;
 		if (got < 0 && errno != EINTR)
 			return -ESRCH;
-		if (timeout_ms >= 0 && spent > (uint64_t)timeout_ms * 1000)
+		if (now > deadline)
 			return -ETIMEDOUT;
-		if (spent > SPIN_US)
-			clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = NAP_NS}, NULL);
+		nap(deadline - now);
 	}
 }
 
@@ -371,13 +383,40 @@ static int explain_stop(const struct inject *inject, int rc, struct error *error
 
 int inject_begin(struct inject *inject, struct error *error)
 {
+	sigset_t child;
 	int rc;
 
 	inject_reap(inject);
 	if (!target_alive(inject->target))
 		return explain_stop(inject, -ESRCH, error);
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	pthread_sigmask(SIG_BLOCK, &child, &inject->stop->our_sigmask);
 	rc = stop_any(inject);
-	return rc < 0 ? explain_stop(inject, rc, error) : 0;
+	if (rc == 0)
+		return 0;
+	pthread_sigmask(SIG_SETMASK, &inject->stop->our_sigmask, NULL);
+	return explain_stop(inject, rc, error);
+}
+
+int inject_processor(const struct inject *inject)
+{
+	char path[64];
+	char line[1024];
+	_cleanup_fclose_ FILE *file = NULL;
+	const char *field;
+	int processor = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", inject->target->pid, inject->favourite);
+	file = inject->favourite ? fopen(path, "re") : NULL;
+	if (!file || !fgets(line, sizeof(line), file))
+		return -1;
+	field = strrchr(line, ')'); /* the end of field 2; the processor is field 39 (proc(5)) */
+	for (int i = 2; field && i < 39; i++)
+		field = strchr(field + 1, ' ');
+	if (field)
+		sscanf(field, "%d", &processor);
+	return processor;
 }
 
 /* From wherever the thread stands to a fresh interrupt stop, where its first registers mean what they meant then. */
@@ -419,6 +458,7 @@ int inject_end(struct inject *inject)
 	inject->tid = 0;
 	if (rc < 0)
 		inject->favourite = 0;
+	pthread_sigmask(SIG_SETMASK, &stop->our_sigmask, NULL);
 	return rc;
 }
 
@@ -427,6 +467,7 @@ static int lost(struct inject *inject)
 {
 	inject->tid = 0;
 	inject->favourite = 0;
+	pthread_sigmask(SIG_SETMASK, &inject->stop->our_sigmask, NULL);
 	return -ESRCH;
 }
 

@@ -56,6 +56,9 @@ void inject_abandon(struct inject *inject);
 /* Stops one thread for injection. Returns 0, or as inject_open. After 0, inject_end must follow soon: a thread of somebody's program stands still. */
 int inject_begin(struct inject *inject, struct error *error);
 
+/* The processor on which the thread that served last ran last, or -1. */
+int inject_processor(const struct inject *inject);
+
 /* Lets the thread go as it was. Returns 0, or -ESRCH when it died meanwhile. */
 int inject_end(struct inject *inject);
 

@@ -98,6 +98,7 @@ static int run_out(struct client *client, const json_t *request, bool *partial, 
 	int rc = read_regions(request, &regions, error);
 	struct out_request out = {
 		.regions = regions,
+		.everything = !json_object_get(request, "regions"),
 		.bytes = number_of(request, "bytes"),
 		.dry_run = json_is_true(json_object_get(request, "dry_run")),
 		.emit = send_region,
@@ -133,11 +134,8 @@ static int run_out(struct client *client, const json_t *request, bool *partial, 
 
 static int bring_all(struct pager *pager, struct filler *filler, const struct region_vec *regions, uint64_t *brought)
 {
-	static const struct region everything = {0, UINT64_MAX};
-	size_t count = regions->count ? regions->count : 1;
-
-	for (size_t i = 0; i < count; i++) {
-		int64_t pages = fill_region(filler, &pager->spaces[0], regions->count ? regions->items[i] : everything);
+	for (size_t i = 0; i < regions->count; i++) {
+		int64_t pages = fill_region(filler, &pager->spaces[0], regions->items[i]);
 
 		if (pages < 0)
 			return (int)pages;
@@ -156,6 +154,8 @@ static int run_in(struct client *client, const json_t *request, struct error *er
 	struct filler filler;
 	json_t *summary;
 
+	if (rc == 0 && !json_object_get(request, "regions"))
+		rc = region_vec_push(&regions, (struct region){0, UINT64_MAX});
 	if (rc < 0)
 		return rc;
 	rc = filler_init(&filler, pager);

@@ -410,8 +410,10 @@ static int64_t move_piece(struct out_job *job, const struct piece *piece, struct
 int out_move(struct out_job *job, struct error *error)
 {
 	struct pager *pager = job->pager;
-	int64_t rc = inject_begin(&pager->inject, error);
+	int64_t rc;
 
+	out_settle_on(job, inject_processor(&pager->inject));
+	rc = inject_begin(&pager->inject, error);
 	if (rc < 0)
 		return (int)rc;
 	rc = prepare_slot(job);

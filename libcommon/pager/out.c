@@ -260,7 +260,7 @@ static int out_mapping(struct out_job *job, struct walk *walk, const struct page
 	const struct region_vec *asked = &job->request->regions;
 	int rc = 0;
 
-	if (!asked->count) {
+	if (job->request->everything) {
 		if (verdict != ELIGIBLE)
 			return 0;
 		rc = open_region(job, mapping->region);
@@ -317,7 +317,7 @@ static int out_walk(struct out_job *job, bool *partial, struct error *error)
 		if (rc < 0)
 			break;
 		emit_finished(job, partial);
-		if (!walk.left && !job->request->regions.count)
+		if (!walk.left && job->request->everything)
 			break;
 	}
 	eligible_close(&reader);
@@ -362,7 +362,7 @@ static void expect_total(struct out_job *job)
 {
 	uint64_t kib;
 
-	if (!job->request->regions.count && target_status(&job->pager->target, "RssAnon", &kib) == 0)
+	if (job->request->everything && target_status(&job->pager->target, "RssAnon", &kib) == 0)
 		job->total = kib * KiB;
 	if (job->request->bytes && (!job->total || job->total > job->request->bytes))
 		job->total = job->request->bytes;

@@ -82,8 +82,9 @@ struct out_job {
 	struct batch *queue[SLOTS]; /* to be compressed */
 	unsigned int queued;
 	bool closing;
-	pthread_t compressors[MOVERS_MAX];
+	pthread_t compressors[COMPRESSORS_MAX];
 	unsigned int compressor_count;
+	int processor; /* where the mover runs, and no compressor */
 	_Atomic int failed; /* of the store, or of the target */
 
 	uint64_t moved; /* bytes in all */
@@ -101,6 +102,9 @@ int out_close_staging(struct pager *pager);
 int out_stage(struct out_job *job);
 int out_start_compressors(struct out_job *job);
 void out_finish_compressors(struct out_job *job);
+
+/* The mover goes to the processor of the thread that it stops, the compressors elsewhere: what is woken there runs at once. */
+void out_settle_on(struct out_job *job, int processor);
 
 /* Waits until a slot is free and makes it the current batch. */
 void out_next_batch(struct out_job *job);

@@ -18,7 +18,7 @@
 #include "uffd/uffd.h"
 
 #define FAULT_THREADS_MAX 8
-#define MOVERS_MAX	  4 /* threads that compress */
+#define COMPRESSORS_MAX	  4
 #define SLOT_BYTES	  (4 * MiB)
 #define SLOTS		  4
 #define STAGING_BYTES	  (SLOTS * SLOT_BYTES)
@@ -173,7 +173,8 @@ void space_drop(struct pager *pager, struct space *space, struct region region);
 typedef void (*emit_fn)(void *context, json_t *record);
 
 struct out_request {
-	struct region_vec regions; /* sorted, without overlaps; empty: everything eligible */
+	struct region_vec regions; /* sorted, without overlaps */
+	bool everything;	   /* instead of regions: all that is eligible */
 	uint64_t bytes;		   /* stop after so many have left; 0: no limit */
 	bool dry_run;
 	emit_fn emit;

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -11,6 +11,7 @@
 
 #define READ_VECTORS  512
 #define COMPRESS_NICE 5
+#define COMPRESS_SLICE_NS 100000
 
 static struct region used_region(const struct pager *pager, const struct batch *batch)
 {
@@ -319,12 +320,28 @@ static void compressor_free(struct compressor *c)
 	free(c);
 }
 
+/*
+ * The stopped thread, the mover and fault service go first: less weight, and a slice after which a thread that wakes is let on at once
+ * (sched_setattr(2), sched_runtime for SCHED_OTHER since Linux 6.12; older kernels take the nice value and ignore the rest).
+ */
+static void yield_soon(void)
+{
+	struct {
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t runtime, deadline, period;
+	} attributes = {.size = sizeof(attributes), .policy = SCHED_OTHER, .nice = COMPRESS_NICE, .runtime = COMPRESS_SLICE_NS};
+
+	syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
+
 static void *compress_main(void *argument)
 {
 	struct compressor *c = argument;
 
-	/* The stopped thread, the mover and fault service go first. */
-	setpriority(PRIO_PROCESS, (id_t)gettid(), COMPRESS_NICE);
+	yield_soon();
 	compress_loop(c);
 	compressor_free(c);
 	return NULL;
@@ -353,14 +370,35 @@ static int start_compressor(struct out_job *job)
 int out_start_compressors(struct out_job *job)
 {
 	cpu_set_t set;
-	int wanted = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+	int wanted = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) - 1 : 1;
 	int rc = 0;
 
-	if (wanted > MOVERS_MAX)
-		wanted = MOVERS_MAX;
+	/* One processor is left to the mover and the thread it stops. */
+	if (wanted > COMPRESSORS_MAX)
+		wanted = COMPRESSORS_MAX;
+	if (wanted < 1)
+		wanted = 1;
+	job->processor = -1;
 	for (int i = 0; rc == 0 && i < wanted; i++)
 		rc = start_compressor(job);
 	return job->compressor_count ? 0 : rc;
+}
+
+void out_settle_on(struct out_job *job, int processor)
+{
+	cpu_set_t all;
+	cpu_set_t one;
+
+	if (processor < 0 || processor == job->processor || sched_getaffinity(getpid(), sizeof(all), &all) < 0 ||
+	    !CPU_ISSET(processor, &all) || CPU_COUNT(&all) < 2)
+		return;
+	CPU_ZERO(&one);
+	CPU_SET(processor, &one);
+	CPU_CLR(processor, &all);
+	pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
+	for (unsigned int i = 0; i < job->compressor_count; i++)
+		pthread_setaffinity_np(job->compressors[i], sizeof(all), &all);
+	job->processor = processor;
 }
 
 void out_finish_compressors(struct out_job *job)

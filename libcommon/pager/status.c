@@ -59,9 +59,10 @@ static void set_pages(struct pager *pager, json_t *record)
 	set(record, "spaces", spaces);
 }
 
+/* Whole microseconds, rounded up; null when nothing was measured. */
 static json_t *microseconds(uint64_t ns)
 {
-	return json_real((double)(ns / 10) / 100);
+	return ns ? json_integer((json_int_t)((ns + 999) / 1000)) : json_null();
 }
 
 static void set_faults(struct pager *pager, json_t *record)
