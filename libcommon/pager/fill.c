@@ -122,32 +122,19 @@ uint64_t cluster_tag(const struct pager *pager, uint32_t number)
 	return (uint64_t)number << 32 | cluster->generation;
 }
 
-/* The contents of a stored cluster, page by page. Nothing can change or free it: it is pinned. */
-static int load(struct filler *filler, struct claim *claim)
+/* Spreads what the store gave back over the pages that it belongs to. */
+static void unpack(struct filler *filler, const struct claim *claim, uint64_t apart)
 {
 	struct pager *pager = filler->pager;
 	const struct cluster *cluster = index_cluster(pager->index, claim->number);
-	uint64_t apart = cluster->holes | cluster->zeros | cluster->filled | cluster->lost;
+	const unsigned char *packed = filler->packed;
 	size_t page = page_size();
-	size_t packed = 0;
-	int rc = 0;
 
-	if (claim->data)
-		return 0;
-	claim->data = filler->pages;
-	if (cluster->slot.length) {
-		if (cluster->slot.size > pager->cluster_pages * page)
-			return -EBADMSG;
-		rc = store_read(pager->store, filler->scratch, &cluster->slot, cluster_tag(pager, claim->number),
-				apart ? filler->packed : filler->pages);
-	}
-	if (rc < 0 || !apart)
-		return rc;
 	for (unsigned int i = 0; i < cluster->pages; i++) {
 		unsigned char *to = filler->pages + i * page;
 
 		if (!bit(apart, i)) {
-			memcpy(to, filler->packed + packed, page);
+			memcpy(to, packed, page);
 			packed += page;
 		} else if (bit(cluster->filled, i)) {
 			uint64_t word = *index_fill(pager->index, claim->number, i, false);
@@ -158,7 +145,35 @@ static int load(struct filler *filler, struct claim *claim)
 			memset(to, 0, page);
 		}
 	}
-	return 0;
+}
+
+/*
+ * The contents of a cluster, page by page; nothing can change or free it: it is pinned. With `first` only so much is decompressed as the page
+ * that was asked for needs, where that is less work. Returns 1 when more is to be loaded, 0, or -errno of the store.
+ */
+static int load(struct filler *filler, struct claim *claim, bool first)
+{
+	struct pager *pager = filler->pager;
+	const struct cluster *cluster = index_cluster(pager->index, claim->number);
+	uint64_t apart = cluster->holes | cluster->zeros | cluster->filled | cluster->lost;
+	uint64_t tag = cluster_tag(pager, claim->number);
+	int64_t rc = 0;
+
+	if (claim->data)
+		return 0;
+	claim->data = filler->pages;
+	if (cluster->slot.length && cluster->slot.size > pager->cluster_pages * page_size())
+		return -EBADMSG;
+	if (!apart && first) {
+		rc = store_read_first(pager->store, filler->scratch, &cluster->slot, tag, filler->pages,
+				      (claim->wanted + 1) * page_size());
+		return rc < 0 ? (int)rc : rc < (int64_t)cluster->slot.size;
+	}
+	if (cluster->slot.length)
+		rc = store_read(pager->store, filler->scratch, &cluster->slot, tag, apart ? filler->packed : filler->pages);
+	if (rc == 0 && apart)
+		unpack(filler, claim, apart);
+	return (int)rc;
 }
 
 static enum outcome outcome_of(int rc)
@@ -227,7 +242,8 @@ static void place_run(struct claim *claim, enum kind kind, unsigned int first, u
 	}
 }
 
-static void place_all(struct pager *pager, struct claim *claim)
+/* Places the pages of a mask, as far as they are still ours to place. */
+static void place(struct pager *pager, struct claim *claim, uint64_t mask)
 {
 	const struct cluster *cluster = index_cluster(pager->index, claim->number);
 	uint64_t valid = 0;
@@ -235,7 +251,7 @@ static void place_all(struct pager *pager, struct claim *claim)
 	pthread_rwlock_rdlock(&claim->space->events);
 	pthread_mutex_lock(&pager->lock);
 	for (unsigned int i = 0; i < cluster->pages; i++)
-		if (bit(claim->pages, i) && !claim->space->dead &&
+		if (bit(claim->pages & mask, i) && !claim->space->dead &&
 		    index_get(pager->index, claim->space->id, claim->base + i * page_size()) ==
 			    (entry_make(claim->number, i) | ENTRY_FILLING))
 			valid |= UINT64_C(1) << i;
@@ -243,10 +259,13 @@ static void place_all(struct pager *pager, struct claim *claim)
 	for (unsigned int i = 0; i < cluster->pages;) {
 		unsigned int end = i + 1;
 
+		if (!bit(valid, i)) {
+			i++;
+			continue;
+		}
 		while (end < cluster->pages && bit(valid, end) && kind_of(cluster, end) == kind_of(cluster, i))
 			end++;
-		if (bit(valid, i))
-			place_run(claim, kind_of(cluster, i), i, end);
+		place_run(claim, kind_of(cluster, i), i, end);
 		i = end;
 	}
 	pthread_rwlock_unlock(&claim->space->events);
@@ -292,17 +311,30 @@ static void lose(struct pager *pager, const struct claim *claim)
 	pthread_mutex_unlock(&pager->lock);
 }
 
-/* Loads and places what is claimed. Returns the pages placed, or -EAGAIN when the wanted one was not and is to be asked for again. */
-static int bring(struct filler *filler, struct claim *claim)
+/*
+ * Loads and places what is claimed; with `first` the page that was asked for before the others. Returns the pages placed, or -EAGAIN when that page was not,
+ * and is to be asked for again.
+ */
+static int bring(struct filler *filler, struct claim *claim, bool first)
 {
 	struct pager *pager = filler->pager;
+	uint64_t wanted = UINT64_C(1) << claim->wanted;
 	struct region whole = {claim->base, claim->base + CLUSTER_PAGES_MAX * page_size()};
+	int rc = load(filler, claim, first);
 	bool incomplete = false;
 	unsigned int placed;
 
-	if (load(filler, claim) < 0)
+	if (rc < 0)
 		lose(pager, claim);
-	place_all(pager, claim);
+	if (rc > 0) {
+		place(pager, claim, wanted);
+		rc = store_read_rest(filler->scratch, &index_cluster(pager->index, claim->number)->slot, filler->pages);
+		if (rc < 0)
+			lose(pager, claim);
+		place(pager, claim, ~wanted);
+	} else {
+		place(pager, claim, UINT64_MAX);
+	}
 	for (unsigned int i = 0; i < CLUSTER_PAGES_MAX; i++)
 		incomplete |= bit(claim->pages, i) && claim->outcome[i] != DONE;
 	placed = let_go(pager, claim);
@@ -401,7 +433,7 @@ static void read_ahead(struct filler *filler, struct space *space, uint64_t addr
 		pthread_mutex_lock(&pager->lock);
 		rc = claim_at(pager, space, end, &claim);
 		pthread_mutex_unlock(&pager->lock);
-		if (rc <= 0 || bring(filler, &claim) < 0)
+		if (rc <= 0 || bring(filler, &claim, false) < 0)
 			break;
 		end = claim.base + (64 - (unsigned int)__builtin_clzll(claim.pages)) * page_size();
 	}
@@ -428,7 +460,7 @@ int fill_fault(struct filler *filler, struct space *space, uint64_t address, boo
 	pthread_mutex_unlock(&pager->lock);
 	if (rc <= 0)
 		return rc;
-	rc = bring(filler, &claim);
+	rc = bring(filler, &claim, !filler->walk_ahead);
 	if (rc > 0) {
 		pthread_mutex_lock(&pager->lock);
 		counters->refaulted_pages += (unsigned int)rc;
@@ -489,7 +521,7 @@ static int64_t bring_collected(struct filler *filler, struct space *space, const
 			rc = claim_at(pager, space, collection->addresses[i], &claim);
 		pthread_mutex_unlock(&pager->lock);
 		if (rc > 0)
-			rc = bring(filler, &claim);
+			rc = bring(filler, &claim, false);
 		if (rc > 0)
 			brought += rc;
 	}
@@ -562,7 +594,7 @@ void fill_cluster(struct filler *filler, uint32_t number)
 		pthread_mutex_unlock(&pager->lock);
 		if (rc <= 0)
 			continue;
-		if (bring(filler, &claim) < 0)
+		if (bring(filler, &claim, false) < 0)
 			usleep(BACK_OFF_US * 10);
 		i--; /* there may be more of it */
 	}

@@ -33,7 +33,7 @@ static uint64_t bucket_top(unsigned int bucket)
 
 	if (bucket < STEPS)
 		return bucket;
-	return ((UINT64_C(1) << power) | (uint64_t)(bucket % STEPS + 1) << (power - 3)) - 1;
+	return (UINT64_C(1) << power) + ((uint64_t)(bucket % STEPS + 1) << (power - 3)) - 1;
 }
 
 void latency_add(struct latency *latency, uint64_t ns)

@@ -146,3 +146,15 @@ uint64_t codec_checksum(const struct store_slot *slot, uint64_t tag, const void 
 
 	return XXH3_64bits_withSeed(stored, slot->length, XXH3_64bits(identity, sizeof(identity)));
 }
+
+int64_t codec_decompress_first(struct store_scratch *scratch, const struct store_slot *slot, void *data, size_t enough)
+{
+	int rc;
+
+	if (slot->codec == CODEC_LZ4 && enough < slot->size) {
+		rc = LZ4_decompress_safe_partial(scratch->buffer, data, (int)slot->length, (int)enough, (int)slot->size);
+		return rc >= (int)enough ? (int64_t)enough : -EBADMSG;
+	}
+	rc = codec_decompress(scratch, slot, data);
+	return rc < 0 ? rc : (int64_t)slot->size;
+}

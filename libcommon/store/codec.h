@@ -30,5 +30,8 @@ int codec_compress(struct store_scratch *scratch, struct codec_choice choice, co
  */
 int codec_decompress(struct store_scratch *scratch, const struct store_slot *slot, void *data);
 
+/* Decompresses at least the first `enough` bytes. Returns how many there are, or -EBADMSG. */
+int64_t codec_decompress_first(struct store_scratch *scratch, const struct store_slot *slot, void *data, size_t enough);
+
 /* The checksum of a record's stored bytes, bound to the tag and to the slot's size, length and codec. */
 uint64_t codec_checksum(const struct store_slot *slot, uint64_t tag, const void *stored);

@@ -242,11 +242,11 @@ static bool slot_valid(const struct store_slot *slot, size_t max_size)
 	return slot->codec == CODEC_NONE ? slot->length == slot->size : slot->length < slot->size;
 }
 
-int store_read(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot, uint64_t tag,
-	       void *data)
+/* The record as it is stored, checked, in the scratch's buffer (in data when it is raw). */
+static int read_record(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot, uint64_t tag,
+		       void *data)
 {
-	bool raw = slot->codec == CODEC_NONE;
-	void *bytes = raw ? data : scratch->buffer;
+	void *bytes = slot->codec == CODEC_NONE ? data : scratch->buffer;
 	int err;
 
 	if (!slot_valid(slot, scratch->max_size))
@@ -254,9 +254,30 @@ int store_read(const struct store *store, struct store_scratch *scratch, const s
 	err = read_all(store->fd, bytes, slot->length, slot->offset);
 	if (err)
 		return err;
-	if (codec_checksum(slot, tag, bytes) != slot->checksum)
-		return -EBADMSG;
-	return raw ? 0 : codec_decompress(scratch, slot, data);
+	return codec_checksum(slot, tag, bytes) == slot->checksum ? 0 : -EBADMSG;
+}
+
+int store_read(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot, uint64_t tag,
+	       void *data)
+{
+	int err = read_record(store, scratch, slot, tag, data);
+
+	return err || slot->codec == CODEC_NONE ? err : codec_decompress(scratch, slot, data);
+}
+
+int64_t store_read_first(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot, uint64_t tag,
+			 void *data, size_t enough)
+{
+	int err = read_record(store, scratch, slot, tag, data);
+
+	if (err)
+		return err;
+	return slot->codec == CODEC_NONE ? (int64_t)slot->size : codec_decompress_first(scratch, slot, data, enough);
+}
+
+int store_read_rest(struct store_scratch *scratch, const struct store_slot *slot, void *data)
+{
+	return codec_decompress(scratch, slot, data);
 }
 
 void store_usage(struct store *store, struct store_usage *usage)
