@@ -283,9 +283,8 @@ static int keep(struct inject *inject, pid_t tid)
 	stop->moved = false;
 	stop->frame = 0;
 	if (inject->area.end) {
-		uint64_t at = inject->area.start + (uint64_t)inject->frame * ARCH_FRAME;
+		uint64_t at = inject->area.start + (uint64_t)(inject->frame++ % FRAMES) * ARCH_FRAME;
 
-		inject->frame = (inject->frame + 1) % FRAMES;
 		stop->frame = arch_frame(frame, at, &stop->first, stop->sigmask);
 		rc = inject_write(inject, stop->frame, frame + (stop->frame - at), ARCH_FRAME - (stop->frame - at));
 	}
@@ -541,6 +540,56 @@ int inject_write(struct inject *inject, uint64_t address, const void *from, size
 	ssize_t n = pwrite(inject->mem_fd, from, bytes, (off_t)address);
 
 	return n == (ssize_t)bytes ? 0 : n < 0 ? -errno : -EIO;
+}
+
+/* Whether a thread stands in the control area: 1, 0, or -errno when it cannot be stopped. The frame that brings it home is not touched. */
+static int on_trampoline(struct inject *inject, pid_t tid)
+{
+	struct arch_regs regs;
+	int rc = seize(inject, tid);
+
+	if (rc == -ETIMEDOUT)
+		linger(inject, tid);
+	if (rc < 0)
+		return rc;
+	rc = arch_get_regs(tid, &regs);
+	ptrace(PTRACE_DETACH, tid, NULL, NULL);
+	return rc < 0 ? rc : arch_ip(&regs) >= inject->area.start && arch_ip(&regs) < inject->area.end;
+}
+
+/* One look at every thread that can be stopped. Returns how many are on the trampoline, or -ESRCH. */
+static int count_on_trampoline(struct inject *inject)
+{
+	char path[32];
+	_cleanup_closedir_ DIR *dir = NULL;
+	int count = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", inject->target->pid);
+	dir = opendir(path);
+	if (!dir)
+		return -ESRCH;
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
+		uint64_t switches;
+		char state;
+
+		if (tid > 0 && thread_state(inject, tid, &state, &switches) == 0 && !strchr("ZXD", state))
+			count += on_trampoline(inject, tid) == 1;
+	}
+	return count;
+}
+
+int inject_settle(struct inject *inject, int timeout_ms)
+{
+	uint64_t deadline = now_us() + (uint64_t)timeout_ms * 1000;
+	int count;
+
+	while ((count = count_on_trampoline(inject)) > 0) {
+		if (now_us() > deadline)
+			return -ETIMEDOUT;
+		usleep(1000);
+	}
+	return count;
 }
 
 /* A system call instruction in memory that is executable anyway: the vdso first, then whatever is there. */

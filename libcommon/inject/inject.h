@@ -87,6 +87,11 @@ int inject_write(struct inject *inject, uint64_t address, const void *from, size
 /* Looks once after threads that did not stop in time, and lets go those that have stopped since. Call it now and then while idle. Returns how many are left. */
 int inject_reap(struct inject *inject);
 
+/*
+ * After another tracer of ours died: waits until no thread is on the trampoline any more, for `timeout_ms` at most. Returns 0, -ETIMEDOUT, or -ESRCH.
+ */
+int inject_settle(struct inject *inject, int timeout_ms);
+
 /* Pages that hold the stopped thread's rseq area: [start, end) to leave where they are while it is stopped; empty when it has none. */
 struct region inject_rseq_pages(const struct inject *inject);
 

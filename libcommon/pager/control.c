@@ -211,6 +211,8 @@ static int detach_locked(struct pager *pager, struct filler *filler, uint64_t *b
 			space_tidy(pager, &pager->spaces[i]);
 	if (pager->spaces[0].dead)
 		return 0;
+	/* Registered with nothing out, and known to a worker that died: nothing may stay registered with a descriptor that nobody reads. */
+	space_unregister_all(pager, &pager->spaces[0], everything);
 	rc = leave_target(pager, error);
 	return rc == -ESRCH ? 0 : rc;
 }
@@ -243,8 +245,10 @@ static void close_everywhere(struct pager *pager)
 		space_close(pager, &pager->spaces[i], true);
 	close(pager->uffd_staging);
 	pager->uffd_staging = -1;
-	if (keep_send(pager->supervisor, &message, -1) < 0)
+	if (keep_send(pager->supervisor, &message, -1) < 0) {
+		pager->remove_files(pager); /* the supervisor is gone */
 		return;
+	}
 	while (keep_receive(pager->supervisor, &message, &fd) > 0 && message.op != KEEP_DROPPED)
 		;
 }

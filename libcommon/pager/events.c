@@ -48,20 +48,22 @@ static void poison(struct pager *pager, struct space *space, uint64_t address)
 	index_header(pager->index)->counters.poisoned_pages++;
 }
 
+/* The new entry before the old one goes: a worker that dies in between leaves one too many, never one too few. */
 static void put_entries(struct moving *m)
 {
 	for (size_t i = 0; i < m->count; i++) {
 		index_entry entry = m->items[i].entry;
 		uint64_t to = m->items[i].address + m->distance;
+		int rc = index_set(m->pager->index, m->to->id, to, entry);
 
-		if (!m->keep)
-			index_set(m->pager->index, m->from->id, m->items[i].address, ENTRY_NONE);
-		if (index_set(m->pager->index, m->to->id, to, entry) == 0) {
-			index_cluster(m->pager->index, entry_cluster(entry))->refs += m->keep;
+		if (rc < 0)
+			poison(m->pager, m->to, to);
+		else if (m->keep)
+			index_cluster(m->pager->index, entry_cluster(entry))->refs++;
+		if (m->keep)
 			continue;
-		}
-		poison(m->pager, m->to, to);
-		if (!m->keep)
+		index_set(m->pager->index, m->from->id, m->items[i].address, ENTRY_NONE);
+		if (rc < 0)
 			cluster_unref(m->pager, entry_cluster(entry));
 	}
 	free(m->items);
@@ -102,14 +104,14 @@ static void apply_remap(struct pager *pager, struct space *space, struct region 
 /*
  * Before anything else: if the only copy of this descriptor died with us, the child would read zeros.
  */
-static void keep_safe(struct pager *pager, int fd)
+static void keep_safe(struct pager *pager, const struct space *parent, int fd)
 {
-	struct keep_message message = {.op = KEEP_DESCRIPTOR, .number = ++pager->kept};
+	struct keep_message message = {.op = KEEP_DESCRIPTOR, .number = ++pager->kept, .parent = parent->id};
 
 	keep_send(pager->supervisor, &message, fd);
 }
 
-static void apply_fork(struct pager *pager, struct space *parent, int uffd)
+void event_fork(struct pager *pager, struct space *parent, int uffd, uint64_t kept)
 {
 	struct moving m = {.pager = pager, .from = parent, .keep = true};
 	struct space *child = space_new(pager, uffd);
@@ -118,11 +120,13 @@ static void apply_fork(struct pager *pager, struct space *parent, int uffd)
 		return; /* as many as can be are being served; held open, the descriptor blocks the child instead of feeding it zeros */
 	for (size_t i = 0; i < parent->registered.count; i++)
 		region_vec_push(&child->registered, parent->registered.items[i]);
-	child->kept = pager->kept;
+	child->kept = kept;
+	index_header(pager->index)->spaces[child->id].kept = kept;
 	m.to = child;
 	index_walk(pager->index, parent->id, (struct region){0, UINT64_MAX}, note_entry, &m);
 	put_entries(&m);
 	child->check_soon = true;
+	index_header(pager->index)->spaces[child->id].used = true;
 }
 
 void event_apply(struct pager *pager, struct space *space, const struct uffd_msg *message)
@@ -130,12 +134,12 @@ void event_apply(struct pager *pager, struct space *space, const struct uffd_msg
 	struct index_counters *counters = &index_header(pager->index)->counters;
 
 	if (message->event == UFFD_EVENT_FORK)
-		keep_safe(pager, (int)message->arg.fork.ufd);
+		keep_safe(pager, space, (int)message->arg.fork.ufd);
 	pthread_mutex_lock(&pager->lock);
 	switch (message->event) {
 	case UFFD_EVENT_FORK:
 		counters->forks++;
-		apply_fork(pager, space, (int)message->arg.fork.ufd);
+		event_fork(pager, space, (int)message->arg.fork.ufd, pager->kept);
 		break;
 	case UFFD_EVENT_REMAP:
 		counters->remaps++;

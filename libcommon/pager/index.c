@@ -328,6 +328,32 @@ bool index_any(struct index *index, unsigned int space, struct region region)
 	return index->count[space] && index_walk(index, space, region, found, NULL) != 0;
 }
 
+/* Entries of one table: unmarked, and counted at their clusters. */
+static void recover_table(struct index *index, uint64_t table)
+{
+	for (unsigned int page = 0; page < TABLE_PAGES; page++) {
+		index_entry *entry = &index->tables[table][page];
+
+		*entry &= ~ENTRY_FILLING;
+		if (*entry != ENTRY_NONE && entry_cluster(*entry) < index->header->clusters)
+			index->clusters[entry_cluster(*entry)].refs++;
+	}
+}
+
+void index_recover(struct index *index)
+{
+	for (uint64_t i = 1; i < index->header->clusters; i++) {
+		index->clusters[i].refs = 0;
+		index->clusters[i].pins = 0;
+	}
+	for (uint64_t i = 0; i < index->header->tables; i++)
+		if (index->keys[i])
+			recover_table(index, i);
+	for (uint64_t i = 1; i < index->header->clusters; i++)
+		if (index->clusters[i].state != CLUSTER_FREE && !index->clusters[i].refs)
+			index_cluster_free(index, (uint32_t)i);
+}
+
 static int map_file(struct index *index, unsigned int cluster_pages)
 {
 	index->bytes = FILLS_AT + CLUSTERS_MAX * cluster_pages * sizeof(uint64_t);
@@ -402,6 +428,8 @@ static int rebuild(struct index *index)
 				index->live[i]++;
 				index->count[key_space(key)]++;
 			}
+		if (!index->live[i])
+			table_free(index, (uint32_t)i);
 	}
 	for (uint64_t i = 1; i < index->header->clusters; i++)
 		if (index->clusters[i].state == CLUSTER_FREE)

@@ -44,7 +44,10 @@ struct cluster {
 	uint64_t lost;	 /* could not be read: whoever touches it gets SIGBUS */
 	union {
 		struct store_slot slot; /* STORED; length 0: no record. Holds the pages in no mask above, in order */
-		uint64_t staging;	/* MOVING, STAGED: address in the target's staging area */
+		struct {		/* MOVING, STAGED */
+			uint64_t staging; /* address in the target's staging area */
+			uint64_t source;  /* where its first page was when it was marked */
+		};
 	};
 };
 
@@ -74,6 +77,10 @@ struct index_header {
 	uint64_t tables; /* page tables ever used */
 	uint64_t clusters;
 	uint64_t next_generation;
+	struct {
+		uint32_t used;
+		uint64_t kept; /* number of its descriptor with the supervisor; 0 for the target's own */
+	} spaces[INDEX_SPACES];
 	struct index_counters counters;
 };
 
@@ -127,6 +134,12 @@ uint64_t *index_fill(struct index *index, uint32_t cluster, unsigned int sub, bo
 /* Called for each entry in a region, in order of address. It may change the entry through index_set. A value other than 0 ends the walk. */
 typedef int (*index_fn)(void *context, uint64_t address, index_entry entry);
 int index_walk(struct index *index, unsigned int space, struct region region, index_fn callback, void *context);
+
+/*
+ * After a worker died: takes away all `filling` marks and pins and counts references anew, so that what it was in the middle of is undecided again.
+ * Clusters that nothing refers to are freed; the caller gives their slots no thought (a new store adopts only what is left).
+ */
+void index_recover(struct index *index);
 
 /* Number of entries of a space. */
 uint64_t index_count(const struct index *index, unsigned int space);

@@ -1,6 +1,7 @@
 /* What worker and supervisor say to each other, over a socket pair of datagrams. */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum keep_op {
@@ -11,6 +12,7 @@ enum keep_op {
 
 struct keep_message {
 	uint32_t op;
+	uint32_t parent; /* KEEP_DESCRIPTOR: the space that forked */
 	uint64_t number;
 };
 
@@ -19,3 +21,13 @@ int keep_send(int socket, const struct keep_message *message, int fd);
 
 /* Receives one. *fd is -1 when none came along. Returns 1, 0 when the other side has closed, or -errno (-EAGAIN). */
 int keep_receive(int socket, struct keep_message *message, int *fd);
+
+/* Descriptors of children that the supervisor holds, by the worker's numbers. */
+struct kept {
+	struct kept_item {
+		uint64_t number;
+		uint32_t parent;
+		int fd;
+	} *items;
+	size_t count, size;
+};

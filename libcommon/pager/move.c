@@ -140,6 +140,7 @@ static int mark_cluster(struct pager *pager, struct batch *batch, struct batch_c
 	batch->clusters[batch->count - 1].number = bc.number;
 	cluster = index_cluster(pager->index, bc.number);
 	cluster->staging = bc.staging;
+	cluster->source = bc.source;
 	cluster->pins = 1;
 	for (unsigned int i = 0; i < bc.pages; i++) {
 		rc = index_set(pager->index, 0, bc.source + i * page_size(), entry_make(bc.number, i));

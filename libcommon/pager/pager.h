@@ -60,6 +60,8 @@ struct zero_claim {
 	uint64_t address;
 };
 
+struct kept;
+
 struct pager {
 	struct target target;
 	int directory; /* of the session */
@@ -67,10 +69,13 @@ struct pager {
 	struct index *index;
 	struct store *store;
 	int store_fd;
+	int index_fd;
 	int uffd_staging;
 	int maps_fd, pagemap_fd;
 	int supervisor; /* socket: descriptors of children go there */
-	uint64_t kept;	/* descriptors of children handed to it so far */
+	uint64_t kept;	/* number of the last descriptor of a child handed to it */
+	const struct kept *inherited; /* those it holds, when this worker takes over from another; NULL for the first */
+	void (*remove_files)(struct pager *pager); /* what the session has on the file system */
 	struct region staging;
 	unsigned char *mirror; /* the worker's copy of what is staged; STAGING_BYTES, same layout */
 	bool staging_open;     /* the staging area is readable and writable now; under `job` */
@@ -115,6 +120,13 @@ struct filler {
 /* worker.c: the worker process, from fork to the end of the session. Returns its exit status: 0 when the session is over. */
 int worker_main(struct pager *pager);
 
+/*
+ * recover.c: takes over from a worker that died. First, before fault service runs: the index is opened again, spaces and store are rebuilt, what was on its way
+ * out is read. Then, while it runs: those pages go back, waiting faults are asked for again. Return 0 or -errno.
+ */
+int recover_state(struct pager *pager, int index_fd);
+void recover_pages(struct pager *pager);
+
 /* control.c: one connection, served to its end (takes the descriptor). */
 void control_serve(struct pager *pager, int connection);
 
@@ -139,6 +151,9 @@ void fault_serve_parked(struct filler *filler);
 
 /* events.c: what the target did to its address space, applied to the index. The caller holds `events` exclusively. */
 void event_apply(struct pager *pager, struct space *space, const struct uffd_msg *message);
+
+/* A child of `parent`, with everything that is out in it. Takes the descriptor. `lock` is held. */
+void event_fork(struct pager *pager, struct space *parent, int uffd, uint64_t kept);
 
 /* After the locks are released: wakes those who wait at addresses that changed under them. */
 void event_wake(struct pager *pager, struct space *space, const struct uffd_msg *message);
@@ -167,6 +182,8 @@ void space_close(struct pager *pager, struct space *space, bool forget);
 int space_register(struct pager *pager, struct space *space, uint64_t address); /* `events` held shared */
 bool space_registered(const struct space *space, struct region region);	   /* `lock` held */
 void space_tidy(struct pager *pager, struct space *space); /* unregisters mappings with nothing out */
+/* Mappings may have grown, been split or gone since they were registered: what is there now in a region is unregistered, mapping by mapping. */
+void space_unregister_all(struct pager *pager, struct space *space, struct region region);
 void space_drop(struct pager *pager, struct space *space, struct region region); /* `lock` held: its pages are no longer out */
 
 /* out.c: swap-out. One at a time, `job` held. Emits records through the callback. */

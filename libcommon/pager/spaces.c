@@ -58,6 +58,7 @@ void space_close(struct pager *pager, struct space *space, bool forget)
 		if (space->kept)
 			keep_send(pager->supervisor, &(struct keep_message){.op = KEEP_DROP, .number = space->kept}, -1);
 		space->kept = 0;
+		index_header(pager->index)->spaces[space->id].used = false;
 		region_vec_free(&space->registered);
 		space->used = space->id == 0; /* the target's own place is not given to a child */
 	}
@@ -107,8 +108,17 @@ int space_register(struct pager *pager, struct space *space, uint64_t address)
 	return rc;
 }
 
-/* Mappings may have grown, been split or gone since they were registered: what is there now is unregistered, mapping by mapping. */
-static void unregister_all(struct pager *pager, struct space *space, struct region region)
+static bool nothing_out(struct pager *pager, const struct space *space, struct region region)
+{
+	bool any;
+
+	pthread_mutex_lock(&pager->lock);
+	any = index_any(pager->index, space->id, region);
+	pthread_mutex_unlock(&pager->lock);
+	return !any;
+}
+
+void space_unregister_all(struct pager *pager, struct space *space, struct region region)
 {
 	struct maps_reader reader;
 	struct mapping mapping;
@@ -120,7 +130,7 @@ static void unregister_all(struct pager *pager, struct space *space, struct regi
 	if (maps_open(&reader, &pager->target) < 0)
 		return;
 	while (maps_next(&reader, &mapping) > 0 && mapping.region.start < region.end)
-		if (mapping.kind == MAPPING_ANON && region_overlaps(mapping.region, region))
+		if (mapping.kind == MAPPING_ANON && region_overlaps(mapping.region, region) && nothing_out(pager, space, mapping.region))
 			uffd_unregister(space->uffd, mapping.region);
 	maps_close(&reader);
 }
@@ -154,7 +164,7 @@ void space_tidy(struct pager *pager, struct space *space)
 			region_vec_normalize(&space->registered);
 		pthread_mutex_unlock(&pager->lock);
 		if (found)
-			unregister_all(pager, space, empty);
+			space_unregister_all(pager, space, empty);
 		pthread_rwlock_unlock(&space->events);
 		if (!found)
 			return;

@@ -21,6 +21,8 @@
 #include "pager/session.h"
 
 #define DEFAULT_CLUSTER_PAGES 16
+#define RESTART_MS	      10
+#define RESTART_MAX_MS	      5000
 #define FEATURES                                                                                                       \
 	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP |   \
 	 UFFD_FEATURE_MOVE | UFFD_FEATURE_POISON)
@@ -32,7 +34,6 @@ struct session {
 	char store[256];
 	int sessions; /* directory of all sessions */
 	bool removed; /* nothing of it is left on the file system */
-	int index_fd;
 };
 
 static int make_store(struct session *s, const struct session_options *options, struct error *error)
@@ -53,8 +54,8 @@ static int make_index(struct session *s, const struct session_options *options, 
 	struct index_header *header;
 	int rc;
 
-	s->index_fd = openat(pager->directory, "index", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	rc = s->index_fd < 0 ? -errno : index_create(&pager->index, s->index_fd, pager->cluster_pages);
+	s->pager.index_fd = openat(pager->directory, "index", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	rc = s->pager.index_fd < 0 ? -errno : index_create(&pager->index, s->pager.index_fd, pager->cluster_pages);
 	if (rc < 0)
 		return error_set(error, rc, NULL, rc == -ENOSPC ? "make room in the directory of sessions" : NULL,
 				 "make the index of session %s", s->name);
@@ -179,15 +180,17 @@ static int open_target(struct session *s, struct error *error)
 	return rc;
 }
 
-/* What the session leaves on the file system. */
-static void remove_files(struct session *s)
+/* What the session leaves on the file system. The pager is the session's first member. */
+static void remove_files(struct pager *pager)
 {
+	struct session *s = (struct session *)pager;
+
 	if (s->removed)
 		return;
 	s->removed = true;
-	if (s->pager.directory >= 0) {
-		unlinkat(s->pager.directory, "control", 0);
-		unlinkat(s->pager.directory, "index", 0);
+	if (pager->directory >= 0) {
+		unlinkat(pager->directory, "control", 0);
+		unlinkat(pager->directory, "index", 0);
 		unlinkat(s->sessions, s->name, AT_REMOVEDIR);
 	}
 	if (strchr(s->store, '/'))
@@ -212,7 +215,7 @@ static int make_files(struct session *s, const struct session_options *options, 
 	if (rc == 0)
 		rc = make_socket(s, error);
 	if (rc < 0)
-		remove_files(s);
+		remove_files(&s->pager);
 	return rc;
 }
 
@@ -221,10 +224,10 @@ static int set_up(struct session *s, const struct target *target, const struct s
 	struct pager *pager = &s->pager;
 	int rc;
 
-	*s = (struct session){.sessions = -1, .index_fd = -1};
+	*s = (struct session){.sessions = -1};
 	pager->inject = INJECT_NONE;
 	pager->target = *target;
-	pager->directory = pager->store_fd = pager->uffd_staging = pager->maps_fd = pager->pagemap_fd = -1;
+	pager->directory = pager->store_fd = pager->index_fd = pager->uffd_staging = pager->maps_fd = pager->pagemap_fd = -1;
 	pager->cluster_pages = options->cluster_bytes ? (unsigned int)(options->cluster_bytes / page_size()) : DEFAULT_CLUSTER_PAGES;
 	paths_name(s->name, target->pid, target->starttime);
 	umask(077);
@@ -233,20 +236,11 @@ static int set_up(struct session *s, const struct target *target, const struct s
 		return rc;
 	rc = open_target(s, error);
 	if (rc < 0)
-		remove_files(s);
+		remove_files(&s->pager);
 	return rc;
 }
 
-/* Descriptors of children, by the worker's numbers. */
-struct kept {
-	struct {
-		uint64_t number;
-		int fd;
-	} *items;
-	size_t count, size;
-};
-
-static void keep_add(struct kept *kept, uint64_t number, int fd)
+static void keep_add(struct kept *kept, const struct keep_message *message, int fd)
 {
 	if (kept->count == kept->size) {
 		size_t size = kept->size ? kept->size * 2 : 16;
@@ -259,8 +253,7 @@ static void keep_add(struct kept *kept, uint64_t number, int fd)
 		kept->items = grown;
 		kept->size = size;
 	}
-	kept->items[kept->count].number = number;
-	kept->items[kept->count++].fd = fd;
+	kept->items[kept->count++] = (struct kept_item){message->number, message->parent, fd};
 }
 
 static void keep_drop(struct kept *kept, uint64_t number)
@@ -282,7 +275,7 @@ static void handle_message(struct session *s, struct kept *kept, int socket)
 	int rc = keep_receive(socket, &message, &fd);
 
 	if (rc > 0 && message.op == KEEP_DESCRIPTOR && fd >= 0) {
-		keep_add(kept, message.number, fd);
+		keep_add(kept, &message, fd);
 		return;
 	}
 	if (fd >= 0)
@@ -294,7 +287,7 @@ static void handle_message(struct session *s, struct kept *kept, int socket)
 		return;
 	close(s->pager.spaces[0].uffd);
 	close(s->pager.uffd_staging);
-	remove_files(s);
+	remove_files(&s->pager);
 	message.op = KEEP_DROPPED;
 	keep_send(socket, &message, -1);
 }
@@ -334,41 +327,74 @@ static int watch_worker(struct session *s, struct kept *kept, int socket, pid_t 
 	}
 }
 
-static int supervise(struct session *s, int ready)
+/* Starts a worker; with `inherited` one that takes over from another. Returns its pid or -errno; *socket is our end. */
+static pid_t start_worker(struct session *s, int ready, const struct kept *inherited, int *socket)
 {
-	struct kept kept = {0};
 	int pair[2];
 	pid_t worker;
-	int status;
 
 	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
 	worker = fork();
-	if (worker < 0)
-		return -errno;
 	if (worker == 0) {
 		close(pair[0]);
 		s->pager.supervisor = pair[1];
 		s->pager.ready = ready;
+		s->pager.inherited = inherited;
 		_exit(worker_main(&s->pager));
 	}
+	if (worker < 0)
+		close(pair[0]);
+	else
+		*socket = pair[0];
 	close(pair[1]);
-	if (ready >= 0)
-		close(ready);
-	worker_pid = worker;
-	pass_signals();
+	return worker < 0 ? -errno : worker;
+}
+
+/* Whether something of the session is still to be served. */
+static bool needed(const struct session *s, const struct kept *kept)
+{
+	return kept->count || (!s->removed && uffd_alive(s->pager.spaces[0].uffd));
+}
+
+/* A worker that ended by itself, or crashed, would do so again: the next one is given a little more time each time. */
+static void back_off(int status, unsigned int *failures)
+{
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		*failures = 0;
+	else
+		poll(NULL, 0, (int)min_u64(RESTART_MS << (*failures)++, RESTART_MAX_MS));
+	*failures = *failures > 16 ? 16 : *failures;
+}
+
+/*
+ * Workers, one after the other, until one says that the session is over. Meanwhile the descriptors are held: threads that touch what is out wait; were they
+ * closed, the threads would read zeros.
+ */
+static int supervise(struct session *s, int ready)
+{
+	struct kept kept = {0};
+	unsigned int failures = 0;
+	int status;
+
 	prctl(PR_SET_NAME, "swapctl-super");
-	status = watch_worker(s, &kept, pair[0], worker);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-		remove_files(s);
-		return 0;
+	pass_signals();
+	s->pager.remove_files = remove_files;
+	for (bool first = true;; first = false) {
+		int socket = -1;
+
+		worker_pid = start_worker(s, first ? ready : -1, first ? NULL : &kept, &socket);
+		if (first && ready >= 0)
+			close(ready);
+		status = worker_pid < 0 ? -1 : watch_worker(s, &kept, socket, worker_pid);
+		if (socket >= 0)
+			close(socket);
+		if ((WIFEXITED(status) && WEXITSTATUS(status) == 0) || !needed(s, &kept))
+			break;
+		back_off(status, &failures);
 	}
-	/*
-	 * The worker died. While the descriptors are held, threads that touch what is out wait; were they closed, the threads would read zeros.
-	 */
-	poll(&(struct pollfd){.fd = s->pager.target.pidfd, .events = POLLIN}, 1, -1);
-	remove_files(s);
-	return 1;
+	remove_files(&s->pager);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
 /* A line of JSON for whoever waits at the other end of the pipe. */

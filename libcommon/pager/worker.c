@@ -198,12 +198,17 @@ static int start(struct pager *pager)
 {
 	int rc = open_target_files(pager);
 
-	if (rc < 0)
-		return rc;
+	if (rc < 0 && !pager->inherited)
+		return rc; /* later, the target may be gone and its children live on */
 	init_locks(pager);
 	pager->mirror = mmap(NULL, STAGING_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (pager->mirror == MAP_FAILED)
 		return -ENOMEM;
+	rc = 0;
+	if (pager->inherited)
+		rc = recover_state(pager, pager->index_fd);
+	if (rc < 0)
+		return rc;
 	pager->latency.buckets = index_header(pager->index)->counters.latency;
 	pager->latency.max_ns = &index_header(pager->index)->counters.latency_max_ns;
 	index_header(pager->index)->counters.workers++;
@@ -220,10 +225,13 @@ int worker_main(struct pager *pager)
 	rc = start(pager);
 	if (rc < 0)
 		return 1;
+	if (pager->inherited)
+		recover_pages(pager);
 	tell_ready(pager);
 	main_loop(pager, signals);
 	fault_stop(pager);
 	while (atomic_load(&clients))
 		usleep(1000); /* answers under way */
+	pager->remove_files(pager);
 	return 0;
 }

@@ -1,0 +1,188 @@
+/* A worker that takes over from one that died, at whatever moment that was. */
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "pager/keep.h"
+#include "pager/out.h"
+#include "pages/pages.h"
+#include "proc/maps.h"
+
+#define SETTLE_MS 200
+
+static int open_store(struct pager *pager)
+{
+	const struct index_header *header = index_header(pager->index);
+	int rc = store_open(&pager->store, pager->store_fd, header->limit, header->codec);
+
+	for (uint64_t i = 1; rc == 0 && i < header->clusters; i++) {
+		struct cluster *cluster = index_cluster(pager->index, (uint32_t)i);
+
+		if (cluster->state == CLUSTER_STORED && cluster->slot.length)
+			rc = store_adopt(pager->store, &cluster->slot);
+	}
+	return rc;
+}
+
+/* The mappings of the target in which something is out are those that are registered. */
+static int find_registered(struct pager *pager)
+{
+	struct maps_reader reader;
+	struct mapping mapping;
+	int rc = maps_open(&reader, &pager->target);
+
+	if (rc < 0)
+		return rc == -ESRCH ? 0 : rc;
+	while ((rc = maps_next(&reader, &mapping)) > 0) {
+		if (mapping.kind == MAPPING_ANON && index_any(pager->index, 0, mapping.region))
+			rc = region_vec_push(&pager->spaces[0].registered, mapping.region);
+		if (rc < 0)
+			break;
+	}
+	maps_close(&reader);
+	return rc == -ESRCH ? 0 : rc;
+}
+
+static const struct kept_item *find_kept(const struct pager *pager, uint64_t number)
+{
+	for (size_t i = 0; i < pager->inherited->count; i++)
+		if (pager->inherited->items[i].number == number)
+			return &pager->inherited->items[i];
+	return NULL;
+}
+
+static bool known(const struct index_header *header, uint64_t number)
+{
+	for (unsigned int i = 1; i < INDEX_SPACES; i++)
+		if (header->spaces[i].used && header->spaces[i].kept == number)
+			return true;
+	return false;
+}
+
+/* Children: those that are in the index, and those whose descriptor was saved before their pages were noted. */
+static void find_spaces(struct pager *pager)
+{
+	struct index_header *header = index_header(pager->index);
+
+	for (unsigned int i = 1; i < INDEX_SPACES; i++) {
+		const struct kept_item *item = header->spaces[i].used ? find_kept(pager, header->spaces[i].kept) : NULL;
+		struct space *space = &pager->spaces[i];
+
+		space->id = i;
+		if (!item) {
+			header->spaces[i].used = false;
+			space_drop(pager, space, (struct region){0, UINT64_MAX});
+			continue;
+		}
+		space->uffd = item->fd;
+		space->kept = item->number;
+		space->used = true;
+		space->check_soon = true;
+	}
+	for (size_t i = 0; i < pager->inherited->count; i++) {
+		const struct kept_item *item = &pager->inherited->items[i];
+
+		pager->kept = max_u64(pager->kept, item->number);
+		if (!known(header, item->number) && item->parent < INDEX_SPACES)
+			event_fork(pager, &pager->spaces[item->parent], item->fd, item->number);
+	}
+}
+
+/* Pages of a cluster that was on its way: those in the staging area are read; those that are not there have never left. */
+static int read_cluster(struct pager *pager, uint32_t number)
+{
+	struct cluster *cluster = index_cluster(pager->index, number);
+	uint64_t offset = cluster->staging - pager->staging.start;
+	uint64_t entries[CLUSTER_PAGES_MAX];
+	size_t page = page_size();
+	int rc;
+
+	if (cluster->staging < pager->staging.start || cluster->staging + cluster->pages * page > pager->staging.end)
+		return -EBADMSG;
+	rc = pagemap_read(pager->pagemap_fd, cluster->staging, cluster->pages, entries);
+	for (unsigned int i = 0; rc == 0 && i < cluster->pages; i++) {
+		struct iovec here = {pager->mirror + offset + i * page, page};
+		struct iovec there = {(void *)(cluster->staging + i * page), page};
+		uint64_t at = cluster->source + i * page;
+
+		if (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) {
+			if (process_vm_readv(pager->target.pid, &here, 1, &there, 1, 0) != (ssize_t)page)
+				cluster->lost |= UINT64_C(1) << i;
+			continue;
+		}
+		cluster->holes |= UINT64_C(1) << i;
+		if (index_get(pager->index, 0, at) == entry_make(number, i)) {
+			index_set(pager->index, 0, at, ENTRY_NONE);
+			cluster->refs--;
+		}
+	}
+	cluster->state = CLUSTER_STAGED;
+	return rc;
+}
+
+static int read_staged(struct pager *pager)
+{
+	struct mapping mapping;
+	int rc = mapping_at(pager->maps_fd, pager->staging.start, &mapping);
+
+	if (rc <= 0)
+		return 0; /* the target is gone */
+	pager->staging_open = mapping.write || region_bytes(mapping.region) != STAGING_BYTES;
+	for (unsigned int i = 0; i < SLOTS; i++) {
+		struct region slot = {pager->staging.start + i * SLOT_BYTES, pager->staging.start + (i + 1) * SLOT_BYTES};
+
+		uffd_unregister(pager->spaces[0].uffd, slot);
+		uffd_register_missing(pager->uffd_staging, slot);
+	}
+	rc = 0;
+	for (uint64_t i = 1; rc == 0 && i < index_header(pager->index)->clusters; i++) {
+		const struct cluster *cluster = index_cluster(pager->index, (uint32_t)i);
+
+		if (cluster->state == CLUSTER_MOVING || cluster->state == CLUSTER_STAGED)
+			rc = read_cluster(pager, (uint32_t)i);
+	}
+	return rc == -ESRCH ? 0 : rc;
+}
+
+int recover_state(struct pager *pager, int index_fd)
+{
+	int rc = index_open(&pager->index, index_fd);
+
+	if (rc < 0)
+		return rc;
+	pager->spaces[0].dead = !uffd_alive(pager->spaces[0].uffd);
+	/* A thread that was stopped finishes what it was sent to do, and goes its own way, before anything is looked at. */
+	if (!pager->spaces[0].dead)
+		inject_settle(&pager->inject, SETTLE_MS);
+	index_recover(pager->index);
+	pager->inject.frame = (unsigned int)index_header(pager->index)->counters.workers;
+	rc = open_store(pager);
+	if (rc < 0)
+		return rc;
+	find_spaces(pager);
+	if (pager->spaces[0].dead) {
+		space_drop(pager, &pager->spaces[0], (struct region){0, UINT64_MAX});
+		return 0;
+	}
+	rc = find_registered(pager);
+	return rc < 0 ? rc : read_staged(pager);
+}
+
+void recover_pages(struct pager *pager)
+{
+	const struct region all = {64 * KiB, UINT64_C(0x7ffffffff000)};
+	struct filler filler;
+
+	/* Messages that the dead worker had read are not delivered again: those who wait fault once more. */
+	for (unsigned int i = 0; i < INDEX_SPACES; i++)
+		if (pager->spaces[i].used && !pager->spaces[i].dead)
+			uffd_wake(pager->spaces[i].uffd, all);
+	if (filler_init(&filler, pager) < 0)
+		return;
+	for (uint64_t i = 1; i < index_header(pager->index)->clusters; i++)
+		if (index_cluster(pager->index, (uint32_t)i)->state == CLUSTER_STAGED)
+			fill_cluster(&filler, (uint32_t)i);
+	filler_free(&filler);
+	out_close_staging(pager);
+}
