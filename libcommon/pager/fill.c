@@ -218,27 +218,38 @@ static int place_once(const struct claim *claim, enum kind kind, unsigned int fi
 	}
 }
 
-/* Places pages [first, end) of the claim, all of one kind. `events` is held shared. */
+/*
+ * Places pages [first, end) of the claim, all of one kind. `events` is held shared. A call fails as a whole when its range does not lie in one
+ * mapping (the target may have split it by mprotect, of which no event tells): page by page then.
+ */
 static void place_run(struct claim *claim, enum kind kind, unsigned int first, unsigned int end)
 {
+	unsigned int most = end - first;
+
 	while (first < end) {
+		unsigned int count = end - first < most ? end - first : most;
 		size_t done = 0;
-		int rc = place_once(claim, kind, first, (end - first) * page_size(), &done);
+		int rc = place_once(claim, kind, first, count * page_size(), &done);
 		bool some = done > 0;
 
 		for (; done; done -= page_size())
 			claim->outcome[first++] = DONE;
 		if (some)
 			continue; /* a partial answer: what made it stop is said when asked again */
-		if (outcome_of(rc) != DONE) {
+		if (rc == -ENOENT && count > 1) {
+			most = 1;
+			continue;
+		}
+		if (outcome_of(rc) == RETRY) {
 			for (; first < end; first++)
-				claim->outcome[first] = (uint8_t)outcome_of(rc);
+				claim->outcome[first] = RETRY;
 			return;
 		}
 		/* It is there already. That wakes nobody by itself (userfaultfd_copy wakes only what it copied). */
-		uffd_wake(claim->space->uffd,
-			  (struct region){claim->base + first * page_size(), claim->base + (first + 1) * page_size()});
-		claim->outcome[first++] = DONE;
+		if (outcome_of(rc) == DONE)
+			uffd_wake(claim->space->uffd,
+				  (struct region){claim->base + first * page_size(), claim->base + (first + 1) * page_size()});
+		claim->outcome[first++] = (uint8_t)outcome_of(rc);
 	}
 }
 
@@ -551,8 +562,10 @@ int64_t fill_region(struct filler *filler, struct space *space, struct region re
 			break;
 		brought += bring_collected(filler, space, collection, &progress);
 		idle = progress ? 0 : idle + 1;
-		if (!progress)
+		if (!progress) {
 			usleep(BACK_OFF_US * 10);
+			space_check(pager, space);
+		}
 	}
 	free(collection);
 	pthread_mutex_lock(&pager->lock);
@@ -596,6 +609,7 @@ void fill_cluster(struct filler *filler, uint32_t number)
 			continue;
 		if (bring(filler, &claim, false) < 0)
 			usleep(BACK_OFF_US * 10);
+		space_check(pager, space);
 		i--; /* there may be more of it */
 	}
 }

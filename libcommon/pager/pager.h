@@ -179,6 +179,7 @@ void cluster_unpin(struct pager *pager, uint32_t cluster);
 /* spaces.c */
 struct space *space_new(struct pager *pager, int uffd); /* `lock` held; takes the descriptor on success */
 void space_close(struct pager *pager, struct space *space, bool forget);
+bool space_check(struct pager *pager, struct space *space); /* closes it when its address space is gone; whether it lives */
 int space_register(struct pager *pager, struct space *space, uint64_t address); /* `events` held shared */
 bool space_registered(const struct space *space, struct region region);	   /* `lock` held */
 void space_tidy(struct pager *pager, struct space *space); /* unregisters mappings with nothing out */

@@ -66,6 +66,18 @@ void space_close(struct pager *pager, struct space *space, bool forget)
 	pthread_rwlock_unlock(&space->events);
 }
 
+bool space_check(struct pager *pager, struct space *space)
+{
+	bool alive;
+
+	pthread_rwlock_rdlock(&space->events);
+	alive = !space->dead && uffd_alive(space->uffd);
+	pthread_rwlock_unlock(&space->events);
+	if (!alive)
+		space_close(pager, space, true);
+	return alive;
+}
+
 bool space_registered(const struct space *space, struct region region)
 {
 	for (size_t i = 0; i < space->registered.count; i++)

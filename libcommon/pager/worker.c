@@ -50,17 +50,6 @@ static int open_target_files(struct pager *pager)
 	return pager->pagemap_fd < 0 ? pager->pagemap_fd : 0;
 }
 
-static bool space_alive(struct pager *pager, struct space *space)
-{
-	bool alive;
-
-	(void)pager;
-	pthread_rwlock_rdlock(&space->events);
-	alive = !space->dead && uffd_alive(space->uffd);
-	pthread_rwlock_unlock(&space->events);
-	return alive;
-}
-
 /* Closes address spaces that are gone, and children with nothing out; unregisters mappings with nothing out. Ends the session with the last space. */
 static void keep_house(struct pager *pager)
 {
@@ -77,10 +66,10 @@ static void keep_house(struct pager *pager)
 		pthread_mutex_unlock(&pager->lock);
 		if (!look)
 			continue;
-		if (empty || !space_alive(pager, space)) {
+		if (empty)
 			space_close(pager, space, true);
+		if (empty || !space_check(pager, space))
 			continue;
-		}
 		any = true;
 		if (space->check_soon) {
 			space->check_soon = false;
