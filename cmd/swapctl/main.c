@@ -12,6 +12,7 @@ int main(int argc, const char **argv)
 		{NULL, NULL, NULL},
 	};
 
-	return cli_dispatch("swapctl", "Swaps a live, unmodified process out to a compressed store and serves it back on fault.",
+	return cli_dispatch("swapctl",
+			    "Swaps a live, unmodified process out to a compressed store and serves it back on fault.",
 			    verbs, argc, argv);
 }

@@ -13,18 +13,22 @@ static void ignore_record(void *context, json_t *record)
 }
 
 /* A session is made when there is none; asking what would be done needs one too, and leaves none behind. */
-static int ensure_session(struct run *run, const struct session_options *session, bool *made, struct error *error)
+static int ensure_session(struct run *run, const struct session_options *session, bool given, bool *made,
+			  struct error *error)
 {
 	int rc;
 
 	if (session_exists(&run->target))
-		return 0;
+		return given ? error_set(error, -EINVAL, "it has a session, made with its own",
+					 "detach first, or leave them out", "use the options of attach")
+			     : 0;
 	rc = session_attach(&run->target, session, ignore_record, NULL, error);
 	*made = rc == 0;
 	return rc == -EEXIST ? 0 : rc;
 }
 
-static int swap_out(struct run *run, const struct session_options *session, json_t *regions, uint64_t bytes, bool dry_run)
+static int swap_out(struct run *run, const struct session_options *session, bool given, json_t *regions, uint64_t bytes,
+		    bool dry_run)
 {
 	json_t *request = json_pack("{s:s,s:I,s:b}", "verb", "out", "bytes", (json_int_t)bytes, "dry_run", dry_run);
 	struct error error = {0};
@@ -33,7 +37,7 @@ static int swap_out(struct run *run, const struct session_options *session, json
 
 	if (regions)
 		json_object_set(request, "regions", regions);
-	rc = ensure_session(run, session, &made, &error);
+	rc = ensure_session(run, session, given, &made, &error);
 	if (rc < 0) {
 		json_decref(request);
 		return run_failed(run, rc, &error);
@@ -66,7 +70,8 @@ int verb_out(int argc, const char **argv)
 	const struct cli_tool tool = {
 		.name = "swapctl out",
 		.usage = "-p PID [-r FILE] [OPTION...]",
-		.about = "Moves memory of a process out to its session's store: the given regions, or everything eligible.",
+		.about = "Moves memory of a process out to its session's store: the given regions, or everything "
+			 "eligible.",
 		.options = options,
 		.takes = CLI_TAKES_PID | CLI_TAKES_REGIONS,
 	};
@@ -85,7 +90,8 @@ int verb_out(int argc, const char **argv)
 	if (status == EXIT_DONE)
 		status = run_regions(&run, &regions);
 	if (status == EXIT_DONE)
-		status = swap_out(&run, &session, regions, bytes, dry_run);
+		status = swap_out(&run, &session, texts.store || texts.limit || texts.compress || texts.cluster,
+				  regions, bytes, dry_run);
 	json_decref(regions);
 	return run_finish(&run, status);
 }

@@ -24,16 +24,11 @@ const struct report_column session_columns[] = {
 };
 
 const struct report_column region_columns[] = {
-	{"start", "START", COLUMN_TEXT},
-	{"end", "END", COLUMN_TEXT},
-	{"asked_bytes", "ASKED", COLUMN_SIZE},
-	{"moved_bytes", "MOVED", COLUMN_SIZE},
-	{"stored_bytes", "STORED", COLUMN_SIZE},
-	{"compressed_bytes", "COMPRESSED", COLUMN_SIZE},
-	{"zero_pages", "ZERO", COLUMN_NUMBER},
-	{"skipped_bytes", "SKIPPED", COLUMN_SIZE},
-	{"time_us", "TIME_US", COLUMN_NUMBER},
-	{NULL, NULL, COLUMN_TEXT},
+	{"start", "START", COLUMN_TEXT},         {"end", "END", COLUMN_TEXT},
+	{"asked_bytes", "ASKED", COLUMN_SIZE},   {"moved_bytes", "MOVED", COLUMN_SIZE},
+	{"stored_bytes", "STORED", COLUMN_SIZE}, {"compressed_bytes", "COMPRESSED", COLUMN_SIZE},
+	{"zero_pages", "ZERO", COLUMN_NUMBER},   {"skipped_bytes", "SKIPPED", COLUMN_SIZE},
+	{"time_us", "TIME_US", COLUMN_NUMBER},   {NULL, NULL, COLUMN_TEXT},
 };
 
 int run_failed(const struct run *run, int rc, const struct error *error)
@@ -52,7 +47,8 @@ int run_open(struct run *run, const struct report_column *columns, const char *t
 	if (rc < 0)
 		return cli_usage_error(run->name, "%s", why ? why : "out of memory");
 	if (!named)
-		return target_optional ? EXIT_DONE : cli_usage_error(run->name, "which process? Give it with -p PID or --pidfd FD");
+		return target_optional ? EXIT_DONE
+				       : cli_usage_error(run->name, "which process? Give it with -p PID or --pidfd FD");
 	rc = target_open(&run->target, run->options.pid, run->options.pidfd, &error);
 	return rc < 0 ? run_failed(run, rc, &error) : EXIT_DONE;
 }
@@ -106,7 +102,8 @@ int attach_parse(const struct run *run, const struct attach_texts *texts, struct
 	if (texts->limit && (size_parse(texts->limit, &options->limit) < 0 || !options->limit))
 		return cli_usage_error(run->name, "--limit: %s is not a size above 0", texts->limit);
 	if (texts->compress && codec_parse(texts->compress, &options->codec) < 0)
-		return cli_usage_error(run->name, "--compress: %s is none of lz4, zstd, zstd:1 to zstd:22, none", texts->compress);
+		return cli_usage_error(run->name, "--compress: %s is none of lz4, zstd, zstd:1 to zstd:22, none",
+				       texts->compress);
 	if (texts->cluster && (size_parse(texts->cluster, &options->cluster_bytes) < 0 || !options->cluster_bytes))
 		return cli_usage_error(run->name, "--cluster: %s is not a size above 0", texts->cluster);
 	return EXIT_DONE;
@@ -123,8 +120,8 @@ static int check_input(const struct run *run, struct region_input *input, struct
 	region_vec_sort(&input->regions);
 	at = region_vec_overlap(&input->regions);
 	if (at >= 0)
-		return error_set(error, -EINVAL, "two of them overlap", "give each address once", "use the regions at %s",
-				 address_format(text, input->regions.items[at].start));
+		return error_set(error, -EINVAL, "two of them overlap", "give each address once",
+				 "use the regions at %s", address_format(text, input->regions.items[at].start));
 	return 0;
 }
 

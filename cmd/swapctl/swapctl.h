@@ -53,14 +53,15 @@ int verb_in(int argc, const char **argv);
 int verb_status(int argc, const char **argv);
 int verb_detach(int argc, const char **argv);
 
-#define _cleanup_run_	 __attribute__((cleanup(run_close)))
+#define _cleanup_run_    __attribute__((cleanup(run_close)))
 #define _cleanup_attach_ __attribute__((cleanup(attach_texts_free)))
 
 /* The popt rows of attach's options. */
-#define ATTACH_OPTIONS(t)                                                                                              \
-	{"store", 0, POPT_ARG_STRING, &(t).store, 0, "where the store is: a directory, or memory", "DIR|memory"},      \
-		{"limit", 0, POPT_ARG_STRING, &(t).limit, 0, "most bytes the store may take", "BYTES"},                \
-		{"compress", 0, POPT_ARG_STRING, &(t).compress, 0, "lz4 (default), zstd[:LEVEL] or none", "CODEC"},    \
-	{                                                                                                              \
-		"cluster", 0, POPT_ARG_STRING, &(t).cluster, 0, "what is compressed and comes back together (64K)", "BYTES" \
+#define ATTACH_OPTIONS(t)                                                                                           \
+	{"store", 0, POPT_ARG_STRING, &(t).store, 0, "where the store is: a directory, or memory", "DIR|memory"},   \
+		{"limit", 0, POPT_ARG_STRING, &(t).limit, 0, "most bytes the store may take", "BYTES"},             \
+		{"compress", 0, POPT_ARG_STRING, &(t).compress, 0, "lz4 (default), zstd[:LEVEL] or none", "CODEC"}, \
+	{                                                                                                           \
+		"cluster", 0, POPT_ARG_STRING, &(t).cluster, 0, "what is compressed and comes back together (64K)", \
+			"BYTES"                                                                                     \
 	}

@@ -7,13 +7,13 @@
 #include <sys/syscall.h>
 
 /* Kernel-internal errors that a tracer sees (include/linux/errno.h). */
-#define ERESTARTSYS	      512
-#define ERESTARTNOINTR	      513
-#define ERESTARTNOHAND	      514
+#define ERESTARTSYS           512
+#define ERESTARTNOINTR        513
+#define ERESTARTNOHAND        514
 #define ERESTART_RESTARTBLOCK 516
 
 #define SYSCALL_LENGTH 2
-#define USER_CS	       0x33
+#define USER_CS        0x33
 
 /* Eighteen registers in the order in which the way back pops them, ended by what iretq takes. */
 struct frame {
@@ -143,6 +143,7 @@ ptrdiff_t arch_find_syscall(const unsigned char *code, size_t size)
  * rbx: the frame. The stack pointer stays the program's until the mask is back, because a signal may be delivered there; the pops run
  * on the frame, below which there is room for one more.
  */
+/* clang-format off */
 static const unsigned char TRAMPOLINE[] = {
 	0x0f, 0x05,		      /* syscall */
 	0xb8, SYS_rt_sigprocmask, 0, 0, 0, /* mov $__NR_rt_sigprocmask, %eax */
@@ -158,6 +159,7 @@ static const unsigned char TRAMPOLINE[] = {
 	0x58, 0x59, 0x5a, 0x5e, 0x5f,		      /* pop %rax, %rcx, %rdx, %rsi, %rdi */
 	0x48, 0xcf,				      /* iretq */
 };
+/* clang-format on */
 
 const unsigned char *arch_trampoline(size_t *size)
 {

@@ -39,7 +39,8 @@ static int send_fd(int socket, int fd)
 	struct msghdr msg = {
 		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 
-	control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+	control.header =
+		(struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
 	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
 	return sendmsg(socket, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
@@ -73,7 +74,8 @@ static int receive_there(struct inject *inject, int socket)
 		rc = inject_read(inject, at, &message, sizeof(message));
 	if (rc < 0)
 		return (int)rc;
-	if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS || header->cmsg_len != CMSG_LEN(sizeof(int)))
+	if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
+	    header->cmsg_len != CMSG_LEN(sizeof(int)))
 		return -EMFILE; /* the target had no room for one more */
 	memcpy(&number, CMSG_DATA(header), sizeof(number));
 	return number;
@@ -82,7 +84,7 @@ static int receive_there(struct inject *inject, int socket)
 int inject_fd_give(struct inject *inject, int fd)
 {
 	_cleanup_close_ int ours = -1;
-	int pair[2];
+	int pair[2] = {-1, -1};
 	int number;
 	int64_t rc = inject_call(inject, SYS_socketpair, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, inject->scratch, 0, 0);
 
@@ -148,7 +150,8 @@ static int64_t new_there(struct inject *inject, int device, bool keep)
 
 static int make_and_take(struct inject *inject, int device, bool keep, int *number, struct error *error)
 {
-	static const char hint[] = "give this user /dev/userfaultfd (its file mode), or set vm.unprivileged_userfaultfd=1";
+	static const char hint[] =
+		"give this user /dev/userfaultfd (its file mode), or set vm.unprivileged_userfaultfd=1";
 	int64_t there = new_there(inject, device, keep);
 	int ours = there < 0 ? -1 : inject_fd_take(inject, (int)there);
 
@@ -160,8 +163,8 @@ static int make_and_take(struct inject *inject, int device, bool keep, int *numb
 	else
 		*number = (int)there;
 	if (ours < 0)
-		return error_set(error, ours, NULL, "run as root or with CAP_SYS_PTRACE", "take the userfaultfd of process %d",
-				 inject->target->pid);
+		return error_set(error, ours, NULL, "run as root or with CAP_SYS_PTRACE",
+				 "take the userfaultfd of process %d", inject->target->pid);
 	return ours;
 }
 

@@ -20,11 +20,11 @@
 #include "inject/arch.h"
 #include "proc/maps.h"
 
-#define FRAMES	       8
+#define FRAMES         8
 #define STOP_TRIES     16
-#define STOP_MS	       50   /* for a thread to stop, before another is tried */
-#define USER_MS	       200  /* for a stopped thread to reach its system call (a frozen cgroup keeps it from that) */
-#define NAP_US	       1000 /* between looks, should a SIGCHLD go elsewhere */
+#define STOP_MS        50   /* for a thread to stop, before another is tried */
+#define USER_MS        200  /* for a stopped thread to reach its system call (a frozen cgroup keeps it from that) */
+#define NAP_US         1000 /* between looks, should a SIGCHLD go elsewhere */
 #define ALL_SIGNALS    UINT64_MAX
 #define RSEQ_CS_OFFSET 8 /* struct rseq, include/uapi/linux/rseq.h */
 
@@ -35,7 +35,7 @@
 /* What is kept of a stopped thread, and where it stands. */
 struct inject_stop {
 	struct arch_regs first; /* as it will go on */
-	struct arch_regs now;	/* the last registers we gave it */
+	struct arch_regs now;   /* the last registers we gave it */
 	uint64_t sigmask;
 	sigset_t our_sigmask; /* this thread's own, while SIGCHLD is blocked */
 	uint64_t since_us;
@@ -358,22 +358,23 @@ static int explain_stop(const struct inject *inject, int rc, struct error *error
 	case -EPERM:
 		if (target_status(inject->target, "TracerPid", &tracer) == 0 && tracer) {
 			snprintf(why, sizeof(why), "process %" PRIu64 " is tracing it", tracer);
-			return error_set(error, -EPERM, why, "end the debugger or tracer first", "stop a thread of process %d",
-					 inject->target->pid);
+			return error_set(error, -EPERM, why, "end the debugger or tracer first",
+					 "stop a thread of process %d", inject->target->pid);
 		}
-		return error_set(error, rc, NULL, "run as root or with CAP_SYS_PTRACE; see also kernel.yama.ptrace_scope",
+		return error_set(error, rc, NULL,
+				 "run as root or with CAP_SYS_PTRACE; see also kernel.yama.ptrace_scope",
 				 "stop a thread of process %d", inject->target->pid);
 	case -ENOTSUP:
 		return error_set(error, -EPERM, "it runs under a seccomp filter that cannot be suspended",
-				 "run as root (CAP_SYS_ADMIN), outside of any seccomp filter", "stop a thread of process %d",
-				 inject->target->pid);
+				 "run as root (CAP_SYS_ADMIN), outside of any seccomp filter",
+				 "stop a thread of process %d", inject->target->pid);
 	case -ENOEXEC:
 		return error_set(error, -EINVAL, "it runs another instruction set than this program", NULL,
 				 "stop a thread of process %d", inject->target->pid);
 	case -ETIMEDOUT:
 		return error_set(error, rc, "none of its threads stops (uninterruptible sleep, or a frozen cgroup)",
-				 "see the State lines in /proc/PID/task/*/status; thaw its cgroup", "stop a thread of process %d",
-				 inject->target->pid);
+				 "see the State lines in /proc/PID/task/*/status; thaw its cgroup",
+				 "stop a thread of process %d", inject->target->pid);
 	default:
 		return error_set(error, rc, rc == -ESRCH ? "it has ended" : NULL, NULL, "stop a thread of process %d",
 				 inject->target->pid);
@@ -649,7 +650,8 @@ static int map_area(struct inject *inject)
 	text = (uint64_t)at + AREA_DATA;
 	rc = inject_write(inject, text, code, code_bytes);
 	if (rc == 0)
-		rc = inject_call3(inject, SYS_mprotect, round_down(text, page_size()), page_size(), PROT_READ | PROT_EXEC);
+		rc = inject_call3(inject, SYS_mprotect, round_down(text, page_size()), page_size(),
+				  PROT_READ | PROT_EXEC);
 	if (rc == 0)
 		rc = inject_call3(inject, SYS_madvise, (uint64_t)at, bytes, MADV_DONTFORK);
 	if (rc < 0) {
@@ -660,7 +662,8 @@ static int map_area(struct inject *inject)
 	inject->scratch = (uint64_t)at + AREA_FRAMES;
 	/* A name is a courtesy (CONFIG_ANON_VMA_NAME). */
 	if (inject_write(inject, inject->scratch, name, sizeof(name)) == 0)
-		inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, (uint64_t)at, bytes, inject->scratch, 0);
+		inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, (uint64_t)at, bytes, inject->scratch,
+			    0);
 	return 0;
 }
 
@@ -701,7 +704,8 @@ int inject_open(struct inject *inject, const struct target *target, struct error
 	if (rc == 0) {
 		rc = map_area(inject);
 		if (rc < 0)
-			error_set(error, rc, NULL, rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
+			error_set(error, rc, NULL,
+				  rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
 				  "map the control area in process %d", target->pid);
 		inject_end(inject);
 	}

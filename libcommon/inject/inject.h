@@ -18,25 +18,25 @@
  * thread get that far: it leaves through a fresh PTRACE_INTERRUPT stop with the first stop's registers, so that the kernel's own restart logic runs.
  */
 
-#define INJECT_SCRATCH 65536 /* bytes of scratch memory in the target for arguments and results */
+#define INJECT_SCRATCH   65536 /* bytes of scratch memory in the target for arguments and results */
 #define INJECT_LINGERING 8
 
 /* One target. Fill in by inject_open. Not thread safe: one user at a time, any thread (begin and end on the same one). */
 struct inject {
 	const struct target *target; /* borrowed */
-	int mem_fd;		     /* /proc/PID/mem, read-write */
-	uint64_t gadget;	     /* a system call instruction that the target has anyway */
-	struct region area;	     /* the control area in the target; empty before it is mapped */
-	uint64_t scratch;	     /* address of INJECT_SCRATCH bytes, while open */
-	unsigned int frame;	     /* which frame the next stop uses */
+	int mem_fd;                  /* /proc/PID/mem, read-write */
+	uint64_t gadget;             /* a system call instruction that the target has anyway */
+	struct region area;          /* the control area in the target; empty before it is mapped */
+	uint64_t scratch;            /* address of INJECT_SCRATCH bytes, while open */
+	unsigned int frame;          /* which frame the next stop uses */
 
-	pid_t tid;	    /* the thread that is stopped now, 0 for none */
-	pid_t favourite;    /* the thread that served last time */
+	pid_t tid;       /* the thread that is stopped now, 0 for none */
+	pid_t favourite; /* the thread that served last time */
 	struct inject_stop *stop;
 
 	pid_t lingering[INJECT_LINGERING]; /* seized, asked to stop, did not in time; let go as soon as they do */
-	uint64_t stops;			   /* how often a thread was stopped */
-	uint64_t longest_us;		   /* the longest time a thread was kept */
+	uint64_t stops;                    /* how often a thread was stopped */
+	uint64_t longest_us;               /* the longest time a thread was kept */
 };
 
 #define INJECT_NONE ((struct inject){.mem_fd = -1})
@@ -95,6 +95,6 @@ int inject_settle(struct inject *inject, int timeout_ms);
 /* Pages that hold the stopped thread's rseq area: [start, end) to leave where they are while it is stopped; empty when it has none. */
 struct region inject_rseq_pages(const struct inject *inject);
 
-#define inject_call0(i, n)		      inject_call(i, n, 0, 0, 0, 0, 0, 0)
-#define inject_call1(i, n, a)		      inject_call(i, n, a, 0, 0, 0, 0, 0)
-#define inject_call3(i, n, a, b, c)	      inject_call(i, n, a, b, c, 0, 0, 0)
+#define inject_call0(i, n)          inject_call(i, n, 0, 0, 0, 0, 0, 0)
+#define inject_call1(i, n, a)       inject_call(i, n, a, 0, 0, 0, 0, 0)
+#define inject_call3(i, n, a, b, c) inject_call(i, n, a, b, c, 0, 0, 0)

@@ -95,7 +95,8 @@ static int exchange(int fd, json_t *request, session_record_fn callback, void *c
 			 "see whether the target still runs", "talk to the session");
 }
 
-int session_request(const struct target *target, json_t *request, session_record_fn callback, void *context, struct error *error)
+int session_request(const struct target *target, json_t *request, session_record_fn callback, void *context,
+		    struct error *error)
 {
 	int fd = request ? connect_target(target) : -ENOMEM;
 	int rc;
@@ -112,15 +113,22 @@ int session_request(const struct target *target, json_t *request, session_record
 	return rc;
 }
 
-/* A session whose processes are gone. */
-static json_t *orphan(const char *name)
+/* A session whose processes are gone: NULL, and removed, when its target is gone as well. */
+static json_t *orphan(int sessions, const char *name)
 {
-	int pid = 0;
+	_cleanup_target_ struct target target = TARGET_NONE;
+	struct error ignored = {0};
 	uint64_t starttime = 0;
+	int pid = 0;
 
 	if (sscanf(name, "%d.%" SCNu64, &pid, &starttime) != 2)
 		return NULL;
-	return json_pack("{s:s,s:i,s:I,s:s}", "type", "session", "pid", pid, "starttime", (json_int_t)starttime, "state", "orphaned");
+	if (target_open(&target, pid, -1, &ignored) < 0 || target.starttime != starttime) {
+		paths_remove_session(sessions, name);
+		return NULL;
+	}
+	return json_pack("{s:s,s:i,s:I,s:s}", "type", "session", "pid", pid, "starttime", (json_int_t)starttime,
+			 "state", "orphaned");
 }
 
 int session_list(session_record_fn callback, void *context, struct error *error)
@@ -145,7 +153,7 @@ int session_list(session_record_fn callback, void *context, struct error *error)
 			json_decref(request);
 			continue;
 		}
-		record = orphan(entry->d_name);
+		record = orphan(dirfd(dir), entry->d_name);
 		if (record)
 			callback(context, record);
 	}

@@ -27,8 +27,8 @@ static void send_record(void *context, json_t *record)
 	struct client *client = context;
 
 	if (record && !client->gone) {
-		client->gone = json_dumpf(record, client->stream, JSON_COMPACT) < 0 || fputc('\n', client->stream) == EOF ||
-			       fflush(client->stream) == EOF;
+		client->gone = json_dumpf(record, client->stream, JSON_COMPACT) < 0 ||
+			       fputc('\n', client->stream) == EOF || fflush(client->stream) == EOF;
 	}
 	json_decref(record);
 }
@@ -61,8 +61,9 @@ static void send_end(struct client *client, int rc, bool partial, const struct e
 	json_t *end = json_pack("{s:s,s:i,s:b}", "type", "end", "code", rc, "partial", partial);
 
 	if (rc < 0)
-		json_object_set_new(end, "error",
-				    json_pack("{s:s,s:s,s:s}", "tried", error->tried, "why", error->why, "hint", error->hint));
+		json_object_set_new(
+			end, "error",
+			json_pack("{s:s,s:s,s:s}", "tried", error->tried, "why", error->why, "hint", error->hint));
 	send_record(client, end);
 }
 
@@ -79,8 +80,9 @@ static int read_regions(const json_t *request, struct region_vec *regions, struc
 		const json_t *pair = json_array_get(list, i);
 		struct region r;
 
-		if (input_address(json_array_get(pair, 0), &r.start) < 0 || input_address(json_array_get(pair, 1), &r.end) < 0 ||
-		    r.start >= r.end || (r.start | r.end) & (page_size() - 1))
+		if (input_address(json_array_get(pair, 0), &r.start) < 0 ||
+		    input_address(json_array_get(pair, 1), &r.end) < 0 || r.start >= r.end ||
+		    (r.start | r.end) & (page_size() - 1))
 			return error_set(error, -EINVAL, "a region is no page-aligned range", NULL, "read the request");
 		if (region_vec_push(regions, r) < 0)
 			return error_set(error, -ENOMEM, NULL, NULL, "read the request");
@@ -169,7 +171,8 @@ static int run_in(struct client *client, const json_t *request, struct error *er
 	filler_free(&filler);
 	if (rc < 0)
 		error_set(error, rc, rc == -ESRCH ? "it has ended" : "some pages could not be placed",
-			  rc == -ESRCH ? NULL : "is the memory of its cgroup at its limit?", "swap in process %d", pager->target.pid);
+			  rc == -ESRCH ? NULL : "is the memory of its cgroup at its limit?", "swap in process %d",
+			  pager->target.pid);
 	summary = json_pack("{s:s,s:s,s:i,s:I}", "type", "summary", "op", "in", "pid", pager->target.pid, "starttime",
 			    (json_int_t)pager->target.starttime);
 	set(summary, "brought_bytes", brought * page_size());
@@ -189,7 +192,8 @@ static int leave_target(struct pager *pager, struct error *error)
 	inject_fd_close(&pager->inject, index_header(pager->index)->uffd_number);
 	inject_end(&pager->inject);
 	rc = inject_close(&pager->inject);
-	return rc < 0 ? error_set(error, rc, NULL, NULL, "remove the control area from process %d", pager->target.pid) : 0;
+	return rc < 0 ? error_set(error, rc, NULL, NULL, "remove the control area from process %d", pager->target.pid)
+		      : 0;
 }
 
 static int detach_locked(struct pager *pager, struct filler *filler, uint64_t *brought, struct error *error)
@@ -202,7 +206,8 @@ static int detach_locked(struct pager *pager, struct filler *filler, uint64_t *b
 		int64_t pages = space->used && !space->dead ? fill_region(filler, space, everything) : 0;
 
 		if (pages < 0)
-			return error_set(error, (int)pages, "some pages could not be placed", "is the memory of its cgroup at its limit?",
+			return error_set(error, (int)pages, "some pages could not be placed",
+					 "is the memory of its cgroup at its limit?",
 					 "bring back the memory of process %d", pager->target.pid);
 		*brought += (uint64_t)pages;
 	}
@@ -264,8 +269,8 @@ static int run_detach(struct client *client, struct error *error)
 	if (rc < 0)
 		return rc;
 	close_everywhere(pager);
-	summary = json_pack("{s:s,s:s,s:i,s:I}", "type", "summary", "op", "detach", "pid", pager->target.pid, "starttime",
-			    (json_int_t)pager->target.starttime);
+	summary = json_pack("{s:s,s:s,s:i,s:I}", "type", "summary", "op", "detach", "pid", pager->target.pid,
+			    "starttime", (json_int_t)pager->target.starttime);
 	set(summary, "brought_bytes", brought * page_size());
 	set(summary, "time_us", now_us() - begin);
 	send_record(client, summary);
@@ -286,7 +291,8 @@ static int run_request(struct client *client, const json_t *request, bool *parti
 		send_record(client, status_record(client->pager));
 		return 0;
 	}
-	return error_set(error, -EINVAL, "the verb is unknown", "client and session should be of one version", "read the request");
+	return error_set(error, -EINVAL, "the verb is unknown", "client and session should be of one version",
+			 "read the request");
 }
 
 /* Only root and the session's owner. */
@@ -295,7 +301,8 @@ static bool may_ask(int connection)
 	struct ucred peer;
 	socklen_t length = sizeof(peer);
 
-	return getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && (peer.uid == 0 || peer.uid == geteuid());
+	return getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 &&
+	       (peer.uid == 0 || peer.uid == geteuid());
 }
 
 static json_t *read_request(int connection)

@@ -13,11 +13,11 @@ struct moving {
 	struct pager *pager;
 	struct space *from, *to;
 	uint64_t distance; /* added to each address, modulo 2^64 */
-	bool keep;	   /* the old entry stays (fork) */
+	bool keep;         /* the old entry stays (fork) */
 	struct {
 		uint64_t address;
 		index_entry entry;
-	} *items;
+	} * items;
 	size_t count, size;
 };
 

@@ -47,7 +47,8 @@ static void park(struct pager *pager, const struct parked_fault *fault)
 	if (pager->parked_count < pager->parked_size)
 		pager->parked[pager->parked_count++] = *fault;
 	else /* no memory: it faults again */
-		uffd_wake(pager->spaces[fault->space].uffd, (struct region){fault->address, fault->address + page_size()});
+		uffd_wake(pager->spaces[fault->space].uffd,
+			  (struct region){fault->address, fault->address + page_size()});
 	pthread_mutex_unlock(&pager->lock);
 }
 
@@ -203,7 +204,8 @@ int fault_start(struct pager *pager)
 		return -errno;
 	for (unsigned int i = 0; i < count; i++) {
 		pager->fault_epoll[i] = epoll_create1(EPOLL_CLOEXEC);
-		if (pager->fault_epoll[i] < 0 || epoll_ctl(pager->fault_epoll[i], EPOLL_CTL_ADD, pager->wake_fd, &wake) < 0)
+		if (pager->fault_epoll[i] < 0 ||
+		    epoll_ctl(pager->fault_epoll[i], EPOLL_CTL_ADD, pager->wake_fd, &wake) < 0)
 			return -errno;
 		pager->fault_count++;
 	}

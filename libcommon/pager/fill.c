@@ -7,9 +7,9 @@
 
 #include "pager/pager.h"
 
-#define AHEAD_MAX    16   /* clusters brought along for a program that walks its memory in order */
-#define COLLECT	     1024 /* clusters looked up at a time by fill_region */
-#define ROUNDS	     2000 /* of fill_region without any progress, a back-off apart */
+#define AHEAD_MAX 16   /* clusters brought along for a program that walks its memory in order */
+#define COLLECT   1024 /* clusters looked up at a time by fill_region */
+#define ROUNDS    2000 /* of fill_region without any progress, a back-off apart */
 
 enum outcome {
 	VOID,  /* an event took the page from us before it was placed */
@@ -22,12 +22,12 @@ enum outcome {
 struct claim {
 	struct space *space;
 	uint32_t number;
-	uint64_t base; /* address that page 0 has, or would have */
+	uint64_t base;       /* address that page 0 has, or would have */
 	unsigned int wanted; /* the page that was asked for */
-	uint64_t pages; /* mask of those claimed */
+	uint64_t pages;      /* mask of those claimed */
 	uint8_t outcome[CLUSTER_PAGES_MAX];
 	const unsigned char *data; /* whole pages by number */
-	int slot; /* pinned staging slot, or -1 */
+	int slot;                  /* pinned staging slot, or -1 */
 };
 
 int filler_init(struct filler *filler, struct pager *pager)
@@ -102,7 +102,8 @@ static void claim_pages(struct pager *pager, struct claim *claim, uint64_t addre
 		uint64_t at = claim->base + i * page_size();
 		index_entry mine = entry_make(claim->number, i);
 
-		if (i != claim->wanted && (bit(cluster->holes | cluster->lost, i) || index_get(pager->index, claim->space->id, at) != mine))
+		if (i != claim->wanted &&
+		    (bit(cluster->holes | cluster->lost, i) || index_get(pager->index, claim->space->id, at) != mine))
 			continue;
 		index_set(pager->index, claim->space->id, at, mine | ENTRY_FILLING);
 		claim->pages |= UINT64_C(1) << i;
@@ -170,7 +171,8 @@ static int load(struct filler *filler, struct claim *claim, bool first)
 		return rc < 0 ? (int)rc : rc < (int64_t)cluster->slot.size;
 	}
 	if (cluster->slot.length)
-		rc = store_read(pager->store, filler->scratch, &cluster->slot, tag, apart ? filler->packed : filler->pages);
+		rc = store_read(pager->store, filler->scratch, &cluster->slot, tag,
+				apart ? filler->packed : filler->pages);
 	if (rc == 0 && apart)
 		unpack(filler, claim, apart);
 	return (int)rc;
@@ -192,7 +194,11 @@ static enum outcome outcome_of(int rc)
 }
 
 /* How a page is placed. */
-enum kind { DATA, ZERO, POISON };
+enum kind {
+	DATA,
+	ZERO,
+	POISON
+};
 
 static enum kind kind_of(const struct cluster *cluster, unsigned int i)
 {
@@ -247,8 +253,8 @@ static void place_run(struct claim *claim, enum kind kind, unsigned int first, u
 		}
 		/* It is there already. That wakes nobody by itself (userfaultfd_copy wakes only what it copied). */
 		if (outcome_of(rc) == DONE)
-			uffd_wake(claim->space->uffd,
-				  (struct region){claim->base + first * page_size(), claim->base + (first + 1) * page_size()});
+			uffd_wake(claim->space->uffd, (struct region){claim->base + first * page_size(),
+								      claim->base + (first + 1) * page_size()});
 		claim->outcome[first++] = (uint8_t)outcome_of(rc);
 	}
 }
@@ -318,7 +324,8 @@ static void lose(struct pager *pager, const struct claim *claim)
 
 	pthread_mutex_lock(&pager->lock);
 	cluster->lost = ~(cluster->holes | cluster->zeros | cluster->filled);
-	index_header(pager->index)->counters.poisoned_pages += (unsigned int)__builtin_popcountll(claim->pages & cluster->lost);
+	index_header(pager->index)->counters.poisoned_pages +=
+		(unsigned int)__builtin_popcountll(claim->pages & cluster->lost);
 	pthread_mutex_unlock(&pager->lock);
 }
 
@@ -398,7 +405,8 @@ static int place_zero(struct pager *pager, struct space *space, uint64_t address
 	pthread_mutex_unlock(&pager->lock);
 	if (rc == 0) {
 		/* A reader gets the shared zero page as it would have from the kernel; a writer is spared the second fault. */
-		rc = write ? uffd_copy(space->uffd, address, zeros, page, true, &done) : uffd_zeropage(space->uffd, address, page, &done);
+		rc = write ? uffd_copy(space->uffd, address, zeros, page, true, &done)
+			   : uffd_zeropage(space->uffd, address, page, &done);
 		if (rc < 0) {
 			if (rc == -EAGAIN || rc == -ENOMEM)
 				usleep(BACK_OFF_US);
@@ -476,7 +484,8 @@ int fill_fault(struct filler *filler, struct space *space, uint64_t address, boo
 		pthread_mutex_lock(&pager->lock);
 		counters->refaulted_pages += (unsigned int)rc;
 		pthread_mutex_unlock(&pager->lock);
-		read_ahead(filler, space, address, claim.base + (64 - (unsigned int)__builtin_clzll(claim.pages)) * page_size());
+		read_ahead(filler, space, address,
+			   claim.base + (64 - (unsigned int)__builtin_clzll(claim.pages)) * page_size());
 	}
 	return 0;
 }
@@ -507,7 +516,8 @@ static bool drop_hole(struct pager *pager, struct space *space, uint64_t address
 	index_entry entry = index_get(pager->index, space->id, address);
 	uint32_t number = entry_cluster(entry);
 
-	if (entry == ENTRY_NONE || entry & ENTRY_FILLING || index_cluster(pager->index, number)->state == CLUSTER_MOVING ||
+	if (entry == ENTRY_NONE || entry & ENTRY_FILLING ||
+	    index_cluster(pager->index, number)->state == CLUSTER_MOVING ||
 	    !bit(index_cluster(pager->index, number)->holes, entry_sub(entry)))
 		return false;
 	index_set(pager->index, space->id, address, ENTRY_NONE);
@@ -516,7 +526,8 @@ static bool drop_hole(struct pager *pager, struct space *space, uint64_t address
 }
 
 /* Brings the collected clusters. Returns the pages placed. */
-static int64_t bring_collected(struct filler *filler, struct space *space, const struct collection *collection, bool *progress)
+static int64_t bring_collected(struct filler *filler, struct space *space, const struct collection *collection,
+			       bool *progress)
 {
 	struct pager *pager = filler->pager;
 	int64_t brought = 0;

@@ -10,8 +10,8 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 
-#define MAGIC	      "uvmindex"
-#define VERSION	      1
+#define MAGIC         "uvmindex"
+#define VERSION       1
 #define TABLE_PAGES   512
 #define TABLE_BYTES   (TABLE_PAGES * sizeof(index_entry))
 #define TABLES_MAX    (UINT64_C(1) << 20) /* 2 TiB out with pages of 4 KiB */
@@ -20,12 +20,13 @@
 #define KEYS_BYTES    (TABLES_MAX * sizeof(uint64_t))
 #define TABLES_BYTES  (TABLES_MAX * TABLE_BYTES)
 #define CLUSTER_BYTES (CLUSTERS_MAX * sizeof(struct cluster))
-#define KEYS_AT	      HEADER_BYTES
+#define KEYS_AT       HEADER_BYTES
 #define TABLES_AT     (KEYS_AT + KEYS_BYTES)
 #define CLUSTERS_AT   (TABLES_AT + TABLES_BYTES)
 #define FILLS_AT      (CLUSTERS_AT + CLUSTER_BYTES)
-#define GROW_BYTES    (256 * KiB) /* the file is allocated in steps: a full file system is an error code then, not a SIGBUS */
-#define EMPTY_SLOT    UINT32_MAX
+#define GROW_BYTES \
+	(256 * KiB) /* the file is allocated in steps: a full file system is an error code then, not a SIGBUS */
+#define EMPTY_SLOT UINT32_MAX
 
 struct index {
 	int fd;
@@ -38,7 +39,7 @@ struct index {
 	uint64_t *fills;
 
 	uint64_t tables_allocated, clusters_allocated; /* in the file */
-	uint32_t *hash; /* table numbers by key, linear probing */
+	uint32_t *hash;                                /* table numbers by key, linear probing */
 	uint64_t hash_size;
 	uint16_t *live; /* entries of each table */
 	uint32_t *free_tables;
@@ -139,7 +140,8 @@ static int64_t table_new(struct index *index, uint64_t key)
 			int rc = allocate(index, TABLES_AT + table * TABLE_BYTES, GROW_BYTES);
 
 			if (rc == 0)
-				rc = allocate(index, KEYS_AT + table * sizeof(uint64_t), GROW_BYTES / TABLE_BYTES * sizeof(uint64_t));
+				rc = allocate(index, KEYS_AT + table * sizeof(uint64_t),
+					      GROW_BYTES / TABLE_BYTES * sizeof(uint64_t));
 			if (rc < 0)
 				return rc;
 			index->tables_allocated = table + GROW_BYTES / TABLE_BYTES;
@@ -283,7 +285,8 @@ static int64_t keys_within(const struct index *index, unsigned int space, struct
 	for (uint64_t i = 0; i < index->header->tables; i++) {
 		uint64_t at = key_address(index->keys[i]);
 
-		if (index->keys[i] && key_space(index->keys[i]) == space && at < region.end && at + table_span() > region.start)
+		if (index->keys[i] && key_space(index->keys[i]) == space && at < region.end &&
+		    at + table_span() > region.start)
 			keys[count++] = index->keys[i];
 	}
 	qsort(keys, count, sizeof(*keys), compare_keys);
@@ -387,9 +390,9 @@ static int new_index(struct index **made, int fd, unsigned int cluster_pages)
 	rc = index->live == MAP_FAILED || index->free_tables == MAP_FAILED ? -ENOMEM : hash_grow(index);
 	if (rc == 0)
 		rc = map_file(index, cluster_pages);
-	if (rc < 0) {
+	if (rc < 0 || !index->header) {
 		index_close(index);
-		return rc;
+		return rc < 0 ? rc : -ENOMEM;
 	}
 	*made = index;
 	return 0;
@@ -442,8 +445,9 @@ int index_open(struct index **index, int fd)
 	struct index_header header;
 	int rc;
 
-	if (pread(fd, &header, sizeof(header), 0) != sizeof(header) || memcmp(header.magic, MAGIC, sizeof(header.magic)) != 0 ||
-	    header.version != VERSION || header.tables > TABLES_MAX || header.clusters > CLUSTERS_MAX || !header.cluster_pages ||
+	if (pread(fd, &header, sizeof(header), 0) != sizeof(header) ||
+	    memcmp(header.magic, MAGIC, sizeof(header.magic)) != 0 || header.version != VERSION ||
+	    header.tables > TABLES_MAX || header.clusters > CLUSTERS_MAX || !header.cluster_pages ||
 	    header.cluster_pages > CLUSTER_PAGES_MAX)
 		return -EBADMSG;
 	rc = new_index(index, fd, header.cluster_pages);

@@ -21,7 +21,7 @@
  */
 
 #define CLUSTER_PAGES_MAX 64
-#define INDEX_SPACES	  256
+#define INDEX_SPACES      256
 
 enum cluster_state {
 	CLUSTER_FREE,
@@ -32,19 +32,19 @@ enum cluster_state {
 
 /* Pages that left together, are compressed together and come back together. Masks: bit i is page i. */
 struct cluster {
-	uint32_t refs;	     /* entries that point here, over all address spaces */
+	uint32_t refs;       /* entries that point here, over all address spaces */
 	uint32_t generation; /* how often this number was given out; part of the record's tag */
-	uint16_t pins;	     /* threads that use it without an entry */
-	uint8_t state;	     /* enum cluster_state */
+	uint16_t pins;       /* threads that use it without an entry */
+	uint8_t state;       /* enum cluster_state */
 	uint8_t pages;
 	uint8_t reserved[4];
-	uint64_t holes;	 /* were not populated: nothing to bring back */
-	uint64_t zeros;	 /* all zero bytes */
+	uint64_t holes;  /* were not populated: nothing to bring back */
+	uint64_t zeros;  /* all zero bytes */
 	uint64_t filled; /* one repeated word, in index_fill */
-	uint64_t lost;	 /* could not be read: whoever touches it gets SIGBUS */
+	uint64_t lost;   /* could not be read: whoever touches it gets SIGBUS */
 	union {
-		struct store_slot slot; /* STORED; length 0: no record. Holds the pages in no mask above, in order */
-		struct {		/* MOVING, STAGED */
+		struct store_slot slot;   /* STORED; length 0: no record. Holds the pages in no mask above, in order */
+		struct {                  /* MOVING, STAGED */
 			uint64_t staging; /* address in the target's staging area */
 			uint64_t source;  /* where its first page was when it was marked */
 		};
@@ -57,7 +57,7 @@ struct index_counters {
 	uint64_t faults, refaulted_pages, fresh_faults, hot_faults, poisoned_pages, brought_pages;
 	uint64_t forks, remaps, removes, unmaps;
 	uint64_t stops, longest_stop_us;
-	uint64_t workers; /* how many workers there have been */
+	uint64_t workers;      /* how many workers there have been */
 	uint64_t latency[256]; /* histogram of fault service, see latency.h */
 	uint64_t latency_max_ns;
 };
@@ -68,10 +68,10 @@ struct index_header {
 	uint32_t cluster_pages;
 	uint64_t starttime;
 	int32_t pid;
-	int32_t uffd_number; /* of the userfaultfd in the target */
+	int32_t uffd_number;   /* of the userfaultfd in the target */
 	struct region control; /* injection's control area in the target */
 	struct region staging; /* in the target */
-	uint64_t limit;	       /* of the store, bytes; 0: none */
+	uint64_t limit;        /* of the store, bytes; 0: none */
 	struct codec_choice codec;
 	char store[256]; /* path, or "memory" */
 	uint64_t tables; /* page tables ever used */

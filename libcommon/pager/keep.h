@@ -6,8 +6,8 @@
 
 enum keep_op {
 	KEEP_DESCRIPTOR, /* worker: hold this descriptor under this number */
-	KEEP_DROP,	 /* worker: close the one under this number; 0 is all, the session's own included */
-	KEEP_DROPPED,	 /* supervisor: done, all are closed */
+	KEEP_DROP,       /* worker: close the one under this number; 0 is all, the session's own included */
+	KEEP_DROPPED,    /* supervisor: done, all are closed */
 };
 
 struct keep_message {
@@ -28,6 +28,6 @@ struct kept {
 		uint64_t number;
 		uint32_t parent;
 		int fd;
-	} *items;
+	} * items;
 	size_t count, size;
 };

@@ -4,7 +4,7 @@
 #include <time.h>
 
 #define BUCKETS 256
-#define STEPS	8 /* a doubling */
+#define STEPS   8 /* a doubling */
 
 uint64_t latency_now_ns(void)
 {

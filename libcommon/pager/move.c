@@ -1,17 +1,17 @@
 /* Pages out of the program's mappings into the staging area, on one of its own threads. */
 #include <errno.h>
+#include <linux/prctl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <linux/prctl.h>
 #include <unistd.h>
 
 #include "inject/fd.h"
 #include "pager/out.h"
 #include "pages/pages.h"
 
-#define HELD_US	      400 /* a thread is let go after so long, and stopped again for the rest */
+#define HELD_US       400 /* a thread is let go after so long, and stopped again for the rest */
 #define AGAIN_TRIES   200 /* while events are unread or the target has not run on */
 #define EXCLUSIVE_RUN 512 /* pages made exclusive in one call */
 
@@ -54,7 +54,7 @@ static int64_t prepare_slot(struct out_job *job)
 struct attempt {
 	struct region run;
 	uint64_t staging; /* address where it goes */
-	size_t first;	  /* of its clusters in the batch */
+	size_t first;     /* of its clusters in the batch */
 	uint64_t moved;
 };
 
@@ -89,7 +89,8 @@ static struct region next_run(struct out_job *job, const struct piece *piece, ui
 		*at += page_size();
 	}
 	run = (struct region){*at, *at};
-	while (run.end < piece->region.end && region_bytes(run) < room && page_obstacle(pager, rseq, run.end) == SKIP_COUNT)
+	while (run.end < piece->region.end && region_bytes(run) < room &&
+	       page_obstacle(pager, rseq, run.end) == SKIP_COUNT)
 		run.end += page_size();
 	for (size_t i = 0; i < pager->spaces[0].registered.count; i++)
 		if (region_overlaps(pager->spaces[0].registered.items[i], (struct region){*at, *at + 1}))
@@ -239,8 +240,8 @@ static int64_t attempt_move(struct out_job *job, const struct piece *piece, uint
 {
 	struct pager *pager = job->pager;
 	struct space *space = &pager->spaces[0];
-	int64_t rc = inject_enter(&pager->inject, SYS_ioctl, (uint64_t)index_header(pager->index)->uffd_number, UFFDIO_MOVE,
-				  pager->inject.scratch + ARGUMENT_AT, 0, 0, 0);
+	int64_t rc = inject_enter(&pager->inject, SYS_ioctl, (uint64_t)index_header(pager->index)->uffd_number,
+				  UFFDIO_MOVE, pager->inject.scratch + ARGUMENT_AT, 0, 0, 0);
 
 	*attempt = (struct attempt){.staging = slot_region(pager, job->current).start + job->current->used};
 	if (rc < 0)
@@ -330,7 +331,8 @@ static int64_t give_again(struct pager *pager)
 }
 
 /* What to do about a move that failed at *at. Returns 0 to go on, 1 to let the thread run for a moment, or -errno. */
-static int64_t overcome(struct out_job *job, const struct piece *piece, uint64_t *at, int64_t why, uint64_t *tried, unsigned int *again)
+static int64_t overcome(struct out_job *job, const struct piece *piece, uint64_t *at, int64_t why, uint64_t *tried,
+			unsigned int *again)
 {
 	switch (why) {
 	case -EBUSY:
@@ -429,8 +431,8 @@ int out_move(struct out_job *job, struct error *error)
 	if (pager->inject.tid && inject_end(&pager->inject) < 0)
 		rc = -ESRCH;
 	if (rc < 0 && (!error->code || rc == -ESRCH))
-		error_set(error, (int)rc, rc == -ESRCH ? "the process has ended" : NULL, NULL, "move pages of process %d aside",
-			  pager->target.pid);
+		error_set(error, (int)rc, rc == -ESRCH ? "the process has ended" : NULL, NULL,
+			  "move pages of process %d aside", pager->target.pid);
 	return (int)rc;
 }
 
@@ -455,8 +457,8 @@ int out_close_staging(struct pager *pager)
 		pager->staging_open = false;
 		rc = inject_call3(inject, SYS_madvise, pager->staging.start, STAGING_BYTES, MADV_DONTFORK);
 		if (inject_write(inject, inject->scratch, name, sizeof(name)) == 0)
-			inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, pager->staging.start, STAGING_BYTES,
-				    inject->scratch, 0);
+			inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, pager->staging.start,
+				    STAGING_BYTES, inject->scratch, 0);
 	}
 	if (inject->tid)
 		inject_end(inject);

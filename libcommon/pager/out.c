@@ -107,9 +107,8 @@ static void emit_progress(struct out_job *job)
 	if (now - job->shown_us < PROGRESS_US)
 		return;
 	job->shown_us = now;
-	job->request->emit(job->request->context,
-			   json_pack("{s:s,s:I,s:I}", "type", "progress", "done", (json_int_t)job->moved, "total",
-				     (json_int_t)job->total));
+	job->request->emit(job->request->context, json_pack("{s:s,s:I,s:I}", "type", "progress", "done",
+							    (json_int_t)job->moved, "total", (json_int_t)job->total));
 }
 
 static int open_region(struct out_job *job, struct region region)
@@ -150,15 +149,17 @@ static int flush(struct out_job *job, struct error *error)
 	job->planned = 0;
 	/* What has moved is dealt with, whatever came after it. */
 	if (out_stage(job) < 0 && rc == 0)
-		rc = error_set(error, -ESRCH, "the process has ended", NULL, "read pages of process %d", job->pager->target.pid);
+		rc = error_set(error, -ESRCH, "the process has ended", NULL, "read pages of process %d",
+			       job->pager->target.pid);
 	if (rc < 0)
 		return rc;
 	emit_progress(job);
 	failed = atomic_load(&job->failed);
 	if (failed < 0)
-		return error_set(error, failed, failed == -ENOSPC ? "the store is full (its limit, or its file system)" : NULL,
-				 "its last pages went back; raise --limit, or attach with another --store", "store pages of process %d",
-				 job->pager->target.pid);
+		return error_set(error, failed,
+				 failed == -ENOSPC ? "the store is full (its limit, or its file system)" : NULL,
+				 "its last pages went back; raise --limit, or attach with another --store",
+				 "store pages of process %d", job->pager->target.pid);
 	return 0;
 }
 

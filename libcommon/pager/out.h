@@ -10,13 +10,13 @@
 enum skip {
 	SKIP_NOT_RESIDENT = 16, /* nothing there to move */
 	SKIP_NOT_MAPPED,
-	SKIP_OUT,	/* out already */
-	SKIP_SHARED,	/* shared with another process since a fork */
-	SKIP_BUSY,	/* pinned, being changed, or the mapping changes all the time */
-	SKIP_IN_USE,	/* the page that the stopped thread itself needs */
-	SKIP_CHANGED,	/* the mapping is not what it was when it was looked at */
-	SKIP_LIMIT,	/* --bytes reached */
-	SKIP_STORE,	/* the store is full or failing; the pages went back */
+	SKIP_OUT,     /* out already */
+	SKIP_SHARED,  /* shared with another process since a fork */
+	SKIP_BUSY,    /* pinned, being changed, or the mapping changes all the time */
+	SKIP_IN_USE,  /* the page that the stopped thread itself needs */
+	SKIP_CHANGED, /* the mapping is not what it was when it was looked at */
+	SKIP_LIMIT,   /* --bytes reached */
+	SKIP_STORE,   /* the store is full or failing; the pages went back */
 	SKIP_COUNT,
 };
 
@@ -43,12 +43,12 @@ struct batch_cluster {
 /* A staging slot and what is in it. */
 struct batch {
 	unsigned int slot;
-	bool dirty;	 /* pages of an earlier use are in it */
+	bool dirty;      /* pages of an earlier use are in it */
 	bool executable; /* part of it has been made executable */
-	uint64_t used;	 /* bytes */
+	uint64_t used;   /* bytes */
 	struct batch_cluster *clusters;
 	size_t count, size;
-	size_t next;	    /* cluster to compress; under out_job.mutex */
+	size_t next;       /* cluster to compress; under out_job.mutex */
 	size_t unfinished; /* clusters; under out_job.mutex */
 };
 
@@ -70,12 +70,12 @@ struct out_job {
 	struct batch *current; /* being planned */
 	struct piece pieces[PIECES];
 	unsigned int piece_count;
-	uint64_t planned; /* bytes in pieces, as in address space */
+	uint64_t planned;                    /* bytes in pieces, as in address space */
 	uint64_t entries[SLOT_BYTES / 4096]; /* pagemap of the current slot */
 	unsigned char unreadable[SLOT_BYTES / 4096];
 
 	struct out_region *first, *last; /* not yet reported */
-	struct out_region *region;	 /* being walked, the last one */
+	struct out_region *region;       /* being walked, the last one */
 
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
@@ -84,7 +84,7 @@ struct out_job {
 	bool closing;
 	pthread_t compressors[COMPRESSORS_MAX];
 	unsigned int compressor_count;
-	int processor; /* where the mover runs, and no compressor */
+	int processor;      /* where the mover runs, and no compressor */
 	_Atomic int failed; /* of the store, or of the target */
 
 	uint64_t moved; /* bytes in all */

@@ -7,23 +7,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/cleanup.h"
+#include "base/size.h"
 #include "inject/inject.h"
 #include "pager/index.h"
 #include "pager/latency.h"
 #include "proc/target.h"
 #include "report/error.h"
-#include "base/cleanup.h"
-#include "base/size.h"
 #include "store/store.h"
 #include "uffd/uffd.h"
 
 #define FAULT_THREADS_MAX 8
-#define COMPRESSORS_MAX	  4
-#define SLOT_BYTES	  (4 * MiB)
-#define SLOTS		  4
-#define STAGING_BYTES	  (SLOTS * SLOT_BYTES)
-#define RETRY_MS	  1 /* for parked faults, when nothing else happens */
-#define BACK_OFF_US	  50 /* while the target has not run on after an event */
+#define COMPRESSORS_MAX   4
+#define SLOT_BYTES        (4 * MiB)
+#define SLOTS             4
+#define STAGING_BYTES     (SLOTS * SLOT_BYTES)
+#define RETRY_MS          1  /* for parked faults, when nothing else happens */
+#define BACK_OFF_US       50 /* while the target has not run on after an event */
 
 /*
  * One address space with pages of ours out: the target's, or that of a child it forked.
@@ -39,9 +39,9 @@ struct space {
 	unsigned int id;
 	int uffd;
 	bool used;
-	bool dead;	  /* its address space is gone, or it has been let go; set under `events` held exclusively */
-	uint64_t kept;	  /* number under which the supervisor holds its descriptor; 0 for the target's own */
-	bool check_soon;  /* pages came back since its registered mappings were looked at */
+	bool dead;       /* its address space is gone, or it has been let go; set under `events` held exclusively */
+	uint64_t kept;   /* number under which the supervisor holds its descriptor; 0 for the target's own */
+	bool check_soon; /* pages came back since its registered mappings were looked at */
 	pthread_rwlock_t events;
 	struct region_vec registered; /* sorted, under `lock`; mappings that are registered with `uffd` */
 };
@@ -72,8 +72,8 @@ struct pager {
 	int index_fd;
 	int uffd_staging;
 	int maps_fd, pagemap_fd;
-	int supervisor; /* socket: descriptors of children go there */
-	uint64_t kept;	/* number of the last descriptor of a child handed to it */
+	int supervisor;               /* socket: descriptors of children go there */
+	uint64_t kept;                /* number of the last descriptor of a child handed to it */
 	const struct kept *inherited; /* those it holds, when this worker takes over from another; NULL for the first */
 	void (*remove_files)(struct pager *pager); /* what the session has on the file system */
 	struct region staging;
@@ -95,9 +95,9 @@ struct pager {
 	int fault_epoll[FAULT_THREADS_MAX];
 	unsigned int fault_count;
 	_Atomic(int) ended; /* the session is over: enum ending */
-	int wake_fd;	    /* eventfd in every epoll: look at `ended` and at what is parked */
-	int ready;   /* pipe to whoever waits for the session: one JSON line; -1 when it has been told */
-	int control; /* listening socket */
+	int wake_fd;        /* eventfd in every epoll: look at `ended` and at what is parked */
+	int ready;          /* pipe to whoever waits for the session: one JSON line; -1 when it has been told */
+	int control;        /* listening socket */
 };
 
 enum ending {
@@ -110,8 +110,8 @@ enum ending {
 struct filler {
 	struct pager *pager;
 	struct store_scratch *scratch;
-	unsigned char *pages;	/* cluster_pages whole pages */
-	unsigned char *packed;	/* as the store gives them */
+	unsigned char *pages;    /* cluster_pages whole pages */
+	unsigned char *packed;   /* as the store gives them */
 	unsigned int walk_space; /* of the fault before, to notice a walk in order of address */
 	uint64_t walk_next;
 	unsigned int walk_ahead; /* clusters to bring along */
@@ -173,27 +173,29 @@ int64_t fill_region(struct filler *filler, struct space *space, struct region re
 uint64_t cluster_tag(const struct pager *pager, uint32_t number);
 
 /* Drops a reference to a cluster; frees it, and its slot, with the last. `lock` is held. */
-void cluster_unref(struct pager *pager, uint32_t cluster);
-void cluster_unpin(struct pager *pager, uint32_t cluster);
+void cluster_unref(struct pager *pager, uint32_t number);
+void cluster_unpin(struct pager *pager, uint32_t number);
 
 /* spaces.c */
 struct space *space_new(struct pager *pager, int uffd); /* `lock` held; takes the descriptor on success */
 void space_close(struct pager *pager, struct space *space, bool forget);
-bool space_check(struct pager *pager, struct space *space); /* closes it when its address space is gone; whether it lives */
+bool space_check(struct pager *pager,
+		 struct space *space); /* closes it when its address space is gone; whether it lives */
 int space_register(struct pager *pager, struct space *space, uint64_t address); /* `events` held shared */
-bool space_registered(const struct space *space, struct region region);	   /* `lock` held */
+bool space_registered(const struct space *space, struct region region);         /* `lock` held */
 void space_tidy(struct pager *pager, struct space *space); /* unregisters mappings with nothing out */
 /* Mappings may have grown, been split or gone since they were registered: what is there now in a region is unregistered, mapping by mapping. */
 void space_unregister_all(struct pager *pager, struct space *space, struct region region);
-void space_drop(struct pager *pager, struct space *space, struct region region); /* `lock` held: its pages are no longer out */
+void space_drop(struct pager *pager, struct space *space,
+		struct region region); /* `lock` held: its pages are no longer out */
 
 /* out.c: swap-out. One at a time, `job` held. Emits records through the callback. */
 typedef void (*emit_fn)(void *context, json_t *record);
 
 struct out_request {
 	struct region_vec regions; /* sorted, without overlaps */
-	bool everything;	   /* instead of regions: all that is eligible */
-	uint64_t bytes;		   /* stop after so many have left; 0: no limit */
+	bool everything;           /* instead of regions: all that is eligible */
+	uint64_t bytes;            /* stop after so many have left; 0: no limit */
 	bool dry_run;
 	emit_fn emit;
 	void *context;
@@ -201,4 +203,3 @@ struct out_request {
 
 /* Returns 0, or -errno with `error` filled: -EINVAL (a region outside any mapping; nothing was changed), -ESRCH, -ENOSPC, -EPERM. *partial: something asked for could not be moved. */
 int out_run(struct pager *pager, const struct out_request *request, bool *partial, struct error *error);
-

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "pager/index.h"
 
 #define TRIAL_BYTES (1 * MiB) /* a store that cannot take this much is full */
 
@@ -55,12 +56,14 @@ int paths_sessions(struct error *error)
 	int rc = sessions_path(path);
 
 	if (rc < 0)
-		return error_set(error, rc, "XDG_RUNTIME_DIR is not set", "set it, or run as root", "find the directory of sessions");
+		return error_set(error, rc, "XDG_RUNTIME_DIR is not set", "set it, or run as root",
+				 "find the directory of sessions");
 	rc = make_directory(path);
 	if (rc == 0)
 		rc = open_own(path);
 	if (rc < 0)
-		return error_set(error, rc, rc == -EACCES ? "it is not this user's alone" : NULL, NULL, "open %s", path);
+		return error_set(error, rc, rc == -EACCES ? "it is not this user's alone" : NULL, NULL, "open %s",
+				 path);
 	return rc;
 }
 
@@ -98,11 +101,11 @@ static int check_store_directory(const char *path, struct error *error)
 	struct stat st;
 
 	if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
-		return error_set(error, -EINVAL, "there is no such directory", "make it, or choose another with --store",
-				 "keep the store in %s", path);
+		return error_set(error, -EINVAL, "there is no such directory",
+				 "make it, or choose another with --store", "keep the store in %s", path);
 	if (st.st_uid != geteuid() && !(st.st_mode & S_ISVTX))
-		return error_set(error, -EACCES, "the directory is another user's", "choose one of this user's with --store",
-				 "keep the store in %s", path);
+		return error_set(error, -EACCES, "the directory is another user's",
+				 "choose one of this user's with --store", "keep the store in %s", path);
 	return 0;
 }
 
@@ -121,7 +124,8 @@ int paths_store(const char *directory, const char *name, char path[256], struct 
 		snprintf(chosen, sizeof(chosen), "%s", directory);
 	rc = directory ? 0 : default_store(chosen);
 	if (rc < 0)
-		return error_set(error, rc, NULL, "choose a directory with --store", "make the default store directory");
+		return error_set(error, rc, NULL, "choose a directory with --store",
+				 "make the default store directory");
 	rc = check_store_directory(chosen, error);
 	if (rc < 0)
 		return rc;
@@ -129,7 +133,8 @@ int paths_store(const char *directory, const char *name, char path[256], struct 
 		return error_set(error, -EINVAL, "the path is too long", NULL, "keep the store in %s", chosen);
 	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
-		return error_set(error, -errno, NULL, errno == EEXIST ? "remove it when no session uses it" : "choose another with --store",
+		return error_set(error, -errno, NULL,
+				 errno == EEXIST ? "remove it when no session uses it" : "choose another with --store",
 				 "make the store %s", path);
 	rc = -posix_fallocate(fd, 0, TRIAL_BYTES);
 	if (rc == 0 && ftruncate(fd, 0) == 0)
@@ -138,4 +143,46 @@ int paths_store(const char *directory, const char *name, char path[256], struct 
 	close(fd);
 	return error_set(error, rc, rc == -ENOSPC ? "its file system is full" : NULL, "choose another with --store",
 			 "make the store %s", path);
+}
+
+/* The header of a session's index, as far as it can be believed. */
+static bool read_header(int directory, struct index_header *header)
+{
+	_cleanup_close_ int fd = openat(directory, "index", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	return fd >= 0 && pread(fd, header, sizeof(*header), 0) == sizeof(*header) &&
+	       memchr(header->store, '\0', sizeof(header->store));
+}
+
+void paths_remove_session(int sessions, const char *name)
+{
+	_cleanup_close_ int directory = openat(sessions, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	struct index_header header;
+	char expected[SESSION_NAME + 8];
+	const char *base;
+
+	if (directory < 0)
+		return;
+	snprintf(expected, sizeof(expected), "/%s.store", name);
+	if (read_header(directory, &header)) {
+		base = strrchr(header.store, '/');
+		if (base && strcmp(base, expected) == 0)
+			unlink(header.store);
+	}
+	unlinkat(directory, "control", 0);
+	unlinkat(directory, "index", 0);
+	unlinkat(sessions, name, AT_REMOVEDIR);
+}
+
+bool paths_orphan_matters(int sessions, const char *name, pid_t pid)
+{
+	_cleanup_close_ int directory = openat(sessions, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	struct index_header header;
+	char path[64];
+	char link[64] = "";
+
+	if (directory < 0 || !read_header(directory, &header) || header.uffd_number <= 0)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, header.uffd_number);
+	return readlink(path, link, sizeof(link) - 1) > 0 && strstr(link, "userfaultfd");
 }

@@ -1,6 +1,7 @@
 /* Where sessions and stores live. Internal to the room. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -23,3 +24,11 @@ const char *paths_control(char path[64], int directory);
  * Returns a descriptor, or -errno with `error` filled: -EINVAL (missing, no directory), -EACCES (somebody else's), -ENOSPC.
  */
 int paths_store(const char *directory, const char *name, char path[256], struct error *error);
+
+/* Removes what a session has on the file system: its directory, and its store when that lies where sessions put it. */
+void paths_remove_session(int sessions, const char *name);
+
+/*
+ * Whether a session whose processes are gone still has its userfaultfd in the target: then pages may be out, and their readers wait.
+ */
+bool paths_orphan_matters(int sessions, const char *name, pid_t pid);

@@ -130,7 +130,8 @@ static int read_staged(struct pager *pager)
 		return 0; /* the target is gone */
 	pager->staging_open = mapping.write || region_bytes(mapping.region) != STAGING_BYTES;
 	for (unsigned int i = 0; i < SLOTS; i++) {
-		struct region slot = {pager->staging.start + i * SLOT_BYTES, pager->staging.start + (i + 1) * SLOT_BYTES};
+		struct region slot = {pager->staging.start + i * SLOT_BYTES,
+				      pager->staging.start + (i + 1) * SLOT_BYTES};
 
 		uffd_unregister(pager->spaces[0].uffd, slot);
 		uffd_register_missing(pager->uffd_staging, slot);

@@ -11,10 +11,10 @@
 
 struct session_options {
 	const char *store; /* a directory, "memory", or NULL for the default directory */
-	uint64_t limit;	   /* most bytes of the store, 0: none */
+	uint64_t limit;    /* most bytes of the store, 0: none */
 	struct codec_choice codec;
 	uint64_t cluster_bytes; /* a power of two, one page to CLUSTER_PAGES_MAX pages; 0: 16 pages */
-	bool foreground;	/* this process becomes the supervisor and returns when the session has ended */
+	bool foreground;        /* this process becomes the supervisor and returns when the session has ended */
 };
 
 /* Called with each record that comes back; it takes the reference. */
@@ -25,8 +25,8 @@ typedef void (*session_record_fn)(void *context, json_t *record);
  * the callback. Returns 0, or -errno with `error` filled: -EEXIST (it has one), -EINVAL (bad options, a store directory that is missing, a target that cannot be
  * swapped), -EPERM/-EACCES, -EOPNOTSUPP (no UFFDIO_MOVE), -ENOSPC, -ESRCH.
  */
-int session_attach(const struct target *target, const struct session_options *options, session_record_fn callback, void *context,
-		   struct error *error);
+int session_attach(const struct target *target, const struct session_options *options, session_record_fn callback,
+		   void *context, struct error *error);
 
 /* Whether a session for this very process (pid and start time) is there and answers. */
 bool session_exists(const struct target *target);
@@ -35,7 +35,8 @@ bool session_exists(const struct target *target);
  * Sends a request ({"verb":"out"|"in"|"status"|"detach", …}; takes the reference) to the session and calls back for each record of the answer,
  * "progress" records included. Returns 0, EXIT_PARTIAL's cause as 1 (done in part), or -errno with `error` filled as the session reports it; -ENOENT when there is no session.
  */
-int session_request(const struct target *target, json_t *request, session_record_fn callback, void *context, struct error *error);
+int session_request(const struct target *target, json_t *request, session_record_fn callback, void *context,
+		    struct error *error);
 
 /* Calls back with the status record of every session of this user. Sessions that do not answer are reported as "orphaned". Returns 0 or -errno. */
 int session_list(session_record_fn callback, void *context, struct error *error);

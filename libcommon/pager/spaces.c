@@ -56,7 +56,8 @@ void space_close(struct pager *pager, struct space *space, bool forget)
 		close(space->uffd);
 		space->uffd = -1;
 		if (space->kept)
-			keep_send(pager->supervisor, &(struct keep_message){.op = KEEP_DROP, .number = space->kept}, -1);
+			keep_send(pager->supervisor, &(struct keep_message){.op = KEEP_DROP, .number = space->kept},
+				  -1);
 		space->kept = 0;
 		index_header(pager->index)->spaces[space->id].used = false;
 		region_vec_free(&space->registered);
@@ -109,7 +110,8 @@ int space_register(struct pager *pager, struct space *space, uint64_t address)
 	 * unread event makes the move fail.
 	 */
 	rc = mapping_at(pager->maps_fd, address, &after);
-	if (rc <= 0 || !movable(&after) || after.region.start != before.region.start || after.region.end != before.region.end) {
+	if (rc <= 0 || !movable(&after) || after.region.start != before.region.start ||
+	    after.region.end != before.region.end) {
 		uffd_unregister(space->uffd, before.region);
 		return -EAGAIN;
 	}
@@ -142,7 +144,8 @@ void space_unregister_all(struct pager *pager, struct space *space, struct regio
 	if (maps_open(&reader, &pager->target) < 0)
 		return;
 	while (maps_next(&reader, &mapping) > 0 && mapping.region.start < region.end)
-		if (mapping.kind == MAPPING_ANON && region_overlaps(mapping.region, region) && nothing_out(pager, space, mapping.region))
+		if (mapping.kind == MAPPING_ANON && region_overlaps(mapping.region, region) &&
+		    nothing_out(pager, space, mapping.region))
 			uffd_unregister(space->uffd, mapping.region);
 	maps_close(&reader);
 }

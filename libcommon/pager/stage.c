@@ -9,8 +9,8 @@
 #include "pager/out.h"
 #include "pages/pages.h"
 
-#define READ_VECTORS  512
-#define COMPRESS_NICE 5
+#define READ_VECTORS      512
+#define COMPRESS_NICE     5
 #define COMPRESS_SLICE_NS 100000
 
 static struct region used_region(const struct pager *pager, const struct batch *batch)
@@ -41,8 +41,9 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
 				end++;
 			if (end > i) {
 				there[vectors] = (struct iovec){(void *)(region.start + i * page), (end - i) * page};
-				here[vectors] = (struct iovec){pager->mirror + (region.start + i * page - pager->staging.start),
-							       (end - i) * page};
+				here[vectors] =
+					(struct iovec){pager->mirror + (region.start + i * page - pager->staging.start),
+						       (end - i) * page};
 				bytes += there[vectors++].iov_len;
 			}
 			i = end + (end < count);
@@ -54,16 +55,19 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
 			continue;
 		for (size_t p = first; p < i; p++) {
 			struct iovec one_there = {(void *)(region.start + p * page), page};
-			struct iovec one_here = {pager->mirror + (region.start + p * page - pager->staging.start), page};
+			struct iovec one_here = {pager->mirror + (region.start + p * page - pager->staging.start),
+						 page};
 
-			unreadable[p] = entries[p] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) &&
-					process_vm_readv(pager->target.pid, &one_here, 1, &one_there, 1, 0) != (ssize_t)page;
+			unreadable[p] =
+				entries[p] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) &&
+				process_vm_readv(pager->target.pid, &one_here, 1, &one_there, 1, 0) != (ssize_t)page;
 		}
 	}
 }
 
 /* A page that was a hole is resident again in the sense of the index: nothing of it is out. `lock` held. */
-static void settle_holes(struct pager *pager, const struct batch_cluster *bc, const uint64_t *entries, const unsigned char *unreadable)
+static void settle_holes(struct pager *pager, const struct batch_cluster *bc, const uint64_t *entries,
+			 const unsigned char *unreadable)
 {
 	struct cluster *cluster = index_cluster(pager->index, bc->number);
 
@@ -93,7 +97,8 @@ static uint64_t moved_bytes(const struct pager *pager, const struct batch *batch
 
 	for (size_t i = 0; i < batch->count; i++)
 		pages += batch->clusters[i].pages -
-			 (unsigned int)__builtin_popcountll(index_cluster(pager->index, batch->clusters[i].number)->holes);
+			 (unsigned int)__builtin_popcountll(
+				 index_cluster(pager->index, batch->clusters[i].number)->holes);
 	return pages * page_size();
 }
 
@@ -253,8 +258,8 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 	keep_words(pager, bc->number, &contents);
 	pthread_mutex_unlock(&pager->lock);
 	if (contents.data_pages)
-		rc = store_write(pager->store, c->scratch, pack(c, cluster, pages, &contents), contents.data_pages * page_size(),
-				 cluster_tag(pager, bc->number), &slot);
+		rc = store_write(pager->store, c->scratch, pack(c, cluster, pages, &contents),
+				 contents.data_pages * page_size(), cluster_tag(pager, bc->number), &slot);
 	if (rc < 0) {
 		atomic_store(&c->job->failed, rc);
 		bc->result->returned += bc->pages * page_size();
@@ -281,7 +286,8 @@ static struct batch *take(struct out_job *job, size_t *number)
 		return NULL;
 	*number = batch->next++;
 	if (batch->next == batch->count)
-		memmove(job->queue, job->queue + 1, --job->queued * sizeof(job->queue[0]));
+		memmove(job->queue, job->queue + 1,
+			--job->queued * sizeof(struct batch *)); /* NOLINT(bugprone-sizeof-expression) */
 	return batch;
 }
 
@@ -332,7 +338,8 @@ static void yield_soon(void)
 		int32_t nice;
 		uint32_t priority;
 		uint64_t runtime, deadline, period;
-	} attributes = {.size = sizeof(attributes), .policy = SCHED_OTHER, .nice = COMPRESS_NICE, .runtime = COMPRESS_SLICE_NS};
+	} attributes = {
+		.size = sizeof(attributes), .policy = SCHED_OTHER, .nice = COMPRESS_NICE, .runtime = COMPRESS_SLICE_NS};
 
 	syscall(SYS_sched_setattr, 0, &attributes, 0);
 }

@@ -79,8 +79,8 @@ static void set_faults(struct pager *pager, json_t *record)
 	json_object_set_new(record, "fault_p99_us", microseconds(latency_percentile(&pager->latency, 99)));
 	json_object_set_new(record, "fault_max_us", microseconds(c->latency_max_ns));
 	json_object_set_new(record, "events",
-			    json_pack("{s:I,s:I,s:I,s:I}", "fork", (json_int_t)c->forks, "remap", (json_int_t)c->remaps, "remove",
-				      (json_int_t)c->removes, "unmap", (json_int_t)c->unmaps));
+			    json_pack("{s:I,s:I,s:I,s:I}", "fork", (json_int_t)c->forks, "remap", (json_int_t)c->remaps,
+				      "remove", (json_int_t)c->removes, "unmap", (json_int_t)c->unmaps));
 	set(record, "stops", pager->inject.stops);
 	set(record, "longest_stop_us", pager->inject.longest_us);
 }
@@ -90,11 +90,11 @@ json_t *status_record(struct pager *pager)
 	const struct index_header *header = index_header(pager->index);
 	struct store_usage usage;
 	char codec[16];
-	json_t *record = json_pack("{s:s,s:i,s:I,s:s,s:i,s:i,s:s,s:s,s:I,s:I}", "type", "session", "pid", pager->target.pid,
-				   "starttime", (json_int_t)pager->target.starttime, "state", "running", "supervisor_pid", getppid(),
-				   "worker_pid", getpid(), "store", header->store, "compress", codec_format(codec, header->codec),
-				   "cluster_bytes", (json_int_t)(pager->cluster_pages * page_size()), "limit_bytes",
-				   (json_int_t)header->limit);
+	json_t *record = json_pack(
+		"{s:s,s:i,s:I,s:s,s:i,s:i,s:s,s:s,s:I,s:I}", "type", "session", "pid", pager->target.pid, "starttime",
+		(json_int_t)pager->target.starttime, "state", "running", "supervisor_pid", getppid(), "worker_pid",
+		getpid(), "store", header->store, "compress", codec_format(codec, header->codec), "cluster_bytes",
+		(json_int_t)page_size() * pager->cluster_pages, "limit_bytes", (json_int_t)header->limit);
 
 	if (!record)
 		return NULL;

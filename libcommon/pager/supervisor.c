@@ -21,10 +21,10 @@
 #include "pager/session.h"
 
 #define DEFAULT_CLUSTER_PAGES 16
-#define RESTART_MS	      10
-#define RESTART_MAX_MS	      5000
-#define FEATURES                                                                                                       \
-	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP |   \
+#define RESTART_MS            10
+#define RESTART_MAX_MS        5000
+#define FEATURES                                                                                                     \
+	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP | \
 	 UFFD_FEATURE_MOVE | UFFD_FEATURE_POISON)
 
 /* Everything that makes a session, owned by the supervisor; the worker inherits it. */
@@ -98,11 +98,13 @@ static int map_staging(struct pager *pager)
 	if (start > (uint64_t)at)
 		inject_call(inject, SYS_munmap, (uint64_t)at, start - (uint64_t)at, 0, 0, 0, 0);
 	if ((uint64_t)at + bytes > start + STAGING_BYTES)
-		inject_call(inject, SYS_munmap, start + STAGING_BYTES, (uint64_t)at + bytes - start - STAGING_BYTES, 0, 0, 0, 0);
+		inject_call(inject, SYS_munmap, start + STAGING_BYTES, (uint64_t)at + bytes - start - STAGING_BYTES, 0,
+			    0, 0, 0);
 	pager->staging = (struct region){start, start + STAGING_BYTES};
 	rc = inject_call3(inject, SYS_madvise, start, STAGING_BYTES, MADV_DONTFORK);
 	if (rc == 0 && inject_write(inject, inject->scratch, name, sizeof(name)) == 0)
-		inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, STAGING_BYTES, inject->scratch, 0);
+		inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, STAGING_BYTES, inject->scratch,
+			    0);
 	return (int)rc;
 }
 
@@ -111,11 +113,12 @@ static int handshake(int fd, uint64_t features, struct error *error)
 	int rc = uffd_handshake(fd, features);
 
 	if (rc == -EPERM)
-		return error_set(error, rc, "fork events need CAP_SYS_PTRACE, and without them a child would read zeros",
+		return error_set(error, rc,
+				 "fork events need CAP_SYS_PTRACE, and without them a child would read zeros",
 				 "run as root or with CAP_SYS_PTRACE", "enable the userfaultfd");
 	if (rc == -EOPNOTSUPP)
-		return error_set(error, rc, "this kernel's userfaultfd lacks UFFDIO_MOVE", "Linux 6.8 or newer is needed",
-				 "enable the userfaultfd");
+		return error_set(error, rc, "this kernel's userfaultfd lacks UFFDIO_MOVE",
+				 "Linux 6.8 or newer is needed", "enable the userfaultfd");
 	return rc < 0 ? error_set(error, rc, NULL, NULL, "enable the userfaultfd") : 0;
 }
 
@@ -143,7 +146,8 @@ static int enter_target(struct session *s, struct error *error)
 	rc = map_staging(pager);
 	inject_end(&pager->inject);
 	if (rc < 0)
-		return error_set(error, rc, NULL, rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
+		return error_set(error, rc, NULL,
+				 rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
 				 "map a staging area in process %d", pager->target.pid);
 	header->staging = pager->staging;
 	header->control = pager->inject.area;
@@ -188,13 +192,32 @@ static void remove_files(struct pager *pager)
 	if (s->removed)
 		return;
 	s->removed = true;
-	if (pager->directory >= 0) {
-		unlinkat(pager->directory, "control", 0);
-		unlinkat(pager->directory, "index", 0);
-		unlinkat(s->sessions, s->name, AT_REMOVEDIR);
-	}
+	paths_remove_session(s->sessions, s->name);
 	if (strchr(s->store, '/'))
-		unlink(s->store);
+		unlink(s->store); /* when the index was not made yet */
+}
+
+/* The session's directory; what a session left there whose processes were killed is removed, unless the target still needs it. */
+static int make_directory(struct session *s, struct error *error)
+{
+	pid_t pid = s->pager.target.pid;
+
+	if (mkdirat(s->sessions, s->name, 0700) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return error_set(error, -errno, NULL, NULL, "attach to process %d", pid);
+	if (session_exists(&s->pager.target))
+		return error_set(error, -EEXIST, "it has a session already", "see swapctl status",
+				 "attach to process %d", pid);
+	if (paths_orphan_matters(s->sessions, s->name, pid))
+		return error_set(error, -EBUSY,
+				 "both processes of its session were killed, and its pages are still out",
+				 "its threads wait when they touch them; keep /run/uvmtools and the store",
+				 "attach to process %d", pid);
+	paths_remove_session(s->sessions, s->name);
+	return mkdirat(s->sessions, s->name, 0700) == 0
+		       ? 0
+		       : error_set(error, -errno, NULL, NULL, "attach to process %d", pid);
 }
 
 static int make_files(struct session *s, const struct session_options *options, struct error *error)
@@ -205,9 +228,9 @@ static int make_files(struct session *s, const struct session_options *options, 
 	s->sessions = paths_sessions(error);
 	if (s->sessions < 0)
 		return s->sessions;
-	if (mkdirat(s->sessions, s->name, 0700) < 0)
-		return error_set(error, -errno, errno == EEXIST ? "it has a session already" : NULL,
-				 errno == EEXIST ? "see swapctl status" : NULL, "attach to process %d", pager->target.pid);
+	rc = make_directory(s, error);
+	if (rc < 0)
+		return rc;
 	pager->directory = openat(s->sessions, s->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	rc = pager->directory < 0 ? -errno : make_store(s, options, error);
 	if (rc == 0)
@@ -219,7 +242,8 @@ static int make_files(struct session *s, const struct session_options *options, 
 	return rc;
 }
 
-static int set_up(struct session *s, const struct target *target, const struct session_options *options, struct error *error)
+static int set_up(struct session *s, const struct target *target, const struct session_options *options,
+		  struct error *error)
 {
 	struct pager *pager = &s->pager;
 	int rc;
@@ -227,8 +251,10 @@ static int set_up(struct session *s, const struct target *target, const struct s
 	*s = (struct session){.sessions = -1};
 	pager->inject = INJECT_NONE;
 	pager->target = *target;
-	pager->directory = pager->store_fd = pager->index_fd = pager->uffd_staging = pager->maps_fd = pager->pagemap_fd = -1;
-	pager->cluster_pages = options->cluster_bytes ? (unsigned int)(options->cluster_bytes / page_size()) : DEFAULT_CLUSTER_PAGES;
+	pager->directory = pager->store_fd = pager->index_fd = pager->uffd_staging = pager->maps_fd =
+		pager->pagemap_fd = -1;
+	pager->cluster_pages =
+		options->cluster_bytes ? (unsigned int)(options->cluster_bytes / page_size()) : DEFAULT_CLUSTER_PAGES;
 	paths_name(s->name, target->pid, target->starttime);
 	umask(077);
 	rc = make_files(s, options, error);
@@ -400,8 +426,8 @@ static int supervise(struct session *s, int ready)
 /* A line of JSON for whoever waits at the other end of the pipe. */
 static void tell_error(int ready, int rc, const struct error *error)
 {
-	json_t *line = json_pack("{s:s,s:i,s:s,s:s,s:s}", "type", "failed", "code", rc, "tried", error->tried, "why", error->why,
-				 "hint", error->hint);
+	json_t *line = json_pack("{s:s,s:i,s:s,s:s,s:s}", "type", "failed", "code", rc, "tried", error->tried, "why",
+				 error->why, "hint", error->hint);
 	char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
 
 	if (text)
@@ -472,12 +498,13 @@ static int check_options(const struct session_options *options, struct error *er
 	uint64_t bytes = options->cluster_bytes;
 
 	if (bytes && (!is_power_of_two(bytes) || bytes < page_size() || bytes > CLUSTER_PAGES_MAX * page_size()))
-		return error_set(error, -EINVAL, "a cluster is a power of two, from one page to 64 pages", NULL, "set the cluster size");
+		return error_set(error, -EINVAL, "a cluster is a power of two, from one page to 64 pages", NULL,
+				 "set the cluster size");
 	return 0;
 }
 
-int session_attach(const struct target *target, const struct session_options *options, session_record_fn callback, void *context,
-		   struct error *error)
+int session_attach(const struct target *target, const struct session_options *options, session_record_fn callback,
+		   void *context, struct error *error)
 {
 	int pipe_fds[2];
 	int rc = check_options(options, error);
@@ -488,7 +515,8 @@ int session_attach(const struct target *target, const struct session_options *op
 	if (rc < 0)
 		return rc;
 	if (session_exists(target))
-		return error_set(error, -EEXIST, "it has a session already", "see swapctl status", "attach to process %d", target->pid);
+		return error_set(error, -EEXIST, "it has a session already", "see swapctl status",
+				 "attach to process %d", target->pid);
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return error_set(error, -errno, NULL, NULL, "attach to process %d", target->pid);
 	child = fork();

@@ -14,8 +14,8 @@
 #include "pager/pager.h"
 
 #define HOUSEKEEPING_MS 250
-#define CLIENTS_MAX	32
-#define WORKER_NICE	(-10)
+#define CLIENTS_MAX     32
+#define WORKER_NICE     (-10)
 
 /* It serves page faults: it must not wait for its own pages, nor be chosen when memory runs out. */
 static void stay_in_memory(void)

@@ -15,7 +15,7 @@ struct target {
 };
 
 /* All fields as "no target". */
-#define TARGET_NONE ((struct target){ .pidfd = -1 })
+#define TARGET_NONE ((struct target){.pidfd = -1})
 
 /*
  * Opens a target by pid, or by an inherited pidfd when pidfd >= 0 (which is duplicated; pid is then read from /proc/self/fdinfo).

@@ -152,7 +152,8 @@ int64_t codec_decompress_first(struct store_scratch *scratch, const struct store
 	int rc;
 
 	if (slot->codec == CODEC_LZ4 && enough < slot->size) {
-		rc = LZ4_decompress_safe_partial(scratch->buffer, data, (int)slot->length, (int)enough, (int)slot->size);
+		rc = LZ4_decompress_safe_partial(scratch->buffer, data, (int)slot->length, (int)enough,
+						 (int)slot->size);
 		return rc >= (int)enough ? (int64_t)enough : -EBADMSG;
 	}
 	rc = codec_decompress(scratch, slot, data);

@@ -243,8 +243,8 @@ static bool slot_valid(const struct store_slot *slot, size_t max_size)
 }
 
 /* The record as it is stored, checked, in the scratch's buffer (in data when it is raw). */
-static int read_record(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot, uint64_t tag,
-		       void *data)
+static int read_record(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot,
+		       uint64_t tag, void *data)
 {
 	void *bytes = slot->codec == CODEC_NONE ? data : scratch->buffer;
 	int err;
@@ -265,8 +265,8 @@ int store_read(const struct store *store, struct store_scratch *scratch, const s
 	return err || slot->codec == CODEC_NONE ? err : codec_decompress(scratch, slot, data);
 }
 
-int64_t store_read_first(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot, uint64_t tag,
-			 void *data, size_t enough)
+int64_t store_read_first(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot,
+			 uint64_t tag, void *data, size_t enough)
 {
 	int err = read_record(store, scratch, slot, tag, data);
 

@@ -81,8 +81,8 @@ int store_read(const struct store *store, struct store_scratch *scratch, const s
  * slot->size bytes). Returns how many are there (slot->size when the codec gives all or nothing), or as store_read. store_read_rest puts the rest there, from
  * the same scratch, before that is used for anything else.
  */
-int64_t store_read_first(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot, uint64_t tag,
-			 void *data, size_t enough);
+int64_t store_read_first(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot,
+			 uint64_t tag, void *data, size_t enough);
 int store_read_rest(struct store_scratch *scratch, const struct store_slot *slot, void *data);
 
 /* Frees a slot; space is reused, and the file system gets whole free stretches back (fallocate FALLOC_FL_PUNCH_HOLE). */
