@@ -122,6 +122,18 @@ static int wait_syscall(pid_t tid, int timeout_ms)
 	}
 }
 
+/* Lets a thread go that was stopped and not used. Its call was interrupted all the same, and must not show that. */
+static void let_go(pid_t tid, int signal)
+{
+	struct arch_regs regs;
+
+	if (arch_get_regs(tid, &regs) == 0 && arch_native(&regs)) {
+		arch_restart_interrupted(&regs);
+		arch_set_regs(tid, &regs);
+	}
+	ptrace(PTRACE_DETACH, tid, NULL, signal);
+}
+
 int inject_reap(struct inject *inject)
 {
 	int left = 0;
@@ -138,7 +150,7 @@ int inject_reap(struct inject *inject)
 			continue;
 		}
 		if (got == tid && WIFSTOPPED(status))
-			ptrace(PTRACE_DETACH, tid, NULL, is_event_stop(status) ? 0 : WSTOPSIG(status));
+			let_go(tid, is_event_stop(status) ? 0 : WSTOPSIG(status));
 		inject->lingering[i] = 0;
 	}
 	return left;
@@ -188,7 +200,7 @@ static int thread_state(const struct inject *inject, pid_t tid, char *state, uin
 
 /*
  * A restarted epoll_wait begins its timeout anew, so that a program stopped again and again would never see it expire. When the same wait is met
- * again (same registers, and the thread has slept exactly once since), its time counts from the first meeting.
+ * again (same registers, and the thread has slept at most once since), its time counts from the first meeting.
  */
 static void keep_deadline(struct inject *inject)
 {
@@ -202,7 +214,7 @@ static void keep_deadline(struct inject *inject)
 		stop->wait.tid = 0;
 		return;
 	}
-	if (stop->wait.tid != inject->tid || switches != stop->wait.switches + 2 ||
+	if (stop->wait.tid != inject->tid || switches > stop->wait.switches + 2 ||
 	    memcmp(&stop->wait.regs, &stop->first, sizeof(stop->first)) != 0) {
 		stop->wait.tid = inject->tid;
 		stop->wait.regs = stop->first;
@@ -307,7 +319,7 @@ static int stop_thread(struct inject *inject, pid_t tid)
 	rc = keep(inject, tid);
 	if (rc < 0) {
 		inject->tid = 0;
-		ptrace(PTRACE_DETACH, tid, NULL, NULL);
+		let_go(tid, 0);
 	}
 	return rc;
 }
@@ -351,17 +363,12 @@ static int stop_any(struct inject *inject)
 
 static int explain_stop(const struct inject *inject, int rc, struct error *error)
 {
-	uint64_t tracer = 0;
-	char why[80];
-
 	switch (rc) {
 	case -EPERM:
-		if (target_status(inject->target, "TracerPid", &tracer) == 0 && tracer) {
-			snprintf(why, sizeof(why), "process %" PRIu64 " is tracing it", tracer);
-			return error_set(error, -EPERM, why, "end the debugger or tracer first",
-					 "stop a thread of process %d", inject->target->pid);
-		}
-		return error_set(error, rc, NULL,
+		rc = target_check(inject->target, error); /* a tracer, most of all */
+		if (rc < 0)
+			return rc;
+		return error_set(error, -EPERM, NULL,
 				 "run as root or with CAP_SYS_PTRACE; see also kernel.yama.ptrace_scope",
 				 "stop a thread of process %d", inject->target->pid);
 	case -ENOTSUP:
@@ -444,8 +451,7 @@ int inject_end(struct inject *inject)
 
 	if (!tid)
 		return -ESRCH;
-	if (stop->moved)
-		rc = return_to_first(inject);
+	rc = stop->moved ? return_to_first(inject) : arch_set_regs(tid, &stop->first);
 	if (stop->wait.tid == tid)
 		thread_state(inject, tid, &state, &stop->wait.switches);
 	if (rc == 0 && ptrace(PTRACE_SETSIGMASK, tid, sizeof(stop->sigmask), &stop->sigmask) < 0)
@@ -554,7 +560,7 @@ static int on_trampoline(struct inject *inject, pid_t tid)
 	if (rc < 0)
 		return rc;
 	rc = arch_get_regs(tid, &regs);
-	ptrace(PTRACE_DETACH, tid, NULL, NULL);
+	let_go(tid, 0);
 	return rc < 0 ? rc : arch_ip(&regs) >= inject->area.start && arch_ip(&regs) < inject->area.end;
 }
 

@@ -437,27 +437,38 @@ static int fill_fresh(struct pager *pager, struct space *space, uint64_t address
 	return rc;
 }
 
-/* A program that walks its memory in order is met half-way: the clusters behind the one it asked for come before it asks. */
-static void read_ahead(struct filler *filler, struct space *space, uint64_t address, uint64_t end)
+static uint64_t claim_end(const struct claim *claim)
+{
+	return claim->base + (64 - (unsigned int)__builtin_clzll(claim->pages)) * page_size();
+}
+
+/*
+ * A program that walks its memory in order is met half-way: the clusters behind the one it asked for come before it asks. Returns the pages brought.
+ */
+static unsigned int read_ahead(struct filler *filler, struct space *space, uint64_t address, uint64_t end)
 {
 	struct pager *pager = filler->pager;
 	bool walking = filler->walk_space == space->id && address == filler->walk_next;
-	unsigned int brought = 0;
+	unsigned int pages = 0;
 
 	filler->walk_ahead = walking ? (unsigned int)min_u64(filler->walk_ahead * 2 + 1, AHEAD_MAX) : 0;
-	for (; brought < filler->walk_ahead; brought++) {
+	for (unsigned int i = 0; i < filler->walk_ahead; i++) {
 		struct claim claim;
 		int rc;
 
 		pthread_mutex_lock(&pager->lock);
 		rc = claim_at(pager, space, end, &claim);
 		pthread_mutex_unlock(&pager->lock);
-		if (rc <= 0 || bring(filler, &claim, false) < 0)
+		if (rc > 0)
+			rc = bring(filler, &claim, false);
+		if (rc <= 0)
 			break;
-		end = claim.base + (64 - (unsigned int)__builtin_clzll(claim.pages)) * page_size();
+		pages += (unsigned int)rc;
+		end = claim_end(&claim);
 	}
 	filler->walk_space = space->id;
 	filler->walk_next = end;
+	return pages;
 }
 
 int fill_fault(struct filler *filler, struct space *space, uint64_t address, bool write)
@@ -481,11 +492,10 @@ int fill_fault(struct filler *filler, struct space *space, uint64_t address, boo
 		return rc;
 	rc = bring(filler, &claim, !filler->walk_ahead);
 	if (rc > 0) {
+		rc += (int)read_ahead(filler, space, address, claim_end(&claim));
 		pthread_mutex_lock(&pager->lock);
 		counters->refaulted_pages += (unsigned int)rc;
 		pthread_mutex_unlock(&pager->lock);
-		read_ahead(filler, space, address,
-			   claim.base + (64 - (unsigned int)__builtin_clzll(claim.pages)) * page_size());
 	}
 	return 0;
 }

@@ -503,6 +503,20 @@ static int check_options(const struct session_options *options, struct error *er
 	return 0;
 }
 
+/* A process of ours serves faults; its own must not wait for another one. */
+static int check_not_ours(const struct target *target, struct error *error)
+{
+	_cleanup_close_ int exe = target_proc_open(target, "exe", O_RDONLY | O_CLOEXEC);
+	struct stat theirs;
+	struct stat ours;
+
+	if (exe < 0 || fstat(exe, &theirs) < 0 || stat("/proc/self/exe", &ours) < 0 || theirs.st_dev != ours.st_dev ||
+	    theirs.st_ino != ours.st_ino)
+		return 0;
+	return error_set(error, -EINVAL, "it is a process of uvmtools itself", "name the process that it serves",
+			 "attach to process %d", target->pid);
+}
+
 int session_attach(const struct target *target, const struct session_options *options, session_record_fn callback,
 		   void *context, struct error *error)
 {
@@ -512,6 +526,8 @@ int session_attach(const struct target *target, const struct session_options *op
 
 	if (rc == 0)
 		rc = target_check(target, error);
+	if (rc == 0)
+		rc = check_not_ours(target, error);
 	if (rc < 0)
 		return rc;
 	if (session_exists(target))

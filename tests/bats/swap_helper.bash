@@ -1,0 +1,251 @@
+# What the tests of swapctl share. Whatever a test leaves behind, a process, a session or a store, is a failure of that test.
+# shellcheck shell=bash
+
+load helper
+
+SESSIONS=/run/uvmtools
+STORES=/var/lib/uvmtools
+
+setup() {
+	if [[ $(id -u) != 0 ]]; then
+		skip "only root can swap processes here"
+	fi
+	# Inherited by all that a test starts, so that it can be told from what others run.
+	export UVM_TEST_MARK=$BATS_TEST_TMPDIR
+	find "$SESSIONS" "$STORES" -mindepth 1 -maxdepth 1 2>/dev/null | sort >"$BATS_TEST_TMPDIR/before"
+	OTHERS=() # pids to be killed that are no children of the test
+}
+
+# Pids of swapctl that this test started, the supervisors and workers among them.
+our_processes() {
+	local exe
+	for exe in /proc/[0-9]*/exe; do
+		[[ $(readlink "$exe" 2>/dev/null) == "$UVM_BUILD/bin/swapctl"* ]] || continue
+		grep -qzFx "UVM_TEST_MARK=$UVM_TEST_MARK" "${exe%exe}environ" 2>/dev/null && basename "${exe%/exe}"
+	done
+	return 0
+}
+
+# Sessions and stores that were not there before the test and whose process is gone.
+left_files() {
+	local path pid
+	find "$SESSIONS" "$STORES" "$BATS_TEST_TMPDIR"/store* -mindepth 1 -maxdepth 1 2>/dev/null | sort |
+		comm -13 "$BATS_TEST_TMPDIR/before" - | while read -r path; do
+		pid=${path##*/}
+		pid=${pid%%.*}
+		[[ -d /proc/$pid && $path != "$BATS_TEST_TMPDIR"* ]] || echo "$path"
+	done
+}
+
+is_clean() {
+	[[ -z $(our_processes) && -z $(left_files) ]]
+}
+
+# The end of a target ends its session; no test has to detach.
+teardown() {
+	local pid status=0
+	# All before any is waited for: one may be traced by another.
+	for pid in "${TARGETS[@]}" "${OTHERS[@]}"; do
+		kill -KILL "$pid" 2>/dev/null || :
+	done
+	end_targets
+	if ! wait_for 10 is_clean; then
+		echo "left behind by the test:"
+		left_files
+		for pid in $(our_processes); do
+			echo "process $pid: $(tr '\0' ' ' <"/proc/$pid/cmdline")"
+			kill -KILL "$pid" || :
+		done
+		left_files | xargs -r rm -rf
+		status=1
+	fi
+	if mountpoint -q "$BATS_TEST_TMPDIR/small"; then
+		umount -l "$BATS_TEST_TMPDIR/small"
+	fi
+	return "$status"
+}
+
+# swap VERB ARGUMENT...: runs swapctl, never for longer than two minutes. Sets $status; records are in $RECORDS and messages in $ERRORS. Files
+# and not pipes, so that whoever inherits them cannot hold up the test.
+swap() {
+	RECORDS=$BATS_TEST_TMPDIR/records
+	ERRORS=$BATS_TEST_TMPDIR/errors
+	status=0
+	timeout -k 5 120 swapctl "$@" >"$RECORDS" 2>"$ERRORS" 3>&- || status=$?
+	if ((status == 124 || status == 137)); then
+		echo "swapctl $* hangs" >&2
+		return 1
+	fi
+}
+
+# swap_ok VERB ARGUMENT...: must succeed in full.
+swap_ok() {
+	swap "$@"
+	if ((status != 0)); then
+		show_run "$@"
+		return 1
+	fi
+	assert_equal "$(<"$ERRORS")" ""
+}
+
+# swap_most VERB ARGUMENT...: must succeed, or have left a page or two that a thread needs to be stopped.
+swap_most() {
+	swap "$@"
+	if ((status != 0 && status != 3)); then
+		show_run "$@"
+		return 1
+	fi
+	assert_equal "$(<"$ERRORS")" ""
+}
+
+show_run() {
+	echo "swapctl $*: exit code $status"
+	head -n 20 "$RECORDS" "$ERRORS"
+} >&2
+
+# swap_fails STATUS PATTERN VERB ARGUMENT...: must fail with this exit code and one line on standard error that matches.
+swap_fails() {
+	local wanted=$1 pattern=$2
+	shift 2
+	swap "$@"
+	if ((status != wanted)); then
+		show_run "$@"
+	fi
+	assert_equal "$status" "$wanted"
+	assert_equal "$(wc -l <"$ERRORS")" 1
+	assert_regex "$(<"$ERRORS")" "^swapctl( [a-z]+)?: "
+	assert_regex "$(<"$ERRORS")" "$pattern"
+}
+
+# record FILTER: of the records of the last swap, read as one array by jq.
+record() {
+	jq -rs "$1" "$RECORDS"
+}
+
+summary() {
+	record ".[-1] | select(.type == \"summary\") | $1"
+}
+
+# status_of FILTER: of the session of the target.
+status_of() {
+	timeout 60 swapctl status -p "$TARGET_PID" 3>&- | jq -r "select(.type == \"session\") | $1"
+}
+
+# start_with_input PROGRAM ARGUMENT...: a target that can be told something with tell and ask.
+start_with_input() {
+	local fifo=$BATS_TEST_TMPDIR/input.${#TARGETS[@]}
+	mkfifo "$fifo"
+	exec {INPUT}<>"$fifo"
+	TARGET_STDIN=$fifo start_target "$@"
+	# shellcheck disable=SC2034
+	read -r START END EXTRA <<<"$TARGET_READY"
+}
+
+tell() {
+	echo "$*" >&"$INPUT"
+}
+
+has_answers() {
+	(($(wc -l <"$TARGET_DIR/out") >= $1))
+}
+
+# ask COMMAND: sends a line, waits for the line that answers it; fails when that is not "ok…". Sets $answer.
+ask() {
+	local lines
+	lines=$(wc -l <"$TARGET_DIR/out")
+	tell "$@"
+	wait_for "${ASK_DEADLINE:-60}" has_answers $((lines + 1))
+	answer=$(sed -n "$((lines + 1))p" "$TARGET_DIR/out")
+	if [[ $answer != ok* ]]; then
+		echo "$*: $answer" >&2
+		head -n 5 "$TARGET_DIR/err" >&2
+		return 1
+	fi
+}
+
+# Ends the latest target; those that a test starts after it keep their own folders.
+end_current() {
+	end_target "$TARGET_PID"
+	wait_for 10 is_session_gone
+}
+
+# Memory with known contents: start_contents PATTERN BYTES [huge]. Sets START and END.
+start_contents() {
+	start_with_input contents "$@"
+}
+
+# A region record for the target's memory, or for a part of it: region START END [PID [STARTTIME]].
+region() {
+	printf '{"v":1,"type":"region","pid":%d,"starttime":%d,"start":"0x%s","end":"0x%s"}\n' "${3:-$TARGET_PID}" \
+		"${4:-$(starttime "$TARGET_PID")}" "$1" "$2"
+}
+
+starttime() {
+	sed 's/.*) //' "/proc/$1/stat" | cut -d' ' -f20
+}
+
+# out_region [OPTION...]: swaps out the memory with known contents, and nothing else.
+out_region() {
+	region "$START" "$END" >"$BATS_TEST_TMPDIR/region"
+	swap_ok out -p "$TARGET_PID" -r "$BATS_TEST_TMPDIR/region" "$@"
+}
+
+rss_anon() {
+	awk '/^RssAnon:/ { print $2 * 1024 }' "/proc/${1:-$TARGET_PID}/status"
+}
+
+# Bytes of the memory with known contents that are in core.
+resident() {
+	awk -v start="${1:-$START}" '/^[0-9a-f]+-/ { mine = index($1, start "-") == 1 } mine && /^Rss:/ { print $2 * 1024 }' \
+		"/proc/$TARGET_PID/smaps"
+}
+
+# What a process looks like from outside: mappings, descriptors, threads, signals, tracer, seccomp, limits.
+look_at() {
+	cut -d' ' -f1-3,6- "/proc/$1/maps"
+	# shellcheck disable=SC2012
+	ls -l "/proc/$1/fd" | awk '{ print $1, $9, $10, $11 }'
+	ls "/proc/$1/task"
+	grep -E '^(Tgid|Threads|SigPnd|ShdPnd|SigBlk|SigIgn|SigCgt|TracerPid|Seccomp|Seccomp_filters|VmLck)' "/proc/$1/status"
+	cat "/proc/$1/limits"
+	grep VmFlags "/proc/$1/smaps"
+}
+
+# snapshot, unchanged: the target is what it was, and has no session.
+snapshot() {
+	look_at "$TARGET_PID" >"$BATS_TEST_TMPDIR/snapshot"
+}
+
+unchanged() {
+	look_at "$TARGET_PID" | diff "$BATS_TEST_TMPDIR/snapshot" -
+	no_session
+}
+
+no_session() {
+	local path
+	path=$SESSIONS/$TARGET_PID.$(starttime "$TARGET_PID")
+	if [[ -e $path || $(our_processes) ]]; then
+		echo "still there: $path, processes: $(our_processes)" >&2
+		return 1
+	fi
+}
+
+# repeat SECONDS COMMAND...: over and over; the command must not fail. Sets $repeated.
+repeat() {
+	local deadline=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000))
+	shift
+	repeated=0
+	while ((${EPOCHREALTIME/[.,]/} < deadline)); do
+		"$@"
+		repeated=$((repeated + 1))
+	done
+}
+
+out_and_in() {
+	swap_most out -p "$TARGET_PID"
+	swap_ok in -p "$TARGET_PID"
+}
+
+is_session_gone() {
+	[[ -z $(our_processes) ]] && ! compgen -G "$SESSIONS/$TARGET_PID.*" >/dev/null
+}

@@ -1,0 +1,196 @@
+#!/usr/bin/env bats
+# swapctl(1): programs that wait in a system call, or for signals, do not notice that threads are stopped and memory leaves.
+
+bats_require_minimum_version 1.5.0
+load swap_helper
+
+LATE_MS=500
+
+returned() {
+	grep -q '^returned' "$TARGET_DIR/out"
+}
+
+# returns RESULT ERRNO [EARLIEST_MS LATEST_MS]: the call has come back so, with all memory as it was.
+returns() {
+	wait_for 10 returned
+	local result error ms memory
+	read -r _ result error ms memory < <(grep '^returned' "$TARGET_DIR/out")
+	assert_equal "$result $error $memory" "$1 $2 ok"
+	((ms >= ${3:-0} && ms <= ${4:-ms})) || fail "it took $ms ms, not $3 to $4"
+}
+
+swap_until_returned() {
+	local deadline=$((SECONDS + 20)) rounds=0
+	while ! returned; do
+		out_and_in
+		rounds=$((rounds + 1))
+		((SECONDS < deadline)) || fail "the call does not return"
+	done
+	((rounds >= 5))
+}
+
+# times_out CALL RESULT ERRNO: takes as long as it was told although it is stopped over and over.
+times_out() {
+	start_with_input blocked "$1" 1500
+	swap_until_returned
+	returns "$2" "$3" 1499 $((1500 + LATE_MS))
+}
+
+# times_out_late CALL RESULT ERRNO: the kernel tells nobody how much of its time is left, so that it starts anew when it is stopped; it
+# must end in time after that, and as if nothing had been.
+times_out_late() {
+	local i started=${EPOCHREALTIME/[.,]/} spent
+	start_with_input blocked "$1" 1500
+	for i in {1..5}; do
+		out_and_in
+	done
+	spent=$(((${EPOCHREALTIME/[.,]/} - started) / 1000))
+	returns "$2" "$3" 1499 $((spent + 1500 + LATE_MS))
+}
+
+# In the call, or in restart_syscall, which goes on with it.
+is_blocked_in() {
+	local number
+	read -r number _ <"/proc/$TARGET_PID/syscall"
+	[[ $number == "$1" || $number == 219 || $number == 128 ]]
+}
+
+# stays_blocked CALL: the program waits in it after being swapped out and in again.
+stays_blocked() {
+	local i number
+	start_with_input blocked "$@"
+	wait_for 5 grep -q '^[0-9]' "/proc/$TARGET_PID/syscall"
+	wait_for 5 grep -q '^S' <(ps -o stat= -p "$TARGET_PID")
+	number=$(cut -d' ' -f1 "/proc/$TARGET_PID/syscall")
+	for i in {1..10}; do
+		swap_most out -p "$TARGET_PID"
+		(($(summary .moved_bytes) > 0)) || ((i > 1))
+		wait_for 5 is_blocked_in "$number"
+		run ! returned
+	done
+	(($(status_of .stops) >= 10))
+}
+
+@test "nanosleep takes as long as it was told" {
+	times_out nanosleep 0 0
+}
+
+@test "poll times out when it should" {
+	times_out poll 0 0
+}
+
+@test "epoll_wait times out when it should" {
+	times_out epoll_wait 0 0
+}
+
+@test "recv with a timeout is not cut short, and times out" {
+	times_out_late recv -1 EAGAIN
+}
+
+@test "sigtimedwait with a timeout is not cut short, and times out" {
+	times_out_late sigtimedwait -1 EAGAIN
+}
+
+@test "epoll_wait without a timeout waits on, and sees its event" {
+	stays_blocked epoll_wait -1
+	tell go
+	returns 1 0
+}
+
+@test "poll without a timeout waits on, and sees its event" {
+	stays_blocked poll -1
+	tell go
+	returns 1 0
+}
+
+@test "a read from a pipe waits on, and gets its byte" {
+	stays_blocked read
+	tell go
+	returns 1 0
+}
+
+@test "accept waits on, and takes its connection" {
+	stays_blocked accept
+	exec {connection}<>"/dev/tcp/127.0.0.1/$START"
+	returns 1 0
+	exec {connection}>&-
+}
+
+@test "wait4 waits on, and gets its child's status" {
+	stays_blocked wait4
+	tell go
+	returns 7 0
+}
+
+@test "a futex waits on, and is woken" {
+	stays_blocked futex
+	tell go
+	returns 0 0
+}
+
+@test "pause waits on, and ends with a signal" {
+	stays_blocked pause
+	kill -USR1 "$TARGET_PID"
+	returns -1 EINTR
+}
+
+@test "sigsuspend waits on, and ends with a signal" {
+	stays_blocked sigsuspend
+	kill -USR1 "$TARGET_PID"
+	returns -1 EINTR
+}
+
+@test "sigtimedwait waits on, and takes its signal" {
+	stays_blocked sigtimedwait 60000
+	kill -USR1 "$TARGET_PID"
+	returns 10 0
+}
+
+is_stopped() {
+	[[ $(ps -o stat= -p "$TARGET_PID") == T* ]]
+}
+
+@test "a stopped program stays stopped while it is swapped out, and goes on when told" {
+	start_contents mixed 16777216
+	kill -STOP "$TARGET_PID"
+	wait_for 5 is_stopped
+	local before i
+	before=$(rss_anon)
+	for i in 1 2 3; do
+		swap_most out -p "$TARGET_PID"
+		wait_for 5 is_stopped
+	done
+	(($(rss_anon) < before / 20))
+	swap_ok in -p "$TARGET_PID"
+	swap_most out -p "$TARGET_PID"
+	wait_for 5 is_stopped
+	tell check
+	run ! has_answers 2
+	kill -CONT "$TARGET_PID"
+	wait_for 20 has_answers 2
+	assert_regex "$(tail -n 1 "$TARGET_DIR/out")" '^ok'
+}
+
+@test "a stopped program stays stopped through attach and detach" {
+	start_contents mixed 8388608
+	kill -STOP "$TARGET_PID"
+	wait_for 5 is_stopped
+	swap_ok attach -p "$TARGET_PID"
+	wait_for 5 is_stopped
+	swap_ok detach -p "$TARGET_PID"
+	wait_for 5 is_stopped
+	kill -CONT "$TARGET_PID"
+	ask check
+}
+
+@test "no signal is lost, doubled or out of order, and handlers see their memory" {
+	start_with_input signals 20000
+	tell go
+	local deadline=$((SECONDS + 60))
+	until has_answers 2; do
+		out_and_in
+		((SECONDS < deadline)) || fail "the signals do not end"
+	done
+	assert_regex "$(tail -n 1 "$TARGET_DIR/out")" '^ok 20000 '
+	(($(status_of .stops) > 20))
+}

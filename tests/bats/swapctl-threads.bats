@@ -1,0 +1,60 @@
+#!/usr/bin/env bats
+# swapctl(1): programs that work on their memory while it leaves and comes back, over and over.
+
+bats_require_minimum_version 1.5.0
+load swap_helper
+
+MEBIBYTE=1048576
+
+@test "eight threads never see a wrong byte while their memory leaves and comes back" {
+	start_with_input threads 8 $((32 * MEBIBYTE))
+	repeat 20 out_and_in
+	((repeated >= 5))
+	(($(status_of .moved_pages_total) > 8 * 8192))
+	(($(status_of .faults) > 100))
+	ask stop
+	((${answer#ok } > 0))
+}
+
+@test "a program that allocates, frees, moves, discards and forks all the time sees no wrong byte" {
+	start_with_input churn 20250101
+	repeat 20 swap_most out -p "$TARGET_PID"
+	((repeated >= 5))
+	run -0 jq -es '.[0] | .faults > 100 and (.events | .fork > 0 and .remap > 0 and .remove > 0 and .unmap > 0)' \
+		<<<"$(timeout 60 swapctl status -p "$TARGET_PID")"
+	ask stop
+	((${answer#ok } > 100))
+}
+
+@test "it sees none with other seeds, and when its session ends in the midst of it" {
+	local seed
+	for seed in 1 2 3; do
+		start_with_input churn "$seed"
+		repeat 2 swap_most out -p "$TARGET_PID"
+		swap_ok detach -p "$TARGET_PID"
+		wait_for 10 is_session_gone
+		ask stop
+		end_current
+	done
+}
+
+@test "system calls take buffers that are swapped out: no EFAULT, no EINTR, no wrong byte" {
+	start_with_input syscalls $((32 * MEBIBYTE))
+	repeat 15 out_and_in
+	((repeated >= 5))
+	(($(status_of .faults) > 100))
+	ask stop
+	((${answer#ok } > 50))
+}
+
+@test "threads go on while sessions come and go" {
+	start_with_input threads 4 $((8 * MEBIBYTE))
+	come_and_go() {
+		swap_most out -p "$TARGET_PID"
+		swap_ok detach -p "$TARGET_PID"
+		wait_for 10 is_session_gone
+	}
+	repeat 5 come_and_go
+	((repeated >= 3))
+	ask stop
+}

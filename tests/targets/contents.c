@@ -1,0 +1,168 @@
+/*
+ * Memory with known contents: contents PATTERN BYTES [huge], then obeys commands on standard input, a line each, and answers with a line
+ * that is "ok…" when all of its memory was as it should be. Prints "ready START END".
+ *
+ *	check		verify everything
+ *	write SEED	give everything that is mapped other contents
+ *	discard		MADV_DONTNEED the first half: it holds zeros from then on
+ *	fork		a child verifies everything, writes over it; the parent still has its own
+ *	move		mremap to another place
+ *	unmap, map	the last quarter away, and new in its place
+ *	allocate BYTES	more memory, with contents of its own
+ *	exec		become sleep(1)
+ *	exit		end with status 7
+ */
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pattern.h"
+
+enum state {
+	FILLED,
+	ZEROS,
+	ABSENT
+};
+
+struct contents {
+	struct pattern pattern;
+	char *at;
+	size_t bytes;
+	unsigned char *states; /* of every page */
+	char *more;            /* allocated on command */
+	size_t more_bytes;
+};
+
+static size_t wrong_pages(const struct contents *c)
+{
+	static const struct pattern zeros = {"zeros", 0};
+	size_t wrong = 0;
+
+	for (size_t i = 0; i < c->bytes / PAGE; i++)
+		if (c->states[i] != ABSENT &&
+		    !pattern_holds_page(c->at, c->states[i] == ZEROS ? &zeros : &c->pattern, i))
+			wrong++;
+	return wrong + (c->more ? pattern_wrong(c->more, c->more_bytes, &c->pattern) : 0);
+}
+
+static void rewrite(struct contents *c, uint64_t seed)
+{
+	c->pattern.seed = seed;
+	for (size_t i = 0; i < c->bytes / PAGE; i++) {
+		if (c->states[i] == ABSENT)
+			continue;
+		pattern_page((uint64_t *)(c->at + i * PAGE), &c->pattern, i);
+		c->states[i] = FILLED;
+	}
+	if (c->more)
+		pattern_fill(c->more, c->more_bytes, &c->pattern);
+}
+
+static size_t fork_once(struct contents *c)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child < 0)
+		die("fork");
+	if (child == 0) {
+		if (wrong_pages(c))
+			_exit(1);
+		rewrite(c, c->pattern.seed + 1);
+		_exit(wrong_pages(c) ? 2 : 0);
+	}
+	if (waitpid(child, &status, 0) != child)
+		die("waitpid");
+	if (status)
+		fprintf(stderr, "the child ended with status %#x\n", (unsigned int)status);
+	return wrong_pages(c) + (status ? 1 : 0);
+}
+
+static void move(struct contents *c)
+{
+	char *to = map_aligned(c->bytes);
+
+	if (mremap(c->at, c->bytes, c->bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to)
+		die("mremap");
+	c->at = to;
+}
+
+static void change(struct contents *c, size_t from, size_t to, enum state state)
+{
+	char *at = c->at + from;
+
+	if (state == ZEROS && c->states[from / PAGE] == FILLED && madvise(at, to - from, MADV_DONTNEED))
+		die("madvise");
+	if (state == ZEROS && c->states[from / PAGE] == ABSENT &&
+	    mmap(at, to - from, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != at)
+		die("mmap");
+	if (state == ABSENT && munmap(at, to - from))
+		die("munmap");
+	memset(c->states + from / PAGE, state, (to - from) / PAGE);
+}
+
+static void allocate(struct contents *c, size_t bytes)
+{
+	c->more = map_aligned(bytes);
+	c->more_bytes = bytes;
+	pattern_fill(c->more, bytes, &c->pattern);
+}
+
+/* Returns the number of wrong pages found, or -1 for a word that is not known. */
+static ssize_t obey(struct contents *c, char *line)
+{
+	char *word = strtok(line, " \n"), *argument = strtok(NULL, " \n");
+
+	if (!word)
+		return -1;
+	if (!strcmp(word, "check"))
+		return (ssize_t)wrong_pages(c);
+	if (!strcmp(word, "fork"))
+		return (ssize_t)fork_once(c);
+	if (!strcmp(word, "exec"))
+		return execlp("sleep", "sleep", "1000", (char *)NULL);
+	if (!strcmp(word, "exit"))
+		_exit(7);
+	if (!strcmp(word, "write"))
+		rewrite(c, argument ? strtoull(argument, NULL, 0) : 0);
+	else if (!strcmp(word, "allocate"))
+		allocate(c, argument ? strtoull(argument, NULL, 0) : PAGE);
+	else if (!strcmp(word, "discard"))
+		change(c, 0, c->bytes / 2, ZEROS);
+	else if (!strcmp(word, "move"))
+		move(c);
+	else if (!strcmp(word, "unmap"))
+		change(c, c->bytes / 4 * 3, c->bytes, ABSENT);
+	else if (!strcmp(word, "map"))
+		change(c, c->bytes / 4 * 3, c->bytes, ZEROS);
+	else
+		return -1;
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static char in[256], out[256], line[256];
+	struct contents c = {.pattern = {.kind = argc > 2 ? argv[1] : "", .seed = 1}};
+
+	c.bytes = argc > 2 ? strtoull(argv[2], NULL, 0) : 0;
+	if (!pattern_known(c.pattern.kind) || !c.bytes || c.bytes % (4 * PAGE))
+		return 2;
+	/* Buffers of its own, so that talking changes no mapping. */
+	setvbuf(stdin, in, _IOLBF, sizeof(in));
+	setvbuf(stdout, out, _IOLBF, sizeof(out));
+	c.at = map_aligned(c.bytes);
+	c.states = calloc(c.bytes / PAGE, 1);
+	if (!c.states || madvise(c.at, c.bytes, argc > 3 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
+		die("memory");
+	pattern_fill(c.at, c.bytes, &c.pattern);
+	printf("ready %lx %lx\n", (unsigned long)c.at, (unsigned long)(c.at + c.bytes));
+	while (fgets(line, sizeof(line), stdin)) {
+		ssize_t wrong = obey(&c, line);
+
+		if (wrong)
+			printf("wrong %zd\n", wrong);
+		else
+			printf("ok %lx %lx\n", (unsigned long)c.at, (unsigned long)(c.at + c.bytes));
+	}
+	return 0;
+}
