@@ -1,4 +1,4 @@
-/* A histogram of times: eight steps to the doubling, nanoseconds to hours, fixed size. */
+/* A histogram of times: eight steps to the doubling, nanoseconds to seconds, fixed size. */
 #pragma once
 
 #include <stdint.h>

@@ -1,0 +1,97 @@
+#!/usr/bin/env bats
+# swapctl(1): its own processes are killed at random moments, under load; the target loses nothing.
+
+bats_require_minimum_version 1.5.0
+load swap_helper
+
+MEBIBYTE=1048576
+
+pid_of() {
+	timeout 5 swapctl status -p "$TARGET_PID" 3>&- 2>/dev/null | jq -r ".$1_pid // empty"
+}
+
+# Swaps out and in until told to stop. Its requests are cut short by the kills; what they do is not.
+load_it() {
+	until [[ -e $BATS_TEST_TMPDIR/stop ]]; do
+		timeout 20 swapctl out -p "$TARGET_PID" >/dev/null 2>&1 3>&- || :
+		timeout 20 swapctl in -p "$TARGET_PID" >/dev/null 2>&1 3>&- || :
+	done
+}
+
+# kill_workers SECONDS: at moments drawn from $RANDOM. Sets $kills.
+kill_workers() {
+	local end=$((SECONDS + $1)) worker loader
+	kills=0
+	load_it 3>&- &
+	loader=$!
+	while ((SECONDS < end)); do
+		read -rt "0.$((RANDOM % 300 + 20))" <> <(:) || :
+		worker=$(pid_of worker)
+		if [[ $worker ]] && kill -KILL "$worker" 2>/dev/null; then
+			kills=$((kills + 1))
+		fi
+	done
+	touch "$BATS_TEST_TMPDIR/stop"
+	wait "$loader"
+}
+
+@test "threads see no wrong byte while workers are killed under them" {
+	start_with_input threads 4 $((32 * MEBIBYTE))
+	swap_ok attach -p "$TARGET_PID"
+	kill_workers 15
+	((kills >= 10))
+	ask stop
+	((${answer#ok } > 0))
+}
+
+@test "a program that forks, moves and discards all the time sees none either" {
+	start_with_input churn "$RANDOM"
+	swap_ok attach -p "$TARGET_PID"
+	kill_workers 15
+	((kills >= 10))
+	ask stop
+	((${answer#ok } > 0))
+}
+
+@test "what is out stays out, and comes back right, when the worker is killed at rest" {
+	local worker
+	start_with_input contents mixed $((32 * MEBIBYTE))
+	swap_most out -p "$TARGET_PID"
+	worker=$(pid_of worker)
+	kill -KILL "$worker"
+	another_worker() {
+		local now
+		now=$(pid_of worker)
+		[[ $now && $now != "$worker" ]]
+	}
+	wait_for 5 another_worker
+	(($(status_of .out_pages) > 8000))
+	ask check
+	swap_ok detach -p "$TARGET_PID"
+}
+
+@test "detach works after the supervisor was killed" {
+	start_with_input contents text $((8 * MEBIBYTE))
+	swap_most out -p "$TARGET_PID"
+	kill -KILL "$(pid_of supervisor)"
+	ask check
+	swap_ok detach -p "$TARGET_PID"
+}
+
+@test "when both are killed the session is named orphaned, and no second one is made over it" {
+	local supervisor worker
+	start_with_input contents text $((8 * MEBIBYTE))
+	swap_most out -p "$TARGET_PID"
+	supervisor=$(pid_of supervisor) worker=$(pid_of worker)
+	kill -KILL "$supervisor" "$worker"
+	is_orphaned() {
+		timeout 5 swapctl status 3>&- | jq -es "any(.[]; .pid == $TARGET_PID and .state == \"orphaned\")" >/dev/null
+	}
+	wait_for 5 is_orphaned
+	swap_fails 1 "pages are still out" out -p "$TARGET_PID"
+	# With the target gone there is nothing left to keep.
+	kill -KILL "$TARGET_PID"
+	wait "$TARGET_PID" || :
+	swap_ok status
+	[[ ! -e $SESSIONS/$TARGET_PID.* ]]
+}

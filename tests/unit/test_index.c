@@ -1,0 +1,170 @@
+/* The index of a session, held against a plain table; and read again after its process is gone. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/size.h"
+#include "pager/index.h"
+
+#define SPACES 3
+#define PAGES  5000 /* of each space, spread over several tables */
+#define STEPS  200000
+#define BASE   UINT64_C(0x7f0000000000)
+
+struct fixture {
+	int fd;
+	struct index *index;
+};
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return -1;
+	f->fd = memfd_create("index", MFD_CLOEXEC);
+	*state = f;
+	return index_create(&f->index, f->fd, 16);
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	index_close(f->index);
+	close(f->fd);
+	free(f);
+	return 0;
+}
+
+static uint64_t next_random(uint64_t *seed)
+{
+	*seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return *seed >> 33;
+}
+
+/* Every 40th page, so that tables come and go. */
+static uint64_t address_of(unsigned int page)
+{
+	return BASE + (uint64_t)page * 40 * page_size();
+}
+
+struct seen {
+	const index_entry *expected;
+	uint64_t last;
+	uint64_t count;
+};
+
+static int see(void *context, uint64_t address, index_entry entry)
+{
+	struct seen *seen = context;
+
+	assert_true(seen->count == 0 || address > seen->last);
+	assert_int_equal(entry, seen->expected[(address - BASE) / (40 * page_size())]);
+	seen->last = address;
+	seen->count++;
+	return 0;
+}
+
+static void compare(struct index *index, index_entry expected[SPACES][PAGES])
+{
+	for (unsigned int space = 0; space < SPACES; space++) {
+		struct seen seen = {.expected = expected[space]};
+		uint64_t used = 0;
+
+		for (unsigned int page = 0; page < PAGES; page++) {
+			used += expected[space][page] != ENTRY_NONE;
+			assert_int_equal(index_get(index, space, address_of(page)), expected[space][page]);
+		}
+		assert_int_equal(index_count(index, space), used);
+		assert_int_equal(index_walk(index, space, (struct region){0, UINT64_MAX}, see, &seen), 0);
+		assert_int_equal(seen.count, used);
+	}
+}
+
+static void test_random(void **state)
+{
+	static index_entry expected[SPACES][PAGES];
+	struct fixture *f = *state;
+	uint64_t seed = 20261121;
+
+	memset(expected, 0, sizeof(expected));
+	for (unsigned int i = 0; i < STEPS; i++) {
+		unsigned int space = (unsigned int)(next_random(&seed) % SPACES);
+		unsigned int page = (unsigned int)(next_random(&seed) % PAGES);
+		index_entry entry = next_random(&seed) % 2
+					    ? entry_make((uint32_t)next_random(&seed) % 1000 + 1, page % 16)
+					    : ENTRY_NONE;
+
+		assert_int_equal(index_set(f->index, space, address_of(page), entry), 0);
+		expected[space][page] = entry;
+	}
+	compare(f->index, expected);
+	index_close(f->index);
+	assert_int_equal(index_open(&f->index, f->fd), 0);
+	compare(f->index, expected);
+}
+
+static void test_recover(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t kept = index_cluster_new(f->index, 2);
+	uint32_t dropped = index_cluster_new(f->index, 1);
+
+	index_cluster(f->index, kept)->pins = 3;
+	index_cluster(f->index, kept)->refs = 7;
+	index_cluster(f->index, dropped)->refs = 1;
+	assert_int_equal(index_set(f->index, 0, BASE, entry_make(kept, 0) | ENTRY_FILLING), 0);
+	assert_int_equal(index_set(f->index, 1, BASE, entry_make(kept, 1)), 0);
+	index_close(f->index);
+	assert_int_equal(index_open(&f->index, f->fd), 0);
+	index_recover(f->index);
+	assert_int_equal(index_get(f->index, 0, BASE), entry_make(kept, 0));
+	assert_int_equal(index_cluster(f->index, kept)->refs, 2);
+	assert_int_equal(index_cluster(f->index, kept)->pins, 0);
+	assert_int_equal(index_cluster(f->index, dropped)->state, CLUSTER_FREE);
+}
+
+static void test_clusters_are_reused(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t first = index_cluster_new(f->index, 16);
+	uint32_t generation = index_cluster(f->index, first)->generation;
+
+	assert_int_not_equal(first, 0);
+	index_cluster_free(f->index, first);
+	assert_int_equal(index_cluster_new(f->index, 16), first);
+	assert_int_not_equal(index_cluster(f->index, first)->generation, generation);
+}
+
+static void test_foreign_file(void **state)
+{
+	struct index *index;
+	int fd = memfd_create("foreign", MFD_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(index_open(&index, fd), -EBADMSG);
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	assert_int_equal(index_open(&index, fd), -EBADMSG);
+	close(fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_random, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_recover, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_clusters_are_reused, set_up, tear_down),
+		cmocka_unit_test(test_foreign_file),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
