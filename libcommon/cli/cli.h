@@ -61,5 +61,8 @@ int cli_dispatch(const char *tool, const char *about, const struct cli_verb *ver
 /* One line of usage error on standard error: "NAME: message". Returns EXIT_USAGE. */
 int cli_usage_error(const char *name, const char *message, ...) __attribute__((format(printf, 2, 3)));
 
+/* How many letters must be changed, added or removed to make one word the other: for suggesting the nearest known word. Looks at 63 letters. */
+unsigned int cli_distance(const char *a, const char *b);
+
 #define _cleanup_options_  __attribute__((cleanup(cli_options_free)))
 #define _cleanup_operands_ __attribute__((cleanup(cli_operands_free)))

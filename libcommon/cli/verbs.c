@@ -2,40 +2,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/size.h"
 #include "cli/cli.h"
 #include "cli/exit.h"
-
-#define MAX_WORD 31
-
-/* How many letters must be changed, added or removed to make one word the other. */
-static unsigned int distance(const char *a, const char *b)
-{
-	unsigned int row[MAX_WORD + 1];
-	size_t a_length = strnlen(a, MAX_WORD), b_length = strnlen(b, MAX_WORD);
-
-	for (size_t j = 0; j <= b_length; j++)
-		row[j] = (unsigned int)j;
-	for (size_t i = 1; i <= a_length; i++) {
-		unsigned int diagonal = row[0];
-
-		row[0] = (unsigned int)i;
-		for (size_t j = 1; j <= b_length; j++) {
-			unsigned int changed = diagonal + (a[i - 1] != b[j - 1]);
-
-			diagonal = row[j];
-			row[j] = (unsigned int)min_u64(changed, min_u64(row[j], row[j - 1]) + 1);
-		}
-	}
-	return row[b_length];
-}
 
 static const char *nearest(const struct cli_verb *verbs, const char *word)
 {
 	const char *best = verbs->name;
 
 	for (; verbs->name; verbs++)
-		if (distance(word, verbs->name) < distance(word, best))
+		if (cli_distance(word, verbs->name) < cli_distance(word, best))
 			best = verbs->name;
 	return best;
 }

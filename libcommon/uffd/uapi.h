@@ -17,13 +17,22 @@
 #define UFFD_FEATURE_MOVE (1 << 16)
 #endif
 
+/* Read-write protection (Linux 7.2). */
+#ifndef UFFD_FEATURE_RWP
+#define UFFD_FEATURE_RWP         (1 << 17)
+#define UFFD_FEATURE_RWP_ASYNC   (1 << 18)
+#define UFFDIO_REGISTER_MODE_RWP ((__u64)1 << 3)
+#define _UFFDIO_RWPROTECT        0x09
+#define _UFFDIO_SET_MODE         0x0a
+#endif
+
 #ifndef UFFDIO_MOVE
 #define _UFFDIO_MOVE 0x05
 struct uffdio_move {
 	__u64 dst;
 	__u64 src;
 	__u64 len;
-#define UFFDIO_MOVE_MODE_DONTWAKE	 ((__u64)1 << 0)
+#define UFFDIO_MOVE_MODE_DONTWAKE        ((__u64)1 << 0)
 #define UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES ((__u64)1 << 1)
 	__u64 mode;
 	__s64 move; /* written by the kernel: bytes moved, or a negative errno */

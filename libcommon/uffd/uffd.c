@@ -26,14 +26,23 @@ int uffd_handshake(int fd, uint64_t features)
 	return (api.features & features) == features ? 0 : -EOPNOTSUPP;
 }
 
-int uffd_register_missing(int fd, struct region region)
+int uffd_register(int fd, struct region region, uint64_t mode, uint64_t *ioctls)
 {
 	struct uffdio_register reg = {
 		.range = {.start = region.start, .len = region_bytes(region)},
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
+		.mode = mode,
 	};
 
-	return ioctl(fd, UFFDIO_REGISTER, &reg) < 0 ? -errno : 0;
+	if (ioctl(fd, UFFDIO_REGISTER, &reg) < 0)
+		return -errno;
+	if (ioctls)
+		*ioctls = reg.ioctls;
+	return 0;
+}
+
+int uffd_register_missing(int fd, struct region region)
+{
+	return uffd_register(fd, region, UFFDIO_REGISTER_MODE_MISSING, NULL);
 }
 
 int uffd_unregister(int fd, struct region region)
@@ -79,6 +88,32 @@ int uffd_poison(int fd, uint64_t address, size_t bytes, size_t *done)
 	int rc = ioctl(fd, UFFDIO_POISON, &poison);
 
 	return outcome(rc, poison.updated, bytes, done);
+}
+
+int uffd_continue(int fd, uint64_t address, size_t bytes, size_t *done)
+{
+	struct uffdio_continue cont = {.range = {.start = address, .len = bytes}};
+	int rc = ioctl(fd, UFFDIO_CONTINUE, &cont);
+
+	return outcome(rc, cont.mapped, bytes, done);
+}
+
+int uffd_writeprotect(int fd, struct region region, bool protect)
+{
+	struct uffdio_writeprotect wp = {
+		.range = {.start = region.start, .len = region_bytes(region)},
+		.mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+	};
+
+	return ioctl(fd, UFFDIO_WRITEPROTECT, &wp) < 0 ? -errno : 0;
+}
+
+int uffd_move(int fd, uint64_t to, uint64_t from, size_t bytes, uint64_t mode, size_t *moved)
+{
+	struct uffdio_move move = {.dst = to, .src = from, .len = bytes, .mode = mode};
+	int rc = ioctl(fd, UFFDIO_MOVE, &move);
+
+	return outcome(rc, move.move, bytes, moved);
 }
 
 int uffd_wake(int fd, struct region region)

@@ -20,6 +20,12 @@ int uffd_offered(int fd_new, uint64_t *features);
 /* Registers a page-aligned region for missing faults. Idempotent. Returns 0 or -errno (-ENOMEM: nothing mapped there or the target is gone; -EBUSY: somebody else's; -EINVAL: a kind of memory that cannot be). */
 int uffd_register_missing(int fd, struct region region);
 
+/*
+ * Registers a page-aligned region for the faults of `mode` (UFFDIO_REGISTER_MODE_*). *ioctls (may be NULL) receives what the kernel offers there, bit
+ * 1 << _UFFDIO_COPY and so on. Errors as uffd_register_missing.
+ */
+int uffd_register(int fd, struct region region, uint64_t mode, uint64_t *ioctls);
+
 /* Unregisters and wakes waiters. Returns 0 or -errno (-ENOMEM: the target is gone or nothing is mapped at the start). */
 int uffd_unregister(int fd, struct region region);
 
@@ -35,6 +41,19 @@ int uffd_zeropage(int fd, uint64_t address, size_t bytes, size_t *done);
 
 /* Marks pages so that a reader gets SIGBUS (UFFDIO_POISON, Linux 6.6); the same contract. */
 int uffd_poison(int fd, uint64_t address, size_t bytes, size_t *done);
+
+/* Maps pages that the page cache has already (UFFDIO_CONTINUE, for minor faults); the same contract. */
+int uffd_continue(int fd, uint64_t address, size_t bytes, size_t *done);
+
+/* Protects pages against writing, or lifts that and wakes who waits. Returns 0 or -errno (-EAGAIN while an event is unread, -ENOENT: not registered for it). */
+int uffd_writeprotect(int fd, struct region region, bool protect);
+
+/*
+ * One UFFDIO_MOVE inside this process (from outside it is -EINVAL). All page aligned; `mode` is UFFDIO_MOVE_MODE_*. *moved receives the bytes that moved, also on
+ * failure. Returns 0, -EAGAIN after a partial move, -ENOENT for a hole in the source, -EEXIST when the destination has a page, -EBUSY for a page that is shared or
+ * pinned, -EINVAL, -ENOMEM, -ESRCH.
+ */
+int uffd_move(int fd, uint64_t to, uint64_t from, size_t bytes, uint64_t mode, size_t *moved);
 
 /* Wakes whoever waits in the range; they fault again if the page is still missing. */
 int uffd_wake(int fd, struct region region);

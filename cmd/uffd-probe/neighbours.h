@@ -1,0 +1,25 @@
+/* What the tools rely on beside userfaultfd. */
+#pragma once
+
+#include <stddef.h>
+
+#include "report/error.h"
+
+struct partner;
+
+struct neighbour {
+	const char *name; /* "pagemap_scan" */
+	const char *cure; /* for when it is refused */
+	int (*run)(const struct partner *partner, int argument);
+	int argument;
+};
+
+#define NEIGHBOURS 12
+
+extern const struct neighbour neighbours[NEIGHBOURS];
+
+/* Tries all of them, those that reach into another process on a child made for it. code[i] of neighbours[i]: 0 or -errno. */
+void neighbours_try(int code[NEIGHBOURS]);
+
+/* Says in `error` why one is not usable. Returns its code. */
+int neighbour_explain(size_t index, int code, struct error *error);

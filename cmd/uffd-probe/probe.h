@@ -1,0 +1,57 @@
+/* What the files of uffd-probe share. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "cli/cli.h"
+#include "findings.h"
+#include "names.h"
+#include "proc/target.h"
+#include "report/error.h"
+#include "report/report.h"
+
+#define NAME "uffd-probe"
+
+/* A run: where records go. Each type of record is a table of its own on a terminal. */
+struct run {
+	const struct cli_options *options;
+	struct report *report;
+	int status; /* of writing: 0 or -errno */
+};
+
+/* Ends the table that is open and begins that of a type of record. Returns an exit code after saying what is wrong. */
+int run_table(struct run *run, const char *type, const struct report_column *columns);
+
+/* Emits a record, which it takes over. After a failure nothing more is written. */
+void run_record(struct run *run, json_t *record);
+
+/* Ends the output. Returns the exit code: `code`, unless writing failed. */
+int run_end(struct run *run, int code);
+
+/* Adds what an error says to a record: errno, reason, hint. Takes the record over and returns it. */
+json_t *with_error(json_t *record, const struct error *error);
+
+/* The names after --require, understood. */
+struct requirement {
+	struct thing *things; /* NULL: nothing is required, everything is told */
+	size_t count;
+};
+
+/* Reads "move,poison". Returns an exit code after saying what is wrong. */
+int requirement_parse(struct requirement *requirement, const char *text);
+
+/* What was found, or only what is required of it, as records. Returns an exit code. */
+int tell_findings(struct run *run, const struct findings *findings, const struct requirement *requirement);
+
+/* Runs the exercises on descriptors of a route. counts[]: by result. Returns an exit code. */
+int tell_exercises(struct run *run, enum uffd_route route, unsigned int counts[3]);
+
+/* The names that --require takes. */
+int tell_names(struct run *run);
+
+/* A process: its descriptors, what it has registered, whether the tools could work on it. Returns an exit code. */
+int tell_target(struct run *run, const struct target *target);
+
+/* Its obstacles and verdicts, for tell_target. */
+int tell_verdicts(struct run *run, const struct target *target);

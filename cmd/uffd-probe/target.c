@@ -1,0 +1,240 @@
+/* What a process has to do with userfaultfd already: its descriptors, and the mappings that are registered. */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cli/exit.h"
+#include "probe.h"
+#include "proc/lines.h"
+#include "proc/maps.h"
+#include "proc/stat.h"
+
+#define INITIALIZED (UINT64_C(1) << 31) /* in the features of fdinfo: the handshake was made */
+
+static const struct report_column descriptor_columns[] = {
+	{"fd", "FD", COLUMN_NUMBER},
+	{"features", "FEATURES", COLUMN_TEXT},
+	{"pending", "PENDING", COLUMN_NUMBER},
+	{"total", "TOTAL", COLUMN_NUMBER},
+	{NULL, NULL, COLUMN_TEXT},
+};
+
+static const struct report_column region_columns[] = {
+	{"start", "START", COLUMN_TEXT}, {"end", "END", COLUMN_TEXT},   {"bytes", "BYTES", COLUMN_SIZE},
+	{"modes", "MODES", COLUMN_TEXT}, {"perm", "PERM", COLUMN_TEXT}, {"name", "NAME", COLUMN_TEXT},
+	{NULL, NULL, COLUMN_TEXT},
+};
+
+/* Sums for the summary. */
+struct sums {
+	uint64_t descriptors, pending, total;
+	uint64_t regions, bytes, mode_bytes[UFFD_NAMED_MODES];
+};
+
+/* Of a userfaultfd's fdinfo: threads that wait and are not read yet, those that wait at all, features. */
+struct info {
+	uint64_t pending, total, features;
+};
+
+static int read_info(const struct target *target, int number, struct info *info)
+{
+	_cleanup_close_ int fd = -1;
+	_cleanup_fclose_ FILE *file = NULL;
+	char name[40], line[100];
+
+	snprintf(name, sizeof(name), "fdinfo/%d", number);
+	*info = (struct info){0};
+	fd = target_proc_open(target, name, O_RDONLY);
+	if (fd < 0)
+		return fd;
+	file = fdopen(fd, "r");
+	if (!file)
+		return -errno;
+	steal_fd(&fd);
+	while (fgets(line, sizeof(line), file)) {
+		sscanf(line, "pending: %" SCNu64, &info->pending);
+		sscanf(line, "total: %" SCNu64, &info->total);
+		sscanf(line, "API: %*x:%" SCNx64, &info->features);
+	}
+	return 0;
+}
+
+static void tell_descriptor(struct run *run, const struct target *target, int number, struct sums *sums)
+{
+	struct info info;
+	uint64_t features;
+
+	if (read_info(target, number, &info)) /* closed meanwhile */
+		return;
+	features = info.features & ~INITIALIZED;
+	sums->descriptors++;
+	sums->pending += info.pending;
+	sums->total += info.total;
+	run_record(run, json_pack("{s:s, s:i, s:I, s:i, s:b, s:o, s:o, s:I, s:I}", "type", "userfaultfd", "pid",
+				  target->pid, "starttime", (json_int_t)target->starttime, "fd", number, "ready",
+				  (info.features & INITIALIZED) != 0, "features",
+				  report_flags(features, uffd_feature_names, UFFD_NAMED_FEATURES), "raw",
+				  report_address(features), "pending", (json_int_t)info.pending, "total",
+				  (json_int_t)info.total));
+}
+
+static int tell_descriptors(struct run *run, const struct target *target, struct sums *sums)
+{
+	static const char kind[] = "anon_inode:[userfaultfd]";
+	_cleanup_close_ int fd = target_proc_open(target, "fd", O_RDONLY | O_DIRECTORY);
+	_cleanup_closedir_ DIR *dir = NULL;
+
+	if (fd < 0)
+		return fd;
+	dir = fdopendir(fd);
+	if (!dir)
+		return -errno;
+	steal_fd(&fd);
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		char link[64];
+		ssize_t length = readlinkat(dirfd(dir), entry->d_name, link, sizeof(link));
+
+		if (length < 0 && errno != EINVAL && errno != ENOENT)
+			return -errno;
+		if (length == (ssize_t)strlen(kind) && !memcmp(link, kind, strlen(kind)))
+			tell_descriptor(run, target, (int)strtol(entry->d_name, NULL, 10), sums);
+	}
+	return 0;
+}
+
+/* The modes that a mapping is registered for, from the two-letter words of its VmFlags. */
+static unsigned int modes_of(const char *flags)
+{
+	static const char *const words[UFFD_NAMED_MODES] = {"um", "uw", "ui", "ur"};
+	unsigned int modes = 0;
+
+	for (const char *at = flags; *(at += strspn(at, " ")); at += strcspn(at, " "))
+		for (unsigned int mode = 0; mode < UFFD_NAMED_MODES; mode++)
+			if (!strncmp(at, words[mode], 2))
+				modes |= 1U << mode;
+	return modes;
+}
+
+static void tell_region(struct run *run, const struct target *target, const struct mapping *mapping, unsigned int modes,
+			struct sums *sums)
+{
+	json_t *record =
+		report_region("region", target->pid, target->starttime, mapping->region.start, mapping->region.end);
+	uint64_t bytes = region_bytes(mapping->region);
+
+	sums->regions++;
+	sums->bytes += bytes;
+	for (unsigned int mode = 0; mode < UFFD_NAMED_MODES; mode++)
+		sums->mode_bytes[mode] += modes >> mode & 1 ? bytes : 0;
+	if (record)
+		json_object_update_new(record, json_pack("{s:o, s:s, s:s}", "modes",
+							 report_flags(modes, uffd_mode_names, UFFD_NAMED_MODES), "perm",
+							 mapping->perm, "name", mapping->name));
+	run_record(run, record);
+}
+
+static int tell_regions(struct run *run, const struct target *target, struct sums *sums)
+{
+	struct maps_reader smaps = {.fd = target_proc_open(target, "smaps", O_RDONLY)};
+	struct mapping mapping = {0};
+	char *line;
+	int result;
+
+	if (smaps.fd < 0)
+		return smaps.fd;
+	while ((result = lines_next(&smaps, &line)) > 0) {
+		unsigned int modes;
+
+		if (!isupper((unsigned char)*line)) {
+			mapping_parse(line, &mapping);
+			continue;
+		}
+		modes = strncmp(line, "VmFlags:", strlen("VmFlags:")) ? 0 : modes_of(line + strlen("VmFlags:"));
+		if (modes)
+			tell_region(run, target, &mapping, modes, sums);
+	}
+	if (!result && address_space_gone(smaps.fd))
+		result = -ESRCH;
+	maps_close(&smaps);
+	return result;
+}
+
+static json_t *summarize(const struct target *target, const struct sums *sums, bool looked)
+{
+	json_t *record = json_pack("{s:s, s:i, s:I}", "type", "summary", "pid", target->pid, "starttime",
+				   (json_int_t)target->starttime);
+	const struct {
+		const char *key;
+		uint64_t value;
+	} rows[] = {
+		{"descriptors", sums->descriptors},
+		{"pending", sums->pending},
+		{"total", sums->total},
+		{"regions", sums->regions},
+		{"registered_bytes", sums->bytes},
+		{"missing_bytes", sums->mode_bytes[0]},
+		{"wp_bytes", sums->mode_bytes[1]},
+		{"minor_bytes", sums->mode_bytes[2]},
+		{"rwp_bytes", sums->mode_bytes[3]},
+	};
+
+	for (size_t i = 0; record && i < ARRAY_SIZE(rows); i++)
+		json_object_set_new(record, rows[i].key,
+				    looked ? json_integer((json_int_t)rows[i].value) : json_null());
+	return record;
+}
+
+/* Kernel threads and this program itself are no targets at all; everything else may be looked at. */
+static int check(const struct target *target, struct error *error)
+{
+	struct proc_stat stat;
+	int result = proc_stat_read(target->pid, &stat);
+
+	if (!result && (target->pid == getpid() || proc_stat_is_kernel_thread(&stat)))
+		return target_check(target, error);
+	return result ? error_set(error, result, NULL, NULL, "look at process %d", target->pid) : 0;
+}
+
+/* Its own descriptors and mappings. Returns 0 or -errno with `error` filled. */
+static int tell_own(struct run *run, const struct target *target, struct sums *sums, struct error *error)
+{
+	int result = tell_descriptors(run, target, sums);
+
+	if (!result)
+		result = run_table(run, "region", region_columns) ? -EINVAL : tell_regions(run, target, sums);
+	if (!result)
+		return 0;
+	return error_set(error, result, result == -ESRCH ? "it has ended or runs another program now" : NULL,
+			 result == -EACCES || result == -EPERM ? "run it as root or as the owner of the process" : NULL,
+			 "look at process %d (%s)", target->pid, target->name);
+}
+
+int tell_target(struct run *run, const struct target *target)
+{
+	struct error error = {0};
+	struct sums sums = {0};
+	int result = check(target, &error), code;
+
+	if (result) {
+		error_print(NAME, &error);
+		return exit_code_of(result);
+	}
+	code = run_table(run, "userfaultfd", descriptor_columns);
+	if (code)
+		return code;
+	result = tell_own(run, target, &sums, &error);
+	if (result && result != -EACCES && result != -EPERM) {
+		error_print(NAME, &error);
+		return exit_code_of(result);
+	}
+	if (result)
+		run_record(run, error_record("look", &error));
+	code = tell_verdicts(run, target);
+	if (!code)
+		run_record(run, summarize(target, &sums, result == 0));
+	return code ? code : exit_code_of(result);
+}

@@ -1,0 +1,298 @@
+/* Whether the tools could work on a process, and each obstacle with its cure. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "probe.h"
+#include "proc/stat.h"
+#include "uffd/uapi.h"
+
+#define SECCOMP_STRICT 1
+#define YAMA           "/proc/sys/kernel/yama/ptrace_scope"
+#define YAMA_NO_ATTACH 3
+
+/* Which tools an obstacle is in the way of. */
+enum tools {
+	SWAPCTL = 1 << 0,
+	UFFD_MOVE = 1 << 1,
+	BOTH = SWAPCTL | UFFD_MOVE
+};
+
+static const char *const tool_names[] = {"swapctl", "uffd-move"};
+
+static const struct report_column verdict_columns[] = {
+	{"tool", "TOOL", COLUMN_TEXT},
+	{"usable", "USABLE", COLUMN_TEXT},
+	{"obstacles", "OBSTACLES", COLUMN_TEXT},
+	{NULL, NULL, COLUMN_TEXT},
+};
+
+static const struct report_column obstacle_columns[] = {
+	{"obstacle", "OBSTACLE", COLUMN_TEXT}, {"tools", "TOOLS", COLUMN_TEXT}, {"reason", "REASON", COLUMN_TEXT},
+	{"hint", "CURE", COLUMN_TEXT},         {NULL, NULL, COLUMN_TEXT},
+};
+
+struct verdicts {
+	struct run *run;
+	const struct target *target;
+	struct findings findings;
+	json_t *obstacles[ARRAY_SIZE(tool_names)]; /* names */
+};
+
+static void add_once(json_t *names, const char *name)
+{
+	const json_t *known;
+	size_t index;
+
+	json_array_foreach(names, index, known) {
+		if (!strcmp(json_string_value(known), name))
+			return;
+	}
+	json_array_append_new(names, json_string(name));
+}
+
+static void obstacle(struct verdicts *verdicts, unsigned int tools, const char *name, const char *reason,
+		     const char *cure)
+{
+	json_t *record =
+		json_pack("{s:s, s:i, s:I, s:s, s:o, s:s, s:s*}", "type", "obstacle", "pid", verdicts->target->pid,
+			  "starttime", (json_int_t)verdicts->target->starttime, "obstacle", name, "tools",
+			  report_flags(tools, tool_names, ARRAY_SIZE(tool_names)), "reason", reason, "hint", cure);
+
+	for (size_t i = 0; i < ARRAY_SIZE(tool_names); i++)
+		if (tools >> i & 1)
+			add_once(verdicts->obstacles[i], name);
+	run_record(verdicts->run, record);
+}
+
+static uint64_t status_of(const struct target *target, const char *field)
+{
+	uint64_t value = 0;
+
+	target_status(target, field, &value);
+	return value;
+}
+
+static void check_architecture(struct verdicts *verdicts)
+{
+	struct error error = {0};
+
+	/* Of what is left here only another architecture is invalid. */
+	if (target_check(verdicts->target, &error) == -EINVAL)
+		obstacle(verdicts, BOTH, "architecture", error.why, *error.hint ? error.hint : NULL);
+}
+
+static void check_tracer(struct verdicts *verdicts)
+{
+	pid_t tracer = (pid_t)status_of(verdicts->target, "TracerPid");
+	char name[32] = "", why[80];
+
+	if (!tracer)
+		return;
+	if (proc_file_read(tracer, "comm", name, sizeof(name)) > 0)
+		name[strcspn(name, "\n")] = '\0';
+	snprintf(why, sizeof(why), "it is being traced by %s (%d)", *name ? name : "a process", tracer);
+	obstacle(verdicts, BOTH, "traced", why, "detach the tracer first");
+}
+
+static void check_seccomp(struct verdicts *verdicts)
+{
+	uint64_t mode = status_of(verdicts->target, "Seccomp");
+	struct error error = {0};
+
+	if (mode == SECCOMP_STRICT) {
+		obstacle(verdicts, BOTH, "seccomp", "it is in seccomp strict mode, which allows no system call of ours",
+			 NULL);
+		return;
+	}
+	for (size_t i = 0; mode && i < NEIGHBOURS; i++) {
+		int code = verdicts->findings.neighbour[i];
+
+		if (strcmp(neighbours[i].name, "ptrace_suspend_seccomp") || !code)
+			continue;
+		neighbour_explain(i, code, &error);
+		obstacle(verdicts, BOTH, "seccomp", "it runs under a seccomp filter, which this user cannot suspend",
+			 error.hint);
+	}
+}
+
+static int yama_scope(void)
+{
+	_cleanup_fclose_ FILE *file = fopen(YAMA, "re");
+	int scope = 0;
+
+	return file && fscanf(file, "%d", &scope) == 1 ? scope : 0;
+}
+
+/* The user that a process runs as, and the owner of its files in /proc, which is root when it is not dumpable. */
+static bool read_users(const struct target *target, uid_t *user, uid_t *owner)
+{
+	_cleanup_close_ int fd = target_proc_open(target, "", O_RDONLY | O_DIRECTORY);
+	struct stat st;
+	uint64_t uid;
+
+	if (fd < 0 || fstatat(fd, "mem", &st, 0) || target_status(target, "Uid", &uid))
+		return false;
+	*user = (uid_t)uid;
+	*owner = st.st_uid;
+	return true;
+}
+
+/* Why ptrace is refused to a user without the capability. */
+static void explain_refusal(struct verdicts *verdicts)
+{
+	static const char cure[] = "run as root or with CAP_SYS_PTRACE";
+	uid_t user = 0, owner = 0;
+	bool known = read_users(verdicts->target, &user, &owner);
+	bool stranger = known && user != geteuid(), undumpable = known && !stranger && owner != user;
+	bool yama = yama_scope() > 0;
+
+	if (stranger)
+		obstacle(verdicts, BOTH, "capability", "it is another user's, and CAP_SYS_PTRACE is missing", cure);
+	if (undumpable)
+		obstacle(verdicts, BOTH, "dumpable", "it is not dumpable: it changed its user, or asked for that",
+			 "run as root or with CAP_SYS_PTRACE, or let it call prctl(PR_SET_DUMPABLE, 1)");
+	if (yama)
+		obstacle(verdicts, BOTH, "yama", "kernel.yama.ptrace_scope lets only its parents trace it",
+			 "sysctl kernel.yama.ptrace_scope=0, or run as root or with CAP_SYS_PTRACE");
+	if (!stranger && !undumpable && !yama)
+		obstacle(verdicts, BOTH, "capability",
+			 "it has capabilities that this user lacks, or is in another user namespace", cure);
+}
+
+static void check_ptrace(struct verdicts *verdicts)
+{
+	_cleanup_close_ int fd = target_proc_open(verdicts->target, "mem", O_RDWR);
+
+	if (fd != -EACCES && fd != -EPERM)
+		return;
+	if (yama_scope() >= YAMA_NO_ATTACH)
+		obstacle(verdicts, BOTH, "yama", "kernel.yama.ptrace_scope is 3: nobody may trace",
+			 "boot without it; it cannot be lowered while the system runs");
+	else if (uffd_capable(CAP_SYS_PTRACE) && uffd_in_user_namespace())
+		obstacle(verdicts, BOTH, "user_namespace",
+			 "it is outside of this user namespace, where CAP_SYS_PTRACE does not count",
+			 "run in the user namespace of the process, or as root outside");
+	else if (uffd_capable(CAP_SYS_PTRACE))
+		obstacle(verdicts, BOTH, "security_module", "a security module refuses ptrace",
+			 "allow it in its policy");
+	else
+		explain_refusal(verdicts);
+}
+
+static bool same_user_namespace(const struct target *target)
+{
+	_cleanup_close_ int fd = target_proc_open(target, "ns/user", O_RDONLY);
+	struct stat ours, its;
+
+	if (fd < 0 || fstat(fd, &its) || stat("/proc/self/ns/user", &ours))
+		return true;
+	return ours.st_ino == its.st_ino && ours.st_dev == its.st_dev;
+}
+
+static bool has_capability(const struct target *target, unsigned int capability)
+{
+	_cleanup_free_ char *line = NULL;
+	_cleanup_fclose_ FILE *file = NULL;
+	_cleanup_close_ int fd = target_proc_open(target, "status", O_RDONLY);
+	size_t size = 0;
+
+	file = fd < 0 ? NULL : fdopen(fd, "r");
+	if (!file)
+		return false;
+	steal_fd(&fd);
+	while (getline(&line, &size, file) > 0)
+		if (!strncmp(line, "CapEff:", strlen("CapEff:")))
+			return strtoull(line + strlen("CapEff:"), NULL, 16) >> capability & 1;
+	return false;
+}
+
+/* The descriptor is made inside the process: by our /dev/userfaultfd, else by its own userfaultfd(2), which must get kernel-mode faults too. */
+static void check_descriptor(struct verdicts *verdicts)
+{
+	static const char cure[] =
+		"let this user read and write /dev/userfaultfd, or set vm.unprivileged_userfaultfd=1";
+	bool capable = has_capability(verdicts->target, CAP_SYS_PTRACE);
+
+	if (!verdicts->findings.route[UFFD_ROUTE_DEVICE] || uffd_sysctl() == 1)
+		return;
+	if (capable && same_user_namespace(verdicts->target) && !uffd_in_user_namespace())
+		return;
+	if (capable)
+		obstacle(
+			verdicts, BOTH, "user_namespace",
+			"/dev/userfaultfd cannot be used, and its own CAP_SYS_PTRACE counts only in its user namespace",
+			cure);
+	else
+		obstacle(verdicts, BOTH, "userfaultfd",
+			 "/dev/userfaultfd cannot be used, and vm.unprivileged_userfaultfd is 0", cure);
+}
+
+static int neighbour_code(const struct findings *findings, const char *name)
+{
+	for (size_t i = 0; i < NEIGHBOURS; i++)
+		if (!strcmp(neighbours[i].name, name))
+			return findings->neighbour[i];
+	return -ENOENT;
+}
+
+/* What swapctl enables; moving needs the ioctl or, the older way, mremap(2). */
+static void check_kernel(struct verdicts *verdicts)
+{
+	const uint64_t needed = UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE |
+				UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_MOVE | UFFD_FEATURE_POISON |
+				UFFD_FEATURE_SIGBUS;
+	const struct findings *findings = &verdicts->findings;
+
+	if (neighbour_code(findings, "pidfd_getfd") == -ENOSYS)
+		obstacle(verdicts, BOTH, "kernel", "this kernel does not have pidfd_getfd(2)",
+			 "run Linux 5.6 or newer");
+	if (!findings->asked)
+		return;
+	if (needed & ~findings->offered)
+		obstacle(verdicts, SWAPCTL, "kernel", "this kernel does not offer all features that it needs",
+			 "run Linux 6.8 or newer");
+	if (!(findings->offered & UFFD_FEATURE_MOVE) && neighbour_code(findings, "mremap_dontunmap"))
+		obstacle(verdicts, UFFD_MOVE, "kernel", "this kernel has neither UFFDIO_MOVE nor MREMAP_DONTUNMAP",
+			 "run Linux 5.7 or newer");
+	if (findings->feature[__builtin_ctz(UFFD_FEATURE_EVENT_FORK)] == -EPERM)
+		obstacle(verdicts, SWAPCTL, "capability", "fork events take CAP_SYS_PTRACE, which is missing",
+			 "run as root or with CAP_SYS_PTRACE");
+}
+
+static int conclude(struct verdicts *verdicts)
+{
+	int code = run_table(verdicts->run, "verdict", verdict_columns);
+
+	for (size_t i = 0; !code && i < ARRAY_SIZE(tool_names); i++)
+		run_record(verdicts->run,
+			   json_pack("{s:s, s:i, s:I, s:s, s:b, s:O}", "type", "verdict", "pid", verdicts->target->pid,
+				     "starttime", (json_int_t)verdicts->target->starttime, "tool", tool_names[i],
+				     "usable", json_array_size(verdicts->obstacles[i]) == 0, "obstacles",
+				     verdicts->obstacles[i]));
+	return code;
+}
+
+int tell_verdicts(struct run *run, const struct target *target)
+{
+	struct verdicts verdicts = {.run = run, .target = target, .obstacles = {json_array(), json_array()}};
+	int code = run_table(run, "obstacle", obstacle_columns);
+
+	findings_make(&verdicts.findings);
+	if (!code) {
+		check_architecture(&verdicts);
+		check_tracer(&verdicts);
+		check_seccomp(&verdicts);
+		check_ptrace(&verdicts);
+		check_descriptor(&verdicts);
+		check_kernel(&verdicts);
+		code = conclude(&verdicts);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(tool_names); i++)
+		json_decref(verdicts.obstacles[i]);
+	return code;
+}

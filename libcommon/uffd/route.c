@@ -1,0 +1,217 @@
+/* Opening a userfaultfd by each route, and finding out what refuses one. */
+#include "uffd/route.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "uffd/guard.h"
+#include "uffd/uapi.h"
+
+#define DEVICE "/dev/userfaultfd"
+#define SYSCTL "/proc/sys/vm/unprivileged_userfaultfd"
+
+const char *uffd_route_name(enum uffd_route route)
+{
+	static const char *const names[] = {"syscall", "syscall_user_mode_only", "device"};
+
+	return names[route];
+}
+
+bool uffd_route_kernel_faults(enum uffd_route route)
+{
+	return route != UFFD_ROUTE_USER_MODE_ONLY;
+}
+
+static int open_by_device(int flags)
+{
+	_cleanup_close_ int device = open(DEVICE, O_RDWR | O_CLOEXEC);
+	int fd;
+
+	if (device < 0)
+		return -errno;
+	fd = ioctl(device, USERFAULTFD_IOC_NEW, flags);
+	return fd < 0 ? -errno : fd;
+}
+
+int uffd_open(enum uffd_route route, bool nonblock)
+{
+	int flags = O_CLOEXEC | (nonblock ? O_NONBLOCK : 0);
+	long fd;
+
+	if (route == UFFD_ROUTE_DEVICE)
+		return open_by_device(flags);
+	if (route == UFFD_ROUTE_USER_MODE_ONLY)
+		flags |= UFFD_USER_MODE_ONLY;
+	fd = syscall(SYS_userfaultfd, flags);
+	return fd < 0 ? -errno : (int)fd;
+}
+
+static int open_and_close(const void *route)
+{
+	_cleanup_close_ int fd = uffd_open(*(const enum uffd_route *)route, true);
+
+	return fd < 0 ? fd : 0;
+}
+
+int uffd_route_try(enum uffd_route route)
+{
+	return guarded(open_and_close, &route);
+}
+
+enum uffd_route uffd_route_choose(const int codes[UFFD_ROUTES])
+{
+	static const enum uffd_route order[] = {UFFD_ROUTE_DEVICE, UFFD_ROUTE_SYSCALL, UFFD_ROUTE_USER_MODE_ONLY};
+
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
+		if (!codes[order[i]])
+			return order[i];
+	return UFFD_ROUTES;
+}
+
+/* The number after the first occurrence of `key` in a file of /proc. */
+static bool read_number(const char *path, const char *key, int base, uint64_t *number)
+{
+	_cleanup_fclose_ FILE *file = fopen(path, "re");
+	_cleanup_free_ char *line = NULL;
+	size_t size = 0;
+
+	while (file && getline(&line, &size, file) > 0) {
+		const char *found = strncmp(line, key, strlen(key)) ? NULL : line + strlen(key);
+		char *end;
+
+		if (!found)
+			continue;
+		*number = strtoull(found, &end, base);
+		return end != found;
+	}
+	return false;
+}
+
+int uffd_sysctl(void)
+{
+	uint64_t value;
+
+	if (read_number(SYSCTL, "", 10, &value))
+		return (int)value;
+	return errno == ENOENT ? 1 : -EIO;
+}
+
+bool uffd_capable(unsigned int capability)
+{
+	uint64_t effective;
+
+	return read_number("/proc/self/status", "CapEff:", 16, &effective) && effective >> capability & 1;
+}
+
+bool uffd_in_user_namespace(void)
+{
+	_cleanup_fclose_ FILE *map = fopen("/proc/self/uid_map", "re");
+	uint32_t inside, outside, count;
+
+	if (!map || fscanf(map, "%" SCNu32 " %" SCNu32 " %" SCNu32, &inside, &outside, &count) != 3)
+		return false;
+	return inside || outside || count != UINT32_MAX;
+}
+
+bool uffd_under_seccomp(void)
+{
+	uint64_t mode;
+
+	return read_number("/proc/self/status", "Seccomp:", 10, &mode) && mode;
+}
+
+static int explain_filter(int code, struct error *error)
+{
+	return error_set(error, code, "a seccomp filter, or a security module, refuses it",
+			 "allow userfaultfd in the seccomp profile of the container or service", "open a userfaultfd");
+}
+
+/* The device's number is given out at boot; /proc/misc tells it. */
+static int explain_no_device(int code, struct error *error)
+{
+	_cleanup_fclose_ FILE *misc = fopen("/proc/misc", "re");
+	char hint[100];
+	unsigned int number;
+	char name[32];
+
+	while (misc && fscanf(misc, "%u %31s", &number, name) == 2)
+		if (!strcmp(name, "userfaultfd")) {
+			snprintf(hint, sizeof(hint), "make it, or pass it into the container: mknod " DEVICE " c 10 %u",
+				 number);
+			return error_set(error, code, "there is no " DEVICE, hint, "open " DEVICE);
+		}
+	return error_set(error, code, "this kernel does not have it", "run Linux 6.1 or newer with CONFIG_USERFAULTFD",
+			 "open " DEVICE);
+}
+
+static int explain_device(int code, struct error *error)
+{
+	static const char hint[] =
+		"let this user read and write it: its mode, its group, or setfacl -m u:NAME:rw " DEVICE;
+	struct stat st;
+	char why[100];
+
+	if (code == -ENOENT || stat(DEVICE, &st))
+		return explain_no_device(code, error);
+	if (!access(DEVICE, R_OK | W_OK))
+		return code == -EACCES || code == -ENXIO
+			       ? error_set(error, code, "devices cannot be opened on the file system it is on",
+					   "mount it without nodev", "open " DEVICE)
+			       : explain_filter(code, error);
+	if (code == -EACCES) {
+		snprintf(why, sizeof(why), "its mode is %04o, its owner %u, its group %u", st.st_mode & 07777,
+			 st.st_uid, st.st_gid);
+		return error_set(error, code, why, hint, "open " DEVICE);
+	}
+	return error_set(error, code, "the device controller of a control group, or a security module, refuses it",
+			 "allow the device in the container's or the service's settings", "open " DEVICE);
+}
+
+static int explain_syscall(int code, struct error *error)
+{
+	static const char hint[] =
+		"set vm.unprivileged_userfaultfd=1, run as root or with CAP_SYS_PTRACE, or use " DEVICE;
+
+	/* A filter that refuses the call refuses it in user mode as well; the setting does not. */
+	if (uffd_route_try(UFFD_ROUTE_USER_MODE_ONLY) || uffd_sysctl() == 1)
+		return explain_filter(code, error);
+	if (uffd_capable(CAP_SYS_PTRACE) && uffd_in_user_namespace())
+		return error_set(
+			error, code,
+			"vm.unprivileged_userfaultfd is 0, and CAP_SYS_PTRACE of a user namespace does not count", hint,
+			"call userfaultfd(2)");
+	if (uffd_capable(CAP_SYS_PTRACE))
+		return explain_filter(code, error);
+	return error_set(error, code, "vm.unprivileged_userfaultfd is 0 and CAP_SYS_PTRACE is missing", hint,
+			 "call userfaultfd(2)");
+}
+
+int uffd_route_explain(enum uffd_route route, int code, struct error *error)
+{
+	if (code >= 0)
+		return 0;
+	if (code == -EMFILE || code == -ENFILE || code == -ENOMEM)
+		return error_set(error, code, NULL, NULL, "open a userfaultfd");
+	if (route == UFFD_ROUTE_DEVICE)
+		return explain_device(code, error);
+	if (code == -EINVAL && route == UFFD_ROUTE_USER_MODE_ONLY)
+		return error_set(error, code, "this kernel does not know UFFD_USER_MODE_ONLY",
+				 "run Linux 5.11 or newer", "call userfaultfd(2)");
+	if (code == -ENOSYS && !uffd_under_seccomp())
+		return error_set(error, code, "this kernel is built without userfaultfd",
+				 "run one built with CONFIG_USERFAULTFD", "call userfaultfd(2)");
+	if (code != -EPERM || route == UFFD_ROUTE_USER_MODE_ONLY)
+		return explain_filter(code, error);
+	return explain_syscall(code, error);
+}
