@@ -207,6 +207,7 @@ static int start(struct pager *pager)
 int worker_main(struct pager *pager)
 {
 	int signals = signals_fd();
+	pid_t supervisor = getppid();
 	int rc;
 
 	prctl(PR_SET_NAME, "swapctl-worker");
@@ -221,6 +222,8 @@ int worker_main(struct pager *pager)
 	fault_stop(pager);
 	while (atomic_load(&clients))
 		usleep(1000); /* answers under way */
-	pager->remove_files(pager);
+	/* What a detach leaves to remove is removed by then, and another session may stand in its place. */
+	if (atomic_load(&pager->ended) == ENDED_TARGET_GONE && getppid() != supervisor)
+		pager->remove_files(pager);
 	return 0;
 }
