@@ -13,8 +13,6 @@ complete -c uffd-move -l allow-src-holes -d 'Pages that are not there are no err
 complete -c uffd-move -l make-exclusive -d 'Also pages that a fork has left marked as shared'
 complete -c uffd-move -l dontwake -d 'Do not wake threads that wait for a page'
 complete -c uffd-move -l method -x -a 'move mremap' -d 'How to move'
-complete -c uffd-move -l watch -d 'Bring back each page that is touched'
-complete -c uffd-move -l again -x -d 'Move touched pages again after so many milliseconds'
 complete -c uffd-move -s n -l dry-run -d 'Say what would be moved, change nothing'
 complete -c uffd-move -s y -l yes -d 'Move even if the program then reads zeros'
 complete -c uffd-move -l format -x -a 'json table' -d 'Form of the output'

@@ -1,0 +1,211 @@
+/* What an errno of UFFDIO_MOVE means for these pages, and what can be done about it. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "base/text.h"
+#include "pages/pages.h"
+#include "uffd-move.h"
+
+#define FRAME_MASK   ((UINT64_C(1) << 55) - 1)
+#define KPF_KSM      21 /* include/uapi/linux/kernel-page-flags.h */
+#define SEARCHES_MAX 100
+#define COMM         32
+
+/* The pagemap entry of one page; 0 when it cannot be read. */
+static uint64_t entry_of(pid_t pid, uint64_t address)
+{
+	_cleanup_close_ int fd = -1;
+	char path[64];
+	uint64_t entry = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && pagemap_read(fd, address, 1, &entry) == 0 ? entry : 0;
+}
+
+static bool is_ksm(uint64_t entry)
+{
+	_cleanup_close_ int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	uint64_t frame = entry & FRAME_MASK, flags = 0;
+
+	return frame && fd >= 0 && pread(fd, &flags, sizeof(flags), (off_t)(frame * sizeof(flags))) == sizeof(flags) &&
+	       flags & (UINT64_C(1) << KPF_KSM);
+}
+
+static pid_t parent_of(pid_t pid)
+{
+	_cleanup_fclose_ FILE *file = NULL;
+	char path[64], line[128];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file))
+		if (strncmp(line, "PPid:", 5) == 0)
+			return (pid_t)strtol(line + 5, NULL, 10);
+	return 0;
+}
+
+/* Fork leaves pages at their addresses. Without the right to see page frames only parent and children are believed. */
+static bool shares(const struct explainer *explainer, pid_t pid, uint64_t address, uint64_t entry)
+{
+	uint64_t theirs = pid == explainer->target->pid ? 0 : entry_of(pid, address);
+
+	if (!(theirs & PAGEMAP_PRESENT))
+		return false;
+	if (entry & FRAME_MASK)
+		return (theirs & FRAME_MASK) == (entry & FRAME_MASK);
+	return !(theirs & PAGEMAP_EXCLUSIVE) &&
+	       (parent_of(pid) == explainer->target->pid || parent_of(explainer->target->pid) == pid);
+}
+
+static pid_t find_sharer(struct explainer *explainer, uint64_t address, uint64_t entry)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct dirent *item;
+
+	if (explainer->sharer && shares(explainer, explainer->sharer, address, entry))
+		return explainer->sharer;
+	if (++explainer->searches > SEARCHES_MAX)
+		return 0;
+	dir = opendir("/proc");
+	while (dir && (item = readdir(dir))) {
+		pid_t pid = (pid_t)strtol(item->d_name, NULL, 10);
+
+		if (pid > 0 && shares(explainer, pid, address, entry))
+			return explainer->sharer = pid;
+	}
+	return 0;
+}
+
+static const char *comm_of(pid_t pid, char name[COMM])
+{
+	_cleanup_fclose_ FILE *file = NULL;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	file = fopen(path, "re");
+	if (!file || !fgets(name, COMM, file))
+		return "?";
+	name[strcspn(name, "\n")] = '\0';
+	return text_make_safe(name);
+}
+
+static pid_t explain_shared(struct explainer *explainer, uint64_t address, uint64_t entry, struct error *why)
+{
+	pid_t sharer = find_sharer(explainer, address, entry);
+	char name[COMM], text[120];
+
+	if (!sharer) {
+		error_set(why, -EBUSY, "the pages are shared with another process, which could not be found",
+			  "look for relatives of the process that forked from it", "move pages");
+		return 0;
+	}
+	snprintf(text, sizeof(text), "the pages are shared with process %d (%s) since a fork", sharer,
+		 comm_of(sharer, name));
+	error_set(why, -EBUSY, text, "wait until that process has ended or replaced itself, then --make-exclusive",
+		  "move pages");
+	return sharer;
+}
+
+static pid_t explain_busy(struct explainer *explainer, const struct move_failure *failure, struct error *why)
+{
+	uint64_t entry = entry_of(explainer->target->pid, failure->source.start);
+
+	if (failure->rule) {
+		error_set(why, -EBUSY, failure->rule, NULL, "move pages");
+		return 0;
+	}
+	if (is_ksm(entry)) {
+		error_set(why, -EBUSY, "the pages are merged with equal ones (KSM)",
+			  "switch KSM off for the process (PR_SET_MEMORY_MERGE, MADV_UNMERGEABLE)", "move pages");
+		return 0;
+	}
+	if (entry & PAGEMAP_PRESENT && !(entry & PAGEMAP_EXCLUSIVE))
+		return explain_shared(explainer, failure->source.start, entry, why);
+	if (entry & PAGEMAP_SWAPPED)
+		error_set(why, -EBUSY, "the pages are in swap and not marked exclusive",
+			  "let the process touch them first", "move pages");
+	else if (explainer->made_exclusive)
+		error_set(why, -EBUSY, "the pages are pinned: a device or the kernel uses them",
+			  "wait until its input and output is done; see also registered io_uring buffers and RDMA",
+			  "move pages");
+	else
+		error_set(why, -EBUSY,
+			  "the pages are mapped by this process only, but not marked exclusive (it has forked), or "
+			  "pinned",
+			  "use --make-exclusive", "move pages");
+	return 0;
+}
+
+static void explain_invalid(const struct move_failure *failure, struct error *why)
+{
+	const char *rule = failure->rule ? failure->rule : "the kernel refuses these two mappings";
+	bool by_source = strstr(rule, "the source") && !strstr(rule, "the destination") && !strstr(rule, "different");
+
+	error_set(why, -EINVAL, rule,
+		  by_source ? "only private anonymous writable memory can be moved"
+			    : "let --dst be private anonymous memory with the access rights and locks of the source",
+		  "move pages");
+}
+
+static void explain_plain(const struct explainer *explainer, int code, struct error *why)
+{
+	switch (code) {
+	case -ENOENT:
+		error_set(why, code, "no page is there: never touched, or discarded", "use --allow-src-holes",
+			  "move pages");
+		break;
+	case -EEXIST:
+		error_set(why, code,
+			  explainer->reverse ? "the program has touched these pages since they were moved away"
+					     : "the destination has pages already",
+			  "what lies there would be lost: let the program discard it first", "move pages");
+		break;
+	case -EAGAIN:
+		error_set(why, code, "the kernel kept asking to try again", "try again", "move pages");
+		break;
+	case -EFAULT:
+		error_set(why, code, "the page is a guard page or poisoned", NULL, "move pages");
+		break;
+	case -EINTR:
+		error_set(why, code, "interrupted before these pages were moved", NULL, "move pages");
+		break;
+	default:
+		error_set(why, code, NULL, NULL, "move pages");
+	}
+}
+
+json_t *explain_failure(struct explainer *explainer, const struct move_failure *failure)
+{
+	struct error why = {0};
+	struct region region = failure->source;
+	pid_t sharer = 0;
+	json_t *record;
+
+	if (failure->code == -EBUSY)
+		sharer = explain_busy(explainer, failure, &why);
+	else if (failure->code == -EINVAL)
+		explain_invalid(failure, &why);
+	else
+		explain_plain(explainer, failure->code, &why);
+	record = error_record(explainer->method == MOVE_UFFD ? "UFFDIO_MOVE" : "mremap", &why);
+	if (!record)
+		return NULL;
+	json_object_set_new(record, "pid", json_integer(explainer->target->pid));
+	json_object_set_new(record, "starttime", json_integer((json_int_t)explainer->target->starttime));
+	json_object_set_new(record, "start", report_address(region.start));
+	json_object_set_new(record, "end", report_address(region.end));
+	json_object_set_new(record, "bytes", json_integer((json_int_t)region_bytes(region)));
+	if (failure->destination)
+		json_object_set_new(record, "dst", report_address(failure->destination));
+	if (sharer)
+		json_object_set_new(record, "shared_with", json_integer(sharer));
+	return record;
+}

@@ -1,0 +1,519 @@
+/* The move itself, in short stops: one call after the other until the piece is done, or the time of the stop is over. */
+#include "inject/move.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "inject/fd.h"
+#include "inject/move_parts.h"
+#include "pages/pages.h"
+#include "uffd/uffd.h"
+
+#define HELD_US      400  /* a thread is let go after so long, and stopped again for the rest */
+#define HELD_LONG_US 1000 /* in pieces so large that stopping anew costs a tenth of the time */
+#define LARGE_PIECE  (256 * MiB)
+#define CALL_US      100 /* a call may become larger while it is faster than this */
+#define CALL_LEAST   (2 * MiB)
+#define CALL_MOST    (64 * MiB)
+#define REMAP_BYTES  (256 * MiB) /* page tables move, not pages */
+#define AGAIN_TRIES  100         /* while the kernel says to try again */
+#define BACK_OFF_US  1000
+#define ARGUMENT_AT  1024 /* in the scratch memory */
+#define POPULATED    (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)
+#define MAPPED_ONCE  (PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE)
+#define REMAP_ANON   (MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+/* Where a piece is being moved. */
+struct step {
+	struct mover *mover;
+	struct move_job *job;
+	const struct move_piece *piece;
+	uint64_t at;    /* of the source */
+	uint64_t chunk; /* bytes of the next call */
+	uint64_t tried; /* where pages were made exclusive last */
+	unsigned int again;
+	struct region_vec *done; /* of the destination */
+};
+
+static uint64_t step_end(const struct step *step)
+{
+	return step->piece->source + step->piece->bytes;
+}
+
+static uint64_t step_destination(const struct step *step)
+{
+	return step->piece->destination + (step->at - step->piece->source);
+}
+
+/* The next bytes stay where they are. */
+static int pass_over(struct step *step, uint64_t bytes, int code, const char *rule)
+{
+	int rc = move_fail(step->job, (struct region){step->at, step->at + bytes}, step_destination(step), code, rule);
+
+	step->at += bytes;
+	step->again = 0;
+	return rc;
+}
+
+static int have_moved(struct step *step, uint64_t bytes)
+{
+	struct region_vec *done = step->done;
+	uint64_t start = step_destination(step);
+
+	step->at += bytes;
+	if (!bytes)
+		return 0;
+	step->again = 0;
+	if (done->count && done->items[done->count - 1].end == start) {
+		done->items[done->count - 1].end += bytes;
+		return 0;
+	}
+	return region_vec_push(done, (struct region){start, start + bytes});
+}
+
+/* One UFFDIO_MOVE on the stopped thread. Returns what the ioctl did; *moved counts in any case. */
+static int64_t call_move(struct step *step, uint64_t bytes, uint64_t *moved)
+{
+	struct inject *inject = &step->mover->inject;
+	uint64_t address = inject->scratch + ARGUMENT_AT;
+	struct uffdio_move argument = {
+		.dst = step_destination(step),
+		.src = step->at,
+		.len = bytes,
+		.mode = (step->job->allow_holes ? UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES : 0) |
+			(step->job->dont_wake ? UFFDIO_MOVE_MODE_DONTWAKE : 0),
+	};
+	int64_t rc = inject_write(inject, address, &argument, sizeof(argument));
+
+	*moved = 0;
+	if (rc < 0)
+		return -ESRCH;
+	rc = inject_call3(inject, SYS_ioctl, (uint64_t)step->mover->number, UFFDIO_MOVE, address);
+	step->job->calls++;
+	if (rc == 0)
+		*moved = bytes;
+	else if (rc != -ESRCH && inject_read(inject, address, &argument, sizeof(argument)) == 0 && argument.move > 0)
+		*moved = (uint64_t)argument.move;
+	return rc;
+}
+
+/*
+ * Pages that are mapped once can be made exclusive by a write fault that writes nothing (mm/memory.c, do_wp_page); of pages that are really
+ * shared it would make copies, so those stay.
+ */
+static int64_t overcome_busy(struct step *step)
+{
+	struct mover *mover = step->mover;
+	uint64_t run = 0;
+	int64_t rc = move_run_of(mover, step->at, step_end(step), MAPPED_ONCE, PAGEMAP_PRESENT, &run);
+
+	if (rc < 0 || run)
+		return rc < 0 ? rc : pass_over(step, run, -EBUSY, NULL);
+	rc = move_run_of(mover, step->at, step_end(step), MAPPED_ONCE, MAPPED_ONCE, &run);
+	if (rc == 0 && run && step->job->make_exclusive && step->tried != step->at) {
+		step->tried = step->at;
+		rc = inject_call3(&mover->inject, SYS_madvise, step->at, run, MADV_POPULATE_WRITE);
+		return rc == -ESRCH ? rc : 0;
+	}
+	return rc < 0 ? rc : pass_over(step, page_size(), -EBUSY, NULL);
+}
+
+/* What pagemap says to an ENOENT or EEXIST: how many pages it is true of. */
+static int64_t overcome_pages(struct step *step, int code)
+{
+	bool hole = code == -ENOENT;
+	uint64_t address = hole ? step->at : step_destination(step);
+	uint64_t left = step_end(step) - step->at, run = 0;
+	int64_t rc = move_run_of(step->mover, address, address + left, hole ? POPULATED : PAGEMAP_PRESENT,
+				 hole ? 0 : PAGEMAP_PRESENT, &run);
+
+	if (rc < 0)
+		return rc;
+	if (!run && !hole)
+		rc = move_run_of(step->mover, address, address + left, POPULATED, PAGEMAP_SWAPPED, &run);
+	if (!rc && !run && ++step->again < AGAIN_TRIES)
+		return 1;
+	if (hole)
+		step->job->holes += max_u64(run, page_size());
+	return rc < 0 ? rc : pass_over(step, max_u64(run, page_size()), code, NULL);
+}
+
+/* The kernel counts pages for the answer, which takes longer than a thread should be kept. */
+static int64_t overcome_invalid(struct step *step)
+{
+	uint64_t left = step_end(step) - step->at;
+	struct move_piece now = {0};
+	int64_t rc = inject_end(&step->mover->inject);
+
+	if (rc == 0)
+		rc = move_piece_at(step->mover, step->at, step_destination(step), left, &now);
+	if (rc < 0)
+		return rc;
+	return pass_over(step, now.bytes, -EINVAL, now.rule ? now.rule : move_hidden_rule(step->mover, &now));
+}
+
+/* The program closed our descriptor (closefrom and its like): it gets another. */
+static int64_t give_again(struct step *step, int64_t why)
+{
+	int number = ++step->again < AGAIN_TRIES ? inject_fd_give(&step->mover->inject, step->mover->uffd) : (int)why;
+
+	if (number < 0)
+		return number;
+	step->mover->number = number;
+	return 0;
+}
+
+/* What to do about a call that moved nothing. Returns 0 to go on, 1 to let the thread run for a moment, or -errno. */
+static int64_t overcome(struct step *step, int64_t why)
+{
+	switch (why) {
+	case -EBUSY:
+		return overcome_busy(step);
+	case -EAGAIN:
+		return ++step->again < AGAIN_TRIES ? 1 : pass_over(step, page_size(), -EAGAIN, NULL);
+	case -ENOENT:
+	case -EEXIST:
+		return overcome_pages(step, (int)why);
+	case -EINVAL:
+		return overcome_invalid(step);
+	case -EBADF:
+	case -ENOTTY:
+		return give_again(step, why);
+	case -ESRCH:
+	case -ETIMEDOUT:
+		return why;
+	case -ENOMEM:
+		return pass_over(step, step_end(step) - step->at, -ENOMEM, NULL);
+	default:
+		return pass_over(step, page_size(), (int)why, NULL);
+	}
+}
+
+/* The largest calls that leave the thread soon enough: huge pages move much faster than small ones. */
+static void adapt(struct step *step, uint64_t took_us, bool full)
+{
+	if (full && took_us < CALL_US)
+		step->chunk = min_u64(step->chunk * 2, CALL_MOST);
+	else if (took_us > 2 * CALL_US)
+		step->chunk = max_u64(step->chunk / 2, CALL_LEAST);
+}
+
+/* The kernel writes to the rseq area of the thread whenever it goes on: that page would be there again at once, and empty. Returns the bytes of the next call, 0 for none yet, or -errno. */
+static int64_t spare_rseq(struct step *step, uint64_t bytes)
+{
+	struct region next = {step->at, step->at + bytes};
+	struct region rseq = region_intersect(next, inject_rseq_pages(&step->mover->inject));
+
+	if (rseq.start == rseq.end)
+		return (int64_t)bytes;
+	if (rseq.start > step->at)
+		return (int64_t)(rseq.start - step->at);
+	return pass_over(step, region_bytes(rseq), -EBUSY,
+			 "a thread that is stopped for the move needs them meanwhile");
+}
+
+static int64_t move_once(struct step *step)
+{
+	int64_t rc = spare_rseq(step, min_u64(step->chunk - step->at % CALL_LEAST, step_end(step) - step->at));
+	uint64_t begun = now_us(), bytes = (uint64_t)rc, moved = 0;
+
+	if (rc <= 0)
+		return rc;
+	rc = call_move(step, bytes, &moved);
+	adapt(step, now_us() - begun, rc == 0);
+	if (moved)
+		return have_moved(step, moved);
+	return rc == 0 ? 0 : overcome(step, rc);
+}
+
+/* mremap(2) moves whatever is there, holes included, and replaces the destination: only where nothing is. */
+static int64_t remap_once(struct step *step)
+{
+	int64_t rc = spare_rseq(step, min_u64(REMAP_BYTES, step_end(step) - step->at));
+	uint64_t bytes = (uint64_t)rc, to = step_destination(step), there = 0;
+
+	if (rc <= 0)
+		return rc;
+	rc = move_populated(step->mover, (struct region){to, to + bytes}, &there);
+	if (rc == 0 && there)
+		rc = move_run_of(step->mover, to, to + bytes, POPULATED, 0, &bytes);
+	if (rc < 0 || !bytes)
+		return rc < 0 ? rc : overcome_pages(step, -EEXIST);
+	rc = inject_call(&step->mover->inject, SYS_mremap, step->at, bytes, bytes, REMAP_ANON, to, 0);
+	step->job->calls++;
+	if (rc == (int64_t)to)
+		return have_moved(step, bytes);
+	return rc == -EAGAIN || rc == -ESRCH || rc == -ETIMEDOUT ? rc : pass_over(step, bytes, (int)rc, NULL);
+}
+
+/* Another short stop: a thread must not be kept for long. */
+static int64_t stop_again(struct mover *mover, bool pause, struct error *error)
+{
+	int64_t rc = mover->inject.tid ? inject_end(&mover->inject) : 0;
+
+	if (rc == 0 && pause)
+		usleep(BACK_OFF_US);
+	return rc == 0 ? inject_begin(&mover->inject, error) : rc;
+}
+
+static bool is_interrupted(const struct mover *mover)
+{
+	return mover->interrupted && *mover->interrupted;
+}
+
+static int64_t move_steps(struct step *step, struct error *error)
+{
+	uint64_t held = step->piece->bytes < LARGE_PIECE ? HELD_US : HELD_LONG_US;
+	struct mover *mover = step->mover;
+	int64_t rc = inject_begin(&mover->inject, error);
+
+	while (rc == 0 && step->at < step_end(step)) {
+		if (is_interrupted(mover)) {
+			rc = pass_over(step, step_end(step) - step->at, -EINTR, NULL);
+			break;
+		}
+		rc = mover->method == MOVE_UFFD ? move_once(step) : remap_once(step);
+		if (rc >= 0 && step->at < step_end(step) &&
+		    (rc || !mover->inject.tid || inject_held_us(&mover->inject) > held))
+			rc = stop_again(mover, rc == 1, error);
+		else if (rc > 0)
+			rc = 0;
+	}
+	if (mover->inject.tid && inject_end(&mover->inject) < 0 && rc == 0)
+		rc = -ESRCH;
+	return rc;
+}
+
+/*
+ * For UFFDIO_MOVE the destination only has to be registered. For write protection, of which no page has any, nobody ever waits for an answer; for missing pages, where the
+ * kernel has no other mode, whoever touches one before it comes waits until the piece is done.
+ */
+static int register_destination(const struct mover *mover, struct region region)
+{
+	int rc = uffd_register(mover->uffd, region, UFFDIO_REGISTER_MODE_WP, NULL);
+
+	return rc == -EINVAL ? uffd_register_missing(mover->uffd, region) : rc;
+}
+
+/*
+ * Leaving write protection costs a look at every page (fs/userfaultfd.c, userfaultfd_clear_vma), leaving missing pages nothing: so it becomes one of those for the moment
+ * between two calls.
+ */
+static void unregister_destination(const struct mover *mover, struct region region)
+{
+	uffd_register_missing(mover->uffd, region);
+	uffd_unregister(mover->uffd, region);
+}
+
+static int64_t move_piece(struct mover *mover, struct move_job *job, const struct move_piece *piece,
+			  struct region_vec *done, struct error *error)
+{
+	struct step step = {.mover = mover,
+			    .job = job,
+			    .piece = piece,
+			    .at = piece->source,
+			    .chunk = CALL_LEAST,
+			    .tried = UINT64_MAX,
+			    .done = done};
+	struct region to = {piece->destination, piece->destination + piece->bytes};
+	int64_t rc = mover->method == MOVE_UFFD ? register_destination(mover, to) : 0;
+
+	if (rc == -EBUSY)
+		return pass_over(&step, piece->bytes, -EINVAL,
+				 "the destination is registered with another userfaultfd");
+	if (rc < 0)
+		return target_alive(mover->target) ? pass_over(&step, piece->bytes, (int)rc, NULL) : -ESRCH;
+	rc = move_steps(&step, error);
+	if (mover->method == MOVE_UFFD)
+		unregister_destination(mover, to);
+	return rc;
+}
+
+/* We go to the processor of the thread that we stop: what is woken there runs at once. */
+static void settle(struct mover *mover)
+{
+	int processor = inject_processor(&mover->inject);
+	cpu_set_t one;
+
+	mover->settled = processor >= 0 && processor < CPU_SETSIZE &&
+			 sched_getaffinity(0, sizeof(mover->processors), &mover->processors) == 0 &&
+			 CPU_ISSET(processor, &mover->processors);
+	if (!mover->settled)
+		return;
+	CPU_ZERO(&one);
+	CPU_SET(processor, &one);
+	mover->settled = sched_setaffinity(0, sizeof(one), &one) == 0;
+}
+
+static void unsettle(struct mover *mover)
+{
+	if (mover->settled)
+		sched_setaffinity(0, sizeof(mover->processors), &mover->processors);
+	mover->settled = false;
+}
+
+static int64_t move_pieces(struct mover *mover, struct move_job *job, struct region_vec *done, struct error *error)
+{
+	struct move_piece piece = {0};
+	int64_t rc = 0;
+
+	for (uint64_t at = 0; rc == 0 && at < job->bytes; at += piece.bytes) {
+		if (is_interrupted(mover))
+			return move_fail(job, (struct region){job->source + at, job->source + job->bytes},
+					 job->destination ? job->destination + at : 0, -EINTR, NULL);
+		rc = move_piece_at(mover, job->source + at, job->destination + at, job->bytes - at, &piece);
+		if (rc == 0 && piece.rule)
+			rc = move_fail(job, (struct region){piece.source, piece.source + piece.bytes},
+				       piece.destination, -EINVAL, piece.rule);
+		else if (rc == 0)
+			rc = move_piece(mover, job, &piece, done, error);
+	}
+	return rc;
+}
+
+/* A call that allows holes counts them as moved: what really came is counted where it went. */
+static void count(const struct mover *mover, struct move_job *job, const struct region_vec *done)
+{
+	bool holes = job->allow_holes || mover->method == MOVE_MREMAP;
+
+	for (size_t i = 0; i < done->count; i++) {
+		uint64_t bytes = region_bytes(done->items[i]), populated = bytes;
+
+		if (holes && move_populated(mover, done->items[i], &populated) < 0)
+			populated = bytes;
+		job->moved += populated;
+		job->holes += bytes - populated;
+	}
+}
+
+int mover_run(struct mover *mover, struct move_job *job, struct error *error)
+{
+	_cleanup_regions_ struct region_vec done = {0};
+	uint64_t begun = now_us();
+	int64_t rc;
+
+	mover->inject.longest_us = 0;
+	settle(mover);
+	rc = move_pieces(mover, job, &done, error);
+	unsettle(mover);
+	job->time_us += now_us() - begun;
+	job->longest_stop_us = max_u64(job->longest_stop_us, mover->inject.longest_us);
+	count(mover, job, &done);
+	if (rc < 0 && !target_alive(mover->target))
+		rc = -ESRCH;
+	if (rc < 0 && (!error->code || rc == -ESRCH))
+		error_set(error, (int)rc, rc == -ESRCH ? "the process has ended" : NULL, NULL,
+			  "move pages of process %d", mover->target->pid);
+	return (int)rc;
+}
+
+/* Tried on a page of our own. */
+static bool kernel_remaps(void)
+{
+	size_t bytes = page_size();
+	void *from = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *to;
+
+	if (from == MAP_FAILED)
+		return false;
+	to = mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+	if (to != MAP_FAILED)
+		munmap(to, bytes);
+	munmap(from, bytes);
+	return to != MAP_FAILED;
+}
+
+static int open_method(struct mover *mover, struct error *error)
+{
+	int rc;
+
+	if (mover->method == MOVE_MREMAP)
+		return kernel_remaps()
+			       ? 0
+			       : error_set(error, -EOPNOTSUPP, "this kernel has no MREMAP_DONTUNMAP (Linux 5.7)", NULL,
+					   "move pages of process %d", mover->target->pid);
+	mover->uffd = inject_userfaultfd(&mover->inject, true, &mover->number, error);
+	if (mover->uffd < 0)
+		return mover->uffd;
+	rc = uffd_handshake(mover->uffd, UFFD_FEATURE_MOVE);
+	if (rc == -EOPNOTSUPP)
+		return error_set(error, rc, "this kernel has no UFFDIO_MOVE (Linux 6.8)", "use --method mremap",
+				 "move pages of process %d", mover->target->pid);
+	return rc < 0 ? error_set(error, rc, NULL, NULL, "prepare a userfaultfd of process %d", mover->target->pid) : 0;
+}
+
+static int open_views(struct mover *mover, struct error *error)
+{
+	mover->pagemap_fd = target_proc_open(mover->target, "pagemap", O_RDONLY);
+	mover->maps_fd = mover->pagemap_fd < 0 ? mover->pagemap_fd : target_proc_open(mover->target, "maps", O_RDONLY);
+	if (mover->maps_fd >= 0)
+		return 0;
+	return error_set(error, mover->maps_fd, mover->maps_fd == -ESRCH ? "it has ended" : NULL,
+			 mover->maps_fd == -ESRCH ? NULL : "run it as root or as the owner of the process",
+			 "look at the memory of process %d", mover->target->pid);
+}
+
+int mover_open(struct mover *mover, const struct target *target, enum move_method method, bool look_only,
+	       struct error *error)
+{
+	int rc;
+
+	*mover = MOVER_NONE;
+	mover->target = target;
+	mover->method = method;
+	rc = open_views(mover, error);
+	if (rc == 0 && !look_only)
+		rc = inject_open(&mover->inject, target, error);
+	if (rc == 0 && !look_only) {
+		mover->injecting = true;
+		rc = open_method(mover, error);
+	}
+	if (rc < 0)
+		mover_close(mover);
+	return rc;
+}
+
+/* Whether a number in the target still is a userfaultfd: the program may have closed ours and opened something of its own. */
+static bool is_userfaultfd(const struct mover *mover)
+{
+	char path[64], link[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", mover->target->pid, mover->number);
+	return readlink(path, link, sizeof(link) - 1) > 0 && strcmp(link, "anon_inode:[userfaultfd]") == 0;
+}
+
+static int64_t close_there(struct mover *mover)
+{
+	struct error ignored = {0};
+	int64_t rc = mover->number < 0 || !is_userfaultfd(mover) ? -ENOENT : inject_begin(&mover->inject, &ignored);
+
+	if (rc < 0)
+		return rc == -ENOENT || rc == -ESRCH ? 0 : rc;
+	rc = inject_fd_close(&mover->inject, mover->number);
+	inject_end(&mover->inject);
+	return rc == -ESRCH ? 0 : rc;
+}
+
+int mover_close(struct mover *mover)
+{
+	int64_t rc = 0, closed = 0;
+
+	if (mover->injecting) {
+		rc = close_there(mover);
+		closed = inject_close(&mover->inject);
+	}
+	cleanup_close(&mover->uffd);
+	cleanup_close(&mover->pagemap_fd);
+	cleanup_close(&mover->maps_fd);
+	*mover = MOVER_NONE;
+	return (int)(rc < 0 ? rc : closed);
+}
