@@ -35,19 +35,29 @@ int region_parse(const char *text, struct region *region)
 	return 0;
 }
 
+/* Room for one more than there is. */
+static int make_room(struct region_vec *vec)
+{
+	size_t capacity = vec->capacity ? vec->capacity * 2 : 16;
+	struct region *items;
+
+	if (vec->count < vec->capacity)
+		return 0;
+	items = reallocarray(vec->items, capacity, sizeof(*items));
+	if (!items)
+		return -ENOMEM;
+	vec->items = items;
+	vec->capacity = capacity;
+	return 0;
+}
+
 int region_vec_push(struct region_vec *vec, struct region region)
 {
-	if (vec->count == vec->capacity) {
-		size_t capacity = vec->capacity ? vec->capacity * 2 : 16;
-		struct region *items = reallocarray(vec->items, capacity, sizeof(*items));
+	int rc = make_room(vec);
 
-		if (!items)
-			return -ENOMEM;
-		vec->items = items;
-		vec->capacity = capacity;
-	}
-	vec->items[vec->count++] = region;
-	return 0;
+	if (rc == 0)
+		vec->items[vec->count++] = region;
+	return rc;
 }
 
 void region_vec_free(struct region_vec *vec)
@@ -87,6 +97,74 @@ void region_vec_normalize(struct region_vec *vec)
 			vec->items[kept++] = r;
 	}
 	vec->count = kept;
+}
+
+/* How many regions end at or before an address (below it, with `touching`): the index of the first one that does not. */
+static size_t count_before(const struct region_vec *vec, uint64_t address, bool touching)
+{
+	size_t low = 0, high = vec->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (touching ? vec->items[middle].end < address : vec->items[middle].end <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Replaces items [first, last) by `count` others. */
+static int splice(struct region_vec *vec, size_t first, size_t last, const struct region *others, size_t count)
+{
+	size_t behind = vec->count - last;
+
+	if (first + count > last && make_room(vec)) /* one more at most */
+		return -ENOMEM;
+	memmove(vec->items + first + count, vec->items + last, behind * sizeof(*vec->items));
+	memcpy(vec->items + first, others, count * sizeof(*others));
+	vec->count = first + count + behind;
+	return 0;
+}
+
+const struct region *region_vec_find(const struct region_vec *vec, uint64_t address)
+{
+	size_t at = count_before(vec, address, false);
+
+	return at < vec->count && vec->items[at].start <= address ? &vec->items[at] : NULL;
+}
+
+int region_vec_insert(struct region_vec *vec, struct region region)
+{
+	size_t first = count_before(vec, region.start, true);
+	size_t last = first;
+
+	if (region.end <= region.start)
+		return 0;
+	for (; last < vec->count && vec->items[last].start <= region.end; last++) {
+		region.start = min_u64(region.start, vec->items[last].start);
+		region.end = max_u64(region.end, vec->items[last].end);
+	}
+	return splice(vec, first, last, &region, 1);
+}
+
+int region_vec_remove(struct region_vec *vec, struct region region)
+{
+	size_t first = count_before(vec, region.start, false);
+	size_t last = first;
+	struct region left[2];
+	size_t count = 0;
+
+	while (last < vec->count && vec->items[last].start < region.end)
+		last++;
+	if (first == last || region.end <= region.start)
+		return 0;
+	if (vec->items[first].start < region.start)
+		left[count++] = (struct region){vec->items[first].start, region.start};
+	if (vec->items[last - 1].end > region.end)
+		left[count++] = (struct region){region.end, vec->items[last - 1].end};
+	return splice(vec, first, last, left, count);
 }
 
 ptrdiff_t region_vec_overlap(const struct region_vec *vec)

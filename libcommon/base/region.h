@@ -51,6 +51,17 @@ void region_vec_sort(struct region_vec *vec);
 /* Sorts, drops empty ones, and joins those that touch or overlap. */
 void region_vec_normalize(struct region_vec *vec);
 
+/* The next three take a vector that region_vec_normalize would leave as it is, and keep it so; O(log n) but for moving what lies behind. */
+
+/* The region that holds an address, or NULL. Valid until the vector changes. */
+const struct region *region_vec_find(const struct region_vec *vec, uint64_t address);
+
+/* Adds a region, joining those it touches or overlaps. An empty one changes nothing. Returns 0 or -ENOMEM. */
+int region_vec_insert(struct region_vec *vec, struct region region);
+
+/* Takes a region out of whatever it overlaps. Returns 0 or -ENOMEM (it lay inside one, which has to become two; nothing changed). */
+int region_vec_remove(struct region_vec *vec, struct region region);
+
 /* Index of the first pair of overlapping regions in a sorted vector, or -1. */
 ptrdiff_t region_vec_overlap(const struct region_vec *vec);
 

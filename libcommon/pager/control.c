@@ -217,7 +217,7 @@ static int detach_locked(struct pager *pager, struct filler *filler, uint64_t *b
 	if (pager->spaces[0].dead)
 		return 0;
 	/* Registered with nothing out, and known to a worker that died: nothing may stay registered with a descriptor that nobody reads. */
-	space_unregister_all(pager, &pager->spaces[0], everything);
+	space_unregister_all(pager, &pager->spaces[0]);
 	rc = leave_target(pager, error);
 	return rc == -ESRCH ? 0 : rc;
 }

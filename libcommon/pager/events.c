@@ -69,26 +69,6 @@ static void put_entries(struct moving *m)
 	free(m->items);
 }
 
-static void remove_registered(struct space *space, struct region gone)
-{
-	struct region_vec left = {0};
-
-	for (size_t i = 0; i < space->registered.count; i++) {
-		struct region r = space->registered.items[i];
-
-		if (!region_overlaps(r, gone)) {
-			region_vec_push(&left, r);
-			continue;
-		}
-		if (r.start < gone.start)
-			region_vec_push(&left, (struct region){r.start, gone.start});
-		if (gone.end < r.end)
-			region_vec_push(&left, (struct region){gone.end, r.end});
-	}
-	region_vec_free(&space->registered);
-	space->registered = left;
-}
-
 static void apply_remap(struct pager *pager, struct space *space, struct region from, uint64_t to)
 {
 	struct moving m = {.pager = pager, .from = space, .to = space, .distance = to - from.start};
@@ -97,8 +77,7 @@ static void apply_remap(struct pager *pager, struct space *space, struct region 
 	index_walk(pager->index, space->id, from, note_entry, &m);
 	put_entries(&m);
 	/* The old place stays registered with MREMAP_DONTUNMAP; otherwise its unmap event follows. */
-	region_vec_push(&space->registered, (struct region){to, to + region_bytes(from)});
-	region_vec_normalize(&space->registered);
+	region_vec_insert(&space->registered, (struct region){to, to + region_bytes(from)});
 }
 
 /*
@@ -154,7 +133,8 @@ void event_apply(struct pager *pager, struct space *space, const struct uffd_msg
 	case UFFD_EVENT_UNMAP:
 		counters->unmaps++;
 		space_drop(pager, space, (struct region){message->arg.remove.start, message->arg.remove.end});
-		remove_registered(space, (struct region){message->arg.remove.start, message->arg.remove.end});
+		region_vec_remove(&space->registered,
+				  (struct region){message->arg.remove.start, message->arg.remove.end});
 		break;
 	default:
 		break;

@@ -81,6 +81,7 @@ static struct region next_run(struct out_job *job, const struct piece *piece, ui
 {
 	struct pager *pager = job->pager;
 	struct region rseq = inject_rseq_pages(&pager->inject);
+	const struct region *registered;
 	struct region run;
 	enum skip obstacle;
 
@@ -92,9 +93,9 @@ static struct region next_run(struct out_job *job, const struct piece *piece, ui
 	while (run.end < piece->region.end && region_bytes(run) < room &&
 	       page_obstacle(pager, rseq, run.end) == SKIP_COUNT)
 		run.end += page_size();
-	for (size_t i = 0; i < pager->spaces[0].registered.count; i++)
-		if (region_overlaps(pager->spaces[0].registered.items[i], (struct region){*at, *at + 1}))
-			return region_intersect(run, pager->spaces[0].registered.items[i]);
+	registered = region_vec_find(&pager->spaces[0].registered, *at);
+	if (registered)
+		return region_intersect(run, *registered);
 	return (struct region){*at, *at};
 }
 

@@ -183,9 +183,8 @@ bool space_check(struct pager *pager,
 		 struct space *space); /* closes it when its address space is gone; whether it lives */
 int space_register(struct pager *pager, struct space *space, uint64_t address); /* `events` held shared */
 bool space_registered(const struct space *space, struct region region);         /* `lock` held */
-void space_tidy(struct pager *pager, struct space *space); /* unregisters mappings with nothing out */
-/* Mappings may have grown, been split or gone since they were registered: what is there now in a region is unregistered, mapping by mapping. */
-void space_unregister_all(struct pager *pager, struct space *space, struct region region);
+void space_tidy(struct pager *pager, struct space *space);           /* unregisters mappings with nothing out */
+void space_unregister_all(struct pager *pager, struct space *space); /* every mapping of it with nothing out */
 void space_drop(struct pager *pager, struct space *space,
 		struct region region); /* `lock` held: its pages are no longer out */
 

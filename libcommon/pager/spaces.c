@@ -81,10 +81,9 @@ bool space_check(struct pager *pager, struct space *space)
 
 bool space_registered(const struct space *space, struct region region)
 {
-	for (size_t i = 0; i < space->registered.count; i++)
-		if (region_contains(space->registered.items[i], region))
-			return true;
-	return false;
+	const struct region *found = region_vec_find(&space->registered, region.start);
+
+	return found && region_contains(*found, region);
 }
 
 static bool movable(const struct mapping *mapping)
@@ -116,73 +115,66 @@ int space_register(struct pager *pager, struct space *space, uint64_t address)
 		return -EAGAIN;
 	}
 	pthread_mutex_lock(&pager->lock);
-	rc = region_vec_push(&space->registered, before.region);
-	region_vec_normalize(&space->registered);
+	rc = region_vec_insert(&space->registered, before.region);
 	pthread_mutex_unlock(&pager->lock);
 	return rc;
 }
 
-static bool nothing_out(struct pager *pager, const struct space *space, struct region region)
-{
-	bool any;
-
-	pthread_mutex_lock(&pager->lock);
-	any = index_any(pager->index, space->id, region);
-	pthread_mutex_unlock(&pager->lock);
-	return !any;
-}
-
-void space_unregister_all(struct pager *pager, struct space *space, struct region region)
+/*
+ * Mappings may have grown, been split or gone since they were registered: what is there now in the listed regions is unregistered, mapping by mapping, in one
+ * walk. `events` is held exclusively: nothing is moved out meanwhile.
+ */
+static void unregister_listed(struct pager *pager, struct space *space, const struct region_vec *list)
 {
 	struct maps_reader reader;
 	struct mapping mapping;
+	size_t at = 0;
 
-	if (space->id != 0) { /* a child; closing its descriptor does the rest */
-		uffd_unregister(space->uffd, region);
+	for (size_t i = 0; space->id != 0 && i < list->count; i++)
+		uffd_unregister(space->uffd, list->items[i]); /* a child; closing its descriptor does the rest */
+	if (space->id != 0 || maps_open(&reader, &pager->target) < 0)
 		return;
-	}
-	if (maps_open(&reader, &pager->target) < 0)
-		return;
-	while (maps_next(&reader, &mapping) > 0 && mapping.region.start < region.end)
-		if (mapping.kind == MAPPING_ANON && region_overlaps(mapping.region, region) &&
-		    nothing_out(pager, space, mapping.region))
+	while (at < list->count && maps_next(&reader, &mapping) > 0) {
+		while (at < list->count && list->items[at].end <= mapping.region.start)
+			at++;
+		if (at == list->count || mapping.kind != MAPPING_ANON ||
+		    !region_overlaps(list->items[at], mapping.region))
+			continue;
+		pthread_mutex_lock(&pager->lock);
+		if (!index_any(pager->index, space->id, mapping.region)) {
+			region_vec_remove(&space->registered, mapping.region);
 			uffd_unregister(space->uffd, mapping.region);
+		}
+		pthread_mutex_unlock(&pager->lock);
+	}
 	maps_close(&reader);
 }
 
-/* The first registered mapping at or behind `from` with nothing out. */
-static bool find_empty(struct pager *pager, const struct space *space, uint64_t from, struct region *empty)
+void space_unregister_all(struct pager *pager, struct space *space)
 {
-	for (size_t i = 0; i < space->registered.count; i++) {
-		*empty = space->registered.items[i];
-		if (empty->start >= from && !index_any(pager->index, space->id, *empty))
-			return true;
-	}
-	return false;
+	struct region everything = {0, UINT64_MAX};
+	const struct region_vec list = {.items = &everything, .count = 1};
+
+	pthread_rwlock_wrlock(&space->events);
+	if (!space->dead)
+		unregister_listed(pager, space, &list);
+	pthread_rwlock_unlock(&space->events);
 }
 
 void space_tidy(struct pager *pager, struct space *space)
 {
-	uint64_t from = 0;
+	_cleanup_regions_ struct region_vec empty = {0};
 
-	for (;;) {
-		struct region empty;
-		bool found;
-
-		pthread_rwlock_wrlock(&space->events);
-		pthread_mutex_lock(&pager->lock);
-		found = !space->dead && find_empty(pager, space, from, &empty);
-		for (size_t i = 0; found && i < space->registered.count; i++)
-			if (space->registered.items[i].start == empty.start)
-				space->registered.items[i].end = empty.start;
-		if (found)
-			region_vec_normalize(&space->registered);
-		pthread_mutex_unlock(&pager->lock);
-		if (found)
-			space_unregister_all(pager, space, empty);
-		pthread_rwlock_unlock(&space->events);
-		if (!found)
-			return;
-		from = empty.end;
-	}
+	pthread_rwlock_wrlock(&space->events);
+	pthread_mutex_lock(&pager->lock);
+	for (size_t i = 0; !space->dead && i < space->registered.count; i++)
+		if (!index_any(pager->index, space->id, space->registered.items[i]) &&
+		    region_vec_push(&empty, space->registered.items[i]) < 0)
+			break;
+	for (size_t i = 0; i < empty.count; i++)
+		region_vec_remove(&space->registered, empty.items[i]);
+	pthread_mutex_unlock(&pager->lock);
+	if (empty.count)
+		unregister_listed(pager, space, &empty);
+	pthread_rwlock_unlock(&space->events);
 }

@@ -277,9 +277,44 @@ static void owners_let_go_what_was_taken(void **state)
 	assert_int_equal(fd, -1);
 }
 
+/* Inserting and removing at random, held against a map of pages. */
+static void test_region_vec_changes(void **state)
+{
+	static bool there[200];
+	struct region_vec vec = {0};
+	uint64_t seed = 7;
+
+	(void)state;
+	memset(there, 0, sizeof(there));
+	for (unsigned int step = 0; step < 20000; step++) {
+		uint64_t start, length;
+		bool insert;
+
+		seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+		start = (seed >> 33) % 180;
+		length = (seed >> 48) % 20;
+		insert = seed >> 63;
+		assert_int_equal(
+			(insert ? region_vec_insert : region_vec_remove)(&vec, (struct region){start, start + length}),
+			0);
+		for (uint64_t i = start; i < start + length; i++)
+			there[i] = insert;
+		for (uint64_t i = 0; i < 200; i++) {
+			const struct region *found = region_vec_find(&vec, i);
+
+			assert_int_equal(found != NULL, there[i]);
+			assert_true(!found || (found->start <= i && i < found->end));
+		}
+		for (size_t i = 0; i + 1 < vec.count; i++)
+			assert_true(vec.items[i].end < vec.items[i + 1].start);
+	}
+	region_vec_free(&vec);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_region_vec_changes),
 		cmocka_unit_test(sizes_take_units_of_1024),
 		cmocka_unit_test(sizes_that_are_not_sizes_are_refused),
 		cmocka_unit_test(sizes_are_printed_for_people),
