@@ -24,9 +24,10 @@
 #define TABLES_AT     (KEYS_AT + KEYS_BYTES)
 #define CLUSTERS_AT   (TABLES_AT + TABLES_BYTES)
 #define FILLS_AT      (CLUSTERS_AT + CLUSTER_BYTES)
-#define GROW_BYTES \
-	(256 * KiB) /* the file is allocated in steps: a full file system is an error code then, not a SIGBUS */
-#define EMPTY_SLOT UINT32_MAX
+/* The file is allocated in steps: a full file system is an error code then, not a SIGBUS. */
+#define GROW_TABLES   256
+#define GROW_CLUSTERS 16384
+#define EMPTY_SLOT    UINT32_MAX
 
 struct index {
 	int fd;
@@ -46,6 +47,7 @@ struct index {
 	uint64_t free_tables_count;
 	uint32_t *free_clusters;
 	uint64_t free_clusters_count, free_clusters_size;
+	uint64_t fill_page; /* page of fills[] that was allocated last, plus one */
 	uint64_t count[INDEX_SPACES];
 };
 
@@ -119,9 +121,64 @@ static void hash_remove(struct index *index, uint64_t at)
 	}
 }
 
-static int allocate(struct index *index, uint64_t at, uint64_t bytes)
+/*
+ * The pages are also touched here: the first write to a page of a file makes the file system do things (page_mkwrite, for ext4 a transaction) that can take
+ * milliseconds, and this is the place where nobody waits.
+ */
+static int allocate(const struct index *index, uint64_t at, uint64_t bytes)
 {
-	return -posix_fallocate(index->fd, (off_t)at, (off_t)bytes);
+	int rc = -posix_fallocate(index->fd, (off_t)at, (off_t)bytes);
+	uint64_t start = round_down(at, page_size());
+
+	if (rc == 0)
+		madvise(index->base + start, round_up(at + bytes, page_size()) - start, MADV_POPULATE_WRITE);
+	return rc;
+}
+
+struct index_growth index_plan(const struct index *index, uint64_t tables, uint64_t clusters)
+{
+	uint64_t tables_wanted = min_u64(index->header->tables + tables, TABLES_MAX);
+	uint64_t clusters_wanted = min_u64(index->header->clusters + clusters, CLUSTERS_MAX);
+
+	return (struct index_growth){
+		.tables_from = index->tables_allocated,
+		.tables_to = max_u64(index->tables_allocated, round_up(tables_wanted, GROW_TABLES)),
+		.clusters_from = index->clusters_allocated,
+		.clusters_to = max_u64(index->clusters_allocated, round_up(clusters_wanted, GROW_CLUSTERS)),
+	};
+}
+
+int index_allocate(const struct index *index, const struct index_growth *growth)
+{
+	uint64_t tables = growth->tables_to - growth->tables_from;
+	uint64_t clusters = growth->clusters_to - growth->clusters_from;
+	int rc = 0;
+
+	if (tables)
+		rc = allocate(index, TABLES_AT + growth->tables_from * TABLE_BYTES, tables * TABLE_BYTES);
+	if (rc == 0 && tables)
+		rc = allocate(index, KEYS_AT + growth->tables_from * sizeof(uint64_t), tables * sizeof(uint64_t));
+	if (rc == 0 && clusters)
+		rc = allocate(index, CLUSTERS_AT + growth->clusters_from * sizeof(struct cluster),
+			      clusters * sizeof(struct cluster));
+	return rc;
+}
+
+void index_commit(struct index *index, const struct index_growth *growth)
+{
+	index->tables_allocated = max_u64(index->tables_allocated, growth->tables_to);
+	index->clusters_allocated = max_u64(index->clusters_allocated, growth->clusters_to);
+}
+
+/* One more table, or one more cluster, in the file. */
+static int grow(struct index *index, uint64_t tables, uint64_t clusters)
+{
+	struct index_growth growth = index_plan(index, tables, clusters);
+	int rc = index_allocate(index, &growth);
+
+	if (rc == 0)
+		index_commit(index, &growth);
+	return rc;
 }
 
 static int64_t table_new(struct index *index, uint64_t key)
@@ -137,14 +194,10 @@ static int64_t table_new(struct index *index, uint64_t key)
 		if (table >= TABLES_MAX)
 			return -ENOSPC;
 		if (table >= index->tables_allocated) {
-			int rc = allocate(index, TABLES_AT + table * TABLE_BYTES, GROW_BYTES);
+			int rc = grow(index, 1, 0);
 
-			if (rc == 0)
-				rc = allocate(index, KEYS_AT + table * sizeof(uint64_t),
-					      GROW_BYTES / TABLE_BYTES * sizeof(uint64_t));
 			if (rc < 0)
 				return rc;
-			index->tables_allocated = table + GROW_BYTES / TABLE_BYTES;
 		}
 		index->header->tables++;
 	}
@@ -207,11 +260,8 @@ uint32_t index_cluster_new(struct index *index, unsigned int pages)
 		number = index->header->clusters;
 		if (number >= CLUSTERS_MAX)
 			return 0;
-		if (number >= index->clusters_allocated) {
-			if (allocate(index, CLUSTERS_AT + number * sizeof(struct cluster), GROW_BYTES) < 0)
-				return 0;
-			index->clusters_allocated = number + GROW_BYTES / sizeof(struct cluster);
-		}
+		if (number >= index->clusters_allocated && grow(index, 0, 1) < 0)
+			return 0;
 		index->header->clusters++;
 	}
 	index->clusters[number] = (struct cluster){
@@ -246,8 +296,11 @@ uint64_t *index_fill(struct index *index, uint32_t cluster, unsigned int sub, bo
 {
 	uint64_t at = ((uint64_t)cluster * index->header->cluster_pages + sub) * sizeof(uint64_t);
 
-	if (allocate_it && allocate(index, FILLS_AT + at, sizeof(uint64_t)) < 0)
-		return NULL;
+	if (allocate_it && at / page_size() + 1 != index->fill_page) {
+		if (allocate(index, FILLS_AT + at, sizeof(uint64_t)) < 0)
+			return NULL;
+		index->fill_page = at / page_size() + 1;
+	}
 	return index->fills + at / sizeof(uint64_t);
 }
 
@@ -453,7 +506,7 @@ int index_open(struct index **index, int fd)
 	rc = new_index(index, fd, header.cluster_pages);
 	if (rc < 0)
 		return rc;
-	(*index)->tables_allocated = round_up(header.tables, GROW_BYTES / TABLE_BYTES);
+	(*index)->tables_allocated = header.tables;
 	(*index)->clusters_allocated = header.clusters;
 	rc = rebuild(*index);
 	if (rc < 0)

@@ -117,6 +117,19 @@ void index_close(struct index *index);
 
 struct index_header *index_header(struct index *index);
 
+/*
+ * The file grows in three steps, so that the file system, which may take milliseconds, is not waited for under a lock or with a thread stopped. index_plan
+ * (locked) says what is missing for so many more tables and clusters, index_allocate (unlocked) gets it, returns 0 or -ENOSPC, index_commit (locked) lets it be
+ * used. Whoever skips this is served all the same, a step at a time.
+ */
+struct index_growth {
+	uint64_t tables_from, tables_to, clusters_from, clusters_to;
+};
+
+struct index_growth index_plan(const struct index *index, uint64_t tables, uint64_t clusters);
+int index_allocate(const struct index *index, const struct index_growth *growth);
+void index_commit(struct index *index, const struct index_growth *growth);
+
 /* The entry of a page (page-aligned address), ENTRY_NONE when there is none. */
 index_entry index_get(const struct index *index, unsigned int space, uint64_t address);
 

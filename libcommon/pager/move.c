@@ -411,11 +411,32 @@ static int64_t move_piece(struct out_job *job, const struct piece *piece, struct
 	return rc;
 }
 
+/* Room in the index for whatever this stop may mark, before anybody is stopped for it. */
+static int reserve(struct pager *pager)
+{
+	struct index_growth growth;
+	int rc;
+
+	pthread_mutex_lock(&pager->lock);
+	growth = index_plan(pager->index, 2 * PIECES, 2 * SLOT_BYTES / page_size());
+	pthread_mutex_unlock(&pager->lock);
+	rc = index_allocate(pager->index, &growth);
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&pager->lock);
+	index_commit(pager->index, &growth);
+	pthread_mutex_unlock(&pager->lock);
+	return 0;
+}
+
 int out_move(struct out_job *job, struct error *error)
 {
 	struct pager *pager = job->pager;
-	int64_t rc;
+	int64_t rc = reserve(pager);
 
+	if (rc < 0)
+		return error_set(error, (int)rc, NULL, "make room in the directory of sessions",
+				 "extend the index of process %d", pager->target.pid);
 	out_settle_on(job, inject_processor(&pager->inject));
 	rc = inject_begin(&pager->inject, error);
 	if (rc < 0)
