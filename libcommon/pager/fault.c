@@ -155,6 +155,40 @@ static void *fault_main(void *argument)
 	return NULL;
 }
 
+void ahead_ask(struct pager *pager, struct space *space, uint64_t address)
+{
+	pthread_mutex_lock(&pager->lock);
+	if (!pager->ahead_space) {
+		pager->ahead_space = space;
+		pager->ahead_address = address;
+		pthread_cond_signal(&pager->ahead_asked);
+	}
+	pthread_mutex_unlock(&pager->lock);
+}
+
+static void *ahead_main(void *argument)
+{
+	struct pager *pager = argument;
+	struct filler filler;
+
+	if (filler_init(&filler, pager) < 0)
+		return NULL;
+	pthread_mutex_lock(&pager->lock);
+	while (!atomic_load(&pager->ended)) {
+		if (!pager->ahead_space) {
+			pthread_cond_wait(&pager->ahead_asked, &pager->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&pager->lock);
+		fill_ahead(&filler, pager->ahead_space, pager->ahead_address);
+		pthread_mutex_lock(&pager->lock);
+		pager->ahead_space = NULL;
+	}
+	pthread_mutex_unlock(&pager->lock);
+	filler_free(&filler);
+	return NULL;
+}
+
 /* The processors this process may use, in order. */
 static unsigned int processors(int numbers[FAULT_THREADS_MAX])
 {
@@ -218,12 +252,17 @@ int fault_start(struct pager *pager)
 		if (rc < 0)
 			return rc;
 	}
-	return 0;
+	pthread_cond_init(&pager->ahead_asked, NULL);
+	return -pthread_create(&pager->ahead_thread, NULL, ahead_main, pager);
 }
 
 void fault_stop(struct pager *pager)
 {
 	fault_wake(pager);
+	pthread_mutex_lock(&pager->lock);
+	pthread_cond_signal(&pager->ahead_asked);
+	pthread_mutex_unlock(&pager->lock);
+	pthread_join(pager->ahead_thread, NULL);
 	for (unsigned int i = 0; i < pager->fault_count; i++) {
 		pthread_join(pager->fault_threads[i], NULL);
 		close(pager->fault_epoll[i]);

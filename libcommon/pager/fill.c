@@ -7,7 +7,7 @@
 
 #include "pager/pager.h"
 
-#define AHEAD_MAX 16   /* clusters brought along for a program that walks its memory in order */
+#define AHEAD_MAX 8
 #define COLLECT   1024 /* clusters looked up at a time by fill_region */
 #define ROUNDS    2000 /* of fill_region without any progress, a back-off apart */
 
@@ -442,33 +442,60 @@ static uint64_t claim_end(const struct claim *claim)
 	return claim->base + (64 - (unsigned int)__builtin_clzll(claim->pages)) * page_size();
 }
 
-/*
- * A program that walks its memory in order is met half-way: the clusters behind the one it asked for come before it asks. Returns the pages brought.
- */
-static unsigned int read_ahead(struct filler *filler, struct space *space, uint64_t address, uint64_t end)
+/* Brings the clusters from `at` on, as long as the next one is out. Returns the pages brought; *end is where it stopped. */
+static unsigned int bring_next(struct filler *filler, struct space *space, uint64_t at, unsigned int clusters,
+			       uint64_t *end)
 {
 	struct pager *pager = filler->pager;
-	bool walking = filler->walk_space == space->id && address == filler->walk_next;
 	unsigned int pages = 0;
 
-	filler->walk_ahead = walking ? (unsigned int)min_u64(filler->walk_ahead * 2 + 1, AHEAD_MAX) : 0;
-	for (unsigned int i = 0; i < filler->walk_ahead; i++) {
+	for (*end = at; clusters--;) {
 		struct claim claim;
 		int rc;
 
 		pthread_mutex_lock(&pager->lock);
-		rc = claim_at(pager, space, end, &claim);
+		rc = claim_at(pager, space, *end, &claim);
 		pthread_mutex_unlock(&pager->lock);
 		if (rc > 0)
 			rc = bring(filler, &claim, false);
 		if (rc <= 0)
 			break;
 		pages += (unsigned int)rc;
-		end = claim_end(&claim);
+		*end = claim_end(&claim);
 	}
-	filler->walk_space = space->id;
-	filler->walk_next = end;
 	return pages;
+}
+
+/*
+ * A program that walks its memory in order is met half-way: the clusters behind the one it asked for come before it asks, those behind them by another
+ * thread at the same time. Returns the pages brought by this one.
+ */
+static unsigned int read_ahead(struct filler *filler, struct space *space, uint64_t address, uint64_t end)
+{
+	struct pager *pager = filler->pager;
+	uint64_t share = AHEAD_MAX * pager->cluster_pages * page_size();
+	bool walking = filler->walk_space == space->id && address == filler->walk_next;
+	unsigned int pages;
+
+	filler->walk_ahead = walking ? (unsigned int)min_u64(filler->walk_ahead * 2 + 1, AHEAD_MAX) : 0;
+	if (filler->walk_ahead == AHEAD_MAX)
+		ahead_ask(pager, space, end + share);
+	pages = bring_next(filler, space, end, filler->walk_ahead, &filler->walk_next);
+	filler->walk_space = space->id;
+	if (filler->walk_ahead == AHEAD_MAX && filler->walk_next == end + share)
+		filler->walk_next += share;
+	return pages;
+}
+
+void fill_ahead(struct filler *filler, struct space *space, uint64_t address)
+{
+	struct pager *pager = filler->pager;
+	uint64_t end;
+	unsigned int pages = bring_next(filler, space, address, AHEAD_MAX, &end);
+
+	pthread_mutex_lock(&pager->lock);
+	index_header(pager->index)->counters.refaulted_pages += pages;
+	pthread_mutex_unlock(&pager->lock);
 }
 
 int fill_fault(struct filler *filler, struct space *space, uint64_t address, bool write)

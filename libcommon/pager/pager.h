@@ -95,9 +95,14 @@ struct pager {
 	int fault_epoll[FAULT_THREADS_MAX];
 	unsigned int fault_count;
 	_Atomic(int) ended; /* the session is over: enum ending */
-	int wake_fd;        /* eventfd in every epoll: look at `ended` and at what is parked */
-	int ready;          /* pipe to whoever waits for the session: one JSON line; -1 when it has been told */
-	int control;        /* listening socket */
+	/* The thread that brings what lies ahead of a walk. */
+	pthread_t ahead_thread;
+	pthread_cond_t ahead_asked; /* with `lock` */
+	struct space *ahead_space;  /* asked for, NULL: nothing; under `lock` */
+	uint64_t ahead_address;
+	int wake_fd; /* eventfd in every epoll: look at `ended` and at what is parked */
+	int ready;   /* pipe to whoever waits for the session: one JSON line; -1 when it has been told */
+	int control; /* listening socket */
 };
 
 enum ending {
@@ -162,6 +167,12 @@ void event_wake(struct pager *pager, struct space *space, const struct uffd_msg 
 
 /* Answers one missing fault. Returns 0, -EAGAIN when it must be parked, -ESRCH when the space is dead. */
 int fill_fault(struct filler *filler, struct space *space, uint64_t address, bool write);
+
+/* Brings the clusters that a program walking in order will ask for next, from `address` on. */
+void fill_ahead(struct filler *filler, struct space *space, uint64_t address);
+
+/* Asks the thread that reads ahead for that, if it has nothing else to do. */
+void ahead_ask(struct pager *pager, struct space *space, uint64_t address);
 
 /* Brings one cluster back wherever it is out, until nothing refers to it or every space that does is dead. */
 void fill_cluster(struct filler *filler, uint32_t number);
