@@ -29,10 +29,10 @@ static const char *skip_name(unsigned int skip)
 	return skip < SKIP_NOT_RESIDENT ? eligibility_name((enum eligibility)skip) : names[skip];
 }
 
-/* Whether a reason means that something which could have left did not. */
+/* Whether a reason means that something which could have left did not. The page or two that the stopped thread stands on never can. */
 static bool skip_counts(unsigned int skip)
 {
-	return skip != SKIP_NOT_RESIDENT && skip != SKIP_OUT && skip != SKIP_LIMIT;
+	return skip != SKIP_NOT_RESIDENT && skip != SKIP_OUT && skip != SKIP_LIMIT && skip != SKIP_IN_USE;
 }
 
 static json_t *skipped_object(struct out_region *r)
