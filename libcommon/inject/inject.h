@@ -95,6 +95,5 @@ int inject_settle(struct inject *inject, int timeout_ms);
 /* Pages that hold the stopped thread's rseq area: [start, end) to leave where they are while it is stopped; empty when it has none. */
 struct region inject_rseq_pages(const struct inject *inject);
 
-#define inject_call0(i, n)          inject_call(i, n, 0, 0, 0, 0, 0, 0)
 #define inject_call1(i, n, a)       inject_call(i, n, a, 0, 0, 0, 0, 0)
 #define inject_call3(i, n, a, b, c) inject_call(i, n, a, b, c, 0, 0, 0)

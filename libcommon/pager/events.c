@@ -80,9 +80,7 @@ static void apply_remap(struct pager *pager, struct space *space, struct region 
 	region_vec_insert(&space->registered, (struct region){to, to + region_bytes(from)});
 }
 
-/*
- * Before anything else: if the only copy of this descriptor died with us, the child would read zeros.
- */
+/* Before anything else: if the only copy of this descriptor died with us, the child would read zeros. */
 static void keep_safe(struct pager *pager, const struct space *parent, int fd)
 {
 	struct keep_message message = {.op = KEEP_DESCRIPTOR, .number = ++pager->kept, .parent = parent->id};
@@ -143,11 +141,10 @@ void event_apply(struct pager *pager, struct space *space, const struct uffd_msg
 	pthread_mutex_unlock(&pager->lock);
 }
 
-void event_wake(struct pager *pager, struct space *space, const struct uffd_msg *message)
+void event_wake(const struct space *space, const struct uffd_msg *message)
 {
 	struct region changed = {0, 0};
 
-	(void)pager;
 	if (message->event == UFFD_EVENT_REMAP)
 		changed = (struct region){message->arg.remap.from, message->arg.remap.from + message->arg.remap.len};
 	if (message->event == UFFD_EVENT_REMOVE || message->event == UFFD_EVENT_UNMAP)

@@ -27,11 +27,6 @@ void fault_unwatch(struct pager *pager, struct space *space)
 		epoll_ctl(pager->fault_epoll[i], EPOLL_CTL_DEL, space->uffd, NULL);
 }
 
-void fault_wake(struct pager *pager)
-{
-	eventfd_write(pager->wake_fd, 1);
-}
-
 static void park(struct pager *pager, const struct parked_fault *fault)
 {
 	pthread_mutex_lock(&pager->lock);
@@ -96,7 +91,7 @@ static int read_one(struct filler *filler, struct space *space)
 	rc = space->dead ? 0 : uffd_read(space->uffd, &message, 1);
 	if (rc > 0 && message.event != UFFD_EVENT_PAGEFAULT) {
 		event_apply(pager, space, &message);
-		event_wake(pager, space, &message);
+		event_wake(space, &message);
 	}
 	pthread_rwlock_unlock(&space->events);
 	if (rc <= 0 || message.event != UFFD_EVENT_PAGEFAULT)
@@ -258,7 +253,7 @@ int fault_start(struct pager *pager)
 
 void fault_stop(struct pager *pager)
 {
-	fault_wake(pager);
+	eventfd_write(pager->wake_fd, 1);
 	pthread_mutex_lock(&pager->lock);
 	pthread_cond_signal(&pager->ahead_asked);
 	pthread_mutex_unlock(&pager->lock);

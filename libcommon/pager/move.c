@@ -280,7 +280,7 @@ static int64_t attempt_move(struct out_job *job, const struct piece *piece, uint
 
 /*
  * A program that forked has pages that are no longer marked exclusive although nobody shares them any more; a write fault without a write
- * makes them so (facts of mm/memory.c, do_wp_page). Pages really shared would be copied by that: they stay.
+ * makes them so (mm/memory.c, do_wp_page). Pages really shared would be copied by that: they stay.
  */
 static int64_t make_exclusive(struct out_job *job, const struct piece *piece, uint64_t *at, uint64_t *tried)
 {

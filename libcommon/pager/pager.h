@@ -100,7 +100,7 @@ struct pager {
 	pthread_cond_t ahead_asked; /* with `lock` */
 	struct space *ahead_space;  /* asked for, NULL: nothing; under `lock` */
 	uint64_t ahead_address;
-	int wake_fd; /* eventfd in every epoll: look at `ended` and at what is parked */
+	int wake_fd; /* eventfd in every epoll: look at `ended` */
 	int ready;   /* pipe to whoever waits for the session: one JSON line; -1 when it has been told */
 	int control; /* listening socket */
 };
@@ -149,7 +149,6 @@ int fault_start(struct pager *pager);
 void fault_stop(struct pager *pager);
 int fault_watch(struct pager *pager, struct space *space);
 void fault_unwatch(struct pager *pager, struct space *space);
-void fault_wake(struct pager *pager);
 
 /* Answers what is parked, as far as it can be. Called by fault threads and, when a batch has been read, by the mover. */
 void fault_serve_parked(struct filler *filler);
@@ -160,8 +159,8 @@ void event_apply(struct pager *pager, struct space *space, const struct uffd_msg
 /* A child of `parent`, with everything that is out in it. Takes the descriptor. `lock` is held. */
 void event_fork(struct pager *pager, struct space *parent, int uffd, uint64_t kept);
 
-/* After the locks are released: wakes those who wait at addresses that changed under them. */
-void event_wake(struct pager *pager, struct space *space, const struct uffd_msg *message);
+/* Wakes those who wait at addresses that changed under them: they fault again. The caller holds `events`. */
+void event_wake(const struct space *space, const struct uffd_msg *message);
 
 /* fill.c: pages back into an address space. */
 
