@@ -27,10 +27,11 @@ static int note_entry(void *context, uint64_t address, index_entry entry)
 
 	if (m->count == m->size) {
 		size_t size = m->size ? m->size * 2 : 1024;
-		void *grown = realloc(m->items, size * sizeof(*m->items));
+		void *grown;
 
-		if (!grown)
-			return -ENOMEM;
+		/* The event is read and its thread goes on: an entry left behind would be a page of zeros. Better late than that. */
+		while (!(grown = realloc(m->items, size * sizeof(*m->items))))
+			usleep(BACK_OFF_US);
 		m->items = grown;
 		m->size = size;
 	}

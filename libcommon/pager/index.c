@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
@@ -327,14 +328,15 @@ static int walk_table(struct index *index, uint64_t key, struct region region, i
 	return 0;
 }
 
-/* The keys of a space's tables that overlap a region, sorted. Returns their number or -ENOMEM. */
-static int64_t keys_within(const struct index *index, unsigned int space, struct region region, uint64_t **sorted)
+/* The keys of a space's tables that overlap a region, sorted, for the caller to free. Returns their number. */
+static uint64_t keys_within(const struct index *index, unsigned int space, struct region region, uint64_t **sorted)
 {
 	uint64_t count = 0;
-	uint64_t *keys = malloc((index->header->tables + 1) * sizeof(*keys));
+	uint64_t *keys;
 
-	if (!keys)
-		return -ENOMEM;
+	/* A walk that is given up would leave entries of what the target has discarded: old bytes. It waits for memory instead. */
+	while (!(keys = malloc((index->header->tables + 1) * sizeof(*keys))))
+		usleep(1000);
 	for (uint64_t i = 0; i < index->header->tables; i++) {
 		uint64_t at = key_address(index->keys[i]);
 
@@ -344,7 +346,7 @@ static int64_t keys_within(const struct index *index, unsigned int space, struct
 	}
 	qsort(keys, count, sizeof(*keys), compare_keys);
 	*sorted = keys;
-	return (int64_t)count;
+	return count;
 }
 
 int index_walk(struct index *index, unsigned int space, struct region region, index_fn callback, void *context)
@@ -352,7 +354,7 @@ int index_walk(struct index *index, unsigned int space, struct region region, in
 	uint64_t first = region.start / table_span();
 	uint64_t last = region.end ? (region.end - 1) / table_span() : 0;
 	_cleanup_free_ uint64_t *keys = NULL;
-	int64_t count;
+	uint64_t count;
 	int rc = 0;
 
 	if (last - first < 64) {
@@ -361,9 +363,9 @@ int index_walk(struct index *index, unsigned int space, struct region region, in
 		return rc;
 	}
 	count = keys_within(index, space, region, &keys);
-	for (int64_t i = 0; rc == 0 && i < count; i++)
+	for (uint64_t i = 0; rc == 0 && i < count; i++)
 		rc = walk_table(index, keys[i], region, callback, context);
-	return count < 0 ? (int)count : rc;
+	return rc;
 }
 
 uint64_t index_count(const struct index *index, unsigned int space)

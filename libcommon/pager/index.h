@@ -144,7 +144,7 @@ void index_cluster_free(struct index *index, uint32_t number);
 /* The repeated word of a page of a cluster; *word is valid where the `filled` mask says so. Returns NULL when its place cannot be allocated. */
 uint64_t *index_fill(struct index *index, uint32_t cluster, unsigned int sub, bool allocate);
 
-/* Called for each entry in a region, in order of address. It may change the entry through index_set. A value other than 0 ends the walk. */
+/* Called for each entry in a region, in order of address. It may change the entry through index_set. A value other than 0 ends the walk and is returned; nothing else does. */
 typedef int (*index_fn)(void *context, uint64_t address, index_entry entry);
 int index_walk(struct index *index, unsigned int space, struct region region, index_fn callback, void *context);
 
