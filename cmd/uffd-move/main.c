@@ -1,6 +1,8 @@
 /* uffd-move: moves pages from one place of a live process to another. */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -8,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/exit.h"
 #include "uffd-move.h"
+#include "watch.h"
 
 static const struct report_column columns[] = {
 	{"src", "SOURCE", COLUMN_TEXT},
@@ -22,9 +25,23 @@ static const struct report_column columns[] = {
 	{NULL, NULL, COLUMN_TEXT},
 };
 
+static const struct report_column watch_columns[] = {
+	{"by", "BY", COLUMN_TEXT},
+	{"name", "NAME", COLUMN_TEXT},
+	{"tid", "TID", COLUMN_NUMBER},
+	{"touches", "TOUCHES", COLUMN_NUMBER},
+	{"touched_bytes", "TOUCHED", COLUMN_SIZE},
+	{NULL, NULL, COLUMN_TEXT},
+};
+
+/* The longest that --watch and --again take: what poll(2) can wait. */
+#define WATCH_MS_MAX INT32_MAX
+
 /* The tool's own options as they were written. */
 struct texts {
 	char *src, *dst, *length, *method;
+	char *seconds, *again;
+	int watch;
 	int holes, dont_wake, exclusive, dry_run, reverse, yes;
 };
 
@@ -32,7 +49,7 @@ static volatile sig_atomic_t interrupted;
 
 static void texts_free(struct texts *texts)
 {
-	char **all[] = {&texts->src, &texts->dst, &texts->length, &texts->method};
+	char **all[] = {&texts->src, &texts->dst, &texts->length, &texts->method, &texts->seconds, &texts->again};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		cleanup_free(all[i]);
@@ -65,6 +82,53 @@ static int parse_method(const struct texts *texts, struct move_options *options)
 	return EXIT_DONE;
 }
 
+/* Pages that are watched go where the session keeps them, and come back by themselves. */
+static int check_watch(const struct texts *texts)
+{
+	const struct {
+		bool given;
+		const char *name;
+	} others[] = {
+		{texts->dst, "--dst"},
+		{texts->method, "--method"},
+		{texts->holes, "--allow-src-holes"},
+		{texts->dont_wake, "--dontwake"},
+		{texts->exclusive, "--make-exclusive"},
+		{texts->reverse, "--reverse"},
+		{texts->dry_run, "--dry-run"},
+		{texts->yes, "--yes"},
+	};
+
+	if (!texts->watch && texts->again)
+		return cli_usage_error(NAME, "--again: only with --watch");
+	for (size_t i = 0; texts->watch && i < ARRAY_SIZE(others); i++)
+		if (others[i].given)
+			return cli_usage_error(NAME, "%s: not with --watch", others[i].name);
+	return EXIT_DONE;
+}
+
+/* A time above 0, with a fraction or without, in units of so many milliseconds. Returns 0 or -EINVAL. */
+static int parse_time(const char *text, double unit_ms, uint64_t *ms)
+{
+	char *end;
+	double value = strtod(text, &end);
+
+	if (end == text || *end || !isdigit((unsigned char)*text) || !(value * unit_ms >= 1) ||
+	    value * unit_ms > WATCH_MS_MAX)
+		return -EINVAL;
+	*ms = (uint64_t)(value * unit_ms);
+	return 0;
+}
+
+static int parse_watch(const struct texts *texts, struct watch_options *watch)
+{
+	if (texts->seconds && parse_time(texts->seconds, 1000, &watch->duration_ms))
+		return cli_usage_error(NAME, "--watch: %s is not a number of seconds above 0", texts->seconds);
+	if (texts->again && parse_time(texts->again, 1, &watch->again_ms))
+		return cli_usage_error(NAME, "--again: %s is not a number of milliseconds above 0", texts->again);
+	return EXIT_DONE;
+}
+
 /* Options that make no sense beside each other, or alone. */
 static int check_together(const struct texts *texts, bool regions)
 {
@@ -78,7 +142,7 @@ static int check_together(const struct texts *texts, bool regions)
 		return cli_usage_error(NAME, "%s: only with --src", texts->dst ? "--dst" : "--length");
 	if (texts->reverse && !regions)
 		return cli_usage_error(NAME, "--reverse: give the records to take back with -r FILE");
-	return EXIT_DONE;
+	return check_watch(texts);
 }
 
 static int parse_request(const struct texts *texts, struct requests *requests)
@@ -122,12 +186,12 @@ static int parse_options(const struct texts *texts, bool regions, struct move_op
 /* Somebody has to know where the pages went: the one who chose the place, or the one who says so. */
 static int check_safe(const struct move_options *options, const struct requests *requests, struct error *error)
 {
-	if (options->yes || options->dry_run || options->reverse)
+	if (options->yes || options->dry_run || options->reverse || options->watch)
 		return 0;
 	for (size_t i = 0; i < requests->count; i++)
 		if (!requests->items[i].destination)
 			return error_set(error, -EINVAL, "the program would read zeros where they were",
-					 "give a destination that it knows, or --yes if it does not need them",
+					 "give a destination that it knows, --watch, or --yes if it does not need them",
 					 "move pages to a place of our own");
 	return 0;
 }
@@ -149,6 +213,18 @@ static int read_requests(const struct cli_options *cli, const char *method, stru
 	return rc ? rc : check_safe(options, requests, error);
 }
 
+static int watch(const struct watch_options *options, const struct requests *requests, const struct target *target,
+		 struct report *report, bool *partial, struct error *error)
+{
+	_cleanup_regions_ struct region_vec regions = {0};
+
+	for (size_t i = 0; i < requests->count; i++)
+		if (region_vec_push(&regions, requests->items[i].source))
+			return error_set(error, -ENOMEM, NULL, NULL, "watch process %d", target->pid);
+	region_vec_sort(&regions);
+	return watch_regions(options, target, &regions, report, partial, error);
+}
+
 static int run(const struct cli_options *cli, const char *method, struct move_options *options,
 	       struct requests *requests, struct report *report, bool *partial, struct error *error)
 {
@@ -163,6 +239,8 @@ static int run(const struct cli_options *cli, const char *method, struct move_op
 		rc = target_check(&target, error);
 	if (rc)
 		return rc;
+	if (options->watch)
+		return watch(options->watch, requests, &target, report, partial, error);
 	catch_signals();
 	return move_requests(options, requests, &target, report, &interrupted, partial, error);
 }
@@ -177,7 +255,8 @@ static int report_and_run(const struct cli_options *cli, const char *method, str
 	const char *why;
 	int rc, closed;
 
-	if (report_open(&report, cli->format, cli->columns, columns, "move", &why))
+	if (report_open(&report, cli->format, cli->columns, options->watch ? watch_columns : columns,
+			options->watch ? "touched" : "move", &why))
 		return cli_usage_error(NAME, "%s", why);
 	rc = run(cli, method, options, requests, report, &partial, &error);
 	closed = report_close(report);
@@ -190,7 +269,8 @@ static int report_and_run(const struct cli_options *cli, const char *method, str
 
 int main(int argc, const char **argv)
 {
-	__attribute__((cleanup(texts_free))) struct texts texts = {0};
+	char not_given[] = ""; /* popt tells --watch without a value from no --watch in no other way */
+	__attribute__((cleanup(texts_free))) struct texts texts = {.seconds = not_given};
 	const struct poptOption own[] = {
 		{"src", 0, POPT_ARG_STRING, &texts.src, 0, "Move the pages from here on", "ADDR"},
 		{"dst", 0, POPT_ARG_STRING, &texts.dst, 0, "Where they go; auto: to a fresh mapping (auto)",
@@ -204,6 +284,10 @@ int main(int argc, const char **argv)
 		{"reverse", 0, POPT_ARG_NONE, &texts.reverse, 0, "Take back what the records of -r say was moved",
 		 NULL},
 		{"dry-run", 'n', POPT_ARG_NONE, &texts.dry_run, 0, "Say what would be moved, change nothing", NULL},
+		{"watch", 0, POPT_ARG_STRING | POPT_ARGFLAG_OPTIONAL, &texts.seconds, 0,
+		 "Move the pages aside, tell who touches them, let them come back", "SECONDS"},
+		{"again", 0, POPT_ARG_STRING, &texts.again, 0, "With --watch: move them aside again every so often",
+		 "MS"},
 		{"yes", 'y', POPT_ARG_NONE, &texts.yes, 0, "Move even if the program then reads zeros", NULL},
 		POPT_TABLEEND,
 	};
@@ -217,13 +301,21 @@ int main(int argc, const char **argv)
 	_cleanup_options_ struct cli_options cli = {.pidfd = -1};
 	_cleanup_requests_ struct requests requests = {0};
 	struct move_options options = {0};
-	int code;
+	struct watch_options watching = {0};
+	int code, done;
 
-	if (cli_parse(&tool, argc, argv, &cli, NULL, &code))
+	done = cli_parse(&tool, argc, argv, &cli, NULL, &code);
+	texts.watch = texts.seconds != not_given;
+	texts.seconds = texts.watch ? texts.seconds : NULL;
+	if (done)
 		return code;
 	options.quiet = cli.quiet;
 	if (!cli.pid && cli.pidfd < 0 && !cli.regions)
 		return cli_usage_error(NAME, "which process? give -p PID or --pidfd FD (see " NAME " --help)");
 	code = parse_options(&texts, cli.regions != NULL, &options, &requests);
+	if (!code)
+		code = parse_watch(&texts, &watching);
+	watching.quiet = cli.quiet;
+	options.watch = texts.watch ? &watching : NULL;
 	return code ? code : report_and_run(&cli, texts.method, &options, &requests);
 }

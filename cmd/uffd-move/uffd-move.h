@@ -35,6 +35,7 @@ struct requests {
 struct move_options {
 	enum move_method method;
 	bool allow_holes, dont_wake, make_exclusive, dry_run, reverse, yes, quiet;
+	const struct watch_options *watch; /* NULL: pages are moved, not watched */
 };
 
 int requests_add(struct requests *requests, struct request request);

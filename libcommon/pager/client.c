@@ -56,7 +56,7 @@ static int end_of(const json_t *end, struct error *error)
 	return json_is_true(json_object_get(end, "partial")) ? 1 : 0;
 }
 
-static int send_request(int fd, json_t *request)
+static int send_request(int fd, const json_t *request)
 {
 	_cleanup_free_ char *text = json_dumps(request, JSON_COMPACT);
 	size_t length = text ? strlen(text) : 0;
@@ -71,7 +71,7 @@ static int send_request(int fd, json_t *request)
 	return text ? 0 : -ENOMEM;
 }
 
-static int exchange(int fd, json_t *request, session_record_fn callback, void *context, struct error *error)
+int session_exchange(int fd, const json_t *request, session_record_fn callback, void *context, struct error *error)
 {
 	_cleanup_fclose_ FILE *stream = fdopen(fd, "r");
 	int rc;
@@ -95,20 +95,26 @@ static int exchange(int fd, json_t *request, session_record_fn callback, void *c
 			 "see whether the target still runs", "talk to the session");
 }
 
+int session_connect(const struct target *target, struct error *error)
+{
+	int fd = connect_target(target);
+
+	if (fd == -ENOENT || fd == -ECONNREFUSED)
+		return error_set(error, -ENOENT, "it has no session", "make one with swapctl attach or swapctl out",
+				 "find the session of process %d", target->pid);
+	if (fd < 0)
+		return error_set(error, fd, NULL, fd == -EACCES ? "run as the user who made it, or as root" : NULL,
+				 "find the session of process %d", target->pid);
+	return fd;
+}
+
 int session_request(const struct target *target, json_t *request, session_record_fn callback, void *context,
 		    struct error *error)
 {
-	int fd = request ? connect_target(target) : -ENOMEM;
-	int rc;
+	int rc = request ? session_connect(target, error) : error_set(error, -ENOMEM, NULL, NULL, "ask the session");
 
-	if (fd == -ENOENT || fd == -ECONNREFUSED)
-		rc = error_set(error, -ENOENT, "it has no session", "make one with swapctl attach or swapctl out",
-			       "find the session of process %d", target->pid);
-	else if (fd < 0)
-		rc = error_set(error, fd, NULL, fd == -EACCES ? "run as the user who made it, or as root" : NULL,
-			       "find the session of process %d", target->pid);
-	else
-		rc = exchange(fd, request, callback, context, error);
+	if (rc >= 0)
+		rc = session_exchange(rc, request, callback, context, error);
 	json_decref(request);
 	return rc;
 }
@@ -149,7 +155,7 @@ int session_list(session_record_fn callback, void *context, struct error *error)
 		if (fd >= 0) {
 			json_t *request = json_pack("{s:s}", "verb", "status");
 
-			exchange(fd, request, callback, context, &ignored);
+			session_exchange(fd, request, callback, context, &ignored);
 			json_decref(request);
 			continue;
 		}

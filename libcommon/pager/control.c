@@ -10,6 +10,7 @@
 #include "inject/fd.h"
 #include "pager/keep.h"
 #include "pager/out.h"
+#include "pager/watch.h"
 #include "report/input.h"
 
 #define REQUEST_TIMEOUT_S 10
@@ -277,6 +278,38 @@ static int run_detach(struct client *client, struct error *error)
 	return 0;
 }
 
+/* The pages go out, the client is told who touches them, and in the end the session goes. */
+static int run_watch(struct client *client, const json_t *request, bool *partial, struct error *error)
+{
+	_cleanup_regions_ struct region_vec regions = {0};
+	struct error later = {0};
+	struct watch_request watch = {
+		.duration_ms = number_of(request, "duration_ms"),
+		.again_ms = number_of(request, "again_ms"),
+		.resume_ns = number_of(request, "resume_ns"),
+		.connection = fileno(client->stream),
+		.emit = send_region,
+		.context = client,
+	};
+	int rc = read_regions(request, &regions, error);
+	int rc_detach;
+
+	if (rc == 0 && !index_header(client->pager->index)->watched)
+		rc = error_set(error, -EINVAL, "it was made to swap", "detach it first", "watch through the session");
+	if (rc < 0)
+		return rc;
+	watch.regions = regions;
+	rc = watch_run(client->pager, &watch, partial, error);
+	if (rc == -EBUSY)
+		return rc;
+	rc_detach = run_detach(client, &later);
+	if (rc == 0 && rc_detach < 0) {
+		*error = later;
+		return rc_detach;
+	}
+	return rc;
+}
+
 static int run_request(struct client *client, const json_t *request, bool *partial, struct error *error)
 {
 	const char *verb = json_string_value(json_object_get(request, "verb"));
@@ -285,6 +318,8 @@ static int run_request(struct client *client, const json_t *request, bool *parti
 		return run_out(client, request, partial, error);
 	if (verb && strcmp(verb, "in") == 0)
 		return run_in(client, request, error);
+	if (verb && strcmp(verb, "watch") == 0)
+		return run_watch(client, request, partial, error);
 	if (verb && strcmp(verb, "detach") == 0)
 		return run_detach(client, error);
 	if (verb && strcmp(verb, "status") == 0) {

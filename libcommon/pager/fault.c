@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "pager/pager.h"
+#include "pager/watch.h"
 
 #define WAKE_SPACE UINT32_MAX
 
@@ -102,6 +102,8 @@ static int read_one(struct filler *filler, struct space *space)
 		.write = message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE,
 		.since_ns = latency_now_ns(),
 	};
+	if (space->id == 0 && index_header(pager->index)->watched)
+		watch_note(pager, fault.address, message.arg.pagefault.feat.ptid, fault.write, fault.since_ns);
 	serve(filler, &fault);
 	return 1;
 }

@@ -477,6 +477,8 @@ static unsigned int read_ahead(struct filler *filler, struct space *space, uint6
 	bool walking = filler->walk_space == space->id && address == filler->walk_next;
 	unsigned int pages;
 
+	if (index_header(pager->index)->watched)
+		return 0; /* what has not been touched stays out */
 	filler->walk_ahead = walking ? (unsigned int)min_u64(filler->walk_ahead * 2 + 1, AHEAD_MAX) : 0;
 	if (filler->walk_ahead == AHEAD_MAX)
 		ahead_ask(pager, space, end + share);

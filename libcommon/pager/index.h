@@ -66,6 +66,7 @@ struct index_header {
 	char magic[8];
 	uint32_t version;
 	uint32_t cluster_pages;
+	uint32_t watched; /* made to be watched: pages come back one by one, and all of them when the watcher is gone */
 	uint64_t starttime;
 	int32_t pid;
 	int32_t uffd_number;   /* of the userfaultfd in the target */

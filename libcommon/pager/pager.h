@@ -94,7 +94,9 @@ struct pager {
 	pthread_t fault_threads[FAULT_THREADS_MAX];
 	int fault_epoll[FAULT_THREADS_MAX];
 	unsigned int fault_count;
-	_Atomic(int) ended; /* the session is over: enum ending */
+	_Atomic(int) ended;      /* the session is over: enum ending */
+	struct watch *watch;     /* of a client that is told what is touched, or NULL; under `lock` */
+	uint64_t watch_ended_ns; /* when the last one went */
 	/* The thread that brings what lies ahead of a walk. */
 	pthread_t ahead_thread;
 	pthread_cond_t ahead_asked; /* with `lock` */

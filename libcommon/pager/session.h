@@ -14,6 +14,7 @@ struct session_options {
 	uint64_t limit;    /* most bytes of the store, 0: none */
 	struct codec_choice codec;
 	uint64_t cluster_bytes; /* a power of two, one page to CLUSTER_PAGES_MAX pages; 0: 16 pages */
+	bool watch;             /* for session_watch: pages come back one by one, and all of them when nobody watches */
 	bool foreground;        /* this process becomes the supervisor and returns when the session has ended */
 };
 
@@ -37,6 +38,14 @@ bool session_exists(const struct target *target);
  */
 int session_request(const struct target *target, json_t *request, session_record_fn callback, void *context,
 		    struct error *error);
+
+/*
+ * For a request that takes long and is ended by hand: session_connect gives a socket (or -errno as session_request), session_exchange sends the request (borrowed) on it
+ * and calls back as session_request does; it takes the socket. Shutting the socket down for writing, from a signal handler for instance, asks the session to end
+ * what it does. -ECONNRESET: the worker died; another one may be there soon.
+ */
+int session_connect(const struct target *target, struct error *error);
+int session_exchange(int fd, const json_t *request, session_record_fn callback, void *context, struct error *error);
 
 /* Calls back with the status record of every session of this user. Sessions that do not answer are reported as "orphaned". Returns 0 or -errno. */
 int session_list(session_record_fn callback, void *context, struct error *error);

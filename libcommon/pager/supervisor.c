@@ -25,7 +25,7 @@
 #define RESTART_MAX_MS        5000
 #define FEATURES                                                                                                     \
 	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP | \
-	 UFFD_FEATURE_MOVE | UFFD_FEATURE_POISON)
+	 UFFD_FEATURE_MOVE | UFFD_FEATURE_POISON | UFFD_FEATURE_THREAD_ID)
 
 /* Everything that makes a session, owned by the supervisor; the worker inherits it. */
 struct session {
@@ -63,6 +63,7 @@ static int make_index(struct session *s, const struct session_options *options, 
 	header->pid = pager->target.pid;
 	header->starttime = pager->target.starttime;
 	header->limit = options->limit;
+	header->watched = options->watch;
 	header->codec = options->codec;
 	snprintf(header->store, sizeof(header->store), "%s", s->store);
 	return 0;

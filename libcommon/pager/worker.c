@@ -15,6 +15,7 @@
 
 #define HOUSEKEEPING_MS 250
 #define CLIENTS_MAX     32
+#define WATCHER_NS      UINT64_C(3000000000) /* a session made to be watched waits so long for a watcher */
 #define WORKER_NICE     (-10)
 
 /* It serves page faults: it must not wait for its own pages, nor be chosen when memory runs out. */
@@ -143,6 +144,27 @@ static int signals_fd(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+static void detach(struct pager *pager)
+{
+	struct error error = {0};
+	uint64_t brought = 0;
+
+	control_detach(pager, &brought, &error);
+}
+
+/* What was made to be watched and is watched no longer. */
+static bool forsaken(struct pager *pager)
+{
+	bool watched;
+
+	if (!index_header(pager->index)->watched)
+		return false;
+	pthread_mutex_lock(&pager->lock);
+	watched = pager->watch || latency_now_ns() - pager->watch_ended_ns < WATCHER_NS;
+	pthread_mutex_unlock(&pager->lock);
+	return !watched;
+}
+
 static void main_loop(struct pager *pager, int signals)
 {
 	struct pollfd fds[] = {
@@ -157,12 +179,8 @@ static void main_loop(struct pager *pager, int signals)
 		poll(fds, ARRAY_SIZE(fds), HOUSEKEEPING_MS);
 		if (fds[0].revents & POLLIN)
 			accept_client(pager);
-		if (fds[1].revents & POLLIN && read(signals, &info, sizeof(info)) > 0) {
-			struct error error = {0};
-			uint64_t brought = 0;
-
-			control_detach(pager, &brought, &error);
-		}
+		if ((fds[1].revents & POLLIN && read(signals, &info, sizeof(info)) > 0) || forsaken(pager))
+			detach(pager);
 		if (fds[2].revents)
 			fds[2].fd = -1; /* its address space may live on in children */
 		keep_house(pager);
@@ -200,6 +218,7 @@ static int start(struct pager *pager)
 		return rc;
 	pager->latency.buckets = index_header(pager->index)->counters.latency;
 	pager->latency.max_ns = &index_header(pager->index)->counters.latency_max_ns;
+	pager->watch_ended_ns = latency_now_ns();
 	index_header(pager->index)->counters.workers++;
 	return fault_start(pager);
 }

@@ -102,6 +102,11 @@ int report_record(struct report *report, json_t *record)
 	return report->status;
 }
 
+bool report_shows_table(const struct report *report)
+{
+	return report->table != NULL;
+}
+
 int report_close(struct report *report)
 {
 	int status;

@@ -38,6 +38,9 @@ int report_open(struct report **report, const char *format, const char *chosen, 
  */
 int report_record(struct report *report, json_t *record);
 
+/* Whether records are shown to people, in a table: those that only a program wants need not be emitted. */
+bool report_shows_table(const struct report *report);
+
 /* Ends the table, frees everything. Returns 0, or -EIO or -EPIPE when something could not be written. NULL is allowed. */
 int report_close(struct report *report);
 

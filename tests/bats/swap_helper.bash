@@ -16,11 +16,11 @@ setup() {
 	OTHERS=() # pids to be killed that are no children of the test
 }
 
-# Pids of swapctl that this test started, the supervisors and workers among them.
+# Pids of the tools that this test started, supervisors and workers among them.
 our_processes() {
 	local exe
 	for exe in /proc/[0-9]*/exe; do
-		[[ $(readlink "$exe" 2>/dev/null) == "$UVM_BUILD/bin/swapctl"* ]] || continue
+		[[ $(readlink "$exe" 2>/dev/null) == "$UVM_BUILD/bin/"* ]] || continue
 		grep -qzFx "UVM_TEST_MARK=$UVM_TEST_MARK" "${exe%exe}environ" 2>/dev/null && basename "${exe%/exe}"
 	done
 	return 0

@@ -600,6 +600,6 @@ ENOENT 0x$(hex "$START" 65536) 0x$(hex "$START" 73728)"
 			export PID=$TARGET_PID
 		fi
 	done < <(mandoc -T utf8 -O width=400 "$ROOT/man/uffd-move.1" | col -bx | sed -n '/^EXAMPLES/,/^SEE ALSO/s/^ *[#$] //p')
-	assert_equal "$count" 6
+	assert_equal "$count" 8
 	ask check
 }

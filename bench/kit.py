@@ -1,0 +1,67 @@
+"""What the measuring scripts share: running the tools, and the program whose memory they work on."""
+import json
+import os
+import select
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = Path(os.environ.get("UVM_BUILD") or ROOT / "build").resolve()
+MIB = 1 << 20
+LIMIT_S = 120
+
+
+def run(*command, allowed=(0,), stdin=None):
+    """Runs a command to its end; returns its output."""
+    done = subprocess.run([str(word) for word in command], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, timeout=LIMIT_S)
+    if done.returncode not in allowed:
+        raise RuntimeError(f"{Path(str(command[0])).name}: exit code {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def json_lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+class Load:
+    """The program to be swapped."""
+
+    def __init__(self, size):
+        self.process = subprocess.Popen([BUILD / "bench/load", str(size)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+        self.pid = self.process.pid
+        word, self.start, self.end = self.answer().split()
+        if word != "ready":
+            raise RuntimeError("load did not become ready")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def answer(self):
+        if not select.select([self.process.stdout], [], [], LIMIT_S)[0]:
+            raise TimeoutError(f"load did not answer within {LIMIT_S} s")
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError("load has ended")
+        return line
+
+    def begin(self, word):
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+
+    def ask(self, word):
+        self.begin(word)
+        return json.loads(self.answer())
+
+    def verify(self):
+        wrong = self.ask("verify")["wrong"]
+        if wrong:
+            raise RuntimeError(f"{wrong} pages came back wrong")
+
+    def region(self):
+        return json.dumps({"v": 1, "type": "region", "start": self.start, "end": self.end})

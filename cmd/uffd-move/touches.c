@@ -1,0 +1,262 @@
+/* Who touched which pages: names, sums and the pages seen so far. */
+#include "touches.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "report/report.h"
+
+/* A small file below /proc/PID, as text. Returns its length, 0 when it cannot be read. */
+static size_t read_text(const struct target *target, const char *path, char *text, size_t size)
+{
+	_cleanup_close_ int fd = target_proc_open(target, path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* The number of a thread in its innermost pid namespace, from a status file; *depth is how many namespaces it is in. */
+static uint32_t inner_number(const char *status, unsigned int *depth)
+{
+	const char *line = strstr(status, "\nNSpid:");
+	uint32_t number = 0;
+
+	*depth = 0;
+	for (char *at = line ? (char *)line + 7 : NULL; at && *at && *at != '\n'; ++*depth) {
+		char *end;
+
+		number = (uint32_t)strtoul(at, &end, 10);
+		if (end == at)
+			break;
+		at = end;
+	}
+	return number;
+}
+
+static bool has_own_namespace(const struct target *target)
+{
+	char status[4096];
+	unsigned int depth;
+
+	read_text(target, "status", status, sizeof(status));
+	inner_number(status, &depth);
+	return depth > 1;
+}
+
+/* A thread's number as we see it, from the one that its own namespace gives it; 0 when it is gone. */
+static uint32_t outer_number(const struct target *target, uint32_t inner)
+{
+	int tasks = target_proc_open(target, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = tasks < 0 ? NULL : fdopendir(tasks);
+
+	for (struct dirent *entry; dir && (entry = readdir(dir));) {
+		char path[300], status[4096];
+		unsigned int depth;
+
+		snprintf(path, sizeof(path), "task/%s/status", entry->d_name);
+		if (read_text(target, path, status, sizeof(status)) && inner_number(status, &depth) == inner)
+			return (uint32_t)strtoul(entry->d_name, NULL, 10);
+	}
+	return 0;
+}
+
+static void name_thread(const struct touches *touches, struct touch_sum *sum)
+{
+	char path[64];
+
+	sum->tid = touches->own_namespace ? outer_number(touches->target, sum->key) : sum->key;
+	snprintf(path, sizeof(path), "task/%u/comm", sum->tid);
+	read_text(touches->target, path, sum->name, sizeof(sum->name));
+	sum->name[strcspn(sum->name, "\n")] = '\0';
+}
+
+/* The sum of a thread (name NULL) or of a mapping name; made when it is not there. NULL when out of memory. */
+static struct touch_sum *find_sum(struct touches *touches, struct touch_sums *sums, uint32_t key, const char *name)
+{
+	struct touch_sum *sum;
+
+	for (size_t i = 0; i < sums->count; i++) {
+		size_t at = (sums->last + i) % sums->count;
+
+		if (sums->items[at].key == key && (!name || strcmp(sums->items[at].name, name) == 0)) {
+			sums->last = at;
+			return &sums->items[at];
+		}
+	}
+	if (sums->count == sums->size) {
+		size_t size = sums->size ? sums->size * 2 : 16;
+		void *grown = reallocarray(sums->items, size, sizeof(*sums->items));
+
+		if (!grown)
+			return NULL;
+		sums->items = grown;
+		sums->size = size;
+	}
+	sum = &sums->items[sums->count];
+	sums->last = sums->count++;
+	*sum = (struct touch_sum){.key = key};
+	if (name)
+		snprintf(sum->name, sizeof(sum->name), "%s", name);
+	else
+		name_thread(touches, sum);
+	return sum;
+}
+
+int touches_init(struct touches *touches, const struct target *target, const struct region_vec *regions)
+{
+	uint64_t pages = 0;
+
+	*touches = (struct touches){.target = target, .regions = regions};
+	touches->maps = target_proc_open(target, "maps", O_RDONLY | O_CLOEXEC);
+	if (touches->maps < 0)
+		return touches->maps;
+	touches->own_namespace = has_own_namespace(target);
+	touches->first_page = calloc(regions->count + 1, sizeof(*touches->first_page));
+	if (!touches->first_page)
+		return -ENOMEM;
+	for (size_t i = 0; i < regions->count; i++) {
+		touches->first_page[i] = pages;
+		pages += region_bytes(regions->items[i]) / page_size();
+	}
+	touches->seen = calloc(pages / 64 + 1, sizeof(*touches->seen));
+	touches->seen_in_round = calloc(pages / 64 + 1, sizeof(*touches->seen_in_round));
+	touches->first_page[regions->count] = pages;
+	return touches->seen && touches->seen_in_round ? 0 : -ENOMEM;
+}
+
+void touches_free(struct touches *touches)
+{
+	if (touches->target && touches->maps >= 0)
+		close(touches->maps);
+	free(touches->first_page);
+	free(touches->seen);
+	free(touches->seen_in_round);
+	free(touches->mappings.items);
+	free(touches->threads.items);
+	*touches = (struct touches){0};
+}
+
+void touches_forget_mapping(struct touches *touches)
+{
+	touches->mapping.region = (struct region){0, 0};
+}
+
+static const char *mapping_name(struct touches *touches, uint64_t address)
+{
+	struct region page = {address, address + 1};
+
+	if (!region_contains(touches->mapping.region, page) &&
+	    mapping_at(touches->maps, address, &touches->mapping) <= 0)
+		return "";
+	return touches->mapping.name;
+}
+
+/* Marks a page; whether it was not marked before. */
+static bool mark(uint64_t *set, uint64_t page)
+{
+	bool first = !(set[page / 64] >> page % 64 & 1);
+
+	set[page / 64] |= UINT64_C(1) << page % 64;
+	return first;
+}
+
+static json_t *touch_record(const struct touches *touches, const struct touch *touch, const struct touch_sum *thread,
+			    const char *mapping, bool fresh)
+{
+	char address[ADDRESS_TEXT];
+	json_t *tid = thread->tid ? json_integer(thread->tid) : json_null();
+	json_t *name = *thread->name ? json_string(thread->name) : NULL;
+
+	return json_pack("{s:s, s:i, s:I, s:s, s:o, s:o, s:s, s:b, s:I, s:s}", "type", "touch", "pid",
+			 (int)touches->target->pid, "starttime", (json_int_t)touches->target->starttime, "address",
+			 address_format(address, touch->address), "tid", tid, "thread", name ? name : json_null(),
+			 "access", touch->write ? "write" : "read", "fresh", (int)fresh, "at_us",
+			 (json_int_t)touch->at_us, "name", mapping);
+}
+
+json_t *touches_add(struct touches *touches, const struct touch *touch)
+{
+	const struct region *region = region_vec_find(touches->regions, touch->address);
+	const char *name = mapping_name(touches, touch->address);
+	struct touch_sum *thread = find_sum(touches, &touches->threads, touch->tid, NULL);
+	struct touch_sum *mapping = find_sum(touches, &touches->mappings, 0, name);
+	size_t bytes = page_size();
+	bool first, fresh;
+	uint64_t page;
+
+	if (!region || !thread || !mapping)
+		return NULL;
+	page = touches->first_page[region - touches->regions->items] + (touch->address - region->start) / bytes;
+	first = mark(touches->seen, page);
+	fresh = first && !touch->out;
+	touches->count++;
+	touches->round_count++;
+	thread->touches++;
+	mapping->touches++;
+	touches->round_bytes += mark(touches->seen_in_round, page) ? bytes : 0;
+	touches->bytes += first ? bytes : 0;
+	touches->fresh_bytes += fresh ? bytes : 0;
+	thread->bytes += first ? bytes : 0;
+	mapping->bytes += first ? bytes : 0;
+	return touch_record(touches, touch, thread, name, fresh);
+}
+
+json_t *touches_round(struct touches *touches, uint64_t at_us)
+{
+	uint64_t pages = touches->first_page[touches->regions->count];
+	json_t *record =
+		json_pack("{s:s, s:i, s:I, s:I, s:I, s:I}", "type", "interval", "pid", (int)touches->target->pid,
+			  "starttime", (json_int_t)touches->target->starttime, "at_us", (json_int_t)at_us, "touches",
+			  (json_int_t)touches->round_count, "touched_bytes", (json_int_t)touches->round_bytes);
+
+	touches->round_count = touches->round_bytes = 0;
+	memset(touches->seen_in_round, 0, (pages / 64 + 1) * sizeof(*touches->seen_in_round));
+	return record;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+	const struct touch_sum *left = a;
+	const struct touch_sum *right = b;
+
+	if (left->bytes != right->bytes)
+		return left->bytes < right->bytes ? 1 : -1;
+	return left->touches < right->touches ? 1 : left->touches > right->touches ? -1 : 0;
+}
+
+static int tell_sums(const struct touches *touches, struct touch_sums *sums, const char *by,
+		     int (*emit)(void *context, json_t *record), void *context)
+{
+	bool threads = sums == &touches->threads;
+	int rc = 0;
+
+	if (sums->count)
+		qsort(sums->items, sums->count, sizeof(*sums->items), by_bytes);
+	for (size_t i = 0; rc == 0 && i < sums->count; i++) {
+		const struct touch_sum *sum = &sums->items[i];
+		json_t *record =
+			json_pack("{s:s, s:i, s:I, s:s, s:s}", "type", "touched", "pid", (int)touches->target->pid,
+				  "starttime", (json_int_t)touches->target->starttime, "by", by, "name", sum->name);
+
+		if (record && threads)
+			json_object_set_new(record, "tid", sum->tid ? json_integer(sum->tid) : json_null());
+		json_object_set_new(record, "touches", json_integer((json_int_t)sum->touches));
+		json_object_set_new(record, "touched_bytes", json_integer((json_int_t)sum->bytes));
+		rc = emit(context, record);
+	}
+	return rc;
+}
+
+int touches_tell(struct touches *touches, int (*emit)(void *context, json_t *record), void *context)
+{
+	int rc = tell_sums(touches, &touches->mappings, "mapping", emit, context);
+
+	return rc ? rc : tell_sums(touches, &touches->threads, "thread", emit, context);
+}

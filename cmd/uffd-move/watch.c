@@ -1,0 +1,269 @@
+/* --watch: pages out of the way, and a record for each one that is touched. */
+#include "watch.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "pager/session.h"
+#include "touches.h"
+
+#define RECONNECT_MS 5000 /* for another worker to be there */
+
+struct watcher {
+	const struct watch_options *options;
+	const struct target *target;
+	struct report *report;
+	struct progress progress;
+	struct touches touches;
+	bool table;
+	bool interval_open;
+	uint64_t started_ns; /* as the session says; 0: not yet */
+	uint64_t asked, moved, skipped, lost, rounds;
+};
+
+static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t connection = -1;
+
+/* Asks the session to end what it does; it then brings everything back and says so. */
+static void stop(int number)
+{
+	(void)number;
+	interrupted = 1;
+	if (connection >= 0)
+		shutdown(connection, SHUT_WR);
+}
+
+static void catch_signals(void)
+{
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+	const struct sigaction action = {.sa_handler = stop, .sa_flags = SA_RESTART};
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		sigaction(numbers[i], &action, NULL);
+}
+
+static uint64_t number_of(const json_t *record, const char *key)
+{
+	return (uint64_t)json_integer_value(json_object_get(record, key));
+}
+
+/* What nobody reads need not go on. */
+static int emit(void *context, json_t *record)
+{
+	struct watcher *w = context;
+	int rc = report_record(w->report, record);
+
+	if (rc && connection >= 0)
+		shutdown(connection, SHUT_WR);
+	return rc;
+}
+
+static void take_touches(struct watcher *w, const json_t *record)
+{
+	const json_t *list = json_object_get(record, "touches");
+	const json_t *item;
+	size_t index;
+
+	touches_forget_mapping(&w->touches);
+	json_array_foreach(list, index, item) {
+		struct touch touch = {
+			.address = (uint64_t)json_integer_value(json_array_get(item, 0)),
+			.tid = (uint32_t)json_integer_value(json_array_get(item, 1)),
+			.write = json_is_true(json_array_get(item, 2)),
+			.out = json_is_true(json_array_get(item, 3)),
+			.at_us = (uint64_t)json_integer_value(json_array_get(item, 4)),
+		};
+		json_t *told = touches_add(&w->touches, &touch);
+
+		w->interval_open = true;
+		if (w->table)
+			json_decref(told); /* people get the sums at the end */
+		else
+			emit(w, told);
+	}
+	w->lost += number_of(record, "lost");
+	progress_update(&w->progress, w->touches.bytes, w->moved);
+}
+
+static void take_round(struct watcher *w, uint64_t at_us)
+{
+	json_t *interval = touches_round(&w->touches, at_us);
+
+	w->rounds++;
+	w->interval_open = false;
+	if (w->table)
+		json_decref(interval);
+	else
+		emit(w, interval);
+}
+
+static void take_region(struct watcher *w, json_t *record)
+{
+	w->asked += number_of(record, "asked_bytes");
+	w->moved += number_of(record, "moved_bytes");
+	w->skipped += number_of(record, "skipped_bytes");
+	if (!w->table)
+		emit(w, json_incref(record));
+}
+
+static void take(void *context, json_t *record)
+{
+	struct watcher *w = context;
+	const char *type = json_string_value(json_object_get(record, "type"));
+
+	if (!type)
+		type = "";
+	if (strcmp(type, "touches") == 0)
+		take_touches(w, record);
+	else if (strcmp(type, "region") == 0)
+		take_region(w, record);
+	else if (strcmp(type, "error") == 0)
+		emit(w, json_incref(record));
+	else if (strcmp(type, "round") == 0)
+		take_round(w, number_of(record, "at_us"));
+	else if (strcmp(type, "watching") == 0)
+		w->started_ns = number_of(record, "started_ns");
+	json_decref(record);
+}
+
+static void ignore(void *context, json_t *record)
+{
+	(void)context;
+	json_decref(record);
+}
+
+static json_t *make_request(const struct watcher *w)
+{
+	const struct region_vec *regions = w->touches.regions;
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < regions->count; i++)
+		json_array_append_new(list, json_pack("[I,I]", (json_int_t)regions->items[i].start,
+						      (json_int_t)regions->items[i].end));
+	return json_pack("{s:s, s:o, s:I, s:I, s:I}", "verb", "watch", "regions", list, "duration_ms",
+			 (json_int_t)w->options->duration_ms, "again_ms", (json_int_t)w->options->again_ms, "resume_ns",
+			 (json_int_t)w->started_ns);
+}
+
+/* A session whose worker died has another one soon. Returns a socket or -errno. */
+static int connect_again(const struct watcher *w, struct error *error)
+{
+	int fd = session_connect(w->target, error);
+
+	for (int waited = 0; fd < 0 && waited < RECONNECT_MS && target_alive(w->target); waited += 10) {
+		poll(NULL, 0, 10);
+		fd = session_connect(w->target, error);
+	}
+	return fd;
+}
+
+/* One connection, from request to end. */
+static int watch_once(struct watcher *w, struct error *error)
+{
+	json_t *request = make_request(w);
+	int fd = request ? connect_again(w, error) : error_set(error, -ENOMEM, NULL, NULL, "watch");
+	int rc;
+
+	if (fd < 0) {
+		json_decref(request);
+		return fd;
+	}
+	connection = fd;
+	rc = interrupted ? -ECANCELED : session_exchange(dup(fd), request, take, w, error);
+	connection = -1;
+	close(fd);
+	json_decref(request);
+	return rc;
+}
+
+/* Ends a session that was not asked to watch any more, because a signal came first. */
+static int give_up(const struct watcher *w, struct error *error)
+{
+	int rc = session_request(w->target, json_pack("{s:s}", "verb", "detach"), ignore, NULL, error);
+
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int watch_all(struct watcher *w, struct error *error)
+{
+	int rc;
+
+	do
+		rc = watch_once(w, error);
+	while (rc == -ECONNRESET && w->started_ns && !interrupted && target_alive(w->target));
+	if (rc < 0 && interrupted)
+		rc = give_up(w, error);
+	/* A target that ends takes its session along; there is nothing left to bring back. */
+	return rc < 0 && w->started_ns && !target_alive(w->target) ? 0 : rc;
+}
+
+/* Since the watch began. */
+static uint64_t elapsed_us(const struct watcher *w)
+{
+	return now_us() - w->started_ns / 1000;
+}
+
+static int report_summary(struct watcher *w)
+{
+	const struct touches *t = &w->touches;
+	const char *ended = !target_alive(w->target) ? "target" : interrupted ? "signal" : "time";
+
+	return report_record(w->report,
+			     json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "type",
+				       "summary", "op", "watch", "pid", (int)w->target->pid, "starttime",
+				       (json_int_t)w->target->starttime, "asked_bytes", (json_int_t)w->asked,
+				       "moved_bytes", (json_int_t)w->moved, "skipped_bytes", (json_int_t)w->skipped,
+				       "touches", (json_int_t)t->count, "touched_bytes", (json_int_t)t->bytes,
+				       "fresh_bytes", (json_int_t)t->fresh_bytes, "lost_touches", (json_int_t)w->lost,
+				       "rounds", (json_int_t)w->rounds, "ended", ended));
+}
+
+static int run(struct watcher *w, bool *partial, struct error *error)
+{
+	const struct session_options session = {
+		.store = "memory",
+		.codec = {.codec = CODEC_NONE},
+		.cluster_bytes = page_size(),
+		.watch = true,
+	};
+	int rc = session_attach(w->target, &session, ignore, NULL, error);
+
+	if (rc < 0)
+		return rc;
+	progress_begin(&w->progress, "touched", w->options->quiet);
+	rc = watch_all(w, error);
+	progress_end(&w->progress);
+	*partial = rc > 0 || w->lost;
+	if (rc < 0)
+		return rc;
+	*error = (struct error){0};
+	if (w->options->again_ms && w->interval_open)
+		take_round(w, elapsed_us(w));
+	rc = touches_tell(&w->touches, emit, w);
+	return rc ? rc : report_summary(w);
+}
+
+int watch_regions(const struct watch_options *options, const struct target *target, const struct region_vec *regions,
+		  struct report *report, bool *partial, struct error *error)
+{
+	struct watcher w = {
+		.options = options, .target = target, .report = report, .table = report_shows_table(report)};
+	int rc = touches_init(&w.touches, target, regions);
+
+	if (rc < 0) {
+		touches_free(&w.touches);
+		return error_set(error, rc, rc == -ESRCH ? "it has ended" : NULL, NULL, "watch process %d",
+				 target->pid);
+	}
+	catch_signals();
+	rc = run(&w, partial, error);
+	touches_free(&w.touches);
+	if (rc < 0 && !error->code)
+		error_set(error, rc, NULL, NULL, "write records");
+	return rc < 0 ? rc : 0;
+}

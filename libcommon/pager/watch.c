@@ -1,0 +1,222 @@
+/* Telling a client which pages that are out are touched, while it happens. */
+#include "pager/watch.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#define TOUCHES_MAX  1048576 /* not yet told; 24 MiB */
+#define TOLD_AT_ONCE 2048
+#define TELL_MS      20
+
+struct touch {
+	uint64_t address; /* of the page; bits of enum touch_flags below */
+	uint64_t ns;
+	uint32_t tid;
+};
+
+enum touch_flags {
+	TOUCH_WRITE = 1,
+	TOUCH_OUT = 2, /* the page was out, or on its way back */
+};
+
+struct watch {
+	struct pager *pager;
+	const struct watch_request *request;
+	uint64_t started_ns;
+	/* A ring; under the pager's lock. */
+	struct touch *touches;
+	size_t first, count;
+	uint64_t lost;
+};
+
+void watch_note(struct pager *pager, uint64_t address, uint32_t tid, bool write, uint64_t now_ns)
+{
+	struct watch *watch;
+
+	pthread_mutex_lock(&pager->lock);
+	watch = pager->watch;
+	if (watch && region_vec_find(&watch->request->regions, address)) {
+		bool out = index_get(pager->index, 0, address) != ENTRY_NONE;
+
+		if (watch->count < TOUCHES_MAX)
+			watch->touches[(watch->first + watch->count++) % TOUCHES_MAX] = (struct touch){
+				address | (write ? TOUCH_WRITE : 0) | (out ? TOUCH_OUT : 0), now_ns, tid};
+		else
+			watch->lost++;
+	}
+	pthread_mutex_unlock(&pager->lock);
+}
+
+/* Takes the oldest ones out of the ring. */
+static size_t take(struct watch *watch, struct touch *touches, uint64_t *lost)
+{
+	size_t count;
+
+	pthread_mutex_lock(&watch->pager->lock);
+	count = watch->count < TOLD_AT_ONCE ? watch->count : TOLD_AT_ONCE;
+	for (size_t i = 0; i < count; i++)
+		touches[i] = watch->touches[(watch->first + i) % TOUCHES_MAX];
+	watch->first = (watch->first + count) % TOUCHES_MAX;
+	watch->count -= count;
+	*lost = watch->lost;
+	watch->lost = 0;
+	pthread_mutex_unlock(&watch->pager->lock);
+	return count;
+}
+
+/* One record for many touches: [address, thread, write, out, microseconds]. Who receives it knows names and mappings. */
+static void tell(struct watch *watch)
+{
+	struct touch touches[TOLD_AT_ONCE];
+	size_t page = page_size();
+	uint64_t lost;
+	size_t count;
+
+	do {
+		json_t *list;
+
+		count = take(watch, touches, &lost);
+		if (!count && !lost)
+			return;
+		list = json_array();
+		for (size_t i = 0; i < count; i++)
+			json_array_append_new(
+				list,
+				json_pack("[I,i,b,b,I]", (json_int_t)round_down(touches[i].address, page),
+					  (int)touches[i].tid, (int)(touches[i].address & TOUCH_WRITE),
+					  (int)(touches[i].address & TOUCH_OUT),
+					  (json_int_t)((max_u64(touches[i].ns, watch->started_ns) - watch->started_ns) /
+						       1000)));
+		watch->request->emit(watch->request->context, json_pack("{s:s,s:o,s:I}", "type", "touches", "touches",
+									list, "lost", (json_int_t)lost));
+	} while (count == TOLD_AT_ONCE);
+}
+
+static void discard_record(void *context, json_t *record)
+{
+	(void)context;
+	json_decref(record);
+}
+
+static int move_out(struct watch *watch, emit_fn emit, bool *partial, struct error *error)
+{
+	struct pager *pager = watch->pager;
+	const struct out_request out = {
+		.regions = watch->request->regions,
+		.emit = emit,
+		.context = watch->request->context,
+	};
+	int rc = 0;
+
+	pthread_mutex_lock(&pager->job);
+	if (atomic_load(&pager->ended) || pager->spaces[0].dead)
+		rc = error_set(error, -ESRCH, "it has ended", NULL, "watch process %d", pager->target.pid);
+	else
+		rc = out_run(pager, &out, partial, error);
+	pthread_mutex_unlock(&pager->job);
+	return rc;
+}
+
+/* Whether the client wants no more. It has nothing to say, so what it sends is the same to us. */
+static bool heard_enough(int connection, uint64_t wait_ms)
+{
+	struct pollfd fd = {.fd = connection, .events = POLLIN | POLLRDHUP};
+
+	return poll(&fd, 1, (int)wait_ms) > 0;
+}
+
+/* What has come back goes out again. A failure of that ends the watch like any other end; the pages are resident or out, never lost. */
+static int go_round(struct watch *watch, struct error *error)
+{
+	bool partial = false;
+	uint64_t now = (latency_now_ns() - watch->started_ns) / 1000;
+
+	tell(watch);
+	watch->request->emit(watch->request->context,
+			     json_pack("{s:s,s:I}", "type", "round", "at_us", (json_int_t)now));
+	return move_out(watch, discard_record, &partial, error);
+}
+
+static uint64_t elapsed_ms(const struct watch *watch)
+{
+	return (latency_now_ns() - watch->started_ns) / 1000000;
+}
+
+static int watch_on(struct watch *watch, struct error *error)
+{
+	const struct watch_request *request = watch->request;
+	uint64_t next = request->again_ms ? elapsed_ms(watch) + request->again_ms : 0;
+	int rc = 0;
+
+	while (rc == 0 && !atomic_load(&watch->pager->ended) && !watch->pager->spaces[0].dead) {
+		uint64_t now = elapsed_ms(watch);
+		uint64_t wait = TELL_MS;
+
+		if (request->duration_ms && now >= request->duration_ms)
+			break;
+		if (request->duration_ms)
+			wait = min_u64(wait, request->duration_ms - now);
+		if (next && now >= next) {
+			rc = go_round(watch, error);
+			next = elapsed_ms(watch) + request->again_ms;
+			continue;
+		}
+		if (next)
+			wait = min_u64(wait, next - now);
+		if (heard_enough(request->connection, wait))
+			break;
+		tell(watch);
+	}
+	return rc == -ESRCH ? 0 : rc;
+}
+
+static bool begin(struct pager *pager, struct watch *watch)
+{
+	bool alone;
+
+	pthread_mutex_lock(&pager->lock);
+	alone = !pager->watch;
+	if (alone)
+		pager->watch = watch;
+	pthread_mutex_unlock(&pager->lock);
+	return alone;
+}
+
+static void end(struct pager *pager)
+{
+	pthread_mutex_lock(&pager->lock);
+	pager->watch = NULL;
+	pager->watch_ended_ns = latency_now_ns();
+	pthread_mutex_unlock(&pager->lock);
+}
+
+int watch_run(struct pager *pager, const struct watch_request *request, bool *partial, struct error *error)
+{
+	struct watch watch = {.pager = pager, .request = request, .started_ns = request->resume_ns};
+	int rc = 0;
+
+	if (!request->resume_ns)
+		watch.started_ns = latency_now_ns();
+	watch.touches = calloc(TOUCHES_MAX, sizeof(*watch.touches));
+	if (!watch.touches)
+		return error_set(error, -ENOMEM, NULL, NULL, "watch process %d", pager->target.pid);
+	if (!begin(pager, &watch)) {
+		free(watch.touches);
+		return error_set(error, -EBUSY, "somebody else watches it", NULL, "watch process %d",
+				 pager->target.pid);
+	}
+	setpriority(PRIO_PROCESS, 0, 0); /* of this thread: telling is less urgent than serving */
+	if (!request->resume_ns)
+		rc = move_out(&watch, request->emit, partial, error);
+	if (rc == 0) {
+		request->emit(request->context,
+			      json_pack("{s:s,s:I}", "type", "watching", "started_ns", (json_int_t)watch.started_ns));
+		rc = watch_on(&watch, error);
+	}
+	end(pager);
+	tell(&watch);
+	free(watch.touches);
+	return rc;
+}
