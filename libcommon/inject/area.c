@@ -69,10 +69,18 @@ static uint64_t area_bytes(void)
 	return round_up(AREA_DATA, page_size()) + page_size();
 }
 
+void inject_name(struct inject *inject, struct region region)
+{
+	static const char name[] = "uvmtools";
+
+	if (inject_write(inject, inject->scratch, name, sizeof(name)) == 0)
+		inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, region.start, region_bytes(region),
+			    inject->scratch, 0);
+}
+
 /* Maps frames, scratch and trampoline; the first calls go through the gadget. */
 static int map_area(struct inject *inject)
 {
-	static const char name[] = "uvmtools";
 	size_t code_bytes;
 	const unsigned char *code = arch_trampoline(&code_bytes);
 	uint64_t bytes = area_bytes();
@@ -96,10 +104,7 @@ static int map_area(struct inject *inject)
 	}
 	inject->area = (struct region){(uint64_t)at, (uint64_t)at + bytes};
 	inject->scratch = (uint64_t)at + AREA_FRAMES;
-	/* A name is a courtesy (CONFIG_ANON_VMA_NAME). */
-	if (inject_write(inject, inject->scratch, name, sizeof(name)) == 0)
-		inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, (uint64_t)at, bytes, inject->scratch,
-			    0);
+	inject_name(inject, inject->area);
 	return 0;
 }
 

@@ -12,6 +12,9 @@
 #define AREA_FRAMES (FRAMES * ARCH_FRAME)
 #define AREA_DATA   (AREA_FRAMES + INJECT_SCRATCH)
 
+/* Names a mapping "uvmtools": a courtesy, where the kernel can (CONFIG_ANON_VMA_NAME). A thread is stopped. */
+void inject_name(struct inject *inject, struct region region);
+
 /* What is kept of a stopped thread, and where it stands. */
 struct inject_stop {
 	struct arch_regs first; /* as it will go on */

@@ -4,10 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/time.h>
 
-#include "inject/fd.h"
 #include "pager/keep.h"
 #include "pager/out.h"
 #include "pager/watch.h"
@@ -182,21 +180,6 @@ static int run_in(struct client *client, const json_t *request, struct error *er
 	return rc;
 }
 
-/* Everything of ours leaves the target; its descriptor goes last, when nothing is registered any more. */
-static int leave_target(struct pager *pager, struct error *error)
-{
-	int rc = inject_begin(&pager->inject, error);
-
-	if (rc < 0)
-		return rc;
-	inject_call(&pager->inject, SYS_munmap, pager->staging.start, STAGING_BYTES, 0, 0, 0, 0);
-	inject_fd_close(&pager->inject, index_header(pager->index)->uffd_number);
-	inject_end(&pager->inject);
-	rc = inject_close(&pager->inject);
-	return rc < 0 ? error_set(error, rc, NULL, NULL, "remove the control area from process %d", pager->target.pid)
-		      : 0;
-}
-
 static int detach_locked(struct pager *pager, struct filler *filler, uint64_t *brought, struct error *error)
 {
 	static const struct region everything = {0, UINT64_MAX};
@@ -219,7 +202,8 @@ static int detach_locked(struct pager *pager, struct filler *filler, uint64_t *b
 		return 0;
 	/* Registered with nothing out, and known to a worker that died: nothing may stay registered with a descriptor that nobody reads. */
 	space_unregister_all(pager, &pager->spaces[0]);
-	rc = leave_target(pager, error);
+	/* The descriptor in the target goes last, when nothing is registered any more. */
+	rc = pager->road.ops ? pager->road.ops->leave(&pager->road, error) : 0;
 	return rc == -ESRCH ? 0 : rc;
 }
 

@@ -1,22 +1,15 @@
 /* Pages out of the program's mappings into the staging area, on one of its own threads. */
 #include <errno.h>
-#include <linux/prctl.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "inject/fd.h"
 #include "pager/out.h"
 #include "pages/pages.h"
 
 #define HELD_US       400 /* a thread is let go after so long, and stopped again for the rest */
 #define AGAIN_TRIES   200 /* while events are unread or the target has not run on */
 #define EXCLUSIVE_RUN 512 /* pages made exclusive in one call */
-
-/* Where in the control area's scratch memory the ioctl's argument lies. */
-#define ARGUMENT_AT 0
 
 static struct region slot_region(const struct pager *pager, const struct batch *batch)
 {
@@ -29,19 +22,19 @@ static struct region slot_region(const struct pager *pager, const struct batch *
 static int64_t prepare_slot(struct out_job *job)
 {
 	struct pager *pager = job->pager;
-	struct inject *inject = &pager->inject;
+	struct road *road = &pager->road;
 	struct batch *batch = job->current;
 	struct region slot = slot_region(pager, batch);
 	int64_t rc = 0;
 
 	if (!pager->staging_open) {
-		rc = inject_call3(inject, SYS_mprotect, pager->staging.start, STAGING_BYTES, PROT_READ | PROT_WRITE);
+		rc = road->ops->protect(road, pager->staging, PROT_READ | PROT_WRITE);
 		pager->staging_open = rc == 0;
 	}
 	if (rc == 0 && batch->dirty)
-		rc = inject_call3(inject, SYS_madvise, slot.start, SLOT_BYTES, MADV_DONTNEED);
+		rc = road->ops->discard(road, slot);
 	if (rc == 0 && batch->executable)
-		rc = inject_call3(inject, SYS_mprotect, slot.start, SLOT_BYTES, PROT_READ | PROT_WRITE);
+		rc = road->ops->protect(road, slot, PROT_READ | PROT_WRITE);
 	if (rc < 0)
 		return rc;
 	batch->dirty = true;
@@ -67,11 +60,11 @@ static bool claimed_for_zero(const struct pager *pager, uint64_t address)
 }
 
 /* Whether a page may be moved: it has no entry, nobody is placing it, and the stopped thread can do without it. */
-static enum skip page_obstacle(const struct pager *pager, struct region rseq, uint64_t address)
+static enum skip page_obstacle(const struct pager *pager, struct region in_use, uint64_t address)
 {
 	if (index_get(pager->index, 0, address) != ENTRY_NONE)
 		return SKIP_OUT;
-	if (address >= rseq.start && address < rseq.end)
+	if (address >= in_use.start && address < in_use.end)
 		return SKIP_IN_USE;
 	return claimed_for_zero(pager, address) ? SKIP_BUSY : SKIP_COUNT;
 }
@@ -80,18 +73,18 @@ static enum skip page_obstacle(const struct pager *pager, struct region rseq, ui
 static struct region next_run(struct out_job *job, const struct piece *piece, uint64_t *at, uint64_t room)
 {
 	struct pager *pager = job->pager;
-	struct region rseq = inject_rseq_pages(&pager->inject);
+	struct region in_use = pager->road.ops->in_use(&pager->road);
 	const struct region *registered;
 	struct region run;
 	enum skip obstacle;
 
-	while (*at < piece->region.end && (obstacle = page_obstacle(pager, rseq, *at)) != SKIP_COUNT) {
+	while (*at < piece->region.end && (obstacle = page_obstacle(pager, in_use, *at)) != SKIP_COUNT) {
 		piece->result->skipped[obstacle] += page_size();
 		*at += page_size();
 	}
 	run = (struct region){*at, *at};
 	while (run.end < piece->region.end && region_bytes(run) < room &&
-	       page_obstacle(pager, rseq, run.end) == SKIP_COUNT)
+	       page_obstacle(pager, in_use, run.end) == SKIP_COUNT)
 		run.end += page_size();
 	registered = region_vec_find(&pager->spaces[0].registered, *at);
 	if (registered)
@@ -219,16 +212,8 @@ static int64_t call_move(struct pager *pager, struct attempt *attempt)
 		.len = region_bytes(attempt->run),
 		.mode = UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES | UFFDIO_MOVE_MODE_DONTWAKE,
 	};
-	uint64_t at = pager->inject.scratch + ARGUMENT_AT;
-	int64_t rc = inject_write(&pager->inject, at, &argument, sizeof(argument));
+	int64_t rc = pager->road.ops->move(&pager->road, &argument);
 
-	if (rc < 0) {
-		inject_cancel(&pager->inject);
-		return -ESRCH;
-	}
-	rc = inject_finish(&pager->inject);
-	if (rc == -ESRCH || inject_read(&pager->inject, at, &argument, sizeof(argument)) < 0)
-		return -ESRCH;
 	attempt->moved = rc == 0 ? argument.len : argument.move > 0 ? (uint64_t)argument.move : 0;
 	return rc;
 }
@@ -241,8 +226,7 @@ static int64_t attempt_move(struct out_job *job, const struct piece *piece, uint
 {
 	struct pager *pager = job->pager;
 	struct space *space = &pager->spaces[0];
-	int64_t rc = inject_enter(&pager->inject, SYS_ioctl, (uint64_t)index_header(pager->index)->uffd_number,
-				  UFFDIO_MOVE, pager->inject.scratch + ARGUMENT_AT, 0, 0, 0);
+	int64_t rc = pager->road.ops->move_enter(&pager->road);
 
 	*attempt = (struct attempt){.staging = slot_region(pager, job->current).start + job->current->used};
 	if (rc < 0)
@@ -269,7 +253,7 @@ static int64_t attempt_move(struct out_job *job, const struct piece *piece, uint
 		pthread_mutex_unlock(&pager->lock);
 		if (attempt->moved || rc == 0)
 			rc = 1;
-	} else if (inject_cancel(&pager->inject) < 0) {
+	} else if (pager->road.ops->move_cancel(&pager->road) < 0) {
 		rc = -ESRCH;
 	} else if (rc == 1) {
 		rc = 0;
@@ -297,7 +281,7 @@ static int64_t make_exclusive(struct out_job *job, const struct piece *piece, ui
 		run++;
 	if (run && *tried != *at) {
 		*tried = *at;
-		rc = inject_call3(&pager->inject, SYS_madvise, *at, run * page_size(), MADV_POPULATE_WRITE);
+		rc = pager->road.ops->populate(&pager->road, (struct region){*at, *at + run * page_size()});
 		return rc == -ESRCH ? rc : 0;
 	}
 	if (run) { /* exclusive, and still refused: pinned, or in the hands of the kernel */
@@ -323,12 +307,10 @@ static void skip_rest(const struct piece *piece, uint64_t *at, enum skip reason)
 /* The program closed our descriptor (closefrom and its like): it gets another. */
 static int64_t give_again(struct pager *pager)
 {
-	int number = inject_fd_give(&pager->inject, pager->spaces[0].uffd);
+	int64_t rc = pager->road.ops->give(&pager->road, pager->spaces[0].uffd);
 
-	if (number < 0)
-		return number;
-	index_header(pager->index)->uffd_number = number;
-	return 0;
+	index_header(pager->index)->uffd_number = pager->road.number;
+	return rc;
 }
 
 /* What to do about a move that failed at *at. Returns 0 to go on, 1 to let the thread run for a moment, or -errno. */
@@ -366,11 +348,11 @@ static int64_t overcome(struct out_job *job, const struct piece *piece, uint64_t
 /* Another short stop: a thread must not be kept for long, and the target must run on for its events to be read. */
 static int64_t stop_again(struct pager *pager, bool pause, struct error *error)
 {
-	int64_t rc = inject_end(&pager->inject);
+	int64_t rc = pager->road.ops->end(&pager->road);
 
 	if (rc == 0 && pause)
 		usleep(BACK_OFF_US);
-	return rc == 0 ? inject_begin(&pager->inject, error) : rc;
+	return rc == 0 ? pager->road.ops->begin(&pager->road, error) : rc;
 }
 
 static int64_t move_piece(struct out_job *job, const struct piece *piece, struct error *error)
@@ -386,8 +368,8 @@ static int64_t move_piece(struct out_job *job, const struct piece *piece, struct
 		struct region slot = slot_region(pager, batch);
 
 		batch->executable = true;
-		rc = inject_call3(&pager->inject, SYS_mprotect, slot.start + batch->used, SLOT_BYTES - batch->used,
-				  PROT_READ | PROT_WRITE | PROT_EXEC);
+		slot.start += batch->used;
+		rc = pager->road.ops->protect(&pager->road, slot, PROT_READ | PROT_WRITE | PROT_EXEC);
 	}
 	while (rc == 0 && at < piece->region.end && batch->used < SLOT_BYTES) {
 		struct attempt attempt;
@@ -403,7 +385,7 @@ static int64_t move_piece(struct out_job *job, const struct piece *piece, struct
 			pause = rc == 1;
 			rc = pause ? 0 : rc;
 		}
-		if (rc == 0 && (pause || inject_held_us(&pager->inject) > HELD_US))
+		if (rc == 0 && (pause || pager->road.ops->held_us(&pager->road) > HELD_US))
 			rc = stop_again(pager, pause, error);
 	}
 	if (rc == 0 && at < piece->region.end)
@@ -437,8 +419,8 @@ int out_move(struct out_job *job, struct error *error)
 	if (rc < 0)
 		return error_set(error, (int)rc, NULL, "make room in the directory of sessions",
 				 "extend the index of process %d", pager->target.pid);
-	out_settle_on(job, inject_processor(&pager->inject));
-	rc = inject_begin(&pager->inject, error);
+	out_settle_on(job, pager->road.ops->processor(&pager->road));
+	rc = pager->road.ops->begin(&pager->road, error);
 	if (rc < 0)
 		return (int)rc;
 	rc = prepare_slot(job);
@@ -450,7 +432,7 @@ int out_move(struct out_job *job, struct error *error)
 			job->current->used = min_u64(round_up(job->current->used, 2 * MiB), SLOT_BYTES);
 		rc = move_piece(job, piece, error);
 	}
-	if (pager->inject.tid && inject_end(&pager->inject) < 0)
+	if (pager->road.ops->end(&pager->road) < 0)
 		rc = -ESRCH;
 	if (rc < 0 && (!error->code || rc == -ESRCH))
 		error_set(error, (int)rc, rc == -ESRCH ? "the process has ended" : NULL, NULL,
@@ -460,8 +442,7 @@ int out_move(struct out_job *job, struct error *error)
 
 int out_close_staging(struct pager *pager)
 {
-	static const char name[] = "uvmtools";
-	struct inject *inject = &pager->inject;
+	struct road *road = &pager->road;
 	struct error error = {0};
 	int64_t rc;
 
@@ -470,19 +451,12 @@ int out_close_staging(struct pager *pager)
 	uffd_unregister(pager->uffd_staging, pager->staging);
 	for (unsigned int i = 0; i < SLOTS; i++)
 		uffd_unregister(pager->spaces[0].uffd, slot_region(pager, &(struct batch){.slot = i}));
-	rc = inject_begin(inject, &error);
+	rc = road->ops->begin(road, &error);
 	if (rc < 0)
 		return (int)rc;
-	rc = inject_call(inject, SYS_mmap, pager->staging.start, STAGING_BYTES, PROT_NONE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, (uint64_t)-1, 0);
-	if (rc == (int64_t)pager->staging.start) {
+	rc = road->ops->map_area(road);
+	if (rc == 0)
 		pager->staging_open = false;
-		rc = inject_call3(inject, SYS_madvise, pager->staging.start, STAGING_BYTES, MADV_DONTFORK);
-		if (inject_write(inject, inject->scratch, name, sizeof(name)) == 0)
-			inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, pager->staging.start,
-				    STAGING_BYTES, inject->scratch, 0);
-	}
-	if (inject->tid)
-		inject_end(inject);
+	road->ops->end(road);
 	return (int)rc;
 }

@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "inject/inject.h"
+#include "inject/target_ops.h"
 #include "pager/index.h"
 #include "pager/latency.h"
 #include "proc/target.h"
@@ -64,8 +64,8 @@ struct kept;
 
 struct pager {
 	struct target target;
-	int directory; /* of the session */
-	struct inject inject;
+	int directory;    /* of the session */
+	struct road road; /* into the target */
 	struct index *index;
 	struct store *store;
 	int store_fd;

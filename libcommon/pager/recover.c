@@ -9,8 +9,6 @@
 #include "pages/pages.h"
 #include "proc/maps.h"
 
-#define SETTLE_MS 200
-
 static int open_store(struct pager *pager)
 {
 	const struct index_header *header = index_header(pager->index);
@@ -107,7 +105,7 @@ static int read_cluster(struct pager *pager, uint32_t number)
 		uint64_t at = cluster->source + i * page;
 
 		if (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) {
-			if (process_vm_readv(pager->target.pid, &here, 1, &there, 1, 0) != (ssize_t)page)
+			if (pager->road.ops->read(&pager->road, &here, &there, 1) != (ssize_t)page)
 				cluster->lost |= UINT64_C(1) << i;
 			continue;
 		}
@@ -153,11 +151,11 @@ int recover_state(struct pager *pager, int index_fd)
 	if (rc < 0)
 		return rc;
 	pager->spaces[0].dead = !uffd_alive(pager->spaces[0].uffd);
-	/* A thread that was stopped finishes what it was sent to do, and goes its own way, before anything is looked at. */
+	/* What was begun in the target is finished before anything is looked at. */
 	if (!pager->spaces[0].dead)
-		inject_settle(&pager->inject, SETTLE_MS);
+		pager->road.ops->resume(&pager->road, index_header(pager->index)->counters.workers);
 	index_recover(pager->index);
-	pager->inject.frame = (unsigned int)index_header(pager->index)->counters.workers;
+	pager->road.number = index_header(pager->index)->uffd_number;
 	rc = open_store(pager);
 	if (rc < 0)
 		return rc;

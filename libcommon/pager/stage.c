@@ -50,7 +50,7 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
 			while (i < count && !(entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)))
 				i++;
 		}
-		got = vectors ? process_vm_readv(pager->target.pid, here, vectors, there, vectors, 0) : 0;
+		got = vectors ? pager->road.ops->read(&pager->road, here, there, vectors) : 0;
 		if (got == (ssize_t)bytes)
 			continue;
 		for (size_t p = first; p < i; p++) {
@@ -58,9 +58,8 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
 			struct iovec one_here = {pager->mirror + (region.start + p * page - pager->staging.start),
 						 page};
 
-			unreadable[p] =
-				entries[p] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) &&
-				process_vm_readv(pager->target.pid, &one_here, 1, &one_there, 1, 0) != (ssize_t)page;
+			unreadable[p] = entries[p] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) &&
+					pager->road.ops->read(&pager->road, &one_here, &one_there, 1) != (ssize_t)page;
 		}
 	}
 }

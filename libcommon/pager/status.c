@@ -81,8 +81,8 @@ static void set_faults(struct pager *pager, json_t *record)
 	json_object_set_new(record, "events",
 			    json_pack("{s:I,s:I,s:I,s:I}", "fork", (json_int_t)c->forks, "remap", (json_int_t)c->remaps,
 				      "remove", (json_int_t)c->removes, "unmap", (json_int_t)c->unmaps));
-	set(record, "stops", pager->inject.stops);
-	set(record, "longest_stop_us", pager->inject.longest_us);
+	set(record, "stops", pager->road.inject.stops);
+	set(record, "longest_stop_us", pager->road.inject.longest_us);
 }
 
 json_t *status_record(struct pager *pager)

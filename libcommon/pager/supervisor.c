@@ -1,12 +1,10 @@
 /* Making a session, and the small process that holds its descriptors while workers come and go. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/prctl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,7 +12,6 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#include "inject/fd.h"
 #include "pager/keep.h"
 #include "pager/out.h"
 #include "pager/paths.h"
@@ -82,33 +79,6 @@ static int make_socket(struct session *s, struct error *error)
 	return 0;
 }
 
-/* The staging area: unreadable address space of the target, aligned so that huge pages can move whole. The thread is stopped. */
-static int map_staging(struct pager *pager)
-{
-	static const char name[] = "uvmtools";
-	struct inject *inject = &pager->inject;
-	uint64_t bytes = STAGING_BYTES + 2 * MiB;
-	int64_t at = inject_call(inject, SYS_mmap, 0, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-				 (uint64_t)-1, 0);
-	uint64_t start;
-	int64_t rc;
-
-	if (at < 0 && at > -4096)
-		return (int)at;
-	start = round_up((uint64_t)at, 2 * MiB);
-	if (start > (uint64_t)at)
-		inject_call(inject, SYS_munmap, (uint64_t)at, start - (uint64_t)at, 0, 0, 0, 0);
-	if ((uint64_t)at + bytes > start + STAGING_BYTES)
-		inject_call(inject, SYS_munmap, start + STAGING_BYTES, (uint64_t)at + bytes - start - STAGING_BYTES, 0,
-			    0, 0, 0);
-	pager->staging = (struct region){start, start + STAGING_BYTES};
-	rc = inject_call3(inject, SYS_madvise, start, STAGING_BYTES, MADV_DONTFORK);
-	if (rc == 0 && inject_write(inject, inject->scratch, name, sizeof(name)) == 0)
-		inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, STAGING_BYTES, inject->scratch,
-			    0);
-	return (int)rc;
-}
-
 static int handshake(int fd, uint64_t features, struct error *error)
 {
 	int rc = uffd_handshake(fd, features);
@@ -123,66 +93,39 @@ static int handshake(int fd, uint64_t features, struct error *error)
 	return rc < 0 ? error_set(error, rc, NULL, NULL, "enable the userfaultfd") : 0;
 }
 
-/* Both descriptors and the staging area, a short stop each. */
-static int enter_target(struct session *s, struct error *error)
+static void leave(struct pager *pager)
 {
-	struct pager *pager = &s->pager;
-	struct index_header *header = index_header(pager->index);
-	int ignored;
-	int number;
-	int rc;
-
-	pager->spaces[0].uffd = inject_userfaultfd(&pager->inject, true, &number, error);
-	if (pager->spaces[0].uffd < 0)
-		return pager->spaces[0].uffd;
-	header->uffd_number = number;
-	pager->uffd_staging = inject_userfaultfd(&pager->inject, false, &ignored, error);
-	rc = pager->uffd_staging < 0 ? pager->uffd_staging : handshake(pager->spaces[0].uffd, FEATURES, error);
-	if (rc == 0)
-		rc = handshake(pager->uffd_staging, UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE, error);
-	if (rc == 0)
-		rc = inject_begin(&pager->inject, error);
-	if (rc < 0)
-		return rc;
-	rc = map_staging(pager);
-	inject_end(&pager->inject);
-	if (rc < 0)
-		return error_set(error, rc, NULL,
-				 rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
-				 "map a staging area in process %d", pager->target.pid);
-	header->staging = pager->staging;
-	header->control = pager->inject.area;
-	pager->spaces[0].used = true;
-	return 0;
-}
-
-static void leave(struct session *s)
-{
-	struct pager *pager = &s->pager;
+	struct road *road = &pager->road;
 	struct error ignored = {0};
 
-	if (pager->inject.mem_fd < 0)
-		return;
-	if (inject_begin(&pager->inject, &ignored) == 0) {
-		if (pager->staging.end)
-			inject_call(&pager->inject, SYS_munmap, pager->staging.start, STAGING_BYTES, 0, 0, 0, 0);
-		if (pager->index && index_header(pager->index)->uffd_number > 0)
-			inject_fd_close(&pager->inject, index_header(pager->index)->uffd_number);
-		inject_end(&pager->inject);
-	}
-	inject_close(&pager->inject);
+	if (road->ops && road->ops->leave(road, &ignored) < 0 && road->ops)
+		road->ops->abandon(road);
 }
 
-static int open_target(struct session *s, struct error *error)
+/* Both descriptors and the staging area. */
+static int open_target(struct pager *pager, struct error *error)
 {
-	int rc = inject_open(&s->pager.inject, &s->pager.target, error);
+	struct index_header *header = index_header(pager->index);
+	struct road *road = &pager->road;
+	int uffd[2];
+	int rc = target_by_inject.enter(road, &pager->target, STAGING_BYTES, uffd, error);
 
-	if (rc == 0) {
-		rc = enter_target(s, error);
-		if (rc < 0)
-			leave(s);
+	if (rc < 0)
+		return rc;
+	rc = handshake(uffd[0], FEATURES, error);
+	if (rc == 0)
+		rc = handshake(uffd[1], UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE, error);
+	if (rc < 0) {
+		leave(pager);
+		return rc;
 	}
-	return rc;
+	pager->spaces[0].uffd = uffd[0];
+	pager->uffd_staging = uffd[1];
+	pager->staging = header->staging = road->staging;
+	header->control = road->control;
+	header->uffd_number = road->number;
+	pager->spaces[0].used = true;
+	return 0;
 }
 
 /* What the session leaves on the file system. The pager is the session's first member. */
@@ -250,7 +193,7 @@ static int set_up(struct session *s, const struct target *target, const struct s
 	int rc;
 
 	*s = (struct session){.sessions = -1};
-	pager->inject = INJECT_NONE;
+	pager->road = ROAD_NONE;
 	pager->target = *target;
 	pager->directory = pager->store_fd = pager->index_fd = pager->uffd_staging = pager->maps_fd =
 		pager->pagemap_fd = -1;
@@ -261,7 +204,7 @@ static int set_up(struct session *s, const struct target *target, const struct s
 	rc = make_files(s, options, error);
 	if (rc < 0)
 		return rc;
-	rc = open_target(s, error);
+	rc = open_target(pager, error);
 	if (rc < 0)
 		remove_files(&s->pager);
 	return rc;

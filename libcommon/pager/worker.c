@@ -83,8 +83,8 @@ static void keep_house(struct pager *pager)
 		atomic_compare_exchange_strong(&pager->ended, &running, ENDED_TARGET_GONE);
 	}
 	if (pthread_mutex_trylock(&pager->job) == 0) {
-		if (pager->inject.mem_fd >= 0)
-			inject_reap(&pager->inject);
+		if (pager->road.ops)
+			pager->road.ops->reap(&pager->road);
 		pthread_mutex_unlock(&pager->job);
 	}
 }

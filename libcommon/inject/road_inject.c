@@ -1,0 +1,240 @@
+/* The road by ptrace: system calls on a thread of the program that is stopped for it. */
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/size.h"
+#include "inject/fd.h"
+#include "inject/stop.h"
+#include "inject/target_ops.h"
+
+/* Unreadable address space of the target, aligned so that huge pages can move whole. The thread is stopped. */
+static int map_staging(struct road *road, uint64_t wanted)
+{
+	struct inject *inject = &road->inject;
+	uint64_t bytes = wanted + 2 * MiB;
+	int64_t at = inject_call(inject, SYS_mmap, 0, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+				 (uint64_t)-1, 0);
+	uint64_t start;
+	int64_t rc;
+
+	if (at < 0 && at > -4096)
+		return (int)at;
+	start = round_up((uint64_t)at, 2 * MiB);
+	if (start > (uint64_t)at)
+		inject_call(inject, SYS_munmap, (uint64_t)at, start - (uint64_t)at, 0, 0, 0, 0);
+	if ((uint64_t)at + bytes > start + wanted)
+		inject_call(inject, SYS_munmap, start + wanted, (uint64_t)at + bytes - start - wanted, 0, 0, 0, 0);
+	road->staging = (struct region){start, start + wanted};
+	rc = inject_call3(inject, SYS_madvise, start, wanted, MADV_DONTFORK);
+	if (rc == 0)
+		inject_name(inject, road->staging);
+	return (int)rc;
+}
+
+static int make(struct road *road, uint64_t bytes, int uffd[2], struct error *error)
+{
+	int ignored;
+	int rc;
+
+	uffd[0] = inject_userfaultfd(&road->inject, true, &road->number, error);
+	if (uffd[0] < 0)
+		return uffd[0];
+	uffd[1] = inject_userfaultfd(&road->inject, false, &ignored, error);
+	if (uffd[1] < 0)
+		return uffd[1];
+	rc = inject_begin(&road->inject, error);
+	if (rc < 0)
+		return rc;
+	rc = map_staging(road, bytes);
+	inject_end(&road->inject);
+	if (rc < 0)
+		return error_set(error, rc, NULL,
+				 rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
+				 "map a staging area in process %d", road->target->pid);
+	road->control = road->inject.area;
+	return 0;
+}
+
+static void abandon(struct road *road)
+{
+	inject_abandon(&road->inject);
+	*road = ROAD_NONE;
+}
+
+static int leave(struct road *road, struct error *error)
+{
+	pid_t pid = road->target->pid;
+	int rc = inject_begin(&road->inject, error);
+
+	if (rc < 0)
+		return rc;
+	if (road->staging.end)
+		inject_call(&road->inject, SYS_munmap, road->staging.start, region_bytes(road->staging), 0, 0, 0, 0);
+	if (road->number > 0)
+		inject_fd_close(&road->inject, road->number);
+	inject_end(&road->inject);
+	rc = inject_close(&road->inject);
+	*road = ROAD_NONE;
+	return rc < 0 ? error_set(error, rc, NULL, NULL, "remove the control area from process %d", pid) : 0;
+}
+
+static int enter(struct road *road, const struct target *target, uint64_t bytes, int uffd[2], struct error *error)
+{
+	struct error ignored = {0};
+	int rc;
+
+	*road = (struct road){
+		.ops = &target_by_inject, .target = target, .number = -1, .holder = target->pid, .inject = INJECT_NONE};
+	uffd[0] = uffd[1] = -1;
+	rc = inject_open(&road->inject, target, error);
+	if (rc < 0) {
+		*road = ROAD_NONE;
+		return rc;
+	}
+	rc = make(road, bytes, uffd, error);
+	if (rc == 0)
+		return 0;
+	if (leave(road, &ignored) < 0 && road->ops)
+		abandon(road);
+	for (int i = 0; i < 2; i++)
+		if (uffd[i] >= 0)
+			close(uffd[i]);
+	return rc;
+}
+
+/* A thread that was stopped finishes what it was sent to do, and goes its own way. */
+static int resume(struct road *road, uint64_t turn)
+{
+	const int patience_ms = 200;
+
+	road->inject.frame = (unsigned int)turn;
+	return inject_settle(&road->inject, patience_ms);
+}
+
+static int begin(struct road *road, struct error *error)
+{
+	return inject_begin(&road->inject, error);
+}
+
+static int end(struct road *road)
+{
+	return road->inject.tid ? inject_end(&road->inject) : 0;
+}
+
+static int64_t protect(struct road *road, struct region region, int protection)
+{
+	return inject_call3(&road->inject, SYS_mprotect, region.start, region_bytes(region), (uint64_t)protection);
+}
+
+static int64_t discard(struct road *road, struct region region)
+{
+	return inject_call3(&road->inject, SYS_madvise, region.start, region_bytes(region), MADV_DONTNEED);
+}
+
+static int64_t populate(struct road *road, struct region region)
+{
+	return inject_call3(&road->inject, SYS_madvise, region.start, region_bytes(region), MADV_POPULATE_WRITE);
+}
+
+static int64_t map_area(struct road *road)
+{
+	struct inject *inject = &road->inject;
+	uint64_t start = road->staging.start;
+	uint64_t bytes = region_bytes(road->staging);
+	int64_t rc = inject_call(inject, SYS_mmap, start, bytes, PROT_NONE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, (uint64_t)-1, 0);
+
+	if (rc != (int64_t)start)
+		return rc;
+	rc = inject_call3(inject, SYS_madvise, start, bytes, MADV_DONTFORK);
+	inject_name(inject, road->staging);
+	return rc;
+}
+
+static int64_t give(struct road *road, int uffd)
+{
+	int number = inject_fd_give(&road->inject, uffd);
+
+	if (number < 0)
+		return number;
+	road->number = number;
+	return 0;
+}
+
+static int move_enter(struct road *road)
+{
+	return inject_enter(&road->inject, SYS_ioctl, (uint64_t)road->number, UFFDIO_MOVE, road->inject.scratch, 0, 0,
+			    0);
+}
+
+static int move_cancel(struct road *road)
+{
+	return inject_cancel(&road->inject);
+}
+
+static int64_t move(struct road *road, struct uffdio_move *argument)
+{
+	struct inject *inject = &road->inject;
+	int64_t rc = inject_write(inject, inject->scratch, argument, sizeof(*argument));
+
+	if (rc < 0) {
+		inject_cancel(inject);
+		return -ESRCH;
+	}
+	rc = inject_finish(inject);
+	if (rc == -ESRCH || inject_read(inject, inject->scratch, argument, sizeof(*argument)) < 0)
+		return -ESRCH;
+	return rc;
+}
+
+static ssize_t read_staging(struct road *road, const struct iovec *here, const struct iovec *there, unsigned int count)
+{
+	ssize_t got = process_vm_readv(road->target->pid, here, count, there, count, 0);
+
+	return got < 0 ? -errno : got;
+}
+
+static uint64_t held_us(const struct road *road)
+{
+	return inject_held_us(&road->inject);
+}
+
+static struct region in_use(const struct road *road)
+{
+	return inject_rseq_pages(&road->inject);
+}
+
+static int processor(const struct road *road)
+{
+	return inject_processor(&road->inject);
+}
+
+static void reap(struct road *road)
+{
+	inject_reap(&road->inject);
+}
+
+const struct target_ops target_by_inject = {
+	.name = "inject",
+	.enter = enter,
+	.leave = leave,
+	.abandon = abandon,
+	.resume = resume,
+	.begin = begin,
+	.end = end,
+	.protect = protect,
+	.discard = discard,
+	.populate = populate,
+	.map_area = map_area,
+	.give = give,
+	.move_enter = move_enter,
+	.move = move,
+	.move_cancel = move_cancel,
+	.read = read_staging,
+	.held_us = held_us,
+	.in_use = in_use,
+	.processor = processor,
+	.reap = reap,
+};

@@ -1,0 +1,78 @@
+/* The roads into a target: what the pager needs done there, and the two ways to get it done. */
+#pragma once
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "base/region.h"
+#include "inject/inject.h"
+#include "proc/target.h"
+#include "report/error.h"
+#include "uffd/uapi.h"
+
+struct road;
+
+/*
+ * All addresses are the target's, all regions page aligned. What is called between begin and end has "held" beside it. Functions return 0 or -errno: -ESRCH when
+ * the target is gone, -ETIMEDOUT when it does not answer, otherwise what the system call said there. Not thread safe: one user at a time.
+ */
+struct target_ops {
+	const char *name; /* as --road spells it */
+
+	/*
+	 * Two userfaultfds before their handshake and a staging area of so many bytes (PROT_NONE, aligned to 2 MiB, not given to children), made in the target. Fills road->staging,
+	 * ->control, ->number and ->holder, and hands over the descriptors. Errors as inject_open, with `error` filled; nothing of ours is left in the target then.
+	 */
+	int (*enter)(struct road *road, const struct target *target, uint64_t bytes, int uffd[2], struct error *error);
+
+	/* Everything that enter made is removed. After a failure it can be called again. */
+	int (*leave)(struct road *road, struct error *error);
+
+	/* Forgets the target without touching it. */
+	void (*abandon)(struct road *road);
+
+	/* A new user, after another one died in the middle of something: waits for what that one began. `turn`: a number that it did not have. */
+	int (*resume)(struct road *road, uint64_t turn);
+
+	int (*begin)(struct road *road, struct error *error);
+	int (*end)(struct road *road); /* 0 also when the thread was lost on the way */
+
+	int64_t (*protect)(struct road *road, struct region region, int protection); /* held */
+	int64_t (*discard)(struct road *road, struct region region);                 /* held; of the staging area */
+	int64_t (*populate)(struct road *road, struct region region);                /* held; MADV_POPULATE_WRITE */
+	int64_t (*map_area)(struct road *road); /* held; the staging area as it was made */
+
+	/* held; gives the target the descriptor again that it has closed; changes road->number. */
+	int64_t (*give)(struct road *road, int uffd);
+
+	/*
+	 * held; a move in two halves. After move_enter the thread that will do it needs nothing any more that fault service would have to give: move can be waited
+	 * for while fault service is held up. -ETIMEDOUT of move: it may yet be done, unless its destination is unregistered first. Or move_cancel instead of move.
+	 */
+	int (*move_enter)(struct road *road);
+	int64_t (*move)(struct road *road, struct uffdio_move *move);
+	int (*move_cancel)(struct road *road);
+
+	/* Reads from the staging area, as process_vm_readv. A page that is not there ends it; nothing waits for fault service. */
+	ssize_t (*read)(struct road *road, const struct iovec *here, const struct iovec *there, unsigned int count);
+
+	uint64_t (*held_us)(const struct road *road);     /* how long a thread of the program has been kept */
+	struct region (*in_use)(const struct road *road); /* held; pages that must stay where they are */
+	int (*processor)(const struct road *road);        /* on which the work is done, -1: not known */
+	void (*reap)(struct road *road);                  /* now and then, while idle */
+};
+
+/* One way into one target. The target must outlive it. */
+struct road {
+	const struct target_ops *ops; /* NULL: none is taken */
+	const struct target *target;
+	struct region staging;
+	struct region control; /* what else is ours in the target; must not be swapped */
+	int number;            /* of the userfaultfd, in the target */
+	pid_t holder;          /* the thread in whose table of descriptors it is */
+	struct inject inject;
+};
+
+#define ROAD_NONE ((struct road){.number = -1, .inject = INJECT_NONE})
+
+extern const struct target_ops target_by_inject;
