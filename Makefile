@@ -4,7 +4,7 @@ VERSION  := 0.1.0
 BUILD    ?= build
 PREFIX   ?= /usr/local
 DESTDIR  ?=
-PKGS     := popt jansson liblz4 libzstd libxxhash
+PKGS     := popt jansson liblz4 libzstd libxxhash libsodium
 PKGS_ALL := $(PKGS) cmocka
 
 ifeq ($(origin CC),default)

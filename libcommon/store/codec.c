@@ -10,6 +10,7 @@
 #include <zstd_errors.h>
 
 #include "base/size.h"
+#include "store/seal.h"
 
 #define ZSTD_DEFAULT_LEVEL 3
 #define ZSTD_PREFIX        "zstd:"
@@ -53,7 +54,7 @@ int store_scratch_new(struct store_scratch **scratch, size_t max_size)
 	if (!new)
 		return -ENOMEM;
 	new->max_size = max_size;
-	new->buffer = malloc(max_size);
+	new->buffer = malloc(max_size + SEAL_BYTES);
 	new->lz4_state = malloc((size_t)LZ4_sizeofState());
 	new->zstd_out = ZSTD_createCCtx();
 	new->zstd_in = ZSTD_createDCtx();
@@ -107,7 +108,7 @@ int codec_compress(struct store_scratch *scratch, struct codec_choice choice, co
 
 static int decompress_lz4(struct store_scratch *scratch, const struct store_slot *slot, void *data)
 {
-	int done = LZ4_decompress_safe(scratch->buffer, data, (int)slot->length, (int)slot->size);
+	int done = LZ4_decompress_safe(scratch->buffer, data, (int)scratch->length, (int)slot->size);
 
 	return done >= 0 && (uint32_t)done == slot->size ? 0 : -EBADMSG;
 }
@@ -117,13 +118,13 @@ static int decompress_zstd(struct store_scratch *scratch, const struct store_slo
 	uint32_t magic;
 
 	/* One frame of today's format and nothing after it: for frames of zstd's first versions the library allocates. */
-	if (slot->length < sizeof(magic))
+	if (scratch->length < sizeof(magic))
 		return -EBADMSG;
 	memcpy(&magic, scratch->buffer, sizeof(magic));
 	if (le32toh(magic) != ZSTD_MAGICNUMBER ||
-	    ZSTD_findFrameCompressedSize(scratch->buffer, slot->length) != slot->length)
+	    ZSTD_findFrameCompressedSize(scratch->buffer, scratch->length) != scratch->length)
 		return -EBADMSG;
-	if (ZSTD_decompressDCtx(scratch->zstd_in, data, slot->size, scratch->buffer, slot->length) != slot->size)
+	if (ZSTD_decompressDCtx(scratch->zstd_in, data, slot->size, scratch->buffer, scratch->length) != slot->size)
 		return -EBADMSG;
 	return 0;
 }
@@ -140,11 +141,16 @@ int codec_decompress(struct store_scratch *scratch, const struct store_slot *slo
 	}
 }
 
+struct codec_identity codec_identity(const struct store_slot *slot, uint64_t tag)
+{
+	return (struct codec_identity){tag, (uint64_t)slot->size << 32 | slot->length, slot->codec};
+}
+
 uint64_t codec_checksum(const struct store_slot *slot, uint64_t tag, const void *stored)
 {
-	uint64_t identity[] = {tag, (uint64_t)slot->size << 32 | slot->length, slot->codec};
+	struct codec_identity identity = codec_identity(slot, tag);
 
-	return XXH3_64bits_withSeed(stored, slot->length, XXH3_64bits(identity, sizeof(identity)));
+	return XXH3_64bits_withSeed(stored, slot->length, XXH3_64bits(&identity, sizeof(identity)));
 }
 
 int64_t codec_decompress_first(struct store_scratch *scratch, const struct store_slot *slot, void *data, size_t enough)
@@ -152,7 +158,7 @@ int64_t codec_decompress_first(struct store_scratch *scratch, const struct store
 	int rc;
 
 	if (slot->codec == CODEC_LZ4 && enough < slot->size) {
-		rc = LZ4_decompress_safe_partial(scratch->buffer, data, (int)slot->length, (int)enough,
+		rc = LZ4_decompress_safe_partial(scratch->buffer, data, (int)scratch->length, (int)enough,
 						 (int)slot->size);
 		return rc >= (int)enough ? (int64_t)enough : -EBADMSG;
 	}

@@ -10,7 +10,8 @@
 
 struct store_scratch {
 	size_t max_size;
-	void *buffer; /* max_size bytes: a record as it is stored */
+	void *buffer;    /* max_size + SEAL_BYTES: a record as it is stored, then as it was compressed */
+	uint32_t length; /* of what was compressed, when a record has been read into it */
 	void *lz4_state;
 	ZSTD_CCtx *zstd_out;
 	ZSTD_DCtx *zstd_in;
@@ -24,7 +25,7 @@ int codec_compress(struct store_scratch *scratch, struct codec_choice choice, co
 		   size_t capacity, uint32_t *length);
 
 /*
- * Decompresses slot->length bytes of scratch->buffer into slot->size bytes of data; the slot's codec is not CODEC_NONE.
+ * Decompresses scratch->length bytes of scratch->buffer into slot->size bytes of data; the slot's codec is not CODEC_NONE.
  * Returns 0, or -EBADMSG when that is not exactly what they decompress to. Never writes past slot->size, never
  * allocates.
  */
@@ -33,5 +34,12 @@ int codec_decompress(struct store_scratch *scratch, const struct store_slot *slo
 /* Decompresses at least the first `enough` bytes. Returns how many there are, or -EBADMSG. */
 int64_t codec_decompress_first(struct store_scratch *scratch, const struct store_slot *slot, void *data, size_t enough);
 
-/* The checksum of a record's stored bytes, bound to the tag and to the slot's size, length and codec. */
+/* What a record is bound to: the tag and the slot's size, length and codec. */
+struct codec_identity {
+	uint64_t tag, sizes, codec;
+};
+
+struct codec_identity codec_identity(const struct store_slot *slot, uint64_t tag);
+
+/* The checksum of a record's stored bytes, bound to its identity. */
 uint64_t codec_checksum(const struct store_slot *slot, uint64_t tag, const void *stored);

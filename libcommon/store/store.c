@@ -11,6 +11,7 @@
 #include "base/size.h"
 #include "store/codec.h"
 #include "store/extents.h"
+#include "store/seal.h"
 
 /* Far above any file: what bounds a store is its limit or its file system. */
 #define STORE_SPAN (UINT64_C(1) << 62)
@@ -21,6 +22,7 @@
 struct store {
 	int fd;
 	struct codec_choice choice;
+	struct seal *seal;    /* NULL: records are plain */
 	pthread_mutex_t lock; /* of all below */
 	struct extents *extents;
 	struct store_usage usage;
@@ -68,6 +70,11 @@ int store_open(struct store **store, int fd, uint64_t limit, struct codec_choice
 	pthread_mutex_init(&new->lock, NULL);
 	*store = new;
 	return 0;
+}
+
+void store_set_seal(struct store *store, struct seal *seal)
+{
+	store->seal = seal;
 }
 
 void store_close(struct store *store)
@@ -199,28 +206,55 @@ static int read_all(int fd, void *bytes, size_t length, uint64_t offset)
 	return 0;
 }
 
+static uint32_t overhead(const struct store *store)
+{
+	return store->seal ? SEAL_BYTES : 0;
+}
+
+/* Makes the record of some data, without a place. *bytes is the scratch's buffer, or the data itself. Returns 0 or -ENOMEM. */
+static int make_record(struct store *store, struct store_scratch *scratch, const void *data, size_t size, uint64_t tag,
+		       struct store_slot *slot, const void **bytes)
+{
+	uint64_t smaller = round_up(size + overhead(store), STORE_GRAIN) - STORE_GRAIN;
+	struct codec_identity identity;
+	int err;
+
+	*slot = (struct store_slot){.size = (uint32_t)size, .codec = (uint8_t)store->choice.codec};
+	/* Compressed is worth decompressing only when the slot gets smaller. */
+	err = codec_compress(scratch, store->choice, data, size, smaller ? smaller - overhead(store) : 0,
+			     &slot->length);
+	if (err)
+		return err;
+	*bytes = scratch->buffer;
+	if (!slot->length) {
+		slot->codec = CODEC_NONE;
+		slot->length = slot->size;
+		*bytes = data;
+	}
+	slot->length += overhead(store);
+	if (!store->seal) {
+		slot->checksum = codec_checksum(slot, tag, *bytes);
+		return 0;
+	}
+	identity = codec_identity(slot, tag);
+	seal_encrypt(store->seal, *bytes, slot->length - SEAL_BYTES, &identity, sizeof(identity), scratch->buffer,
+		     &slot->checksum);
+	*bytes = scratch->buffer;
+	return 0;
+}
+
 int store_write(struct store *store, struct store_scratch *scratch, const void *data, size_t size, uint64_t tag,
 		struct store_slot *slot)
 {
-	struct store_slot new = {.size = (uint32_t)size, .codec = (uint8_t)store->choice.codec};
-	const void *bytes = scratch->buffer;
+	struct store_slot new;
+	const void *bytes;
 	int err;
 
 	if (!size || size > scratch->max_size)
 		return -EINVAL;
-	/* Compressed is worth decompressing only when the slot gets smaller. */
-	err = codec_compress(scratch, store->choice, data, size, round_up(size, STORE_GRAIN) - STORE_GRAIN,
-			     &new.length);
-	if (err)
-		return err;
-	if (!new.length) {
-		new.codec = CODEC_NONE;
-		new.length = new.size;
-		bytes = data;
-	}
-	new.checksum = codec_checksum(&new, tag, bytes);
-
-	err = allocate_slot(store, &new);
+	err = make_record(store, scratch, data, size, tag, &new, &bytes);
+	if (!err)
+		err = allocate_slot(store, &new);
 	if (err)
 		return err;
 	err = write_all(store->fd, bytes, new.length, new.offset);
@@ -233,27 +267,40 @@ int store_write(struct store *store, struct store_scratch *scratch, const void *
 }
 
 /* Whether a slot is one that store_write may have made. */
-static bool slot_valid(const struct store_slot *slot, size_t max_size)
+static bool slot_valid(const struct store *store, const struct store_slot *slot, size_t max_size)
 {
-	if (!slot->length || !slot->size || slot->size > max_size)
+	if (slot->length <= overhead(store) || !slot->size || slot->size > max_size)
 		return false;
 	if (slot->offset % STORE_GRAIN || slot->offset > STORE_SPAN - slot->length)
 		return false;
-	return slot->codec == CODEC_NONE ? slot->length == slot->size : slot->length < slot->size;
+	return slot->codec == CODEC_NONE ? slot->length - overhead(store) == slot->size
+					 : slot->length - overhead(store) < slot->size;
 }
 
-/* The record as it is stored, checked, in the scratch's buffer (in data when it is raw). */
+static int unseal(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot, uint64_t tag,
+		  void *bytes)
+{
+	struct codec_identity identity = codec_identity(slot, tag);
+
+	return seal_decrypt(store->seal, scratch->buffer, slot->length, &identity, sizeof(identity), slot->checksum,
+			    bytes);
+}
+
+/* The record as it was compressed, checked, in the scratch's buffer (in data when it is raw). */
 static int read_record(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot,
 		       uint64_t tag, void *data)
 {
 	void *bytes = slot->codec == CODEC_NONE ? data : scratch->buffer;
 	int err;
 
-	if (!slot_valid(slot, scratch->max_size))
+	if (!slot_valid(store, slot, scratch->max_size))
 		return -EBADMSG;
-	err = read_all(store->fd, bytes, slot->length, slot->offset);
+	scratch->length = slot->length - overhead(store);
+	err = read_all(store->fd, store->seal ? scratch->buffer : bytes, slot->length, slot->offset);
 	if (err)
 		return err;
+	if (store->seal)
+		return unseal(store, scratch, slot, tag, bytes);
 	return codec_checksum(slot, tag, bytes) == slot->checksum ? 0 : -EBADMSG;
 }
 

@@ -28,7 +28,7 @@ struct store_slot {
 	uint64_t offset;   /* in the store, bytes, a multiple of STORE_GRAIN */
 	uint32_t length;   /* as stored */
 	uint32_t size;     /* as it was before compression */
-	uint64_t checksum; /* XXH3 of the stored bytes, seeded by the caller's tag */
+	uint64_t checksum; /* XXH3 of the stored bytes, seeded by the caller's tag; sealed: the record's number */
 	uint8_t codec;     /* enum codec */
 };
 
@@ -43,6 +43,7 @@ void store_scratch_free(struct store_scratch *scratch);
 
 /* A store. Thread safe: the allocator has a lock of its own, which is never held across I/O or compression. */
 struct store;
+struct seal;
 
 struct store_usage {
 	uint64_t stored;    /* bytes of records (sum of length) */
@@ -59,11 +60,16 @@ struct store_usage {
 int store_open(struct store **store, int fd, uint64_t limit, struct codec_choice choice);
 void store_close(struct store *store);
 
+/*
+ * From now on all records are sealed (borrowed), and only such are read; call it before the first. Their lengths include SEAL_BYTES.
+ */
+void store_set_seal(struct store *store, struct seal *seal);
+
 /* Claims a slot that an earlier process of the session had allocated, when its index is read again. Returns 0, -EINVAL when it overlaps or is misaligned, -ENOMEM. */
 int store_adopt(struct store *store, const struct store_slot *slot);
 
 /*
- * Compresses `size` bytes (at most the scratch's max_size) and writes them into a new slot. `tag` is bound into the checksum (the caller's identity of
+ * Compresses `size` bytes (at most the scratch's max_size) and writes them into a new slot. `tag` is bound into the checksum or the seal (the caller's identity of
  * the record) so that a record read under another tag is refused. Returns 0, -ENOSPC (limit or file system full; nothing stays allocated), -EIO, -ENOMEM.
  */
 int store_write(struct store *store, struct store_scratch *scratch, const void *data, size_t size, uint64_t tag,
@@ -71,7 +77,7 @@ int store_write(struct store *store, struct store_scratch *scratch, const void *
 
 /*
  * Reads and decompresses a record of slot->size bytes into data. Never writes past slot->size bytes, whatever the store holds.
- * Returns 0, -EBADMSG when the record is not what was written (checksum, sizes, tag), -EIO when it cannot be read. Does not allocate memory, takes no lock.
+ * Returns 0, -EBADMSG when the record is not what was written (checksum or seal, sizes, tag), -EIO when it cannot be read. Does not allocate memory, takes no lock.
  */
 int store_read(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot, uint64_t tag,
 	       void *data);

@@ -22,6 +22,7 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "store/codec.h"
+#include "store/seal.h"
 #include "store/store.h"
 
 #define MAX_SIZE (2 * MiB)
@@ -95,6 +96,7 @@ static const char *const codecs[] = {"none", "lz4", "zstd:1", "zstd", "zstd:19"}
 
 struct fixture {
 	int fd;
+	struct seal *seal; /* NULL: the records are plain */
 	struct store *store;
 	struct store_scratch *scratch;
 	uint8_t *data;
@@ -142,6 +144,8 @@ static void reopen(struct fixture *f, int fd, uint64_t limit, const char *codec)
 	f->fd = fd;
 	assert_true(fd >= 0);
 	assert_int_equal(store_open(&f->store, fd, limit, choice_of(codec)), 0);
+	if (f->seal)
+		store_set_seal(f->store, f->seal);
 }
 
 static void reopen_memory(struct fixture *f, uint64_t limit, const char *codec)
@@ -149,12 +153,13 @@ static void reopen_memory(struct fixture *f, uint64_t limit, const char *codec)
 	reopen(f, memfd_create("store", MFD_CLOEXEC), limit, codec);
 }
 
-static int setup(void **state)
+static int setup_with(void **state, struct seal *seal)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	memset(&fault, 0, sizeof(fault));
 	f->fd = -1;
+	f->seal = seal;
 	f->data = malloc(MAX_SIZE);
 	f->back = malloc(MAX_SIZE + GUARD);
 	reopen_memory(f, 0, "lz4");
@@ -163,12 +168,26 @@ static int setup(void **state)
 	return 0;
 }
 
+static int setup(void **state)
+{
+	return setup_with(state, NULL);
+}
+
+static int setup_sealed(void **state)
+{
+	_cleanup_close_ int key = seal_new();
+	struct seal *seal = NULL;
+
+	return key < 0 || seal_open(&seal, key) < 0 ? -1 : setup_with(state, seal);
+}
+
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
 	memset(&fault, 0, sizeof(fault));
 	store_close(f->store);
+	seal_close(f->seal);
 	store_scratch_free(f->scratch);
 	close(f->fd);
 	free(f->back);
@@ -843,6 +862,15 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_short_and_interrupted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_adopt, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
+		{"test_round_trip, sealed", test_round_trip, setup_sealed, teardown, NULL},
+		{"test_bad_sizes, sealed", test_bad_sizes, setup_sealed, teardown, NULL},
+		{"test_wrong_tag, sealed", test_wrong_tag, setup_sealed, teardown, NULL},
+		{"test_flipped_data, sealed", test_flipped_data, setup_sealed, teardown, NULL},
+		{"test_flipped_slot, sealed", test_flipped_slot, setup_sealed, teardown, NULL},
+		{"test_truncated, sealed", test_truncated, setup_sealed, teardown, NULL},
+		{"test_broken_file, sealed", test_broken_file, setup_sealed, teardown, NULL},
+		{"test_short_and_interrupted, sealed", test_short_and_interrupted, setup_sealed, teardown, NULL},
+		{"test_threads, sealed", test_threads, setup_sealed, teardown, NULL},
 	};
 
 	alarm(180);

@@ -1,0 +1,168 @@
+/* A key in a page that several processes map, and libsodium's XChaCha20-Poly1305 around it. */
+#include "store/seal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+
+#define MAGIC        "uvmkey1"
+#define FALLBACK     "uvmtools-key"
+#define SESSION_SIZE 16
+
+#ifndef SYS_memfd_secret
+#define SYS_memfd_secret 447 /* on every architecture */
+#endif
+
+/*
+ * The shared page. A nonce is the session's random bytes followed by the record's number, and a number is drawn from `sealed` by an atomic addition in memory that
+ * lies beside the key itself. A worker that dies between drawing and using one leaves a gap; whoever takes over maps the same page and goes on behind it. There is no copy of the counter
+ * that could be older than the key: who has lost the one has lost the other, and a new session has another key. So no nonce is used twice under a key.
+ */
+struct key_page {
+	char magic[8];
+	unsigned char key[crypto_aead_xchacha20poly1305_ietf_KEYBYTES];
+	unsigned char session[SESSION_SIZE];
+	_Atomic uint64_t sealed;
+};
+
+struct seal {
+	struct key_page *page;
+	bool secret;
+};
+
+_Static_assert(SEAL_BYTES == crypto_aead_xchacha20poly1305_ietf_ABYTES, "what a record grows by is its tag");
+_Static_assert(SESSION_SIZE + sizeof(uint64_t) == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES, "a nonce is filled");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "the counter works across processes");
+
+/* No call of the kernel reaches memory of memfd_secret(2), read(2) no more than the others. */
+static bool is_secret(int fd)
+{
+	char byte;
+
+	return pread(fd, &byte, 1, 0) < 0;
+}
+
+/* Secret memory is locked from the start; to lock it again fails (mlock(2) would look at its pages). */
+static int map_page(int fd, struct key_page **page)
+{
+	size_t bytes = page_size();
+	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (at == MAP_FAILED)
+		return -errno;
+	if ((!is_secret(fd) && mlock(at, bytes) < 0) || madvise(at, bytes, MADV_DONTDUMP) < 0) {
+		int rc = -errno;
+
+		munmap(at, bytes);
+		return rc;
+	}
+	*page = at;
+	return 0;
+}
+
+int seal_new(void)
+{
+	_cleanup_close_ int fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
+	struct key_page *page;
+	int rc;
+
+	if (sodium_init() < 0)
+		return -EIO;
+	if (fd < 0)
+		fd = memfd_create(FALLBACK, MFD_CLOEXEC);
+	if (fd < 0 || ftruncate(fd, (off_t)page_size()) < 0)
+		return -errno;
+	rc = map_page(fd, &page);
+	if (rc < 0)
+		return rc;
+	randombytes_buf(page->key, sizeof(page->key));
+	randombytes_buf(page->session, sizeof(page->session));
+	memcpy(page->magic, MAGIC, sizeof(page->magic));
+	munmap(page, page_size());
+	return steal_fd(&fd);
+}
+
+int seal_open(struct seal **seal, int fd)
+{
+	struct seal *new;
+	struct stat st;
+	int rc;
+
+	if (sodium_init() < 0)
+		return -EIO;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_size < (off_t)sizeof(struct key_page))
+		return -EBADMSG;
+	new = calloc(1, sizeof(*new));
+	if (!new)
+		return -ENOMEM;
+	new->secret = is_secret(fd);
+	rc = map_page(fd, &new->page);
+	if (rc == 0 && memcmp(new->page->magic, MAGIC, sizeof(new->page->magic)) != 0)
+		rc = -EBADMSG;
+	if (rc < 0) {
+		seal_close(new);
+		return rc;
+	}
+	*seal = new;
+	return 0;
+}
+
+void seal_close(struct seal *seal)
+{
+	if (seal && seal->page)
+		munmap(seal->page, page_size());
+	free(seal);
+}
+
+void seal_wipe(struct seal *seal)
+{
+	if (seal)
+		sodium_memzero(seal->page, sizeof(*seal->page));
+}
+
+bool seal_secret(const struct seal *seal)
+{
+	return seal->secret;
+}
+
+static void make_nonce(const struct seal *seal, uint64_t number,
+		       unsigned char nonce[crypto_aead_xchacha20poly1305_ietf_NPUBBYTES])
+{
+	memcpy(nonce, seal->page->session, SESSION_SIZE);
+	memcpy(nonce + SESSION_SIZE, &number, sizeof(number));
+}
+
+void seal_encrypt(struct seal *seal, const void *data, size_t size, const void *identity, size_t identity_size,
+		  void *record, uint64_t *number)
+{
+	unsigned char nonce[crypto_aead_xchacha20poly1305_ietf_NPUBBYTES];
+
+	*number = atomic_fetch_add(&seal->page->sealed, 1) + 1;
+	make_nonce(seal, *number, nonce);
+	crypto_aead_xchacha20poly1305_ietf_encrypt(record, NULL, data, size, identity, identity_size, NULL, nonce,
+						   seal->page->key);
+}
+
+int seal_decrypt(const struct seal *seal, const void *record, size_t length, const void *identity, size_t identity_size,
+		 uint64_t number, void *data)
+{
+	unsigned char nonce[crypto_aead_xchacha20poly1305_ietf_NPUBBYTES];
+
+	make_nonce(seal, number, nonce);
+	return crypto_aead_xchacha20poly1305_ietf_decrypt(data, NULL, NULL, record, length, identity, identity_size,
+							  nonce, seal->page->key) == 0
+		       ? 0
+		       : -EBADMSG;
+}
