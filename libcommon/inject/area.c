@@ -155,6 +155,45 @@ int inject_open(struct inject *inject, const struct target *target, struct error
 	return rc;
 }
 
+/* What a record says of it is true: the pages are ours by what is in them. */
+static int check_area(struct inject *inject, struct region area)
+{
+	unsigned char there[256];
+	size_t code_bytes;
+	const unsigned char *code = arch_trampoline(&code_bytes);
+
+	if (region_bytes(area) != area_bytes() || area.start & (page_size() - 1) || code_bytes > sizeof(there))
+		return -ENOENT;
+	if (inject_read(inject, area.start + AREA_DATA, there, code_bytes) < 0 || memcmp(there, code, code_bytes) != 0)
+		return -ENOENT;
+	return 0;
+}
+
+int inject_rejoin(struct inject *inject, const struct target *target, struct region area, struct error *error)
+{
+	int rc = prepare(inject, target, error);
+
+	if (rc < 0)
+		return rc;
+	rc = check_area(inject, area);
+	if (rc < 0) {
+		inject_abandon(inject);
+		return error_set(error, rc, "it is gone, or something else is there", NULL,
+				 "find the control area in process %d", target->pid);
+	}
+	inject->area = area;
+	inject->scratch = area.start + AREA_FRAMES;
+	return 0;
+}
+
+void inject_reset(struct inject *inject)
+{
+	inject->tid = 0;
+	inject->favourite = 0;
+	memset(inject->lingering, 0, sizeof(inject->lingering));
+	*inject->stop = (struct inject_stop){0};
+}
+
 void inject_abandon(struct inject *inject)
 {
 	if (inject->mem_fd >= 0)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <linux/userfaultfd.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -16,7 +17,7 @@
 #define KEPT_FD_FROM 500 /* select(2) ends at 1024, and few programs count this high */
 #define BELOW_END    8
 
-int inject_fd_take(struct inject *inject, int number)
+int inject_fd_take(const struct inject *inject, int number)
 {
 	int fd = (int)syscall(SYS_pidfd_getfd, inject->target->pidfd, number, 0);
 
@@ -136,6 +137,23 @@ static int move_up(struct inject *inject, int number)
 		return number;
 	inject_fd_close(inject, number);
 	return (int)high;
+}
+
+int inject_fd_keep(struct inject *inject, int fd)
+{
+	int number = inject_fd_give(inject, fd);
+
+	return number < 0 ? number : move_up(inject, number);
+}
+
+bool inject_fd_is(const struct inject *inject, int number, int fd)
+{
+	long differs;
+
+	if (number < 0 || fd < 0)
+		return false;
+	differs = syscall(SYS_kcmp, getpid(), inject->target->pid, KCMP_FILE, fd, number);
+	return differs == 0 || (differs < 0 && errno != EBADF);
 }
 
 /* On the stopped thread. Returns the number in the target. */

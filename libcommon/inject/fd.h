@@ -11,8 +11,14 @@
  */
 int inject_fd_give(struct inject *inject, int fd);
 
+/* The same, to stay: at a high number, out of the way of what the program opens next. */
+int inject_fd_keep(struct inject *inject, int fd);
+
+/* Whether a number of the target still stands for what our descriptor stands for, as far as the kernel can tell (kcmp(2)); a program may close and reuse it. */
+bool inject_fd_is(const struct inject *inject, int number, int fd);
+
 /* Takes a copy of a descriptor of the target (pidfd_getfd). Returns ours (close-on-exec), or -errno. */
-int inject_fd_take(struct inject *inject, int number);
+int inject_fd_take(const struct inject *inject, int number);
 
 /* Closes a descriptor of the target. */
 int inject_fd_close(struct inject *inject, int number);

@@ -47,6 +47,15 @@ struct inject {
  */
 int inject_open(struct inject *inject, const struct target *target, struct error *error);
 
+/*
+ * Prepares a target whose control area is there already: an earlier process mapped it at `area` (a record of that is not trusted: it is looked at). Stops no
+ * thread. Returns 0, or as inject_open; -ENOENT when the area is not what it was.
+ */
+int inject_rejoin(struct inject *inject, const struct target *target, struct region area, struct error *error);
+
+/* In a child of the process that used it: whatever that one was in the middle of is its own affair. */
+void inject_reset(struct inject *inject);
+
 /* Unmaps the control area (when the target still lives) and frees everything. Returns 0 or -errno: the area could not be removed. */
 int inject_close(struct inject *inject);
 

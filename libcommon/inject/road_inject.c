@@ -104,11 +104,38 @@ static int enter(struct road *road, const struct target *target, uint64_t bytes,
 	return rc;
 }
 
+static int rejoin(struct road *road, const struct target *target, struct error *error)
+{
+	int uffd;
+	int rc = inject_rejoin(&road->inject, target, road->control, error);
+
+	road->ops = &target_by_inject;
+	road->target = target;
+	road->holder = target->pid;
+	if (rc < 0)
+		return rc;
+	uffd = inject_fd_take(&road->inject, road->number);
+	if (uffd >= 0)
+		return uffd;
+	inject_abandon(&road->inject);
+	return error_set(error, uffd, uffd == -EBADF ? "the process has closed it" : NULL,
+			 uffd == -EPERM ? "run as root or with CAP_SYS_PTRACE" : NULL,
+			 "take the userfaultfd of process %d", target->pid);
+}
+
+static int new_uffd(struct road *road, struct error *error)
+{
+	int ignored;
+
+	return inject_userfaultfd(&road->inject, false, &ignored, error);
+}
+
 /* A thread that was stopped finishes what it was sent to do, and goes its own way. */
 static int resume(struct road *road, uint64_t turn)
 {
 	const int patience_ms = 200;
 
+	inject_reset(&road->inject);
 	road->inject.frame = (unsigned int)turn;
 	return inject_settle(&road->inject, patience_ms);
 }
@@ -163,6 +190,22 @@ static int64_t give(struct road *road, int uffd)
 	return 0;
 }
 
+static int keep(struct road *road, int fd)
+{
+	return inject_fd_keep(&road->inject, fd);
+}
+
+static void drop(struct road *road, int number, int fd)
+{
+	if (inject_fd_is(&road->inject, number, fd))
+		inject_fd_close(&road->inject, number);
+}
+
+static int take(const struct road *road, int number)
+{
+	return inject_fd_take(&road->inject, number);
+}
+
 static int move_enter(struct road *road)
 {
 	return inject_enter(&road->inject, SYS_ioctl, (uint64_t)road->number, UFFDIO_MOVE, road->inject.scratch, 0, 0,
@@ -211,6 +254,11 @@ static int processor(const struct road *road)
 	return inject_processor(&road->inject);
 }
 
+static int descriptor(const struct road *road)
+{
+	return road->inject.mem_fd;
+}
+
 static void reap(struct road *road)
 {
 	inject_reap(&road->inject);
@@ -219,6 +267,8 @@ static void reap(struct road *road)
 const struct target_ops target_by_inject = {
 	.name = "inject",
 	.enter = enter,
+	.rejoin = rejoin,
+	.new_uffd = new_uffd,
 	.leave = leave,
 	.abandon = abandon,
 	.resume = resume,
@@ -229,6 +279,9 @@ const struct target_ops target_by_inject = {
 	.populate = populate,
 	.map_area = map_area,
 	.give = give,
+	.keep = keep,
+	.drop = drop,
+	.take = take,
 	.move_enter = move_enter,
 	.move = move,
 	.move_cancel = move_cancel,
@@ -237,4 +290,5 @@ const struct target_ops target_by_inject = {
 	.in_use = in_use,
 	.processor = processor,
 	.reap = reap,
+	.descriptor = descriptor,
 };

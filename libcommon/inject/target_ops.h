@@ -25,6 +25,15 @@ struct target_ops {
 	 */
 	int (*enter)(struct road *road, const struct target *target, uint64_t bytes, int uffd[2], struct error *error);
 
+	/*
+	 * The same target again, after all processes that served it have died: road->staging, ->control and ->number are as enter left them. Stops nothing: its threads may
+	 * all be waiting for us. Returns our copy of the descriptor behind road->number, or -errno with `error` filled.
+	 */
+	int (*rejoin)(struct road *road, const struct target *target, struct error *error);
+
+	/* A second userfaultfd before its handshake, for the staging area, as enter makes it. */
+	int (*new_uffd)(struct road *road, struct error *error);
+
 	/* Everything that enter made is removed. After a failure it can be called again. */
 	int (*leave)(struct road *road, struct error *error);
 
@@ -46,6 +55,14 @@ struct target_ops {
 	int64_t (*give)(struct road *road, int uffd);
 
 	/*
+	 * held; the target holds a copy of a descriptor for us, so that it outlives all of us, and lets go of it when `number` still stands for the same. keep
+	 * returns its number there. take needs no hold; it returns a copy of ours.
+	 */
+	int (*keep)(struct road *road, int fd);
+	void (*drop)(struct road *road, int number, int fd);
+	int (*take)(const struct road *road, int number);
+
+	/*
 	 * held; a move in two halves. After move_enter the thread that will do it needs nothing any more that fault service would have to give: move can be waited
 	 * for while fault service is held up. -ETIMEDOUT of move: it may yet be done, unless its destination is unregistered first. Or move_cancel instead of move.
 	 */
@@ -60,6 +77,8 @@ struct target_ops {
 	struct region (*in_use)(const struct road *road); /* held; pages that must stay where they are */
 	int (*processor)(const struct road *road);        /* on which the work is done, -1: not known */
 	void (*reap)(struct road *road);                  /* now and then, while idle */
+	int (*descriptor)(
+		const struct road *road); /* the one that it needs open in every process that uses it, or -1 */
 };
 
 /* One way into one target. The target must outlive it. */
