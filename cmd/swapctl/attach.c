@@ -31,6 +31,6 @@ int verb_attach(int argc, const char **argv)
 	if (status != EXIT_DONE)
 		return status;
 	session.foreground = foreground;
-	rc = session_attach(&run.target, &session, run_record, &run, &error);
+	rc = session_attach(&run.target, &session, foreground ? notify_record : run_record, &run, &error);
 	return run_finish(&run, rc < 0 ? run_failed(&run, rc, &error) : EXIT_DONE);
 }

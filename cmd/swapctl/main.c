@@ -8,6 +8,7 @@ int main(int argc, const char **argv)
 		{"out", verb_out, "swap its memory out (makes a session when it has none)"},
 		{"in", verb_in, "bring its memory back without waiting for faults"},
 		{"status", verb_status, "what is out, and what the session has done"},
+		{"adopt", verb_adopt, "take up a session whose processes were killed"},
 		{"detach", verb_detach, "bring everything back and leave the process as it was"},
 		{NULL, NULL, NULL},
 	};

@@ -44,6 +44,12 @@ void attach_texts_free(struct attach_texts *texts);
 /* The regions of -r for a request: checked against the target, sorted, as an array of pairs; NULL in *list without -r. Returns an exit code. */
 int run_regions(struct run *run, json_t **list);
 
+/* Tells the service manager that started us a state ("READY=1"); nothing happens when there is none (no NOTIFY_SOCKET in the environment). */
+void notify(const char *state);
+
+/* A session's record as run_record takes it: it is ready, and the service manager hears of it. Context: struct run. */
+void notify_record(void *context, json_t *record);
+
 extern const struct report_column session_columns[];
 extern const struct report_column region_columns[];
 
@@ -51,6 +57,7 @@ int verb_attach(int argc, const char **argv);
 int verb_out(int argc, const char **argv);
 int verb_in(int argc, const char **argv);
 int verb_status(int argc, const char **argv);
+int verb_adopt(int argc, const char **argv);
 int verb_detach(int argc, const char **argv);
 
 #define _cleanup_run_    __attribute__((cleanup(run_close)))

@@ -6,15 +6,20 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 #include "base/cleanup.h"
 #include "pager/paths.h"
 #include "pager/session.h"
 
-/* Connects to the session in a directory below `sessions`. Returns a socket or -errno. */
-static int connect_to(int sessions, const char *name)
+#define PATIENCE_S 2  /* with a session among many */
+#define CONNECT_S  60 /* with the one that was named; its answer is waited for as long as it takes */
+
+/* Connects to the session in a directory below `sessions`. Returns a socket or -errno; -EAGAIN when nobody accepts in time. */
+static int connect_to(int sessions, const char *name, int patience_s)
 {
+	struct timeval patience = {.tv_sec = patience_s};
 	_cleanup_close_ int directory = openat(sessions, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -23,6 +28,8 @@ static int connect_to(int sessions, const char *name)
 	if (directory < 0 || fd < 0)
 		return -errno;
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", paths_control(path, directory));
+	/* Waiting for a full backlog is limited by this, too (net/unix/af_unix.c, unix_stream_connect). */
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
 	return steal_fd(&fd);
@@ -34,7 +41,8 @@ static int connect_target(const struct target *target)
 	_cleanup_close_ int sessions = paths_sessions(&ignored);
 	char name[SESSION_NAME];
 
-	return sessions < 0 ? sessions : connect_to(sessions, paths_name(name, target->pid, target->starttime));
+	return sessions < 0 ? sessions
+			    : connect_to(sessions, paths_name(name, target->pid, target->starttime), CONNECT_S);
 }
 
 bool session_exists(const struct target *target)
@@ -102,6 +110,9 @@ int session_connect(const struct target *target, struct error *error)
 	if (fd == -ENOENT || fd == -ECONNREFUSED)
 		return error_set(error, -ENOENT, "it has no session", "make one with swapctl attach or swapctl out",
 				 "find the session of process %d", target->pid);
+	if (fd == -EAGAIN)
+		return error_set(error, -ETIMEDOUT, "its worker accepts no connection", "is it stopped (SIGSTOP)?",
+				 "talk to the session of process %d", target->pid);
 	if (fd < 0)
 		return error_set(error, fd, NULL, fd == -EACCES ? "run as the user who made it, or as root" : NULL,
 				 "find the session of process %d", target->pid);
@@ -119,6 +130,32 @@ int session_request(const struct target *target, json_t *request, session_record
 	return rc;
 }
 
+/* The record of a session that answers in time. Returns false when it does not. */
+static bool ask_status(int fd, session_record_fn callback, void *context)
+{
+	struct timeval patience = {.tv_sec = PATIENCE_S};
+	struct error ignored = {0};
+	json_t *request = json_pack("{s:s}", "verb", "status");
+	int rc;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	rc = session_exchange(fd, request, callback, context, &ignored);
+	json_decref(request);
+	return rc == 0;
+}
+
+/* What is known of a session from its name alone. */
+static json_t *bare_record(const char *name, const char *state)
+{
+	uint64_t starttime = 0;
+	int pid = 0;
+
+	if (sscanf(name, "%d.%" SCNu64, &pid, &starttime) != 2)
+		return NULL;
+	return json_pack("{s:s,s:i,s:I,s:s}", "type", "session", "pid", pid, "starttime", (json_int_t)starttime,
+			 "state", state);
+}
+
 /* A session whose processes are gone: NULL, and removed, when its target is gone as well. */
 static json_t *orphan(int sessions, const char *name)
 {
@@ -133,8 +170,7 @@ static json_t *orphan(int sessions, const char *name)
 		paths_remove_session(sessions, name);
 		return NULL;
 	}
-	return json_pack("{s:s,s:i,s:I,s:s}", "type", "session", "pid", pid, "starttime", (json_int_t)starttime,
-			 "state", "orphaned");
+	return bare_record(name, "orphaned");
 }
 
 int session_list(session_record_fn callback, void *context, struct error *error)
@@ -145,21 +181,16 @@ int session_list(session_record_fn callback, void *context, struct error *error)
 	if (!dir)
 		return sessions < 0 ? sessions : -ENOMEM;
 	for (struct dirent *entry; (entry = readdir(dir));) {
-		struct error ignored = {0};
 		json_t *record;
 		int fd;
 
 		if (entry->d_name[0] == '.')
 			continue;
-		fd = connect_to(dirfd(dir), entry->d_name);
-		if (fd >= 0) {
-			json_t *request = json_pack("{s:s}", "verb", "status");
-
-			session_exchange(fd, request, callback, context, &ignored);
-			json_decref(request);
+		fd = connect_to(dirfd(dir), entry->d_name, PATIENCE_S);
+		if (fd >= 0 && ask_status(fd, callback, context))
 			continue;
-		}
-		record = orphan(dirfd(dir), entry->d_name);
+		record = fd >= 0 || fd == -EAGAIN ? bare_record(entry->d_name, "unresponsive")
+						  : orphan(dirfd(dir), entry->d_name);
 		if (record)
 			callback(context, record);
 	}

@@ -6,8 +6,9 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#include "pager/keep.h"
+#include "pager/held.h"
 #include "pager/out.h"
+#include "pager/supervisor.h"
 #include "pager/watch.h"
 #include "report/input.h"
 
@@ -202,6 +203,7 @@ static int detach_locked(struct pager *pager, struct filler *filler, uint64_t *b
 		return 0;
 	/* Registered with nothing out, and known to a worker that died: nothing may stay registered with a descriptor that nobody reads. */
 	space_unregister_all(pager, &pager->spaces[0]);
+	held_return(pager);
 	/* The descriptor in the target goes last, when nothing is registered any more. */
 	rc = pager->road.ops ? pager->road.ops->leave(&pager->road, error) : 0;
 	return rc == -ESRCH ? 0 : rc;
@@ -235,12 +237,11 @@ static void close_everywhere(struct pager *pager)
 		space_close(pager, &pager->spaces[i], true);
 	close(pager->uffd_staging);
 	pager->uffd_staging = -1;
-	if (keep_send(pager->supervisor, &message, -1) < 0) {
-		pager->remove_files(pager); /* the supervisor is gone */
-		return;
-	}
-	while (keep_receive(pager->supervisor, &message, &fd) > 0 && message.op != KEEP_DROPPED)
-		;
+	if (keep_send(pager->supervisor, &message, -1) == 0)
+		while (keep_receive(pager->supervisor, &message, &fd) > 0)
+			if (message.op == KEEP_DROPPED)
+				return;
+	session_remove_files(pager); /* the supervisor is gone */
 }
 
 static int run_detach(struct client *client, struct error *error)

@@ -81,15 +81,7 @@ static void apply_remap(struct pager *pager, struct space *space, struct region 
 	region_vec_insert(&space->registered, (struct region){to, to + region_bytes(from)});
 }
 
-/* Before anything else: if the only copy of this descriptor died with us, the child would read zeros. */
-static void keep_safe(struct pager *pager, const struct space *parent, int fd)
-{
-	struct keep_message message = {.op = KEEP_DESCRIPTOR, .number = ++pager->kept, .parent = parent->id};
-
-	keep_send(pager->supervisor, &message, fd);
-}
-
-void event_fork(struct pager *pager, struct space *parent, int uffd, uint64_t kept)
+void event_fork(struct pager *pager, struct space *parent, int uffd, uint64_t kept, bool saved)
 {
 	struct moving m = {.pager = pager, .from = parent, .keep = true};
 	struct space *child = space_new(pager, uffd);
@@ -99,6 +91,7 @@ void event_fork(struct pager *pager, struct space *parent, int uffd, uint64_t ke
 	for (size_t i = 0; i < parent->registered.count; i++)
 		region_vec_push(&child->registered, parent->registered.items[i]);
 	child->kept = kept;
+	child->unsaved = !saved;
 	index_header(pager->index)->spaces[child->id].kept = kept;
 	m.to = child;
 	index_walk(pager->index, parent->id, (struct region){0, UINT64_MAX}, note_entry, &m);
@@ -107,17 +100,23 @@ void event_fork(struct pager *pager, struct space *parent, int uffd, uint64_t ke
 	index_header(pager->index)->spaces[child->id].used = true;
 }
 
+/* First of all its descriptor is saved: if the only copy died with us, the child would read zeros. */
+static void apply_fork(struct pager *pager, struct space *parent, int uffd)
+{
+	struct keep_message message = {.op = KEEP_DESCRIPTOR, .number = ++pager->kept, .parent = parent->id};
+
+	event_fork(pager, parent, uffd, message.number, keep_send(pager->supervisor, &message, uffd) == 0);
+}
+
 void event_apply(struct pager *pager, struct space *space, const struct uffd_msg *message)
 {
 	struct index_counters *counters = &index_header(pager->index)->counters;
 
-	if (message->event == UFFD_EVENT_FORK)
-		keep_safe(pager, space, (int)message->arg.fork.ufd);
 	pthread_mutex_lock(&pager->lock);
 	switch (message->event) {
 	case UFFD_EVENT_FORK:
 		counters->forks++;
-		event_fork(pager, space, (int)message->arg.fork.ufd, pager->kept);
+		apply_fork(pager, space, (int)message->arg.fork.ufd);
 		break;
 	case UFFD_EVENT_REMAP:
 		counters->remaps++;

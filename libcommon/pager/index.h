@@ -70,17 +70,22 @@ struct index_header {
 	uint64_t starttime;
 	int32_t pid;
 	int32_t uffd_number;   /* of the userfaultfd in the target */
+	int32_t store_number;  /* of a store in memory, which the target holds for us; 0: none */
 	struct region control; /* injection's control area in the target */
 	struct region staging; /* in the target */
 	uint64_t limit;        /* of the store, bytes; 0: none */
 	struct codec_choice codec;
 	char store[256]; /* path, or "memory" */
-	uint64_t tables; /* page tables ever used */
+	uint32_t released_count;
+	int32_t released
+		[INDEX_SPACES]; /* numbers in the target that it still holds for us, of children that are gone */
+	uint64_t tables;        /* page tables ever used */
 	uint64_t clusters;
 	uint64_t next_generation;
 	struct {
 		uint32_t used;
-		uint64_t kept; /* number of its descriptor with the supervisor; 0 for the target's own */
+		int32_t number; /* of its descriptor in the target, which holds it for us; 0: not there */
+		uint64_t kept;  /* number of its descriptor with the supervisor; 0 for the target's own */
 	} spaces[INDEX_SPACES];
 	struct index_counters counters;
 };

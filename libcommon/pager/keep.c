@@ -1,4 +1,4 @@
-/* One datagram a message; a descriptor travels as SCM_RIGHTS. */
+/* One packet a message; a descriptor travels as SCM_RIGHTS. */
 #include "pager/keep.h"
 
 #include <errno.h>
@@ -24,7 +24,7 @@ int keep_send(int socket, const struct keep_message *message, int fd)
 			.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
 		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
 	}
-	return sendmsg(socket, &header, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return sendmsg(socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
 int keep_receive(int socket, struct keep_message *message, int *fd)

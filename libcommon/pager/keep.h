@@ -1,4 +1,4 @@
-/* What worker and supervisor say to each other, over a socket pair of datagrams. */
+/* What worker and supervisor say to each other, over a socket pair that keeps messages apart. */
 #pragma once
 
 #include <stddef.h>
@@ -8,6 +8,7 @@ enum keep_op {
 	KEEP_DESCRIPTOR, /* worker: hold this descriptor under this number */
 	KEEP_DROP,       /* worker: close the one under this number; 0 is all, the session's own included */
 	KEEP_DROPPED,    /* supervisor: done, all are closed */
+	KEEP_OVER,       /* worker: the session is over */
 };
 
 struct keep_message {
@@ -16,7 +17,7 @@ struct keep_message {
 	uint64_t number;
 };
 
-/* Sends a message, with a descriptor when fd >= 0. Returns 0 or -errno. */
+/* Sends a message, with a descriptor when fd >= 0. Never waits for the other side: -EAGAIN when it has not read for long. Returns 0 or -errno. */
 int keep_send(int socket, const struct keep_message *message, int fd);
 
 /* Receives one. *fd is -1 when none came along. Returns 1, 0 when the other side has closed, or -errno (-EAGAIN). */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pager/out.h"
+#include "pager/supervisor.h"
 #include "pages/pages.h"
 #include "proc/maps.h"
 #include "report/report.h"
@@ -394,6 +395,8 @@ int out_run(struct pager *pager, const struct out_request *request, bool *partia
 	rc = check_regions(pager, &request->regions, &job->total, error);
 	if (rc == 0)
 		rc = filler_init(&job->filler, pager);
+	if (rc == 0 && !request->dry_run)
+		rc = session_staging(pager, error);
 	if (rc == 0 && !request->dry_run)
 		rc = out_start_compressors(job);
 	if (rc == 0)

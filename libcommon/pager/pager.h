@@ -39,9 +39,11 @@ struct space {
 	unsigned int id;
 	int uffd;
 	bool used;
-	bool dead;       /* its address space is gone, or it has been let go; set under `events` held exclusively */
-	uint64_t kept;   /* number under which the supervisor holds its descriptor; 0 for the target's own */
-	bool check_soon; /* pages came back since its registered mappings were looked at */
+	bool dead;         /* its address space is gone, or it has been let go; set under `events` held exclusively */
+	uint64_t kept;     /* number under which the supervisor holds its descriptor; 0 for the target's own */
+	bool unsaved;      /* the supervisor does not hold it yet */
+	uint64_t since_us; /* when it was made */
+	bool check_soon;   /* pages came back since its registered mappings were looked at */
 	pthread_rwlock_t events;
 	struct region_vec registered; /* sorted, under `lock`; mappings that are registered with `uffd` */
 };
@@ -72,13 +74,14 @@ struct pager {
 	int index_fd;
 	int uffd_staging;
 	int maps_fd, pagemap_fd;
-	int supervisor;               /* socket: descriptors of children go there */
+	int supervisor; /* socket: descriptors of children go there */
+	pid_t supervisor_pid;
 	uint64_t kept;                /* number of the last descriptor of a child handed to it */
 	const struct kept *inherited; /* those it holds, when this worker takes over from another; NULL for the first */
-	void (*remove_files)(struct pager *pager); /* what the session has on the file system */
 	struct region staging;
-	unsigned char *mirror; /* the worker's copy of what is staged; STAGING_BYTES, same layout */
-	bool staging_open;     /* the staging area is readable and writable now; under `job` */
+	uint64_t held_again_us; /* not before then the target is given something to hold */
+	unsigned char *mirror;  /* the worker's copy of what is staged; STAGING_BYTES, same layout */
+	bool staging_open;      /* the staging area is readable and writable now; under `job` */
 	unsigned int cluster_pages;
 
 	pthread_mutex_t job; /* one changing request at a time */
@@ -158,8 +161,8 @@ void fault_serve_parked(struct filler *filler);
 /* events.c: what the target did to its address space, applied to the index. The caller holds `events` exclusively. */
 void event_apply(struct pager *pager, struct space *space, const struct uffd_msg *message);
 
-/* A child of `parent`, with everything that is out in it. Takes the descriptor. `lock` is held. */
-void event_fork(struct pager *pager, struct space *parent, int uffd, uint64_t kept);
+/* A child of `parent`, with everything that is out in it. Takes the descriptor; `saved`: the supervisor holds it too. `lock` is held. */
+void event_fork(struct pager *pager, struct space *parent, int uffd, uint64_t kept, bool saved);
 
 /* Wakes those who wait at addresses that changed under them: they fault again. The caller holds `events`. */
 void event_wake(const struct space *space, const struct uffd_msg *message);
@@ -194,9 +197,10 @@ void space_close(struct pager *pager, struct space *space, bool forget);
 bool space_check(struct pager *pager,
 		 struct space *space); /* closes it when its address space is gone; whether it lives */
 int space_register(struct pager *pager, struct space *space, uint64_t address); /* `events` held shared */
-bool space_registered(const struct space *space, struct region region);         /* `lock` held */
-void space_tidy(struct pager *pager, struct space *space);           /* unregisters mappings with nothing out */
-void space_unregister_all(struct pager *pager, struct space *space); /* every mapping of it with nothing out */
+void spaces_save(struct pager *pager); /* `lock` held: hands what is not saved to the supervisor */
+bool space_registered(const struct space *space, struct region region); /* `lock` held */
+void space_tidy(struct pager *pager, struct space *space);              /* unregisters mappings with nothing out */
+void space_unregister_all(struct pager *pager, struct space *space);    /* every mapping of it with nothing out */
 void space_drop(struct pager *pager, struct space *space,
 		struct region region); /* `lock` held: its pages are no longer out */
 

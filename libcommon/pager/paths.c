@@ -154,7 +154,16 @@ static bool read_header(int directory, struct index_header *header)
 	       memchr(header->store, '\0', sizeof(header->store));
 }
 
-void paths_remove_session(int sessions, const char *name)
+bool paths_is(int sessions, const char *name, int directory)
+{
+	struct stat named;
+	struct stat open;
+
+	return fstatat(sessions, name, &named, AT_SYMLINK_NOFOLLOW) == 0 && fstat(directory, &open) == 0 &&
+	       named.st_dev == open.st_dev && named.st_ino == open.st_ino;
+}
+
+void paths_empty_session(int sessions, const char *name)
 {
 	_cleanup_close_ int directory = openat(sessions, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	struct index_header header;
@@ -171,6 +180,11 @@ void paths_remove_session(int sessions, const char *name)
 	}
 	unlinkat(directory, "control", 0);
 	unlinkat(directory, "index", 0);
+}
+
+void paths_remove_session(int sessions, const char *name)
+{
+	paths_empty_session(sessions, name);
 	unlinkat(sessions, name, AT_REMOVEDIR);
 }
 

@@ -25,6 +25,12 @@ const char *paths_control(char path[64], int directory);
  */
 int paths_store(const char *directory, const char *name, char path[256], struct error *error);
 
+/* Whether the directory of that name is the one that we have open. */
+bool paths_is(int sessions, const char *name, int directory);
+
+/* Removes what is in the directory of a session, and its store, but not the directory. */
+void paths_empty_session(int sessions, const char *name);
+
 /* Removes what a session has on the file system: its directory, and its store when that lies where sessions put it. */
 void paths_remove_session(int sessions, const char *name);
 

@@ -83,7 +83,7 @@ static void find_spaces(struct pager *pager)
 
 		pager->kept = max_u64(pager->kept, item->number);
 		if (!known(header, item->number) && item->parent < INDEX_SPACES)
-			event_fork(pager, &pager->spaces[item->parent], item->fd, item->number);
+			event_fork(pager, &pager->spaces[item->parent], item->fd, item->number, true);
 	}
 }
 
@@ -132,7 +132,8 @@ static int read_staged(struct pager *pager)
 				      pager->staging.start + (i + 1) * SLOT_BYTES};
 
 		uffd_unregister(pager->spaces[0].uffd, slot);
-		uffd_register_missing(pager->uffd_staging, slot);
+		if (pager->uffd_staging >= 0)
+			uffd_register_missing(pager->uffd_staging, slot);
 	}
 	rc = 0;
 	for (uint64_t i = 1; rc == 0 && i < index_header(pager->index)->clusters; i++) {

@@ -29,6 +29,13 @@ typedef void (*session_record_fn)(void *context, json_t *record);
 int session_attach(const struct target *target, const struct session_options *options, session_record_fn callback,
 		   void *context, struct error *error);
 
+/*
+ * Takes up the session of a target whose processes were killed: from its files, and from the descriptors that the target holds. Returns as session_attach does; -ENOENT: it has none, -EEXIST: its
+ * session is served, -EBADMSG: its index is damaged, -EBADF: the target has closed its descriptor.
+ */
+int session_adopt(const struct target *target, bool foreground, session_record_fn callback, void *context,
+		  struct error *error);
+
 /* Whether a session for this very process (pid and start time) is there and answers. */
 bool session_exists(const struct target *target);
 
@@ -47,5 +54,5 @@ int session_request(const struct target *target, json_t *request, session_record
 int session_connect(const struct target *target, struct error *error);
 int session_exchange(int fd, const json_t *request, session_record_fn callback, void *context, struct error *error);
 
-/* Calls back with the status record of every session of this user. Sessions that do not answer are reported as "orphaned". Returns 0 or -errno. */
+/* Calls back with the status record of every session of this user. Those without processes are reported as "orphaned", those that do not answer in time as "unresponsive". Returns 0 or -errno. */
 int session_list(session_record_fn callback, void *context, struct error *error);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pager/held.h"
 #include "pager/keep.h"
 #include "pager/pager.h"
 #include "proc/maps.h"
@@ -20,6 +21,8 @@ struct space *space_new(struct pager *pager, int uffd)
 		space->used = true;
 		space->dead = false;
 		space->check_soon = false;
+		space->unsaved = false;
+		space->since_us = now_us();
 		if (fault_watch(pager, space) < 0) {
 			space->used = false;
 			return NULL;
@@ -27,6 +30,17 @@ struct space *space_new(struct pager *pager, int uffd)
 		return space;
 	}
 	return NULL;
+}
+
+void spaces_save(struct pager *pager)
+{
+	for (unsigned int i = 1; i < INDEX_SPACES; i++) {
+		struct space *space = &pager->spaces[i];
+		struct keep_message message = {.op = KEEP_DESCRIPTOR, .number = space->kept};
+
+		if (space->used && !space->dead && space->kept && space->unsaved)
+			space->unsaved = keep_send(pager->supervisor, &message, space->uffd) < 0;
+	}
 }
 
 static int drop_entry(void *context, uint64_t address, index_entry entry)
@@ -60,6 +74,7 @@ void space_close(struct pager *pager, struct space *space, bool forget)
 				  -1);
 		space->kept = 0;
 		index_header(pager->index)->spaces[space->id].used = false;
+		held_forget(pager, space->id);
 		region_vec_free(&space->registered);
 		space->used = space->id == 0; /* the target's own place is not given to a child */
 	}

@@ -90,11 +90,12 @@ json_t *status_record(struct pager *pager)
 	const struct index_header *header = index_header(pager->index);
 	struct store_usage usage;
 	char codec[16];
-	json_t *record = json_pack(
-		"{s:s,s:i,s:I,s:s,s:i,s:i,s:s,s:s,s:I,s:I}", "type", "session", "pid", pager->target.pid, "starttime",
-		(json_int_t)pager->target.starttime, "state", "running", "supervisor_pid", getppid(), "worker_pid",
-		getpid(), "store", header->store, "compress", codec_format(codec, header->codec), "cluster_bytes",
-		(json_int_t)page_size() * pager->cluster_pages, "limit_bytes", (json_int_t)header->limit);
+	json_t *record =
+		json_pack("{s:s,s:i,s:I,s:s,s:i,s:i,s:s,s:s,s:I,s:I}", "type", "session", "pid", pager->target.pid,
+			  "starttime", (json_int_t)pager->target.starttime, "state", "running", "supervisor_pid",
+			  pager->supervisor_pid, "worker_pid", getpid(), "store", header->store, "compress",
+			  codec_format(codec, header->codec), "cluster_bytes",
+			  (json_int_t)page_size() * pager->cluster_pages, "limit_bytes", (json_int_t)header->limit);
 
 	if (!record)
 		return NULL;

@@ -10,13 +10,17 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
+#include "pager/held.h"
 #include "pager/out.h"
 #include "pager/pager.h"
+#include "pager/supervisor.h"
 
-#define HOUSEKEEPING_MS 250
-#define CLIENTS_MAX     32
-#define WATCHER_NS      UINT64_C(3000000000) /* a session made to be watched waits so long for a watcher */
-#define WORKER_NICE     (-10)
+#define HOUSEKEEPING_MS  250
+#define CLIENTS_MAX      32
+#define WATCHER_NS       UINT64_C(3000000000) /* a session made to be watched waits so long for a watcher */
+#define WORKER_NICE      (-10)
+#define DETACH_AGAIN_US  1000000
+#define REPLACE_AGAIN_MS 100
 
 /* It serves page faults: it must not wait for its own pages, nor be chosen when memory runs out. */
 static void stay_in_memory(void)
@@ -82,7 +86,11 @@ static void keep_house(struct pager *pager)
 
 		atomic_compare_exchange_strong(&pager->ended, &running, ENDED_TARGET_GONE);
 	}
+	pthread_mutex_lock(&pager->lock);
+	spaces_save(pager);
+	pthread_mutex_unlock(&pager->lock);
 	if (pthread_mutex_trylock(&pager->job) == 0) {
+		held_children(pager);
 		if (pager->road.ops)
 			pager->road.ops->reap(&pager->road);
 		pthread_mutex_unlock(&pager->job);
@@ -144,12 +152,17 @@ static int signals_fd(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Asked to end: everything back first, however often that has to be tried. */
 static void detach(struct pager *pager)
 {
+	static uint64_t next_us;
 	struct error error = {0};
 	uint64_t brought = 0;
 
+	if (now_us() < next_us)
+		return;
 	control_detach(pager, &brought, &error);
+	next_us = now_us() + DETACH_AGAIN_US;
 }
 
 /* What was made to be watched and is watched no longer. */
@@ -171,7 +184,9 @@ static void main_loop(struct pager *pager, int signals)
 		{.fd = pager->control, .events = POLLIN},
 		{.fd = signals, .events = POLLIN},
 		{.fd = pager->target.pidfd, .events = POLLIN},
+		{.fd = pager->supervisor, .events = 0},
 	};
+	bool ending = false;
 
 	while (!atomic_load(&pager->ended)) {
 		struct signalfd_siginfo info;
@@ -179,10 +194,14 @@ static void main_loop(struct pager *pager, int signals)
 		poll(fds, ARRAY_SIZE(fds), HOUSEKEEPING_MS);
 		if (fds[0].revents & POLLIN)
 			accept_client(pager);
-		if ((fds[1].revents & POLLIN && read(signals, &info, sizeof(info)) > 0) || forsaken(pager))
+		if (fds[1].revents & POLLIN && read(signals, &info, sizeof(info)) > 0)
+			ending = true;
+		if (ending || forsaken(pager))
 			detach(pager);
 		if (fds[2].revents)
 			fds[2].fd = -1; /* its address space may live on in children */
+		if (fds[3].revents && supervisor_replace(pager) < 0)
+			poll(NULL, 0, REPLACE_AGAIN_MS);
 		keep_house(pager);
 	}
 }
@@ -226,7 +245,6 @@ static int start(struct pager *pager)
 int worker_main(struct pager *pager)
 {
 	int signals = signals_fd();
-	pid_t supervisor = getppid();
 	int rc;
 
 	prctl(PR_SET_NAME, "swapctl-worker");
@@ -241,8 +259,7 @@ int worker_main(struct pager *pager)
 	fault_stop(pager);
 	while (atomic_load(&clients))
 		usleep(1000); /* answers under way */
-	/* What a detach leaves to remove is removed by then, and another session may stand in its place. */
-	if (atomic_load(&pager->ended) == ENDED_TARGET_GONE && getppid() != supervisor)
-		pager->remove_files(pager);
+	if (keep_send(pager->supervisor, &(struct keep_message){.op = KEEP_OVER}, -1) < 0)
+		session_remove_files(pager);
 	return 0;
 }

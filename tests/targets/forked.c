@@ -1,6 +1,6 @@
 /*
- * A program that forked: forked exited|living BYTES, then obeys "check" on standard input: it and its child, when that lives, verify their
- * memory, and it answers "ok" or "wrong". "end" ends the child. Prints "ready START END CHILD".
+ * A program that forked: forked exited|living|late BYTES, then obeys "check" on standard input: it and its child, when that lives, verify their
+ * memory, and it answers "ok" or "wrong". "end" ends the child; "fork" makes it when that was to be late. Prints "ready START END CHILD".
  */
 #include <signal.h>
 #include <sys/prctl.h>
@@ -33,42 +33,68 @@ static bool child_is_right(int to, int from)
 	return byte == 0;
 }
 
+struct child {
+	pid_t pid; /* 0: none */
+	int ask, answer;
+};
+
+static void fork_child(struct child *child, const void *at, size_t bytes, bool lives)
+{
+	int ask[2], answer[2];
+
+	if (pipe(ask) || pipe(answer))
+		die("pipe");
+	child->pid = fork();
+	if (child->pid < 0)
+		die("fork");
+	if (child->pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (lives)
+			serve(at, bytes, ask[0], answer[1]);
+		_exit(0);
+	}
+	child->ask = ask[1];
+	child->answer = answer[0];
+}
+
+static void end_child(struct child *child)
+{
+	if (waitpid(child->pid, NULL, 0) != child->pid)
+		die("waitpid");
+	child->pid = 0;
+}
+
 int main(int argc, char **argv)
 {
-	bool living = argc > 1 && !strcmp(argv[1], "living");
+	const char *how = argc > 1 ? argv[1] : "";
 	size_t bytes = argc > 2 ? strtoull(argv[2], NULL, 0) : 0;
-	int ask[2], answer[2];
+	struct child child = {0};
 	char line[64], *at;
-	pid_t child;
 
-	if (!bytes || pipe(ask) || pipe(answer))
+	if (!bytes)
 		return 2;
 	at = map_aligned(bytes);
 	if (madvise(at, bytes, MADV_NOHUGEPAGE))
 		die("madvise");
 	pattern_fill(at, bytes, &pattern);
-	child = fork();
-	if (child < 0)
-		die("fork");
-	if (child == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (living)
-			serve(at, bytes, ask[0], answer[1]);
-		_exit(0);
-	}
-	if (!living && waitpid(child, NULL, 0) != child)
-		die("waitpid");
-	printf("ready %lx %lx %d\n", (unsigned long)at, (unsigned long)(at + bytes), child);
+	if (strcmp(how, "late"))
+		fork_child(&child, at, bytes, !strcmp(how, "living"));
+	printf("ready %lx %lx %d\n", (unsigned long)at, (unsigned long)(at + bytes), child.pid);
+	if (!strcmp(how, "exited"))
+		end_child(&child);
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin)) {
-		bool right = !pattern_wrong(at, bytes, &pattern);
+		bool right;
 
-		if (living && !strncmp(line, "end", 3)) {
-			living = false;
-			kill(child, SIGKILL);
-			waitpid(child, NULL, 0);
+		if (!strncmp(line, "fork", 4))
+			fork_child(&child, at, bytes, true);
+		right = !pattern_wrong(at, bytes, &pattern);
+		if (child.pid && !strncmp(line, "end", 3)) {
+			kill(child.pid, SIGKILL);
+			end_child(&child);
 		}
-		right &= !living || child_is_right(ask[1], answer[0]);
+		if (child.pid && strncmp(line, "fork", 4))
+			right &= child_is_right(child.ask, child.answer);
 		puts(right ? "ok" : "wrong");
 		fflush(stdout);
 	}

@@ -1,0 +1,155 @@
+/* Copies of descriptors that the target holds for us, so that they outlive every process of the session. */
+#include "pager/held.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SETTLED_US 200000  /* most children exec or exit before that */
+#define AGAIN_US   1000000 /* after a failure */
+
+/* A child that has been there for a while and is not held yet. `lock` is held. */
+static bool wants_holding(const struct pager *pager, unsigned int i)
+{
+	const struct space *space = &pager->spaces[i];
+
+	return space->used && !space->dead && now_us() - space->since_us > SETTLED_US &&
+	       index_header(pager->index)->spaces[i].number == 0;
+}
+
+int held_store(struct pager *pager, struct error *error)
+{
+	struct road *road = &pager->road;
+	int rc = road->ops->begin(road, error);
+
+	if (rc < 0)
+		return rc;
+	rc = road->ops->keep(road, pager->store_fd);
+	road->ops->end(road);
+	if (rc < 0)
+		return error_set(error, rc, NULL, rc == -EMFILE ? "its descriptors are at their limit" : NULL,
+				 "give the store to process %d", pager->target.pid);
+	index_header(pager->index)->store_number = rc;
+	return 0;
+}
+
+/* A copy of the descriptor of a child that the target does not hold yet, or -1. */
+static int next_child(struct pager *pager, unsigned int *space)
+{
+	int fd = -1;
+
+	pthread_mutex_lock(&pager->lock);
+	for (; *space < INDEX_SPACES && fd < 0; ++*space)
+		if (wants_holding(pager, *space))
+			fd = dup(pager->spaces[*space].uffd);
+	pthread_mutex_unlock(&pager->lock);
+	--*space;
+	return fd;
+}
+
+/* The space may be another one's by now: the number is let go of again then. */
+static void note(struct pager *pager, unsigned int space, int number)
+{
+	struct index_header *header = index_header(pager->index);
+
+	pthread_mutex_lock(&pager->lock);
+	if (wants_holding(pager, space))
+		header->spaces[space].number = number;
+	else if (header->released_count < INDEX_SPACES)
+		header->released[header->released_count++] = number;
+	pthread_mutex_unlock(&pager->lock);
+}
+
+/* The program may have closed it and opened something else under its number. */
+static void let_go(struct road *road, const struct index_header *header, int number)
+{
+	char path[64];
+	char link[64] = "";
+	int fd = number == header->uffd_number ? -1 : road->ops->take(road, number);
+
+	if (fd < 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (readlink(path, link, sizeof(link) - 1) > 0 && strstr(link, "[userfaultfd]"))
+		road->ops->drop(road, number, fd);
+	close(fd);
+}
+
+static void let_go_released(struct pager *pager)
+{
+	struct index_header *header = index_header(pager->index);
+	int numbers[INDEX_SPACES];
+	unsigned int count;
+
+	pthread_mutex_lock(&pager->lock);
+	count = (unsigned int)min_u64(header->released_count, INDEX_SPACES);
+	memcpy(numbers, header->released, count * sizeof(*numbers));
+	header->released_count = 0;
+	pthread_mutex_unlock(&pager->lock);
+	for (unsigned int i = 0; i < count; i++)
+		let_go(&pager->road, header, numbers[i]);
+}
+
+void held_children(struct pager *pager)
+{
+	struct road *road = &pager->road;
+	struct error ignored = {0};
+	unsigned int space = 1;
+	int fd = -1;
+
+	if (!road->ops || pager->spaces[0].dead || now_us() < pager->held_again_us)
+		return;
+	fd = next_child(pager, &space);
+	if (fd < 0 && !index_header(pager->index)->released_count)
+		return;
+	if (road->ops->begin(road, &ignored) < 0) {
+		pager->held_again_us = now_us() + AGAIN_US;
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	for (; fd >= 0; fd = next_child(pager, &space)) {
+		int number = road->ops->keep(road, fd);
+
+		close(fd);
+		if (number < 0) {
+			pager->held_again_us = now_us() + AGAIN_US;
+			break;
+		}
+		note(pager, space, number);
+	}
+	let_go_released(pager);
+	road->ops->end(road);
+}
+
+void held_forget(struct pager *pager, unsigned int space)
+{
+	struct index_header *header = index_header(pager->index);
+	int number = header->spaces[space].number;
+
+	header->spaces[space].number = 0;
+	if (number > 0 && header->released_count < INDEX_SPACES)
+		header->released[header->released_count++] = number;
+}
+
+void held_return(struct pager *pager)
+{
+	struct index_header *header = index_header(pager->index);
+	struct road *road = &pager->road;
+	struct error ignored = {0};
+
+	pthread_mutex_lock(&pager->lock);
+	for (unsigned int i = 1; i < INDEX_SPACES; i++)
+		held_forget(pager, i);
+	pthread_mutex_unlock(&pager->lock);
+	if (!header->store_number && !header->released_count)
+		return;
+	if (!road->ops || road->ops->begin(road, &ignored) < 0)
+		return;
+	let_go_released(pager);
+	if (header->store_number)
+		road->ops->drop(road, header->store_number, pager->store_fd);
+	header->store_number = 0;
+	road->ops->end(road);
+}

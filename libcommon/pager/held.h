@@ -1,0 +1,19 @@
+/* Copies of descriptors that the target holds for us, so that they outlive every process of the session. Internal to the room. */
+#pragma once
+
+#include "pager/pager.h"
+
+/* The store, when it is in memory. Returns 0 or -errno with `error` filled. */
+int held_store(struct pager *pager, struct error *error);
+
+/*
+ * Of children that have been there for a while: were all our processes killed, a child would read zeros without its descriptor. Lets go of those that are not needed any
+ * more. `job` is held; stops a thread only when there is something to do. Failures are tried again the next time.
+ */
+void held_children(struct pager *pager);
+
+/* A child is not served any more. `lock` is held. */
+void held_forget(struct pager *pager, unsigned int space);
+
+/* The target lets go of everything but its own userfaultfd. `job` is held. */
+void held_return(struct pager *pager);

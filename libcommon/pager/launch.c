@@ -1,0 +1,209 @@
+/* Starting a session's processes, and waiting until they serve. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "pager/session.h"
+#include "pager/supervisor.h"
+
+/* A line of JSON for whoever waits at the other end of the pipe. */
+static void tell_error(int ready, int rc, const struct error *error)
+{
+	json_t *line = json_pack("{s:s,s:i,s:s,s:s,s:s}", "type", "failed", "code", rc, "tried", error->tried, "why",
+				 error->why, "hint", error->hint);
+	char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
+
+	if (text)
+		dprintf(ready, "%s\n", text);
+	free(text);
+	json_decref(line);
+}
+
+/* Nothing of the caller's may be held open by a session that outlives it: a pipe would never end. */
+static void let_go_of_caller(int ready, int pidfd)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int keep_low = ready < pidfd ? ready : pidfd;
+	int keep_high = ready < pidfd ? pidfd : ready;
+
+	for (int fd = 0; fd < 3; fd++)
+		dup2(null, fd);
+	if (keep_low > 3)
+		close_range(3, (unsigned int)keep_low - 1, 0);
+	if (keep_high > keep_low + 1)
+		close_range((unsigned int)keep_low + 1, (unsigned int)keep_high - 1, 0);
+	close_range((unsigned int)keep_high + 1, ~0U, 0);
+	if (chdir("/") < 0)
+		_exit(EXIT_FAILURE);
+	setsid();
+}
+
+/* Without options it takes up a session that is there. */
+static int run_session(const struct target *target, const struct session_options *options, int ready)
+{
+	struct session *s = calloc(1, sizeof(*s));
+	struct error error = {0};
+	struct kept kept = {0};
+	int rc;
+
+	if (!s)
+		return -ENOMEM;
+	rc = options ? session_make(s, target, options, &error) : session_take_up(s, target, &kept, &error);
+	if (rc < 0)
+		tell_error(ready, rc, &error);
+	else
+		rc = supervise(s, ready, options ? NULL : &kept);
+	free(s);
+	return rc;
+}
+
+static int read_ready(int fd, session_record_fn callback, void *context, struct error *error)
+{
+	_cleanup_fclose_ FILE *stream = fdopen(fd, "r");
+	json_t *line = stream ? json_loadf(stream, JSON_DISABLE_EOF_CHECK, NULL) : NULL;
+	const char *type = json_string_value(json_object_get(line, "type"));
+	int rc = 0;
+
+	if (!type) {
+		rc = error_set(error, -EIO, "the session ended while it was made", NULL, "attach");
+	} else if (strcmp(type, "failed") == 0) {
+		rc = (int)json_integer_value(json_object_get(line, "code"));
+		error_set(error, rc, json_string_value(json_object_get(line, "why")),
+			  json_string_value(json_object_get(line, "hint")), "%s",
+			  json_string_value(json_object_get(line, "tried")));
+	} else {
+		callback(context, json_incref(line));
+	}
+	json_decref(line);
+	return rc;
+}
+
+static int check_options(const struct session_options *options, struct error *error)
+{
+	uint64_t bytes = options->cluster_bytes;
+
+	if (bytes && (!is_power_of_two(bytes) || bytes < page_size() || bytes > CLUSTER_PAGES_MAX * page_size()))
+		return error_set(error, -EINVAL, "a cluster is a power of two, from one page to 64 pages", NULL,
+				 "set the cluster size");
+	return 0;
+}
+
+/* A process of ours serves faults; its own must not wait for another one. */
+static int check_not_ours(const struct target *target, struct error *error)
+{
+	_cleanup_close_ int exe = target_proc_open(target, "exe", O_RDONLY | O_CLOEXEC);
+	struct stat theirs;
+	struct stat ours;
+
+	if (exe < 0 || fstat(exe, &theirs) < 0 || stat("/proc/self/exe", &ours) < 0 || theirs.st_dev != ours.st_dev ||
+	    theirs.st_ino != ours.st_ino)
+		return 0;
+	return error_set(error, -EINVAL, "it is a process of uvmtools itself", "name the process that it serves",
+			 "attach to process %d", target->pid);
+}
+
+static void discard_record(void *context, json_t *record)
+{
+	(void)context;
+	json_decref(record);
+}
+
+/* Answers are heard by nobody: what matters is that everything is back when the request has ended. */
+static void ask_to_detach(const struct target *target)
+{
+	struct error ignored = {0};
+
+	session_request(target, json_pack("{s:s}", "verb", "detach"), discard_record, NULL, &ignored);
+}
+
+/*
+ * In front of the session until its last process has ended. A supervisor whose own one was killed comes to us as our child: whoever watches this process, as an init
+ * system does, sees the session live as long as it does.
+ */
+static void stay(const struct target *target, int signals)
+{
+	struct signalfd_siginfo info;
+
+	for (;;) {
+		struct pollfd fd = {.fd = signals, .events = POLLIN};
+		pid_t ended = waitpid(-1, NULL, WNOHANG);
+
+		if (ended < 0 && errno == ECHILD)
+			return;
+		if (ended == 0 && poll(&fd, 1, -1) > 0 && read(signals, &info, sizeof(info)) > 0 &&
+		    info.ssi_signo != SIGCHLD)
+			ask_to_detach(target);
+	}
+}
+
+static int catch_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+/* Without options it takes up a session that is there. */
+static int launch(const struct target *target, const struct session_options *options, bool foreground,
+		  session_record_fn callback, void *context, struct error *error)
+{
+	int signals = foreground ? catch_signals() : -1;
+	int pipe_fds[2];
+	pid_t child;
+	int rc;
+
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		return error_set(error, -errno, NULL, NULL, "attach to process %d", target->pid);
+	child = fork();
+	if (child < 0)
+		return error_set(error, -errno, NULL, NULL, "attach to process %d", target->pid);
+	if (child == 0) {
+		if (!foreground)
+			let_go_of_caller(pipe_fds[1], target->pidfd);
+		else
+			close(pipe_fds[0]);
+		_exit(run_session(target, options, pipe_fds[1]) == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+	}
+	close(pipe_fds[1]);
+	rc = read_ready(pipe_fds[0], callback, context, error);
+	if (rc == 0 && foreground)
+		stay(target, signals);
+	return rc;
+}
+
+int session_attach(const struct target *target, const struct session_options *options, session_record_fn callback,
+		   void *context, struct error *error)
+{
+	int rc = check_options(options, error);
+
+	if (rc == 0)
+		rc = target_check(target, error);
+	if (rc == 0)
+		rc = check_not_ours(target, error);
+	return rc < 0 ? rc : launch(target, options, options->foreground, callback, context, error);
+}
+
+int session_adopt(const struct target *target, bool foreground, session_record_fn callback, void *context,
+		  struct error *error)
+{
+	int rc = target_check(target, error);
+
+	return rc < 0 ? rc : launch(target, NULL, foreground, callback, context, error);
+}

@@ -1,0 +1,338 @@
+/* Making a session: its files, its descriptors, what it needs in the target; and taking up one whose processes have died. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "pager/held.h"
+#include "pager/keep.h"
+#include "pager/out.h"
+#include "pager/paths.h"
+#include "pager/session.h"
+#include "pager/supervisor.h"
+
+#define DEFAULT_CLUSTER_PAGES 16
+#define FEATURES                                                                                                     \
+	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP | \
+	 UFFD_FEATURE_MOVE | UFFD_FEATURE_POISON | UFFD_FEATURE_THREAD_ID)
+
+static int make_store(struct session *s, const struct session_options *options, struct error *error)
+{
+	struct pager *pager = &s->pager;
+	int rc;
+
+	pager->store_fd = paths_store(options->store, s->name, s->store, error);
+	if (pager->store_fd < 0)
+		return pager->store_fd;
+	rc = store_open(&pager->store, pager->store_fd, options->limit, options->codec);
+	return rc < 0 ? error_set(error, rc, NULL, NULL, "make the store %s", s->store) : 0;
+}
+
+static int make_index(struct session *s, const struct session_options *options, struct error *error)
+{
+	struct pager *pager = &s->pager;
+	struct index_header *header;
+	int rc;
+
+	s->pager.index_fd = openat(pager->directory, "index", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	rc = s->pager.index_fd < 0 ? -errno : index_create(&pager->index, s->pager.index_fd, pager->cluster_pages);
+	if (rc < 0)
+		return error_set(error, rc, NULL, rc == -ENOSPC ? "make room in the directory of sessions" : NULL,
+				 "make the index of session %s", s->name);
+	header = index_header(pager->index);
+	header->pid = pager->target.pid;
+	header->starttime = pager->target.starttime;
+	header->limit = options->limit;
+	header->watched = options->watch;
+	header->codec = options->codec;
+	snprintf(header->store, sizeof(header->store), "%s", s->store);
+	return 0;
+}
+
+static int make_socket(struct session *s, struct error *error)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char path[64];
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", paths_control(path, s->pager.directory));
+	s->pager.control = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (s->pager.control < 0 || bind(s->pager.control, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(s->pager.control, 16) < 0)
+		return error_set(error, -errno, NULL, NULL, "make the control socket of session %s", s->name);
+	return 0;
+}
+
+static int handshake(int fd, uint64_t features, struct error *error)
+{
+	int rc = uffd_handshake(fd, features);
+
+	if (rc == -EPERM)
+		return error_set(error, rc,
+				 "fork events need CAP_SYS_PTRACE, and without them a child would read zeros",
+				 "run as root or with CAP_SYS_PTRACE", "enable the userfaultfd");
+	if (rc == -EOPNOTSUPP)
+		return error_set(error, rc, "this kernel's userfaultfd lacks UFFDIO_MOVE",
+				 "Linux 6.8 or newer is needed", "enable the userfaultfd");
+	return rc < 0 ? error_set(error, rc, NULL, NULL, "enable the userfaultfd") : 0;
+}
+
+static void leave(struct pager *pager)
+{
+	struct road *road = &pager->road;
+	struct error ignored = {0};
+
+	held_return(pager);
+	if (road->ops && road->ops->leave(road, &ignored) < 0 && road->ops)
+		road->ops->abandon(road);
+}
+
+/* Both descriptors and the staging area. */
+static int open_target(struct pager *pager, struct error *error)
+{
+	struct index_header *header = index_header(pager->index);
+	struct road *road = &pager->road;
+	int uffd[2];
+	int rc = target_by_inject.enter(road, &pager->target, STAGING_BYTES, uffd, error);
+
+	if (rc < 0)
+		return rc;
+	rc = handshake(uffd[0], FEATURES, error);
+	if (rc == 0)
+		rc = handshake(uffd[1], UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE, error);
+	if (rc < 0) {
+		leave(pager);
+		return rc;
+	}
+	pager->spaces[0].uffd = uffd[0];
+	pager->uffd_staging = uffd[1];
+	pager->staging = header->staging = road->staging;
+	header->control = road->control;
+	header->uffd_number = road->number;
+	pager->spaces[0].used = true;
+	if (!strchr(header->store, '/'))
+		rc = held_store(pager, error);
+	if (rc < 0)
+		leave(pager);
+	return rc;
+}
+
+void session_remove_files(struct pager *pager)
+{
+	struct session *s = (struct session *)pager;
+
+	if (s->removed)
+		return;
+	s->removed = true;
+	if (pager->directory >= 0 && !paths_is(s->sessions, s->name, pager->directory))
+		return; /* another session stands in its place */
+	paths_remove_session(s->sessions, s->name);
+	if (strchr(s->store, '/'))
+		unlink(s->store); /* when the index was not made yet */
+}
+
+/* Whoever has the directory open has it locked: all processes of the session, and nobody else. */
+static int open_directory(struct session *s, const char *to, struct error *error)
+{
+	struct pager *pager = &s->pager;
+	pid_t pid = pager->target.pid;
+
+	pager->directory = openat(s->sessions, s->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (pager->directory < 0)
+		return error_set(error, -errno, errno == ENOENT ? "it has no session" : NULL, NULL, "%s process %d", to,
+				 pid);
+	if (flock(pager->directory, LOCK_EX | LOCK_NB) < 0)
+		return error_set(error, -EEXIST, "it has a session already", "see swapctl status", "%s process %d", to,
+				 pid);
+	return 0;
+}
+
+/* The session's directory; what a session left there whose processes were killed is removed, unless the target still needs it. */
+static int make_directory(struct session *s, struct error *error)
+{
+	pid_t pid = s->pager.target.pid;
+	int rc;
+
+	if (mkdirat(s->sessions, s->name, 0700) == 0)
+		return open_directory(s, "attach to", error);
+	if (errno != EEXIST)
+		return error_set(error, -errno, NULL, NULL, "attach to process %d", pid);
+	rc = open_directory(s, "attach to", error);
+	if (rc < 0)
+		return rc;
+	if (paths_orphan_matters(s->sessions, s->name, pid))
+		return error_set(error, -EBUSY,
+				 "both processes of its session were killed, and its pages are still out",
+				 "its threads wait when they touch them: take it up with swapctl adopt",
+				 "attach to process %d", pid);
+	paths_empty_session(s->sessions, s->name);
+	return 0;
+}
+
+static int make_files(struct session *s, const struct session_options *options, struct error *error)
+{
+	int rc;
+
+	s->sessions = paths_sessions(error);
+	if (s->sessions < 0)
+		return s->sessions;
+	rc = make_directory(s, error);
+	if (rc < 0)
+		return rc;
+	rc = make_store(s, options, error);
+	if (rc == 0)
+		rc = make_index(s, options, error);
+	if (rc == 0)
+		rc = make_socket(s, error);
+	if (rc < 0)
+		session_remove_files(&s->pager);
+	return rc;
+}
+
+void session_init(struct session *s, const struct target *target, unsigned int cluster_pages)
+{
+	struct pager *pager = &s->pager;
+
+	*s = (struct session){.sessions = -1};
+	pager->road = ROAD_NONE;
+	pager->target = *target;
+	pager->cluster_pages = cluster_pages;
+	pager->directory = pager->store_fd = pager->index_fd = pager->uffd_staging = pager->maps_fd =
+		pager->pagemap_fd = pager->control = pager->spaces[0].uffd = pager->ready = pager->supervisor = -1;
+	paths_name(s->name, target->pid, target->starttime);
+}
+
+static unsigned int cluster_pages(const struct session_options *options)
+{
+	return options->cluster_bytes ? (unsigned int)(options->cluster_bytes / page_size()) : DEFAULT_CLUSTER_PAGES;
+}
+
+int session_make(struct session *s, const struct target *target, const struct session_options *options,
+		 struct error *error)
+{
+	struct pager *pager = &s->pager;
+	int rc;
+
+	session_init(s, target, cluster_pages(options));
+	umask(077);
+	rc = make_files(s, options, error);
+	if (rc < 0)
+		return rc;
+	rc = open_target(pager, error);
+	if (rc < 0)
+		session_remove_files(&s->pager);
+	return rc;
+}
+
+/* The store that the index names, or that the target holds for us. */
+static int reopen_store(struct session *s, struct error *error)
+{
+	struct pager *pager = &s->pager;
+	const struct index_header *header = index_header(pager->index);
+
+	snprintf(s->store, sizeof(s->store), "%s", header->store);
+	pager->store_fd = strchr(s->store, '/') ? open(s->store, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
+						: pager->road.ops->take(&pager->road, header->store_number);
+	if (pager->store_fd >= 0)
+		return 0;
+	return error_set(error, strchr(s->store, '/') ? -errno : pager->store_fd, NULL, NULL,
+			 "open the store of session %s", s->name);
+}
+
+static int reopen_index(struct session *s, struct error *error)
+{
+	struct pager *pager = &s->pager;
+	const struct index_header *header;
+	int rc;
+
+	pager->index_fd = openat(pager->directory, "index", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	rc = pager->index_fd < 0 ? -errno : index_open(&pager->index, pager->index_fd);
+	if (rc == 0) {
+		header = index_header(pager->index);
+		if (header->pid != pager->target.pid || header->starttime != pager->target.starttime ||
+		    !memchr(header->store, '\0', sizeof(header->store)) || !header->cluster_pages ||
+		    header->cluster_pages > CLUSTER_PAGES_MAX || region_bytes(header->staging) != STAGING_BYTES)
+			rc = -EBADMSG;
+	}
+	return rc < 0 ? error_set(error, rc, rc == -EBADMSG ? "it is damaged, or of another version" : NULL, NULL,
+				  "open the index of session %s", s->name)
+		      : 0;
+}
+
+/* Children whose descriptors the target holds for us. */
+static void retake_children(struct session *s, struct kept *kept)
+{
+	const struct index_header *header = index_header(s->pager.index);
+	const struct road *road = &s->pager.road;
+
+	kept->items = calloc(INDEX_SPACES, sizeof(*kept->items));
+	for (unsigned int i = 1; kept->items && i < INDEX_SPACES; i++) {
+		int fd = header->spaces[i].used && header->spaces[i].number > 0
+				 ? road->ops->take(road, header->spaces[i].number)
+				 : -1;
+
+		if (fd >= 0)
+			kept->items[kept->count++] =
+				(struct kept_item){.number = header->spaces[i].kept, .parent = 0, .fd = fd};
+	}
+	kept->size = kept->items ? INDEX_SPACES : 0;
+}
+
+int session_take_up(struct session *s, const struct target *target, struct kept *kept, struct error *error)
+{
+	struct pager *pager = &s->pager;
+	const struct index_header *header;
+	int rc;
+
+	session_init(s, target, 0);
+	umask(077);
+	s->sessions = paths_sessions(error);
+	rc = s->sessions < 0 ? s->sessions : open_directory(s, "adopt the session of", error);
+	if (rc == 0)
+		rc = reopen_index(s, error);
+	if (rc < 0)
+		return rc;
+	header = index_header(pager->index);
+	pager->cluster_pages = header->cluster_pages;
+	pager->staging = header->staging;
+	pager->road.staging = header->staging;
+	pager->road.control = header->control;
+	pager->road.number = header->uffd_number;
+	rc = target_by_inject.rejoin(&pager->road, &pager->target, error);
+	if (rc < 0)
+		return rc;
+	pager->spaces[0].uffd = rc;
+	pager->spaces[0].used = true;
+	rc = reopen_store(s, error);
+	if (rc < 0)
+		return rc;
+	retake_children(s, kept);
+	unlinkat(pager->directory, "control", 0);
+	return make_socket(s, error);
+}
+
+int session_staging(struct pager *pager, struct error *error)
+{
+	int uffd;
+	int rc;
+
+	if (pager->uffd_staging >= 0)
+		return 0;
+	uffd = pager->road.ops->new_uffd(&pager->road, error);
+	if (uffd < 0)
+		return uffd;
+	rc = handshake(uffd, UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE, error);
+	if (rc < 0)
+		close(uffd);
+	else
+		pager->uffd_staging = uffd;
+	return rc;
+}
