@@ -313,10 +313,13 @@ static int stop_any(struct inject *inject)
 			uint64_t switches;
 			char state;
 
-			if (tid <= 0 || lingers(inject, tid) || thread_state(inject, tid, &state, &switches) < 0)
+			if (tid <= 0 || thread_state(inject, tid, &state, &switches) < 0 || state == 'Z' ||
+			    state == 'X')
 				continue;
-			if (state == 'Z' || state == 'X' || (state == 'D') != (round == 1))
+			if (lingers(inject, tid) || (state == 'D') != (round == 1)) {
+				last = last == -ESRCH ? -ETIMEDOUT : last;
 				continue;
+			}
 			tries++;
 			last = stop_thread(inject, tid);
 			if (last == 0) {
