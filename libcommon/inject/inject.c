@@ -17,6 +17,8 @@
 #define STOP_TRIES     16
 #define STOP_MS        50   /* for a thread to stop, before another is tried */
 #define USER_MS        200  /* for a stopped thread to reach its system call (a frozen cgroup keeps it from that) */
+#define LOOK_US        50   /* awake, for a thread that runs on another processor: being woken takes as long */
+#define LOOK_ANEW      16   /* stops after which we try again whether it does */
 #define NAP_US         1000 /* between looks, should a SIGCHLD go elsewhere */
 #define ALL_SIGNALS    UINT64_MAX
 #define RSEQ_CS_OFFSET 8 /* struct rseq, include/uapi/linux/rseq.h */
@@ -32,6 +34,20 @@ static void nap(uint64_t us)
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	sigtimedwait(&child, NULL, &(struct timespec){.tv_nsec = (long)min_u64(us, NAP_US) * 1000});
+}
+
+/*
+ * Looks for a change that comes soon where the thread has a processor of its own. Where it shares ours, it cannot run while we look: so from
+ * then on we leave that to the waiting, which sleeps.
+ */
+static void look(struct inject *inject, pid_t tid)
+{
+	uint64_t begun = now_us();
+	siginfo_t found = {0};
+
+	while (!inject->shares && !found.si_pid &&
+	       waitid(P_PID, (id_t)tid, &found, WEXITED | WSTOPPED | WNOHANG | WNOWAIT | __WALL) == 0)
+		inject->shares = !found.si_pid && now_us() - begun > LOOK_US;
 }
 
 /* Waits for a change of a seized thread. Returns 0 with *status, -ETIMEDOUT, or -ESRCH. timeout_ms < 0: without end. */
@@ -228,17 +244,22 @@ struct region inject_rseq_pages(const struct inject *inject)
 	return inject->stop->rseq;
 }
 
+/* A tracer that may suspend seccomp filters does, which costs less than to ask whether there are any. */
 static int seize(struct inject *inject, pid_t tid)
 {
-	unsigned long options = PTRACE_O_TRACESYSGOOD;
 	uint64_t seccomp = 0;
 
-	if (target_status(inject->target, "Seccomp", &seccomp) == 0 && seccomp)
-		options |= PTRACE_O_SUSPEND_SECCOMP;
-	if (ptrace(PTRACE_SEIZE, tid, NULL, options) < 0)
-		return seccomp && errno == EPERM ? -ENOTSUP : -errno;
+	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP) < 0) {
+		int code = errno;
+
+		if (target_status(inject->target, "Seccomp", &seccomp) == 0 && seccomp)
+			return code == EPERM ? -ENOTSUP : -code;
+		if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD) < 0)
+			return -errno;
+	}
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
 		return -ESRCH;
+	look(inject, tid);
 	return wait_interrupted(tid, STOP_MS);
 }
 
@@ -409,6 +430,7 @@ static int return_to_first(struct inject *inject)
 		arch_skip(tid);
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0 || ptrace(PTRACE_CONT, tid, NULL, NULL) < 0)
 		return -ESRCH;
+	look(inject, tid);
 	rc = wait_interrupted(tid, -1);
 	return rc < 0 ? rc : arch_set_regs(tid, &stop->first);
 }
@@ -428,10 +450,11 @@ int inject_end(struct inject *inject)
 		thread_state(inject, tid, &state, &stop->wait.switches);
 	if (rc == 0 && ptrace(PTRACE_SETSIGMASK, tid, sizeof(stop->sigmask), &stop->sigmask) < 0)
 		rc = -ESRCH;
+	kept = now_us() - stop->since_us; /* not later: the thread may have the processor that we are on */
 	if (ptrace(PTRACE_DETACH, tid, NULL, NULL) < 0)
 		rc = -ESRCH;
-	kept = now_us() - stop->since_us;
-	inject->stops++;
+	if (++inject->stops % LOOK_ANEW == 0)
+		inject->shares = false;
 	inject->longest_us = max_u64(inject->longest_us, kept);
 	inject->tid = 0;
 	if (rc < 0)
@@ -462,6 +485,7 @@ int inject_enter(struct inject *inject, long number, uint64_t a0, uint64_t a1, u
 	stop->moved = true;
 	if (arch_set_regs(inject->tid, &stop->now) < 0 || ptrace(PTRACE_SYSCALL, inject->tid, NULL, NULL) < 0)
 		return lost(inject);
+	look(inject, inject->tid);
 	rc = wait_syscall(inject->tid, USER_MS);
 	if (rc == -ESRCH)
 		return lost(inject);

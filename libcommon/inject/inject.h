@@ -32,6 +32,7 @@ struct inject {
 
 	pid_t tid;       /* the thread that is stopped now, 0 for none */
 	pid_t favourite; /* the thread that served last time */
+	bool shares;     /* the thread seems to have no processor of its own */
 	struct inject_stop *stop;
 
 	pid_t lingering[INJECT_LINGERING]; /* seized, asked to stop, did not in time; let go as soon as they do */

@@ -18,12 +18,15 @@
 #define HELD_US      400  /* a thread is let go after so long, and stopped again for the rest */
 #define HELD_LONG_US 1000 /* in pieces so large that stopping anew costs a tenth of the time */
 #define LARGE_PIECE  (256 * MiB)
-#define CALL_US      100 /* a call may become larger while it is faster than this */
+#define CALL_US      20 /* about what a call costs beside the moving */
+#define WORTH_US     60 /* what is left of a stop, for another call */
 #define CALL_LEAST   (2 * MiB)
+#define CALL_FIRST   (4 * MiB)
 #define CALL_MOST    (64 * MiB)
 #define REMAP_BYTES  (256 * MiB) /* page tables move, not pages */
 #define AGAIN_TRIES  100         /* while the kernel says to try again */
 #define BACK_OFF_US  1000
+#define BREATH_US    50   /* between stops of a thread that only runs while we sleep */
 #define ARGUMENT_AT  1024 /* in the scratch memory */
 #define POPULATED    (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)
 #define MAPPED_ONCE  (PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE)
@@ -39,7 +42,8 @@ struct step {
 	struct move_job *job;
 	const struct move_piece *piece;
 	uint64_t at;    /* of the source */
-	uint64_t chunk; /* bytes of the next call */
+	uint64_t held;  /* microseconds after which a thread is let go */
+	uint64_t speed; /* bytes a microsecond of the last call, 0 before the first */
 	uint64_t tried; /* where pages were made exclusive last */
 	unsigned int again;
 	struct region_vec *done; /* of the destination */
@@ -199,13 +203,27 @@ static int64_t overcome(struct step *step, int64_t why)
 	}
 }
 
-/* The largest calls that leave the thread soon enough: huge pages move much faster than small ones. */
-static void adapt(struct step *step, uint64_t took_us, bool full)
+static uint64_t time_left(const struct step *step)
 {
-	if (full && took_us < CALL_US)
-		step->chunk = min_u64(step->chunk * 2, CALL_MOST);
-	else if (took_us > 2 * CALL_US)
-		step->chunk = max_u64(step->chunk / 2, CALL_LEAST);
+	uint64_t held = inject_held_us(&step->mover->inject);
+
+	return held < step->held ? step->held - held : 0;
+}
+
+/* What nearly all the rest of the stop has time for; no more than CALL_MOST, because where huge pages end the small ones are much slower. */
+static uint64_t call_bytes(const struct step *step)
+{
+	uint64_t left = time_left(step);
+	uint64_t bytes = left > CALL_US ? round_down(step->speed * (left - CALL_US) / 10 * 9, CALL_LEAST) : 0;
+
+	bytes = step->speed ? max_u64(min_u64(bytes, CALL_MOST), CALL_LEAST) : CALL_FIRST;
+	return min_u64(bytes - step->at % CALL_LEAST, step_end(step) - step->at);
+}
+
+/* Bytes a microsecond, of a call that moved something. */
+static uint64_t speed_of(uint64_t bytes, uint64_t us)
+{
+	return max_u64(bytes / (us > CALL_US ? us - CALL_US : 1), 1);
 }
 
 /* The kernel writes to the rseq area of the thread whenever it goes on: that page would be there again at once, and empty. Returns the bytes of the next call, 0 for none yet, or -errno. */
@@ -224,15 +242,16 @@ static int64_t spare_rseq(struct step *step, uint64_t bytes)
 
 static int64_t move_once(struct step *step)
 {
-	int64_t rc = spare_rseq(step, min_u64(step->chunk - step->at % CALL_LEAST, step_end(step) - step->at));
+	int64_t rc = spare_rseq(step, call_bytes(step));
 	uint64_t begun = now_us(), bytes = (uint64_t)rc, moved = 0;
 
 	if (rc <= 0)
 		return rc;
 	rc = call_move(step, bytes, &moved);
-	adapt(step, now_us() - begun, rc == 0);
-	if (moved)
+	if (moved) {
+		step->speed = speed_of(moved, now_us() - begun);
 		return have_moved(step, moved);
+	}
 	return rc == 0 ? 0 : overcome(step, rc);
 }
 
@@ -261,8 +280,8 @@ static int64_t stop_again(struct mover *mover, bool pause, struct error *error)
 {
 	int64_t rc = mover->inject.tid ? inject_end(&mover->inject) : 0;
 
-	if (rc == 0 && pause)
-		usleep(BACK_OFF_US);
+	if (rc == 0 && (pause || mover->inject.shares))
+		usleep(pause ? BACK_OFF_US : BREATH_US);
 	return rc == 0 ? inject_begin(&mover->inject, error) : rc;
 }
 
@@ -273,7 +292,6 @@ static bool is_interrupted(const struct mover *mover)
 
 static int64_t move_steps(struct step *step, struct error *error)
 {
-	uint64_t held = step->piece->bytes < LARGE_PIECE ? HELD_US : HELD_LONG_US;
 	struct mover *mover = step->mover;
 	int64_t rc = inject_begin(&mover->inject, error);
 
@@ -283,8 +301,7 @@ static int64_t move_steps(struct step *step, struct error *error)
 			break;
 		}
 		rc = mover->method == MOVE_UFFD ? move_once(step) : remap_once(step);
-		if (rc >= 0 && step->at < step_end(step) &&
-		    (rc || !mover->inject.tid || inject_held_us(&mover->inject) > held))
+		if (rc >= 0 && step->at < step_end(step) && (rc || !mover->inject.tid || time_left(step) < WORTH_US))
 			rc = stop_again(mover, rc == 1, error);
 		else if (rc > 0)
 			rc = 0;
@@ -322,7 +339,7 @@ static int64_t move_piece(struct mover *mover, struct move_job *job, const struc
 			    .job = job,
 			    .piece = piece,
 			    .at = piece->source,
-			    .chunk = CALL_LEAST,
+			    .held = piece->bytes < LARGE_PIECE ? HELD_US : HELD_LONG_US,
 			    .tried = UINT64_MAX,
 			    .done = done};
 	struct region to = {piece->destination, piece->destination + piece->bytes};
@@ -399,11 +416,12 @@ static void count(const struct mover *mover, struct move_job *job, const struct 
 int mover_run(struct mover *mover, struct move_job *job, struct error *error)
 {
 	_cleanup_regions_ struct region_vec done = {0};
-	uint64_t begun = now_us();
+	uint64_t begun;
 	int64_t rc;
 
 	mover->inject.longest_us = 0;
 	settle(mover);
+	begun = now_us();
 	rc = move_pieces(mover, job, &done, error);
 	unsettle(mover);
 	job->time_us += now_us() - begun;
