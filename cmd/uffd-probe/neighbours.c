@@ -33,7 +33,7 @@ struct partner {
 	pid_t pid;
 	int pidfd;
 	int shared_fd; /* a descriptor that it has too */
-	char *memory;  /* HUGE bytes, aligned and filled, that it has too */
+	char *memory;  /* HUGE bytes, aligned, the first page filled, that it has too */
 };
 
 static char *map_huge(void)
@@ -43,8 +43,7 @@ static char *map_huge(void)
 
 	if (hole == MAP_FAILED)
 		return NULL;
-	for (size_t i = 0; i < HUGE; i += page_size())
-		at[i] = 1;
+	*at = 1;
 	return at;
 }
 
