@@ -22,8 +22,21 @@
 #define UFFD_FEATURE_RWP         (1 << 17)
 #define UFFD_FEATURE_RWP_ASYNC   (1 << 18)
 #define UFFDIO_REGISTER_MODE_RWP ((__u64)1 << 3)
+#define UFFD_PAGEFAULT_FLAG_RWP  (1 << 3)
 #define _UFFDIO_RWPROTECT        0x09
-#define _UFFDIO_SET_MODE         0x0a
+struct uffdio_rwprotect {
+	struct uffdio_range range;
+#define UFFDIO_RWPROTECT_MODE_RWP      ((__u64)1 << 0)
+#define UFFDIO_RWPROTECT_MODE_DONTWAKE ((__u64)1 << 1)
+	__u64 mode;
+};
+#define UFFDIO_RWPROTECT _IOWR(UFFDIO, _UFFDIO_RWPROTECT, struct uffdio_rwprotect)
+#define _UFFDIO_SET_MODE 0x0a
+struct uffdio_set_mode {
+	__u64 enable; /* features: UFFD_FEATURE_RWP_ASYNC only */
+	__u64 disable;
+};
+#define UFFDIO_SET_MODE _IOW(UFFDIO, _UFFDIO_SET_MODE, struct uffdio_set_mode)
 #endif
 
 #ifndef UFFDIO_MOVE

@@ -108,6 +108,23 @@ int uffd_writeprotect(int fd, struct region region, bool protect)
 	return ioctl(fd, UFFDIO_WRITEPROTECT, &wp) < 0 ? -errno : 0;
 }
 
+int uffd_rwprotect(int fd, struct region region, bool protect)
+{
+	struct uffdio_rwprotect rwp = {
+		.range = {.start = region.start, .len = region_bytes(region)},
+		.mode = protect ? UFFDIO_RWPROTECT_MODE_RWP : 0,
+	};
+
+	return ioctl(fd, UFFDIO_RWPROTECT, &rwp) < 0 ? -errno : 0;
+}
+
+int uffd_set_mode(int fd, uint64_t enable, uint64_t disable)
+{
+	struct uffdio_set_mode mode = {.enable = enable, .disable = disable};
+
+	return ioctl(fd, UFFDIO_SET_MODE, &mode) < 0 ? -errno : 0;
+}
+
 int uffd_move(int fd, uint64_t to, uint64_t from, size_t bytes, uint64_t mode, size_t *moved)
 {
 	struct uffdio_move move = {.dst = to, .src = from, .len = bytes, .mode = mode};

@@ -49,6 +49,15 @@ int uffd_continue(int fd, uint64_t address, size_t bytes, size_t *done);
 int uffd_writeprotect(int fd, struct region region, bool protect);
 
 /*
+ * Makes pages that are there unreachable (UFFDIO_RWPROTECT, Linux 7.2), or lifts that and wakes who waits. The region is registered for UFFDIO_REGISTER_MODE_RWP.
+ * Errors as uffd_writeprotect.
+ */
+int uffd_rwprotect(int fd, struct region region, bool protect);
+
+/* Switches features of a descriptor on and off while it is in use (UFFDIO_SET_MODE, Linux 7.2: UFFD_FEATURE_RWP_ASYNC only). Returns 0 or -errno (-EINVAL: another feature, or one bit in both). */
+int uffd_set_mode(int fd, uint64_t enable, uint64_t disable);
+
+/*
  * One UFFDIO_MOVE inside this process (from outside it is -EINVAL). All page aligned; `mode` is UFFDIO_MOVE_MODE_*. *moved receives the bytes that moved, also on
  * failure. Returns 0, -EAGAIN after a partial move, -ENOENT for a hole in the source, -EEXIST when the destination has a page, -EBUSY for a page that is shared or
  * pinned, -EINVAL, -ENOMEM, -ESRCH.
