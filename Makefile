@@ -41,6 +41,11 @@ else
 ALL_FLAGS += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 endif
 
+# Tools that can be told where to die, for the tests of recovery.
+ifeq ($(HOOKS),1)
+ALL_FLAGS += -DUVM_HOOKS
+endif
+
 ifneq ($(V),1)
 Q := @
 say = @printf '  %-4s %s\n' $(1) $(2)
@@ -108,6 +113,7 @@ submake = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(s
 
 check: deps
 	@+$(submake) all unit targets
+	@+$(submake) HOOKS=1 BUILD=$(BUILD)/hooks tools
 	@+$(submake) CC=clang SAN=1 BUILD=$(BUILD)/sanitize unit
 	@UVM_BUILD=$(abspath $(BUILD)) tests/run
 

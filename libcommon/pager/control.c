@@ -7,6 +7,7 @@
 #include <sys/time.h>
 
 #include "pager/held.h"
+#include "pager/hook.h"
 #include "pager/out.h"
 #include "pager/supervisor.h"
 #include "pager/watch.h"
@@ -203,9 +204,12 @@ static int detach_locked(struct pager *pager, struct filler *filler, uint64_t *b
 		return 0;
 	/* Registered with nothing out, and known to a worker that died: nothing may stay registered with a descriptor that nobody reads. */
 	space_unregister_all(pager, &pager->spaces[0]);
+	hook("detaching");
 	held_return(pager);
 	/* The descriptor in the target goes last, when nothing is registered any more. */
+	index_header(pager->index)->leaving = 1;
 	rc = pager->road.ops ? pager->road.ops->leave(&pager->road, error) : 0;
+	hook("left");
 	return rc == -ESRCH ? 0 : rc;
 }
 

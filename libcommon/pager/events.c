@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "pager/hook.h"
 #include "pager/keep.h"
 #include "pager/pager.h"
 
@@ -57,6 +58,7 @@ static void put_entries(struct moving *m)
 		uint64_t to = m->items[i].address + m->distance;
 		int rc = index_set(m->pager->index, m->to->id, to, entry);
 
+		hook(m->keep ? "forking" : "remapping");
 		if (rc < 0)
 			poison(m->pager, m->to, to);
 		else if (m->keep)
@@ -70,11 +72,16 @@ static void put_entries(struct moving *m)
 	free(m->items);
 }
 
-static void apply_remap(struct pager *pager, struct space *space, struct region from, uint64_t to)
+static void apply_remap(struct pager *pager, struct space *space, struct index_pending *pending)
 {
+	uint64_t to = pending->message.arg.remap.to;
+	struct region from = {pending->message.arg.remap.from,
+			      pending->message.arg.remap.from + pending->message.arg.remap.len};
 	struct moving m = {.pager = pager, .from = space, .to = space, .distance = to - from.start};
 
-	space_drop(pager, space, (struct region){to, to + region_bytes(from)});
+	if (!pending->dropped)
+		space_drop(pager, space, (struct region){to, to + region_bytes(from)});
+	pending->dropped = 1;
 	index_walk(pager->index, space->id, from, note_entry, &m);
 	put_entries(&m);
 	/* The old place stays registered with MREMAP_DONTUNMAP; otherwise its unmap event follows. */
@@ -105,13 +112,18 @@ static void apply_fork(struct pager *pager, struct space *parent, int uffd)
 {
 	struct keep_message message = {.op = KEEP_DESCRIPTOR, .number = ++pager->kept, .parent = parent->id};
 
-	event_fork(pager, parent, uffd, message.number, keep_send(pager->supervisor, &message, uffd) == 0);
+	bool saved = keep_send(pager->supervisor, &message, uffd) == 0;
+
+	hook("fork-saved");
+	event_fork(pager, parent, uffd, message.number, saved);
 }
 
-void event_apply(struct pager *pager, struct space *space, const struct uffd_msg *message)
+void event_apply(struct pager *pager, struct space *space, struct index_pending *pending)
 {
+	const struct uffd_msg *message = &pending->message;
 	struct index_counters *counters = &index_header(pager->index)->counters;
 
+	hook("event");
 	pthread_mutex_lock(&pager->lock);
 	switch (message->event) {
 	case UFFD_EVENT_FORK:
@@ -120,16 +132,16 @@ void event_apply(struct pager *pager, struct space *space, const struct uffd_msg
 		break;
 	case UFFD_EVENT_REMAP:
 		counters->remaps++;
-		apply_remap(pager, space,
-			    (struct region){message->arg.remap.from, message->arg.remap.from + message->arg.remap.len},
-			    message->arg.remap.to);
+		apply_remap(pager, space, pending);
 		break;
 	case UFFD_EVENT_REMOVE:
 		counters->removes++;
+		hook("removing");
 		space_drop(pager, space, (struct region){message->arg.remove.start, message->arg.remove.end});
 		break;
 	case UFFD_EVENT_UNMAP:
 		counters->unmaps++;
+		hook("unmapping");
 		space_drop(pager, space, (struct region){message->arg.remove.start, message->arg.remove.end});
 		region_vec_remove(&space->registered,
 				  (struct region){message->arg.remove.start, message->arg.remove.end});
@@ -139,6 +151,7 @@ void event_apply(struct pager *pager, struct space *space, const struct uffd_msg
 	}
 	space->check_soon = true;
 	pthread_mutex_unlock(&pager->lock);
+	hook("applied");
 }
 
 void event_wake(const struct space *space, const struct uffd_msg *message)

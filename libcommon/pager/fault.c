@@ -83,16 +83,21 @@ void fault_serve_parked(struct filler *filler)
 static int read_one(struct filler *filler, struct space *space)
 {
 	struct pager *pager = filler->pager;
-	struct uffd_msg message;
+	struct index_pending *pending = &index_header(pager->index)->spaces[space->id].pending;
+	struct uffd_msg message = {0};
 	struct parked_fault fault;
 	int rc;
 
 	pthread_rwlock_wrlock(&space->events);
-	rc = space->dead ? 0 : uffd_read(space->uffd, &message, 1);
+	pending->dropped = 0;
+	rc = space->dead ? 0 : uffd_read(space->uffd, &pending->message, 1);
+	if (rc > 0)
+		message = pending->message;
 	if (rc > 0 && message.event != UFFD_EVENT_PAGEFAULT) {
-		event_apply(pager, space, &message);
+		event_apply(pager, space, pending);
 		event_wake(space, &message);
 	}
+	pending->message.event = 0;
 	pthread_rwlock_unlock(&space->events);
 	if (rc <= 0 || message.event != UFFD_EVENT_PAGEFAULT)
 		return rc;

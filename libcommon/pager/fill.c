@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "pager/hook.h"
 #include "pager/pager.h"
 
 #define AHEAD_MAX 8
@@ -338,14 +339,18 @@ static int bring(struct filler *filler, struct claim *claim, bool first)
 	struct pager *pager = filler->pager;
 	uint64_t wanted = UINT64_C(1) << claim->wanted;
 	struct region whole = {claim->base, claim->base + CLUSTER_PAGES_MAX * page_size()};
-	int rc = load(filler, claim, first);
+	int rc;
 	bool incomplete = false;
 	unsigned int placed;
 
+	hook("filling");
+	rc = load(filler, claim, first);
+	hook("loaded");
 	if (rc < 0)
 		lose(pager, claim);
 	if (rc > 0) {
 		place(pager, claim, wanted);
+		hook("placed-first");
 		rc = store_read_rest(filler->scratch, &index_cluster(pager->index, claim->number)->slot, filler->pages);
 		if (rc < 0)
 			lose(pager, claim);
@@ -355,7 +360,9 @@ static int bring(struct filler *filler, struct claim *claim, bool first)
 	}
 	for (unsigned int i = 0; i < CLUSTER_PAGES_MAX; i++)
 		incomplete |= bit(claim->pages, i) && claim->outcome[i] != DONE;
+	hook("placed");
 	placed = let_go(pager, claim);
+	hook("filled");
 	if (incomplete) {
 		/* Others may have faulted on a page that was ours; their messages are read. They fault again, and find it free. */
 		usleep(BACK_OFF_US);
@@ -430,6 +437,7 @@ static int fill_fresh(struct pager *pager, struct space *space, uint64_t address
 	*claim = (struct zero_claim){space->id, address};
 	index_header(pager->index)->counters.fresh_faults++;
 	pthread_mutex_unlock(&pager->lock);
+	hook("zeroing");
 	rc = place_zero(pager, space, address, write);
 	pthread_mutex_lock(&pager->lock);
 	*claim = (struct zero_claim){0, 0};

@@ -7,6 +7,7 @@
 
 #include "base/region.h"
 #include "store/store.h"
+#include "uffd/uffd.h"
 
 /*
  * A page that is out has an entry: "my contents are page `sub` of cluster `id`". A page without an entry is resident or was never there; a
@@ -62,6 +63,15 @@ struct index_counters {
 	uint64_t latency_max_ns;
 };
 
+/*
+ * A message of the target is read straight into the index: when the worker dies with it in its hands, the next one finds it here. `event` is 0 when it has been
+ * dealt with. Only the descriptor that comes with UFFD_EVENT_FORK cannot be kept like that.
+ */
+struct index_pending {
+	struct uffd_msg message;
+	uint64_t dropped; /* of a remap: what was out at the new place has been forgotten already */
+};
+
 struct index_header {
 	char magic[8];
 	uint32_t version;
@@ -75,7 +85,8 @@ struct index_header {
 	struct region staging; /* in the target */
 	uint64_t limit;        /* of the store, bytes; 0: none */
 	struct codec_choice codec;
-	char store[256]; /* path, or "memory" */
+	char store[256];  /* path, or "memory" */
+	uint32_t leaving; /* everything is back, and what is ours in the target is being removed */
 	uint32_t released_count;
 	int32_t released
 		[INDEX_SPACES]; /* numbers in the target that it still holds for us, of children that are gone */
@@ -85,7 +96,8 @@ struct index_header {
 	struct {
 		uint32_t used;
 		int32_t number; /* of its descriptor in the target, which holds it for us; 0: not there */
-		uint64_t kept;  /* number of its descriptor with the supervisor; 0 for the target's own */
+		struct index_pending pending;
+		uint64_t kept; /* number of its descriptor with the supervisor; 0 for the target's own */
 	} spaces[INDEX_SPACES];
 	struct index_counters counters;
 };

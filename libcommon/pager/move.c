@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "pager/hook.h"
 #include "pager/out.h"
 #include "pages/pages.h"
 
@@ -33,6 +34,7 @@ static int64_t prepare_slot(struct out_job *job)
 	}
 	if (rc == 0 && batch->dirty)
 		rc = road->ops->discard(road, slot);
+	hook("discarded");
 	if (rc == 0 && batch->executable)
 		rc = road->ops->protect(road, slot, PROT_READ | PROT_WRITE);
 	if (rc < 0)
@@ -236,6 +238,7 @@ static int64_t attempt_move(struct out_job *job, const struct piece *piece, uint
 	if (!space_registered(space, (struct region){*at, *at + page_size()})) {
 		pthread_mutex_unlock(&pager->lock);
 		rc = space_register(pager, space, *at);
+		hook("registered");
 		pthread_mutex_lock(&pager->lock);
 	}
 	if (rc == 0) {
@@ -243,8 +246,10 @@ static int64_t attempt_move(struct out_job *job, const struct piece *piece, uint
 		rc = region_bytes(attempt->run) ? mark(job, piece, attempt) : 1;
 	}
 	pthread_mutex_unlock(&pager->lock);
+	hook("moving");
 	if (rc == 0) {
 		rc = call_move(pager, attempt);
+		hook("moved");
 		pthread_mutex_lock(&pager->lock);
 		if (rc != -ESRCH)
 			settle(job, attempt);

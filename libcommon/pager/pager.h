@@ -137,6 +137,9 @@ int worker_main(struct pager *pager);
 int recover_state(struct pager *pager, int index_fd);
 void recover_pages(struct pager *pager);
 
+/* Ends what another worker died in: taking everything of ours out of the target. Whether it was in that. */
+bool recover_leave(struct pager *pager);
+
 /* control.c: one connection, served to its end (takes the descriptor). */
 void control_serve(struct pager *pager, int connection);
 
@@ -158,8 +161,8 @@ void fault_unwatch(struct pager *pager, struct space *space);
 /* Answers what is parked, as far as it can be. Called by fault threads and, when a batch has been read, by the mover. */
 void fault_serve_parked(struct filler *filler);
 
-/* events.c: what the target did to its address space, applied to the index. The caller holds `events` exclusively. */
-void event_apply(struct pager *pager, struct space *space, const struct uffd_msg *message);
+/* events.c: what the target did to its address space, applied to the index. The caller holds `events` exclusively. May be repeated after a death in the middle. */
+void event_apply(struct pager *pager, struct space *space, struct index_pending *pending);
 
 /* A child of `parent`, with everything that is out in it. Takes the descriptor; `saved`: the supervisor holds it too. `lock` is held. */
 void event_fork(struct pager *pager, struct space *parent, int uffd, uint64_t kept, bool saved);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "pager/hook.h"
 #include "pager/keep.h"
 #include "pager/out.h"
 #include "pages/pages.h"
@@ -40,6 +41,20 @@ static int find_registered(struct pager *pager)
 	}
 	maps_close(&reader);
 	return rc == -ESRCH ? 0 : rc;
+}
+
+/* What the dead worker had read and not noted. A child's descriptor is found in another way, or lost. */
+static void apply_pending(struct pager *pager)
+{
+	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
+		struct index_pending *pending = &index_header(pager->index)->spaces[i].pending;
+		unsigned int event = pending->message.event;
+
+		pager->spaces[i].id = i;
+		if (event == UFFD_EVENT_REMAP || event == UFFD_EVENT_REMOVE || event == UFFD_EVENT_UNMAP)
+			event_apply(pager, &pager->spaces[i], pending);
+		pending->message.event = 0;
+	}
 }
 
 static const struct kept_item *find_kept(const struct pager *pager, uint64_t number)
@@ -156,10 +171,12 @@ int recover_state(struct pager *pager, int index_fd)
 	if (!pager->spaces[0].dead)
 		pager->road.ops->resume(&pager->road, index_header(pager->index)->counters.workers);
 	index_recover(pager->index);
+	hook("recovering");
 	pager->road.number = index_header(pager->index)->uffd_number;
 	rc = open_store(pager);
 	if (rc < 0)
 		return rc;
+	apply_pending(pager);
 	find_spaces(pager);
 	if (pager->spaces[0].dead) {
 		space_drop(pager, &pager->spaces[0], (struct region){0, UINT64_MAX});
@@ -183,6 +200,40 @@ void recover_pages(struct pager *pager)
 	for (uint64_t i = 1; i < index_header(pager->index)->clusters; i++)
 		if (index_cluster(pager->index, (uint32_t)i)->state == CLUSTER_STAGED)
 			fill_cluster(&filler, (uint32_t)i);
+	hook("recovered");
 	filler_free(&filler);
 	out_close_staging(pager);
+}
+
+/* Whether a mapping is there, and just as we made it; the program may have put something else in its place. */
+static bool still_ours(const struct pager *pager, struct region region, bool writable)
+{
+	struct mapping mapping;
+
+	return mapping_at(pager->maps_fd, region.start, &mapping) > 0 && mapping.region.start == region.start &&
+	       mapping.kind == MAPPING_ANON && mapping.write == writable && !mapping.shared;
+}
+
+bool recover_leave(struct pager *pager)
+{
+	const struct index_header *header = index_header(pager->index);
+	struct road *road = &pager->road;
+	struct error ignored = {0};
+
+	if (!header->leaving)
+		return false;
+	for (unsigned int i = 0; i < INDEX_SPACES; i++)
+		if (pager->spaces[i].used && !pager->spaces[i].dead && index_count(pager->index, i))
+			return false; /* something left since */
+	if (pager->spaces[0].dead || !still_ours(pager, header->control, true))
+		return true;
+	if (!still_ours(pager, header->staging, false))
+		road->staging = (struct region){0, 0};
+	if (road->ops->begin(road, &ignored) < 0)
+		return true;
+	road->ops->drop(road, road->number, pager->spaces[0].uffd);
+	road->number = -1;
+	road->ops->end(road);
+	road->ops->leave(road, &ignored);
+	return true;
 }

@@ -6,6 +6,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "pager/hook.h"
 #include "pager/out.h"
 #include "pages/pages.h"
 
@@ -119,6 +120,7 @@ int out_stage(struct out_job *job)
 		return rc;
 	memset(unreadable, 0, sizeof(job->unreadable));
 	read_pages(pager, used, entries, unreadable);
+	hook("read");
 	pthread_mutex_lock(&pager->lock);
 	for (size_t i = 0; i < batch->count; i++) {
 		size_t page = (batch->clusters[i].staging - used.start) / page_size();
@@ -127,6 +129,7 @@ int out_stage(struct out_job *job)
 	}
 	job->moved += moved_bytes(pager, batch);
 	pthread_mutex_unlock(&pager->lock);
+	hook("staged");
 	fault_serve_parked(&job->filler);
 	pthread_mutex_lock(&job->mutex);
 	batch->next = 0;
@@ -259,6 +262,7 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 	if (contents.data_pages)
 		rc = store_write(pager->store, c->scratch, pack(c, cluster, pages, &contents),
 				 contents.data_pages * page_size(), cluster_tag(pager, bc->number), &slot);
+	hook("written");
 	if (rc < 0) {
 		atomic_store(&c->job->failed, rc);
 		bc->result->returned += bc->pages * page_size();
@@ -274,6 +278,7 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 	}
 	cluster_unpin(pager, bc->number);
 	pthread_mutex_unlock(&pager->lock);
+	hook("stored");
 }
 
 /* The next cluster of the oldest batch. job->mutex held. */

@@ -254,6 +254,8 @@ int worker_main(struct pager *pager)
 		return 1;
 	if (pager->inherited)
 		recover_pages(pager);
+	if (pager->inherited && recover_leave(pager))
+		atomic_store(&pager->ended, ENDED_DETACHED);
 	tell_ready(pager);
 	main_loop(pager, signals);
 	fault_stop(pager);

@@ -20,7 +20,7 @@ setup() {
 our_processes() {
 	local exe
 	for exe in /proc/[0-9]*/exe; do
-		[[ $(readlink "$exe" 2>/dev/null) == "$UVM_BUILD/bin/"* ]] || continue
+		[[ $(readlink "$exe" 2>/dev/null) == "$UVM_BUILD/"*bin/* ]] || continue
 		grep -qzFx "UVM_TEST_MARK=$UVM_TEST_MARK" "${exe%exe}environ" 2>/dev/null && basename "${exe%/exe}"
 	done
 	return 0
