@@ -20,5 +20,5 @@ int verb_detach(int argc, const char **argv)
 	if (status != EXIT_DONE)
 		return status;
 	rc = session_request(&run.target, json_pack("{s:s}", "verb", "detach"), run_record, &run, &error);
-	return run_finish(&run, rc < 0 ? run_failed(&run, rc, &error) : EXIT_DONE);
+	return run_finish(&run, rc < 0 ? run_failed(&run, rc, &error) : rc > 0 ? EXIT_PARTIAL : EXIT_DONE);
 }

@@ -27,5 +27,5 @@ int verb_in(int argc, const char **argv)
 	if (regions)
 		json_object_set_new(request, "regions", regions);
 	rc = session_request(&run.target, request, run_record, &run, &error);
-	return run_finish(&run, rc < 0 ? run_failed(&run, rc, &error) : EXIT_DONE);
+	return run_finish(&run, rc < 0 ? run_failed(&run, rc, &error) : rc > 0 ? EXIT_PARTIAL : EXIT_DONE);
 }

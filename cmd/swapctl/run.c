@@ -98,7 +98,8 @@ void attach_texts_free(struct attach_texts *texts)
 
 int attach_parse(const struct run *run, const struct attach_texts *texts, struct session_options *options)
 {
-	*options = (struct session_options){.store = texts->store, .codec = {.codec = CODEC_LZ4}};
+	*options = (struct session_options){
+		.store = texts->store, .encrypt = (enum session_encrypt)texts->encrypt, .codec = {.codec = CODEC_LZ4}};
 	if (texts->limit && (size_parse(texts->limit, &options->limit) < 0 || !options->limit))
 		return cli_usage_error(run->name, "--limit: %s is not a size above 0", texts->limit);
 	if (texts->compress && codec_parse(texts->compress, &options->codec) < 0)

@@ -22,6 +22,7 @@ struct run {
 /* Values of attach's options, which out takes as well. */
 struct attach_texts {
 	char *store, *limit, *compress, *cluster;
+	int encrypt; /* enum session_encrypt */
 };
 
 /* Opens the report for records of `type` and, unless optional and not named, the target. Returns an exit code after saying what is wrong. */
@@ -64,11 +65,14 @@ int verb_detach(int argc, const char **argv);
 #define _cleanup_attach_ __attribute__((cleanup(attach_texts_free)))
 
 /* The popt rows of attach's options. */
-#define ATTACH_OPTIONS(t)                                                                                           \
-	{"store", 0, POPT_ARG_STRING, &(t).store, 0, "where the store is: a directory, or memory", "DIR|memory"},   \
-		{"limit", 0, POPT_ARG_STRING, &(t).limit, 0, "most bytes the store may take", "BYTES"},             \
-		{"compress", 0, POPT_ARG_STRING, &(t).compress, 0, "lz4 (default), zstd[:LEVEL] or none", "CODEC"}, \
-	{                                                                                                           \
-		"cluster", 0, POPT_ARG_STRING, &(t).cluster, 0, "what is compressed and comes back together (64K)", \
-			"BYTES"                                                                                     \
+#define ATTACH_OPTIONS(t)                                                                                                \
+	{"store", 0, POPT_ARG_STRING, &(t).store, 0, "where the store is: a directory, or memory", "DIR|memory"},        \
+		{"limit", 0, POPT_ARG_STRING, &(t).limit, 0, "most bytes the store may take", "BYTES"},                  \
+		{"compress", 0, POPT_ARG_STRING, &(t).compress, 0, "lz4 (default), zstd[:LEVEL] or none", "CODEC"},      \
+		{"encrypt", 0, POPT_ARG_VAL, &(t).encrypt, ENCRYPT_YES, "encrypt the store (default for a file)", NULL}, \
+		{"no-encrypt", 0, POPT_ARG_VAL, &(t).encrypt, ENCRYPT_NO, "do not encrypt it (default in memory)",       \
+		 NULL},                                                                                                  \
+	{                                                                                                                \
+		"cluster", 0, POPT_ARG_STRING, &(t).cluster, 0, "what is compressed and comes back together (64K)",      \
+			"BYTES"                                                                                          \
 	}

@@ -21,6 +21,8 @@ complete -c swapctl -n "$regions" -s r -l regions -r -k -a '(__fish_complete_suf
 complete -c swapctl -n "$session" -l store -x -a '(__fish_complete_directories) memory' -d 'Where the store is'
 complete -c swapctl -n "$session" -l limit -x -a '64M 256M 1G 4G' -d 'The most that the store may take'
 complete -c swapctl -n "$session" -l compress -x -a 'lz4 zstd zstd:1 zstd:3 zstd:9 zstd:19 none' -d Codec
+complete -c swapctl -n "$session" -l encrypt -d 'Encrypt the store'
+complete -c swapctl -n "$session" -l no-encrypt -d 'Do not encrypt the store'
 complete -c swapctl -n "$session" -l cluster -x -a '4K 16K 64K 256K' -d 'What comes back together'
 complete -c swapctl -n '__fish_seen_subcommand_from attach adopt' -l foreground -d 'Stay until the session ends'
 complete -c swapctl -n '__fish_seen_subcommand_from out' -l bytes -x -a '64M 256M 1G 4G' -d 'Stop after so much has left'
@@ -28,7 +30,7 @@ complete -c swapctl -n '__fish_seen_subcommand_from out' -s n -l dry-run -d 'Say
 
 complete -c swapctl -n "$any" -l format -x -a 'json table' -d 'Form of the output'
 complete -c swapctl -n '__fish_seen_subcommand_from attach status adopt' -l columns -x -d 'Columns of the table' \
-    -a 'pid starttime state supervisor_pid worker_pid store compress cluster_bytes limit_bytes store_bytes store_allocated_bytes store_file_bytes out_pages moving_pages staged_pages stored_pages zero_pages filled_pages poisoned_pages spaces moved_pages_total faults refaulted_pages brought_pages fresh_faults hot_faults fault_p50_us fault_p99_us fault_max_us events stops longest_stop_us'
+    -a 'pid starttime state supervisor_pid worker_pid store encrypted key compress cluster_bytes limit_bytes store_bytes store_allocated_bytes store_file_bytes out_pages moving_pages staged_pages stored_pages zero_pages filled_pages poisoned_pages spaces moved_pages_total faults refaulted_pages brought_pages fresh_faults hot_faults fault_p50_us fault_p99_us fault_max_us events stops longest_stop_us'
 complete -c swapctl -n '__fish_seen_subcommand_from out in detach' -l columns -x -d 'Columns of the table' \
     -a 'pid starttime start end bytes asked_bytes moved_bytes stored_bytes compressed_bytes zero_pages filled_pages skipped_bytes skipped time_us'
 complete -c swapctl -n "$any" -s q -l quiet -d 'No progress'

@@ -1,5 +1,7 @@
 /* The road by ptrace: system calls on a thread of the program that is stopped for it. */
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -63,6 +65,16 @@ static void abandon(struct road *road)
 	*road = ROAD_NONE;
 }
 
+/* The program may have closed it and opened something else under its number. */
+static bool is_uffd(const struct road *road)
+{
+	char path[64];
+	char link[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", road->target->pid, road->number);
+	return readlink(path, link, sizeof(link) - 1) > 0 && strstr(link, "[userfaultfd]");
+}
+
 static int leave(struct road *road, struct error *error)
 {
 	pid_t pid = road->target->pid;
@@ -72,7 +84,7 @@ static int leave(struct road *road, struct error *error)
 		return rc;
 	if (road->staging.end)
 		inject_call(&road->inject, SYS_munmap, road->staging.start, region_bytes(road->staging), 0, 0, 0, 0);
-	if (road->number > 0)
+	if (road->number > 0 && is_uffd(road))
 		inject_fd_close(&road->inject, road->number);
 	inject_end(&road->inject);
 	rc = inject_close(&road->inject);
@@ -182,7 +194,7 @@ static int64_t map_area(struct road *road)
 
 static int64_t give(struct road *road, int uffd)
 {
-	int number = inject_fd_give(&road->inject, uffd);
+	int number = inject_fd_keep(&road->inject, uffd);
 
 	if (number < 0)
 		return number;

@@ -147,12 +147,19 @@ static int bring_all(struct pager *pager, struct filler *filler, const struct re
 	return 0;
 }
 
-static int run_in(struct client *client, const json_t *request, struct error *error)
+/* Pages that came back as what they can only be when the store has lost them: a SIGBUS for whoever touches them. */
+static uint64_t poisoned(const struct pager *pager)
+{
+	return index_header(pager->index)->counters.poisoned_pages;
+}
+
+static int run_in(struct client *client, const json_t *request, bool *partial, struct error *error)
 {
 	struct pager *pager = client->pager;
 	_cleanup_regions_ struct region_vec regions = {0};
 	int rc = read_regions(request, &regions, error);
 	uint64_t begin = now_us();
+	uint64_t before = poisoned(pager);
 	uint64_t brought = 0;
 	struct filler filler;
 	json_t *summary;
@@ -177,7 +184,9 @@ static int run_in(struct client *client, const json_t *request, struct error *er
 	summary = json_pack("{s:s,s:s,s:i,s:I}", "type", "summary", "op", "in", "pid", pager->target.pid, "starttime",
 			    (json_int_t)pager->target.starttime);
 	set(summary, "brought_bytes", brought * page_size());
+	set(summary, "poisoned_pages", poisoned(pager) - before);
 	set(summary, "time_us", now_us() - begin);
+	*partial = poisoned(pager) != before;
 	send_record(client, summary);
 	return rc;
 }
@@ -248,9 +257,10 @@ static void close_everywhere(struct pager *pager)
 	session_remove_files(pager); /* the supervisor is gone */
 }
 
-static int run_detach(struct client *client, struct error *error)
+static int run_detach(struct client *client, bool *partial, struct error *error)
 {
 	struct pager *pager = client->pager;
+	uint64_t before = poisoned(pager);
 	uint64_t brought = 0;
 	uint64_t begin = now_us();
 	int rc = control_detach(pager, &brought, error);
@@ -262,7 +272,9 @@ static int run_detach(struct client *client, struct error *error)
 	summary = json_pack("{s:s,s:s,s:i,s:I}", "type", "summary", "op", "detach", "pid", pager->target.pid,
 			    "starttime", (json_int_t)pager->target.starttime);
 	set(summary, "brought_bytes", brought * page_size());
+	set(summary, "poisoned_pages", poisoned(pager) - before);
 	set(summary, "time_us", now_us() - begin);
+	*partial |= poisoned(pager) != before;
 	send_record(client, summary);
 	return 0;
 }
@@ -291,7 +303,7 @@ static int run_watch(struct client *client, const json_t *request, bool *partial
 	rc = watch_run(client->pager, &watch, partial, error);
 	if (rc == -EBUSY)
 		return rc;
-	rc_detach = run_detach(client, &later);
+	rc_detach = run_detach(client, partial, &later);
 	if (rc == 0 && rc_detach < 0) {
 		*error = later;
 		return rc_detach;
@@ -306,11 +318,11 @@ static int run_request(struct client *client, const json_t *request, bool *parti
 	if (verb && strcmp(verb, "out") == 0)
 		return run_out(client, request, partial, error);
 	if (verb && strcmp(verb, "in") == 0)
-		return run_in(client, request, error);
+		return run_in(client, request, partial, error);
 	if (verb && strcmp(verb, "watch") == 0)
 		return run_watch(client, request, partial, error);
 	if (verb && strcmp(verb, "detach") == 0)
-		return run_detach(client, error);
+		return run_detach(client, partial, error);
 	if (verb && strcmp(verb, "status") == 0) {
 		send_record(client, status_record(client->pager));
 		return 0;

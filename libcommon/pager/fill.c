@@ -149,11 +149,30 @@ static void unpack(struct filler *filler, const struct claim *claim, uint64_t ap
 	}
 }
 
+/* Pages of which the store alone knows the contents. */
+static uint64_t data_pages(const struct cluster *cluster)
+{
+	uint64_t all = (UINT64_C(2) << (cluster->pages - 1)) - 1;
+
+	return all & ~(cluster->holes | cluster->zeros | cluster->filled);
+}
+
+/* The store gave back something else than was written, or nothing: whoever touches these pages gets SIGBUS, never wrong bytes. */
+static void lose(struct pager *pager, uint32_t number)
+{
+	struct cluster *cluster = index_cluster(pager->index, number);
+
+	pthread_mutex_lock(&pager->lock);
+	cluster->lost = data_pages(cluster);
+	pthread_mutex_unlock(&pager->lock);
+}
+
 /*
  * The contents of a cluster, page by page; nothing can change or free it: it is pinned. With `first` only so much is decompressed as the page
- * that was asked for needs, where that is less work. Returns 1 when more is to be loaded, 0, or -errno of the store.
+ * that was asked for needs, where that is less work. What the store does not give back is lost.
+ * Returns whether more is to be loaded.
  */
-static int load(struct filler *filler, struct claim *claim, bool first)
+static bool load(struct filler *filler, struct claim *claim, bool first)
 {
 	struct pager *pager = filler->pager;
 	const struct cluster *cluster = index_cluster(pager->index, claim->number);
@@ -162,21 +181,21 @@ static int load(struct filler *filler, struct claim *claim, bool first)
 	int64_t rc = 0;
 
 	if (claim->data)
-		return 0;
+		return false;
 	claim->data = filler->pages;
-	if (cluster->slot.length && cluster->slot.size > pager->cluster_pages * page_size())
-		return -EBADMSG;
-	if (!apart && first) {
+	if (cluster->slot.size > pager->cluster_pages * page_size())
+		rc = -EBADMSG;
+	else if (!apart && first)
 		rc = store_read_first(pager->store, filler->scratch, &cluster->slot, tag, filler->pages,
 				      (claim->wanted + 1) * page_size());
-		return rc < 0 ? (int)rc : rc < (int64_t)cluster->slot.size;
-	}
-	if (cluster->slot.length)
+	else if (data_pages(cluster) & ~cluster->lost)
 		rc = store_read(pager->store, filler->scratch, &cluster->slot, tag,
 				apart ? filler->packed : filler->pages);
-	if (rc == 0 && apart)
+	if (rc < 0)
+		lose(pager, claim->number);
+	if (apart) /* known without the store, whatever became of it */
 		unpack(filler, claim, apart);
-	return (int)rc;
+	return rc > 0 && rc < (int64_t)cluster->slot.size;
 }
 
 static enum outcome outcome_of(int rc)
@@ -306,6 +325,7 @@ static unsigned int let_go(struct pager *pager, struct claim *claim)
 			index_set(pager->index, claim->space->id, at, ENTRY_NONE);
 			cluster->refs--;
 			placed++;
+			index_header(pager->index)->counters.poisoned_pages += bit(cluster->lost, i);
 		} else {
 			index_set(pager->index, claim->space->id, at, entry_make(claim->number, i));
 		}
@@ -318,18 +338,6 @@ static unsigned int let_go(struct pager *pager, struct claim *claim)
 	return placed;
 }
 
-/* The store gave back something else than was written, or nothing: whoever touches these pages gets SIGBUS, never wrong bytes. */
-static void lose(struct pager *pager, const struct claim *claim)
-{
-	struct cluster *cluster = index_cluster(pager->index, claim->number);
-
-	pthread_mutex_lock(&pager->lock);
-	cluster->lost = ~(cluster->holes | cluster->zeros | cluster->filled);
-	index_header(pager->index)->counters.poisoned_pages +=
-		(unsigned int)__builtin_popcountll(claim->pages & cluster->lost);
-	pthread_mutex_unlock(&pager->lock);
-}
-
 /*
  * Loads and places what is claimed; with `first` the page that was asked for before the others. Returns the pages placed, or -EAGAIN when that page was not,
  * and is to be asked for again.
@@ -339,21 +347,20 @@ static int bring(struct filler *filler, struct claim *claim, bool first)
 	struct pager *pager = filler->pager;
 	uint64_t wanted = UINT64_C(1) << claim->wanted;
 	struct region whole = {claim->base, claim->base + CLUSTER_PAGES_MAX * page_size()};
-	int rc;
 	bool incomplete = false;
 	unsigned int placed;
+	bool more;
 
 	hook("filling");
-	rc = load(filler, claim, first);
+	more = load(filler, claim, first);
 	hook("loaded");
-	if (rc < 0)
-		lose(pager, claim);
-	if (rc > 0) {
+	if (more) {
+		const struct store_slot *slot = &index_cluster(pager->index, claim->number)->slot;
+
 		place(pager, claim, wanted);
 		hook("placed-first");
-		rc = store_read_rest(filler->scratch, &index_cluster(pager->index, claim->number)->slot, filler->pages);
-		if (rc < 0)
-			lose(pager, claim);
+		if (store_read_rest(filler->scratch, slot, filler->pages) < 0)
+			lose(pager, claim->number);
 		place(pager, claim, ~wanted);
 	} else {
 		place(pager, claim, UINT64_MAX);

@@ -18,20 +18,45 @@ static bool wants_holding(const struct pager *pager, unsigned int i)
 	       index_header(pager->index)->spaces[i].number == 0;
 }
 
+/* One of ours, unless it is there; a thread is held. Returns 0 or -errno. */
+static int hold(struct road *road, int fd, int32_t *number)
+{
+	int there;
+
+	if (*number > 0)
+		road->ops->drop(road, *number, fd);
+	there = road->ops->keep(road, fd);
+	*number = there < 0 ? 0 : there;
+	return there < 0 ? there : 0;
+}
+
+int held_again(struct pager *pager)
+{
+	struct index_header *header = index_header(pager->index);
+	int rc = 0;
+
+	if (!strchr(header->store, '/'))
+		rc = hold(&pager->road, pager->store_fd, &header->store_number);
+	if (rc == 0 && pager->seal)
+		rc = hold(&pager->road, pager->key_fd, &header->key_number);
+	return rc;
+}
+
 int held_store(struct pager *pager, struct error *error)
 {
 	struct road *road = &pager->road;
-	int rc = road->ops->begin(road, error);
+	int rc;
 
+	if (strchr(index_header(pager->index)->store, '/') && !pager->seal)
+		return 0;
+	rc = road->ops->begin(road, error);
 	if (rc < 0)
 		return rc;
-	rc = road->ops->keep(road, pager->store_fd);
+	rc = held_again(pager);
 	road->ops->end(road);
-	if (rc < 0)
-		return error_set(error, rc, NULL, rc == -EMFILE ? "its descriptors are at their limit" : NULL,
-				 "give the store to process %d", pager->target.pid);
-	index_header(pager->index)->store_number = rc;
-	return 0;
+	return rc < 0 ? error_set(error, rc, NULL, rc == -EMFILE ? "its descriptors are at their limit" : NULL,
+				  "give the store to process %d", pager->target.pid)
+		      : 0;
 }
 
 /* A copy of the descriptor of a child that the target does not hold yet, or -1. */
@@ -143,13 +168,15 @@ void held_return(struct pager *pager)
 	for (unsigned int i = 1; i < INDEX_SPACES; i++)
 		held_forget(pager, i);
 	pthread_mutex_unlock(&pager->lock);
-	if (!header->store_number && !header->released_count)
+	if (!header->store_number && !header->key_number && !header->released_count)
 		return;
 	if (!road->ops || road->ops->begin(road, &ignored) < 0)
 		return;
 	let_go_released(pager);
 	if (header->store_number)
 		road->ops->drop(road, header->store_number, pager->store_fd);
-	header->store_number = 0;
+	if (header->key_number)
+		road->ops->drop(road, header->key_number, pager->key_fd);
+	header->store_number = header->key_number = 0;
 	road->ops->end(road);
 }

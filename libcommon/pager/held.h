@@ -3,8 +3,11 @@
 
 #include "pager/pager.h"
 
-/* The store, when it is in memory. Returns 0 or -errno with `error` filled. */
+/* The store when it is in memory, and the key when it is encrypted. Returns 0 or -errno with `error` filled. */
 int held_store(struct pager *pager, struct error *error);
+
+/* The same once more, for a program that closes what it does not know. A thread is held. Returns 0 or -errno. */
+int held_again(struct pager *pager);
 
 /*
  * Of children that have been there for a while: were all our processes killed, a child would read zeros without its descriptor. Lets go of those that are not needed any

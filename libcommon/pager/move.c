@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "pager/held.h"
 #include "pager/hook.h"
 #include "pager/out.h"
 #include "pages/pages.h"
@@ -309,13 +310,13 @@ static void skip_rest(const struct piece *piece, uint64_t *at, enum skip reason)
 	*at = piece->region.end;
 }
 
-/* The program closed our descriptor (closefrom and its like): it gets another. */
+/* The program closed our descriptors (closefrom and its like): it gets others. */
 static int64_t give_again(struct pager *pager)
 {
 	int64_t rc = pager->road.ops->give(&pager->road, pager->spaces[0].uffd);
 
 	index_header(pager->index)->uffd_number = pager->road.number;
-	return rc;
+	return rc < 0 ? rc : held_again(pager);
 }
 
 /* What to do about a move that failed at *at. Returns 0 to go on, 1 to let the thread run for a moment, or -errno. */
@@ -335,6 +336,10 @@ static int64_t overcome(struct out_job *job, const struct piece *piece, uint64_t
 		if (++*again < AGAIN_TRIES)
 			return give_again(job->pager);
 		return why;
+	case -EFAULT: /* of the kernel's own marks only that of poison is refused (mm/userfaultfd.c, move_pages_pte) */
+		piece->result->skipped[SKIP_POISONED] += page_size();
+		*at += page_size();
+		return 0;
 	case -EINVAL:
 	case -EPERM:
 		skip_rest(piece, at, SKIP_CHANGED);

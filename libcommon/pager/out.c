@@ -22,6 +22,7 @@ static const char *skip_name(unsigned int skip)
 		[SKIP_SHARED] = "shared",
 		[SKIP_BUSY] = "busy",
 		[SKIP_IN_USE] = "in-use",
+		[SKIP_POISONED] = "poisoned",
 		[SKIP_CHANGED] = "changed",
 		[SKIP_LIMIT] = "limit",
 		[SKIP_STORE] = "store",
@@ -33,7 +34,8 @@ static const char *skip_name(unsigned int skip)
 /* Whether a reason means that something which could have left did not. The page or two that the stopped thread stands on never can. */
 static bool skip_counts(unsigned int skip)
 {
-	return skip != SKIP_NOT_RESIDENT && skip != SKIP_OUT && skip != SKIP_LIMIT && skip != SKIP_IN_USE;
+	return skip != SKIP_NOT_RESIDENT && skip != SKIP_OUT && skip != SKIP_LIMIT && skip != SKIP_IN_USE &&
+	       skip != SKIP_POISONED;
 }
 
 static json_t *skipped_object(struct out_region *r)
@@ -136,9 +138,21 @@ static void close_region(struct out_job *job)
 	job->region = NULL;
 }
 
+/* Nothing more leaves once the store has failed. Returns 0, or what it failed with. */
+static int check_store(const struct out_job *job, struct error *error)
+{
+	int rc = atomic_load(&job->failed);
+
+	if (rc < 0)
+		error_set(error, rc, rc == -ENOSPC ? "the store is full (its limit, or its file system)" : NULL,
+			  rc == -ENOSPC ? "its last pages went back; raise --limit, or attach with another --store"
+					: "its last pages went back; see the kernel's log about the store's disk",
+			  "store pages of process %d", job->pager->target.pid);
+	return rc;
+}
+
 static int flush(struct out_job *job, struct error *error)
 {
-	int failed;
 	int rc;
 
 	if (!job->piece_count)
@@ -155,13 +169,7 @@ static int flush(struct out_job *job, struct error *error)
 	if (rc < 0)
 		return rc;
 	emit_progress(job);
-	failed = atomic_load(&job->failed);
-	if (failed < 0)
-		return error_set(error, failed,
-				 failed == -ENOSPC ? "the store is full (its limit, or its file system)" : NULL,
-				 "its last pages went back; raise --limit, or attach with another --store",
-				 "store pages of process %d", job->pager->target.pid);
-	return 0;
+	return check_store(job, error);
 }
 
 /* Room in the slot that a piece needs behind what is planned. */
@@ -402,10 +410,8 @@ int out_run(struct pager *pager, const struct out_request *request, bool *partia
 	if (rc == 0)
 		rc = out_walk(job, partial, error);
 	out_finish_compressors(job);
-	if (atomic_load(&job->failed) < 0 && rc == 0)
-		rc = error_set(error, job->failed, "the store is full (its limit, or its file system)",
-			       "its last pages went back; raise --limit, or attach with another --store",
-			       "store pages of process %d", pager->target.pid);
+	if (rc == 0)
+		rc = check_store(job, error);
 	if (out_close_staging(pager) < 0 && target_alive(&pager->target))
 		*partial = true;
 	emit_finished(job, partial);

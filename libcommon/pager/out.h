@@ -10,13 +10,14 @@
 enum skip {
 	SKIP_NOT_RESIDENT = 16, /* nothing there to move */
 	SKIP_NOT_MAPPED,
-	SKIP_OUT,     /* out already */
-	SKIP_SHARED,  /* shared with another process since a fork */
-	SKIP_BUSY,    /* pinned, being changed, or the mapping changes all the time */
-	SKIP_IN_USE,  /* the page that the stopped thread itself needs */
-	SKIP_CHANGED, /* the mapping is not what it was when it was looked at */
-	SKIP_LIMIT,   /* --bytes reached */
-	SKIP_STORE,   /* the store is full or failing; the pages went back */
+	SKIP_OUT,      /* out already */
+	SKIP_SHARED,   /* shared with another process since a fork */
+	SKIP_BUSY,     /* pinned, being changed, or the mapping changes all the time */
+	SKIP_IN_USE,   /* the page that the stopped thread itself needs */
+	SKIP_POISONED, /* nothing is there but the mark of a page that was lost */
+	SKIP_CHANGED,  /* the mapping is not what it was when it was looked at */
+	SKIP_LIMIT,    /* --bytes reached */
+	SKIP_STORE,    /* the store is full or failing; the pages went back */
 	SKIP_COUNT,
 };
 

@@ -71,6 +71,8 @@ struct pager {
 	struct index *index;
 	struct store *store;
 	int store_fd;
+	struct seal *seal; /* of the store; NULL: it is plain */
+	int key_fd;        /* opens the seal in another process; the target holds a copy of it. -1 without a seal */
 	int index_fd;
 	int uffd_staging;
 	int maps_fd, pagemap_fd;

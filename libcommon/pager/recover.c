@@ -15,6 +15,8 @@ static int open_store(struct pager *pager)
 	const struct index_header *header = index_header(pager->index);
 	int rc = store_open(&pager->store, pager->store_fd, header->limit, header->codec);
 
+	if (rc == 0)
+		store_set_seal(pager->store, pager->seal);
 	for (uint64_t i = 1; rc == 0 && i < header->clusters; i++) {
 		struct cluster *cluster = index_cluster(pager->index, (uint32_t)i);
 

@@ -19,6 +19,7 @@
 #include "pager/paths.h"
 #include "pager/session.h"
 #include "pager/supervisor.h"
+#include "store/seal.h"
 
 #define DEFAULT_CLUSTER_PAGES 16
 #define FEATURES                                                                                                     \
@@ -35,6 +36,23 @@ static int make_store(struct session *s, const struct session_options *options, 
 		return pager->store_fd;
 	rc = store_open(&pager->store, pager->store_fd, options->limit, options->codec);
 	return rc < 0 ? error_set(error, rc, NULL, NULL, "make the store %s", s->store) : 0;
+}
+
+static int make_key(struct session *s, const struct session_options *options, struct error *error)
+{
+	struct pager *pager = &s->pager;
+	int rc;
+
+	if (options->encrypt == ENCRYPT_NO || (options->encrypt == ENCRYPT_DEFAULT && !strchr(s->store, '/')))
+		return 0;
+	pager->key_fd = seal_new();
+	rc = pager->key_fd < 0 ? pager->key_fd : seal_open(&pager->seal, pager->key_fd);
+	if (rc < 0)
+		return error_set(error, rc, rc == -EAGAIN || rc == -ENOMEM ? "no memory can be locked" : NULL,
+				 "raise the limit of locked memory (ulimit -l), or use --no-encrypt",
+				 "make the key of session %s", s->name);
+	store_set_seal(pager->store, pager->seal);
+	return 0;
 }
 
 static int make_index(struct session *s, const struct session_options *options, struct error *error)
@@ -118,8 +136,7 @@ static int open_target(struct pager *pager, struct error *error)
 	header->control = road->control;
 	header->uffd_number = road->number;
 	pager->spaces[0].used = true;
-	if (!strchr(header->store, '/'))
-		rc = held_store(pager, error);
+	rc = held_store(pager, error);
 	if (rc < 0)
 		leave(pager);
 	return rc;
@@ -132,6 +149,7 @@ void session_remove_files(struct pager *pager)
 	if (s->removed)
 		return;
 	s->removed = true;
+	seal_wipe(pager->seal);
 	if (pager->directory >= 0 && !paths_is(s->sessions, s->name, pager->directory))
 		return; /* another session stands in its place */
 	paths_remove_session(s->sessions, s->name);
@@ -189,6 +207,8 @@ static int make_files(struct session *s, const struct session_options *options, 
 		return rc;
 	rc = make_store(s, options, error);
 	if (rc == 0)
+		rc = make_key(s, options, error);
+	if (rc == 0)
 		rc = make_index(s, options, error);
 	if (rc == 0)
 		rc = make_socket(s, error);
@@ -205,7 +225,7 @@ void session_init(struct session *s, const struct target *target, unsigned int c
 	pager->road = ROAD_NONE;
 	pager->target = *target;
 	pager->cluster_pages = cluster_pages;
-	pager->directory = pager->store_fd = pager->index_fd = pager->uffd_staging = pager->maps_fd =
+	pager->directory = pager->store_fd = pager->key_fd = pager->index_fd = pager->uffd_staging = pager->maps_fd =
 		pager->pagemap_fd = pager->control = pager->spaces[0].uffd = pager->ready = pager->supervisor = -1;
 	paths_name(s->name, target->pid, target->starttime);
 }
@@ -245,6 +265,21 @@ static int reopen_store(struct session *s, struct error *error)
 		return 0;
 	return error_set(error, strchr(s->store, '/') ? -errno : pager->store_fd, NULL, NULL,
 			 "open the store of session %s", s->name);
+}
+
+static int reopen_key(struct session *s, struct error *error)
+{
+	struct pager *pager = &s->pager;
+	int number = index_header(pager->index)->key_number;
+	int rc;
+
+	if (!number)
+		return 0;
+	pager->key_fd = pager->road.ops->take(&pager->road, number);
+	rc = pager->key_fd < 0 ? pager->key_fd : seal_open(&pager->seal, pager->key_fd);
+	return rc < 0 ? error_set(error, rc, rc == -EBADF || rc == -EBADMSG ? "the process has closed it" : NULL, NULL,
+				  "take the key of session %s", s->name)
+		      : 0;
 }
 
 static int reopen_index(struct session *s, struct error *error)
@@ -312,6 +347,8 @@ int session_take_up(struct session *s, const struct target *target, struct kept 
 	pager->spaces[0].uffd = rc;
 	pager->spaces[0].used = true;
 	rc = reopen_store(s, error);
+	if (rc == 0)
+		rc = reopen_key(s, error);
 	if (rc < 0)
 		return rc;
 	retake_children(s, kept);

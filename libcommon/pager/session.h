@@ -9,9 +9,16 @@
 #include "report/error.h"
 #include "store/store.h"
 
+enum session_encrypt {
+	ENCRYPT_DEFAULT, /* when the store is a file */
+	ENCRYPT_YES,
+	ENCRYPT_NO,
+};
+
 struct session_options {
 	const char *store; /* a directory, "memory", or NULL for the default directory */
-	uint64_t limit;    /* most bytes of the store, 0: none */
+	enum session_encrypt encrypt;
+	uint64_t limit; /* most bytes of the store, 0: none */
 	struct codec_choice codec;
 	uint64_t cluster_bytes; /* a power of two, one page to CLUSTER_PAGES_MAX pages; 0: 16 pages */
 	bool watch;             /* for session_watch: pages come back one by one, and all of them when nobody watches */

@@ -170,7 +170,8 @@ static bool repeats(const unsigned char *page, uint64_t *word)
 	return memcmp(page, page + sizeof(*word), page_size() - sizeof(*word)) == 0;
 }
 
-static void examine(const struct cluster *cluster, const unsigned char *pages, struct contents *contents)
+/* The words lie in the index as they are: next to a sealed store they are ordinary data. */
+static void examine(const struct cluster *cluster, const unsigned char *pages, bool sealed, struct contents *contents)
 {
 	*contents = (struct contents){0};
 	for (unsigned int i = 0; i < cluster->pages; i++) {
@@ -178,7 +179,7 @@ static void examine(const struct cluster *cluster, const unsigned char *pages, s
 
 		if ((cluster->holes | cluster->lost) & bit)
 			continue;
-		if (!repeats(pages + i * page_size(), &contents->words[i]))
+		if (!repeats(pages + i * page_size(), &contents->words[i]) || (contents->words[i] && sealed))
 			contents->data_pages++;
 		else if (contents->words[i])
 			contents->filled |= bit;
@@ -255,7 +256,7 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 	pthread_mutex_unlock(&pager->lock);
 	if (!wanted)
 		return;
-	examine(cluster, pages, &contents);
+	examine(cluster, pages, pager->seal, &contents);
 	pthread_mutex_lock(&pager->lock);
 	keep_words(pager, bc->number, &contents);
 	pthread_mutex_unlock(&pager->lock);

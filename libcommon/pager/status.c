@@ -3,6 +3,7 @@
 
 #include "pager/pager.h"
 #include "report/report.h"
+#include "store/seal.h"
 
 /* Pages that are out, by the state of their cluster. */
 struct page_counts {
@@ -55,7 +56,7 @@ static void set_pages(struct pager *pager, json_t *record)
 	set(record, "stored_pages", counts.stored);
 	set(record, "zero_pages", counts.zeros);
 	set(record, "filled_pages", counts.filled);
-	set(record, "poisoned_pages", counts.lost);
+	set(record, "poisoned_pages", index_header(pager->index)->counters.poisoned_pages + counts.lost);
 	set(record, "spaces", spaces);
 }
 
@@ -99,6 +100,9 @@ json_t *status_record(struct pager *pager)
 
 	if (!record)
 		return NULL;
+	json_object_set_new(record, "encrypted", json_boolean(pager->seal));
+	if (pager->seal)
+		json_object_set_new(record, "key", json_string(seal_secret(pager->seal) ? "secret" : "locked"));
 	store_usage(pager->store, &usage);
 	set(record, "store_bytes", usage.stored);
 	set(record, "store_allocated_bytes", usage.allocated);

@@ -23,12 +23,15 @@
 #define REPLACE_AGAIN_MS 100
 
 /* It serves page faults: it must not wait for its own pages, nor be chosen when memory runs out. */
-static void stay_in_memory(void)
+static void stay_in_memory(bool sealed)
 {
 	_cleanup_close_ int adj = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
 	setpriority(PRIO_PROCESS, 0, WORKER_NICE); /* threads inherit it; without CAP_SYS_NICE it stays as it is */
 	mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+	/* A core dump would hold what an encrypted store hides. */
+	if (sealed)
+		prctl(PR_SET_DUMPABLE, 0);
 	if (adj >= 0 && write(adj, "-1000", 5) < 0)
 		return; /* without CAP_SYS_RESOURCE it takes its chances */
 }
@@ -248,7 +251,7 @@ int worker_main(struct pager *pager)
 	int rc;
 
 	prctl(PR_SET_NAME, "swapctl-worker");
-	stay_in_memory();
+	stay_in_memory(pager->seal);
 	rc = start(pager);
 	if (rc < 0)
 		return 1;

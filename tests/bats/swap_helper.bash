@@ -59,9 +59,7 @@ teardown() {
 		left_files | xargs -r rm -rf
 		status=1
 	fi
-	if mountpoint -q "$BATS_TEST_TMPDIR/small"; then
-		umount -l "$BATS_TEST_TMPDIR/small"
-	fi
+	findmnt -rno TARGET | grep -F "$BATS_TEST_TMPDIR/" | tac | xargs -r -n 1 umount -l
 	return "$status"
 }
 
@@ -161,6 +159,18 @@ ask() {
 		head -n 5 "$TARGET_DIR/err" >&2
 		return 1
 	fi
+}
+
+# Where the store of the target is.
+store_path() {
+	status_of .store
+}
+
+# lost_pages: how many pages of the memory with known contents give SIGBUS; fails when any other holds a wrong byte. Sets $lost.
+lost_pages() {
+	ask lost
+	# shellcheck disable=SC2034
+	lost=${answer##* }
 }
 
 # Ends the latest target; those that a test starts after it keep their own folders.

@@ -146,7 +146,7 @@ events() {
 	ask move
 	(($(events remap) > 0))
 	assert_equal "$(status_of .out_pages)" 8192
-	read -r _ START END <<<"$answer"
+	read -r _ START END _ <<<"$answer"
 	assert_equal "$(resident)" 0
 	ask check
 	out_region

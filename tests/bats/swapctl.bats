@@ -42,7 +42,7 @@ MEBIBYTE=1048576
 
 @test "pages of one repeated word cost no store" {
 	start_contents word $((16 * MEBIBYTE))
-	out_region
+	out_region --no-encrypt
 	assert_equal "$(record '[.[].filled_pages // 0] | max')" 4096
 	assert_equal "$(status_of '[.store_bytes, .store_allocated_bytes] | add')" 0
 	ask check
@@ -96,7 +96,7 @@ MEBIBYTE=1048576
 
 @test "records of out add up" {
 	start_contents mixed $((32 * MEBIBYTE))
-	out_region
+	out_region --no-encrypt
 	run -0 jq -es '
 		.[-1] as $summary | map(select(.type == "region")) as $regions | ($regions | length) == 1 and all(.[]; .v == 1) and
 		all($regions[]; .op == "out" and .asked_bytes == .moved_bytes + .skipped_bytes and .skipped_bytes == ([.skipped[]] | add // 0) and

@@ -3,15 +3,21 @@
  * that is "ok…" when all of its memory was as it should be. Prints "ready START END".
  *
  *	check		verify everything
+ *	lost		verify what can be read; the answer ends with the number of pages that give SIGBUS
  *	write SEED	give everything that is mapped other contents
  *	discard		MADV_DONTNEED the first half: it holds zeros from then on
  *	fork		a child verifies everything, writes over it; the parent still has its own
  *	move		mremap to another place
  *	unmap, map	the last quarter away, and new in its place
  *	allocate BYTES	more memory, with contents of its own
+ *	close		every descriptor from 3 on
+ *	occupy		open /dev/null at every free number from 3 to 999
  *	exec		become sleep(1)
  *	exit		end with status 7
  */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,7 +36,15 @@ struct contents {
 	unsigned char *states; /* of every page */
 	char *more;            /* allocated on command */
 	size_t more_bytes;
+	size_t lost; /* pages that could not be read, by the latest count */
 };
+
+static sigjmp_buf bus;
+
+static void on_bus(int number)
+{
+	siglongjmp(bus, number);
+}
 
 static size_t wrong_pages(const struct contents *c)
 {
@@ -42,6 +56,23 @@ static size_t wrong_pages(const struct contents *c)
 		    !pattern_holds_page(c->at, c->states[i] == ZEROS ? &zeros : &c->pattern, i))
 			wrong++;
 	return wrong + (c->more ? pattern_wrong(c->more, c->more_bytes, &c->pattern) : 0);
+}
+
+/* As wrong_pages, of the first memory, but a SIGBUS is no wrong byte. */
+static size_t count_lost(struct contents *c)
+{
+	static const struct pattern zeros = {"zeros", 0};
+	volatile size_t wrong = 0;
+
+	signal(SIGBUS, on_bus);
+	c->lost = 0;
+	for (volatile size_t i = 0; i < c->bytes / PAGE; i++)
+		if (sigsetjmp(bus, 1))
+			c->lost++;
+		else if (c->states[i] != ABSENT)
+			wrong += !pattern_holds_page(c->at, c->states[i] == ZEROS ? &zeros : &c->pattern, i);
+	signal(SIGBUS, SIG_DFL);
+	return wrong;
 }
 
 static void rewrite(struct contents *c, uint64_t seed)
@@ -100,6 +131,16 @@ static void change(struct contents *c, size_t from, size_t to, enum state state)
 	memset(c->states + from / PAGE, state, (to - from) / PAGE);
 }
 
+static int occupy(void)
+{
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	for (int fd = 3; fd < 1000; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && dup2(null, fd) != fd)
+			return 1;
+	return 0;
+}
+
 static void allocate(struct contents *c, size_t bytes)
 {
 	c->more = map_aligned(bytes);
@@ -116,8 +157,14 @@ static ssize_t obey(struct contents *c, char *line)
 		return -1;
 	if (!strcmp(word, "check"))
 		return (ssize_t)wrong_pages(c);
+	if (!strcmp(word, "lost"))
+		return (ssize_t)count_lost(c);
 	if (!strcmp(word, "fork"))
 		return (ssize_t)fork_once(c);
+	if (!strcmp(word, "close"))
+		return close_range(3, ~0U, 0);
+	if (!strcmp(word, "occupy"))
+		return occupy();
 	if (!strcmp(word, "exec"))
 		return execlp("sleep", "sleep", "1000", (char *)NULL);
 	if (!strcmp(word, "exit"))
@@ -162,7 +209,7 @@ int main(int argc, char **argv)
 		if (wrong)
 			printf("wrong %zd\n", wrong);
 		else
-			printf("ok %lx %lx\n", (unsigned long)c.at, (unsigned long)(c.at + c.bytes));
+			printf("ok %lx %lx %zu\n", (unsigned long)c.at, (unsigned long)(c.at + c.bytes), c.lost);
 	}
 	return 0;
 }
