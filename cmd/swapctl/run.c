@@ -31,6 +31,12 @@ const struct report_column region_columns[] = {
 	{"time_us", "TIME_US", COLUMN_NUMBER},   {NULL, NULL, COLUMN_TEXT},
 };
 
+const struct report_column error_columns[] = {
+	{"start", "START", COLUMN_TEXT}, {"cluster", "CLUSTER", COLUMN_NUMBER},
+	{"errno", "ERRNO", COLUMN_TEXT}, {"reason", "REASON", COLUMN_TEXT},
+	{NULL, NULL, COLUMN_TEXT},
+};
+
 int run_failed(const struct run *run, int rc, const struct error *error)
 {
 	error_print(run->name, error);

@@ -53,12 +53,14 @@ void notify_record(void *context, json_t *record);
 
 extern const struct report_column session_columns[];
 extern const struct report_column region_columns[];
+extern const struct report_column error_columns[];
 
 int verb_attach(int argc, const char **argv);
 int verb_out(int argc, const char **argv);
 int verb_in(int argc, const char **argv);
 int verb_status(int argc, const char **argv);
 int verb_adopt(int argc, const char **argv);
+int verb_check(int argc, const char **argv);
 int verb_detach(int argc, const char **argv);
 
 #define _cleanup_run_    __attribute__((cleanup(run_close)))

@@ -1,6 +1,6 @@
 # Completion of swapctl(1) for fish.
 
-set -l verbs attach out in status adopt detach
+set -l verbs attach out in status adopt check detach
 set -l any "__fish_seen_subcommand_from $verbs"
 set -l none "not __fish_seen_subcommand_from $verbs"
 set -l session '__fish_seen_subcommand_from attach out'
@@ -12,6 +12,7 @@ complete -c swapctl -n "$none" -a out -d 'Swap its memory out'
 complete -c swapctl -n "$none" -a in -d 'Bring its memory back without waiting for faults'
 complete -c swapctl -n "$none" -a status -d 'What is out, and what the session has done'
 complete -c swapctl -n "$none" -a adopt -d 'Take up a session whose processes were killed'
+complete -c swapctl -n "$none" -a check -d 'Verify what is out, the store and the process'
 complete -c swapctl -n "$none" -a detach -d 'Bring everything back and leave the process as it was'
 
 complete -c swapctl -n "$any" -s p -l pid -x -a '(__fish_complete_pids)' -d 'The process'
@@ -33,6 +34,7 @@ complete -c swapctl -n '__fish_seen_subcommand_from attach status adopt' -l colu
     -a 'pid starttime state supervisor_pid worker_pid store encrypted key compress cluster_bytes limit_bytes store_bytes store_allocated_bytes store_file_bytes out_pages moving_pages staged_pages stored_pages zero_pages filled_pages poisoned_pages spaces moved_pages_total faults refaulted_pages brought_pages fresh_faults hot_faults fault_p50_us fault_p99_us fault_max_us events stops longest_stop_us'
 complete -c swapctl -n '__fish_seen_subcommand_from out in detach' -l columns -x -d 'Columns of the table' \
     -a 'pid starttime start end bytes asked_bytes moved_bytes stored_bytes compressed_bytes zero_pages filled_pages skipped_bytes skipped time_us'
+complete -c swapctl -n '__fish_seen_subcommand_from check' -l columns -x -d 'Columns of the table' -a 'op errno reason hint start cluster'
 complete -c swapctl -n "$any" -s q -l quiet -d 'No progress'
 complete -c swapctl -n "$any" -s v -l verbose -d 'Say more on standard error'
 complete -c swapctl -l version -d 'Print the version'

@@ -6,8 +6,10 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "pager/check.h"
 #include "pager/held.h"
 #include "pager/hook.h"
+#include "pager/keep.h"
 #include "pager/out.h"
 #include "pager/supervisor.h"
 #include "pager/watch.h"
@@ -191,6 +193,31 @@ static int run_in(struct client *client, const json_t *request, bool *partial, s
 	return rc;
 }
 
+static int run_check(struct client *client, struct error *error)
+{
+	struct pager *pager = client->pager;
+	uint64_t begin = now_us();
+	struct check_sums sums;
+	int rc = check_session(pager, send_record, client, &sums);
+	json_t *summary;
+
+	if (rc < 0)
+		return error_set(error, rc, rc == -ESRCH ? "it has ended" : NULL, NULL, "check process %d",
+				 pager->target.pid);
+	summary = json_pack("{s:s,s:s,s:i,s:I}", "type", "summary", "op", "check", "pid", pager->target.pid,
+			    "starttime", (json_int_t)pager->target.starttime);
+	set(summary, "out_pages", sums.entries);
+	set(summary, "clusters", sums.clusters);
+	set(summary, "records", sums.records);
+	set(summary, "poisoned_pages", sums.poisoned_pages);
+	set(summary, "errors", sums.errors);
+	set(summary, "time_us", now_us() - begin);
+	send_record(client, summary);
+	return sums.errors ? error_set(error, -EUCLEAN, "there are errors in it", "the records say which",
+				       "check the session of process %d", pager->target.pid)
+			   : 0;
+}
+
 static int detach_locked(struct pager *pager, struct filler *filler, uint64_t *brought, struct error *error)
 {
 	static const struct region everything = {0, UINT64_MAX};
@@ -321,6 +348,8 @@ static int run_request(struct client *client, const json_t *request, bool *parti
 		return run_in(client, request, partial, error);
 	if (verb && strcmp(verb, "watch") == 0)
 		return run_watch(client, request, partial, error);
+	if (verb && strcmp(verb, "check") == 0)
+		return run_check(client, error);
 	if (verb && strcmp(verb, "detach") == 0)
 		return run_detach(client, partial, error);
 	if (verb && strcmp(verb, "status") == 0) {

@@ -162,6 +162,18 @@ static int read_staged(struct pager *pager)
 	return rc == -ESRCH ? 0 : rc;
 }
 
+/* A page that was being brought when the worker died, and is there, has been brought. Of children this cannot be seen; theirs are found there when they are brought again. */
+static int settle_filling(void *context, uint64_t address, index_entry entry)
+{
+	struct pager *pager = context;
+	uint64_t pagemap;
+
+	if (entry & ENTRY_FILLING && pagemap_read(pager->pagemap_fd, address, 1, &pagemap) == 0 &&
+	    pagemap & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED))
+		index_set(pager->index, 0, address, ENTRY_NONE);
+	return 0;
+}
+
 int recover_state(struct pager *pager, int index_fd)
 {
 	int rc = index_open(&pager->index, index_fd);
@@ -170,8 +182,10 @@ int recover_state(struct pager *pager, int index_fd)
 		return rc;
 	pager->spaces[0].dead = !uffd_alive(pager->spaces[0].uffd);
 	/* What was begun in the target is finished before anything is looked at. */
-	if (!pager->spaces[0].dead)
+	if (!pager->spaces[0].dead) {
 		pager->road.ops->resume(&pager->road, index_header(pager->index)->counters.workers);
+		index_walk(pager->index, 0, (struct region){0, UINT64_MAX}, settle_filling, pager);
+	}
 	index_recover(pager->index);
 	hook("recovering");
 	pager->road.number = index_header(pager->index)->uffd_number;

@@ -47,7 +47,7 @@ int session_adopt(const struct target *target, bool foreground, session_record_f
 bool session_exists(const struct target *target);
 
 /*
- * Sends a request ({"verb":"out"|"in"|"status"|"detach", …}; takes the reference) to the session and calls back for each record of the answer,
+ * Sends a request ({"verb":"out"|"in"|"check"|"status"|"detach", …}; takes the reference) to the session and calls back for each record of the answer,
  * "progress" records included. Returns 0, EXIT_PARTIAL's cause as 1 (done in part), or -errno with `error` filled as the session reports it; -ENOENT when there is no session.
  */
 int session_request(const struct target *target, json_t *request, session_record_fn callback, void *context,

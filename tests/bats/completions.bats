@@ -119,7 +119,7 @@ same_options() {
 }
 
 @test "verbs are completed, and only in front" {
-	all_offer "swapctl " attach out in status detach
+	all_offer "swapctl " attach out in status check detach
 	none_offers "swapctl out -p 1 " attach
 }
 

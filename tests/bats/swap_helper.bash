@@ -173,6 +173,12 @@ lost_pages() {
 	lost=${answer##* }
 }
 
+# check_session: index, store and process agree.
+check_session() {
+	swap_ok check -p "$TARGET_PID"
+	assert_equal "$(summary .errors)" 0
+}
+
 # Ends the latest target; those that a test starts after it keep their own folders.
 end_current() {
 	end_target "$TARGET_PID"

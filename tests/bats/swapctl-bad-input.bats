@@ -26,7 +26,7 @@ refuses_regions() {
 
 @test "without a process every verb that needs one says so" {
 	local verb
-	for verb in attach out in detach; do
+	for verb in attach out in check detach; do
 		swap_fails 2 'PID' "$verb"
 	done
 }
@@ -34,7 +34,7 @@ refuses_regions() {
 @test "a process that does not exist is refused" {
 	local verb pid
 	pid=$(($(</proc/sys/kernel/pid_max) - 1))
-	for verb in attach out in detach status; do
+	for verb in attach out in check detach status; do
 		swap_fails 6 'no such process' "$verb" -p "$pid"
 	done
 }
@@ -108,7 +108,7 @@ refuses_regions() {
 	swap_fails 2 'attack' attack
 	swap_fails 2 'attach' attch -p 1
 	local verb
-	for verb in attach out in status detach; do
+	for verb in attach out in status check detach; do
 		swap_fails 2 'unknown|nonsense' "$verb" --nonsense
 		swap_fails 2 . "$verb" word
 	done

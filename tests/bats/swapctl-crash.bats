@@ -40,6 +40,8 @@ kill_workers() {
 	swap_ok attach -p "$TARGET_PID"
 	kill_workers 15
 	((kills >= 10))
+	swap_most out -p "$TARGET_PID"
+	check_session
 	ask stop
 	((${answer#ok } > 0))
 }
@@ -49,6 +51,8 @@ kill_workers() {
 	swap_ok attach -p "$TARGET_PID"
 	kill_workers 15
 	((kills >= 10))
+	swap_most out -p "$TARGET_PID"
+	check_session
 	ask stop
 	((${answer#ok } > 0))
 }
@@ -66,7 +70,9 @@ kill_workers() {
 	}
 	wait_for 5 another_worker
 	(($(status_of .out_pages) > 8000))
+	check_session
 	ask check
+	check_session
 	swap_ok detach -p "$TARGET_PID"
 }
 

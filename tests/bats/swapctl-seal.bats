@@ -220,6 +220,24 @@ store[a:a + $PLACE], store[b:b + $PLACE] = store[b:b + $PLACE], store[a:a + $PLA
 	ask check
 }
 
+@test "a session whose processes have all died finds its key in the process" {
+	local options
+	for options in '' '--store memory --encrypt'; do
+		start_contents mixed $((16 * MEBIBYTE))
+		# shellcheck disable=SC2086
+		out_region $options
+		kill -KILL "$(status_of .supervisor_pid)" "$(status_of .worker_pid)"
+		swap_ok adopt -p "$TARGET_PID"
+		check_session
+		assert_equal "$(summary .out_pages)" 4096
+		ask check
+		out_region
+		check_session
+		ask check
+		end_current
+	done
+}
+
 @test "a program that closes all its descriptors gets them back with the next swap-out" {
 	start_contents mixed $((4 * MEBIBYTE))
 	ask close
@@ -228,6 +246,7 @@ store[a:a + $PLACE], store[b:b + $PLACE] = store[b:b + $PLACE], store[a:a + $PLA
 	ask check
 	ask close
 	out_region
+	check_session
 	ask check
 	assert_equal "$(readlink "/proc/$TARGET_PID/fd/"* | grep -cE 'userfaultfd|secretmem|uvmtools-key')" 2
 	swap_ok detach -p "$TARGET_PID"

@@ -25,6 +25,7 @@ make_small() {
 # The pages of the known contents are out or in core: none on the way, none lost.
 assert_settled() {
 	assert_equal "$(status_of '[.moving_pages, .staged_pages, .poisoned_pages] | add')" 0
+	check_session
 	lost_pages
 	assert_equal "$lost" 0
 }
@@ -110,9 +111,13 @@ fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), EXT4_IOC_SHUTDOWN, struct.pack("I
 	# A loop device has no blocks behind the end of its file: reading them is an error.
 	truncate -s $(((first + 2048) * 4096)) "$BATS_TEST_TMPDIR/image"
 	dd if="$path" iflag=nocache count=0 status=none
+	swap check -p "$TARGET_PID"
+	assert_equal "$status" 1
+	assert_regex "$(record 'map(.reason // empty) | unique | @csv')" 'Input/output error'
 	lost_pages
 	((lost > 1024 && lost < 3072))
 	assert_equal "$(status_of .poisoned_pages)" "$lost"
+	check_session
 	# What came back can leave again, elsewhere on the disk or not at all, and is right.
 	swap_most in -p "$TARGET_PID"
 	local before=$lost

@@ -12,6 +12,7 @@ MEBIBYTE=1048576
 	((repeated >= 5))
 	(($(status_of .moved_pages_total) > 8 * 8192))
 	(($(status_of .faults) > 100))
+	check_session
 	ask stop
 	((${answer#ok } > 0))
 }
@@ -22,6 +23,7 @@ MEBIBYTE=1048576
 	((repeated >= 5))
 	run -0 jq -es '.[0] | .faults > 100 and (.events | .fork > 0 and .remap > 0 and .remove > 0 and .unmap > 0)' \
 		<<<"$(timeout 60 swapctl status -p "$TARGET_PID")"
+	check_session
 	ask stop
 	((${answer#ok } > 100))
 }
@@ -43,6 +45,7 @@ MEBIBYTE=1048576
 	repeat 15 out_and_in
 	((repeated >= 5))
 	(($(status_of .faults) > 100))
+	check_session
 	ask stop
 	((${answer#ok } > 50))
 }
