@@ -254,6 +254,7 @@ static unsigned int durable(const struct supervisor *v, int fds[], unsigned int 
 			   pager->directory,
 			   pager->index_fd,
 			   pager->store_fd,
+			   pager->key_fd,
 			   pager->control,
 			   pager->uffd_staging,
 			   pager->spaces[0].uffd,
@@ -304,6 +305,8 @@ static void inherit(struct supervisor *v, const struct pager *pager)
 	s->pager.directory = pager->directory;
 	s->pager.index_fd = pager->index_fd;
 	s->pager.store_fd = pager->store_fd;
+	s->pager.key_fd = pager->key_fd;
+	s->pager.seal = pager->seal;
 	s->pager.control = pager->control;
 	s->pager.uffd_staging = pager->uffd_staging;
 	s->pager.staging = pager->staging;

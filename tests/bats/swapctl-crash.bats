@@ -83,21 +83,3 @@ kill_workers() {
 	ask check
 	swap_ok detach -p "$TARGET_PID"
 }
-
-@test "when both are killed the session is named orphaned, and no second one is made over it" {
-	local supervisor worker
-	start_with_input contents text $((8 * MEBIBYTE))
-	swap_most out -p "$TARGET_PID"
-	supervisor=$(pid_of supervisor) worker=$(pid_of worker)
-	kill -KILL "$supervisor" "$worker"
-	is_orphaned() {
-		timeout 5 swapctl status 3>&- | jq -es "any(.[]; .pid == $TARGET_PID and .state == \"orphaned\")" >/dev/null
-	}
-	wait_for 5 is_orphaned
-	swap_fails 1 "pages are still out" out -p "$TARGET_PID"
-	# With the target gone there is nothing left to keep.
-	kill -KILL "$TARGET_PID"
-	wait "$TARGET_PID" || :
-	swap_ok status
-	[[ ! -e $SESSIONS/$TARGET_PID.* ]]
-}

@@ -142,7 +142,7 @@ MEBIBYTE=1048576
 	swap_ok attach -p "$TARGET_PID"
 	swap_ok status
 	assert_equal "$(record "[.[] | select(.type == \"session\" and (.pid == $first or .pid == $TARGET_PID))] | length")" 2
-	assert_equal "$(record '[.[] | select(.type == "session")] | all(.supervisor_pid > 0 and .worker_pid > 0)')" true
+	assert_equal "$(record '[.[] | select(.type == "session" and .state == "running")] | all(.supervisor_pid > 0 and .worker_pid > 0)')" true
 }
 
 @test "detach leaves the process exactly as it was" {
