@@ -121,9 +121,10 @@ demo: deps
 	@+$(submake) all
 	@UVM_BUILD=$(abspath $(BUILD)) tools/demo
 
-bench: deps
-	@+$(submake) all targets benchmarks
-	@UVM_BUILD=$(abspath $(BUILD)) bench/run
+bench:
+	@tools/deps >&2
+	@+$(submake) all targets benchmarks >&2
+	@UVM_BUILD=$(abspath $(BUILD)) bench/all
 
 deps:
 	@tools/deps

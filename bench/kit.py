@@ -24,16 +24,16 @@ def json_lines(text):
     return [json.loads(line) for line in text.splitlines()]
 
 
-class Load:
-    """The program to be swapped."""
+class Program:
+    """A program that prints "ready" and addresses, and answers a word with a line of JSON."""
 
-    def __init__(self, size):
-        self.process = subprocess.Popen([BUILD / "bench/load", str(size)], stdin=subprocess.PIPE,
+    def __init__(self, *command):
+        self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
         self.pid = self.process.pid
-        word, self.start, self.end = self.answer().split()
+        word, *self.addresses = self.answer().split()
         if word != "ready":
-            raise RuntimeError("load did not become ready")
+            raise RuntimeError(f"{command[0]} did not become ready")
 
     def __enter__(self):
         return self
@@ -44,10 +44,10 @@ class Load:
 
     def answer(self):
         if not select.select([self.process.stdout], [], [], LIMIT_S)[0]:
-            raise TimeoutError(f"load did not answer within {LIMIT_S} s")
+            raise TimeoutError(f"{self.process.args[0]} did not answer within {LIMIT_S} s")
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError("load has ended")
+            raise RuntimeError(f"{self.process.args[0]} has ended")
         return line
 
     def begin(self, word):
@@ -62,6 +62,14 @@ class Load:
         wrong = self.ask("verify")["wrong"]
         if wrong:
             raise RuntimeError(f"{wrong} pages came back wrong")
+
+
+class Load(Program):
+    """The program to be swapped."""
+
+    def __init__(self, size):
+        super().__init__(BUILD / "bench/load", size)
+        self.start, self.end = self.addresses
 
     def region(self):
         return json.dumps({"v": 1, "type": "region", "start": self.start, "end": self.end})
