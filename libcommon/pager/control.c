@@ -16,6 +16,8 @@
 #include "report/input.h"
 
 #define REQUEST_TIMEOUT_S 10
+#define REQUEST_BYTES     (64 * MiB)
+#define ANSWER_TIMEOUT_S  30
 
 /* One client. */
 struct client {
@@ -79,6 +81,8 @@ static int read_regions(const json_t *request, struct region_vec *regions, struc
 {
 	const json_t *list = json_object_get(request, "regions");
 
+	if (list && !json_is_array(list))
+		return error_set(error, -EINVAL, "the regions are no array", NULL, "read the request");
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *pair = json_array_get(list, i);
 		struct region r;
@@ -306,6 +310,18 @@ static int run_detach(struct client *client, bool *partial, struct error *error)
 	return 0;
 }
 
+/* Nobody waits for a client that neither takes its answers nor goes. One that watches holds up only itself. */
+static int set_patience(int connection, bool watching)
+{
+	struct timeval asking = {.tv_sec = REQUEST_TIMEOUT_S};
+	struct timeval answering = {.tv_sec = watching ? 0 : ANSWER_TIMEOUT_S};
+
+	return setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &asking, sizeof(asking)) < 0 ||
+			       setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &answering, sizeof(answering)) < 0
+		       ? -errno
+		       : 0;
+}
+
 /* The pages go out, the client is told who touches them, and in the end the session goes. */
 static int run_watch(struct client *client, const json_t *request, bool *partial, struct error *error)
 {
@@ -327,6 +343,7 @@ static int run_watch(struct client *client, const json_t *request, bool *partial
 	if (rc < 0)
 		return rc;
 	watch.regions = regions;
+	set_patience(watch.connection, true);
 	rc = watch_run(client->pager, &watch, partial, error);
 	if (rc == -EBUSY)
 		return rc;
@@ -370,25 +387,52 @@ static bool may_ask(int connection)
 	       (peer.uid == 0 || peer.uid == geteuid());
 }
 
+/* A request on its way: neither endless nor dripping. */
+struct request_reader {
+	int fd;
+	uint64_t deadline_us;
+	size_t left; /* bytes it may still have */
+};
+
+static size_t read_some(void *buffer, size_t size, void *context)
+{
+	struct request_reader *reader = context;
+	ssize_t n;
+
+	size = min_u64(size, reader->left);
+	if (!size || now_us() > reader->deadline_us)
+		return (size_t)-1;
+	n = recv(reader->fd, buffer, size, 0);
+	if (n <= 0)
+		return n < 0 ? (size_t)-1 : 0;
+	reader->left -= (size_t)n;
+	return (size_t)n;
+}
+
 static json_t *read_request(int connection)
 {
-	int fd = dup(connection);
-	_cleanup_fclose_ FILE *stream = fd < 0 ? NULL : fdopen(fd, "r");
+	struct request_reader reader = {
+		.fd = connection,
+		.deadline_us = now_us() + REQUEST_TIMEOUT_S * UINT64_C(1000000),
+		.left = REQUEST_BYTES,
+	};
+	json_t *request = json_load_callback(read_some, &reader, JSON_DISABLE_EOF_CHECK, NULL);
 
-	return stream ? json_loadf(stream, JSON_DISABLE_EOF_CHECK, NULL) : NULL;
+	if (json_is_object(request))
+		return request;
+	json_decref(request);
+	return NULL;
 }
 
 void control_serve(struct pager *pager, int connection)
 {
-	struct timeval patience = {.tv_sec = REQUEST_TIMEOUT_S};
 	struct client client = {.pager = pager};
 	struct error error = {0};
 	bool partial = false;
 	json_t *request;
 	int rc;
 
-	if (!may_ask(connection) || setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
-	    !(client.stream = fdopen(connection, "w"))) {
+	if (!may_ask(connection) || set_patience(connection, false) < 0 || !(client.stream = fdopen(connection, "w"))) {
 		close(connection);
 		return;
 	}

@@ -22,6 +22,7 @@
 #include "store/seal.h"
 
 #define DEFAULT_CLUSTER_PAGES 16
+#define BACKLOG               128
 #define FEATURES                                                                                                     \
 	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP | \
 	 UFFD_FEATURE_MOVE | UFFD_FEATURE_POISON | UFFD_FEATURE_THREAD_ID)
@@ -84,7 +85,7 @@ static int make_socket(struct session *s, struct error *error)
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", paths_control(path, s->pager.directory));
 	s->pager.control = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (s->pager.control < 0 || bind(s->pager.control, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    listen(s->pager.control, 16) < 0)
+	    listen(s->pager.control, BACKLOG) < 0)
 		return error_set(error, -errno, NULL, NULL, "make the control socket of session %s", s->name);
 	return 0;
 }

@@ -123,10 +123,9 @@ static void accept_client(struct pager *pager)
 	struct connection *connection = fd < 0 ? NULL : malloc(sizeof(*connection));
 	pthread_t thread;
 
-	if (!connection || atomic_load(&clients) >= CLIENTS_MAX) {
+	if (!connection) {
 		if (fd >= 0)
 			close(fd);
-		free(connection);
 		return;
 	}
 	*connection = (struct connection){pager, fd};
@@ -194,6 +193,8 @@ static void main_loop(struct pager *pager, int signals)
 	while (!atomic_load(&pager->ended)) {
 		struct signalfd_siginfo info;
 
+		/* More clients than that wait until one has gone. */
+		fds[0].fd = atomic_load(&clients) < CLIENTS_MAX ? pager->control : -1;
 		poll(fds, ARRAY_SIZE(fds), HOUSEKEEPING_MS);
 		if (fds[0].revents & POLLIN)
 			accept_client(pager);

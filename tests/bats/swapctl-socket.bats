@@ -1,0 +1,173 @@
+#!/usr/bin/env bats
+# swapctl(1): what comes through the control socket hurts nobody, whatever it is.
+
+bats_require_minimum_version 1.5.0
+load swap_helper
+
+MEBIBYTE=1048576
+
+start_session() {
+	start_with_input contents mixed $((8 * MEBIBYTE))
+	ask check
+	snapshot
+	swap_most out -p "$TARGET_PID"
+	SOCKET=$(echo "$SESSIONS/$TARGET_PID".*/control)
+	WORKER=$(status_of .worker_pid)
+}
+
+# client SOCKET: the rest is a program that has s, a function that connects, and request, one that sends bytes and returns the answer.
+client() {
+	{
+		cat <<-'PYTHON'
+			import json, os, random, socket, sys, time
+			path = sys.argv[1]
+			def s():
+			    c = socket.socket(socket.AF_UNIX)
+			    c.connect(path)
+			    c.settimeout(40)
+			    return c
+			def read(c):
+			    data = b""
+			    try:
+			        while True:
+			            more = c.recv(65536)
+			            if not more:
+			                return data
+			            data += more
+			    except ConnectionResetError:
+			        return data
+			def request(data):
+			    c = s()
+			    try:
+			        c.sendall(data)
+			        c.shutdown(socket.SHUT_WR)
+			    except (BrokenPipeError, ConnectionResetError):
+			        pass
+			    return read(c)
+			def end(answer):
+			    return json.loads(answer.splitlines()[-1])
+		PYTHON
+		cat
+	} >"$BATS_TEST_TMPDIR/client.py"
+	timeout 100 python3 "$BATS_TEST_TMPDIR/client.py" "$SOCKET" 3>&-
+}
+
+# The same worker serves, and the target's memory is right.
+nobody_is_hurt() {
+	assert_equal "$(status_of .worker_pid)" "$WORKER"
+	ask check
+	swap_ok detach -p "$TARGET_PID"
+	wait_for 5 unchanged
+	ask check
+}
+
+@test "garbage is answered with an error" {
+	start_session
+	client <<-'PYTHON'
+		for data in (b"\0" * 100, b"garbage\n", b"[]", b"17", b'"verb"', b'{"verb":', b"", b"{}", b'{"verb":"dance"}', b'{"verb":17}',
+		             b'{"verb":"out","regions":17}', b'{"verb":"out","regions":[[1]]}', b'{"verb":"out","regions":[["x","y"]]}',
+		             b'{"verb":"out","regions":[[4096,0]]}', b'{"verb":"out","regions":[[-4096,4096]]}',
+		             b'{"verb":"out","regions":[[1,2]]}', b'{"verb":"watch"}', b"[" * 100000, b'{"a":' * 100000, b"\xff\xfe" * 500):
+		    answer = end(request(data))
+		    assert answer["type"] == "end" and answer["code"] < 0, (data[:40], answer)
+	PYTHON
+	nobody_is_hurt
+}
+
+@test "a request that never ends is cut off" {
+	start_session
+	client <<-'PYTHON'
+		c = s()
+		try:
+		    c.sendall(b'{"verb":"')
+		    for i in range(128):
+		        c.sendall(b"x" * (1 << 20))
+		except (BrokenPipeError, ConnectionResetError):
+		    sys.exit(0)
+		raise SystemExit("128 MiB were taken")
+	PYTHON
+	nobody_is_hurt
+}
+
+@test "half a message, and nothing, from many at once, hold nobody up for long" {
+	start_session
+	client <<-'PYTHON' &
+		halves = [s() for i in range(20)]
+		for c in halves:
+		    c.sendall(b'{"verb":"sta')
+		silent = [s() for i in range(20)]
+		print("connected", flush=True)
+		assert all(read(c) for c in halves + silent)
+	PYTHON
+	swap_ok status -p "$TARGET_PID"
+	wait $!
+	nobody_is_hurt
+}
+
+@test "a client that goes away in the middle of an answer, or does not read it, holds nobody up" {
+	start_session
+	client <<-'PYTHON'
+		for i in range(50):
+		    c = s()
+		    c.sendall(b'{"verb":"out"}' if i % 2 else b'{"verb":"in"}')
+		    c.close()
+		deaf = s()
+		deaf.sendall(b'{"verb":"status"}' * 10)
+		print("deaf", flush=True)
+	PYTHON
+	nobody_is_hurt
+}
+
+@test "requests changed at random do nothing that a good one could not" {
+	start_session
+	client <<-'PYTHON'
+		seed = int(time.time())
+		print("seed", seed)
+		rand = random.Random(seed)
+		good = [b'{"verb":"status"}', b'{"verb":"in"}', b'{"verb":"out","bytes":65536}', b'{"verb":"out","dry_run":true}',
+		        b'{"verb":"in","regions":[[4096,8192]]}', b'{"verb":"out","regions":[["0x1000","0x2000"],[12288,16384]]}']
+		for turn in range(600):
+		    data = bytearray(rand.choice(good))
+		    for i in range(rand.randrange(1, 6)):
+		        at = rand.randrange(len(data))
+		        how = rand.randrange(4)
+		        if how == 0:
+		            data[at] = rand.randrange(256)
+		        elif how == 1:
+		            del data[at:at + rand.randrange(1, 8)]
+		        elif how == 2:
+		            data[at:at] = rand.choice([b"[", b"{", b"-1", b"1e999", b"99999999999999999999", b'"\\u0000"', b",", b"null"])
+		        else:
+		            data += data[at:]
+		        data = data or bytearray(b"{")
+		    if b"detach" not in data:
+		        answer = end(request(bytes(data)))
+		        assert answer["type"] == "end", data
+	PYTHON
+	nobody_is_hurt
+}
+
+@test "another user is not heard, even with the way to the socket open" {
+	start_session
+	chmod 755 "$SESSIONS" "${SOCKET%/*}"
+	chmod 777 "$SOCKET"
+	run client <<-'PYTHON'
+		os.setgid(65534)
+		os.setuid(65534)
+		answer = request(b'{"verb":"status"}')
+		assert answer == b"", answer
+		print("not heard")
+	PYTHON
+	chmod 700 "$SESSIONS" "${SOCKET%/*}"
+	assert_success
+	assert_output "not heard"
+	nobody_is_hurt
+}
+
+@test "a session's socket and folder are its owner's alone" {
+	start_session
+	assert_equal "$(stat -c %a "${SOCKET%/*}")" 700
+	assert_equal "$(stat -c %a "$SOCKET")" 700
+	assert_equal "$(stat -c %a "${SOCKET%/*}/index")" 600
+	nobody_is_hurt
+}
