@@ -62,17 +62,24 @@ UNIT_BINS  := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/te
 TARGETS    := $(patsubst tests/targets/%.c,$(BUILD)/targets/%,$(wildcard tests/targets/*.c))
 BENCH_BINS := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 
-.PHONY: all lib tools unit targets benchmarks check demo bench install uninstall deps clean format lint
+# What programs link or preload: public headers in libuvm/uvm, nothing of libcommon but the words on the wire.
+LIBDIR       ?= $(PREFIX)/lib
+LIBUVM       := $(BUILD)/lib/libuvm.so.0
+LIBUVM_OBJS  := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard libuvm/*.c))
+LIBUVM_FILES := $(LIBUVM) $(BUILD)/lib/libuvm.so $(BUILD)/lib/uvm.pc
+
+.PHONY: all lib libuvm tools unit targets benchmarks check demo bench install uninstall deps clean format lint
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: lib tools
+all: lib libuvm tools
 lib: $(LIB)
+libuvm: $(LIBUVM_FILES)
 tools: $(TOOL_BINS)
 unit: $(UNIT_BINS)
 targets: $(TARGETS)
 benchmarks: $(BENCH_BINS)
-all lib tools unit targets benchmarks:
+all lib libuvm tools unit targets benchmarks:
 	@:
 
 $(BUILD)/obj/%.o: %.c Makefile
@@ -84,6 +91,23 @@ $(LIB): $(LIB_OBJS)
 	@mkdir -p $(@D)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(LIBUVM_OBJS): ALL_FLAGS += -fPIC -fvisibility=hidden
+
+# Bound at once: the agent's thread must not run the dynamic linker. Never unloaded: nor lose its code.
+$(LIBUVM): $(LIBUVM_OBJS) libuvm/libuvm.map
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -pthread -Wl,-soname,libuvm.so.0 -Wl,--version-script=libuvm/libuvm.map -Wl,-z,relro,-z,now \
+		-Wl,-z,nodelete -Wl,-z,defs $(LDFLAGS) -o $@ $(LIBUVM_OBJS)
+
+$(BUILD)/lib/libuvm.so: $(LIBUVM)
+	$(Q)ln -sfn libuvm.so.0 $@
+
+.PHONY: FORCE
+$(BUILD)/lib/uvm.pc: libuvm/uvm.pc.in FORCE
+	@mkdir -p $(@D)
+	$(Q)sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' $< >$@
 
 define tool_rule
 $(BUILD)/bin/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cmd/$(1)/*.c)) $(LIB)
@@ -139,7 +163,9 @@ format:
 share := $(PREFIX)/share
 to = $(foreach file,$(2),$(file):$(1)/$(notdir $(file)))
 installed = $(call to,$(PREFIX)/bin,$(TOOL_BINS)) \
-	$(foreach n,1 5 7,$(call to,$(share)/man/man$(n),$(wildcard man/*.$(n)))) \
+	$(call to,$(LIBDIR),$(BUILD)/lib/libuvm.so.0 $(BUILD)/lib/libuvm.so) $(call to,$(LIBDIR)/pkgconfig,$(BUILD)/lib/uvm.pc) \
+	$(call to,$(PREFIX)/include/uvm,$(wildcard libuvm/uvm/*.h)) \
+	$(foreach n,1 3 5 7,$(call to,$(share)/man/man$(n),$(wildcard man/*.$(n)))) \
 	$(call to,$(share)/bash-completion/completions,$(wildcard completions/bash/*)) \
 	$(call to,$(share)/zsh/site-functions,$(wildcard completions/zsh/*)) \
 	$(call to,$(share)/fish/vendor_completions.d,$(wildcard completions/fish/*))
@@ -149,6 +175,7 @@ install: all
 		from=$${pair%%:*}; to="$(DESTDIR)$${pair#*:}"; \
 		case $$from in */bin/*) mode=755 ;; *) mode=644 ;; esac; \
 		echo "  INST $$to"; \
+		case $$from in *.so) ln -sfn libuvm.so.0 "$$to"; continue ;; esac; \
 		$(INSTALL) -D -m $$mode "$$from" "$$to"; \
 	done
 

@@ -77,6 +77,20 @@ deps() {
 	assert_line --partial 'run: apt-get install --no-install-recommends jq fish'
 }
 
+@test "the example of uvm_swap_agent(3) builds against what install made, and runs" {
+	local stage=$BATS_TEST_TMPDIR/stage flags
+	make -s -C "$ROOT" BUILD="${UVM_BUILD:-build}" DESTDIR="$stage" PREFIX=/usr install
+	read -ra flags < <(PKG_CONFIG_LIBDIR=$stage/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$stage pkg-config --cflags --libs uvm)
+	mandoc -T utf8 "$ROOT/man/uvm_swap_agent.3" | col -bx | sed -n '/^EXAMPLES/,/^SEE ALSO/p' | sed '1d;$d' >"$BATS_TEST_TMPDIR/example.c"
+	run gcc -Wall -Wextra -Werror -o "$BATS_TEST_TMPDIR/example" "$BATS_TEST_TMPDIR/example.c" "${flags[@]}"
+	assert_output ""
+	run readelf -d "$BATS_TEST_TMPDIR/example"
+	assert_output --partial libuvm.so.0
+	LD_LIBRARY_PATH=$stage/usr/lib run "$BATS_TEST_TMPDIR/example"
+	assert_success
+	assert_output ""
+}
+
 @test "uninstall removes what install made and nothing else" {
 	local stage=$BATS_TEST_TMPDIR/stage
 	mkdir -p "$stage/usr/bin"
@@ -91,6 +105,6 @@ deps() {
 	done
 	run make -C "$ROOT" BUILD="${UVM_BUILD:-build}" DESTDIR="$stage" PREFIX=/usr uninstall
 	assert_success
-	run find "$stage" -type f
+	run find "$stage" ! -type d
 	assert_output "$stage/usr/bin/superpages-of-another"
 }

@@ -1,0 +1,75 @@
+/* What a program's swap agent and a session say to each other: datagrams on a Unix socket, one reply a request. Shared with libuvm. */
+#pragma once
+
+#include <stdint.h>
+
+#define AGENT_MAGIC      UINT32_C(0x6d76751a)
+#define AGENT_VERSION    1
+#define AGENT_NAME       "uvm-agent" /* of its thread; its abstract socket's name begins so */
+#define AGENT_AREA_BYTES (UINT64_C(16) << 20)
+#define AGENT_REGIONS    512 /* most of them in one request or reply */
+
+/* Descriptors that come with the greeting, in this order. */
+enum agent_descriptor {
+	AGENT_FD_MEMORY,  /* userfaultfd for the program's memory, before its handshake */
+	AGENT_FD_STAGING, /* another one, for the staging area */
+	AGENT_FD_SHARED,  /* memfd: a page with struct agent_shared, and behind it the copy of the staging area */
+	AGENT_FDS,
+};
+
+/* The agent's first and only message of its own, sent when it has accepted. */
+struct agent_greeting {
+	uint32_t magic, version;
+	int32_t uffd_errno; /* 0, or why there are no descriptors */
+	int32_t area_errno; /* 0, or why there is no staging area */
+	uint64_t area_start, area_bytes;
+	uint64_t own_start, own_end; /* the agent's stack and data: never to be moved */
+	int32_t number;              /* of the first descriptor, in the table of the agent's thread */
+	uint32_t resumed;            /* the descriptors are those of a session whose processes are gone */
+};
+
+enum agent_op {
+	AGENT_PING,
+	AGENT_FORKS,   /* address: 1 when forks have to ask, 0 when the session is told of them by events */
+	AGENT_READY,   /* be ready to move: nothing but a move or a cancel comes next */
+	AGENT_MOVE,    /* MovePTEsLeavingMapping(address and bytes, to); `mode` as for UFFDIO_MOVE */
+	AGENT_CANCEL,  /* no move after all; the only request without a reply */
+	AGENT_MAP,     /* MapArea: the staging area becomes PROT_NONE and empty */
+	AGENT_PROTECT, /* of the staging area; `mode` is the protection */
+	AGENT_DISCARD, /* of the staging area */
+	AGENT_POPULATE,
+	AGENT_READ, /* copies regions of the staging area to the memfd, same offsets behind its first page; stops at a page that is not there */
+	AGENT_SUPERPAGES, /* GetSuperPagesUsed: at most `bytes` superpages, from `address` on */
+	AGENT_CLOSE,      /* the session is over */
+};
+
+struct agent_region {
+	uint64_t address, bytes;
+};
+
+struct agent_request {
+	uint32_t op;
+	uint32_t number; /* comes back in the reply */
+	uint64_t address, bytes, to, mode;
+	uint64_t count;                /* of the regions that follow; AGENT_READ only */
+	struct agent_region regions[]; /* no more of them are sent than there are */
+};
+
+struct agent_reply {
+	uint32_t op;
+	uint32_t number;
+	int64_t result; /* 0 or a negative errno; bytes for AGENT_READ */
+	int64_t moved;  /* as in struct uffdio_move */
+	uint64_t count; /* of the regions that follow; AGENT_SUPERPAGES only */
+	struct agent_region regions[];
+};
+
+/*
+ * In the first page of the memfd. Without fork events a child would read zeros for what is out: a thread that forks draws a ticket and waits until it is granted,
+ * which is when everything is back; until its fork is over the agent moves nothing. All atomic; `asked` and `granted` are futexes.
+ */
+struct agent_shared {
+	uint32_t ask;
+	uint32_t asked, granted;
+	uint32_t forking; /* threads between the ticket and the end of their fork */
+};

@@ -1,0 +1,58 @@
+/* The swap agent's own memory, and what its files share. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "inject/agent_protocol.h"
+
+#define AGENT_STACK (256 * 1024)
+
+/*
+ * All that the agent's thread touches: this, its stack and the shared page. It lies between two pages that nobody can touch, so that it never
+ * becomes one mapping with memory of the program.
+ */
+struct agent {
+	uint64_t own_start, own_end;
+	uint64_t page;
+	struct agent_shared *shared;
+
+	uint32_t state; /* enum agent_state; futex */
+	int result;     /* of starting */
+	char name[40];  /* of the socket, behind its leading zero */
+
+	int listener, connection, memory_uffd, staging_uffd, memfd; /* -1: none; in the thread's own table */
+	uint64_t staging;                                           /* address; 0: none */
+	bool moved;                                                 /* in this session; so pages may be out */
+
+	struct agent_request *request; /* in the bytes below, and behind each its regions */
+	struct agent_reply *reply;
+	_Alignas(8) char request_bytes[sizeof(struct agent_request) + AGENT_REGIONS * sizeof(struct agent_region)];
+	_Alignas(8) char reply_bytes[sizeof(struct agent_reply) + AGENT_REGIONS * sizeof(struct agent_region)];
+	char text[4096];            /* of /proc/self/maps */
+	unsigned char in_core[512]; /* of one superpage */
+};
+
+enum agent_state {
+	AGENT_STARTING,
+	AGENT_RUNNING,
+	AGENT_STOPPING, /* asked to; the next connection makes it look */
+	AGENT_STOPPED,
+};
+
+/* serve.c: the thread. */
+void *agent_main(void *argument);
+
+/* handshake.c */
+
+/* Both userfaultfds and the staging area, or those of a session that ended without saying so, in one message. Returns 0, or -errno: nobody took it. */
+int agent_greet(struct agent *agent);
+
+/* Tells a second client that the agent is in use. */
+void agent_refuse(const struct agent *agent, int connection);
+
+/* Closes and unmaps what agent_greet made, and lets forks go on. */
+void agent_release(struct agent *agent);
+
+/* superpages.c: superpages with a page in core, from `from` on, into agent->reply. Returns 0 or -errno. */
+int agent_superpages(struct agent *agent, uint64_t from, uint64_t most);

@@ -1,0 +1,305 @@
+/*
+ * The agent's thread. It calls nothing of libc and touches nothing but its own memory, so that it never waits for a page that is out while a session waits for
+ * it. Its table of descriptors is its own: a program that closes everything, or counts on the lowest number, does not meet them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "agent.h"
+#include "raw.h"
+#include "uffd/uapi.h"
+
+/* Whether a request is about the staging area and nothing else. */
+static bool in_staging(const struct agent *agent, uint64_t address, uint64_t bytes)
+{
+	return agent->staging && !((address | bytes) & (agent->page - 1)) && bytes && address >= agent->staging &&
+	       bytes <= AGENT_AREA_BYTES && address - agent->staging <= AGENT_AREA_BYTES - bytes;
+}
+
+static int64_t map_area(struct agent *agent)
+{
+	uint64_t start = agent->staging;
+	long at = raw6(SYS_mmap, start, AGENT_AREA_BYTES, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+
+	if (at < 0)
+		return at;
+	raw5(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, AGENT_AREA_BYTES, "uvmtools");
+	raw4(SYS_fallocate, agent->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, agent->page, AGENT_AREA_BYTES);
+	return raw3(SYS_madvise, start, AGENT_AREA_BYTES, MADV_DONTFORK);
+}
+
+/* By pwrite, which stops at a page that is not there, where a load would be a SIGBUS. Returns bytes. */
+static int64_t read_regions(struct agent *agent, const struct agent_request *request)
+{
+	int64_t bytes = 0;
+
+	for (uint64_t i = 0; i < request->count; i++) {
+		const struct agent_region *r = &request->regions[i];
+		long got;
+
+		if (!in_staging(agent, r->address, r->bytes))
+			return bytes ? bytes : -EINVAL;
+		got = raw4(SYS_pwrite64, agent->memfd, r->address, r->bytes,
+			   agent->page + (r->address - agent->staging));
+		if (got < 0)
+			return bytes ? bytes : got;
+		bytes += got;
+		if ((uint64_t)got != r->bytes)
+			break;
+	}
+	return bytes;
+}
+
+/* SIGSETXID included, which libc does not let anybody block: its handler touches libc's memory. */
+static void block_all(uint64_t *before)
+{
+	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &(uint64_t){UINT64_MAX}, before, sizeof(*before));
+}
+
+static bool receive(struct agent *agent)
+{
+	struct agent_request *request = agent->request;
+	long got;
+
+	do {
+		got = raw6(SYS_recvfrom, agent->connection, request, sizeof(agent->request_bytes), 0, 0, 0);
+	} while (got == -EINTR);
+	if (got <= 0)
+		return false;
+	*agent->reply = (struct agent_reply){.op = UINT32_MAX};
+	if ((size_t)got < sizeof(*request) || request->count > AGENT_REGIONS ||
+	    (size_t)got != sizeof(*request) + request->count * sizeof(request->regions[0]))
+		request->op = UINT32_MAX; /* unknown: it is told so */
+	else
+		agent->reply->op = request->op;
+	agent->reply->number = request->op == UINT32_MAX ? 0 : request->number;
+	return true;
+}
+
+/* A client that does not read gets no more. */
+static void reply(struct agent *agent, int64_t result)
+{
+	agent->reply->result = result;
+	raw6(SYS_sendto, agent->connection, agent->reply,
+	     sizeof(*agent->reply) + agent->reply->count * sizeof(agent->reply->regions[0]),
+	     MSG_NOSIGNAL | MSG_DONTWAIT, 0, 0);
+}
+
+static int64_t move(struct agent *agent, const struct agent_request *request)
+{
+	struct uffdio_move argument = {
+		.dst = request->to, .src = request->address, .len = request->bytes, .mode = request->mode};
+	const struct agent_shared *shared = agent->shared;
+	long rc;
+
+	if (!in_staging(agent, request->to, request->bytes))
+		return -EINVAL;
+	if (__atomic_load_n(&shared->ask, __ATOMIC_SEQ_CST) && __atomic_load_n(&shared->forking, __ATOMIC_SEQ_CST))
+		return -ECANCELED;
+	agent->moved = true;
+	rc = raw3(SYS_ioctl, agent->memory_uffd, UFFDIO_MOVE, &argument);
+	agent->reply->moved = argument.move;
+	return rc;
+}
+
+/* Ready, then the move, then its reply: with every signal blocked, nothing else happens on this thread in between. */
+static bool serve_move(struct agent *agent)
+{
+	uint64_t before;
+	bool alive;
+
+	block_all(&before);
+	reply(agent, 0);
+	alive = receive(agent);
+	if (alive && agent->request->op == AGENT_MOVE)
+		reply(agent, move(agent, agent->request));
+	else if (alive && agent->request->op != AGENT_CANCEL)
+		reply(agent, -EPROTO);
+	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof(before));
+	return alive;
+}
+
+static int64_t perform(struct agent *agent, const struct agent_request *request)
+{
+	bool ours = in_staging(agent, request->address, request->bytes);
+
+	switch (request->op) {
+	case AGENT_PING:
+		return 0;
+	case AGENT_FORKS:
+		__atomic_store_n(&agent->shared->ask, request->address != 0, __ATOMIC_SEQ_CST);
+		return 0;
+	case AGENT_MAP:
+		return map_area(agent);
+	case AGENT_PROTECT:
+		return ours ? raw3(SYS_mprotect, request->address, request->bytes,
+				   request->mode & (PROT_READ | PROT_WRITE | PROT_EXEC))
+			    : -EINVAL;
+	case AGENT_DISCARD:
+		return ours ? raw3(SYS_madvise, request->address, request->bytes, MADV_DONTNEED) : -EINVAL;
+	case AGENT_POPULATE:
+		return raw3(SYS_madvise, request->address, request->bytes, MADV_POPULATE_WRITE);
+	case AGENT_READ:
+		return read_regions(agent, request);
+	case AGENT_SUPERPAGES:
+		return agent_superpages(agent, request->address, request->bytes);
+	case AGENT_MOVE:
+		return -EPROTO;
+	default:
+		return -EINVAL;
+	}
+}
+
+static void disconnect(struct agent *agent)
+{
+	raw1(SYS_close, agent->connection);
+	agent->connection = -1;
+}
+
+static void serve_request(struct agent *agent)
+{
+	bool alive = receive(agent);
+
+	if (alive && agent->request->op == AGENT_READY) {
+		alive = serve_move(agent);
+	} else if (alive && agent->request->op == AGENT_CLOSE) {
+		agent_release(agent);
+		reply(agent, 0);
+		disconnect(agent);
+		return;
+	} else if (alive && agent->request->op != AGENT_CANCEL) {
+		reply(agent, perform(agent, agent->request));
+	}
+	if (alive)
+		return;
+	disconnect(agent);
+	/* Gone without a word: what it may have moved out must not read as zeros, so the descriptors stay open for whoever takes over. */
+	if (!agent->moved)
+		agent_release(agent);
+}
+
+/* Only root and the program's own user. */
+static bool may_connect(int connection)
+{
+	struct ucred peer = {0};
+	socklen_t length = sizeof(peer);
+
+	return raw5(SYS_getsockopt, connection, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 &&
+	       (peer.uid == 0 || (long)peer.uid == raw0(SYS_geteuid));
+}
+
+static void welcome(struct agent *agent)
+{
+	long fd = raw4(SYS_accept4, agent->listener, 0, 0, SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (!may_connect((int)fd)) {
+		raw1(SYS_close, fd);
+		return;
+	}
+	if (agent->connection >= 0) {
+		agent_refuse(agent, (int)fd);
+		return;
+	}
+	agent->connection = (int)fd;
+	if (agent_greet(agent) < 0) {
+		disconnect(agent);
+		if (!agent->moved)
+			agent_release(agent);
+	}
+}
+
+/* An abstract name: nothing to clean up, no directory to agree on. Found by the descriptor, so it only has to be free. */
+static int listen_somewhere(struct agent *agent)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	size_t length = 0;
+	long fd = raw3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	long rc;
+
+	if (fd < 0)
+		return (int)fd;
+	for (; agent->name[length]; length++)
+		address.sun_path[1 + length] = agent->name[length];
+	rc = raw3(SYS_bind, fd, &address, offsetof(struct sockaddr_un, sun_path) + 1 + length);
+	if (rc == 0)
+		rc = raw2(SYS_listen, fd, 8);
+	if (rc < 0) {
+		raw1(SYS_close, fd);
+		return (int)rc;
+	}
+	agent->listener = (int)fd;
+	return 0;
+}
+
+/* The page that session, agent and forking threads share, and behind it the copy of the staging area. A session trusts its size because it is sealed. */
+static int map_shared(struct agent *agent)
+{
+	uint64_t bytes = agent->page + AGENT_AREA_BYTES;
+	long fd = raw2(SYS_memfd_create, "uvm-agent", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	long at = fd < 0 ? fd : raw2(SYS_ftruncate, fd, bytes);
+
+	if (at == 0)
+		at = raw3(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+	if (at == 0)
+		at = raw6(SYS_mmap, 0, agent->page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (at < 0)
+		return (int)at;
+	raw3(SYS_madvise, at, agent->page, MADV_DONTFORK);
+	agent->memfd = (int)fd;
+	agent->shared = (struct agent_shared *)at;
+	return 0;
+}
+
+static void tell(struct agent *agent, enum agent_state state)
+{
+	__atomic_store_n(&agent->state, state, __ATOMIC_SEQ_CST);
+	raw3(SYS_futex, &agent->state, FUTEX_WAKE_PRIVATE, INT32_MAX);
+}
+
+static bool stop_asked(const struct agent *agent)
+{
+	return __atomic_load_n(&agent->state, __ATOMIC_SEQ_CST) == AGENT_STOPPING && agent->connection < 0 &&
+	       agent->memory_uffd < 0;
+}
+
+void *agent_main(void *argument)
+{
+	struct agent *agent = argument;
+
+	agent->result = (int)raw3(SYS_close_range, 0, ~0U, CLOSE_RANGE_UNSHARE);
+	if (agent->result == 0)
+		agent->result = map_shared(agent);
+	if (agent->result == 0)
+		agent->result = listen_somewhere(agent);
+	raw2(SYS_prctl, PR_SET_NAME, AGENT_NAME);
+	if (agent->result < 0) {
+		tell(agent, AGENT_STOPPED);
+		return NULL;
+	}
+	tell(agent, AGENT_RUNNING);
+	while (!stop_asked(agent)) {
+		struct pollfd fds[] = {{agent->listener, POLLIN, 0}, {agent->connection, POLLIN, 0}};
+
+		raw5(SYS_ppoll, fds, sizeof(fds) / sizeof(*fds), 0, 0, 0);
+		if (fds[1].revents)
+			serve_request(agent);
+		if (fds[0].revents)
+			welcome(agent);
+	}
+	raw1(SYS_close, agent->listener);
+	tell(agent, AGENT_STOPPED);
+	return NULL;
+}
