@@ -105,6 +105,8 @@ static int make(struct agent **agent)
 		.memory_uffd = -1,
 		.staging_uffd = -1,
 		.memfd = -1,
+		.passed = -1,
+		.answer = -1,
 	};
 	snprintf((*agent)->name, sizeof((*agent)->name), AGENT_NAME ".%016llx", (unsigned long long)random);
 	return 0;

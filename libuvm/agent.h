@@ -7,6 +7,7 @@
 #include "inject/agent_protocol.h"
 
 #define AGENT_STACK (256 * 1024)
+#define AGENT_KEPT  512
 
 /*
  * All that the agent's thread touches: this, its stack and the shared page. It lies between two pages that nobody can touch, so that it never
@@ -24,6 +25,8 @@ struct agent {
 	int listener, connection, memory_uffd, staging_uffd, memfd; /* -1: none; in the thread's own table */
 	uint64_t staging;                                           /* address; 0: none */
 	bool moved;                                                 /* in this session; so pages may be out */
+	int passed, answer;             /* descriptors that came with a request, go with the reply */
+	uint64_t kept[AGENT_KEPT / 64]; /* numbers that are held for the session */
 
 	struct agent_request *request; /* in the bytes below, and behind each its regions */
 	struct agent_reply *reply;
@@ -53,6 +56,9 @@ void agent_refuse(const struct agent *agent, int connection);
 
 /* Closes and unmaps what agent_greet made, and lets forks go on. */
 void agent_release(struct agent *agent);
+
+/* A userfaultfd that handles faults in kernel mode too, before its handshake, or a negative errno. */
+int agent_open_uffd(void);
 
 /* superpages.c: superpages with a page in core, from `from` on, into agent->reply. Returns 0 or -errno. */
 int agent_superpages(struct agent *agent, uint64_t from, uint64_t most);

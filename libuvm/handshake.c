@@ -16,7 +16,7 @@
 #define SUPERPAGE (UINT64_C(2) << 20)
 
 /* By the device, which needs no privilege but its file mode, then by userfaultfd(2); never one for user-mode faults only. */
-static int open_uffd(void)
+int agent_open_uffd(void)
 {
 	int flags = O_CLOEXEC | O_NONBLOCK;
 	long device = raw4(SYS_openat, AT_FDCWD, "/dev/userfaultfd", O_RDWR | O_CLOEXEC, 0);
@@ -33,8 +33,8 @@ static int open_uffd(void)
 
 static int open_uffds(struct agent *agent)
 {
-	int first = open_uffd();
-	int second = first < 0 ? first : open_uffd();
+	int first = agent_open_uffd();
+	int second = first < 0 ? first : agent_open_uffd();
 
 	if (second < 0) {
 		if (first >= 0)
@@ -131,6 +131,11 @@ void agent_release(struct agent *agent)
 		raw1(SYS_close, agent->memory_uffd);
 	if (agent->staging_uffd >= 0)
 		raw1(SYS_close, agent->staging_uffd);
+	for (int i = 0; i < AGENT_KEPT; i++)
+		if (agent->kept[i / 64] >> (i % 64) & 1)
+			raw1(SYS_close, i);
+	for (int i = 0; i < AGENT_KEPT / 64; i++)
+		agent->kept[i] = 0;
 	if (agent->staging)
 		raw2(SYS_munmap, agent->staging, AGENT_AREA_BYTES);
 	raw4(SYS_fallocate, agent->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, agent->page, AGENT_AREA_BYTES);

@@ -67,14 +67,29 @@ static void block_all(uint64_t *before)
 	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &(uint64_t){UINT64_MAX}, before, sizeof(*before));
 }
 
+union control {
+	struct cmsghdr header;
+	char bytes[CMSG_SPACE(sizeof(int))];
+};
+
 static bool receive(struct agent *agent)
 {
 	struct agent_request *request = agent->request;
+	struct iovec iov = {request, sizeof(agent->request_bytes)};
+	union control control = {.header = {0}};
+	struct msghdr message;
 	long got;
 
 	do {
-		got = raw6(SYS_recvfrom, agent->connection, request, sizeof(agent->request_bytes), 0, 0, 0);
+		/* Room for one descriptor, and not for two. */
+		message = (struct msghdr){.msg_iov = &iov,
+					  .msg_iovlen = 1,
+					  .msg_control = &control,
+					  .msg_controllen = CMSG_LEN(sizeof(int))};
+		got = raw3(SYS_recvmsg, agent->connection, &message, MSG_CMSG_CLOEXEC);
 	} while (got == -EINTR);
+	if (message.msg_controllen >= CMSG_LEN(sizeof(int)) && control.header.cmsg_type == SCM_RIGHTS)
+		agent->passed = *(int *)CMSG_DATA(&control.header);
 	if (got <= 0)
 		return false;
 	*agent->reply = (struct agent_reply){.op = UINT32_MAX};
@@ -87,13 +102,76 @@ static bool receive(struct agent *agent)
 	return true;
 }
 
+/* What came with a request and was not kept. */
+static void drop_passed(struct agent *agent)
+{
+	if (agent->passed >= 0)
+		raw1(SYS_close, agent->passed);
+	agent->passed = -1;
+}
+
 /* A client that does not read gets no more. */
 static void reply(struct agent *agent, int64_t result)
 {
+	struct iovec iov = {agent->reply,
+			    sizeof(*agent->reply) + agent->reply->count * sizeof(agent->reply->regions[0])};
+	union control control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (agent->answer >= 0) {
+		*(int *)CMSG_DATA(&control.header) = agent->answer;
+		message.msg_control = &control;
+		message.msg_controllen = sizeof(control);
+	}
+	agent->answer = -1;
 	agent->reply->result = result;
-	raw6(SYS_sendto, agent->connection, agent->reply,
-	     sizeof(*agent->reply) + agent->reply->count * sizeof(agent->reply->regions[0]),
-	     MSG_NOSIGNAL | MSG_DONTWAIT, 0, 0);
+	raw3(SYS_sendmsg, agent->connection, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static bool is_kept(const struct agent *agent, uint64_t number)
+{
+	return number < AGENT_KEPT && agent->kept[number / 64] >> (number % 64) & 1;
+}
+
+static int64_t keep(struct agent *agent)
+{
+	int number = agent->passed;
+
+	if (number < 0)
+		return -EBADF;
+	if (number >= AGENT_KEPT)
+		return -EMFILE;
+	agent->passed = -1;
+	agent->kept[number / 64] |= UINT64_C(1) << (number % 64);
+	return number;
+}
+
+static int64_t take(struct agent *agent, uint64_t number)
+{
+	if (!is_kept(agent, number))
+		return -EBADF;
+	agent->answer = (int)number;
+	return 0;
+}
+
+static int64_t drop(struct agent *agent, uint64_t number)
+{
+	if (!is_kept(agent, number))
+		return -EBADF;
+	agent->kept[number / 64] &= ~(UINT64_C(1) << (number % 64));
+	return raw1(SYS_close, number);
+}
+
+/* The one before it may have had its handshake, with somebody who is gone. */
+static int64_t another_uffd(struct agent *agent)
+{
+	int fd = agent_open_uffd();
+
+	if (fd < 0)
+		return fd;
+	raw1(SYS_close, agent->staging_uffd);
+	agent->staging_uffd = agent->answer = fd;
+	return 0;
 }
 
 static int64_t move(struct agent *agent, const struct agent_request *request)
@@ -154,6 +232,14 @@ static int64_t perform(struct agent *agent, const struct agent_request *request)
 		return read_regions(agent, request);
 	case AGENT_SUPERPAGES:
 		return agent_superpages(agent, request->address, request->bytes);
+	case AGENT_UFFD:
+		return another_uffd(agent);
+	case AGENT_KEEP:
+		return keep(agent);
+	case AGENT_TAKE:
+		return take(agent, request->address);
+	case AGENT_DROP:
+		return drop(agent, request->address);
 	case AGENT_MOVE:
 		return -EPROTO;
 	default:
@@ -177,10 +263,12 @@ static void serve_request(struct agent *agent)
 		agent_release(agent);
 		reply(agent, 0);
 		disconnect(agent);
+		drop_passed(agent);
 		return;
 	} else if (alive && agent->request->op != AGENT_CANCEL) {
 		reply(agent, perform(agent, agent->request));
 	}
+	drop_passed(agent);
 	if (alive)
 		return;
 	disconnect(agent);

@@ -11,6 +11,7 @@ int main(int argc, const char **argv)
 		{"adopt", verb_adopt, "take up a session whose processes were killed"},
 		{"check", verb_check, "verify what is out, the store and the process against each other"},
 		{"detach", verb_detach, "bring everything back and leave the process as it was"},
+		{"run", verb_run, "run a command with a swap agent, and make a session for it"},
 		{NULL, NULL, NULL},
 	};
 

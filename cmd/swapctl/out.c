@@ -90,9 +90,7 @@ int verb_out(int argc, const char **argv)
 	if (status == EXIT_DONE)
 		status = run_regions(&run, &regions);
 	if (status == EXIT_DONE)
-		status = swap_out(&run, &session,
-				  texts.store || texts.limit || texts.compress || texts.cluster || texts.encrypt,
-				  regions, bytes, dry_run);
+		status = swap_out(&run, &session, attach_given(&texts), regions, bytes, dry_run);
 	json_decref(regions);
 	return run_finish(&run, status);
 }

@@ -100,6 +100,24 @@ void attach_texts_free(struct attach_texts *texts)
 	free(texts->limit);
 	free(texts->compress);
 	free(texts->cluster);
+	free(texts->road);
+}
+
+bool attach_given(const struct attach_texts *texts)
+{
+	return texts->store || texts->limit || texts->compress || texts->cluster || texts->encrypt || texts->road;
+}
+
+static int road_parse(const char *text, enum road_choice *road)
+{
+	static const char *const names[] = {[ROAD_AUTO] = "auto", [ROAD_INJECT] = "inject", [ROAD_AGENT] = "agent"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(text, names[i]) == 0) {
+			*road = (enum road_choice)i;
+			return 0;
+		}
+	return -EINVAL;
 }
 
 int attach_parse(const struct run *run, const struct attach_texts *texts, struct session_options *options)
@@ -113,6 +131,8 @@ int attach_parse(const struct run *run, const struct attach_texts *texts, struct
 				       texts->compress);
 	if (texts->cluster && (size_parse(texts->cluster, &options->cluster_bytes) < 0 || !options->cluster_bytes))
 		return cli_usage_error(run->name, "--cluster: %s is not a size above 0", texts->cluster);
+	if (texts->road && road_parse(texts->road, &options->road) < 0)
+		return cli_usage_error(run->name, "--road: %s is none of auto, inject, agent", texts->road);
 	return EXIT_DONE;
 }
 

@@ -21,7 +21,7 @@ struct run {
 
 /* Values of attach's options, which out takes as well. */
 struct attach_texts {
-	char *store, *limit, *compress, *cluster;
+	char *store, *limit, *compress, *cluster, *road;
 	int encrypt; /* enum session_encrypt */
 };
 
@@ -40,6 +40,8 @@ void run_record(void *context, json_t *record);
 
 /* Reads attach's options. Returns an exit code. */
 int attach_parse(const struct run *run, const struct attach_texts *texts, struct session_options *options);
+/* Whether any of attach's options was given. */
+bool attach_given(const struct attach_texts *texts);
 void attach_texts_free(struct attach_texts *texts);
 
 /* The regions of -r for a request: checked against the target, sorted, as an array of pairs; NULL in *list without -r. Returns an exit code. */
@@ -62,13 +64,16 @@ int verb_status(int argc, const char **argv);
 int verb_adopt(int argc, const char **argv);
 int verb_check(int argc, const char **argv);
 int verb_detach(int argc, const char **argv);
+int verb_run(int argc, const char **argv);
 
 #define _cleanup_run_    __attribute__((cleanup(run_close)))
 #define _cleanup_attach_ __attribute__((cleanup(attach_texts_free)))
 
 /* The popt rows of attach's options. */
 #define ATTACH_OPTIONS(t)                                                                                                \
-	{"store", 0, POPT_ARG_STRING, &(t).store, 0, "where the store is: a directory, or memory", "DIR|memory"},        \
+	{"road", 0, POPT_ARG_STRING, &(t).road, 0, "auto (default), inject or agent", "ROAD"},                           \
+		{"store",     0, POPT_ARG_STRING, &(t).store, 0, "where the store is: a directory, or memory",           \
+		 "DIR|memory"},                                                                                          \
 		{"limit", 0, POPT_ARG_STRING, &(t).limit, 0, "most bytes the store may take", "BYTES"},                  \
 		{"compress", 0, POPT_ARG_STRING, &(t).compress, 0, "lz4 (default), zstd[:LEVEL] or none", "CODEC"},      \
 		{"encrypt", 0, POPT_ARG_VAL, &(t).encrypt, ENCRYPT_YES, "encrypt the store (default for a file)", NULL}, \

@@ -1,9 +1,10 @@
 # Completion of swapctl(1) for fish.
 
-set -l verbs attach out in status adopt check detach
+set -l verbs attach out in status adopt check detach run
+set -l process '__fish_seen_subcommand_from attach out in status adopt check detach'
 set -l any "__fish_seen_subcommand_from $verbs"
 set -l none "not __fish_seen_subcommand_from $verbs"
-set -l session '__fish_seen_subcommand_from attach out'
+set -l session '__fish_seen_subcommand_from attach out run'
 set -l regions '__fish_seen_subcommand_from out in'
 
 complete -c swapctl -f
@@ -15,8 +16,10 @@ complete -c swapctl -n "$none" -a adopt -d 'Take up a session whose processes we
 complete -c swapctl -n "$none" -a check -d 'Verify what is out, the store and the process'
 complete -c swapctl -n "$none" -a detach -d 'Bring everything back and leave the process as it was'
 
-complete -c swapctl -n "$any" -s p -l pid -x -a '(__fish_complete_pids)' -d 'The process'
-complete -c swapctl -n "$any" -l pidfd -x -d 'The process, by an inherited pidfd'
+complete -c swapctl -n "$none" -a run -d 'Run a command with a swap agent, and make a session for it'
+
+complete -c swapctl -n "$process" -s p -l pid -x -a '(__fish_complete_pids)' -d 'The process'
+complete -c swapctl -n "$process" -l pidfd -x -d 'The process, by an inherited pidfd'
 complete -c swapctl -n "$regions" -s r -l regions -r -k -a '(__fish_complete_suffix .jsonl .json; printf "%s\t%s\n" - "standard input")' \
     -d 'Only the regions of the records in a file'
 complete -c swapctl -n "$session" -l store -x -a '(__fish_complete_directories) memory' -d 'Where the store is'
@@ -25,13 +28,15 @@ complete -c swapctl -n "$session" -l compress -x -a 'lz4 zstd zstd:1 zstd:3 zstd
 complete -c swapctl -n "$session" -l encrypt -d 'Encrypt the store'
 complete -c swapctl -n "$session" -l no-encrypt -d 'Do not encrypt the store'
 complete -c swapctl -n "$session" -l cluster -x -a '4K 16K 64K 256K' -d 'What comes back together'
+complete -c swapctl -n "$session" -l road -x -a 'auto inject agent' -d 'How to reach into the process'
+complete -c swapctl -n '__fish_seen_subcommand_from run' -a '(__fish_complete_subcommand)'
 complete -c swapctl -n '__fish_seen_subcommand_from attach adopt' -l foreground -d 'Stay until the session ends'
 complete -c swapctl -n '__fish_seen_subcommand_from out' -l bytes -x -a '64M 256M 1G 4G' -d 'Stop after so much has left'
 complete -c swapctl -n '__fish_seen_subcommand_from out' -s n -l dry-run -d 'Say what would leave, change nothing'
 
 complete -c swapctl -n "$any" -l format -x -a 'json table' -d 'Form of the output'
-complete -c swapctl -n '__fish_seen_subcommand_from attach status adopt' -l columns -x -d 'Columns of the table' \
-    -a 'pid starttime state supervisor_pid worker_pid store encrypted key compress cluster_bytes limit_bytes store_bytes store_allocated_bytes store_file_bytes out_pages moving_pages staged_pages stored_pages zero_pages filled_pages poisoned_pages spaces moved_pages_total faults refaulted_pages brought_pages fresh_faults hot_faults fault_p50_us fault_p99_us fault_max_us events stops longest_stop_us'
+complete -c swapctl -n '__fish_seen_subcommand_from attach status adopt run' -l columns -x -d 'Columns of the table' \
+    -a 'pid starttime state supervisor_pid worker_pid store encrypted key compress cluster_bytes limit_bytes store_bytes store_allocated_bytes store_file_bytes out_pages moving_pages staged_pages stored_pages zero_pages filled_pages poisoned_pages spaces moved_pages_total faults refaulted_pages brought_pages fresh_faults hot_faults fault_p50_us fault_p99_us fault_max_us events stops longest_stop_us road'
 complete -c swapctl -n '__fish_seen_subcommand_from out in detach' -l columns -x -d 'Columns of the table' \
     -a 'pid starttime start end bytes asked_bytes moved_bytes stored_bytes compressed_bytes zero_pages filled_pages skipped_bytes skipped time_us'
 complete -c swapctl -n '__fish_seen_subcommand_from check' -l columns -x -d 'Columns of the table' -a 'op errno reason hint start cluster'

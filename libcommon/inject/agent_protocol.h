@@ -41,6 +41,10 @@ enum agent_op {
 	AGENT_READ, /* copies regions of the staging area to the memfd, same offsets behind its first page; stops at a page that is not there */
 	AGENT_SUPERPAGES, /* GetSuperPagesUsed: at most `bytes` superpages, from `address` on */
 	AGENT_CLOSE,      /* the session is over */
+	AGENT_UFFD, /* another userfaultfd for the staging area comes with the reply; the one before it is closed */
+	AGENT_KEEP, /* hold the descriptor that comes along; the result is its number */
+	AGENT_TAKE, /* the descriptor under the number `address` comes with the reply */
+	AGENT_DROP, /* close it */
 };
 
 struct agent_region {

@@ -97,8 +97,10 @@ static int enter(struct road *road, const struct target *target, uint64_t bytes,
 	struct error ignored = {0};
 	int rc;
 
-	*road = (struct road){
-		.ops = &target_by_inject, .target = target, .number = -1, .holder = target->pid, .inject = INJECT_NONE};
+	*road = ROAD_NONE;
+	road->ops = &target_by_inject;
+	road->target = target;
+	road->holder = target->pid;
 	uffd[0] = uffd[1] = -1;
 	rc = inject_open(&road->inject, target, error);
 	if (rc < 0) {
@@ -150,6 +152,13 @@ static int resume(struct road *road, uint64_t turn)
 	inject_reset(&road->inject);
 	road->inject.frame = (unsigned int)turn;
 	return inject_settle(&road->inject, patience_ms);
+}
+
+/* A thread cannot be made to wait before its next fork. */
+static int forks(struct road *road, bool ask)
+{
+	(void)road;
+	return ask ? -EPERM : 0;
 }
 
 static int begin(struct road *road, struct error *error)
@@ -213,7 +222,7 @@ static void drop(struct road *road, int number, int fd)
 		inject_fd_close(&road->inject, number);
 }
 
-static int take(const struct road *road, int number)
+static int take(struct road *road, int number)
 {
 	return inject_fd_take(&road->inject, number);
 }
@@ -266,9 +275,10 @@ static int processor(const struct road *road)
 	return inject_processor(&road->inject);
 }
 
-static int descriptor(const struct road *road)
+static unsigned int descriptors(const struct road *road, int *fds)
 {
-	return road->inject.mem_fd;
+	fds[0] = road->inject.mem_fd;
+	return fds[0] >= 0;
 }
 
 static void reap(struct road *road)
@@ -284,6 +294,7 @@ const struct target_ops target_by_inject = {
 	.leave = leave,
 	.abandon = abandon,
 	.resume = resume,
+	.forks = forks,
 	.begin = begin,
 	.end = end,
 	.protect = protect,
@@ -302,5 +313,5 @@ const struct target_ops target_by_inject = {
 	.in_use = in_use,
 	.processor = processor,
 	.reap = reap,
-	.descriptor = descriptor,
+	.descriptors = descriptors,
 };

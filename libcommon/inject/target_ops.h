@@ -5,10 +5,13 @@
 #include <sys/uio.h>
 
 #include "base/region.h"
+#include "inject/agent.h"
 #include "inject/inject.h"
 #include "proc/target.h"
 #include "report/error.h"
 #include "uffd/uapi.h"
+
+#define ROAD_DESCRIPTORS 2
 
 struct road;
 
@@ -43,6 +46,11 @@ struct target_ops {
 	/* A new user, after another one died in the middle of something: waits for what that one began. `turn`: a number that it did not have. */
 	int (*resume)(struct road *road, uint64_t turn);
 
+	/*
+	 * Says whether the target's forks have to ask first (true), because no event will tell of them, or not. -EPERM: this road cannot make them.
+	 */
+	int (*forks)(struct road *road, bool ask);
+
 	int (*begin)(struct road *road, struct error *error);
 	int (*end)(struct road *road); /* 0 also when the thread was lost on the way */
 
@@ -60,7 +68,7 @@ struct target_ops {
 	 */
 	int (*keep)(struct road *road, int fd);
 	void (*drop)(struct road *road, int number, int fd);
-	int (*take)(const struct road *road, int number);
+	int (*take)(struct road *road, int number);
 
 	/*
 	 * held; a move in two halves. After move_enter the thread that will do it needs nothing any more that fault service would have to give: move can be waited
@@ -77,8 +85,9 @@ struct target_ops {
 	struct region (*in_use)(const struct road *road); /* held; pages that must stay where they are */
 	int (*processor)(const struct road *road);        /* on which the work is done, -1: not known */
 	void (*reap)(struct road *road);                  /* now and then, while idle */
-	int (*descriptor)(
-		const struct road *road); /* the one that it needs open in every process that uses it, or -1 */
+
+	/* Those that it needs open in every process that uses it, into fds. Returns how many, ROAD_DESCRIPTORS at most. */
+	unsigned int (*descriptors)(const struct road *road, int *fds);
 };
 
 /* One way into one target. The target must outlive it. */
@@ -90,8 +99,10 @@ struct road {
 	int number;            /* of the userfaultfd, in the target */
 	pid_t holder;          /* the thread in whose table of descriptors it is */
 	struct inject inject;
+	struct agent agent;
 };
 
-#define ROAD_NONE ((struct road){.number = -1, .inject = INJECT_NONE})
+#define ROAD_NONE ((struct road){.number = -1, .inject = INJECT_NONE, .agent = AGENT_NONE})
 
-extern const struct target_ops target_by_inject;
+extern const struct target_ops target_by_inject; /* ptrace; any program */
+extern const struct target_ops target_by_agent;  /* a program that has one: uvm_swap_agent(3) */

@@ -80,9 +80,11 @@ struct index_header {
 	uint64_t starttime;
 	int32_t pid;
 	int32_t uffd_number;   /* of the userfaultfd in the target */
+	int32_t uffd_holder;   /* the thread of the target in whose table of descriptors it is */
 	int32_t store_number;  /* of a store in memory, which the target holds for us; 0: none */
 	int32_t key_number;    /* of the key of an encrypted store (store/seal.h), which it holds too; 0: none */
-	struct region control; /* injection's control area in the target */
+	uint32_t road;         /* enum road_choice; which one was taken */
+	struct region control; /* what is ours in the target besides the staging area */
 	struct region staging; /* in the target */
 	uint64_t limit;        /* of the store, bytes; 0: none */
 	struct codec_choice codec;

@@ -35,6 +35,7 @@ static void let_go_of_caller(int ready, int pidfd)
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int keep_low = ready < pidfd ? ready : pidfd;
 	int keep_high = ready < pidfd ? pidfd : ready;
+	sigset_t none;
 
 	for (int fd = 0; fd < 3; fd++)
 		dup2(null, fd);
@@ -43,6 +44,8 @@ static void let_go_of_caller(int ready, int pidfd)
 	if (keep_high > keep_low + 1)
 		close_range((unsigned int)keep_low + 1, (unsigned int)keep_high - 1, 0);
 	close_range((unsigned int)keep_high + 1, ~0U, 0);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (chdir("/") < 0)
 		_exit(EXIT_FAILURE);
 	setsid();

@@ -206,6 +206,30 @@ static void settle(struct out_job *job, const struct attempt *attempt)
 	batch->count = keep;
 }
 
+/*
+ * The target did not answer in time, and may yet do what it was told. Without a registered destination it cannot any more (UFFDIO_MOVE: EINVAL), and what is in the staging
+ * area then is what has moved.
+ */
+static int64_t move_overdue(struct pager *pager, struct attempt *attempt)
+{
+	uint64_t entries[EXCLUSIVE_RUN];
+	size_t pages = region_bytes(attempt->run) / page_size();
+	uint64_t slot = round_down(attempt->staging - pager->staging.start, SLOT_BYTES) + pager->staging.start;
+
+	uffd_unregister(pager->spaces[0].uffd, (struct region){slot, slot + SLOT_BYTES});
+	attempt->moved = 0;
+	for (size_t first = 0; first < pages; first += EXCLUSIVE_RUN) {
+		size_t count = min_u64(EXCLUSIVE_RUN, pages - first);
+
+		if (pagemap_read(pager->pagemap_fd, attempt->staging + first * page_size(), count, entries) < 0)
+			return -ESRCH;
+		for (size_t i = 0; i < count; i++)
+			if (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED))
+				attempt->moved = (first + i + 1) * page_size();
+	}
+	return -ETIMEDOUT;
+}
+
 /* The ioctl itself; the thread stands at its entry. */
 static int64_t call_move(struct pager *pager, struct attempt *attempt)
 {
@@ -217,6 +241,8 @@ static int64_t call_move(struct pager *pager, struct attempt *attempt)
 	};
 	int64_t rc = pager->road.ops->move(&pager->road, &argument);
 
+	if (rc == -ETIMEDOUT)
+		return move_overdue(pager, attempt);
 	attempt->moved = rc == 0 ? argument.len : argument.move > 0 ? (uint64_t)argument.move : 0;
 	return rc;
 }
@@ -340,6 +366,9 @@ static int64_t overcome(struct out_job *job, const struct piece *piece, uint64_t
 		piece->result->skipped[SKIP_POISONED] += page_size();
 		*at += page_size();
 		return 0;
+	case -ECANCELED: /* a thread of it is about to fork */
+		skip_rest(piece, at, SKIP_BUSY);
+		return 0;
 	case -EINVAL:
 	case -EPERM:
 		skip_rest(piece, at, SKIP_CHANGED);
@@ -445,8 +474,11 @@ int out_move(struct out_job *job, struct error *error)
 	if (pager->road.ops->end(&pager->road) < 0)
 		rc = -ESRCH;
 	if (rc < 0 && (!error->code || rc == -ESRCH))
-		error_set(error, (int)rc, rc == -ESRCH ? "the process has ended" : NULL, NULL,
-			  "move pages of process %d aside", pager->target.pid);
+		error_set(error, (int)rc,
+			  rc == -ESRCH       ? "the process has ended"
+			  : rc == -ETIMEDOUT ? "it does not run (stopped, or its cgroup is frozen)"
+					     : NULL,
+			  NULL, "move pages of process %d aside", pager->target.pid);
 	return (int)rc;
 }
 

@@ -323,6 +323,8 @@ static int out_walk(struct out_job *job, bool *partial, struct error *error)
 	if (rc < 0)
 		return rc;
 	while ((rc = eligible_next(&reader, &mapping, &verdict)) > 0) {
+		if (region_overlaps(mapping.region, job->pager->road.control))
+			verdict = INELIGIBLE_OURS;
 		rc = out_mapping(job, &walk, &pages, &mapping, verdict, &at);
 		if (rc < 0)
 			break;

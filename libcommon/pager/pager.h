@@ -12,6 +12,7 @@
 #include "inject/target_ops.h"
 #include "pager/index.h"
 #include "pager/latency.h"
+#include "pager/session.h"
 #include "proc/target.h"
 #include "report/error.h"
 #include "store/store.h"
@@ -96,6 +97,8 @@ struct pager {
 	struct latency latency;
 	unsigned int slot_pins[SLOTS]; /* threads that read the worker's copy of a slot */
 
+	pthread_t forks_thread; /* answers forks that ask, when `forks_ask` */
+	bool forks_ask;         /* there are no fork events */
 	pthread_t fault_threads[FAULT_THREADS_MAX];
 	int fault_epoll[FAULT_THREADS_MAX];
 	unsigned int fault_count;
@@ -195,6 +198,19 @@ uint64_t cluster_tag(const struct pager *pager, uint32_t number);
 /* Drops a reference to a cluster; frees it, and its slot, with the last. `lock` is held. */
 void cluster_unref(struct pager *pager, uint32_t number);
 void cluster_unpin(struct pager *pager, uint32_t number);
+
+/*
+ * enter.c: the two userfaultfds and the staging area in the target, by ptrace when that is permitted, otherwise by its agent, or by the one road
+ * chosen. Returns 0, or -errno with `error` filled; when neither road is possible it says why of both.
+ */
+int enter_target(struct pager *pager, enum road_choice choice, struct error *error);
+
+/* The same again, from what the index says of it, after all processes of the session have died. Stops nothing. */
+int enter_again(struct pager *pager, struct error *error);
+
+/* forks.c: brings everything back before the target forks, where no event would tell of its child. Does nothing where they do. */
+int forks_start(struct pager *pager);
+void forks_stop(struct pager *pager);
 
 /* spaces.c */
 struct space *space_new(struct pager *pager, int uffd); /* `lock` held; takes the descriptor on success */

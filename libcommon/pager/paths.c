@@ -195,8 +195,8 @@ bool paths_orphan_matters(int sessions, const char *name, pid_t pid)
 	char path[64];
 	char link[64] = "";
 
-	if (directory < 0 || !read_header(directory, &header) || header.uffd_number <= 0)
+	if (directory < 0 || !read_header(directory, &header) || header.uffd_holder <= 0)
 		return false;
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, header.uffd_number);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%d", pid, header.uffd_holder, header.uffd_number);
 	return readlink(path, link, sizeof(link) - 1) > 0 && strstr(link, "userfaultfd");
 }

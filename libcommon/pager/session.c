@@ -23,9 +23,6 @@
 
 #define DEFAULT_CLUSTER_PAGES 16
 #define BACKLOG               128
-#define FEATURES                                                                                                     \
-	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP | \
-	 UFFD_FEATURE_MOVE | UFFD_FEATURE_POISON | UFFD_FEATURE_THREAD_ID)
 
 static int make_store(struct session *s, const struct session_options *options, struct error *error)
 {
@@ -88,59 +85,6 @@ static int make_socket(struct session *s, struct error *error)
 	    listen(s->pager.control, BACKLOG) < 0)
 		return error_set(error, -errno, NULL, NULL, "make the control socket of session %s", s->name);
 	return 0;
-}
-
-static int handshake(int fd, uint64_t features, struct error *error)
-{
-	int rc = uffd_handshake(fd, features);
-
-	if (rc == -EPERM)
-		return error_set(error, rc,
-				 "fork events need CAP_SYS_PTRACE, and without them a child would read zeros",
-				 "run as root or with CAP_SYS_PTRACE", "enable the userfaultfd");
-	if (rc == -EOPNOTSUPP)
-		return error_set(error, rc, "this kernel's userfaultfd lacks UFFDIO_MOVE",
-				 "Linux 6.8 or newer is needed", "enable the userfaultfd");
-	return rc < 0 ? error_set(error, rc, NULL, NULL, "enable the userfaultfd") : 0;
-}
-
-static void leave(struct pager *pager)
-{
-	struct road *road = &pager->road;
-	struct error ignored = {0};
-
-	held_return(pager);
-	if (road->ops && road->ops->leave(road, &ignored) < 0 && road->ops)
-		road->ops->abandon(road);
-}
-
-/* Both descriptors and the staging area. */
-static int open_target(struct pager *pager, struct error *error)
-{
-	struct index_header *header = index_header(pager->index);
-	struct road *road = &pager->road;
-	int uffd[2];
-	int rc = target_by_inject.enter(road, &pager->target, STAGING_BYTES, uffd, error);
-
-	if (rc < 0)
-		return rc;
-	rc = handshake(uffd[0], FEATURES, error);
-	if (rc == 0)
-		rc = handshake(uffd[1], UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE, error);
-	if (rc < 0) {
-		leave(pager);
-		return rc;
-	}
-	pager->spaces[0].uffd = uffd[0];
-	pager->uffd_staging = uffd[1];
-	pager->staging = header->staging = road->staging;
-	header->control = road->control;
-	header->uffd_number = road->number;
-	pager->spaces[0].used = true;
-	rc = held_store(pager, error);
-	if (rc < 0)
-		leave(pager);
-	return rc;
 }
 
 void session_remove_files(struct pager *pager)
@@ -247,7 +191,7 @@ int session_make(struct session *s, const struct target *target, const struct se
 	rc = make_files(s, options, error);
 	if (rc < 0)
 		return rc;
-	rc = open_target(pager, error);
+	rc = enter_target(pager, options->road, error);
 	if (rc < 0)
 		session_remove_files(&s->pager);
 	return rc;
@@ -307,7 +251,7 @@ static int reopen_index(struct session *s, struct error *error)
 static void retake_children(struct session *s, struct kept *kept)
 {
 	const struct index_header *header = index_header(s->pager.index);
-	const struct road *road = &s->pager.road;
+	struct road *road = &s->pager.road;
 
 	kept->items = calloc(INDEX_SPACES, sizeof(*kept->items));
 	for (unsigned int i = 1; kept->items && i < INDEX_SPACES; i++) {
@@ -339,14 +283,9 @@ int session_take_up(struct session *s, const struct target *target, struct kept 
 	header = index_header(pager->index);
 	pager->cluster_pages = header->cluster_pages;
 	pager->staging = header->staging;
-	pager->road.staging = header->staging;
-	pager->road.control = header->control;
-	pager->road.number = header->uffd_number;
-	rc = target_by_inject.rejoin(&pager->road, &pager->target, error);
+	rc = enter_again(pager, error);
 	if (rc < 0)
 		return rc;
-	pager->spaces[0].uffd = rc;
-	pager->spaces[0].used = true;
 	rc = reopen_store(s, error);
 	if (rc == 0)
 		rc = reopen_key(s, error);
@@ -355,22 +294,4 @@ int session_take_up(struct session *s, const struct target *target, struct kept 
 	retake_children(s, kept);
 	unlinkat(pager->directory, "control", 0);
 	return make_socket(s, error);
-}
-
-int session_staging(struct pager *pager, struct error *error)
-{
-	int uffd;
-	int rc;
-
-	if (pager->uffd_staging >= 0)
-		return 0;
-	uffd = pager->road.ops->new_uffd(&pager->road, error);
-	if (uffd < 0)
-		return uffd;
-	rc = handshake(uffd, UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE, error);
-	if (rc < 0)
-		close(uffd);
-	else
-		pager->uffd_staging = uffd;
-	return rc;
 }

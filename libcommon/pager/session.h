@@ -15,7 +15,15 @@ enum session_encrypt {
 	ENCRYPT_NO,
 };
 
+/* How to reach into the target. */
+enum road_choice {
+	ROAD_AUTO,   /* by ptrace when that is permitted, otherwise by its agent */
+	ROAD_INJECT, /* by ptrace */
+	ROAD_AGENT,  /* by the swap agent that it runs: uvm_swap_agent(3) */
+};
+
 struct session_options {
+	enum road_choice road;
 	const char *store; /* a directory, "memory", or NULL for the default directory */
 	enum session_encrypt encrypt;
 	uint64_t limit; /* most bytes of the store, 0: none */

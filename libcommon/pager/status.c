@@ -103,6 +103,8 @@ json_t *status_record(struct pager *pager)
 	json_object_set_new(record, "encrypted", json_boolean(pager->seal));
 	if (pager->seal)
 		json_object_set_new(record, "key", json_string(seal_secret(pager->seal) ? "secret" : "locked"));
+	if (pager->road.ops)
+		json_object_set_new(record, "road", json_string(pager->road.ops->name));
 	store_usage(pager->store, &usage);
 	set(record, "store_bytes", usage.stored);
 	set(record, "store_allocated_bytes", usage.allocated);

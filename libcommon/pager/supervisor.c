@@ -259,10 +259,9 @@ static unsigned int durable(const struct supervisor *v, int fds[], unsigned int 
 			   pager->uffd_staging,
 			   pager->spaces[0].uffd,
 			   pager->target.pidfd,
-			   pager->road.ops->descriptor(&pager->road),
 			   v->worker.pidfd,
 			   v->worker.socket};
-	unsigned int count = 0;
+	unsigned int count = pager->road.ops->descriptors(&pager->road, fds);
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(all); i++)
 		if (all[i] >= 0)
@@ -311,6 +310,7 @@ static void inherit(struct supervisor *v, const struct pager *pager)
 	s->pager.uffd_staging = pager->uffd_staging;
 	s->pager.staging = pager->staging;
 	s->pager.road = pager->road;
+	s->pager.forks_ask = pager->forks_ask;
 	s->pager.spaces[0].uffd = pager->spaces[0].uffd;
 	s->pager.spaces[0].used = true;
 	for (unsigned int i = 1; i < INDEX_SPACES; i++)

@@ -28,7 +28,7 @@ int session_make(struct session *s, const struct target *target, const struct se
  */
 int session_take_up(struct session *s, const struct target *target, struct kept *kept, struct error *error);
 
-/* The userfaultfd of the staging area, made when there is none yet; `job` is held. Returns 0 or -errno with `error` filled. */
+/* enter.c: the userfaultfd of the staging area, made when there is none yet; `job` is held. Returns 0 or -errno with `error` filled. */
 int session_staging(struct pager *pager, struct error *error);
 
 /* Removes what the session has on the file system, if that is still its own. */

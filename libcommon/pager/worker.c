@@ -243,7 +243,8 @@ static int start(struct pager *pager)
 	pager->latency.max_ns = &index_header(pager->index)->counters.latency_max_ns;
 	pager->watch_ended_ns = latency_now_ns();
 	index_header(pager->index)->counters.workers++;
-	return fault_start(pager);
+	rc = fault_start(pager);
+	return rc < 0 ? rc : forks_start(pager);
 }
 
 int worker_main(struct pager *pager)
@@ -262,6 +263,7 @@ int worker_main(struct pager *pager)
 		atomic_store(&pager->ended, ENDED_DETACHED);
 	tell_ready(pager);
 	main_loop(pager, signals);
+	forks_stop(pager);
 	fault_stop(pager);
 	while (atomic_load(&clients))
 		usleep(1000); /* answers under way */

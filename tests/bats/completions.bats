@@ -119,13 +119,14 @@ same_options() {
 }
 
 @test "verbs are completed, and only in front" {
-	all_offer "swapctl " attach out in status check detach
+	all_offer "swapctl " attach out in status check detach run
 	none_offers "swapctl out -p 1 " attach
 }
 
 @test "words of --format, --compress and the like are completed" {
 	all_offer "swapctl out --format " json table
 	all_offer "swapctl attach --compress " lz4 zstd none
+	all_offer "swapctl attach --road " auto inject agent
 	all_offer "superpages --format " json table
 	all_offer "superpages --method " auto scan pagemap mincore
 	all_offer "superpages --kind " anon file shmem all

@@ -39,7 +39,14 @@ start_target() {
 	TARGET_DIR=$BATS_TEST_TMPDIR/target.${#TARGETS[@]}
 	mkdir "$TARGET_DIR"
 	: >"$TARGET_DIR/out"
-	(cd "$TARGET_DIR" && exec "$program" "$@") <"${TARGET_STDIN:-/dev/null}" >"$TARGET_DIR/out" 2>"$TARGET_DIR/err" 3>&- &
+	(
+		cd "$TARGET_DIR" || exit
+		# The same tests are run over both roads into a program.
+		if [[ ${UVM_ROAD:-} == agent ]]; then
+			export UVM_SWAP_AGENT=1 LD_PRELOAD=$UVM_BUILD/lib/libuvm.so.0
+		fi
+		exec "$program" "$@"
+	) <"${TARGET_STDIN:-/dev/null}" >"$TARGET_DIR/out" 2>"$TARGET_DIR/err" 3>&- &
 	TARGET_PID=$!
 	TARGETS+=("$TARGET_PID")
 	wait_for "${TARGET_DEADLINE:-60}" is_ready_or_dead

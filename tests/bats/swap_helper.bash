@@ -63,12 +63,23 @@ teardown() {
 	return "$status"
 }
 
+# The process that a command line names.
+named_pid() {
+	while [[ $# -gt 0 && $1 != -p ]]; do
+		shift
+	done
+	echo "${2:-}"
+}
+
 # swap VERB ARGUMENT...: runs swapctl, never for longer than two minutes. Sets $status; records are in $RECORDS and messages in $ERRORS. Files
 # and not pipes, so that whoever inherits them cannot hold up the test.
 swap() {
 	RECORDS=$BATS_TEST_TMPDIR/records
 	ERRORS=$BATS_TEST_TMPDIR/errors
 	status=0
+	if [[ ${UVM_ROAD:-} && $1 == @(attach|out) ]] && ! compgen -G "$SESSIONS/$(named_pid "$@").*" >/dev/null; then
+		set -- "$@" --road "$UVM_ROAD"
+	fi
 	timeout -k 5 120 swapctl "$@" >"$RECORDS" 2>"$ERRORS" 3>&- || status=$?
 	if ((status == 124 || status == 137)); then
 		echo "swapctl $* hangs" >&2

@@ -1,6 +1,6 @@
 /*
  * Runs a program under a seccomp filter: probe_deny eperm|enosys|kill CALL[,CALL...] PROGRAM [ARGUMENT...]. CALL is userfaultfd, device (the ioctl that makes a
- * descriptor from /dev/userfaultfd), io_uring_setup, pidfd_getfd or process_madvise.
+ * descriptor from /dev/userfaultfd), io_uring_setup, pidfd_getfd, process_madvise or ptrace.
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -40,7 +40,7 @@ static void deny(const char *call, unsigned int verdict)
 	} calls[] = {
 		{"userfaultfd", SYS_userfaultfd},         {"device", SYS_ioctl},
 		{"io_uring_setup", SYS_io_uring_setup},   {"pidfd_getfd", SYS_pidfd_getfd},
-		{"process_madvise", SYS_process_madvise},
+		{"process_madvise", SYS_process_madvise}, {"ptrace", SYS_ptrace},
 	};
 	const struct sock_filter answer = BPF_STMT(BPF_RET | BPF_K, verdict);
 

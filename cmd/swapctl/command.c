@@ -1,0 +1,197 @@
+/* swapctl run: a command with a swap agent preloaded, and a session for it. */
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "inject/agent.h"
+#include "swapctl.h"
+
+#define LIBRARY           "libuvm.so.0"
+#define CANNOT_RUN        126 /* as env(1), nohup(1) and the shells have it */
+#define NOT_FOUND         127
+#define SOON_MS           20   /* between looks for the agent of a command that has just been started */
+#define LATER_MS          1000 /* for that of another program that it has become */
+#define PATIENCE_US       10000000
+#define SIGNALLED(signal) (128 + (signal))
+
+/* A command on its way from its start to its exit status. */
+struct command {
+	struct run *run;
+	struct session_options session;
+	char **words;
+	pid_t pid;
+	uint64_t since_us;
+	bool told;      /* that there is no session */
+	char agent[64]; /* name of the one that has a session */
+};
+
+static void ignore_record(void *context, json_t *record)
+{
+	(void)context;
+	json_decref(record);
+}
+
+/* Beside this program, as it was built or installed; otherwise wherever the dynamic linker finds it. */
+static void find_library(char path[PATH_MAX])
+{
+	char own[PATH_MAX - sizeof("/../lib/" LIBRARY)] = "";
+	char beside[PATH_MAX];
+
+	if (readlink("/proc/self/exe", own, sizeof(own) - 1) > 0) {
+		*strrchr(own, '/') = '\0';
+		snprintf(beside, sizeof(beside), "%s/../lib/" LIBRARY, own);
+		if (realpath(beside, path) && !strpbrk(path, " :"))
+			return;
+	}
+	snprintf(path, PATH_MAX, LIBRARY);
+}
+
+static void preload(void)
+{
+	char library[PATH_MAX];
+	const char *others = getenv("LD_PRELOAD");
+	_cleanup_free_ char *all = NULL;
+
+	find_library(library);
+	if (asprintf(&all, "%s%s%s", library, others && *others ? ":" : "", others ? others : "") < 0)
+		_exit(CANNOT_RUN);
+	setenv("LD_PRELOAD", all, 1);
+	setenv("UVM_SWAP_AGENT", "1", 1);
+}
+
+static void become(const struct command *command, const sigset_t *mask)
+{
+	struct error error = {0};
+
+	preload();
+	sigprocmask(SIG_SETMASK, mask, NULL);
+	execvp(command->words[0], command->words);
+	error_set(&error, -errno, NULL, NULL, "run %s", command->words[0]);
+	error_print(command->run->name, &error);
+	_exit(error.code == -ENOENT ? NOT_FOUND : CANNOT_RUN);
+}
+
+/* The command runs on whatever becomes of the session. */
+static void complain(struct command *command, const struct error *error)
+{
+	if (!command->told)
+		error_print(command->run->name, error);
+	command->told = true;
+}
+
+/* A command that becomes another program gets another agent, and another session. */
+static void look_for_agent(struct command *command)
+{
+	struct target *target = &command->run->target;
+	struct error error = {0};
+	char name[64];
+	pid_t tid;
+	int rc;
+
+	if (target->pidfd < 0 && target_open(target, command->pid, -1, &error) < 0)
+		return;
+	rc = agent_find(target, &tid, name);
+	if (rc == 0 && strcmp(name, command->agent) != 0) {
+		rc = session_attach(target, &command->session, ignore_record, NULL, &error);
+		if (rc == -EEXIST || rc == -ESRCH)
+			return; /* that of the program before is about to end; or this one has ended */
+		snprintf(command->agent, sizeof(command->agent), "%s", name);
+		if (rc < 0)
+			complain(command, &error);
+		return;
+	}
+	if (!*command->agent && now_us() - command->since_us > PATIENCE_US) {
+		error_set(&error, -ENOENT, "no swap agent was started in it",
+			  "programs that are linked statically or change their user cannot be preloaded",
+			  "make a session for %s", command->words[0]);
+		complain(command, &error);
+	}
+}
+
+/* Signals that somebody sent to us are meant for the command; those of the terminal it gets itself. */
+static int wait_for_end(struct command *command, const sigset_t *signals)
+{
+	for (;;) {
+		int ms = *command->agent || command->told ? LATER_MS : SOON_MS;
+		struct timespec limit = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+		siginfo_t info;
+		int signal = sigtimedwait(signals, &info, &limit);
+		int status;
+		pid_t ended;
+
+		if (signal > 0 && signal != SIGCHLD && info.si_code <= 0)
+			kill(command->pid, signal);
+		while ((ended = waitpid(-1, &status, WNOHANG)) > 0)
+			if (ended == command->pid)
+				return WIFEXITED(status) ? WEXITSTATUS(status) : SIGNALLED(WTERMSIG(status));
+		if (signal < 0)
+			look_for_agent(command);
+	}
+}
+
+static int run_command(struct command *command)
+{
+	static const int passed_on[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGCONT, SIGCHLD};
+	struct error error = {0};
+	sigset_t signals;
+	sigset_t before;
+
+	sigemptyset(&signals);
+	for (size_t i = 0; i < ARRAY_SIZE(passed_on); i++)
+		sigaddset(&signals, passed_on[i]);
+	sigprocmask(SIG_BLOCK, &signals, &before);
+	command->since_us = now_us();
+	command->pid = fork();
+	if (command->pid == 0)
+		become(command, &before);
+	if (command->pid < 0) {
+		error_set(&error, -errno, NULL, NULL, "start %s", command->words[0]);
+		return run_failed(command->run, error.code, &error);
+	}
+	return wait_for_end(command, &signals);
+}
+
+/* What stands behind "--"; the options end there. */
+static char **take_words(int *argc, const char **argv)
+{
+	for (int i = 1; i < *argc; i++)
+		if (strcmp(argv[i], "--") == 0) {
+			argv[i] = NULL;
+			*argc = i;
+			return argv[i + 1] ? (char **)&argv[i + 1] : NULL;
+		}
+	return NULL;
+}
+
+int verb_run(int argc, const char **argv)
+{
+	_cleanup_run_ struct run run = RUN_NONE("swapctl run");
+	_cleanup_attach_ struct attach_texts texts = {0};
+	struct command command = {.run = &run, .words = take_words(&argc, argv)};
+	const struct poptOption options[] = {ATTACH_OPTIONS(texts), POPT_TABLEEND};
+	const struct cli_tool tool = {
+		.name = "swapctl run",
+		.usage = "[OPTION...] -- COMMAND [ARGUMENT...]",
+		.about = "Runs a command with a swap agent in it, and makes a session for it: nobody has to trace it.",
+		.options = options,
+	};
+	int status;
+
+	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
+		return status;
+	if (!command.words)
+		return cli_usage_error(run.name, "which command? Give it after --");
+	status = attach_parse(&run, &texts, &command.session);
+	if (status != EXIT_DONE)
+		return status;
+	if (!texts.road)
+		command.session.road = ROAD_AGENT;
+	return run_command(&command);
+}

@@ -1,0 +1,157 @@
+/* The way into a target: which road, and what is made there. */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/ptrace.h>
+
+#include "pager/held.h"
+#include "pager/out.h"
+#include "pager/supervisor.h"
+#include "uffd/guard.h"
+
+#define FEATURES                                                                                                     \
+	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP | \
+	 UFFD_FEATURE_MOVE | UFFD_FEATURE_POISON | UFFD_FEATURE_THREAD_ID)
+
+static int handshake(int fd, uint64_t features, struct error *error)
+{
+	int rc = uffd_handshake(fd, features);
+
+	if (rc == -EPERM)
+		return error_set(error, rc,
+				 "fork events need CAP_SYS_PTRACE, and without them a child would read zeros",
+				 "run as root or with CAP_SYS_PTRACE", "enable the userfaultfd");
+	if (rc == -EOPNOTSUPP)
+		return error_set(error, rc, "this kernel's userfaultfd lacks UFFDIO_MOVE",
+				 "Linux 6.8 or newer is needed", "enable the userfaultfd");
+	return rc < 0 ? error_set(error, rc, NULL, NULL, "enable the userfaultfd") : 0;
+}
+
+static void leave(struct pager *pager)
+{
+	struct road *road = &pager->road;
+	struct error ignored = {0};
+
+	held_return(pager);
+	if (road->ops && road->ops->leave(road, &ignored) < 0 && road->ops)
+		road->ops->abandon(road);
+}
+
+/* The handshake of the program's descriptor. Who may not have fork events is told by the program before it forks, when the road can make it. */
+static int enable_memory(struct pager *pager, int fd, struct error *error)
+{
+	struct road *road = &pager->road;
+	int rc = handshake(fd, FEATURES, error);
+
+	pager->forks_ask = rc == -EPERM && road->ops->forks(road, true) == 0;
+	if (pager->forks_ask)
+		return handshake(fd, FEATURES & ~(uint64_t)UFFD_FEATURE_EVENT_FORK, error);
+	return rc == 0 ? road->ops->forks(road, false) : rc;
+}
+
+/* Both descriptors and the staging area. */
+static int take_road(struct pager *pager, const struct target_ops *ops, struct error *error)
+{
+	struct index_header *header = index_header(pager->index);
+	struct road *road = &pager->road;
+	int uffd[2];
+	int rc = ops->enter(road, &pager->target, STAGING_BYTES, uffd, error);
+
+	if (rc < 0)
+		return rc;
+	rc = enable_memory(pager, uffd[0], error);
+	if (rc == 0)
+		rc = handshake(uffd[1], UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE, error);
+	if (rc < 0) {
+		leave(pager);
+		close(uffd[0]);
+		close(uffd[1]);
+		return rc;
+	}
+	pager->spaces[0].uffd = uffd[0];
+	pager->uffd_staging = uffd[1];
+	pager->staging = header->staging = road->staging;
+	header->control = road->control;
+	header->uffd_number = road->number;
+	header->uffd_holder = road->holder;
+	header->road = ops == &target_by_agent ? ROAD_AGENT : ROAD_INJECT;
+	pager->spaces[0].used = true;
+	rc = held_store(pager, error);
+	if (rc < 0)
+		leave(pager);
+	return rc;
+}
+
+static int try_ptrace(const void *unused)
+{
+	(void)unused;
+	/* Nobody's tracer: -ESRCH, unless a filter thinks otherwise. */
+	return ptrace(PTRACE_DETACH, getpid(), NULL, NULL) < 0 && errno == ESRCH ? 0 : -EPERM;
+}
+
+static int inject_by_right(struct pager *pager, struct error *error)
+{
+	if (guarded(try_ptrace, NULL) < 0)
+		return error_set(error, -EPERM, "a seccomp filter forbids ptrace", NULL, "attach to process %d",
+				 pager->target.pid);
+	return take_road(pager, &target_by_inject, error);
+}
+
+int enter_target(struct pager *pager, enum road_choice choice, struct error *error)
+{
+	struct error inject = {0};
+	struct error agent = {0};
+	char why[sizeof(error->why)];
+	char hint[sizeof(error->hint)];
+	int rc;
+
+	if (choice != ROAD_AUTO)
+		return take_road(pager, choice == ROAD_AGENT ? &target_by_agent : &target_by_inject, error);
+	rc = inject_by_right(pager, &inject);
+	if (rc != -EPERM && rc != -EACCES) {
+		*error = inject;
+		return rc;
+	}
+	if (take_road(pager, &target_by_agent, &agent) == 0)
+		return 0;
+	snprintf(why, sizeof(why), "inject: %.90s; agent: %.90s", inject.why, agent.why);
+	snprintf(hint, sizeof(hint), "%.90s%s%.100s", inject.hint, *inject.hint && *agent.hint ? "; or " : "",
+		 agent.hint);
+	return error_set(error, rc, why, hint, "%s", inject.tried);
+}
+
+int enter_again(struct pager *pager, struct error *error)
+{
+	const struct index_header *header = index_header(pager->index);
+	const struct target_ops *ops = header->road == ROAD_AGENT ? &target_by_agent : &target_by_inject;
+	struct road *road = &pager->road;
+	int uffd;
+
+	pager->staging = road->staging = header->staging;
+	road->control = header->control;
+	road->number = header->uffd_number;
+	uffd = ops->rejoin(road, &pager->target, error);
+	if (uffd < 0)
+		return uffd;
+	pager->spaces[0].uffd = uffd;
+	pager->spaces[0].used = true;
+	pager->forks_ask = road->agent.shared && __atomic_load_n(&road->agent.shared->ask, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+int session_staging(struct pager *pager, struct error *error)
+{
+	int uffd;
+	int rc;
+
+	if (pager->uffd_staging >= 0)
+		return 0;
+	uffd = pager->road.ops->new_uffd(&pager->road, error);
+	if (uffd < 0)
+		return uffd;
+	rc = handshake(uffd, UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE, error);
+	if (rc < 0)
+		close(uffd);
+	else
+		pager->uffd_staging = uffd;
+	return rc;
+}
