@@ -86,6 +86,21 @@ teardown_nobody() {
 	over_agent swapctl-crash.bats 'killed under them|at rest'
 }
 
+@test "sessions whose processes were killed are replaced and adopted over the agent" {
+	over_agent swapctl-recover.bats 'killed is replaced|both are killed|outlives both|again and again|forked child'
+}
+
+@test "an agent in another pid, user and network namespace is found, and serves" {
+	start_with_input /usr/bin/unshare --user --map-root-user --pid --fork --kill-child --net \
+		/usr/bin/env UVM_SWAP_AGENT=1 LD_PRELOAD="$UVM_BUILD/lib/libuvm.so.0" "$UVM_BUILD/targets/contents" mixed $((16 * MEBIBYTE))
+	TARGET_PID=$(pgrep -P "$TARGET_PID" -x contents)
+	assert_equal "$(awk '/^NSpid/ { print $3 }' "/proc/$TARGET_PID/status")" 1
+	run -0 timeout 60 "$UVM_BUILD/targets/probe_deny" kill ptrace swapctl out -p "$TARGET_PID" 3>&-
+	assert_equal "$(status_of .road)" agent
+	assert_equal "$(resident)" 0
+	ask check
+}
+
 @test "over the agent no thread is stopped, and ptrace is not used" {
 	start_agent contents mixed $((16 * MEBIBYTE))
 	swap_ok attach -p "$TARGET_PID" --road agent

@@ -48,6 +48,35 @@ sandboxed_round_trip() {
 	ask check
 }
 
+in_namespaces() {
+	local outer namespace
+	start_with_input /usr/bin/unshare --user --map-root-user --pid --fork --kill-child --mount --mount-proc --net --ipc --uts \
+		"$UVM_BUILD/targets/sandboxed" "$1" $((16 * MEBIBYTE))
+	outer=$TARGET_PID
+	TARGET_PID=$(pgrep -P "$outer" -x sandboxed)
+	assert_regex "$(grep ^Seccomp: "/proc/$TARGET_PID/status")" '2$'
+	assert_regex "$(grep ^NSpid "/proc/$TARGET_PID/status")" '1$'
+	for namespace in pid mnt user net; do
+		[[ $(readlink "/proc/$TARGET_PID/ns/$namespace") != $(readlink "/proc/self/ns/$namespace") ]]
+	done
+	snapshot
+	swap_most out -p "$TARGET_PID"
+	assert_equal "$(resident)" 0
+	ask check
+	swap_most out -p "$TARGET_PID"
+	swap_ok detach -p "$TARGET_PID"
+	wait_for 5 unchanged
+	ask check
+}
+
+@test "a program in pid, mount, user and network namespaces whose seccomp filter denies every call needed is swapped" {
+	in_namespaces eperm
+}
+
+@test "a program in pid, mount, user and network namespaces whose seccomp filter kills it for them survives" {
+	in_namespaces kill
+}
+
 @test "a program run by another user is swapped by root" {
 	local fifo=$BATS_TEST_TMPDIR/input folder
 	folder=$(mktemp -d /tmp/uvmtools-nobody.XXXXXX)
