@@ -36,7 +36,7 @@ complete -c swapctl -n '__fish_seen_subcommand_from out' -s n -l dry-run -d 'Say
 
 complete -c swapctl -n "$any" -l format -x -a 'json table' -d 'Form of the output'
 complete -c swapctl -n '__fish_seen_subcommand_from attach status adopt run' -l columns -x -d 'Columns of the table' \
-    -a 'pid starttime state supervisor_pid worker_pid store encrypted key compress cluster_bytes limit_bytes store_bytes store_allocated_bytes store_file_bytes out_pages moving_pages staged_pages stored_pages zero_pages filled_pages poisoned_pages spaces moved_pages_total faults refaulted_pages brought_pages fresh_faults hot_faults fault_p50_us fault_p99_us fault_max_us events stops longest_stop_us road'
+    -a 'pid starttime state supervisor_pid worker_pid store encrypted key compress cluster_bytes limit_bytes store_bytes store_allocated_bytes store_file_bytes pool_bytes out_pages moving_pages staged_pages pool_pages stored_pages zero_pages filled_pages poisoned_pages spaces moved_pages_total faults refaulted_pages brought_pages fresh_faults hot_faults fault_wait_us written_back_pages fault_p50_us fault_p99_us fault_max_us events stops longest_stop_us road'
 complete -c swapctl -n '__fish_seen_subcommand_from out in detach' -l columns -x -d 'Columns of the table' \
     -a 'pid starttime start end bytes asked_bytes moved_bytes stored_bytes compressed_bytes zero_pages filled_pages skipped_bytes skipped time_us'
 complete -c swapctl -n '__fish_seen_subcommand_from check' -l columns -x -d 'Columns of the table' -a 'op errno reason hint start cluster'

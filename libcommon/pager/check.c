@@ -218,13 +218,20 @@ static void check_refs(struct check *check)
 	}
 }
 
-/* The slots in use and what the store thinks of them, at one moment: it allocates for a swap-out only, and frees under `lock`. Which is held. */
+/*
+ * The slots in use and what the stores think of them, at one moment: they allocate for a swap-out and for a write-back only, and free under `lock`. Which
+ * is held.
+ */
 static void note_slots(struct check *check)
 {
 	struct pager *pager = check->pager;
-	struct store_usage usage, sum = {0};
+	struct store_usage usage, pool, sum = {0};
 
 	store_usage(pager->store, &usage);
+	store_usage(pager->pool, &pool);
+	usage.slots += pool.slots;
+	usage.stored += pool.stored;
+	usage.allocated += pool.allocated;
 	for (uint64_t i = 1; i < check->clusters; i++) {
 		const struct cluster *cluster = index_cluster(pager->index, (uint32_t)i);
 
@@ -289,19 +296,23 @@ static void read_record(struct check *check, struct filler *filler, const struct
 	struct pager *pager = check->pager;
 	uint64_t start = check->tallies[placed->number].start;
 	unsigned int pages = pin(pager, placed);
+	const struct store *store;
+	struct store_slot slot;
 	struct stat st;
 	int rc = 0;
 
 	if (!pages)
 		return;
 	check->sums->records++;
-	if (placed->slot.size != pages * page_size())
+	/* It may have been written back since. */
+	store = tier_of(pager, index_cluster(pager->index, placed->number), &slot);
+	if (slot.size != pages * page_size())
 		wrong(check, -EUCLEAN, "a record holds more or fewer pages than its cluster", start, placed->number);
-	else if (fstat(pager->store_fd, &st) == 0 && placed->slot.offset + placed->slot.length > (uint64_t)st.st_size)
+	else if (fstat(store == pager->pool ? pager->pool_fd : pager->store_fd, &st) == 0 &&
+		 slot.offset + slot.length > (uint64_t)st.st_size)
 		wrong(check, -EBADMSG, "the store ends before its record does", start, placed->number);
 	else
-		rc = store_read(pager->store, filler->scratch, &placed->slot, cluster_tag(pager, placed->number),
-				filler->packed);
+		rc = store_read(store, filler->scratch, &slot, cluster_tag(pager, placed->number), filler->packed);
 	if (rc < 0)
 		wrong(check, rc, rc == -EBADMSG ? "the store does not hold what was written" : NULL, start,
 		      placed->number);

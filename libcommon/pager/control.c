@@ -100,6 +100,18 @@ static int read_regions(const json_t *request, struct region_vec *regions, struc
 	return 0;
 }
 
+/* Before anything is in the pool the target holds it for us. */
+static int out_locked(struct pager *pager, const struct out_request *out, bool *partial, struct error *error)
+{
+	int rc = 0;
+
+	if (atomic_load(&pager->ended) || pager->spaces[0].dead)
+		return error_set(error, -ESRCH, "it has ended", NULL, "swap out process %d", pager->target.pid);
+	if (out->pool)
+		rc = held_pool(pager, error);
+	return rc < 0 ? rc : out_run(pager, out, partial, error);
+}
+
 static int run_out(struct client *client, const json_t *request, bool *partial, struct error *error)
 {
 	struct pager *pager = client->pager;
@@ -110,6 +122,10 @@ static int run_out(struct client *client, const json_t *request, bool *partial, 
 		.everything = !json_object_get(request, "regions"),
 		.bytes = number_of(request, "bytes"),
 		.dry_run = json_is_true(json_object_get(request, "dry_run")),
+		.skip_unmapped = json_is_true(json_object_get(request, "stage")),
+		/* A store in memory needs no pool before it. */
+		.pool = json_is_true(json_object_get(request, "stage")) &&
+			strcmp(index_header(pager->index)->store, "memory") != 0,
 		.emit = send_region,
 		.context = client,
 	};
@@ -119,10 +135,7 @@ static int run_out(struct client *client, const json_t *request, bool *partial, 
 	if (rc < 0)
 		return rc;
 	pthread_mutex_lock(&pager->job);
-	if (atomic_load(&pager->ended) || pager->spaces[0].dead)
-		rc = error_set(error, -ESRCH, "it has ended", NULL, "swap out process %d", pager->target.pid);
-	else
-		rc = out_run(pager, &out, partial, error);
+	rc = out_locked(pager, &out, partial, error);
 	pthread_mutex_unlock(&pager->job);
 	if (rc == -EINVAL)
 		return rc;
@@ -355,6 +368,32 @@ static int run_watch(struct client *client, const json_t *request, bool *partial
 	return rc;
 }
 
+static int run_writeback(struct client *client, const json_t *request, struct error *error)
+{
+	struct pager *pager = client->pager;
+	struct writeback writeback = {.age_ms = number_of(request, "age_ms"), .most = number_of(request, "bytes")};
+	uint64_t begin = now_us();
+	json_t *summary;
+	int rc;
+
+	pthread_mutex_lock(&pager->job);
+	rc = pool_writeback(pager, &writeback);
+	pthread_mutex_unlock(&pager->job);
+	if (rc < 0)
+		error_set(error, rc, rc == -ENOSPC ? "the store is full (its limit, or its file system)" : NULL,
+			  "nothing is lost: what was staged stays in memory", "write staged pages of process %d back",
+			  pager->target.pid);
+	summary = json_pack("{s:s,s:s,s:i,s:I}", "type", "summary", "op", "writeback", "pid", pager->target.pid,
+			    "starttime", (json_int_t)pager->target.starttime);
+	set(summary, "written_back_pages", writeback.pages);
+	set(summary, "written_back_bytes", writeback.bytes);
+	set(summary, "pool_bytes", writeback.left);
+	set(summary, "oldest_ms", writeback.oldest_ms);
+	set(summary, "time_us", now_us() - begin);
+	send_record(client, summary);
+	return rc;
+}
+
 static int run_request(struct client *client, const json_t *request, bool *partial, struct error *error)
 {
 	const char *verb = json_string_value(json_object_get(request, "verb"));
@@ -371,6 +410,12 @@ static int run_request(struct client *client, const json_t *request, bool *parti
 		return run_detach(client, partial, error);
 	if (verb && strcmp(verb, "status") == 0) {
 		send_record(client, status_record(client->pager));
+		return 0;
+	}
+	if (verb && strcmp(verb, "writeback") == 0)
+		return run_writeback(client, request, error);
+	if (verb && strcmp(verb, "refaults") == 0) {
+		send_record(client, refaults_record(client->pager));
 		return 0;
 	}
 	return error_set(error, -EINVAL, "the verb is unknown", "client and session should be of one version",

@@ -52,13 +52,16 @@ static void serve(struct filler *filler, const struct parked_fault *fault)
 	struct pager *pager = filler->pager;
 	struct space *space = &pager->spaces[fault->space];
 	int rc = fill_fault(filler, space, fault->address, fault->write);
+	uint64_t waited_ns;
 
 	if (rc == -EAGAIN) {
 		park(pager, fault);
 		return;
 	}
+	waited_ns = latency_now_ns() - fault->since_ns;
 	pthread_mutex_lock(&pager->lock);
-	latency_add(&pager->latency, latency_now_ns() - fault->since_ns);
+	latency_add(&pager->latency, waited_ns);
+	index_header(pager->index)->counters.fault_wait_ns += waited_ns;
 	pthread_mutex_unlock(&pager->lock);
 }
 

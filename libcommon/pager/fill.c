@@ -66,9 +66,12 @@ static void release_cluster(struct pager *pager, uint32_t number)
 	if (cluster->state == CLUSTER_STORED && cluster->slot.length) {
 		struct index_counters *counters = &index_header(pager->index)->counters;
 
-		counters->stored_bytes -= min_u64(counters->stored_bytes, cluster->slot.size);
-		counters->compressed_bytes -= min_u64(counters->compressed_bytes, cluster->slot.length);
-		store_free(pager->store, &cluster->slot);
+		struct store_slot slot;
+		struct store *store = tier_of(pager, cluster, &slot);
+
+		counters->stored_bytes -= min_u64(counters->stored_bytes, slot.size);
+		counters->compressed_bytes -= min_u64(counters->compressed_bytes, slot.length);
+		store_free(store, &slot);
 	}
 	index_cluster_free(pager->index, number);
 }
@@ -178,24 +181,26 @@ static bool load(struct filler *filler, struct claim *claim, bool first)
 	const struct cluster *cluster = index_cluster(pager->index, claim->number);
 	uint64_t apart = cluster->holes | cluster->zeros | cluster->filled | cluster->lost;
 	uint64_t tag = cluster_tag(pager, claim->number);
+	struct store_slot slot;
+	const struct store *store;
 	int64_t rc = 0;
 
 	if (claim->data)
 		return false;
 	claim->data = filler->pages;
-	if (cluster->slot.size > pager->cluster_pages * page_size())
+	store = tier_of(pager, cluster, &slot);
+	if (slot.size > pager->cluster_pages * page_size())
 		rc = -EBADMSG;
 	else if (!apart && first)
-		rc = store_read_first(pager->store, filler->scratch, &cluster->slot, tag, filler->pages,
+		rc = store_read_first(store, filler->scratch, &slot, tag, filler->pages,
 				      (claim->wanted + 1) * page_size());
 	else if (data_pages(cluster) & ~cluster->lost)
-		rc = store_read(pager->store, filler->scratch, &cluster->slot, tag,
-				apart ? filler->packed : filler->pages);
+		rc = store_read(store, filler->scratch, &slot, tag, apart ? filler->packed : filler->pages);
 	if (rc < 0)
 		lose(pager, claim->number);
 	if (apart) /* known without the store, whatever became of it */
 		unpack(filler, claim, apart);
-	return rc > 0 && rc < (int64_t)cluster->slot.size;
+	return rc > 0 && rc < (int64_t)slot.size;
 }
 
 static enum outcome outcome_of(int rc)
@@ -539,6 +544,8 @@ int fill_fault(struct filler *filler, struct space *space, uint64_t address, boo
 		rc += (int)read_ahead(filler, space, address, claim_end(&claim));
 		pthread_mutex_lock(&pager->lock);
 		counters->refaulted_pages += (unsigned int)rc;
+		if (space->id == 0)
+			refaults_note(pager, address, (unsigned int)rc);
 		pthread_mutex_unlock(&pager->lock);
 	}
 	return 0;

@@ -18,6 +18,12 @@ static bool wants_holding(const struct pager *pager, unsigned int i)
 	       index_header(pager->index)->spaces[i].number == 0;
 }
 
+/* What is in memory only. */
+static int memory_fd(const struct pager *pager)
+{
+	return strchr(index_header(pager->index)->store, '/') ? pager->pool_fd : pager->store_fd;
+}
+
 /* One of ours, unless it is there; a thread is held. Returns 0 or -errno. */
 static int hold(struct road *road, int fd, int32_t *number)
 {
@@ -30,33 +36,47 @@ static int hold(struct road *road, int fd, int32_t *number)
 	return there < 0 ? there : 0;
 }
 
+static int hold_memory(struct pager *pager)
+{
+	return hold(&pager->road, memory_fd(pager), &index_header(pager->index)->store_number);
+}
+
 int held_again(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
 	int rc = 0;
 
-	if (!strchr(header->store, '/'))
-		rc = hold(&pager->road, pager->store_fd, &header->store_number);
+	if (!strchr(header->store, '/') || header->store_number)
+		rc = hold_memory(pager);
 	if (rc == 0 && pager->seal)
 		rc = hold(&pager->road, pager->key_fd, &header->key_number);
 	return rc;
 }
 
-int held_store(struct pager *pager, struct error *error)
+static int while_held(struct pager *pager, int (*hold_it)(struct pager *pager), struct error *error)
 {
 	struct road *road = &pager->road;
-	int rc;
+	int rc = road->ops->begin(road, error);
 
-	if (strchr(index_header(pager->index)->store, '/') && !pager->seal)
-		return 0;
-	rc = road->ops->begin(road, error);
 	if (rc < 0)
 		return rc;
-	rc = held_again(pager);
+	rc = hold_it(pager);
 	road->ops->end(road);
 	return rc < 0 ? error_set(error, rc, NULL, rc == -EMFILE ? "its descriptors are at their limit" : NULL,
 				  "give the store to process %d", pager->target.pid)
 		      : 0;
+}
+
+int held_store(struct pager *pager, struct error *error)
+{
+	if (strchr(index_header(pager->index)->store, '/') && !pager->seal)
+		return 0;
+	return while_held(pager, held_again, error);
+}
+
+int held_pool(struct pager *pager, struct error *error)
+{
+	return index_header(pager->index)->store_number ? 0 : while_held(pager, hold_memory, error);
 }
 
 /* A copy of the descriptor of a child that the target does not hold yet, or -1. */
@@ -174,7 +194,7 @@ void held_return(struct pager *pager)
 		return;
 	let_go_released(pager);
 	if (header->store_number)
-		road->ops->drop(road, header->store_number, pager->store_fd);
+		road->ops->drop(road, header->store_number, memory_fd(pager));
 	if (header->key_number)
 		road->ops->drop(road, header->key_number, pager->key_fd);
 	header->store_number = header->key_number = 0;

@@ -6,6 +6,9 @@
 /* The store when it is in memory, and the key when it is encrypted. Returns 0 or -errno with `error` filled. */
 int held_store(struct pager *pager, struct error *error);
 
+/* The pool, unless it is held: before anything is in it. Returns as held_store. */
+int held_pool(struct pager *pager, struct error *error);
+
 /* The same once more, for a program that closes what it does not know. A thread is held. Returns 0 or -errno. */
 int held_again(struct pager *pager);
 

@@ -31,6 +31,12 @@ enum cluster_state {
 	CLUSTER_STORED, /* in the store, or nowhere when every page is a zero page, a repeated word or a hole */
 };
 
+/*
+ * A record lies in the store or, with this bit in its slot's offset, in the pool. Part of the offset, so that one store of eight bytes moves it: a worker that is
+ * killed leaves the one or the other behind.
+ */
+#define SLOT_POOL (UINT64_C(1) << 63)
+
 /* Pages that left together, are compressed together and come back together. Masks: bit i is page i. */
 struct cluster {
 	uint32_t refs;       /* entries that point here, over all address spaces */
@@ -38,13 +44,14 @@ struct cluster {
 	uint16_t pins;       /* threads that use it without an entry */
 	uint8_t state;       /* enum cluster_state */
 	uint8_t pages;
-	uint8_t reserved[4];
-	uint64_t holes;  /* were not populated: nothing to bring back */
-	uint64_t zeros;  /* all zero bytes */
-	uint64_t filled; /* one repeated word, in index_fill */
-	uint64_t lost;   /* could not be read: whoever touches it gets SIGBUS */
+	uint32_t staged_ds; /* when it went to the pool: CLOCK_MONOTONIC, tenths of a second, rounded up */
+	uint64_t holes;     /* were not populated: nothing to bring back */
+	uint64_t zeros;     /* all zero bytes */
+	uint64_t filled;    /* one repeated word, in index_fill */
+	uint64_t lost;      /* could not be read: whoever touches it gets SIGBUS */
 	union {
-		struct store_slot slot;   /* STORED; length 0: no record. Holds the pages in no mask above, in order */
+		struct store_slot slot;   /* STORED; length 0: no record. Holds the pages in no mask above, in order.
+					     SLOT_POOL in its offset: it is in the pool */
 		struct {                  /* MOVING, STAGED */
 			uint64_t staging; /* address in the target's staging area */
 			uint64_t source;  /* where its first page was when it was marked */
@@ -58,6 +65,7 @@ struct index_counters {
 	uint64_t faults, refaulted_pages, fresh_faults, hot_faults, poisoned_pages, brought_pages;
 	uint64_t forks, remaps, removes, unmaps;
 	uint64_t stops, longest_stop_us;
+	uint64_t written_back_pages, fault_wait_ns;
 	uint64_t workers;      /* how many workers there have been */
 	uint64_t latency[256]; /* histogram of fault service, see latency.h */
 	uint64_t latency_max_ns;
@@ -81,7 +89,7 @@ struct index_header {
 	int32_t pid;
 	int32_t uffd_number;   /* of the userfaultfd in the target */
 	int32_t uffd_holder;   /* the thread of the target in whose table of descriptors it is */
-	int32_t store_number;  /* of a store in memory, which the target holds for us; 0: none */
+	int32_t store_number;  /* of a store in memory, or else of the pool, which the target holds for us; 0: none */
 	int32_t key_number;    /* of the key of an encrypted store (store/seal.h), which it holds too; 0: none */
 	uint32_t road;         /* enum road_choice; which one was taken */
 	struct region control; /* what is ours in the target besides the staging area */

@@ -402,7 +402,7 @@ int out_run(struct pager *pager, const struct out_request *request, bool *partia
 	for (unsigned int i = 0; i < SLOTS; i++)
 		job->batches[i].slot = i;
 	expect_total(job);
-	rc = check_regions(pager, &request->regions, &job->total, error);
+	rc = request->skip_unmapped ? 0 : check_regions(pager, &request->regions, &job->total, error);
 	if (rc == 0)
 		rc = filler_init(&job->filler, pager);
 	if (rc == 0 && !request->dry_run)

@@ -64,6 +64,7 @@ struct zero_claim {
 };
 
 struct kept;
+struct refaults;
 
 struct pager {
 	struct target target;
@@ -72,8 +73,10 @@ struct pager {
 	struct index *index;
 	struct store *store;
 	int store_fd;
-	struct seal *seal; /* of the store; NULL: it is plain */
-	int key_fd;        /* opens the seal in another process; the target holds a copy of it. -1 without a seal */
+	struct seal *seal;  /* of the store; NULL: it is plain */
+	int key_fd;         /* opens the seal in another process; the target holds a copy of it. -1 without a seal */
+	struct store *pool; /* records that are staged: in memory, before they are written back to the store */
+	int pool_fd;
 	int index_fd;
 	int uffd_staging;
 	int maps_fd, pagemap_fd;
@@ -95,6 +98,7 @@ struct pager {
 	size_t parked_count, parked_size;
 	struct zero_claim zeroing[FAULT_THREADS_MAX * 2];
 	struct latency latency;
+	struct refaults *refaults;
 	unsigned int slot_pins[SLOTS]; /* threads that read the worker's copy of a slot */
 
 	pthread_t forks_thread; /* answers forks that ask, when `forks_ask` */
@@ -195,6 +199,39 @@ int64_t fill_region(struct filler *filler, struct space *space, struct region re
 /* What a record is bound to: the number of its cluster and how often that was given out. */
 uint64_t cluster_tag(const struct pager *pager, uint32_t number);
 
+/* tiers.c: the pool in memory, and the store. */
+
+/* Makes pool_fd unless it is there; the supervisor's, so that the pool outlives workers. Returns 0 or -errno. */
+int pool_new(struct pager *pager);
+
+/* Opens the pool, empty, over it. Returns 0 or -ENOMEM. */
+int pool_open(struct pager *pager, struct codec_choice codec);
+
+/* From now on the records of both are sealed, when the session has a key. */
+void tiers_seal(struct pager *pager);
+
+/* Where the record of a cluster in state STORED lies (its slot has a length): which of the two, and the slot there. */
+struct store *tier_of(const struct pager *pager, const struct cluster *cluster, struct store_slot *slot);
+
+/* The cluster has been written to the pool, or to the store. `lock` held. */
+void tier_enter(struct cluster *cluster, const struct store_slot *slot, bool pool);
+
+struct writeback {
+	uint64_t age_ms;       /* only records that have been in the pool for so long */
+	uint64_t most;         /* stop after so many bytes of records; 0: no limit */
+	uint64_t pages, bytes; /* answer: what was written */
+	uint64_t left,
+		oldest_ms; /* answer: bytes still in the pool, and since when the oldest is; 0: nothing is left */
+};
+
+/* Moves records from the pool to the store. `job` held. Returns 0, or -ENOSPC, -EIO, -ENOMEM: what was not written stays in the pool. */
+int pool_writeback(struct pager *pager, struct writeback *writeback);
+
+/* refaults.c: which superpages of the target were asked for since somebody last wanted to know. */
+int refaults_new(struct refaults **refaults);
+void refaults_note(struct pager *pager, uint64_t address, unsigned int pages); /* `lock` held */
+json_t *refaults_record(struct pager *pager);                                  /* forgets what it tells */
+
 /* Drops a reference to a cluster; frees it, and its slot, with the last. `lock` is held. */
 void cluster_unref(struct pager *pager, uint32_t number);
 void cluster_unpin(struct pager *pager, uint32_t number);
@@ -233,6 +270,8 @@ struct out_request {
 	bool everything;           /* instead of regions: all that is eligible */
 	uint64_t bytes;            /* stop after so many have left; 0: no limit */
 	bool dry_run;
+	bool pool;          /* to the pool, not to the store */
+	bool skip_unmapped; /* a region that is not mapped any more is skipped, not refused */
 	emit_fn emit;
 	void *context;
 };

@@ -16,12 +16,15 @@ static int open_store(struct pager *pager)
 	int rc = store_open(&pager->store, pager->store_fd, header->limit, header->codec);
 
 	if (rc == 0)
-		store_set_seal(pager->store, pager->seal);
+		rc = pool_open(pager, header->codec);
+	if (rc == 0)
+		tiers_seal(pager);
 	for (uint64_t i = 1; rc == 0 && i < header->clusters; i++) {
-		struct cluster *cluster = index_cluster(pager->index, (uint32_t)i);
+		const struct cluster *cluster = index_cluster(pager->index, (uint32_t)i);
+		struct store_slot slot;
 
 		if (cluster->state == CLUSTER_STORED && cluster->slot.length)
-			rc = store_adopt(pager->store, &cluster->slot);
+			rc = store_adopt(tier_of(pager, cluster, &slot), &slot);
 	}
 	return rc;
 }

@@ -33,6 +33,10 @@ static int make_store(struct session *s, const struct session_options *options, 
 	if (pager->store_fd < 0)
 		return pager->store_fd;
 	rc = store_open(&pager->store, pager->store_fd, options->limit, options->codec);
+	if (rc == 0)
+		rc = pool_new(pager);
+	if (rc == 0)
+		rc = pool_open(pager, options->codec);
 	return rc < 0 ? error_set(error, rc, NULL, NULL, "make the store %s", s->store) : 0;
 }
 
@@ -49,7 +53,7 @@ static int make_key(struct session *s, const struct session_options *options, st
 		return error_set(error, rc, rc == -EAGAIN || rc == -ENOMEM ? "no memory can be locked" : NULL,
 				 "raise the limit of locked memory (ulimit -l), or use --no-encrypt",
 				 "make the key of session %s", s->name);
-	store_set_seal(pager->store, pager->seal);
+	tiers_seal(pager);
 	return 0;
 }
 
@@ -170,8 +174,9 @@ void session_init(struct session *s, const struct target *target, unsigned int c
 	pager->road = ROAD_NONE;
 	pager->target = *target;
 	pager->cluster_pages = cluster_pages;
-	pager->directory = pager->store_fd = pager->key_fd = pager->index_fd = pager->uffd_staging = pager->maps_fd =
-		pager->pagemap_fd = pager->control = pager->spaces[0].uffd = pager->ready = pager->supervisor = -1;
+	pager->directory = pager->store_fd = pager->pool_fd = pager->key_fd = pager->index_fd = pager->uffd_staging =
+		pager->maps_fd = pager->pagemap_fd = pager->control = pager->spaces[0].uffd = pager->ready =
+			pager->supervisor = -1;
 	paths_name(s->name, target->pid, target->starttime);
 }
 
@@ -202,14 +207,24 @@ static int reopen_store(struct session *s, struct error *error)
 {
 	struct pager *pager = &s->pager;
 	const struct index_header *header = index_header(pager->index);
+	bool file = strchr(header->store, '/');
+	int held;
+	int rc;
 
 	snprintf(s->store, sizeof(s->store), "%s", header->store);
-	pager->store_fd = strchr(s->store, '/') ? open(s->store, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
-						: pager->road.ops->take(&pager->road, header->store_number);
-	if (pager->store_fd >= 0)
-		return 0;
-	return error_set(error, strchr(s->store, '/') ? -errno : pager->store_fd, NULL, NULL,
-			 "open the store of session %s", s->name);
+	held = header->store_number > 0 ? pager->road.ops->take(&pager->road, header->store_number) : -EBADF;
+	if (file) {
+		pager->store_fd = open(s->store, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+		rc = pager->store_fd < 0 ? -errno : 0;
+		/* A pool that the program has closed is lost, and what was in it; the rest is served. */
+		pager->pool_fd = held < 0 ? -1 : held;
+	} else {
+		pager->store_fd = held;
+		rc = held < 0 ? held : 0;
+	}
+	if (rc == 0)
+		rc = pool_new(pager);
+	return rc < 0 ? error_set(error, rc, NULL, NULL, "open the store of session %s", s->name) : 0;
 }
 
 static int reopen_key(struct session *s, struct error *error)

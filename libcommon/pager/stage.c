@@ -245,6 +245,7 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 	struct cluster *cluster = index_cluster(pager->index, bc->number);
 	const unsigned char *pages = pager->mirror + (bc->staging - pager->staging.start);
 	struct store_slot slot = {0};
+	bool pool = c->job->request->pool;
 	struct contents contents;
 	bool wanted;
 	int rc = 0;
@@ -261,7 +262,7 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 	keep_words(pager, bc->number, &contents);
 	pthread_mutex_unlock(&pager->lock);
 	if (contents.data_pages)
-		rc = store_write(pager->store, c->scratch, pack(c, cluster, pages, &contents),
+		rc = store_write(pool ? pager->pool : pager->store, c->scratch, pack(c, cluster, pages, &contents),
 				 contents.data_pages * page_size(), cluster_tag(pager, bc->number), &slot);
 	hook("written");
 	if (rc < 0) {
@@ -273,7 +274,7 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 	if (rc == 0) {
 		cluster->zeros = contents.zeros;
 		cluster->filled = contents.filled;
-		cluster->slot = slot;
+		tier_enter(cluster, &slot, pool);
 		cluster->state = CLUSTER_STORED;
 		account(bc->result, &index_header(pager->index)->counters, &contents, &slot);
 	}

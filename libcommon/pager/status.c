@@ -7,7 +7,7 @@
 
 /* Pages that are out, by the state of their cluster. */
 struct page_counts {
-	uint64_t moving, staged, stored, zeros, filled, lost;
+	uint64_t moving, staged, stored, pool, zeros, filled, lost;
 };
 
 static void count_cluster(const struct cluster *c, struct page_counts *counts)
@@ -25,7 +25,11 @@ static void count_cluster(const struct cluster *c, struct page_counts *counts)
 	counts->zeros += (unsigned int)__builtin_popcountll(c->zeros);
 	counts->filled += (unsigned int)__builtin_popcountll(c->filled);
 	counts->lost += (unsigned int)__builtin_popcountll(c->lost);
-	counts->stored += in_use - (unsigned int)__builtin_popcountll(c->zeros | c->filled | c->lost);
+	in_use -= (unsigned int)__builtin_popcountll(c->zeros | c->filled | c->lost);
+	if (c->slot.offset & SLOT_POOL)
+		counts->pool += in_use;
+	else
+		counts->stored += in_use;
 }
 
 static struct page_counts count_pages(const struct pager *pager)
@@ -53,6 +57,7 @@ static void set_pages(struct pager *pager, json_t *record)
 	set(record, "out_pages", index_count(pager->index, 0));
 	set(record, "moving_pages", counts.moving);
 	set(record, "staged_pages", counts.staged);
+	set(record, "pool_pages", counts.pool);
 	set(record, "stored_pages", counts.stored);
 	set(record, "zero_pages", counts.zeros);
 	set(record, "filled_pages", counts.filled);
@@ -74,8 +79,10 @@ static void set_faults(struct pager *pager, json_t *record)
 	set(record, "faults", c->faults);
 	set(record, "refaulted_pages", c->refaulted_pages);
 	set(record, "brought_pages", c->brought_pages);
+	set(record, "written_back_pages", c->written_back_pages);
 	set(record, "fresh_faults", c->fresh_faults);
 	set(record, "hot_faults", c->hot_faults);
+	set(record, "fault_wait_us", c->fault_wait_ns / 1000);
 	json_object_set_new(record, "fault_p50_us", microseconds(latency_percentile(&pager->latency, 50)));
 	json_object_set_new(record, "fault_p99_us", microseconds(latency_percentile(&pager->latency, 99)));
 	json_object_set_new(record, "fault_max_us", microseconds(c->latency_max_ns));
@@ -109,6 +116,8 @@ json_t *status_record(struct pager *pager)
 	set(record, "store_bytes", usage.stored);
 	set(record, "store_allocated_bytes", usage.allocated);
 	set(record, "store_file_bytes", usage.file);
+	store_usage(pager->pool, &usage);
+	set(record, "pool_bytes", usage.stored);
 	pthread_mutex_lock(&pager->lock);
 	set_pages(pager, record);
 	set_faults(pager, record);

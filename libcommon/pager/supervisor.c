@@ -255,6 +255,7 @@ static unsigned int durable(const struct supervisor *v, int fds[], unsigned int 
 			   pager->index_fd,
 			   pager->store_fd,
 			   pager->key_fd,
+			   pager->pool_fd,
 			   pager->control,
 			   pager->uffd_staging,
 			   pager->spaces[0].uffd,
@@ -306,6 +307,7 @@ static void inherit(struct supervisor *v, const struct pager *pager)
 	s->pager.store_fd = pager->store_fd;
 	s->pager.key_fd = pager->key_fd;
 	s->pager.seal = pager->seal;
+	s->pager.pool_fd = pager->pool_fd;
 	s->pager.control = pager->control;
 	s->pager.uffd_staging = pager->uffd_staging;
 	s->pager.staging = pager->staging;

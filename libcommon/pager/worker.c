@@ -234,8 +234,8 @@ static int start(struct pager *pager)
 	pager->mirror = mmap(NULL, STAGING_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (pager->mirror == MAP_FAILED)
 		return -ENOMEM;
-	rc = 0;
-	if (pager->inherited)
+	rc = refaults_new(&pager->refaults);
+	if (rc == 0 && pager->inherited)
 		rc = recover_state(pager, pager->index_fd);
 	if (rc < 0)
 		return rc;

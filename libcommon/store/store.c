@@ -243,6 +243,19 @@ static int make_record(struct store *store, struct store_scratch *scratch, const
 	return 0;
 }
 
+/* Finds a place for a record and writes it there. */
+static int place_record(struct store *store, const void *bytes, struct store_slot *slot)
+{
+	int err = allocate_slot(store, slot);
+
+	if (err)
+		return err;
+	err = write_all(store->fd, bytes, slot->length, slot->offset);
+	if (err)
+		store_free(store, slot);
+	return err;
+}
+
 int store_write(struct store *store, struct store_scratch *scratch, const void *data, size_t size, uint64_t tag,
 		struct store_slot *slot)
 {
@@ -254,16 +267,10 @@ int store_write(struct store *store, struct store_scratch *scratch, const void *
 		return -EINVAL;
 	err = make_record(store, scratch, data, size, tag, &new, &bytes);
 	if (!err)
-		err = allocate_slot(store, &new);
-	if (err)
-		return err;
-	err = write_all(store->fd, bytes, new.length, new.offset);
-	if (err) {
-		store_free(store, &new);
-		return err;
-	}
-	*slot = new;
-	return 0;
+		err = place_record(store, bytes, &new);
+	if (!err)
+		*slot = new;
+	return err;
 }
 
 /* Whether a slot is one that store_write may have made. */
@@ -302,6 +309,24 @@ static int read_record(const struct store *store, struct store_scratch *scratch,
 	if (store->seal)
 		return unseal(store, scratch, slot, tag, bytes);
 	return codec_checksum(slot, tag, bytes) == slot->checksum ? 0 : -EBADMSG;
+}
+
+int store_copy(const struct store *from, struct store *to, struct store_scratch *scratch, const struct store_slot *slot,
+	       struct store_slot *copy)
+{
+	struct store_slot new = *slot;
+	int err;
+
+	if (from->seal != to->seal)
+		return -EINVAL;
+	if (!slot_valid(from, slot, scratch->max_size))
+		return -EBADMSG;
+	err = read_all(from->fd, scratch->buffer, slot->length, slot->offset);
+	if (!err)
+		err = place_record(to, scratch->buffer, &new);
+	if (!err)
+		*copy = new;
+	return err;
 }
 
 int store_read(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot, uint64_t tag,

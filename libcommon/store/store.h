@@ -91,6 +91,13 @@ int64_t store_read_first(const struct store *store, struct store_scratch *scratc
 			 uint64_t tag, void *data, size_t enough);
 int store_read_rest(struct store_scratch *scratch, const struct store_slot *slot, void *data);
 
+/*
+ * Copies a record as it is stored, neither checked nor made anew, to another store; both have the same seal, or none. The copy's slot differs in its offset only.
+ * Returns 0, -EINVAL (another seal), -EBADMSG (the record is not all there), -EIO, or -ENOSPC (nothing stays allocated).
+ */
+int store_copy(const struct store *from, struct store *to, struct store_scratch *scratch, const struct store_slot *slot,
+	       struct store_slot *copy);
+
 /* Frees a slot; space is reused, and the file system gets whole free stretches back (fallocate FALLOC_FL_PUNCH_HOLE). */
 void store_free(struct store *store, const struct store_slot *slot);
 

@@ -1,0 +1,197 @@
+#!/usr/bin/env bats
+# The two tiers of a session: what is staged stays compressed in memory, and is written back to the store when it has not been asked for.
+
+bats_require_minimum_version 1.5.0
+load swap_helper
+
+MEBIBYTE=1048576
+
+# control REQUEST: what swapctl auto asks of a session. Records are in $RECORDS; fails when the session says so.
+control() {
+	RECORDS=$BATS_TEST_TMPDIR/records
+	timeout 60 python3 - "$SESSIONS/$TARGET_PID.$(starttime "$TARGET_PID")/control" "$1" >"$RECORDS" 3>&- <<-'CLIENT'
+		import socket, sys
+		client = socket.socket(socket.AF_UNIX)
+		client.connect(sys.argv[1])
+		client.sendall(sys.argv[2].encode())
+		while piece := client.recv(65536):
+		    sys.stdout.write(piece.decode())
+	CLIENT
+	[[ $(record '.[-1].code') == 0 ]]
+}
+
+# answered FILTER: of the summary of the last control.
+answered() {
+	record ".[-2] | select(.type == \"summary\") | $1"
+}
+
+stage() {
+	control "{\"verb\":\"out\",\"stage\":true,\"regions\":[[\"0x$START\",\"0x$END\"]]}"
+}
+
+# start_staged PATTERN BYTES [OPTION...]: a target with its memory in the pool.
+start_staged() {
+	start_contents "$1" "$2"
+	shift 2
+	swap_ok attach -p "$TARGET_PID" "$@"
+	stage
+}
+
+@test "staged pages are in memory and not in the store, and come back right" {
+	start_staged mixed $((16 * MEBIBYTE))
+	(($(resident) == 0))
+	assert_equal "$(status_of .store_bytes)" 0
+	assert_equal "$(status_of .stored_pages)" 0
+	(($(status_of .pool_bytes) > 0 && $(status_of .pool_pages) > 0))
+	swap_ok check -p "$TARGET_PID"
+	ask check
+	assert_equal "$(status_of .pool_bytes)" 0
+}
+
+@test "what has been staged for long enough is written to the store, and comes back right from there" {
+	local staged pages
+	start_staged mixed $((16 * MEBIBYTE))
+	staged=$(status_of .pool_bytes) pages=$(status_of .pool_pages)
+	control '{"verb":"writeback","age_ms":0}'
+	is_written() {
+		control '{"verb":"writeback","age_ms":0}' && [[ $(status_of .pool_bytes) == 0 ]]
+	}
+	wait_for 5 is_written
+	assert_equal "$(status_of .store_bytes)" "$staged"
+	assert_equal "$(status_of .stored_pages)" "$pages"
+	assert_equal "$(status_of .written_back_pages)" "$pages"
+	swap_ok check -p "$TARGET_PID"
+	ask check
+	assert_equal "$(status_of .store_bytes)" 0
+}
+
+@test "what was staged a moment ago is not written back" {
+	start_staged text $((4 * MEBIBYTE))
+	control '{"verb":"writeback","age_ms":600000}'
+	assert_equal "$(answered .written_back_bytes)" 0
+	assert_equal "$(answered .pool_bytes)" "$(status_of .pool_bytes)"
+	assert_equal "$(status_of .store_bytes)" 0
+}
+
+@test "no more is written back than was allowed" {
+	local staged
+	start_staged random $((4 * MEBIBYTE))
+	staged=$(status_of .pool_bytes)
+	some_written() {
+		control "{\"verb\":\"writeback\",\"age_ms\":0,\"bytes\":$MEBIBYTE}" && (($(answered .written_back_bytes) > 0))
+	}
+	wait_for 5 some_written
+	(($(answered .written_back_bytes) <= MEBIBYTE))
+	assert_equal "$(($(status_of .pool_bytes) + $(status_of .store_bytes)))" "$staged"
+	ask check
+}
+
+@test "threads see no wrong byte while their pages are staged and written back all the time" {
+	start_with_input threads 4 $((16 * MEBIBYTE))
+	swap_ok attach -p "$TARGET_PID"
+	stage_and_write() {
+		control '{"verb":"out","stage":true}' || [[ $(record '.[-1].partial') == true ]]
+		control '{"verb":"writeback","age_ms":0}'
+	}
+	repeat 10 stage_and_write
+	((repeated > 1))
+	(($(status_of .written_back_pages) > 0))
+	assert_equal "$(status_of .poisoned_pages)" 0
+	ask stop
+	((${answer#ok } > 0))
+}
+
+@test "staged and written back pages outlive workers that are killed while they are written back" {
+	local worker i
+	start_staged mixed $((64 * MEBIBYTE))
+	for i in 1 2 3 4 5 6; do
+		is_there() {
+			worker=$(timeout 5 swapctl status -p "$TARGET_PID" 3>&- 2>/dev/null | jq -r '.worker_pid // empty')
+			[[ $worker ]]
+		}
+		wait_for 5 is_there
+		control "{\"verb\":\"writeback\",\"age_ms\":0,\"bytes\":$((i * 4 * MEBIBYTE))}" &
+		read -rt "0.00$((RANDOM % 9 + 1))" <> <(:) || :
+		kill -KILL "$worker"
+		wait "$!" || :
+	done
+	is_back() {
+		(($(status_of .out_pages) > 16000))
+	}
+	wait_for 5 is_back
+	(($(status_of .written_back_pages) > 0))
+	swap_ok check -p "$TARGET_PID"
+	ask check
+	assert_equal "$(status_of .poisoned_pages)" 0
+	swap_ok detach -p "$TARGET_PID"
+}
+
+# killed WHICH: kills that process of the session and waits for another one.
+killed() {
+	local old
+	old=$(status_of ".$1_pid")
+	kill -KILL "$old"
+	is_another() {
+		local now
+		now=$(timeout 5 swapctl status -p "$TARGET_PID" 3>&- 2>/dev/null | jq -r ".$1_pid // empty")
+		[[ $now && $now != "$old" ]]
+	}
+	wait_for 5 is_another "$1"
+}
+
+@test "what is staged outlives a worker under a supervisor that the worker before it made" {
+	start_staged mixed $((16 * MEBIBYTE))
+	killed supervisor
+	killed worker
+	(($(status_of .pool_pages) > 0))
+	ask check
+	assert_equal "$(status_of .poisoned_pages)" 0
+	swap_ok detach -p "$TARGET_PID"
+}
+
+@test "what is staged outlives both processes of the session" {
+	local both
+	start_staged mixed $((16 * MEBIBYTE))
+	both=("$(status_of .supervisor_pid)" "$(status_of .worker_pid)")
+	kill -STOP "${both[@]}"
+	kill -KILL "${both[@]}"
+	is_orphaned() {
+		timeout 20 swapctl status 3>&- | jq -es "any(.[]; .pid == $TARGET_PID and .state == \"orphaned\")" >/dev/null
+	}
+	wait_for 5 is_orphaned
+	swap_ok adopt -p "$TARGET_PID"
+	(($(status_of .pool_pages) > 0))
+	ask check
+	assert_equal "$(status_of .poisoned_pages)" 0
+	swap_ok detach -p "$TARGET_PID"
+}
+
+@test "when the store is full, what was staged stays in memory" {
+	local staged
+	mkdir "$BATS_TEST_TMPDIR/small"
+	mount -t tmpfs -o size=2m uvmtools-test "$BATS_TEST_TMPDIR/small" || skip "nothing can be mounted here"
+	start_staged random $((8 * MEBIBYTE)) --store "$BATS_TEST_TMPDIR/small"
+	staged=$(status_of .pool_bytes)
+	is_full() {
+		! control '{"verb":"writeback","age_ms":0}'
+	}
+	wait_for 5 is_full
+	assert_regex "$(record '.[-1].error.why')" 'full'
+	assert_equal "$(($(status_of .pool_bytes) + $(status_of .store_bytes)))" "$staged"
+	ask check
+	swap_ok detach -p "$TARGET_PID"
+}
+
+@test "a session tells which superpages were asked for since it was last asked" {
+	start_staged text $((8 * MEBIBYTE))
+	control '{"verb":"refaults"}'
+	assert_equal "$(record '.[0].regions | length')" 0
+	ask check
+	control '{"verb":"refaults"}'
+	assert_equal "$(record '[.[0].regions[][0]] | sort | join(" ")')" \
+		"$(for ((i = 0; i < 4; i++)); do printf '0x%x ' $((0x$START + i * 2 * MEBIBYTE)); done | sed 's/ $//')"
+	(($(record '[.[0].regions[][1]] | add') <= 2048))
+	assert_equal "$(record '.[0].lost_pages')" 0
+	control '{"verb":"refaults"}'
+	assert_equal "$(record '.[0].regions | length')" 0
+}
