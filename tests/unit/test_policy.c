@@ -1,0 +1,470 @@
+/* The decisions of swapctl auto, with a clock that the test sets. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/size.h"
+#include "pager/policy.h"
+
+#define SECOND    UINT64_C(1000)
+#define START     (1000 * SECOND) /* of the clock */
+#define SUPERPAGE (2 * MiB)
+#define BASE      UINT64_C(0x7f0000000000)
+
+static const struct policy_knobs usual = {
+	.stage_ms = 60 * SECOND,
+	.backoff_ms = 45 * SECOND,
+	.interval_ms = 120 * SECOND,
+	.regions_per_round = 100,
+	.min_free = 128 * MiB,
+	.limit = 128 * MiB,
+	.total_limit = 1024 * MiB,
+};
+
+/* A policy, one process, and what was decided last. */
+struct bench {
+	struct policy *policy;
+	struct policy_process *process;
+	struct policy_look look;
+	struct region_vec chosen;
+	char last[64]; /* "op why" */
+	struct policy_number numbers[POLICY_NUMBERS];
+	unsigned int decisions;
+};
+
+static void note(void *context, const struct policy_decision *decision)
+{
+	struct bench *b = context;
+
+	snprintf(b->last, sizeof(b->last), "%s %s", decision->op, decision->why);
+	memcpy(b->numbers, decision->numbers, sizeof(b->numbers));
+	b->decisions++;
+}
+
+static uint64_t number(const struct bench *b, const char *key)
+{
+	for (unsigned int i = 0; i < POLICY_NUMBERS && b->numbers[i].key; i++)
+		if (strcmp(b->numbers[i].key, key) == 0)
+			return b->numbers[i].value;
+	fail_msg("the decision \"%s\" has no %s", b->last, key);
+	return 0;
+}
+
+static void at(struct bench *b, uint64_t ms)
+{
+	b->look.now_ms = START + ms;
+	policy_look(b->policy, &b->look);
+}
+
+static struct policy_process *add(struct bench *b, uint64_t resident, uint64_t used)
+{
+	struct policy_process *process = policy_process_new(b->policy, 1, 1);
+	const struct policy_observation seen = {.resident = resident, .used = used};
+
+	assert_non_null(process);
+	policy_observe(process, &seen);
+	return process;
+}
+
+static void begin(struct bench *b, const struct policy_knobs *knobs)
+{
+	*b = (struct bench){.look = {.free_bytes = UINT64_MAX}};
+	b->policy = policy_new(knobs, note, b);
+	at(b, 0);
+	b->process = add(b, GiB, 0);
+}
+
+static void end(struct bench *b)
+{
+	region_vec_free(&b->chosen);
+	policy_free(b->policy);
+}
+
+static struct region superpage(unsigned int i)
+{
+	return (struct region){BASE + i * SUPERPAGE, BASE + (i + 1) * SUPERPAGE};
+}
+
+/* One round over so many superpages that are wholly resident; all that is chosen leaves. Returns how many were chosen. */
+static size_t round_of(struct bench *b, unsigned int superpages)
+{
+	uint64_t bytes = policy_round(b->process);
+
+	b->chosen.count = 0;
+	if (!bytes)
+		return 0;
+	for (unsigned int i = 0; i < superpages; i++)
+		assert_int_equal(policy_candidate(b->process, superpage(i), SUPERPAGE), 0);
+	assert_int_equal(policy_choose(b->process, bytes, &b->chosen), 0);
+	for (size_t i = 0; i < b->chosen.count; i++)
+		assert_int_equal(policy_staged(b->process, b->chosen.items[i].start, SUPERPAGE), 0);
+	return b->chosen.count;
+}
+
+static bool was_chosen(const struct bench *b, unsigned int i)
+{
+	for (size_t k = 0; k < b->chosen.count; k++)
+		if (b->chosen.items[k].start == superpage(i).start)
+			return true;
+	return false;
+}
+
+static void test_rounds(void **state)
+{
+	struct policy_knobs knobs = usual;
+	struct bench b;
+
+	(void)state;
+	knobs.limit = 0;
+	begin(&b, &knobs);
+	assert_true(policy_due(b.process));
+	assert_int_equal(round_of(&b, 250), 100);
+	assert_string_equal(b.last, "leave regions-per-round");
+	assert_int_equal(number(&b, "regions"), 150);
+	assert_false(policy_due(b.process));
+	at(&b, 120 * SECOND - 1);
+	assert_false(policy_due(b.process));
+	at(&b, 120 * SECOND);
+	assert_true(policy_due(b.process));
+	end(&b);
+}
+
+/* 45, 90, 180 … seconds after it came back; a superpage beside it is taken all the while. */
+static void test_back_off_doubles(void **state)
+{
+	struct policy_knobs knobs = usual;
+	struct bench b;
+	uint64_t now = 0;
+
+	(void)state;
+	knobs.interval_ms = SECOND;
+	knobs.limit = knobs.total_limit = 0;
+	begin(&b, &knobs);
+	for (unsigned int times = 0; times < 4; times++) {
+		uint64_t alone = (45 * SECOND) << times;
+
+		assert_int_equal(round_of(&b, 2), 2);
+		policy_refaulted(b.process, superpage(0).start, 16, START + now + 100);
+		assert_string_equal(b.last, "leave refault");
+		assert_int_equal(number(&b, "after_ms"), 100);
+		assert_int_equal(number(&b, "alone_ms"), alone);
+		assert_int_equal(number(&b, "refaulted_pages"), 16);
+		at(&b, now + 99 + alone);
+		assert_int_equal(round_of(&b, 2), 1);
+		assert_true(was_chosen(&b, 1));
+		now += 100 + alone + SECOND;
+		at(&b, now);
+	}
+	end(&b);
+}
+
+static void test_late_refault_is_no_reason(void **state)
+{
+	struct bench b;
+	unsigned int before;
+
+	(void)state;
+	begin(&b, &usual);
+	assert_int_equal(round_of(&b, 1), 1);
+	before = b.decisions;
+	policy_refaulted(b.process, superpage(0).start, 1, START + 45 * SECOND);
+	assert_int_equal(b.decisions, before);
+	at(&b, 120 * SECOND);
+	assert_int_equal(round_of(&b, 1), 1);
+	/* One that comes back at 44.999 s is. */
+	policy_refaulted(b.process, superpage(0).start, 1, START + 165 * SECOND - 1);
+	assert_string_equal(b.last, "leave refault");
+	end(&b);
+}
+
+static void test_refault_of_what_was_not_staged_here(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	begin(&b, &usual);
+	policy_refaulted(b.process, superpage(0).start, 1, START);
+	assert_int_equal(b.decisions, 0);
+	assert_int_equal(round_of(&b, 1), 1);
+	end(&b);
+}
+
+/* After four times as long in peace it is like new: left alone for 45 s again, not for 90. */
+static void test_peace_forgives(void **state)
+{
+	struct policy_knobs knobs = usual;
+	struct bench b;
+
+	(void)state;
+	knobs.interval_ms = SECOND;
+	begin(&b, &knobs);
+	round_of(&b, 1);
+	policy_refaulted(b.process, superpage(0).start, 1, START);
+	at(&b, (45 + 4 * 90) * SECOND);
+	assert_int_equal(round_of(&b, 0), 0); /* which forgets */
+	at(&b, (46 + 4 * 90) * SECOND);
+	assert_int_equal(round_of(&b, 1), 1);
+	policy_refaulted(b.process, superpage(0).start, 1, b.look.now_ms);
+	assert_int_equal(number(&b, "alone_ms"), 45 * SECOND);
+	end(&b);
+}
+
+static void test_what_never_came_back_goes_first(void **state)
+{
+	struct policy_knobs knobs = usual;
+	struct bench b;
+
+	(void)state;
+	knobs.regions_per_round = 2;
+	begin(&b, &knobs);
+	assert_int_equal(round_of(&b, 2), 2);
+	policy_refaulted(b.process, superpage(0).start, 1, START);
+	policy_refaulted(b.process, superpage(1).start, 1, START);
+	at(&b, 120 * SECOND);
+	assert_int_equal(round_of(&b, 4), 2);
+	assert_true(was_chosen(&b, 2) && was_chosen(&b, 3));
+	end(&b);
+}
+
+static void test_what_cannot_leave_is_not_asked_for_ever(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	begin(&b, &usual);
+	assert_int_not_equal(policy_round(b.process), 0);
+	assert_int_equal(policy_staged(b.process, superpage(0).start, 0), 0);
+	assert_string_equal(b.last, "leave refused");
+	assert_int_equal(number(&b, "alone_ms"), 45 * SECOND);
+	end(&b);
+}
+
+/* Records can be no longer than their pages, but for a little: what is asked for never exceeds what is left of the limit. */
+static void test_limits(void **state)
+{
+	struct policy_knobs knobs = usual;
+	struct policy_observation seen = {.resident = GiB, .used = 100 * MiB};
+	struct bench b;
+
+	(void)state;
+	begin(&b, &knobs);
+	policy_observe(b.process, &seen);
+	assert_in_range(policy_round(b.process), 20 * MiB, 28 * MiB);
+	seen.used = 127 * MiB;
+	policy_observe(b.process, &seen);
+	at(&b, 120 * SECOND);
+	assert_int_equal(policy_round(b.process), 0);
+	assert_string_equal(b.last, "wait limit");
+	assert_int_equal(number(&b, "used_bytes"), 127 * MiB);
+	assert_int_equal(number(&b, "limit_bytes"), 128 * MiB);
+	add(&b, GiB, 1000 * MiB);
+	seen.used = 10 * MiB;
+	policy_observe(b.process, &seen);
+	at(&b, 240 * SECOND);
+	assert_int_equal(policy_round(b.process), 0);
+	assert_string_equal(b.last, "wait total-limit");
+	assert_int_equal(number(&b, "total_used_bytes"), 1010 * MiB);
+	end(&b);
+}
+
+static void test_no_limit(void **state)
+{
+	struct policy_knobs knobs = usual;
+	struct bench b;
+
+	(void)state;
+	knobs.limit = knobs.total_limit = 0;
+	begin(&b, &knobs);
+	assert_true(policy_round(b.process) == UINT64_MAX);
+	end(&b);
+}
+
+static void test_small_processes_are_left_alone(void **state)
+{
+	const struct policy_observation seen = {.resident = SUPERPAGE - 1};
+	struct bench b;
+
+	(void)state;
+	begin(&b, &usual);
+	policy_observe(b.process, &seen);
+	assert_int_equal(policy_round(b.process), 0);
+	assert_string_equal(b.last, "wait small");
+	end(&b);
+}
+
+static void test_pressure(void **state)
+{
+	struct policy_knobs knobs = usual;
+	struct bench b;
+
+	(void)state;
+	knobs.when = POLICY_PRESSURE;
+	begin(&b, &knobs);
+	assert_false(policy_due(b.process));
+	assert_true(policy_next(b.policy) == UINT64_MAX);
+	b.look.pressed = true;
+	at(&b, 5 * SECOND);
+	assert_true(policy_due(b.process));
+	assert_int_equal(round_of(&b, 1), 1);
+	at(&b, 6 * SECOND);
+	assert_false(policy_due(b.process));
+	at(&b, 125 * SECOND);
+	assert_true(policy_due(b.process));
+	b.look.pressed = false;
+	at(&b, 126 * SECOND);
+	assert_false(policy_due(b.process));
+	end(&b);
+}
+
+/* All processes count, and what has left since they were looked at. */
+static void test_target(void **state)
+{
+	struct policy_knobs knobs = usual;
+	struct bench b;
+
+	(void)state;
+	knobs.when = POLICY_TARGET;
+	knobs.target = GiB;
+	begin(&b, &knobs);
+	add(&b, 10 * MiB, 0);
+	assert_int_equal(policy_round(b.process), 10 * MiB);
+	assert_int_equal(policy_candidate(b.process, superpage(0), SUPERPAGE), 0);
+	assert_int_equal(policy_staged(b.process, superpage(0).start, SUPERPAGE), 0);
+	assert_int_equal(policy_round(b.process), 8 * MiB);
+	assert_int_equal(policy_staged(b.process, superpage(0).start, 8 * MiB), 0);
+	assert_int_equal(policy_round(b.process), 0);
+	assert_string_equal(b.last, "wait target");
+	assert_int_equal(number(&b, "total_resident_bytes"), GiB);
+	end(&b);
+}
+
+/* 1 % of the time may be waited. A hundredth of what is resident at most, half of that at half the pressure, nothing at all of it. */
+static void test_hold(void **state)
+{
+	struct policy_knobs knobs = usual;
+	struct policy_observation seen = {.resident = GiB};
+	struct bench b;
+
+	(void)state;
+	knobs.when = POLICY_HOLD;
+	knobs.hold_ppm = 10000;
+	knobs.limit = 0;
+	begin(&b, &knobs);
+	assert_int_equal(policy_round(b.process), 0);
+	assert_string_equal(b.last, "wait first-look");
+	at(&b, 100 * SECOND);
+	assert_in_range(policy_round(b.process), GiB / 100 - MiB, GiB / 100);
+	at(&b, 200 * SECOND);
+	b.look.stalled_us = 250000; /* the kernel's, and the process's own */
+	policy_look(b.policy, &b.look);
+	seen.stalled_us = 250000;
+	policy_observe(b.process, &seen);
+	assert_in_range(policy_round(b.process), GiB / 200 - MiB, GiB / 200);
+	at(&b, 300 * SECOND);
+	seen.stalled_us = 1250000;
+	policy_observe(b.process, &seen);
+	assert_int_equal(policy_round(b.process), 0);
+	assert_string_equal(b.last, "wait pressure");
+	assert_int_equal(number(&b, "stalled_us"), 1000000);
+	assert_int_equal(number(&b, "allowed_us"), 1000000);
+	end(&b);
+}
+
+static void test_written_back_when_old_enough(void **state)
+{
+	uint64_t age = 0;
+	uint64_t bytes = 1;
+	struct bench b;
+
+	(void)state;
+	begin(&b, &usual);
+	assert_false(policy_writeback(b.process, &age, &bytes));
+	assert_int_equal(round_of(&b, 1), 1);
+	assert_true(policy_next(b.policy) == START + 60 * SECOND);
+	at(&b, 60 * SECOND - 1);
+	assert_false(policy_writeback(b.process, &age, &bytes));
+	at(&b, 60 * SECOND);
+	assert_true(policy_writeback(b.process, &age, &bytes));
+	assert_string_equal(b.last, "writeback untouched");
+	assert_int_equal(age, 60 * SECOND);
+	assert_int_equal(bytes, 0);
+	/* The oldest of what is left has 20 s to go. */
+	policy_written(b.process, MiB, 40 * SECOND, false);
+	at(&b, 80 * SECOND - 1);
+	assert_false(policy_writeback(b.process, &age, &bytes));
+	at(&b, 80 * SECOND);
+	assert_true(policy_writeback(b.process, &age, &bytes));
+	policy_written(b.process, 0, 0, false);
+	assert_true(policy_next(b.policy) == START + 120 * SECOND);
+	end(&b);
+}
+
+static void test_disk_space_is_spared(void **state)
+{
+	uint64_t age;
+	uint64_t bytes;
+	struct bench b;
+
+	(void)state;
+	begin(&b, &usual);
+	round_of(&b, 1);
+	b.look.free_bytes = 128 * MiB;
+	at(&b, 60 * SECOND);
+	assert_false(policy_writeback(b.process, &age, &bytes));
+	assert_string_equal(b.last, "wait min-free");
+	assert_int_equal(number(&b, "free_bytes"), 128 * MiB);
+	b.look.free_bytes = 130 * MiB;
+	at(&b, 120 * SECOND);
+	assert_true(policy_writeback(b.process, &age, &bytes));
+	assert_int_equal(bytes, 2 * MiB);
+	/* It failed all the same: not again at once. */
+	policy_written(b.process, MiB, 120 * SECOND, true);
+	at(&b, 121 * SECOND);
+	assert_false(policy_writeback(b.process, &age, &bytes));
+	end(&b);
+}
+
+static void test_unknown_refaults_delay_everything(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	begin(&b, &usual);
+	at(&b, 120 * SECOND);
+	assert_true(policy_due(b.process));
+	policy_refaults_lost(b.process, 7);
+	assert_string_equal(b.last, "wait refaults-lost");
+	assert_false(policy_due(b.process));
+	at(&b, 165 * SECOND);
+	assert_true(policy_due(b.process));
+	end(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rounds),
+		cmocka_unit_test(test_back_off_doubles),
+		cmocka_unit_test(test_late_refault_is_no_reason),
+		cmocka_unit_test(test_refault_of_what_was_not_staged_here),
+		cmocka_unit_test(test_peace_forgives),
+		cmocka_unit_test(test_what_never_came_back_goes_first),
+		cmocka_unit_test(test_what_cannot_leave_is_not_asked_for_ever),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_no_limit),
+		cmocka_unit_test(test_small_processes_are_left_alone),
+		cmocka_unit_test(test_pressure),
+		cmocka_unit_test(test_target),
+		cmocka_unit_test(test_hold),
+		cmocka_unit_test(test_written_back_when_old_enough),
+		cmocka_unit_test(test_disk_space_is_spared),
+		cmocka_unit_test(test_unknown_refaults_delay_everything),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
