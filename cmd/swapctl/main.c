@@ -8,6 +8,7 @@ int main(int argc, const char **argv)
 		{"out", verb_out, "swap its memory out (makes a session when it has none)"},
 		{"in", verb_in, "bring its memory back without waiting for faults"},
 		{"status", verb_status, "what is out, and what the session has done"},
+		{"auto", verb_auto, "put cold memory of processes out for as long as it runs"},
 		{"adopt", verb_adopt, "take up a session whose processes were killed"},
 		{"check", verb_check, "verify what is out, the store and the process against each other"},
 		{"detach", verb_detach, "bring everything back and leave the process as it was"},

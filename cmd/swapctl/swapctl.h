@@ -61,6 +61,7 @@ int verb_attach(int argc, const char **argv);
 int verb_out(int argc, const char **argv);
 int verb_in(int argc, const char **argv);
 int verb_status(int argc, const char **argv);
+int verb_auto(int argc, const char **argv);
 int verb_adopt(int argc, const char **argv);
 int verb_check(int argc, const char **argv);
 int verb_detach(int argc, const char **argv);

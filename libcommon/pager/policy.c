@@ -218,6 +218,14 @@ void policy_refaulted(struct policy_process *process, uint64_t superpage, uint64
 		     {"times", known->times}, {"alone_ms", alone}));
 }
 
+void policy_postpone(struct policy_process *process, uint64_t ms)
+{
+	uint64_t now = process->policy->look.now_ms;
+
+	process->due_ms = ms < NEVER - now ? now + ms : NEVER;
+	process->writeback_ms = max_u64(process->writeback_ms, process->due_ms);
+}
+
 void policy_refaults_lost(struct policy_process *process, uint64_t pages)
 {
 	const struct policy *policy = process->policy;

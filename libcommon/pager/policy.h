@@ -79,6 +79,9 @@ struct policy_process *policy_process_new(struct policy *policy, int pid, uint64
 void policy_process_free(struct policy_process *process);
 void policy_observe(struct policy_process *process, const struct policy_observation *observation);
 
+/* Nothing is done for it before so many milliseconds have passed; UINT64_MAX: ever. */
+void policy_postpone(struct policy_process *process, uint64_t ms);
+
 /* Pages of a superpage were asked for, the first of them at `at_ms`. */
 void policy_refaulted(struct policy_process *process, uint64_t superpage, uint64_t pages, uint64_t at_ms);
 

@@ -1,0 +1,77 @@
+/* What the parts of swapctl auto share. */
+#pragma once
+
+#include "pager/policy.h"
+#include "swapctl.h"
+
+struct auto_options {
+	char **pids; /* NULL-terminated, or NULL: after -p, … */
+	char **more; /* … and without it */
+	const char *cgroup;
+	struct policy_knobs knobs;
+	char trigger[64]; /* for the kernel's pressure file; empty without --pressure */
+	struct session_options session;
+	bool explain;
+	bool leave;
+};
+
+/* A process that is looked after. */
+struct managed {
+	struct managed *next;
+	struct target target;
+	struct policy_process *process;
+	bool attached;
+	bool made;    /* its session is ours to end */
+	bool refused; /* no session can be made for it */
+	bool seen;    /* it is in the cgroup still */
+	bool gone;
+	char store[256]; /* path, or "memory"; empty before it is known */
+	struct policy_observation now;
+	uint64_t refaulted; /* pages, of the last answer */
+};
+
+struct automaton {
+	struct run *run;
+	const struct auto_options *options;
+	struct policy *policy;
+	struct policy_look look;
+	struct managed *all;
+	int wake;     /* eventfd: a signal has come */
+	int trigger;  /* pressure file that is polled, or -1 */
+	int pressure; /* pressure file that is read */
+	int cgroup;   /* its folder, or -1 */
+	bool ending;
+	struct error refusal; /* why no session could be made, the last time that was so */
+	uint64_t processes, rounds, moved, written_back, refaulted, errors;
+};
+
+/* Runs until a signal, or until there is nothing left to look after. Returns an exit code. */
+int auto_run(struct run *run, const struct auto_options *options);
+
+/* auto_round.c: what there is to do now for one process. Returns 0, or -ESRCH when it is gone. */
+int auto_tend(struct automaton *a, struct managed *m);
+
+/* Its session, if it is ours, is ended. */
+void auto_detach(struct automaton *a, struct managed *m);
+
+/* Takes the record; output that nobody reads any more ends it all. */
+void auto_emit(struct automaton *a, json_t *record);
+
+/* Something failed while the rest goes on. */
+void auto_failed(struct automaton *a, const struct managed *m, const char *op, const struct error *error);
+
+/* auto_group.c: opens a folder of cgroup v2. Returns a descriptor or -errno with `error` filled. */
+int auto_cgroup_open(const char *path, struct error *error);
+
+/* Calls back for each process in it and below. Returns 0, or -ENODEV when it has been removed. */
+typedef void (*auto_pid_fn)(void *context, pid_t pid);
+int auto_cgroup_pids(int cgroup, auto_pid_fn callback, void *context);
+
+/* The pressure file of the cgroup, or of the machine when `cgroup` is -1; with a trigger set when that is not empty. Returns a descriptor or -errno with `error` filled. */
+int auto_pressure_open(int cgroup, const char *trigger, struct error *error);
+
+/* "some … total=": microseconds; 0 when it cannot be read. */
+uint64_t auto_pressure_read(int pressure);
+
+/* Reads --pressure ("some:150ms/1s") as the kernel wants it. Returns 0 or -EINVAL. */
+int auto_trigger_parse(const char *text, char trigger[64]);

@@ -1,0 +1,331 @@
+/* swapctl auto: what is done for one process, as the policy says. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "auto.h"
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "pages/pages.h"
+#include "proc/maps.h"
+#include "report/input.h"
+
+#define SUPERPAGE (2 * MiB)
+#define RETRY_MS  1000 /* after a session has not answered */
+
+static uint64_t number_of(const json_t *record, const char *key)
+{
+	return (uint64_t)json_integer_value(json_object_get(record, key));
+}
+
+static bool is_type(const json_t *record, const char *type)
+{
+	const char *name = json_string_value(json_object_get(record, "type"));
+
+	return name && strcmp(name, type) == 0;
+}
+
+static void discard(void *context, json_t *record)
+{
+	(void)context;
+	json_decref(record);
+}
+
+/* An answer that came while the process, or its session, was going is no failure of ours. */
+static int asked(struct automaton *a, struct managed *m, const char *op, int rc, const struct error *error)
+{
+	if (rc >= 0)
+		return 0;
+	if (!target_alive(&m->target))
+		return -ESRCH;
+	if (rc == -ENOENT || rc == -ESRCH)
+		m->attached = false; /* it runs another program, or somebody detached it */
+	else
+		auto_failed(a, m, op, error);
+	return -EAGAIN;
+}
+
+static int ask(struct automaton *a, struct managed *m, const char *op, json_t *request, session_record_fn callback,
+	       void *context)
+{
+	struct error error = {0};
+
+	return asked(a, m, op, session_request(&m->target, request, callback, context, &error), &error);
+}
+
+static void take_refaults(void *context, json_t *record)
+{
+	struct managed *m = context;
+	const json_t *list = json_object_get(record, "regions");
+	uint64_t lost = number_of(record, "lost_pages");
+	const uint64_t now = now_us() / 1000;
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item) {
+		uint64_t start = 0;
+		uint64_t pages = (uint64_t)json_integer_value(json_array_get(item, 1));
+
+		input_address(json_array_get(item, 0), &start);
+		policy_refaulted(m->process, start, pages, now - (uint64_t)json_integer_value(json_array_get(item, 2)));
+		m->refaulted += pages;
+	}
+	if (lost)
+		policy_refaults_lost(m->process, lost);
+	m->refaulted += lost;
+	json_decref(record);
+}
+
+static void take_status(void *context, json_t *record)
+{
+	struct managed *m = context;
+	const char *store = json_string_value(json_object_get(record, "store"));
+
+	snprintf(m->store, sizeof(m->store), "%s", store ? store : "");
+	m->now.pool = number_of(record, "pool_bytes");
+	m->now.used = m->now.pool + number_of(record, "store_bytes");
+	m->now.stalled_us = number_of(record, "fault_wait_us");
+	json_decref(record);
+}
+
+static int look_at_session(struct automaton *a, struct managed *m)
+{
+	int rc = ask(a, m, "status", json_pack("{s:s}", "verb", "status"), take_status, m);
+
+	if (rc == 0)
+		policy_observe(m->process, &m->now);
+	return rc;
+}
+
+static int attach(struct automaton *a, struct managed *m)
+{
+	struct error error = {0};
+	int rc;
+
+	m->attached = session_exists(&m->target);
+	if (m->attached)
+		return 0;
+	rc = session_attach(&m->target, &a->options->session, discard, NULL, &error);
+	if (rc == 0) {
+		m->attached = m->made = true;
+		return 0;
+	}
+	if (!target_alive(&m->target))
+		return -ESRCH;
+	m->refused = true;
+	a->refusal = error;
+	policy_postpone(m->process, UINT64_MAX);
+	auto_failed(a, m, "attach", &error);
+	return -EAGAIN;
+}
+
+/* What one swap-out has done. */
+struct staging {
+	struct managed *m;
+	uint64_t regions, moved;
+	int rc;
+};
+
+static void take_staged(void *context, json_t *record)
+{
+	struct staging *staging = context;
+	uint64_t start;
+
+	if (is_type(record, "region") && input_address(json_object_get(record, "start"), &start) == 0) {
+		uint64_t moved = number_of(record, "moved_bytes");
+
+		staging->regions++;
+		staging->moved += moved;
+		if (staging->rc == 0)
+			staging->rc = policy_staged(staging->m->process, start, moved);
+	}
+	json_decref(record);
+}
+
+static json_t *out_request(const struct region_vec *regions, uint64_t bytes)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < regions->count; i++)
+		json_array_append_new(list, json_pack("[I,I]", (json_int_t)regions->items[i].start,
+						      (json_int_t)regions->items[i].end));
+	return json_pack("{s:s,s:b,s:I,s:o}", "verb", "out", "stage", true, "bytes",
+			 (json_int_t)(bytes == UINT64_MAX ? 0 : bytes), "regions", list);
+}
+
+static json_t *record_of(const struct managed *m, const char *type)
+{
+	return json_pack("{s:s,s:i,s:I}", "type", type, "pid", m->target.pid, "starttime",
+			 (json_int_t)m->target.starttime);
+}
+
+static void set(json_t *record, const char *key, uint64_t value)
+{
+	json_object_set_new(record, key, json_integer((json_int_t)value));
+}
+
+static void tell_round(struct automaton *a, const struct managed *m, const struct staging *staging, uint64_t resident,
+		       uint64_t started_us)
+{
+	json_t *record = record_of(m, "round");
+
+	set(record, "resident_bytes", resident);
+	set(record, "regions", staging->regions);
+	set(record, "moved_bytes", staging->moved);
+	set(record, "refaulted_pages", m->refaulted);
+	set(record, "pool_bytes", m->now.pool);
+	set(record, "store_bytes", m->now.used - m->now.pool);
+	set(record, "time_us", now_us() - started_us);
+	auto_emit(a, record);
+	a->rounds++;
+	a->moved += staging->moved;
+}
+
+static int stage(struct automaton *a, struct managed *m, const struct region_vec *regions, uint64_t bytes)
+{
+	struct staging staging = {.m = m};
+	uint64_t resident = m->now.resident;
+	uint64_t begin = now_us();
+	int rc = attach(a, m);
+
+	if (rc == 0)
+		rc = ask(a, m, "out", out_request(regions, bytes), take_staged, &staging);
+	if (rc == 0)
+		rc = staging.rc;
+	if (rc == 0 && target_status(&m->target, "RssAnon", &m->now.resident) == 0)
+		m->now.resident *= KiB;
+	if (rc == 0)
+		rc = look_at_session(a, m);
+	if (rc == 0)
+		tell_round(a, m, &staging, resident, begin);
+	return rc;
+}
+
+static int offer(void *context, struct region superpage, const struct residency *residency)
+{
+	const struct managed *m = context;
+
+	return residency->resident ? policy_candidate(m->process, superpage, residency->resident) : 0;
+}
+
+/* All that may turn out to be swappable; what cannot be is found out once, and left alone from then on. */
+static int offer_all(struct managed *m)
+{
+	_cleanup_close_ int pagemap = target_proc_open(&m->target, "pagemap", O_RDONLY | O_CLOEXEC);
+	struct pages pages = {.method = PAGES_AUTO, .pagemap_fd = pagemap};
+	struct maps_reader reader;
+	struct mapping mapping;
+	int rc = pagemap < 0 ? pagemap : pages_open(&pages);
+
+	if (rc == 0)
+		rc = maps_open(&reader, &m->target);
+	if (rc < 0)
+		return rc;
+	while ((rc = maps_next(&reader, &mapping)) > 0) {
+		if (mapping.kind != MAPPING_ANON || mapping.shared || !mapping.write ||
+		    strcmp(mapping.name, "[stack]") == 0)
+			continue;
+		rc = pages_superpages(&pages, mapping.region, SUPERPAGE, true, offer, m);
+		if (rc < 0)
+			break;
+	}
+	maps_close(&reader);
+	return rc;
+}
+
+static int run_round(struct automaton *a, struct managed *m)
+{
+	_cleanup_regions_ struct region_vec regions = {0};
+	uint64_t bytes;
+	int rc = 0;
+
+	m->refaulted = 0;
+	if (m->attached)
+		rc = ask(a, m, "refaults", json_pack("{s:s}", "verb", "refaults"), take_refaults, m);
+	if (rc == 0 && m->attached)
+		rc = look_at_session(a, m);
+	a->refaulted += m->refaulted;
+	if (rc < 0 || !policy_due(m->process))
+		return rc;
+	bytes = policy_round(m->process);
+	if (!bytes)
+		return 0;
+	rc = offer_all(m);
+	if (rc == 0)
+		rc = policy_choose(m->process, bytes, &regions);
+	return rc == 0 && regions.count ? stage(a, m, &regions, bytes) : rc;
+}
+
+/* Bytes that are free where the store is; a store in memory needs none. */
+static uint64_t free_bytes(const struct managed *m)
+{
+	struct statvfs fs;
+
+	return *m->store == '/' && statvfs(m->store, &fs) == 0 ? fs.f_bavail * fs.f_frsize : UINT64_MAX;
+}
+
+static void keep_summary(void *context, json_t *record)
+{
+	json_t **summary = context;
+
+	json_decref(*summary);
+	*summary = record;
+}
+
+static int write_back(struct automaton *a, struct managed *m)
+{
+	json_t *summary = NULL;
+	json_t *record;
+	uint64_t age;
+	uint64_t bytes;
+	int rc;
+
+	a->look.free_bytes = free_bytes(m);
+	policy_look(a->policy, &a->look);
+	if (!policy_writeback(m->process, &age, &bytes))
+		return 0;
+	rc = ask(a, m, "writeback",
+		 json_pack("{s:s,s:I,s:I}", "verb", "writeback", "age_ms", (json_int_t)age, "bytes", (json_int_t)bytes),
+		 keep_summary, &summary);
+	/* Without an answer the pool is taken to be as it was. */
+	m->now.pool = summary ? number_of(summary, "pool_bytes") : m->now.pool;
+	policy_written(m->process, m->attached ? m->now.pool : 0, number_of(summary, "oldest_ms"), rc < 0);
+	if (number_of(summary, "written_back_pages")) {
+		record = record_of(m, "writeback");
+		set(record, "written_back_bytes", number_of(summary, "written_back_bytes"));
+		set(record, "pool_bytes", m->now.pool);
+		set(record, "store_bytes", m->now.used - min_u64(m->now.used, m->now.pool));
+		set(record, "time_us", number_of(summary, "time_us"));
+		auto_emit(a, record);
+		a->written_back += number_of(summary, "written_back_bytes");
+	}
+	json_decref(summary);
+	return rc;
+}
+
+int auto_tend(struct automaton *a, struct managed *m)
+{
+	int rc = 0;
+
+	if (m->refused)
+		return 0;
+	if (policy_due(m->process))
+		rc = run_round(a, m);
+	if (rc < 0 && rc != -ESRCH && !m->refused)
+		policy_postpone(m->process, RETRY_MS);
+	if (rc == 0 && m->attached)
+		rc = write_back(a, m);
+	return rc == -ESRCH || !target_alive(&m->target) ? -ESRCH : 0;
+}
+
+void auto_detach(struct automaton *a, struct managed *m)
+{
+	struct error error = {0};
+	int rc;
+
+	if (!m->made || !target_alive(&m->target))
+		return;
+	rc = session_request(&m->target, json_pack("{s:s}", "verb", "detach"), discard, NULL, &error);
+	asked(a, m, "detach", rc, &error);
+}

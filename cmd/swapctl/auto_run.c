@@ -1,0 +1,321 @@
+/* swapctl auto: looks after processes until it is told to end. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+
+#include "auto.h"
+#include "base/cleanup.h"
+#include "base/size.h"
+
+#define LOOK_MS 60000 /* new processes are found, and pressure is read, at least so often */
+
+static int wake_fd = -1;
+
+static void wake_up(int signal)
+{
+	(void)signal;
+	eventfd_write(wake_fd, 1);
+}
+
+/* Answers of sessions are read to their end: SA_RESTART. */
+static void catch_signals(int fd)
+{
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+	const struct sigaction action = {.sa_handler = wake_up, .sa_flags = SA_RESTART};
+
+	wake_fd = fd;
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		sigaction(numbers[i], &action, NULL);
+}
+
+void auto_emit(struct automaton *a, json_t *record)
+{
+	if (report_record(a->run->report, record) < 0)
+		a->ending = true;
+}
+
+void auto_failed(struct automaton *a, const struct managed *m, const char *op, const struct error *error)
+{
+	json_t *record = error_record(op, error);
+
+	a->errors++;
+	json_object_set_new(record, "pid", json_integer(m->target.pid));
+	json_object_set_new(record, "starttime", json_integer((json_int_t)m->target.starttime));
+	auto_emit(a, record);
+}
+
+static void explain(void *context, const struct policy_decision *d)
+{
+	struct automaton *a = context;
+	json_t *record;
+
+	if (region_bytes(d->region))
+		record = report_region("decision", d->pid, d->starttime, d->region.start, d->region.end);
+	else
+		record = json_pack("{s:s,s:i,s:I}", "type", "decision", "pid", d->pid, "starttime",
+				   (json_int_t)d->starttime);
+	json_object_set_new(record, "op", json_string(d->op));
+	json_object_set_new(record, "why", json_string(d->why));
+	for (unsigned int i = 0; i < POLICY_NUMBERS && d->numbers[i].key; i++)
+		json_object_set_new(record, d->numbers[i].key, json_integer((json_int_t)d->numbers[i].value));
+	auto_emit(a, record);
+}
+
+static void forget(struct managed *m)
+{
+	policy_process_free(m->process);
+	target_close(&m->target);
+	free(m);
+}
+
+static struct managed *find(const struct automaton *a, pid_t pid)
+{
+	struct managed *m = a->all;
+
+	while (m && (m->target.pid != pid || m->gone))
+		m = m->next;
+	return m;
+}
+
+/* Takes the target. Returns 0 or -ENOMEM. */
+static int look_after(struct automaton *a, struct target *target)
+{
+	struct managed *m = calloc(1, sizeof(*m));
+
+	if (m)
+		m->process = policy_process_new(a->policy, target->pid, target->starttime);
+	if (!m || !m->process) {
+		free(m);
+		target_close(target);
+		return -ENOMEM;
+	}
+	m->target = *target;
+	m->attached = session_exists(&m->target);
+	m->seen = true;
+	m->next = a->all;
+	a->all = m;
+	a->processes++;
+	return 0;
+}
+
+/* A process of the cgroup. What may not be touched is not worth a word: it is there in every cgroup with a shell of its own. */
+static void meet(void *context, pid_t pid)
+{
+	struct automaton *a = context;
+	struct managed *m = find(a, pid);
+	struct target target = TARGET_NONE;
+	struct error error = {0};
+
+	if (m && target_alive(&m->target)) {
+		m->seen = true;
+		return;
+	}
+	if (pid == getpid() || target_open(&target, pid, -1, &error) < 0)
+		return;
+	if (target_check(&target, &error) < 0) {
+		target_close(&target);
+		return;
+	}
+	if (look_after(a, &target) < 0)
+		a->errors++;
+}
+
+static int meet_cgroup(struct automaton *a)
+{
+	int rc;
+
+	for (struct managed *m = a->all; m; m = m->next)
+		m->seen = false;
+	rc = auto_cgroup_pids(a->cgroup, meet, a);
+	for (struct managed *m = a->all; m; m = m->next) {
+		if (m->seen || m->gone)
+			continue;
+		if (!a->options->leave)
+			auto_detach(a, m); /* it went to another cgroup, or ended */
+		m->gone = true;
+	}
+	return rc;
+}
+
+static int open_named(struct automaton *a, char **pids, struct error *error)
+{
+	for (char **text = pids; text && *text; text++) {
+		struct target target = TARGET_NONE;
+		int64_t pid = strtoll(*text, NULL, 10);
+		int rc;
+
+		if (find(a, (pid_t)pid))
+			continue;
+		rc = target_open(&target, (pid_t)pid, -1, error);
+		if (rc == 0)
+			rc = target_check(&target, error);
+		if (rc < 0) {
+			target_close(&target);
+			return rc;
+		}
+		if (look_after(a, &target) < 0)
+			return error_set(error, -ENOMEM, NULL, NULL, "look after process %s", *text);
+	}
+	return 0;
+}
+
+static int begin(struct automaton *a, struct error *error)
+{
+	const char *cgroup = a->options->cgroup;
+	int rc = 0;
+
+	a->policy = policy_new(&a->options->knobs, a->options->explain ? explain : NULL, a);
+	a->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!a->policy || a->wake < 0)
+		return error_set(error, -ENOMEM, NULL, NULL, "begin");
+	if (cgroup)
+		a->cgroup = rc = auto_cgroup_open(cgroup, error);
+	if (rc >= 0 && *a->options->trigger)
+		a->trigger = rc = auto_pressure_open(a->cgroup, a->options->trigger, error);
+	if (rc >= 0 && a->options->knobs.when == POLICY_HOLD)
+		a->pressure = rc = auto_pressure_open(a->cgroup, "", error);
+	if (rc >= 0)
+		rc = open_named(a, a->options->pids, error);
+	if (rc >= 0)
+		rc = open_named(a, a->options->more, error);
+	if (rc >= 0)
+		catch_signals(a->wake);
+	return rc < 0 ? rc : 0;
+}
+
+/* Resident memory is read of all before anything is decided of one: a target is for all together. */
+static void look(struct automaton *a, bool pressed)
+{
+	a->look.now_ms = now_us() / 1000;
+	a->look.pressed = pressed;
+	a->look.stalled_us = a->pressure >= 0 ? auto_pressure_read(a->pressure) : 0;
+	policy_look(a->policy, &a->look);
+	for (struct managed *m = a->all; m; m = m->next) {
+		uint64_t kib;
+
+		if (m->gone || target_status(&m->target, "RssAnon", &kib) < 0)
+			continue;
+		m->now.resident = kib * KiB;
+		policy_observe(m->process, &m->now);
+	}
+}
+
+static void tend_all(struct automaton *a)
+{
+	struct managed **at = &a->all;
+
+	for (struct managed *m = a->all; m && !a->ending; m = m->next) {
+		uint64_t stop;
+
+		if (!m->gone && auto_tend(a, m) == -ESRCH)
+			m->gone = true;
+		a->ending |= eventfd_read(a->wake, &stop) == 0;
+	}
+	while (*at) {
+		struct managed *m = *at;
+
+		if (!m->gone) {
+			at = &m->next;
+			continue;
+		}
+		*at = m->next;
+		forget(m);
+	}
+	while (waitpid(-1, NULL, WNOHANG) > 0) /* supervisors of sessions that have ended */
+		;
+}
+
+/* Until it is time, a signal, the trigger, or the end of a process that was named. Returns whether the trigger fired. */
+static bool wait_for_work(struct automaton *a)
+{
+	uint64_t now = now_us() / 1000;
+	uint64_t next = policy_next(a->policy);
+	uint64_t wait = min_u64(next > now ? next - now : 0, LOOK_MS);
+	struct pollfd fds[64] = {{.fd = a->wake, .events = POLLIN}, {.fd = a->trigger, .events = POLLPRI}};
+	unsigned int count = 2;
+
+	if (a->cgroup >= 0)
+		wait = min_u64(wait, a->options->knobs.interval_ms);
+	for (const struct managed *m = a->all; m && count < ARRAY_SIZE(fds); m = m->next)
+		fds[count++] = (struct pollfd){.fd = m->target.pidfd, .events = POLLIN};
+	if (poll(fds, count, (int)wait + 1) <= 0)
+		return false;
+	a->ending |= fds[0].revents != 0;
+	for (unsigned int i = 2; i < count; i++)
+		if (fds[i].revents)
+			for (struct managed *m = a->all; m; m = m->next)
+				m->gone |= m->target.pidfd == fds[i].fd;
+	return fds[1].revents & POLLPRI;
+}
+
+static bool any_useful(const struct automaton *a)
+{
+	for (const struct managed *m = a->all; m; m = m->next)
+		if (!m->refused)
+			return true;
+	return false;
+}
+
+static void loop(struct automaton *a)
+{
+	bool pressed = false;
+
+	while (!a->ending) {
+		if (a->cgroup >= 0 && meet_cgroup(a) < 0)
+			break;
+		look(a, pressed);
+		tend_all(a);
+		if (a->ending || (a->cgroup < 0 && !any_useful(a)))
+			break;
+		pressed = wait_for_work(a);
+	}
+}
+
+static void end(struct automaton *a)
+{
+	while (a->all) {
+		struct managed *m = a->all;
+
+		a->all = m->next;
+		if (a->policy && !a->options->leave && !m->gone)
+			auto_detach(a, m);
+		forget(m);
+	}
+	policy_free(a->policy);
+	cleanup_close(&a->wake);
+	cleanup_close(&a->trigger);
+	cleanup_close(&a->pressure);
+	cleanup_close(&a->cgroup);
+}
+
+static json_t *summary(const struct automaton *a)
+{
+	return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "type", "summary", "op", "auto", "processes",
+			 (json_int_t)a->processes, "rounds", (json_int_t)a->rounds, "moved_bytes", (json_int_t)a->moved,
+			 "written_back_bytes", (json_int_t)a->written_back, "refaulted_pages", (json_int_t)a->refaulted,
+			 "errors", (json_int_t)a->errors);
+}
+
+int auto_run(struct run *run, const struct auto_options *options)
+{
+	struct automaton a = {.run = run, .options = options, .wake = -1, .trigger = -1, .pressure = -1, .cgroup = -1};
+	struct error error = {0};
+	int rc = begin(&a, &error);
+	bool none;
+
+	if (rc < 0) {
+		end(&a);
+		return run_failed(run, rc, &error);
+	}
+	loop(&a);
+	none = !options->cgroup && a.refusal.code && !any_useful(&a);
+	end(&a);
+	auto_emit(&a, summary(&a));
+	if (none)
+		return run_failed(run, a.refusal.code, &a.refusal);
+	return a.errors ? EXIT_PARTIAL : EXIT_DONE;
+}
