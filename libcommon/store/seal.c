@@ -52,29 +52,27 @@ static bool is_secret(int fd)
 	return pread(fd, &byte, 1, 0) < 0;
 }
 
-/* Secret memory is locked from the start; to lock it again fails (mlock(2) would look at its pages). */
-static int map_page(int fd, struct key_page **page)
+/* NULL with errno set on failure. Secret memory is locked from the start; to lock it again fails (mlock(2) would look at its pages). */
+static struct key_page *map_page(int fd)
 {
 	size_t bytes = page_size();
 	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	int code;
 
 	if (at == MAP_FAILED)
-		return -errno;
-	if ((!is_secret(fd) && mlock(at, bytes) < 0) || madvise(at, bytes, MADV_DONTDUMP) < 0) {
-		int rc = -errno;
-
-		munmap(at, bytes);
-		return rc;
-	}
-	*page = at;
-	return 0;
+		return NULL;
+	if ((is_secret(fd) || mlock(at, bytes) == 0) && madvise(at, bytes, MADV_DONTDUMP) == 0)
+		return at;
+	code = errno;
+	munmap(at, bytes);
+	errno = code;
+	return NULL;
 }
 
 int seal_new(void)
 {
 	_cleanup_close_ int fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
 	struct key_page *page;
-	int rc;
 
 	if (sodium_init() < 0)
 		return -EIO;
@@ -82,9 +80,9 @@ int seal_new(void)
 		fd = memfd_create(FALLBACK, MFD_CLOEXEC);
 	if (fd < 0 || ftruncate(fd, (off_t)page_size()) < 0)
 		return -errno;
-	rc = map_page(fd, &page);
-	if (rc < 0)
-		return rc;
+	page = map_page(fd);
+	if (!page)
+		return -errno;
 	randombytes_buf(page->key, sizeof(page->key));
 	randombytes_buf(page->session, sizeof(page->session));
 	memcpy(page->magic, MAGIC, sizeof(page->magic));
@@ -96,7 +94,7 @@ int seal_open(struct seal **seal, int fd)
 {
 	struct seal *new;
 	struct stat st;
-	int rc;
+	int rc = 0;
 
 	if (sodium_init() < 0)
 		return -EIO;
@@ -108,8 +106,10 @@ int seal_open(struct seal **seal, int fd)
 	if (!new)
 		return -ENOMEM;
 	new->secret = is_secret(fd);
-	rc = map_page(fd, &new->page);
-	if (rc == 0 && memcmp(new->page->magic, MAGIC, sizeof(new->page->magic)) != 0)
+	new->page = map_page(fd);
+	if (!new->page)
+		rc = -errno;
+	else if (memcmp(new->page->magic, MAGIC, sizeof(new->page->magic)) != 0)
 		rc = -EBADMSG;
 	if (rc < 0) {
 		seal_close(new);
@@ -128,7 +128,7 @@ void seal_close(struct seal *seal)
 
 void seal_wipe(struct seal *seal)
 {
-	if (seal)
+	if (seal && seal->page)
 		sodium_memzero(seal->page, sizeof(*seal->page));
 }
 
