@@ -14,6 +14,8 @@
 #include "inject/stop.h"
 #include "proc/maps.h"
 
+#define UNMAP_TRIES 10
+
 int inject_read(struct inject *inject, uint64_t address, void *to, size_t bytes)
 {
 	ssize_t n = pread(inject->mem_fd, to, bytes, (off_t)address);
@@ -99,7 +101,10 @@ static int map_area(struct inject *inject)
 	if (rc == 0)
 		rc = inject_call3(inject, SYS_madvise, (uint64_t)at, bytes, MADV_DONTFORK);
 	if (rc < 0) {
-		inject_call(inject, SYS_munmap, (uint64_t)at, bytes, 0, 0, 0, 0);
+		/* A thread that does not get a processor may get one yet. */
+		for (int tries = 0; tries < UNMAP_TRIES; tries++)
+			if (inject_call(inject, SYS_munmap, (uint64_t)at, bytes, 0, 0, 0, 0) != -ETIMEDOUT)
+				break;
 		return (int)rc;
 	}
 	inject->area = (struct region){(uint64_t)at, (uint64_t)at + bytes};

@@ -107,6 +107,25 @@ static int wait_syscall(pid_t tid, int timeout_ms)
 	}
 }
 
+/*
+ * Waits for a thread that was sent to a system call and interrupted meanwhile: for whichever comes first. Were the entry taken for the interruption, the call would be
+ * made behind our back. Returns 0 at the entry of the call (the interruption then shows behind it), -ETIMEDOUT when it was interrupted before, or -ESRCH.
+ */
+static int wait_either(pid_t tid)
+{
+	for (;;) {
+		int status;
+		int rc = wait_for(tid, &status, -1);
+
+		if (rc < 0 || is_syscall_stop(status))
+			return rc;
+		if (is_event_stop(status))
+			return -ETIMEDOUT;
+		if (ptrace(PTRACE_SYSCALL, tid, NULL, WSTOPSIG(status)) < 0)
+			return -ESRCH;
+	}
+}
+
 /* Lets a thread go that was stopped and not used. Its call was interrupted all the same, and must not show that. */
 static void let_go(pid_t tid, int signal)
 {
@@ -124,11 +143,18 @@ int inject_reap(struct inject *inject)
 	int left = 0;
 
 	for (unsigned int i = 0; i < INJECT_LINGERING; i++) {
-		pid_t tid = inject->lingering[i];
-		int status;
-		pid_t got = tid ? waitpid(tid, &status, __WALL | WNOHANG) : 0;
+		pid_t tid = inject->lingering[i].tid;
+		pid_t tracer = inject->lingering[i].tracer;
+		int status = 0;
+		pid_t got = 0;
 
 		if (!tid)
+			continue;
+		if (tracer == gettid())
+			got = waitpid(tid, &status, __WALL | WNOHANG);
+		else if (tgkill(getpid(), tracer, 0) < 0)
+			got = -1; /* that thread has ended, and the kernel has let go for it */
+		else
 			continue;
 		if (!got) {
 			left++;
@@ -136,7 +162,7 @@ int inject_reap(struct inject *inject)
 		}
 		if (got == tid && WIFSTOPPED(status))
 			let_go(tid, is_event_stop(status) ? 0 : WSTOPSIG(status));
-		inject->lingering[i] = 0;
+		inject->lingering[i].tid = 0;
 	}
 	return left;
 }
@@ -144,7 +170,7 @@ int inject_reap(struct inject *inject)
 static bool lingers(const struct inject *inject, pid_t tid)
 {
 	for (unsigned int i = 0; i < INJECT_LINGERING; i++)
-		if (inject->lingering[i] == tid)
+		if (inject->lingering[i].tid == tid)
 			return true;
 	return false;
 }
@@ -153,8 +179,9 @@ static void linger(struct inject *inject, pid_t tid)
 {
 	for (;;) {
 		for (unsigned int i = 0; i < INJECT_LINGERING; i++)
-			if (!inject->lingering[i]) {
-				inject->lingering[i] = tid;
+			if (!inject->lingering[i].tid) {
+				inject->lingering[i].tid = tid;
+				inject->lingering[i].tracer = gettid();
 				return;
 			}
 		inject_reap(inject);
@@ -487,14 +514,12 @@ int inject_enter(struct inject *inject, long number, uint64_t a0, uint64_t a1, u
 		return lost(inject);
 	look(inject, inject->tid);
 	rc = wait_syscall(inject->tid, USER_MS);
+	if (rc == -ETIMEDOUT) /* it does not run: interrupt it, so that inject_end finds it at a stop */
+		rc = ptrace(PTRACE_INTERRUPT, inject->tid, NULL, NULL) < 0 ? -ESRCH : wait_either(inject->tid);
 	if (rc == -ESRCH)
 		return lost(inject);
-	if (rc < 0) { /* it does not run: interrupt it, so that inject_end finds it at a stop */
-		ptrace(PTRACE_INTERRUPT, inject->tid, NULL, NULL);
-		return wait_interrupted(inject->tid, -1) < 0 ? lost(inject) : rc;
-	}
-	stop->entered = true;
-	return 0;
+	stop->entered = rc == 0;
+	return rc;
 }
 
 int64_t inject_finish(struct inject *inject)

@@ -35,9 +35,12 @@ struct inject {
 	bool shares;     /* the thread seems to have no processor of its own */
 	struct inject_stop *stop;
 
-	pid_t lingering[INJECT_LINGERING]; /* seized, asked to stop, did not in time; let go as soon as they do */
-	uint64_t stops;                    /* how often a thread was stopped */
-	uint64_t longest_us;               /* the longest time a thread was kept */
+	/* Seized, asked to stop, did not in time; let go as soon as they do, by the thread of ours that seized them: no other one may (ptrace(2)). */
+	struct {
+		pid_t tid, tracer;
+	} lingering[INJECT_LINGERING];
+	uint64_t stops;      /* how often a thread was stopped */
+	uint64_t longest_us; /* the longest time a thread was kept */
 };
 
 #define INJECT_NONE ((struct inject){.mem_fd = -1})
@@ -94,7 +97,7 @@ uint64_t inject_held_us(const struct inject *inject);
 int inject_read(struct inject *inject, uint64_t address, void *to, size_t bytes);
 int inject_write(struct inject *inject, uint64_t address, const void *from, size_t bytes);
 
-/* Looks once after threads that did not stop in time, and lets go those that have stopped since. Call it now and then while idle. Returns how many are left. */
+/* Looks once after threads that did not stop in time, and lets go those that have stopped since. Call it now and then while idle, on each thread that begins injections. Returns how many are left for it to let go. */
 int inject_reap(struct inject *inject);
 
 /*

@@ -289,9 +289,10 @@ static int processor(const struct road *road)
 	return -1;
 }
 
-static void reap(struct road *road)
+static unsigned int reap(struct road *road)
 {
 	(void)road;
+	return 0;
 }
 
 static unsigned int descriptors(const struct road *road, int *fds)

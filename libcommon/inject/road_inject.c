@@ -281,9 +281,9 @@ static unsigned int descriptors(const struct road *road, int *fds)
 	return fds[0] >= 0;
 }
 
-static void reap(struct road *road)
+static unsigned int reap(struct road *road)
 {
-	inject_reap(&road->inject);
+	return (unsigned int)inject_reap(&road->inject);
 }
 
 const struct target_ops target_by_inject = {

@@ -84,7 +84,8 @@ struct target_ops {
 	uint64_t (*held_us)(const struct road *road);     /* how long a thread of the program has been kept */
 	struct region (*in_use)(const struct road *road); /* held; pages that must stay where they are */
 	int (*processor)(const struct road *road);        /* on which the work is done, -1: not known */
-	void (*reap)(struct road *road);                  /* now and then, while idle */
+	/* Now and then, while idle, on every thread that begins something. Returns how many threads of the target are still to be let go. */
+	unsigned int (*reap)(struct road *road);
 
 	/* Those that it needs open in every process that uses it, into fds. Returns how many, ROAD_DESCRIPTORS at most. */
 	unsigned int (*descriptors)(const struct road *road, int *fds);

@@ -323,7 +323,9 @@ static int out_walk(struct out_job *job, bool *partial, struct error *error)
 	if (rc < 0)
 		return rc;
 	while ((rc = eligible_next(&reader, &mapping, &verdict)) > 0) {
-		if (region_overlaps(mapping.region, job->pager->road.control))
+		/* By its place: how an area of ours looks may be half of what it should, when the thread that was to change it did not run. */
+		if (region_overlaps(mapping.region, job->pager->road.control) ||
+		    region_overlaps(mapping.region, job->pager->staging))
 			verdict = INELIGIBLE_OURS;
 		rc = out_mapping(job, &walk, &pages, &mapping, verdict, &at);
 		if (rc < 0)
@@ -388,6 +390,20 @@ static void job_free(struct out_job *job)
 	free(job);
 }
 
+/* The staging area as it was made, whatever an earlier swap-out that could stop no thread has left in it, and its descriptor. */
+static int staging_ready(struct pager *pager, struct error *error)
+{
+	int rc = session_staging(pager, error);
+
+	if (rc == 0) {
+		rc = out_close_staging(pager);
+		if (rc < 0)
+			error_set(error, rc, rc == -ETIMEDOUT ? "none of its threads stops, or runs" : NULL, NULL,
+				  "clear the staging area in process %d", pager->target.pid);
+	}
+	return rc;
+}
+
 int out_run(struct pager *pager, const struct out_request *request, bool *partial, struct error *error)
 {
 	struct out_job *job = calloc(1, sizeof(*job));
@@ -406,7 +422,7 @@ int out_run(struct pager *pager, const struct out_request *request, bool *partia
 	if (rc == 0)
 		rc = filler_init(&job->filler, pager);
 	if (rc == 0 && !request->dry_run)
-		rc = session_staging(pager, error);
+		rc = staging_ready(pager, error);
 	if (rc == 0 && !request->dry_run)
 		rc = out_start_compressors(job);
 	if (rc == 0)

@@ -19,6 +19,7 @@
 
 #define RESTART_MS     10
 #define RESTART_MAX_MS 5000
+#define LINGER_MS      10
 
 /* The worker that is watched; a child of ours, or the one that made us. */
 struct worker {
@@ -123,6 +124,14 @@ static void take_signal(struct supervisor *v)
 	pass_on(v);
 }
 
+/* Threads that did not stop in time while the session was made are ours to let go. Returns for how long to wait before the next look, in milliseconds. */
+static int let_threads_go(struct supervisor *v)
+{
+	struct road *road = &v->session->pager.road;
+
+	return road->ops && road->ops->reap(road) ? LINGER_MS : -1;
+}
+
 /* Holds on until the worker has ended and all that it said is heard. */
 static void hold(struct supervisor *v)
 {
@@ -131,7 +140,7 @@ static void hold(struct supervisor *v)
 			       {.fd = v->signals, .events = POLLIN}};
 
 	for (;;) {
-		if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
+		if (poll(fds, ARRAY_SIZE(fds), let_threads_go(v)) < 0)
 			continue;
 		if (fds[2].revents & POLLIN)
 			take_signal(v);

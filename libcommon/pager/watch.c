@@ -144,6 +144,16 @@ static uint64_t elapsed_ms(const struct watch *watch)
 	return (latency_now_ns() - watch->started_ns) / 1000000;
 }
 
+/* Those that this thread asked to stop for a round, and that stopped too late for it. */
+static void let_threads_go(struct pager *pager)
+{
+	if (pthread_mutex_trylock(&pager->job) != 0)
+		return;
+	if (pager->road.ops)
+		pager->road.ops->reap(&pager->road);
+	pthread_mutex_unlock(&pager->job);
+}
+
 static int watch_on(struct watch *watch, struct error *error)
 {
 	const struct watch_request *request = watch->request;
@@ -167,6 +177,7 @@ static int watch_on(struct watch *watch, struct error *error)
 			wait = min_u64(wait, next - now);
 		if (heard_enough(request->connection, wait))
 			break;
+		let_threads_go(watch->pager);
 		tell(watch);
 	}
 	return rc == -ESRCH ? 0 : rc;
