@@ -113,6 +113,12 @@ examples() {
 				foreground_ends_with_detach "$line"
 				continue
 			fi
+			# These last until they are told to end.
+			if [[ $line == "swapctl auto"* ]]; then
+				run timeout --preserve-status 3 bash -c "exec $line" </dev/null
+				assert_success
+				continue
+			fi
 			# Sessions of the examples before are in the way of those that make one.
 			[[ $line == *attach* ]] && { timeout 20 swapctl detach -p "$PID" >/dev/null 2>&1 || :; }
 			line=${line//'$(pidof redis-server)'/$PID}

@@ -445,6 +445,24 @@ static void test_unknown_refaults_delay_everything(void **state)
 	end(&b);
 }
 
+static void test_postponed(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	begin(&b, &usual);
+	policy_postpone(b.process, SECOND);
+	assert_false(policy_due(b.process));
+	assert_true(policy_next(b.policy) == START + SECOND);
+	at(&b, SECOND);
+	assert_true(policy_due(b.process));
+	policy_postpone(b.process, UINT64_MAX);
+	at(&b, 1000000 * SECOND);
+	assert_false(policy_due(b.process));
+	assert_true(policy_next(b.policy) == UINT64_MAX);
+	end(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -464,6 +482,7 @@ int main(void)
 		cmocka_unit_test(test_written_back_when_old_enough),
 		cmocka_unit_test(test_disk_space_is_spared),
 		cmocka_unit_test(test_unknown_refaults_delay_everything),
+		cmocka_unit_test(test_postponed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
