@@ -73,3 +73,36 @@ class Load(Program):
 
     def region(self):
         return json.dumps({"v": 1, "type": "region", "start": self.start, "end": self.end})
+
+
+class ZramDevice:
+    """The kernel's compressed swap device, made for this run and removed after it."""
+
+    def __init__(self, size):
+        self.number = int(Path("/sys/class/zram-control/hot_add").read_text())
+        self.sys = Path(f"/sys/block/zram{self.number}")
+        self.device = f"/dev/zram{self.number}"
+        self.on = False
+        try:
+            self.set_up(size)
+        except BaseException:
+            self.remove()
+            raise
+
+    def set_up(self, size):
+        (self.sys / "comp_algorithm").write_text("lz4")
+        (self.sys / "disksize").write_text(str(size))
+        run("mkswap", self.device)
+        run("swapon", "-p", "32767", self.device)
+        self.on = True
+
+    def remove(self):
+        if self.on:
+            run("swapoff", self.device)
+        (self.sys / "reset").write_text("1")
+        Path("/sys/class/zram-control/hot_remove").write_text(str(self.number))
+
+    def memory(self):
+        """Bytes of pages held, and bytes of memory that they take."""
+        stat = (self.sys / "mm_stat").read_text().split()
+        return int(stat[0]), int(stat[2])
