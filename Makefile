@@ -1,4 +1,5 @@
 # uvmtools: "make check" builds and tests, "make deps" installs what that needs, "make V=1" shows the commands.
+# "make soak" goes on with the random test of swapctl for SOAK_SECONDS (an hour), with the steps that SEED gives it.
 
 VERSION  := 0.1.0
 BUILD    ?= build
@@ -68,7 +69,7 @@ LIBUVM       := $(BUILD)/lib/libuvm.so.0
 LIBUVM_OBJS  := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard libuvm/*.c))
 LIBUVM_FILES := $(LIBUVM) $(BUILD)/lib/libuvm.so $(BUILD)/lib/uvm.pc
 
-.PHONY: all lib libuvm tools unit targets benchmarks check demo bench install uninstall deps clean format lint
+.PHONY: all lib libuvm tools unit targets benchmarks check soak demo bench install uninstall deps clean format lint
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -144,6 +145,14 @@ check: deps
 demo: deps
 	@+$(submake) all
 	@UVM_BUILD=$(abspath $(BUILD)) tools/demo
+
+SOAK_SECONDS ?= 3600
+SEED ?= $(call once,SEED,$(shell od -An -N3 -tu4 /dev/urandom | tr -d ' '))
+soak: deps
+	@+$(submake) all targets
+	@echo "make soak SEED=$(SEED) SOAK_SECONDS=$(SOAK_SECONDS)"
+	@SEED=$(SEED) SOAK_SECONDS=$(SOAK_SECONDS) UVM_TEST_LIMIT=$$(($(SOAK_SECONDS) + 400)) \
+		UVM_BUILD=$(abspath $(BUILD)) tests/run tests/bats/swapctl-soak.bats
 
 bench:
 	@tools/deps >&2

@@ -19,6 +19,10 @@
 #include "raw.h"
 #include "uffd/uapi.h"
 
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
 /* Whether a request is about the staging area and nothing else. */
 static bool in_staging(const struct agent *agent, uint64_t address, uint64_t bytes)
 {
@@ -221,11 +225,14 @@ static int64_t perform(struct agent *agent, const struct agent_request *request)
 	case AGENT_MAP:
 		return map_area(agent);
 	case AGENT_PROTECT:
+		/* A program that locks all of its memory locks this too; nothing could be moved there from memory that is not locked. */
+		if (ours)
+			raw3(SYS_munlock, request->address, request->bytes, 0);
 		return ours ? raw3(SYS_mprotect, request->address, request->bytes,
 				   request->mode & (PROT_READ | PROT_WRITE | PROT_EXEC))
 			    : -EINVAL;
 	case AGENT_DISCARD:
-		return ours ? raw3(SYS_madvise, request->address, request->bytes, MADV_DONTNEED) : -EINVAL;
+		return ours ? raw3(SYS_madvise, request->address, request->bytes, MADV_DONTNEED_LOCKED) : -EINVAL;
 	case AGENT_POPULATE:
 		return raw3(SYS_madvise, request->address, request->bytes, MADV_POPULATE_WRITE);
 	case AGENT_READ:

@@ -317,8 +317,6 @@ static int keep(struct inject *inject, pid_t tid)
 		stop->frame = arch_frame(frame, at, &stop->first, stop->sigmask);
 		rc = inject_write(inject, stop->frame, frame + (stop->frame - at), ARCH_FRAME - (stop->frame - at));
 	}
-	if (rc == 0 && ptrace(PTRACE_SETSIGMASK, tid, sizeof(stop->sigmask), &(uint64_t){ALL_SIGNALS}) < 0)
-		rc = -errno;
 	return rc;
 }
 
@@ -459,6 +457,8 @@ static int return_to_first(struct inject *inject)
 		return -ESRCH;
 	look(inject, tid);
 	rc = wait_interrupted(tid, -1);
+	if (rc == 0 && ptrace(PTRACE_SETSIGMASK, tid, sizeof(stop->sigmask), &stop->sigmask) < 0)
+		rc = -ESRCH;
 	return rc < 0 ? rc : arch_set_regs(tid, &stop->first);
 }
 
@@ -475,8 +475,6 @@ int inject_end(struct inject *inject)
 	rc = stop->moved ? return_to_first(inject) : arch_set_regs(tid, &stop->first);
 	if (stop->wait.tid == tid)
 		thread_state(inject, tid, &state, &stop->wait.switches);
-	if (rc == 0 && ptrace(PTRACE_SETSIGMASK, tid, sizeof(stop->sigmask), &stop->sigmask) < 0)
-		rc = -ESRCH;
 	kept = now_us() - stop->since_us; /* not later: the thread may have the processor that we are on */
 	if (ptrace(PTRACE_DETACH, tid, NULL, NULL) < 0)
 		rc = -ESRCH;
@@ -509,8 +507,13 @@ int inject_enter(struct inject *inject, long number, uint64_t a0, uint64_t a1, u
 	if (!inject->tid)
 		return -ESRCH;
 	arch_call(&stop->now, insn, stop->frame, number, (uint64_t[]){a0, a1, a2, a3, a4, a5});
+	if (arch_set_regs(inject->tid, &stop->now) < 0)
+		return lost(inject);
+	/* Only where the way back unblocks them: were this process to die, the thread would keep them blocked for good. */
+	if (!stop->moved && ptrace(PTRACE_SETSIGMASK, inject->tid, sizeof(stop->sigmask), &(uint64_t){ALL_SIGNALS}) < 0)
+		return lost(inject);
 	stop->moved = true;
-	if (arch_set_regs(inject->tid, &stop->now) < 0 || ptrace(PTRACE_SYSCALL, inject->tid, NULL, NULL) < 0)
+	if (ptrace(PTRACE_SYSCALL, inject->tid, NULL, NULL) < 0)
 		return lost(inject);
 	look(inject, inject->tid);
 	rc = wait_syscall(inject->tid, USER_MS);
@@ -556,39 +559,66 @@ int64_t inject_call(struct inject *inject, long number, uint64_t a0, uint64_t a1
 	return rc < 0 ? rc : inject_finish(inject);
 }
 
-/* Whether a thread stands in the control area: 1, 0, or -errno when it cannot be stopped. The frame that brings it home is not touched. */
-static int on_trampoline(struct inject *inject, pid_t tid)
+static bool in_area(const struct inject *inject, uint64_t ip)
+{
+	return ip >= inject->area.start && ip < inject->area.end;
+}
+
+/* Where a thread that does not run will go on in user space (/proc/PID/task/TID/syscall, its last word). Returns 0, -EAGAIN when it runs, or -ESRCH. */
+static int resting_ip(const struct inject *inject, pid_t tid, uint64_t *ip)
+{
+	char path[64];
+	char line[256];
+	_cleanup_fclose_ FILE *file = NULL;
+	const char *last;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", inject->target->pid, tid);
+	file = fopen(path, "re");
+	if (!file || !fgets(line, sizeof(line), file))
+		return -ESRCH;
+	last = strrchr(line, ' ');
+	if (!last)
+		return -EAGAIN;
+	*ip = strtoull(last, NULL, 16);
+	return 0;
+}
+
+/* Whether a thread stands in the control area, or may: it cannot be stopped now. The frame that brings it home is not touched. */
+static bool on_trampoline(struct inject *inject, pid_t tid)
 {
 	struct arch_regs regs;
-	int rc = seize(inject, tid);
+	uint64_t ip;
+	int rc = resting_ip(inject, tid, &ip);
 
+	if (rc != -EAGAIN)
+		return rc == 0 && in_area(inject, ip);
+	rc = seize(inject, tid);
 	if (rc == -ETIMEDOUT)
 		linger(inject, tid);
 	if (rc < 0)
-		return rc;
+		return rc == -ETIMEDOUT;
 	rc = arch_get_regs(tid, &regs);
 	let_go(tid, 0);
-	return rc < 0 ? rc : arch_ip(&regs) >= inject->area.start && arch_ip(&regs) < inject->area.end;
+	return rc == 0 && in_area(inject, arch_ip(&regs));
 }
 
-/* One look at every thread that can be stopped. Returns how many are on the trampoline, or -ESRCH. */
+/* One look at every thread. Returns how many are on the trampoline, or may be, or -ESRCH. */
 static int count_on_trampoline(struct inject *inject)
 {
 	char path[32];
 	_cleanup_closedir_ DIR *dir = NULL;
 	int count = 0;
 
+	inject_reap(inject);
 	snprintf(path, sizeof(path), "/proc/%d/task", inject->target->pid);
 	dir = opendir(path);
 	if (!dir)
 		return -ESRCH;
 	for (struct dirent *entry; (entry = readdir(dir));) {
 		pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
-		uint64_t switches;
-		char state;
 
-		if (tid > 0 && thread_state(inject, tid, &state, &switches) == 0 && !strchr("ZXD", state))
-			count += on_trampoline(inject, tid) == 1;
+		if (tid > 0)
+			count += lingers(inject, tid) || on_trampoline(inject, tid);
 	}
 	return count;
 }

@@ -147,7 +147,7 @@ static int new_uffd(struct road *road, struct error *error)
 /* A thread that was stopped finishes what it was sent to do, and goes its own way. */
 static int resume(struct road *road, uint64_t turn)
 {
-	const int patience_ms = 200;
+	const int patience_ms = 5000;
 
 	inject_reset(&road->inject);
 	road->inject.frame = (unsigned int)turn;
@@ -171,14 +171,20 @@ static int end(struct road *road)
 	return road->inject.tid ? inject_end(&road->inject) : 0;
 }
 
+/* A program that locks all of its memory locks this too: it would be populated here, and nothing could be moved from memory that is not locked. */
 static int64_t protect(struct road *road, struct region region, int protection)
 {
+	inject_call(&road->inject, SYS_munlock, region.start, region_bytes(region), 0, 0, 0, 0);
 	return inject_call3(&road->inject, SYS_mprotect, region.start, region_bytes(region), (uint64_t)protection);
 }
 
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
 static int64_t discard(struct road *road, struct region region)
 {
-	return inject_call3(&road->inject, SYS_madvise, region.start, region_bytes(region), MADV_DONTNEED);
+	return inject_call3(&road->inject, SYS_madvise, region.start, region_bytes(region), MADV_DONTNEED_LOCKED);
 }
 
 static int64_t populate(struct road *road, struct region region)
@@ -227,8 +233,17 @@ static int take(struct road *road, int number)
 	return inject_fd_take(&road->inject, number);
 }
 
+/*
+ * What the last move left in the scratch memory would be moved again, unknown to the index, if this process died before it wrote the next: a length of zero
+ * is refused.
+ */
 static int move_enter(struct road *road)
 {
+	const struct uffdio_move nothing = {0};
+	int rc = inject_write(&road->inject, road->inject.scratch, &nothing, sizeof(nothing));
+
+	if (rc < 0)
+		return -ESRCH;
 	return inject_enter(&road->inject, SYS_ioctl, (uint64_t)road->number, UFFDIO_MOVE, road->inject.scratch, 0, 0,
 			    0);
 }

@@ -343,7 +343,7 @@ static void check_registered(struct check *check)
 	struct space *space = &pager->spaces[0];
 	_cleanup_regions_ struct region_vec idle = {0};
 
-	space_tidy(pager, space);
+	space_tidy(pager);
 	pthread_mutex_lock(&pager->lock);
 	for (size_t i = 0; i < space->registered.count; i++)
 		if (!index_any(pager->index, 0, space->registered.items[i]))
@@ -351,7 +351,7 @@ static void check_registered(struct check *check)
 	pthread_mutex_unlock(&pager->lock);
 	if (!idle.count)
 		return;
-	space_tidy(pager, space); /* pages came back in between */
+	space_tidy(pager); /* pages came back in between */
 	pthread_mutex_lock(&pager->lock);
 	for (size_t i = 0; i < idle.count; i++)
 		if (space_registered(space, idle.items[i]) && !index_any(pager->index, 0, idle.items[i]))

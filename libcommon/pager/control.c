@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include "pager/check.h"
 #include "pager/held.h"
@@ -18,6 +19,7 @@
 #define REQUEST_TIMEOUT_S 10
 #define REQUEST_BYTES     (64 * MiB)
 #define ANSWER_TIMEOUT_S  30
+#define UNREGISTER_TRIES  5000 /* a millisecond apart */
 
 /* One client. */
 struct client {
@@ -235,28 +237,62 @@ static int run_check(struct client *client, struct error *error)
 			   : 0;
 }
 
+/* Children fork meanwhile, and theirs have out what they had: once more, until nothing is out anywhere. */
+static int bring_everywhere(struct pager *pager, struct filler *filler, uint64_t *brought)
+{
+	bool any;
+
+	do {
+		any = false;
+		for (unsigned int i = 0; i < INDEX_SPACES; i++) {
+			struct space *space = &pager->spaces[i];
+			int64_t pages;
+
+			pthread_mutex_lock(&pager->lock);
+			pages = space->used && !space->dead ? (int64_t)index_count(pager->index, i) : 0;
+			pthread_mutex_unlock(&pager->lock);
+			if (!pages)
+				continue;
+			any = true;
+			pages = fill_region(filler, space, (struct region){0, UINT64_MAX});
+			if (pages < 0)
+				return (int)pages;
+			*brought += (uint64_t)pages;
+		}
+	} while (any);
+	return 0;
+}
+
+/* Nothing may stay registered with a descriptor that nobody reads: a child may hold a copy of it. */
+static int unregister_everywhere(struct pager *pager)
+{
+	for (int i = 0; i < UNREGISTER_TRIES; i++) {
+		bool done = pager->spaces[0].dead || space_unregister_all(pager);
+
+		for (unsigned int child = 1; child < INDEX_SPACES; child++)
+			if (pager->spaces[child].used)
+				done &= space_release(&pager->spaces[child]);
+		if (done)
+			return 0;
+		usleep(1000);
+	}
+	return -EBUSY;
+}
+
 static int detach_locked(struct pager *pager, struct filler *filler, uint64_t *brought, struct error *error)
 {
-	static const struct region everything = {0, UINT64_MAX};
-	int rc;
+	int rc = bring_everywhere(pager, filler, brought);
 
-	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
-		struct space *space = &pager->spaces[i];
-		int64_t pages = space->used && !space->dead ? fill_region(filler, space, everything) : 0;
-
-		if (pages < 0)
-			return error_set(error, (int)pages, "some pages could not be placed",
-					 "is the memory of its cgroup at its limit?",
-					 "bring back the memory of process %d", pager->target.pid);
-		*brought += (uint64_t)pages;
-	}
-	for (unsigned int i = 0; i < INDEX_SPACES; i++)
-		if (pager->spaces[i].used && !pager->spaces[i].dead)
-			space_tidy(pager, &pager->spaces[i]);
+	if (rc < 0)
+		return error_set(error, rc, "some pages could not be placed",
+				 "is the memory of its cgroup at its limit?", "bring back the memory of process %d",
+				 pager->target.pid);
+	rc = unregister_everywhere(pager);
+	if (rc < 0)
+		return error_set(error, rc, "it changes its mappings all the time", "try again",
+				 "unregister the memory of process %d", pager->target.pid);
 	if (pager->spaces[0].dead)
 		return 0;
-	/* Registered with nothing out, and known to a worker that died: nothing may stay registered with a descriptor that nobody reads. */
-	space_unregister_all(pager, &pager->spaces[0]);
 	hook("detaching");
 	held_return(pager);
 	/* The descriptor in the target goes last, when nothing is registered any more. */

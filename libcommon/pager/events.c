@@ -8,6 +8,7 @@
 #include "pager/hook.h"
 #include "pager/keep.h"
 #include "pager/pager.h"
+#include "proc/maps.h"
 
 /* Entries on their way from one place to another. */
 struct moving {
@@ -88,47 +89,93 @@ static void apply_remap(struct pager *pager, struct space *space, struct index_p
 	region_vec_insert(&space->registered, (struct region){to, to + region_bytes(from)});
 }
 
-void event_fork(struct pager *pager, struct space *parent, int uffd, uint64_t kept, bool saved)
+static int drop_absent(void *context, uint64_t address, index_entry entry)
+{
+	struct moving *m = context;
+
+	if (!uffd_absent(m->to->uffd, address))
+		return 0;
+	index_set(m->pager->index, m->to->id, address, ENTRY_NONE);
+	cluster_unref(m->pager, entry_cluster(entry));
+	return 0;
+}
+
+/* What was out in the parent and did not come to the child (MADV_DONTFORK, MADV_WIPEONFORK): no event tells of it. Nobody reads the child's events before this is done. */
+static void drop_unforked(struct moving *m, const struct region_vec *unforked)
+{
+	for (size_t i = 0; unforked && i < unforked->count; i++)
+		space_drop(m->pager, m->to, unforked->items[i]);
+	/* Which process a parent is that is a child itself, is not known: its own child tells what it has, but not what of that is wiped. */
+	if (!unforked && m->count)
+		index_walk(m->pager->index, m->to->id, (struct region){0, UINT64_MAX}, drop_absent, m);
+}
+
+void event_fork(struct pager *pager, struct space *parent, const struct fork_event *fork)
 {
 	struct moving m = {.pager = pager, .from = parent, .keep = true};
-	struct space *child = space_new(pager, uffd);
+	struct space *child = space_new(pager, fork->uffd);
 
 	if (!child)
 		return; /* as many as can be are being served; held open, the descriptor blocks the child instead of feeding it zeros */
 	for (size_t i = 0; i < parent->registered.count; i++)
 		region_vec_push(&child->registered, parent->registered.items[i]);
-	child->kept = kept;
-	child->unsaved = !saved;
-	index_header(pager->index)->spaces[child->id].kept = kept;
+	child->kept = fork->kept;
+	child->unsaved = !fork->saved;
+	index_header(pager->index)->spaces[child->id].kept = fork->kept;
 	m.to = child;
 	index_walk(pager->index, parent->id, (struct region){0, UINT64_MAX}, note_entry, &m);
 	put_entries(&m);
+	drop_unforked(&m, fork->unforked);
 	child->check_soon = true;
 	index_header(pager->index)->spaces[child->id].used = true;
+	fault_watch(pager, child); /* should that fail it waits, as if there was no place for it */
 }
 
 /* First of all its descriptor is saved: if the only copy died with us, the child would read zeros. */
-static void apply_fork(struct pager *pager, struct space *parent, int uffd)
+static void save_fork(struct pager *pager, const struct space *parent, struct index_pending *pending,
+		      struct fork_event *fork)
 {
-	struct keep_message message = {.op = KEEP_DESCRIPTOR, .number = ++pager->kept, .parent = parent->id};
+	struct keep_message message = {.op = KEEP_DESCRIPTOR, .parent = parent->id};
 
-	bool saved = keep_send(pager->supervisor, &message, uffd) == 0;
-
+	hook("fork-read");
+	pthread_mutex_lock(&pager->lock);
+	message.number = ++pager->kept;
+	pending->kept = message.number;
+	*fork = (struct fork_event){.uffd = (int)pending->message.arg.fork.ufd, .kept = message.number};
+	fork->saved = keep_send(pager->supervisor, &message, fork->uffd) == 0;
+	pthread_mutex_unlock(&pager->lock);
 	hook("fork-saved");
-	event_fork(pager, parent, uffd, message.number, saved);
+}
+
+/* Looked for only when something is out: it takes as long as the fork. */
+void event_find_unforked(struct pager *pager, const struct space *parent, struct region_vec *unforked,
+			 struct fork_event *fork)
+{
+	if (parent->id != 0)
+		return;
+	if (index_count(pager->index, 0))
+		kept_from_children(&pager->target, unforked);
+	fork->unforked = unforked;
 }
 
 void event_apply(struct pager *pager, struct space *space, struct index_pending *pending)
 {
+	_cleanup_regions_ struct region_vec unforked = {0};
 	const struct uffd_msg *message = &pending->message;
 	struct index_counters *counters = &index_header(pager->index)->counters;
+	struct fork_event fork;
 
 	hook("event");
+	if (message->event == UFFD_EVENT_FORK) {
+		save_fork(pager, space, pending, &fork);
+		event_find_unforked(pager, space, &unforked, &fork);
+	}
+	atomic_store(&space->held_up_since_ns, 0);
 	pthread_mutex_lock(&pager->lock);
 	switch (message->event) {
 	case UFFD_EVENT_FORK:
 		counters->forks++;
-		apply_fork(pager, space, (int)message->arg.fork.ufd);
+		event_fork(pager, space, &fork);
 		break;
 	case UFFD_EVENT_REMAP:
 		counters->remaps++;
@@ -154,7 +201,7 @@ void event_apply(struct pager *pager, struct space *space, struct index_pending 
 	hook("applied");
 }
 
-void event_wake(const struct space *space, const struct uffd_msg *message)
+void event_wake(struct space *space, const struct uffd_msg *message)
 {
 	struct region changed = {0, 0};
 
@@ -164,4 +211,8 @@ void event_wake(const struct space *space, const struct uffd_msg *message)
 		changed = (struct region){message->arg.remove.start, message->arg.remove.end};
 	if (changed.end)
 		uffd_wake(space->uffd, changed);
+	/* Registered again, they are one mapping with their neighbours: mremap(2) of it would fail otherwise. */
+	if (space->left_to_kernel.end)
+		uffd_register_missing(space->uffd, space->left_to_kernel);
+	space->left_to_kernel = (struct region){0, 0};
 }

@@ -93,6 +93,7 @@ static int read_one(struct filler *filler, struct space *space)
 
 	pthread_rwlock_wrlock(&space->events);
 	pending->dropped = 0;
+	pending->kept = 0;
 	rc = space->dead ? 0 : uffd_read(space->uffd, &pending->message, 1);
 	if (rc > 0)
 		message = pending->message;

@@ -8,15 +8,16 @@
 #include "pager/hook.h"
 #include "pager/pager.h"
 
-#define AHEAD_MAX 8
-#define COLLECT   1024 /* clusters looked up at a time by fill_region */
-#define ROUNDS    2000 /* of fill_region without any progress, a back-off apart */
+#define AHEAD_MAX  8
+#define COLLECT    1024    /* clusters looked up at a time by fill_region */
+#define ROUNDS     2000    /* of fill_region without any progress, a back-off apart */
+#define HELD_UP_NS 5000000 /* of a page that needs nothing from us, by an event that does not come */
 
 enum outcome {
-	VOID,  /* an event took the page from us before it was placed */
+	VOID,  /* an event took the page from us before it was placed, or will */
 	DONE,  /* it is there now */
 	RETRY, /* the kernel said: not now */
-	GONE,  /* nothing is registered there any more; the event that says so will clear the entry */
+	GONE,  /* nothing is registered there any more, and no event will say so: MADV_DONTFORK kept it from a child */
 };
 
 /* The pages of one cluster that one thread is bringing into one space. */
@@ -203,16 +204,18 @@ static bool load(struct filler *filler, struct claim *claim, bool first)
 	return rc > 0 && rc < (int64_t)slot.size;
 }
 
-static enum outcome outcome_of(int rc)
+/* `events` is held shared: what is gone has been read, or shows as a change that has not been. */
+static enum outcome outcome_of(const struct space *space, int rc)
 {
 	switch (rc) {
 	case 0:
 	case -EEXIST:
 		return DONE;
 	case -ENOENT:
+		return uffd_changing(space->uffd) ? RETRY : GONE;
 	case -EINVAL:
 	case -ESRCH:
-		return GONE;
+		return VOID;
 	default:
 		return RETRY;
 	}
@@ -262,6 +265,7 @@ static void place_run(struct claim *claim, enum kind kind, unsigned int first, u
 		size_t done = 0;
 		int rc = place_once(claim, kind, first, count * page_size(), &done);
 		bool some = done > 0;
+		enum outcome outcome;
 
 		for (; done; done -= page_size())
 			claim->outcome[first++] = DONE;
@@ -271,16 +275,17 @@ static void place_run(struct claim *claim, enum kind kind, unsigned int first, u
 			most = 1;
 			continue;
 		}
-		if (outcome_of(rc) == RETRY) {
+		outcome = outcome_of(claim->space, rc);
+		if (outcome == RETRY) {
 			for (; first < end; first++)
 				claim->outcome[first] = RETRY;
 			return;
 		}
 		/* It is there already. That wakes nobody by itself (userfaultfd_copy wakes only what it copied). */
-		if (outcome_of(rc) == DONE)
+		if (outcome == DONE)
 			uffd_wake(claim->space->uffd, (struct region){claim->base + first * page_size(),
 								      claim->base + (first + 1) * page_size()});
-		claim->outcome[first++] = (uint8_t)outcome_of(rc);
+		claim->outcome[first++] = (uint8_t)outcome;
 	}
 }
 
@@ -326,11 +331,12 @@ static unsigned int let_go(struct pager *pager, struct claim *claim)
 		if (!bit(claim->pages, i) ||
 		    index_get(pager->index, claim->space->id, at) != (entry_make(claim->number, i) | ENTRY_FILLING))
 			continue;
-		if (claim->outcome[i] == DONE) {
+		if (claim->outcome[i] == DONE || claim->outcome[i] == GONE) {
 			index_set(pager->index, claim->space->id, at, ENTRY_NONE);
 			cluster->refs--;
-			placed++;
-			index_header(pager->index)->counters.poisoned_pages += bit(cluster->lost, i);
+			placed += claim->outcome[i] == DONE;
+			index_header(pager->index)->counters.poisoned_pages +=
+				claim->outcome[i] == DONE && bit(cluster->lost, i);
 		} else {
 			index_set(pager->index, claim->space->id, at, entry_make(claim->number, i));
 		}
@@ -408,10 +414,34 @@ static struct zero_claim *find_zeroing(struct pager *pager, unsigned int space, 
 	return NULL;
 }
 
+/*
+ * mremap(2) of locked memory fills what it has grown by before it says that it has moved it (mm/mremap.c, do_mremap): that fault would wait for the event, and
+ * the event for the fault. Such a page is none of ours: the kernel may give it the zeros. So it may with any other page that was never out, if events
+ * are late for another reason.
+ */
+static void leave_to_kernel(struct pager *pager, struct space *space, struct region page)
+{
+	uint64_t now = latency_now_ns();
+	uint64_t since = 0;
+
+	if (atomic_compare_exchange_strong(&space->held_up_since_ns, &since, now) || now - since < HELD_UP_NS) {
+		usleep(BACK_OFF_US);
+		return;
+	}
+	pthread_mutex_lock(&pager->lock);
+	region_vec_remove(&space->registered, page);
+	if (!space->left_to_kernel.end)
+		space->left_to_kernel = page;
+	space->left_to_kernel.start = min_u64(space->left_to_kernel.start, page.start);
+	space->left_to_kernel.end = max_u64(space->left_to_kernel.end, page.end);
+	pthread_mutex_unlock(&pager->lock);
+	uffd_unregister(space->uffd, page);
+}
+
 static int place_zero(struct pager *pager, struct space *space, uint64_t address, bool write)
 {
 	static const unsigned char zeros[65536] __attribute__((aligned(65536)));
-	size_t page = page_size();
+	struct region page = {address, address + page_size()};
 	size_t done;
 	int rc = -EAGAIN;
 
@@ -424,13 +454,14 @@ static int place_zero(struct pager *pager, struct space *space, uint64_t address
 	pthread_mutex_unlock(&pager->lock);
 	if (rc == 0) {
 		/* A reader gets the shared zero page as it would have from the kernel; a writer is spared the second fault. */
-		rc = write ? uffd_copy(space->uffd, address, zeros, page, true, &done)
-			   : uffd_zeropage(space->uffd, address, page, &done);
-		if (rc < 0) {
-			if (rc == -EAGAIN || rc == -ENOMEM)
-				usleep(BACK_OFF_US);
-			uffd_wake(space->uffd, (struct region){address, address + page});
-		}
+		rc = write ? uffd_copy(space->uffd, address, zeros, page_size(), true, &done)
+			   : uffd_zeropage(space->uffd, address, page_size(), &done);
+		if (rc == -EAGAIN)
+			leave_to_kernel(pager, space, page);
+		else if (rc == -ENOMEM)
+			usleep(BACK_OFF_US);
+		if (rc < 0)
+			uffd_wake(space->uffd, page);
 	}
 	pthread_rwlock_unlock(&space->events);
 	return rc == -ESRCH ? -ESRCH : 0;

@@ -17,7 +17,7 @@
 #define TABLE_BYTES   (TABLE_PAGES * sizeof(index_entry))
 #define TABLES_MAX    (UINT64_C(1) << 20) /* 2 TiB out with pages of 4 KiB */
 #define CLUSTERS_MAX  (UINT64_C(1) << 25)
-#define HEADER_BYTES  (64 * KiB)
+#define HEADER_BYTES  (256 * KiB)
 #define KEYS_BYTES    (TABLES_MAX * sizeof(uint64_t))
 #define TABLES_BYTES  (TABLES_MAX * TABLE_BYTES)
 #define CLUSTER_BYTES (CLUSTERS_MAX * sizeof(struct cluster))

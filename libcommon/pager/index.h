@@ -22,7 +22,7 @@
  */
 
 #define CLUSTER_PAGES_MAX 64
-#define INDEX_SPACES      256
+#define INDEX_SPACES      2048
 
 enum cluster_state {
 	CLUSTER_FREE,
@@ -73,11 +73,12 @@ struct index_counters {
 
 /*
  * A message of the target is read straight into the index: when the worker dies with it in its hands, the next one finds it here. `event` is 0 when it has been
- * dealt with. Only the descriptor that comes with UFFD_EVENT_FORK cannot be kept like that.
+ * dealt with. The descriptor that comes with UFFD_EVENT_FORK is open in the worker's keeper then.
  */
 struct index_pending {
 	struct uffd_msg message;
 	uint64_t dropped; /* of a remap: what was out at the new place has been forgotten already */
+	uint64_t kept;    /* of a fork: number under which the supervisor gets the descriptor; 0: not sent yet */
 };
 
 struct index_header {
@@ -89,6 +90,7 @@ struct index_header {
 	int32_t pid;
 	int32_t uffd_number;   /* of the userfaultfd in the target */
 	int32_t uffd_holder;   /* the thread of the target in whose table of descriptors it is */
+	int32_t keeper;        /* pid of the process that shares the worker's descriptors; 0: none */
 	int32_t store_number;  /* of a store in memory, or else of the pool, which the target holds for us; 0: none */
 	int32_t key_number;    /* of the key of an encrypted store (store/seal.h), which it holds too; 0: none */
 	uint32_t road;         /* enum road_choice; which one was taken */

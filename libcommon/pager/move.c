@@ -29,18 +29,17 @@ static int64_t prepare_slot(struct out_job *job)
 	struct region slot = slot_region(pager, batch);
 	int64_t rc = 0;
 
-	if (!pager->staging_open) {
-		rc = road->ops->protect(road, pager->staging, PROT_READ | PROT_WRITE);
-		pager->staging_open = rc == 0;
-	}
-	if (rc == 0 && batch->dirty)
+	/* Open already, it may hold what an earlier swap-out could not clear away: that would be taken for contents of holes. */
+	if (pager->staging_open)
 		rc = road->ops->discard(road, slot);
+	else
+		rc = road->ops->protect(road, pager->staging, PROT_READ | PROT_WRITE);
+	pager->staging_open |= rc == 0;
 	hook("discarded");
 	if (rc == 0 && batch->executable)
 		rc = road->ops->protect(road, slot, PROT_READ | PROT_WRITE);
 	if (rc < 0)
 		return rc;
-	batch->dirty = true;
 	batch->executable = false;
 	uffd_unregister(pager->uffd_staging, slot);
 	return uffd_register_missing(pager->spaces[0].uffd, slot);
@@ -345,6 +344,16 @@ static int64_t give_again(struct pager *pager)
 	return rc < 0 ? rc : held_again(pager);
 }
 
+/* A program that locks all of its memory (mlockall) populates the slot, too. */
+static int64_t empty_rest(const struct out_job *job)
+{
+	struct pager *pager = job->pager;
+	struct region rest = slot_region(pager, job->current);
+
+	rest.start += job->current->used;
+	return pager->road.ops->discard(&pager->road, rest);
+}
+
 /* What to do about a move that failed at *at. Returns 0 to go on, 1 to let the thread run for a moment, or -errno. */
 static int64_t overcome(struct out_job *job, const struct piece *piece, uint64_t *at, int64_t why, uint64_t *tried,
 			unsigned int *again)
@@ -355,6 +364,11 @@ static int64_t overcome(struct out_job *job, const struct piece *piece, uint64_t
 	case -EAGAIN:
 		if (++*again < AGAIN_TRIES)
 			return 1;
+		skip_rest(piece, at, SKIP_BUSY);
+		return 0;
+	case -EEXIST:
+		if (++*again < AGAIN_TRIES)
+			return empty_rest(job);
 		skip_rest(piece, at, SKIP_BUSY);
 		return 0;
 	case -EBADF:

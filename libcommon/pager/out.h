@@ -44,7 +44,6 @@ struct batch_cluster {
 /* A staging slot and what is in it. */
 struct batch {
 	unsigned int slot;
-	bool dirty;      /* pages of an earlier use are in it */
 	bool executable; /* part of it has been made executable */
 	uint64_t used;   /* bytes */
 	struct batch_cluster *clusters;

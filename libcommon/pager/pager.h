@@ -45,7 +45,11 @@ struct space {
 	bool unsaved;      /* the supervisor does not hold it yet */
 	uint64_t since_us; /* when it was made */
 	bool check_soon;   /* pages came back since its registered mappings were looked at */
+	bool strays;       /* a worker that died may have left mappings registered with nothing out */
 	pthread_rwlock_t events;
+	_Atomic(uint64_t)
+		held_up_since_ns;     /* a page of zeros could not be placed, and no event was read since; 0: no */
+	struct region left_to_kernel; /* pages that were unregistered meanwhile, under `lock` */
 	struct region_vec registered; /* sorted, under `lock`; mappings that are registered with `uffd` */
 };
 
@@ -170,14 +174,31 @@ void fault_unwatch(struct pager *pager, struct space *space);
 /* Answers what is parked, as far as it can be. Called by fault threads and, when a batch has been read, by the mover. */
 void fault_serve_parked(struct filler *filler);
 
+/*
+ * keeper.c: a process that holds what the worker has open until the next worker has looked at it. keeper_take returns a copy of what the worker before had
+ * under this number, or -errno; keeper_end lets the keeper before go.
+ */
+void keeper_start(struct pager *pager);
+void keeper_stop(struct pager *pager);
+int keeper_take(const struct pager *pager, int number);
+void keeper_end(struct pager *pager);
+
 /* events.c: what the target did to its address space, applied to the index. The caller holds `events` exclusively. May be repeated after a death in the middle. */
 void event_apply(struct pager *pager, struct space *space, struct index_pending *pending);
 
-/* A child of `parent`, with everything that is out in it. Takes the descriptor; `saved`: the supervisor holds it too. `lock` is held. */
-void event_fork(struct pager *pager, struct space *parent, int uffd, uint64_t kept, bool saved);
+/* A child of `parent`, with everything that is out in it but what is not handed on. Takes the descriptor. `lock` is held. */
+struct fork_event {
+	int uffd;
+	uint64_t kept;                     /* number under which the supervisor gets the descriptor */
+	bool saved;                        /* it has it */
+	const struct region_vec *unforked; /* what is not handed on; NULL: to be found in the child */
+};
+void event_fork(struct pager *pager, struct space *parent, const struct fork_event *fork);
+void event_find_unforked(struct pager *pager, const struct space *parent, struct region_vec *unforked,
+			 struct fork_event *fork);
 
 /* Wakes those who wait at addresses that changed under them: they fault again. The caller holds `events`. */
-void event_wake(const struct space *space, const struct uffd_msg *message);
+void event_wake(struct space *space, const struct uffd_msg *message);
 
 /* fill.c: pages back into an address space. */
 
@@ -250,15 +271,23 @@ int forks_start(struct pager *pager);
 void forks_stop(struct pager *pager);
 
 /* spaces.c */
-struct space *space_new(struct pager *pager, int uffd); /* `lock` held; takes the descriptor on success */
+struct space *space_new(struct pager *pager,
+			int uffd); /* `lock` held; takes the descriptor on success; not watched yet */
 void space_close(struct pager *pager, struct space *space, bool forget);
 bool space_check(struct pager *pager,
 		 struct space *space); /* closes it when its address space is gone; whether it lives */
 int space_register(struct pager *pager, struct space *space, uint64_t address); /* `events` held shared */
 void spaces_save(struct pager *pager); /* `lock` held: hands what is not saved to the supervisor */
 bool space_registered(const struct space *space, struct region region); /* `lock` held */
-void space_tidy(struct pager *pager, struct space *space);              /* unregisters mappings with nothing out */
-void space_unregister_all(struct pager *pager, struct space *space);    /* every mapping of it with nothing out */
+/*
+ * Unregisters mappings of the target with nothing out. Those of children stay registered until nothing is out in the child: where its mappings begin and end is
+ * not known, and a part of one cannot be given back without splitting it.
+ */
+void space_tidy(struct pager *pager);
+/* Unregisters everything of a child in which nothing is out: others may hold copies of its descriptor. Returns false when it has to be tried again. */
+bool space_release(struct space *space);
+/* Every mapping of the target with nothing out, listed or not. Returns false when events were unread: to be tried again. */
+bool space_unregister_all(struct pager *pager);
 void space_drop(struct pager *pager, struct space *space,
 		struct region region); /* `lock` held: its pages are no longer out */
 

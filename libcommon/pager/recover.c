@@ -29,8 +29,32 @@ static int open_store(struct pager *pager)
 	return rc;
 }
 
+static int note_page(void *context, uint64_t address, index_entry entry)
+{
+	(void)entry;
+	return region_vec_insert(context, (struct region){address, address + page_size()});
+}
+
+/* What may be registered in children: what their parent has mapped, and wherever something of theirs is out. */
+static int find_in_children(struct pager *pager, const struct region_vec *mappings)
+{
+	int rc = 0;
+
+	for (unsigned int i = 1; rc == 0 && i < INDEX_SPACES; i++) {
+		struct region_vec *registered = &pager->spaces[i].registered;
+
+		if (!pager->spaces[i].used)
+			continue;
+		for (size_t k = 0; rc == 0 && k < mappings->count; k++)
+			rc = region_vec_insert(registered, mappings->items[k]);
+		if (rc == 0)
+			rc = index_walk(pager->index, i, (struct region){0, UINT64_MAX}, note_page, registered);
+	}
+	return rc;
+}
+
 /* The mappings of the target in which something is out are those that are registered. */
-static int find_registered(struct pager *pager)
+static int find_registered(struct pager *pager, struct region_vec *mappings)
 {
 	struct maps_reader reader;
 	struct mapping mapping;
@@ -39,7 +63,10 @@ static int find_registered(struct pager *pager)
 	if (rc < 0)
 		return rc == -ESRCH ? 0 : rc;
 	while ((rc = maps_next(&reader, &mapping)) > 0) {
-		if (mapping.kind == MAPPING_ANON && index_any(pager->index, 0, mapping.region))
+		if (mapping.kind != MAPPING_ANON || mapping.shared)
+			continue;
+		rc = region_vec_insert(mappings, mapping.region);
+		if (rc == 0 && index_any(pager->index, 0, mapping.region))
 			rc = region_vec_push(&pager->spaces[0].registered, mapping.region);
 		if (rc < 0)
 			break;
@@ -48,7 +75,7 @@ static int find_registered(struct pager *pager)
 	return rc == -ESRCH ? 0 : rc;
 }
 
-/* What the dead worker had read and not noted. A child's descriptor is found in another way, or lost. */
+/* What the dead worker had read and not noted, but for forks: first those that were noted are found. */
 static void apply_pending(struct pager *pager)
 {
 	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
@@ -58,8 +85,10 @@ static void apply_pending(struct pager *pager)
 		pager->spaces[i].id = i;
 		if (event == UFFD_EVENT_REMAP || event == UFFD_EVENT_REMOVE || event == UFFD_EVENT_UNMAP)
 			event_apply(pager, &pager->spaces[i], pending);
-		pending->message.event = 0;
+		if (event != UFFD_EVENT_FORK)
+			pending->message.event = 0;
 	}
+	region_vec_free(&pager->spaces[0].registered); /* found anew */
 }
 
 static const struct kept_item *find_kept(const struct pager *pager, uint64_t number)
@@ -76,6 +105,16 @@ static bool known(const struct index_header *header, uint64_t number)
 		if (header->spaces[i].used && header->spaces[i].kept == number)
 			return true;
 	return false;
+}
+
+static void find_forked(struct pager *pager, const struct kept_item *item)
+{
+	_cleanup_regions_ struct region_vec unforked = {0};
+	struct fork_event fork = {.uffd = item->fd, .kept = item->number, .saved = true};
+	struct space *parent = &pager->spaces[item->parent];
+
+	event_find_unforked(pager, parent, &unforked, &fork);
+	event_fork(pager, parent, &fork);
 }
 
 /* Children: those that are in the index, and those whose descriptor was saved before their pages were noted. */
@@ -103,8 +142,27 @@ static void find_spaces(struct pager *pager)
 
 		pager->kept = max_u64(pager->kept, item->number);
 		if (!known(header, item->number) && item->parent < INDEX_SPACES)
-			event_fork(pager, &pager->spaces[item->parent], item->fd, item->number, true);
+			find_forked(pager, item);
 	}
+}
+
+/* Forks that were read, but whose descriptors are not with the supervisor yet. */
+static void finish_forks(struct pager *pager)
+{
+	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
+		struct index_pending *pending = &index_header(pager->index)->spaces[i].pending;
+		int uffd = -1;
+
+		if (pending->message.event == UFFD_EVENT_FORK && pager->spaces[i].used &&
+		    !find_kept(pager, pending->kept))
+			uffd = keeper_take(pager, (int)pending->message.arg.fork.ufd);
+		if (uffd >= 0) {
+			pending->message.arg.fork.ufd = (uint32_t)uffd;
+			event_apply(pager, &pager->spaces[i], pending);
+		}
+		pending->message.event = 0;
+	}
+	keeper_end(pager);
 }
 
 /* Pages of a cluster that was on its way: those in the staging area are read; those that are not there have never left. */
@@ -179,6 +237,7 @@ static int settle_filling(void *context, uint64_t address, index_entry entry)
 
 int recover_state(struct pager *pager, int index_fd)
 {
+	_cleanup_regions_ struct region_vec mappings = {0};
 	int rc = index_open(&pager->index, index_fd);
 
 	if (rc < 0)
@@ -197,11 +256,14 @@ int recover_state(struct pager *pager, int index_fd)
 		return rc;
 	apply_pending(pager);
 	find_spaces(pager);
+	finish_forks(pager);
 	if (pager->spaces[0].dead) {
 		space_drop(pager, &pager->spaces[0], (struct region){0, UINT64_MAX});
-		return 0;
+		return find_in_children(pager, &mappings);
 	}
-	rc = find_registered(pager);
+	rc = find_registered(pager, &mappings);
+	if (rc == 0)
+		rc = find_in_children(pager, &mappings);
 	return rc < 0 ? rc : read_staged(pager);
 }
 
@@ -222,6 +284,7 @@ void recover_pages(struct pager *pager)
 	hook("recovered");
 	filler_free(&filler);
 	out_close_staging(pager);
+	pager->spaces[0].strays = !pager->spaces[0].dead && !space_unregister_all(pager);
 }
 
 /* Whether a mapping is there, and just as we made it; the program may have put something else in its place. */

@@ -22,11 +22,10 @@ struct space *space_new(struct pager *pager, int uffd)
 		space->dead = false;
 		space->check_soon = false;
 		space->unsaved = false;
+		space->strays = false;
+		space->left_to_kernel = (struct region){0, 0};
+		space->held_up_since_ns = 0;
 		space->since_us = now_us();
-		if (fault_watch(pager, space) < 0) {
-			space->used = false;
-			return NULL;
-		}
 		return space;
 	}
 	return NULL;
@@ -135,61 +134,126 @@ int space_register(struct pager *pager, struct space *space, uint64_t address)
 	return rc;
 }
 
+/* Page by page where the kernel does not take it as a whole: it may be several mappings by now. */
+static void register_again(const struct space *space, struct region region)
+{
+	if (uffd_register_missing(space->uffd, region) == 0)
+		return;
+	for (uint64_t at = region.start; at < region.end; at += page_size())
+		uffd_register_missing(space->uffd, (struct region){at, at + page_size()});
+}
+
+/*
+ * Unregisters a region unless it is registered with somebody else's descriptor (kernels before 6.17 would unregister that, too). `events` is held exclusively,
+ * but there may be unread ones: something that is out may have moved here. Whoever moved it waits for its event to be read and does not touch it before,
+ * so it is in time to take it back then. Returns 0, -EAGAIN when it has to be tried again, after the events, or another -errno: not as a whole.
+ */
+static int unregister(const struct space *space, struct region region)
+{
+	int rc = uffd_changing(space->uffd) ? -EAGAIN : uffd_register_missing(space->uffd, region);
+
+	if (rc < 0)
+		return rc;
+	uffd_unregister(space->uffd, region);
+	if (!uffd_changing(space->uffd))
+		return 0;
+	register_again(space, region);
+	return -EAGAIN;
+}
+
+/* Returns false when it has to be tried again. */
+static bool unregister_empty(struct pager *pager, struct space *space, struct region region)
+{
+	bool done = true;
+	bool keep;
+	bool listed;
+
+	pthread_rwlock_wrlock(&space->events);
+	pthread_mutex_lock(&pager->lock);
+	keep = index_any(pager->index, space->id, region);
+	listed = space_registered(space, region);
+	pthread_mutex_unlock(&pager->lock);
+	if (!space->dead && !keep) {
+		done = unregister(space, region) != -EAGAIN;
+		pthread_mutex_lock(&pager->lock);
+		if (done)
+			region_vec_remove(&space->registered, region);
+		pthread_mutex_unlock(&pager->lock);
+	} else if (!space->dead && !listed) {
+		space_register(pager, space, region.start); /* it has grown */
+	}
+	pthread_rwlock_unlock(&space->events);
+	return done;
+}
+
 /*
  * Mappings may have grown, been split or gone since they were registered: what is there now in the listed regions is unregistered, mapping by mapping, in one
- * walk. `events` is held exclusively: nothing is moved out meanwhile.
+ * walk, so far as nothing is out in it. Returns false when some have to be tried again.
  */
-static void unregister_listed(struct pager *pager, struct space *space, const struct region_vec *list)
+static bool unregister_listed(struct pager *pager, const struct region_vec *list)
 {
 	struct maps_reader reader;
 	struct mapping mapping;
 	size_t at = 0;
+	bool all = true;
 
-	for (size_t i = 0; space->id != 0 && i < list->count; i++)
-		uffd_unregister(space->uffd, list->items[i]); /* a child; closing its descriptor does the rest */
-	if (space->id != 0 || maps_open(&reader, &pager->target) < 0)
-		return;
+	if (maps_open(&reader, &pager->target) < 0)
+		return true;
 	while (at < list->count && maps_next(&reader, &mapping) > 0) {
 		while (at < list->count && list->items[at].end <= mapping.region.start)
 			at++;
-		if (at == list->count || mapping.kind != MAPPING_ANON ||
-		    !region_overlaps(list->items[at], mapping.region))
-			continue;
-		pthread_mutex_lock(&pager->lock);
-		if (!index_any(pager->index, space->id, mapping.region)) {
-			region_vec_remove(&space->registered, mapping.region);
-			uffd_unregister(space->uffd, mapping.region);
-		}
-		pthread_mutex_unlock(&pager->lock);
+		if (at < list->count && mapping.kind == MAPPING_ANON && !mapping.shared &&
+		    region_overlaps(list->items[at], mapping.region) &&
+		    !region_overlaps(pager->staging, mapping.region))
+			all &= unregister_empty(pager, &pager->spaces[0], mapping.region);
 	}
 	maps_close(&reader);
+	return all;
 }
 
-void space_unregister_all(struct pager *pager, struct space *space)
+/*
+ * By what was registered when it was forked, and has moved since. It may have grown meanwhile, of which no event tells: what is registered behind it is a part
+ * of it.
+ */
+bool space_release(struct space *space)
+{
+	int rc = 0;
+
+	pthread_rwlock_wrlock(&space->events);
+	for (size_t i = 0; rc != -EAGAIN && !space->dead && i < space->registered.count; i++) {
+		struct region region = space->registered.items[i];
+
+		rc = unregister(space, region);
+		for (uint64_t at = rc == 0 ? region.end : region.start; rc != -EAGAIN; at += page_size())
+			if (uffd_registered(space->uffd, at))
+				rc = unregister(space, (struct region){at, at + page_size()});
+			else if (at >= region.end)
+				break;
+	}
+	if (uffd_changing(space->uffd))
+		rc = -EAGAIN;
+	pthread_rwlock_unlock(&space->events);
+	return rc != -EAGAIN;
+}
+
+bool space_unregister_all(struct pager *pager)
 {
 	struct region everything = {0, UINT64_MAX};
-	const struct region_vec list = {.items = &everything, .count = 1};
 
-	pthread_rwlock_wrlock(&space->events);
-	if (!space->dead)
-		unregister_listed(pager, space, &list);
-	pthread_rwlock_unlock(&space->events);
+	return unregister_listed(pager, &(struct region_vec){.items = &everything, .count = 1});
 }
 
-void space_tidy(struct pager *pager, struct space *space)
+void space_tidy(struct pager *pager)
 {
 	_cleanup_regions_ struct region_vec empty = {0};
+	struct space *space = &pager->spaces[0];
 
-	pthread_rwlock_wrlock(&space->events);
 	pthread_mutex_lock(&pager->lock);
 	for (size_t i = 0; !space->dead && i < space->registered.count; i++)
-		if (!index_any(pager->index, space->id, space->registered.items[i]) &&
+		if (!index_any(pager->index, 0, space->registered.items[i]) &&
 		    region_vec_push(&empty, space->registered.items[i]) < 0)
 			break;
-	for (size_t i = 0; i < empty.count; i++)
-		region_vec_remove(&space->registered, empty.items[i]);
 	pthread_mutex_unlock(&pager->lock);
-	if (empty.count)
-		unregister_listed(pager, space, &empty);
-	pthread_rwlock_unlock(&space->events);
+	if (empty.count && !unregister_listed(pager, &empty))
+		space->check_soon = true;
 }

@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "uffd/uffd.h"
 
+#define REAP_MS        5000
 #define RESTART_MS     10
 #define RESTART_MAX_MS 5000
 #define LINGER_MS      10
@@ -147,8 +148,12 @@ static void hold(struct supervisor *v)
 		if (fds[0].revents && !take_message(v))
 			fds[0].fd = -1;
 		else if (!fds[0].revents && fds[1].revents)
-			return;
+			break;
 	}
+	/* What it said between the two looks: a descriptor may be the only one that a child has left. */
+	for (fds[0].events = POLLIN; fds[0].fd >= 0 && poll(fds, 1, 0) > 0;)
+		if (!take_message(v))
+			fds[0].fd = -1;
 }
 
 /* The worker is gone. A worker that ended by itself, or crashed, would do so again: the next one is given a little more time each time. */
@@ -240,6 +245,9 @@ int supervise(struct session *s, int ready, struct kept *adopted)
 	int rc;
 
 	begin(&v);
+	/* A thread that this process has seized and does not let go of could never be stopped by a worker. */
+	for (int i = 0; i < REAP_MS && s->pager.road.ops && s->pager.road.ops->reap(&s->pager.road) > 0; i++)
+		usleep(1000);
 	rc = start_worker(&v, ready, adopted != NULL);
 	if (ready >= 0)
 		close(ready);

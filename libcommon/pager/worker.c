@@ -74,14 +74,16 @@ static void keep_house(struct pager *pager)
 		pthread_mutex_unlock(&pager->lock);
 		if (!look)
 			continue;
-		if (empty)
+		if (empty && space_release(space))
 			space_close(pager, space, true);
 		if (empty || !space_check(pager, space))
 			continue;
 		any = true;
-		if (space->check_soon) {
+		if (space->strays)
+			space->strays = !space_unregister_all(pager);
+		if (i == 0 && space->check_soon) {
 			space->check_soon = false;
-			space_tidy(pager, space);
+			space_tidy(pager);
 		}
 	}
 	if (!any) {
@@ -243,6 +245,7 @@ static int start(struct pager *pager)
 	pager->latency.max_ns = &index_header(pager->index)->counters.latency_max_ns;
 	pager->watch_ended_ns = latency_now_ns();
 	index_header(pager->index)->counters.workers++;
+	keeper_start(pager);
 	rc = fault_start(pager);
 	return rc < 0 ? rc : forks_start(pager);
 }
@@ -267,6 +270,7 @@ int worker_main(struct pager *pager)
 	fault_stop(pager);
 	while (atomic_load(&clients))
 		usleep(1000); /* answers under way */
+	keeper_stop(pager);
 	if (keep_send(pager->supervisor, &(struct keep_message){.op = KEEP_OVER}, -1) < 0)
 		session_remove_files(pager);
 	return 0;

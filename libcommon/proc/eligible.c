@@ -146,3 +146,23 @@ int eligible_next(struct eligible_reader *reader, struct mapping *mapping, enum 
 	*verdict = judge(mapping, flags, reader->ours);
 	return 1;
 }
+
+int kept_from_children(const struct target *target, struct region_vec *kept)
+{
+	struct eligible_reader reader;
+	struct mapping mapping;
+	const char *flags;
+	int result = eligible_open(&reader, target, NULL);
+
+	if (result)
+		return result;
+	while ((result = maps_next(&reader.smaps, &mapping)) > 0) {
+		result = find_flags(&reader.smaps, &flags);
+		if (result == 0 && flags && (has_flag(flags, "wf") || has_flag(flags, "dc")))
+			result = region_vec_push(kept, mapping.region);
+		if (result < 0)
+			break;
+	}
+	eligible_close(&reader);
+	return result;
+}

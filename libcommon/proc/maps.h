@@ -79,3 +79,6 @@ void eligible_close(struct eligible_reader *reader);
 
 /* Returns 1 with the mapping and its verdict, 0 at the end, or -errno. */
 int eligible_next(struct eligible_reader *reader, struct mapping *mapping, enum eligibility *verdict);
+
+/* Adds the mappings whose contents a forked child does not get (MADV_DONTFORK, MADV_WIPEONFORK). Returns 0 or -errno (-ESRCH when the address space is gone). */
+int kept_from_children(const struct target *target, struct region_vec *kept);

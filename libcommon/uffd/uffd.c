@@ -140,16 +140,40 @@ int uffd_wake(int fd, struct region region)
 	return ioctl(fd, UFFDIO_WAKE, &range) < 0 ? -errno : 0;
 }
 
-bool uffd_alive(int fd)
+#define NOWHERE 0x10000
+
+/*
+ * The source is an address that nothing maps here, so that nothing can be placed even if the target has registered memory at the destination: the answer is
+ * EAGAIN, ENOENT where nothing is registered, or EFAULT while the address space lives (fs/userfaultfd.c, userfaultfd_copy; mm/userfaultfd.c, mfill_atomic).
+ */
+static int probe(int fd, uint64_t address)
 {
-	/*
-	 * The source is an address that nothing maps here, so that nothing can be placed even if the target has registered memory at the destination:
-	 * the answer is ENOENT, EFAULT or EAGAIN while the address space lives (fs/userfaultfd.c, userfaultfd_copy).
-	 */
-	const uint64_t nowhere = 0x10000;
+	const uint64_t nowhere = NOWHERE;
 	size_t copied;
 
-	return uffd_copy(fd, nowhere, (const void *)nowhere, page_size(), false, &copied) != -ESRCH;
+	return uffd_copy(fd, address, (const void *)nowhere, page_size(), false, &copied);
+}
+
+bool uffd_alive(int fd)
+{
+	return probe(fd, NOWHERE) != -ESRCH;
+}
+
+bool uffd_changing(int fd)
+{
+	return probe(fd, NOWHERE) == -EAGAIN;
+}
+
+bool uffd_absent(int fd, uint64_t address)
+{
+	return probe(fd, address) == -ENOENT && !uffd_changing(fd);
+}
+
+bool uffd_registered(int fd, uint64_t address)
+{
+	int rc = probe(fd, address);
+
+	return rc == -EFAULT || rc == -EEXIST;
 }
 
 int uffd_read(int fd, struct uffd_msg *messages, size_t count)

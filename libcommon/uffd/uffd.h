@@ -70,5 +70,14 @@ int uffd_wake(int fd, struct region region);
 /* Whether the address space behind the descriptor still exists: a COPY onto an address nobody maps tells (-ESRCH) without changing anything. */
 bool uffd_alive(int fd);
 
+/* Whether an event of that address space has not been read, or its thread has not gone on yet: nothing can be placed or moved there now. */
+bool uffd_changing(int fd);
+
+/* Whether the page there is registered, with this descriptor or another one. False while the address space changes. */
+bool uffd_registered(int fd, uint64_t address);
+
+/* Whether nothing is registered there, and no event that was not read is the cause. False while the address space changes. */
+bool uffd_absent(int fd, uint64_t address);
+
 /* Reads up to `count` messages without blocking. Returns how many, 0 when there are none, or -errno. */
 int uffd_read(int fd, struct uffd_msg *messages, size_t count);

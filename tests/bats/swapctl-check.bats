@@ -24,7 +24,7 @@ index_do() {
 	python3 - "$SESSIONS/$TARGET_PID.$(starttime "$TARGET_PID")/index" "$1" <<-'PYTHON'
 		import os, struct, sys
 		fd = os.open(sys.argv[1], os.O_RDWR)
-		ENTRIES = 65536 + (8 << 20)
+		ENTRIES = (256 << 10) + (8 << 20)
 		CLUSTERS = ENTRIES + (4096 << 20)
 		CLUSTER = 80
 		def get(at, form):

@@ -47,7 +47,7 @@ kill_workers() {
 }
 
 @test "a program that forks, moves and discards all the time sees none either" {
-	start_with_input churn "$RANDOM"
+	start_with_input soak "$RANDOM"
 	swap_ok attach -p "$TARGET_PID"
 	kill_workers 15
 	((kills >= 10))

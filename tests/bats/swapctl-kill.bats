@@ -155,6 +155,10 @@ forks() {
 	ask fork
 }
 
+@test "when the descriptor of a child has come and is not saved" {
+	dies_at fork-read forks
+}
+
 @test "when the descriptor of a child has been saved" {
 	dies_at fork-saved forks
 }

@@ -18,7 +18,7 @@ MEBIBYTE=1048576
 }
 
 @test "a program that allocates, frees, moves, discards and forks all the time sees no wrong byte" {
-	start_with_input churn 20250101
+	start_with_input soak 20250101
 	repeat 20 swap_most out -p "$TARGET_PID"
 	((repeated >= 5))
 	run -0 jq -es '.[0] | .faults > 100 and (.events | .fork > 0 and .remap > 0 and .remove > 0 and .unmap > 0)' \
@@ -31,7 +31,7 @@ MEBIBYTE=1048576
 @test "it sees none with other seeds, and when its session ends in the midst of it" {
 	local seed
 	for seed in 1 2 3; do
-		start_with_input churn "$seed"
+		start_with_input soak "$seed"
 		repeat 2 swap_most out -p "$TARGET_PID"
 		swap_ok detach -p "$TARGET_PID"
 		wait_for 10 is_session_gone

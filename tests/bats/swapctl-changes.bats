@@ -1,0 +1,333 @@
+#!/usr/bin/env bats
+# swapctl(1): what a program may do to memory that is out. The program verifies all of it itself, at every step.
+
+bats_require_minimum_version 1.5.0
+load swap_helper
+
+MEBIBYTE=1048576
+
+start_changes() {
+	start_with_input changes mixed $((${1:-16} * MEBIBYTE))
+}
+
+# Sets START and END from the latest answer, and CHILD when there is one.
+read_answer() {
+	# shellcheck disable=SC2034
+	read -r _ START END CHILD <<<"$answer"
+}
+
+# out_ask COMMAND...: with everything out the program does something, and still has what it should; again after another swap-out.
+out_ask() {
+	region "$START" "$END" >"$BATS_TEST_TMPDIR/region"
+	swap_most out -p "$TARGET_PID" -r "$BATS_TEST_TMPDIR/region"
+	ask "$@"
+	read_answer
+	region "$START" "$END" >"$BATS_TEST_TMPDIR/region"
+	swap out -p "$TARGET_PID" -r "$BATS_TEST_TMPDIR/region"
+	((status == 0 || status == 3))
+	ask check
+}
+
+# The child named by its pipe obeys one command, as ask.
+ask_child() {
+	local lines
+	lines=$(wc -l <"$TARGET_DIR/out")
+	echo "${*:2}" >"$TARGET_DIR/$1"
+	wait_for 60 has_answers $((lines + 1))
+	answer=$(sed -n "$((lines + 1))p" "$TARGET_DIR/out")
+	if [[ $answer != ok* ]]; then
+		echo "$*: $answer" >&2
+		head -n 5 "$TARGET_DIR/err" >&2
+		return 1
+	fi
+}
+
+# grow_child PARENT NAME: the program (PARENT is -) or one of its children forks one that obeys NAME.
+grow_child() {
+	if [[ $1 == - ]]; then
+		ask child "$2"
+	else
+		ask_child "$1" child "$2"
+	fi
+	read_answer
+	OTHERS+=("$CHILD")
+}
+
+has_spaces() {
+	[[ $(status_of .spaces) == "$1" ]]
+}
+
+stores_at_most() {
+	(($(status_of .store_allocated_bytes) <= $1))
+}
+
+is_now() {
+	[[ $(readlink "/proc/$1/exe") == */"$2" ]]
+}
+
+is_over() {
+	[[ ! -e /proc/$1/exe ]] || ! readlink "/proc/$1/exe" >/dev/null
+}
+
+@test "three generations have the same memory while it is out in all of them" {
+	start_changes
+	out_region
+	grow_child - first
+	grow_child first second
+	grow_child second third
+	wait_for 5 has_spaces 4
+	ask_child third check
+	ask_child first write 11
+	ask_child first check
+	ask_child second check
+	ask_child third write 12
+	ask check
+	ask_child second check
+	ask_child third check
+}
+
+@test "what the store holds is freed when the last of a family is done with it, and not before" {
+	local full
+	start_with_input changes random $((16 * MEBIBYTE))
+	out_region
+	full=$(status_of .store_allocated_bytes)
+	((full >= 16 * MEBIBYTE))
+	grow_child - first
+	grow_child first second
+	ask check
+	ask_child first check
+	(($(status_of .store_allocated_bytes) >= full))
+	ask_child second check
+	wait_for 10 stores_at_most $((MEBIBYTE / 4))
+	wait_for 10 has_spaces 1
+}
+
+@test "children that exec or exit give up what they had out" {
+	local first second
+	start_with_input changes random $((16 * MEBIBYTE))
+	out_region
+	grow_child - first
+	first=$CHILD
+	grow_child first second
+	second=$CHILD
+	echo exec >"$TARGET_DIR/first"
+	wait_for 10 is_now "$first" sleep
+	wait_for 10 has_spaces 2
+	ask_child second check
+	ask check
+	out_region
+	grow_child - third
+	echo exit >"$TARGET_DIR/third"
+	echo exit >"$TARGET_DIR/second"
+	wait_for 10 is_over "$second"
+	wait_for 10 has_spaces 1
+	ask check
+	wait_for 10 stores_at_most $((MEBIBYTE / 4))
+}
+
+@test "grandchildren go on with what is out after parent and grandparent have ended" {
+	start_changes
+	out_region
+	grow_child - first
+	grow_child first second
+	grow_child second third
+	echo exit >"$TARGET_DIR/second"
+	tell exit
+	wait_for 10 is_over "$TARGET_PID"
+	ask_child third check
+	ask_child first check
+	echo exit >"$TARGET_DIR/first"
+	ask_child third write 5
+	ask_child third check
+	echo exit >"$TARGET_DIR/third"
+	wait_for 10 is_session_gone
+}
+
+@test "detach brings everything back to a family of four, which then goes on alone" {
+	start_changes
+	out_region
+	grow_child - first
+	grow_child first second
+	grow_child second third
+	swap_ok detach -p "$TARGET_PID"
+	wait_for 5 is_session_gone
+	ask check
+	for name in first second third; do
+		ask_child "$name" grow
+		ask_child "$name" write 3
+		ask_child "$name" check
+	done
+}
+
+@test "a child whose pages are all back touches new memory, though others hold copies of its descriptor" {
+	start_changes 8
+	out_region
+	grow_child - first
+	is_held() {
+		compgen -G "/proc/$TARGET_PID/fd/*" | xargs -n 1 readlink | grep -c userfaultfd | grep -qx 2
+	}
+	wait_for 10 is_held
+	grow_child - second # has a copy of everything that its parent has open
+	ask_child first check
+	ask_child first grow
+	ask_child first check
+	ask_child first write 4
+	ask_child first check
+	swap_ok detach -p "$TARGET_PID"
+	ask_child first grow
+	ask_child first write 5
+	ask_child second check
+}
+
+@test "a child that borrows the memory, and a program that is spawned, find it right" {
+	start_changes
+	out_ask vfork
+	out_ask spawn
+}
+
+@test "mappings that grow, shrink, and are left behind" {
+	start_changes
+	out_ask grow
+	out_ask leave
+	out_ask shrink
+	(($(status_of .store_allocated_bytes) <= 12 * MEBIBYTE))
+	out_ask grow
+}
+
+@test "locked memory that is out grows with mremap, and nobody waits for ever" {
+	start_changes 4
+	out_region
+	grow_child - first
+	ask lock
+	ask grow
+	ask check
+	ask_child first lock
+	ask_child first grow
+	ask_child first unlock
+	ask_child first grow
+	ask_child first check
+	ask unlock
+	ask check
+}
+
+@test "what is mapped over swapped pages holds zeros" {
+	start_changes
+	out_ask replace
+	out_ask replace
+}
+
+@test "swapped pages under mprotect keep their contents" {
+	start_changes
+	out_ask protect
+	out_ask protect
+}
+
+@test "mlock brings everything in and keeps it there" {
+	start_changes
+	out_region
+	ask lock
+	read_answer
+	assert_equal "$(resident)" $((16 * MEBIBYTE))
+	swap out -p "$TARGET_PID" -r "$BATS_TEST_TMPDIR/region"
+	assert_equal "$status" 3
+	assert_equal "$(record '.[0].skipped.locked')" $((16 * MEBIBYTE))
+	ask unlock
+	out_region
+	assert_equal "$(resident)" 0
+	ask check
+}
+
+@test "a program that has locked all of its memory once is swapped as any other" {
+	start_changes
+	for when in current future both; do
+		out_ask lockall "$when"
+		out_region
+		assert_equal "$(resident)" 0
+	done
+	ask check
+}
+
+@test "the heap grows and shrinks over what is out" {
+	local i
+	start_changes
+	for i in {1..5}; do
+		swap_most out -p "$TARGET_PID"
+		ask heap
+	done
+	ask check
+}
+
+@test "advice about what to expect changes no byte" {
+	start_changes 8
+	for kind in NORMAL RANDOM SEQUENTIAL WILLNEED HUGEPAGE NOHUGEPAGE COLLAPSE MERGEABLE UNMERGEABLE COLD PAGEOUT POPULATE_READ \
+		POPULATE_WRITE DONTDUMP DODUMP KEEPONFORK DOFORK REMOVE; do
+		out_ask advise "$kind"
+	done
+}
+
+@test "advice that discards leaves zeros" {
+	start_changes 8
+	for kind in DONTNEED DONTNEED_LOCKED FREE; do
+		out_ask advise "$kind"
+		ask write "$RANDOM"
+	done
+}
+
+@test "a child finds zeros in what is wiped on fork, and the parent what it had" {
+	start_changes
+	out_region
+	ask advise WIPEONFORK
+	grow_child - first
+	ask_child first check
+	ask check
+	ask_child first write 9
+	grow_child first second
+	ask_child second check
+	ask_child first check
+}
+
+@test "what is kept from children with MADV_DONTFORK does not turn up in what they map there" {
+	start_changes
+	out_region
+	grow_child - first
+	ask_child first advise DONTFORK
+	grow_child first second
+	ask advise DONTFORK
+	grow_child - third
+	for name in second third; do
+		ask_child "$name" map
+		ask_child "$name" check
+	done
+	swap_ok detach -p "$TARGET_PID"
+	for name in first second third; do
+		ask_child "$name" check
+	done
+	ask check
+}
+
+@test "pages discarded again and again while they go out and come in" {
+	start_changes
+	swap_ok attach -p "$TARGET_PID"
+	tell discards 400
+	until has_answers 2; do
+		out_and_in
+	done
+	run ! grep wrong "$TARGET_DIR/out"
+	ask check
+}
+
+@test "userfaultfds of the program's own go on working, and what they watch is left alone" {
+	start_with_input own_uffd
+	swap_most out -p "$TARGET_PID"
+	ask check
+	assert_equal "$(resident "$START")" $((4 * MEBIBYTE))
+	swap_most out -p "$TARGET_PID"
+	region "$START" "$END" >"$BATS_TEST_TMPDIR/region"
+	swap out -p "$TARGET_PID" -r "$BATS_TEST_TMPDIR/region"
+	assert_equal "$status" 3
+	assert_equal "$(record '.[0].skipped.userfaultfd')" $((4 * MEBIBYTE))
+	ask check
+	swap_ok detach -p "$TARGET_PID"
+	ask discard
+	ask check
+}
