@@ -49,14 +49,11 @@ struct cluster {
 	uint64_t zeros;     /* all zero bytes */
 	uint64_t filled;    /* one repeated word, in index_fill */
 	uint64_t lost;      /* could not be read: whoever touches it gets SIGBUS */
-	union {
-		struct store_slot slot;   /* STORED; length 0: no record. Holds the pages in no mask above, in order.
-					     SLOT_POOL in its offset: it is in the pool */
-		struct {                  /* MOVING, STAGED */
-			uint64_t staging; /* address in the target's staging area */
-			uint64_t source;  /* where its first page was when it was marked */
-		};
-	};
+	/* STORED; length 0: no record. Holds the pages in no mask above, in order. SLOT_POOL in its offset: it is in the pool. */
+	struct store_slot slot;
+	/* MOVING, STAGED. Beside the slot, not in its place: whoever takes over from a worker that wrote half of it needs them. */
+	uint64_t staging; /* address in the target's staging area */
+	uint64_t source;  /* where its first page was when it was marked */
 };
 
 /* Counted since the session began; they survive the worker. */

@@ -275,7 +275,8 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 		cluster->zeros = contents.zeros;
 		cluster->filled = contents.filled;
 		tier_enter(cluster, &slot, pool);
-		cluster->state = CLUSTER_STORED;
+		hook("slot");
+		__atomic_store_n(&cluster->state, CLUSTER_STORED, __ATOMIC_RELEASE);
 		account(bc->result, &index_header(pager->index)->counters, &contents, &slot);
 	}
 	cluster_unpin(pager, bc->number);

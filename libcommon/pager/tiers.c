@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "pager/hook.h"
 #include "pager/pager.h"
 
 #define STEP 4096 /* clusters looked at while the lock is held */
@@ -117,7 +118,9 @@ static int write_one(struct sweep *sweep, uint32_t number)
 	pthread_mutex_lock(&pager->lock);
 	moved = rc == 0 && cluster->refs && cluster->pins == 1;
 	if (moved) {
+		hook("copied");
 		__atomic_store_n(&cluster->slot.offset, new.offset, __ATOMIC_RELEASE);
+		hook("written-back");
 		sweep->writeback->pages += old.size / page_size();
 		sweep->writeback->bytes += old.length;
 		index_header(pager->index)->counters.written_back_pages += old.size / page_size();

@@ -140,6 +140,25 @@ status_of() {
 	timeout 60 swapctl status -p "$TARGET_PID" 3>&- | jq -r "select(.type == \"session\") | $1"
 }
 
+# control REQUEST: what swapctl auto asks of a session. Records are in $RECORDS; fails when the session says so.
+control() {
+	RECORDS=$BATS_TEST_TMPDIR/records
+	timeout 60 python3 - "$SESSIONS/$TARGET_PID.$(starttime "$TARGET_PID")/control" "$1" >"$RECORDS" 3>&- <<-'CLIENT'
+		import socket, sys
+		client = socket.socket(socket.AF_UNIX)
+		client.connect(sys.argv[1])
+		client.sendall(sys.argv[2].encode())
+		while piece := client.recv(65536):
+		    sys.stdout.write(piece.decode())
+	CLIENT
+	[[ $(record '.[-1].code') == 0 ]]
+}
+
+# answered FILTER: of the summary of the last control.
+answered() {
+	record ".[-2] | select(.type == \"summary\") | $1"
+}
+
 # start_with_input PROGRAM ARGUMENT...: a target that can be told something with tell and ask.
 start_with_input() {
 	local fifo=$BATS_TEST_TMPDIR/input.${#TARGETS[@]}

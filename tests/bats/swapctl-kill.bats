@@ -76,6 +76,28 @@ goes_out_and_comes_back() {
 	dies_at written goes_out_and_comes_back
 }
 
+@test "when a cluster has its record and is not called stored yet" {
+	dies_at slot goes_out_and_comes_back
+}
+
+is_written_back() {
+	control '{"verb":"out","stage":true}' || :
+	control '{"verb":"writeback","age_ms":0}' || :
+	[[ -e $UVM_KILL_MARK || $UVM_KILL_AT == *:5 ]]
+}
+
+staged_and_written_back() {
+	wait_for 20 is_written_back
+}
+
+@test "when a record is in both tiers" {
+	dies_at copied staged_and_written_back
+}
+
+@test "when a record has been written back" {
+	dies_at written-back staged_and_written_back
+}
+
 @test "when pages are stored" {
 	dies_at stored goes_out_and_comes_back
 }

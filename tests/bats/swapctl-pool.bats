@@ -6,25 +6,6 @@ load swap_helper
 
 MEBIBYTE=1048576
 
-# control REQUEST: what swapctl auto asks of a session. Records are in $RECORDS; fails when the session says so.
-control() {
-	RECORDS=$BATS_TEST_TMPDIR/records
-	timeout 60 python3 - "$SESSIONS/$TARGET_PID.$(starttime "$TARGET_PID")/control" "$1" >"$RECORDS" 3>&- <<-'CLIENT'
-		import socket, sys
-		client = socket.socket(socket.AF_UNIX)
-		client.connect(sys.argv[1])
-		client.sendall(sys.argv[2].encode())
-		while piece := client.recv(65536):
-		    sys.stdout.write(piece.decode())
-	CLIENT
-	[[ $(record '.[-1].code') == 0 ]]
-}
-
-# answered FILTER: of the summary of the last control.
-answered() {
-	record ".[-2] | select(.type == \"summary\") | $1"
-}
-
 stage() {
 	control "{\"verb\":\"out\",\"stage\":true,\"regions\":[[\"0x$START\",\"0x$END\"]]}"
 }
