@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "pages/pages.h"
 #include "report/report.h"
@@ -13,6 +14,7 @@
 #define LOOKS      100  /* at a page that seems to be out and in at once, LOOK_US apart */
 #define LOOK_US    5000
 #define TELL_MOST  1000 /* records; the rest is only counted */
+#define TIDY_TRIES 1000 /* a millisecond apart */
 #define NO_ADDRESS UINT64_MAX
 
 /* What is known of a cluster from the entries that point to it. */
@@ -336,6 +338,17 @@ static int read_records(struct check *check)
 	return rc;
 }
 
+/* Returns false when the program changes its mappings all the time. */
+static bool tidy(struct pager *pager)
+{
+	for (int i = 0; i < TIDY_TRIES; i++) {
+		if (space_tidy(pager))
+			return true;
+		usleep(1000);
+	}
+	return false;
+}
+
 /* Mappings that are registered although nothing of them is out, after all such were looked for. */
 static void check_registered(struct check *check)
 {
@@ -343,15 +356,15 @@ static void check_registered(struct check *check)
 	struct space *space = &pager->spaces[0];
 	_cleanup_regions_ struct region_vec idle = {0};
 
-	space_tidy(pager);
+	if (!tidy(pager))
+		return;
 	pthread_mutex_lock(&pager->lock);
 	for (size_t i = 0; i < space->registered.count; i++)
 		if (!index_any(pager->index, 0, space->registered.items[i]))
 			region_vec_push(&idle, space->registered.items[i]);
 	pthread_mutex_unlock(&pager->lock);
-	if (!idle.count)
+	if (!idle.count || !tidy(pager)) /* pages came back in between */
 		return;
-	space_tidy(pager); /* pages came back in between */
 	pthread_mutex_lock(&pager->lock);
 	for (size_t i = 0; i < idle.count; i++)
 		if (space_registered(space, idle.items[i]) && !index_any(pager->index, 0, idle.items[i]))

@@ -281,9 +281,9 @@ void spaces_save(struct pager *pager); /* `lock` held: hands what is not saved t
 bool space_registered(const struct space *space, struct region region); /* `lock` held */
 /*
  * Unregisters mappings of the target with nothing out. Those of children stay registered until nothing is out in the child: where its mappings begin and end is
- * not known, and a part of one cannot be given back without splitting it.
+ * not known, and a part of one cannot be given back without splitting it. Returns false when events were unread: to be tried again.
  */
-void space_tidy(struct pager *pager);
+bool space_tidy(struct pager *pager);
 /* Unregisters everything of a child in which nothing is out: others may hold copies of its descriptor. Returns false when it has to be tried again. */
 bool space_release(struct space *space);
 /* Every mapping of the target with nothing out, listed or not. Returns false when events were unread: to be tried again. */

@@ -243,7 +243,7 @@ bool space_unregister_all(struct pager *pager)
 	return unregister_listed(pager, &(struct region_vec){.items = &everything, .count = 1});
 }
 
-void space_tidy(struct pager *pager)
+bool space_tidy(struct pager *pager)
 {
 	_cleanup_regions_ struct region_vec empty = {0};
 	struct space *space = &pager->spaces[0];
@@ -254,6 +254,8 @@ void space_tidy(struct pager *pager)
 		    region_vec_push(&empty, space->registered.items[i]) < 0)
 			break;
 	pthread_mutex_unlock(&pager->lock);
-	if (empty.count && !unregister_listed(pager, &empty))
-		space->check_soon = true;
+	if (!empty.count || unregister_listed(pager, &empty))
+		return true;
+	space->check_soon = true;
+	return false;
 }

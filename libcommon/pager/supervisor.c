@@ -17,7 +17,6 @@
 #include "base/cleanup.h"
 #include "uffd/uffd.h"
 
-#define REAP_MS        5000
 #define RESTART_MS     10
 #define RESTART_MAX_MS 5000
 #define LINGER_MS      10
@@ -245,9 +244,6 @@ int supervise(struct session *s, int ready, struct kept *adopted)
 	int rc;
 
 	begin(&v);
-	/* A thread that this process has seized and does not let go of could never be stopped by a worker. */
-	for (int i = 0; i < REAP_MS && s->pager.road.ops && s->pager.road.ops->reap(&s->pager.road) > 0; i++)
-		usleep(1000);
 	rc = start_worker(&v, ready, adopted != NULL);
 	if (ready >= 0)
 		close(ready);

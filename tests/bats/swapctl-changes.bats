@@ -248,9 +248,8 @@ is_over() {
 }
 
 @test "the heap grows and shrinks over what is out" {
-	local i
 	start_changes
-	for i in {1..5}; do
+	for _ in {1..5}; do
 		swap_most out -p "$TARGET_PID"
 		ask heap
 	done

@@ -21,7 +21,6 @@
  */
 #include <spawn.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "pattern.h"
@@ -121,17 +120,15 @@ static ssize_t leave_child(struct contents *c, const char *argument)
 	return 0;
 }
 
+static int count_wrong(void *contents)
+{
+	return wrong_pages(contents) ? 1 : 0;
+}
+
 static ssize_t borrow(struct contents *c, const char *argument)
 {
-	pid_t child = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork) */
-	int status;
-
 	(void)argument;
-	if (child == 0)
-		_exit(wrong_pages(c) ? 1 : 0);
-	if (child < 0 || waitpid(child, &status, 0) != child)
-		die("vfork");
-	return status != 0;
+	return borrow_memory(count_wrong, c) != 0;
 }
 
 static ssize_t spawn(struct contents *c, const char *argument)

@@ -1,12 +1,15 @@
 /* Memory whose every byte can be told from its place: what the victims fill and verify. Plain C without the project's library. */
 #pragma once
 
+#include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #define PAGE      ((size_t)4096) /* what a pattern repeats in; the kernel's pages may be larger */
 #define MEBIBYTE  ((size_t)1 << 20)
@@ -90,6 +93,18 @@ static inline size_t pattern_wrong(const void *at, size_t bytes, const struct pa
 			dprintf(2, "wrong page at %p\n", (void *)((uintptr_t)at + i * PAGE));
 	}
 	return wrong;
+}
+
+/* Runs a function in a child that borrows all memory, as vfork(2) does it, and waits for its end. Returns its wait status. */
+static inline int borrow_memory(int (*run)(void *argument), void *argument)
+{
+	static _Alignas(16) char stack[64 * 1024];
+	pid_t child = clone(run, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, argument);
+	int status;
+
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		die("clone");
+	return status;
 }
 
 static inline bool pattern_known(const char *kind)

@@ -9,13 +9,11 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "pattern.h"
@@ -37,8 +35,8 @@ enum kind {
 struct object {
 	char *at; /* NULL: there is none */
 	size_t pages;
+	uint64_t seed, first; /* of its contents; the number of its first page */
 	enum kind kind;
-	uint64_t seed, first;         /* of its contents; the number of its first page */
 	uint32_t versions[PAGES_MAX]; /* how often a page was written; 0: it holds zeros */
 	bool locked, unforked, wiped; /* mlock, MADV_DONTFORK, MADV_WIPEONFORK */
 	bool split;                   /* it may be several mappings */
@@ -409,24 +407,25 @@ static void verify_own(struct object *o)
 		fail("memory with a userfaultfd of its own");
 }
 
+static int verify_borrowed(void *argument)
+{
+	const struct object *o = argument;
+
+	for (size_t i = 0; i < o->pages; i++)
+		if (!page_is(o, i))
+			return 1;
+	return 0;
+}
+
 /* One that shares the address space, and one that is started from there. */
 static void start_programs(struct object *o)
 {
 	static char *const arguments[] = {"true", NULL};
-	struct part part = some(o);
-	pid_t child = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork) */
+	pid_t child;
 	int status;
 
-	must(child >= 0, "vfork");
-	if (child == 0) {
-		for (size_t i = part.from; i < part.from + part.pages; i++)
-			if (!page_is(o, i))
-				_exit(1);
-		_exit(0);
-	}
-	must(waitpid(child, &status, 0) == child, "waitpid");
-	if (status)
-		fail("vfork's child");
+	if (borrow_memory(verify_borrowed, o))
+		fail("child that borrows the memory");
 	must(posix_spawn(&child, "/bin/true", NULL, NULL, arguments, environ) == 0, "posix_spawn");
 	must(waitpid(child, &status, 0) == child && status == 0, "a spawned program");
 }
