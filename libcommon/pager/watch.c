@@ -100,12 +100,14 @@ static void discard_record(void *context, json_t *record)
 	json_decref(record);
 }
 
-static int move_out(struct watch *watch, emit_fn emit, bool *partial, struct error *error)
+/* Later rounds take what is still mapped: the program goes on meanwhile. */
+static int move_out(struct watch *watch, bool first, bool *partial, struct error *error)
 {
 	struct pager *pager = watch->pager;
 	const struct out_request out = {
 		.regions = watch->request->regions,
-		.emit = emit,
+		.skip_unmapped = !first,
+		.emit = first ? watch->request->emit : discard_record,
 		.context = watch->request->context,
 	};
 	int rc = 0;
@@ -136,7 +138,7 @@ static int go_round(struct watch *watch, struct error *error)
 	tell(watch);
 	watch->request->emit(watch->request->context,
 			     json_pack("{s:s,s:I}", "type", "round", "at_us", (json_int_t)now));
-	return move_out(watch, discard_record, &partial, error);
+	return move_out(watch, false, &partial, error);
 }
 
 static uint64_t elapsed_ms(const struct watch *watch)
@@ -220,7 +222,7 @@ int watch_run(struct pager *pager, const struct watch_request *request, bool *pa
 	}
 	setpriority(PRIO_PROCESS, 0, 0); /* of this thread: telling is less urgent than serving */
 	if (!request->resume_ns)
-		rc = move_out(&watch, request->emit, partial, error);
+		rc = move_out(&watch, true, partial, error);
 	if (rc == 0) {
 		request->emit(request->context,
 			      json_pack("{s:s,s:I}", "type", "watching", "started_ns", (json_int_t)watch.started_ns));

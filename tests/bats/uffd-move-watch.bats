@@ -336,6 +336,37 @@ refuses() {
 	assert_equal "$(cli debug digest)" "$digest"
 }
 
+@test "a python3 program computes right while it is watched" {
+	cat >"$BATS_TEST_TMPDIR/program.py" <<-'PYTHON'
+		import hashlib, random, sys
+		rand = random.Random(7)
+		blocks = [bytearray(rand.randbytes(1 << 20)) for _ in range(24)]
+		table = {"key %d" % i: [rand.random(), (i, str(i))] for i in range(40000)}
+		def digest():
+		    h = hashlib.sha256(repr(sorted(table.items())).encode())
+		    for block in blocks:
+		        h.update(block)
+		    return h.hexdigest()
+		before = digest()
+		print("ready", flush=True)
+		for line in sys.stdin:
+		    print("ok" if digest() == before else "wrong", flush=True)
+	PYTHON
+	start_with_input "$(command -v python3)" "$BATS_TEST_TMPDIR/program.py"
+	superpages -p "$TARGET_PID" --swappable >"$BATS_TEST_TMPDIR/regions"
+	RECORDS=$BATS_TEST_TMPDIR/records
+	timeout 90 uffd-move -r "$BATS_TEST_TMPDIR/regions" --watch --again 300 >"$RECORDS" 2>"$BATS_TEST_TMPDIR/errors" 3>&- &
+	WATCHER=$!
+	OTHERS+=("$WATCHER")
+	wait_for 20 is_moved_aside
+	ask check
+	ask check
+	kill -INT "$(watcher_pid)"
+	wait "$WATCHER" || (($? == 3))
+	(($(summary .touched_bytes) > 24 * MEBIBYTE))
+	ask check
+}
+
 @test "a process that has a session is refused" {
 	start_memory text $((4 * MEBIBYTE))
 	swap_ok attach -p "$TARGET_PID"
