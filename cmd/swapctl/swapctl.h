@@ -53,6 +53,17 @@ void notify(const char *state);
 /* A session's record as run_record takes it: it is ready, and the service manager hears of it. Context: struct run. */
 void notify_record(void *context, json_t *record);
 
+/* A verb that is one request to the session of -p; with of_all, to every session when there is no -p. */
+struct request_verb {
+	const char *name, *usage, *about; /* as in struct cli_tool */
+	const char *verb;                 /* what is asked for */
+	const struct report_column *columns;
+	const char *type; /* of the records that a table shows as rows */
+	bool of_all;
+};
+
+int run_request(const struct request_verb *verb, int argc, const char **argv);
+
 extern const struct report_column session_columns[];
 extern const struct report_column region_columns[];
 extern const struct report_column error_columns[];

@@ -12,7 +12,7 @@
 #include "base/size.h"
 
 #define MAGIC         "uvmindex"
-#define VERSION       2
+#define VERSION       3
 #define TABLE_PAGES   512
 #define TABLE_BYTES   (TABLE_PAGES * sizeof(index_entry))
 #define TABLES_MAX    (UINT64_C(1) << 20) /* 2 TiB out with pages of 4 KiB */
@@ -25,6 +25,8 @@
 #define TABLES_AT     (KEYS_AT + KEYS_BYTES)
 #define CLUSTERS_AT   (TABLES_AT + TABLES_BYTES)
 #define FILLS_AT      (CLUSTERS_AT + CLUSTER_BYTES)
+_Static_assert(sizeof(struct index_header) <= HEADER_BYTES, "the header has outgrown its place");
+
 /* The file is allocated in steps: a full file system is an error code then, not a SIGBUS. */
 #define GROW_TABLES   256
 #define GROW_CLUSTERS 16384

@@ -19,14 +19,14 @@ check_finds() {
 	assert_equal "$(summary .errors)" "$(record 'map(select(.type == "error")) | length')"
 }
 
-# index_do PYTHON: with the index mapped as `index`, and CLUSTERS, CLUSTER, ENTRIES: where its clusters and its entries begin, and the size of a cluster.
+# index_do PYTHON: with the index mapped as `index`, and CLUSTERS, CLUSTER, ENTRIES: where its clusters and its entries begin, the size of a cluster, and where its slot begins.
 index_do() {
 	python3 - "$SESSIONS/$TARGET_PID.$(starttime "$TARGET_PID")/index" "$1" <<-'PYTHON'
 		import os, struct, sys
 		fd = os.open(sys.argv[1], os.O_RDWR)
 		ENTRIES = (256 << 10) + (8 << 20)
 		CLUSTERS = ENTRIES + (4096 << 20)
-		CLUSTER = 80
+		CLUSTER, SLOT = 96, 48
 		def get(at, form):
 		    return struct.unpack(form, os.pread(fd, struct.calcsize(form), at))[0]
 		def put(at, form, value):
@@ -68,7 +68,7 @@ index_do() {
 
 @test "no false alarm while programs work on their memory" {
 	local program
-	for program in "threads 4 $((16 * MEBIBYTE))" 'churn 7'; do
+	for program in "threads 4 $((16 * MEBIBYTE))" 'soak 7'; do
 		# shellcheck disable=SC2086
 		start_with_input $program
 		swap_most out -p "$TARGET_PID"
@@ -128,15 +128,15 @@ index_do() {
 	check_finds "a cluster counts other pages than point to it" 1
 	index_do 'put(CLUSTERS + 3 * CLUSTER, "I", get(CLUSTERS + 3 * CLUSTER, "I") - 1)'
 	check_session
-	# The slot is the last member: its offset begins 32 bytes before the end.
-	index_do 'AT = CLUSTERS + 5 * CLUSTER - 32; mine = get(AT, "Q"); print(mine); put(AT, "Q", get(AT + CLUSTER, "Q"))' >"$BATS_TEST_TMPDIR/mine"
+	# A slot begins with its offset.
+	index_do 'AT = CLUSTERS + 4 * CLUSTER + SLOT; mine = get(AT, "Q"); print(mine); put(AT, "Q", get(AT + CLUSTER, "Q"))' >"$BATS_TEST_TMPDIR/mine"
 	check_finds "two records overlap in the store" 1
-	index_do "put(CLUSTERS + 5 * CLUSTER - 32, 'Q', $(<"$BATS_TEST_TMPDIR/mine"))"
+	index_do "put(CLUSTERS + 4 * CLUSTER + SLOT, 'Q', $(<"$BATS_TEST_TMPDIR/mine"))"
 	check_session
 	# Lengths: 8 bytes further on.
-	index_do 'AT = CLUSTERS + 5 * CLUSTER - 24; put(AT, "I", get(AT, "I") - 1)'
+	index_do 'AT = CLUSTERS + 4 * CLUSTER + SLOT + 8; put(AT, "I", get(AT, "I") - 1)'
 	check_finds "the store counts other records than the index has" 1
-	index_do 'AT = CLUSTERS + 5 * CLUSTER - 24; put(AT, "I", get(AT, "I") + 1)'
+	index_do 'AT = CLUSTERS + 4 * CLUSTER + SLOT + 8; put(AT, "I", get(AT, "I") + 1)'
 	check_session
 	ask check
 }
