@@ -135,7 +135,7 @@ static ssize_t spawn(struct contents *c, const char *argument)
 {
 	static char *const arguments[] = {"true", NULL};
 	pid_t child;
-	int status;
+	int status = 0;
 
 	(void)argument;
 	if (posix_spawn(&child, "/bin/true", NULL, NULL, arguments, environ) || waitpid(child, &status, 0) != child)

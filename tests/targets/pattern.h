@@ -100,7 +100,7 @@ static inline int borrow_memory(int (*run)(void *argument), void *argument)
 {
 	static _Alignas(16) char stack[64 * 1024];
 	pid_t child = clone(run, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, argument);
-	int status;
+	int status = 0;
 
 	if (child < 0 || waitpid(child, &status, 0) != child)
 		die("clone");
