@@ -27,7 +27,7 @@ try_out_and_in() {
 
 starved() {
 	start_hogs
-	repeat 15 try_out_and_in
+	repeat 10 try_out_and_in
 	kill "${HOGS[@]}"
 	wait "${HOGS[@]}" || :
 }
