@@ -250,7 +250,7 @@ int fault_start(struct pager *pager)
 		pager->fault_count++;
 	}
 	for (unsigned int i = 0; i < INDEX_SPACES; i++)
-		if (pager->spaces[i].used && fault_watch(pager, &pager->spaces[i]) < 0)
+		if (pager->spaces[i].used && !pager->spaces[i].dead && fault_watch(pager, &pager->spaces[i]) < 0)
 			return -errno;
 	for (unsigned int i = 0; i < count; i++) {
 		int rc = start_one(pager, i, count > 1 ? cpus[i] : -1);

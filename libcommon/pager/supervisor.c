@@ -206,7 +206,10 @@ static bool needed(const struct supervisor *v)
 {
 	const struct session *s = v->session;
 
-	return v->kept.count || (!s->removed && uffd_alive(s->pager.spaces[0].uffd));
+	for (size_t i = 0; i < v->kept.count; i++)
+		if (uffd_alive(v->kept.items[i].fd))
+			return true;
+	return !s->removed && uffd_alive(s->pager.spaces[0].uffd);
 }
 
 /* From a worker at work to the end of the session. Returns the exit status. */

@@ -156,7 +156,7 @@ static int probe(int fd, uint64_t address)
 
 bool uffd_alive(int fd)
 {
-	return probe(fd, NOWHERE) != -ESRCH;
+	return fd >= 0 && probe(fd, NOWHERE) != -ESRCH;
 }
 
 bool uffd_changing(int fd)

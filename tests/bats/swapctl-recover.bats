@@ -132,6 +132,46 @@ all_is_well() {
 	assert_equal "$(find "/proc/$TARGET_PID"/task/*/fd -lname '*userfaultfd*' | wc -l)" 0
 }
 
+@test "a child that outlives the target is served although supervisor and worker are killed" {
+	local supervisor worker child
+	cat >"$BATS_TEST_TMPDIR/program.py" <<-'PYTHON'
+		import hashlib, os, sys
+		data = bytearray(os.urandom(1 << 20)) * 16
+		before = hashlib.sha256(data).hexdigest()
+		print("ready", flush=True)
+		sys.stdin.readline()
+		if os.fork():
+		    sys.stdin.readline()
+		    os._exit(0)
+		print("ok child", os.getpid(), flush=True)
+		while sys.stdin.readline() != "check\n":
+		    pass
+		print("ok" if hashlib.sha256(data).hexdigest() == before else "wrong", flush=True)
+	PYTHON
+	start_with_input "$(command -v python3)" "$BATS_TEST_TMPDIR/program.py"
+	swap_most out -p "$TARGET_PID"
+	supervisor=$(pid_of supervisor) worker=$(pid_of worker)
+	ask fork
+	child=${answer#ok child }
+	OTHERS+=("$child")
+	tell end
+	wait "$TARGET_PID"
+	kill -KILL "$supervisor"
+	replaced() {
+		local pid
+		for pid in $(our_processes); do
+			[[ $pid != "$supervisor" && $(<"/proc/$pid/comm") == swapctl-super ]] && return
+		done
+		return 1
+	}
+	wait_for 10 replaced
+	kill -KILL "$worker"
+	wait_for 5 test ! -e "/proc/$worker/fd/0"
+	tell check
+	wait_for 30 grep -qx ok "$TARGET_DIR/out"
+	wait_for 10 is_clean
+}
+
 @test "what cannot be adopted is refused, each with its reason" {
 	start_with_input contents text $((4 * MEBIBYTE))
 	swap_fails 1 'it has no session' adopt -p "$TARGET_PID"
