@@ -79,6 +79,13 @@ static void set(json_t *record, const char *key, uint64_t value)
 	json_object_set_new(record, key, json_integer((json_int_t)value));
 }
 
+/* What every summary begins with. */
+static json_t *summary_of(const struct pager *pager, const char *op)
+{
+	return json_pack("{s:s,s:s,s:i,s:I}", "type", "summary", "op", op, "pid", pager->target.pid, "starttime",
+			 (json_int_t)pager->target.starttime);
+}
+
 static int read_regions(const json_t *request, struct region_vec *regions, struct error *error)
 {
 	const json_t *list = json_object_get(request, "regions");
@@ -141,8 +148,7 @@ static int run_out(struct client *client, const json_t *request, bool *partial, 
 	pthread_mutex_unlock(&pager->job);
 	if (rc == -EINVAL)
 		return rc;
-	summary = json_pack("{s:s,s:s,s:i,s:I}", "type", "summary", "op", "out", "pid", pager->target.pid, "starttime",
-			    (json_int_t)pager->target.starttime);
+	summary = summary_of(pager, "out");
 	set(summary, "regions", client->regions);
 	set(summary, "asked_bytes", client->asked);
 	set(summary, out.dry_run ? "would_move_bytes" : "moved_bytes", client->moved);
@@ -202,8 +208,7 @@ static int run_in(struct client *client, const json_t *request, bool *partial, s
 		error_set(error, rc, rc == -ESRCH ? "it has ended" : "some pages could not be placed",
 			  rc == -ESRCH ? NULL : "is the memory of its cgroup at its limit?", "swap in process %d",
 			  pager->target.pid);
-	summary = json_pack("{s:s,s:s,s:i,s:I}", "type", "summary", "op", "in", "pid", pager->target.pid, "starttime",
-			    (json_int_t)pager->target.starttime);
+	summary = summary_of(pager, "in");
 	set(summary, "brought_bytes", brought * page_size());
 	set(summary, "poisoned_pages", poisoned(pager) - before);
 	set(summary, "time_us", now_us() - begin);
@@ -223,8 +228,7 @@ static int run_check(struct client *client, struct error *error)
 	if (rc < 0)
 		return error_set(error, rc, rc == -ESRCH ? "it has ended" : NULL, NULL, "check process %d",
 				 pager->target.pid);
-	summary = json_pack("{s:s,s:s,s:i,s:I}", "type", "summary", "op", "check", "pid", pager->target.pid,
-			    "starttime", (json_int_t)pager->target.starttime);
+	summary = summary_of(pager, "check");
 	set(summary, "out_pages", sums.entries);
 	set(summary, "clusters", sums.clusters);
 	set(summary, "records", sums.records);
@@ -349,8 +353,7 @@ static int run_detach(struct client *client, bool *partial, struct error *error)
 	if (rc < 0)
 		return rc;
 	close_everywhere(pager);
-	summary = json_pack("{s:s,s:s,s:i,s:I}", "type", "summary", "op", "detach", "pid", pager->target.pid,
-			    "starttime", (json_int_t)pager->target.starttime);
+	summary = summary_of(pager, "detach");
 	set(summary, "brought_bytes", brought * page_size());
 	set(summary, "poisoned_pages", poisoned(pager) - before);
 	set(summary, "time_us", now_us() - begin);
@@ -419,8 +422,7 @@ static int run_writeback(struct client *client, const json_t *request, struct er
 		error_set(error, rc, rc == -ENOSPC ? "the store is full (its limit, or its file system)" : NULL,
 			  "nothing is lost: what was staged stays in memory", "write staged pages of process %d back",
 			  pager->target.pid);
-	summary = json_pack("{s:s,s:s,s:i,s:I}", "type", "summary", "op", "writeback", "pid", pager->target.pid,
-			    "starttime", (json_int_t)pager->target.starttime);
+	summary = summary_of(pager, "writeback");
 	set(summary, "written_back_pages", writeback.pages);
 	set(summary, "written_back_bytes", writeback.bytes);
 	set(summary, "pool_bytes", writeback.left);

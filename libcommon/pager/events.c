@@ -212,7 +212,9 @@ void event_wake(struct space *space, const struct uffd_msg *message)
 	if (changed.end)
 		uffd_wake(space->uffd, changed);
 	/* Registered again, they are one mapping with their neighbours: mremap(2) of it would fail otherwise. */
-	if (space->left_to_kernel.end)
+	if (space->left_to_kernel.end) {
 		uffd_register_missing(space->uffd, space->left_to_kernel);
+		space->strays = true; /* what lay between two such pages is registered too */
+	}
 	space->left_to_kernel = (struct region){0, 0};
 }

@@ -45,7 +45,7 @@ struct space {
 	bool unsaved;      /* the supervisor does not hold it yet */
 	uint64_t since_us; /* when it was made */
 	bool check_soon;   /* pages came back since its registered mappings were looked at */
-	bool strays;       /* a worker that died may have left mappings registered with nothing out */
+	bool strays;       /* mappings may be registered that are not listed, with nothing out */
 	pthread_rwlock_t events;
 	_Atomic(uint64_t)
 		held_up_since_ns;     /* a page of zeros could not be placed, and no event was read since; 0: no */

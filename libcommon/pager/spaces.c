@@ -120,12 +120,12 @@ int space_register(struct pager *pager, struct space *space, uint64_t address)
 		return rc == -ENOMEM ? -ENOENT : rc == -EBUSY ? -EINVAL : rc;
 	/*
 	 * Registered, it can no longer change without an event. Had it changed before that, it would show now; had it changed since, the
-	 * unread event makes the move fail.
+	 * unread event makes the move fail. It stays registered then: a part of it may have been before, with pages out.
 	 */
 	rc = mapping_at(pager->maps_fd, address, &after);
 	if (rc <= 0 || !movable(&after) || after.region.start != before.region.start ||
 	    after.region.end != before.region.end) {
-		uffd_unregister(space->uffd, before.region);
+		space->strays = true;
 		return -EAGAIN;
 	}
 	pthread_mutex_lock(&pager->lock);

@@ -79,8 +79,10 @@ static void keep_house(struct pager *pager)
 		if (empty || !space_check(pager, space))
 			continue;
 		any = true;
-		if (space->strays)
-			space->strays = !space_unregister_all(pager);
+		if (space->strays) {
+			space->strays = false;
+			space->strays |= !space_unregister_all(pager);
+		}
 		if (i == 0 && space->check_soon) {
 			space->check_soon = false;
 			space_tidy(pager);
