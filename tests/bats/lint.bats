@@ -29,6 +29,18 @@ given() {
 	assert_output ""
 }
 
+@test "the library for other programs includes its own headers and those that it shares, no others" {
+	mkdir -p "$TREE/libuvm/uvm" "$TREE/libcommon/uffd"
+	touch "$TREE"/libuvm/{agent,uvm/swap_agent}.h "$TREE/libcommon/uffd/uapi.h"
+	given libuvm/a.c '#include "agent.h"' '#include "uvm/swap_agent.h"' '#include "uffd/uapi.h"' '#include <stdio.h>'
+	run "$ROOT/tools/floors" "$TREE"
+	assert_success
+	given libuvm/a.c '#include "agent.h"' '#include "base/size.h"'
+	run "$ROOT/tools/floors" "$TREE"
+	assert_failure 1
+	assert_output 'libuvm/a.c:2: "base/size.h" is not among the headers that libuvm shares'
+}
+
 @test "a higher floor may not be included, and the line is named" {
 	given libcommon/base/a.c '#include <stdio.h>' '' '#include "pager/own.h"'
 	run "$ROOT/tools/floors" "$TREE"
