@@ -5,7 +5,7 @@ VERSION  := 0.1.0
 BUILD    ?= build
 PREFIX   ?= /usr/local
 DESTDIR  ?=
-PKGS     := popt jansson liblz4 libzstd libxxhash libsodium
+PKGS     := popt jansson liblz4 libzstd zlib libxxhash libsodium
 PKGS_ALL := $(PKGS) cmocka
 
 ifeq ($(origin CC),default)
@@ -23,7 +23,7 @@ PKG_LIBS   = $(call once,PKG_LIBS,$(shell pkg-config --libs $(PKGS)))
 CMOCKA     = $(call once,CMOCKA,$(shell pkg-config --cflags --libs cmocka))
 
 CFLAGS   ?= -O2 -g
-ALL_FLAGS := -std=gnu17 -D_GNU_SOURCE -DUVM_VERSION='"$(VERSION)"' -Ilibcommon $(CPPFLAGS) $(CFLAGS) -pthread \
+ALL_FLAGS := -std=gnu17 -D_GNU_SOURCE -DUVM_VERSION='"$(VERSION)"' -Ilibcommon -Ilibuvm $(CPPFLAGS) $(CFLAGS) -pthread \
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef \
 	-fPIE -fstack-protector-strong
 LINK_FLAGS := -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
@@ -38,6 +38,13 @@ ifeq ($(SAN),1)
 SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 ALL_FLAGS += $(SAN_FLAGS)
 LINK_FLAGS += $(SAN_FLAGS)
+# Instrumented for libFuzzer, which comes with clang and brings main().
+ifeq ($(FUZZ),1)
+ALL_FLAGS += -fsanitize=fuzzer-no-link
+endif
+else ifeq ($(TSAN),1)
+ALL_FLAGS += -fsanitize=thread
+LINK_FLAGS += -fsanitize=thread
 else
 ALL_FLAGS += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 endif
@@ -61,32 +68,45 @@ LIB_OBJS   := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
 TOOL_BINS  := $(TOOLS:%=$(BUILD)/bin/%)
 UNIT_BINS  := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 TARGETS    := $(patsubst tests/targets/%.c,$(BUILD)/targets/%,$(wildcard tests/targets/*.c))
+FUZZ_BINS  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
 BENCH_BINS := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 
-# What programs link or preload: public headers in libuvm/uvm, nothing of libcommon but the words on the wire.
+# What programs link or preload: public headers in libuvm/uvm, and of libcommon the parts that a program runs itself, compiled once more for it.
 LIBDIR       ?= $(PREFIX)/lib
 LIBUVM       := $(BUILD)/lib/libuvm.so.0
-LIBUVM_OBJS  := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard libuvm/*.c))
+RING_PARTS   := libcommon/ring/protocol.c $(wildcard libcommon/ring/ring*.c)
+SPACE_PARTS  := $(wildcard libcommon/space/*.c)
+LIBUVM_PARTS := $(RING_PARTS) $(SPACE_PARTS) libcommon/base/region.c libcommon/base/size.c \
+	libcommon/store/extents.c libcommon/uffd/open.c libcommon/uffd/uffd.c
+LIBUVM_OBJS  := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard libuvm/*.c)) $(LIBUVM_PARTS:%.c=$(BUILD)/obj/pic/%.o)
 LIBUVM_FILES := $(LIBUVM) $(BUILD)/lib/libuvm.so $(BUILD)/lib/uvm.pc
 
-.PHONY: all lib libuvm tools unit targets benchmarks check soak demo bench install uninstall deps clean format lint
+# What programs that know nothing of it preload: no dependency but libc, of which it uses only what musl has too.
+RECLAIM      := $(BUILD)/lib/libuvm-reclaim.so
+RECLAIM_OBJS := $(patsubst %.c,$(BUILD)/obj/reclaim/%.o,$(wildcard libuvm-reclaim/*.c) libcommon/base/size.c $(RING_PARTS))
+
+.PHONY: all lib libuvm libuvm-reclaim tools unit targets benchmarks check model soak demo bench install uninstall deps clean format lint fuzz fuzzers
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 all: lib libuvm tools
 lib: $(LIB)
 libuvm: $(LIBUVM_FILES)
+libuvm-reclaim: $(RECLAIM)
 tools: $(TOOL_BINS)
 unit: $(UNIT_BINS)
 targets: $(TARGETS)
 benchmarks: $(BENCH_BINS)
-all lib libuvm tools unit targets benchmarks:
+all lib libuvm libuvm-reclaim tools unit targets benchmarks:
 	@:
 
-$(BUILD)/obj/%.o: %.c Makefile
-	@mkdir -p $(@D)
-	$(call say,CC,$@)
-	$(Q)$(CC) $(ALL_FLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+define object_rule
+$(1)/%.o: %.c Makefile
+	@mkdir -p $$(@D)
+	$$(call say,CC,$$@)
+	$$(Q)$$(CC) $$(ALL_FLAGS) $$(PKG_CFLAGS) -MMD -MP -c -o $$@ $$<
+endef
+$(foreach objects,$(BUILD)/obj $(BUILD)/obj/pic $(BUILD)/obj/debug $(BUILD)/obj/reclaim,$(eval $(call object_rule,$(objects))))
 
 $(LIB): $(LIB_OBJS)
 	@mkdir -p $(@D)
@@ -101,6 +121,15 @@ $(LIBUVM): $(LIBUVM_OBJS) libuvm/libuvm.map
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared -pthread -Wl,-soname,libuvm.so.0 -Wl,--version-script=libuvm/libuvm.map -Wl,-z,relro,-z,now \
 		-Wl,-z,nodelete -Wl,-z,defs $(LDFLAGS) -o $@ $(LIBUVM_OBJS)
+
+$(RECLAIM_OBJS): ALL_FLAGS += -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin-malloc -fno-builtin-calloc \
+	-fno-builtin-realloc -fno-builtin-free -U_FORTIFY_SOURCE
+
+$(RECLAIM): $(RECLAIM_OBJS) libuvm-reclaim/libuvm-reclaim.map
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -pthread -Wl,-soname,$(@F) -Wl,--version-script=libuvm-reclaim/libuvm-reclaim.map -Wl,-z,relro,-z,now \
+		-Wl,-z,nodelete -Wl,-z,defs -Wl,-Bsymbolic-functions $(LDFLAGS) -o $@ $(RECLAIM_OBJS)
 
 $(BUILD)/lib/libuvm.so: $(LIBUVM)
 	$(Q)ln -sfn libuvm.so.0 $@
@@ -122,16 +151,32 @@ $(TOOL_BINS) $(BENCH_BINS):
 
 $(BENCH_BINS): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIB)
 
-$(UNIT_BINS): $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/obj/tests/unit/line_buffered.o $(LIB)
+# The ring's own objects: with its checks of misuse, and alone, for a build with ThreadSanitizer that takes seconds.
+$(BUILD)/unit/test_ring_debug: $(RING_PARTS:%.c=$(BUILD)/obj/debug/%.o)
+$(BUILD)/obj/debug/%.o: ALL_FLAGS += -DUVM_RECLAIM_DEBUG
+RING_RACE := $(BUILD)/unit/test_ring_race
+$(RING_RACE): $(patsubst %.c,$(BUILD)/obj/%.o,tests/unit/test_ring_race.c tests/unit/line_buffered.c $(RING_PARTS))
+$(RING_RACE): LINK_FLAGS += -Wl,--wrap=ring_lock,--wrap=ring_unlock
+
+$(filter-out $(RING_RACE),$(UNIT_BINS)): $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/obj/tests/unit/line_buffered.o $(LIB)
+$(UNIT_BINS):
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^ $(PKG_LIBS) $(CMOCKA)
+	$(Q)$(CC) $(LINK_FLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) $(CMOCKA)
 
 # Victims of the tests: plain programs that know nothing of this project's library.
 $(TARGETS): $(BUILD)/targets/%: $(BUILD)/obj/tests/targets/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^
+
+$(FUZZ_BINS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LINK_FLAGS) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS)
+
+# But for those that have a ring: as a program that links libuvm.
+$(BUILD)/targets/ring $(BUILD)/targets/ringcache: $(RING_PARTS:%.c=$(BUILD)/obj/pic/%.o)
 
 # As many jobs as there are processors, unless the caller said how many.
 submake = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -140,7 +185,22 @@ check: deps
 	@+$(submake) all unit targets
 	@+$(submake) HOOKS=1 BUILD=$(BUILD)/hooks tools
 	@+$(submake) CC=clang SAN=1 BUILD=$(BUILD)/sanitize unit
+	@+$(submake) CC=clang TSAN=1 BUILD=$(BUILD)/thread $(BUILD)/thread/unit/test_ring_race
 	@UVM_BUILD=$(abspath $(BUILD)) tests/run
+
+# The reclaim ring's protocol, much further than "make check" looks: some minutes and gigabytes.
+model: deps
+	MODEL_O=-O2 MODEL_MIB=6000 tests/model/run -DSTEPS=5 -DROUNDS=2 -DSTORES=4
+	MODEL_O=-O2 MODEL_MIB=6000 tests/model/run -DREGIONS=3 -DSTEPS=4 -DROUNDS=2 -DSTORES=4 -DRESIZES=2
+
+# Bytes that nobody wrote, for what reads from stores and rings; each for so many seconds.
+FUZZ_SECONDS ?= 60
+fuzz: deps
+	@+$(submake) CC=clang SAN=1 FUZZ=1 BUILD=$(BUILD)/fuzzing fuzzers
+	@set -e; for each in $(FUZZ_BINS:$(BUILD)/%=$(BUILD)/fuzzing/%); do \
+		echo "$$each"; (cd $(BUILD)/fuzzing && $(abspath .)/$$each -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1); \
+	done
+fuzzers: $(FUZZ_BINS)
 
 demo: deps
 	@+$(submake) all
@@ -172,7 +232,7 @@ format:
 share := $(PREFIX)/share
 to = $(foreach file,$(2),$(file):$(1)/$(notdir $(file)))
 installed = $(call to,$(PREFIX)/bin,$(TOOL_BINS)) \
-	$(call to,$(LIBDIR),$(BUILD)/lib/libuvm.so.0 $(BUILD)/lib/libuvm.so) $(call to,$(LIBDIR)/pkgconfig,$(BUILD)/lib/uvm.pc) \
+	$(call to,$(LIBDIR),$(BUILD)/lib/libuvm.so.0 $(BUILD)/lib/libuvm.so $(RECLAIM)) $(call to,$(LIBDIR)/pkgconfig,$(BUILD)/lib/uvm.pc) \
 	$(call to,$(PREFIX)/include/uvm,$(wildcard libuvm/uvm/*.h)) \
 	$(foreach n,1 3 5 7,$(call to,$(share)/man/man$(n),$(wildcard man/*.$(n)))) \
 	$(call to,$(share)/bash-completion/completions,$(wildcard completions/bash/*)) \
@@ -184,7 +244,7 @@ install: all
 		from=$${pair%%:*}; to="$(DESTDIR)$${pair#*:}"; \
 		case $$from in */bin/*) mode=755 ;; *) mode=644 ;; esac; \
 		echo "  INST $$to"; \
-		case $$from in *.so) ln -sfn libuvm.so.0 "$$to"; continue ;; esac; \
+		case $$from in */libuvm.so) ln -sfn libuvm.so.0 "$$to"; continue ;; esac; \
 		$(INSTALL) -D -m $$mode "$$from" "$$to"; \
 	done
 

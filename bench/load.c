@@ -1,6 +1,7 @@
 /*
- * A program to be swapped: load BYTES builds key and value content as a key-value server has it, prints "ready START END" and then
- * does what it is told, a word a line on standard input: random, sequential, verify, spin (until the next line). Answers are JSON, a line each.
+ * A program to be swapped: load BYTES builds key and value content as a key-value server has it, prints "ready START
+ * END" and then does what it is told, a word a line on standard input: random, sequential, verify, spin (until the next
+ * line). Answers are JSON, a line each.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -57,8 +58,9 @@ static int compare(const void *a, const void *b)
 }
 
 /*
- * One key with its value, as a server lays them out: a table entry of three pointers, the key with a length in front, an object header, and
- * a value that is a small document. The hexadecimal parts do not compress, the names of the fields do.
+ * One key with its value, as a server lays them out: a table entry of three pointers, the key with a length in front,
+ * an object header, and a value that is a small document. The hexadecimal parts do not compress, the names of the
+ * fields do.
  */
 static size_t write_entry(unsigned char *to, uint64_t number, uint64_t *seed)
 {
@@ -220,8 +222,8 @@ static bool has_input(void)
 }
 
 /*
- * Looks at the clock all the time: whoever stops this thread leaves a gap. So does the scheduler when it gives the processor to others;
- * that part is known from the thread's own account and taken off in the second number.
+ * Looks at the clock all the time: whoever stops this thread leaves a gap. So does the scheduler when it gives the
+ * processor to others; that part is known from the thread's own account and taken off in the second number.
  */
 static void spin(int schedstat)
 {

@@ -1,4 +1,7 @@
-/* The kernel's own way out: pageout PID START END advises MADV_PAGEOUT from outside until the pages have left. Answers one line of JSON. */
+/*
+ * The kernel's own way out: pageout PID START END advises MADV_PAGEOUT from outside until the pages have left. Answers
+ * one line of JSON.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -1,9 +1,11 @@
 /*
  * What UFFDIO_MOVE does inside a process. Two programs in one:
  *
- * uffd_move hold BYTES [huge]: prints "ready START ROOM" and obeys a word a line: "self" moves START to ROOM and back with calls of 2 MiB and answers with the
- *	microseconds of both; "verify" answers how many pages are wrong; "discard" empties ROOM.
- * uffd_move compact copy|move UNIT BYTES THREADS: compacts a heap of BYTES, half of it live, in steps of UNIT bytes while THREADS use it. One line of JSON.
+ * uffd_move hold BYTES [huge]: prints "ready START ROOM" and obeys a word a line: "self" moves START to ROOM and back
+ *	with calls of 2 MiB and answers with the microseconds of both; "verify" answers how many pages are wrong;
+ *	"discard" empties ROOM.
+ * uffd_move compact copy|move UNIT BYTES THREADS: compacts a heap of BYTES, half of it live, in steps of UNIT bytes
+ *	while THREADS use it. One line of JSON.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -158,7 +160,10 @@ static void copy_all(const struct heap *heap, char *to, const char *from)
 	}
 }
 
-/* By copy the objects are gathered in a buffer and all old memory is given back; by move they are gathered in the old memory, and the pages that hold them then go. */
+/*
+ * By copy the objects are gathered in a buffer and all old memory is given back; by move they are gathered in the old
+ * memory, and the pages that hold them then go.
+ */
 static void compact_unit(struct heap *heap, size_t number, char *buffer)
 {
 	char *from = heap->old + 2 * number * heap->unit, *to = heap->new + number * heap->unit;

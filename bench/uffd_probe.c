@@ -1,6 +1,6 @@
 /*
- * How long uffd-probe takes from start to exit, beside a program that does nothing. Usage: uffd_probe PROGRAM (the tool to time). Prints a record a measurement:
- * median and 99th percentile of many runs, all kinds in turns.
+ * How long uffd-probe takes from start to exit, beside a program that does nothing. Usage: uffd_probe PROGRAM (the tool
+ * to time). Prints a record a measurement: median and 99th percentile of many runs, all kinds in turns.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -33,7 +33,10 @@ static void wait_on(uint32_t *word, uint32_t while_it_is, int flag, int ms)
 	raw4(SYS_futex, word, FUTEX_WAIT | flag, while_it_is, &limit);
 }
 
-/* Everything comes back first where the session cannot be told of forks; the agent moves nothing from here until the fork is over. */
+/*
+ * Everything comes back first where the session cannot be told of forks; the agent moves nothing from here until the
+ * fork is over.
+ */
 static void before_fork(void)
 {
 	struct agent_shared *shared;
@@ -102,6 +105,8 @@ static int make(struct agent **agent)
 		.page = page,
 		.listener = -1,
 		.connection = -1,
+		.reclaim_listener = -1,
+		.reclaim_connection = -1,
 		.memory_uffd = -1,
 		.staging_uffd = -1,
 		.memfd = -1,
@@ -109,6 +114,8 @@ static int make(struct agent **agent)
 		.answer = -1,
 	};
 	snprintf((*agent)->name, sizeof((*agent)->name), AGENT_NAME ".%016llx", (unsigned long long)random);
+	snprintf((*agent)->reclaim_name, sizeof((*agent)->reclaim_name), AGENT_RECLAIM ".%016llx",
+		 (unsigned long long)random);
 	return 0;
 }
 
@@ -144,7 +151,7 @@ static int start_thread(struct agent *agent)
 	return agent->result;
 }
 
-__attribute__((visibility("default"))) int uvm_swap_agent_start(const struct uvm_swap_agent_options *options)
+int uvm_swap_agent_start(const struct uvm_swap_agent_options *options)
 {
 	struct agent *agent = NULL;
 	int rc = 0;
@@ -200,7 +207,7 @@ static int stop_thread(struct agent *agent)
 	return 0;
 }
 
-__attribute__((visibility("default"))) int uvm_swap_agent_stop(void)
+int uvm_swap_agent_stop(void)
 {
 	int rc = -ESRCH;
 

@@ -15,7 +15,10 @@
 
 #define SUPERPAGE (UINT64_C(2) << 20)
 
-/* By the device, which needs no privilege but its file mode, then by userfaultfd(2); never one for user-mode faults only. */
+/*
+ * By the device, which needs no privilege but its file mode, then by userfaultfd(2); never one for user-mode faults
+ * only.
+ */
 int agent_open_uffd(void)
 {
 	int flags = O_CLOEXEC | O_NONBLOCK;
@@ -94,6 +97,21 @@ void agent_refuse(const struct agent *agent, int connection)
 	(void)agent;
 	send_greeting(connection, &greeting, NULL);
 	raw1(SYS_close, connection);
+}
+
+int agent_greet_reclaimer(const struct agent *agent, int connection)
+{
+	struct agent_greeting greeting = {
+		.magic = AGENT_MAGIC,
+		.version = AGENT_VERSION,
+		.uffd_errno = agent->memory_uffd >= 0 ? EBUSY : 0,
+		.own_start = agent->own_start,
+		.own_end = agent->own_end,
+		.number = -1,
+	};
+	long sent = send_greeting(connection, &greeting, NULL);
+
+	return sent < 0 ? (int)sent : 0;
 }
 
 int agent_greet(struct agent *agent)

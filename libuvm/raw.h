@@ -1,4 +1,6 @@
-/* System calls without libc: no errno, nothing but registers. The agent's thread may not touch memory that can be out. */
+/*
+ * System calls without libc: no errno, nothing but registers. The agent's thread may not touch memory that can be out.
+ */
 #pragma once
 
 #include <stdint.h>

@@ -1,6 +1,7 @@
 /*
- * The agent's thread. It calls nothing of libc and touches nothing but its own memory, so that it never waits for a page that is out while a session waits for
- * it. Its table of descriptors is its own: a program that closes everything, or counts on the lowest number, does not meet them.
+ * The agent's thread. It calls nothing of libc and touches nothing but its own memory, so that it never waits for a
+ * page that is out while a session waits for it. Its table of descriptors is its own: a program that closes everything,
+ * or counts on the lowest number, does not meet them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -76,7 +77,7 @@ union control {
 	char bytes[CMSG_SPACE(sizeof(int))];
 };
 
-static bool receive(struct agent *agent)
+bool agent_next(struct agent *agent, int connection)
 {
 	struct agent_request *request = agent->request;
 	struct iovec iov = {request, sizeof(agent->request_bytes)};
@@ -90,7 +91,7 @@ static bool receive(struct agent *agent)
 					  .msg_iovlen = 1,
 					  .msg_control = &control,
 					  .msg_controllen = CMSG_LEN(sizeof(int))};
-		got = raw3(SYS_recvmsg, agent->connection, &message, MSG_CMSG_CLOEXEC);
+		got = raw3(SYS_recvmsg, connection, &message, MSG_CMSG_CLOEXEC);
 	} while (got == -EINTR);
 	if (message.msg_controllen >= CMSG_LEN(sizeof(int)) && control.header.cmsg_type == SCM_RIGHTS)
 		agent->passed = *(int *)CMSG_DATA(&control.header);
@@ -106,8 +107,7 @@ static bool receive(struct agent *agent)
 	return true;
 }
 
-/* What came with a request and was not kept. */
-static void drop_passed(struct agent *agent)
+void agent_drop_passed(struct agent *agent)
 {
 	if (agent->passed >= 0)
 		raw1(SYS_close, agent->passed);
@@ -115,7 +115,7 @@ static void drop_passed(struct agent *agent)
 }
 
 /* A client that does not read gets no more. */
-static void reply(struct agent *agent, int64_t result)
+void agent_answer(struct agent *agent, int connection, int64_t result)
 {
 	struct iovec iov = {agent->reply,
 			    sizeof(*agent->reply) + agent->reply->count * sizeof(agent->reply->regions[0])};
@@ -129,7 +129,7 @@ static void reply(struct agent *agent, int64_t result)
 	}
 	agent->answer = -1;
 	agent->reply->result = result;
-	raw3(SYS_sendmsg, agent->connection, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+	raw3(SYS_sendmsg, connection, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static bool is_kept(const struct agent *agent, uint64_t number)
@@ -202,12 +202,12 @@ static bool serve_move(struct agent *agent)
 	bool alive;
 
 	block_all(&before);
-	reply(agent, 0);
-	alive = receive(agent);
+	agent_answer(agent, agent->connection, 0);
+	alive = agent_next(agent, agent->connection);
 	if (alive && agent->request->op == AGENT_MOVE)
-		reply(agent, move(agent, agent->request));
+		agent_answer(agent, agent->connection, move(agent, agent->request));
 	else if (alive && agent->request->op != AGENT_CANCEL)
-		reply(agent, -EPROTO);
+		agent_answer(agent, agent->connection, -EPROTO);
 	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof(before));
 	return alive;
 }
@@ -225,7 +225,10 @@ static int64_t perform(struct agent *agent, const struct agent_request *request)
 	case AGENT_MAP:
 		return map_area(agent);
 	case AGENT_PROTECT:
-		/* A program that locks all of its memory locks this too; nothing could be moved there from memory that is not locked. */
+		/*
+		 * A program that locks all of its memory locks this too; nothing could be moved there from memory that
+		 * is not locked.
+		 */
 		if (ours)
 			raw3(SYS_munlock, request->address, request->bytes, 0);
 		return ours ? raw3(SYS_mprotect, request->address, request->bytes,
@@ -262,24 +265,27 @@ static void disconnect(struct agent *agent)
 
 static void serve_request(struct agent *agent)
 {
-	bool alive = receive(agent);
+	bool alive = agent_next(agent, agent->connection);
 
 	if (alive && agent->request->op == AGENT_READY) {
 		alive = serve_move(agent);
 	} else if (alive && agent->request->op == AGENT_CLOSE) {
 		agent_release(agent);
-		reply(agent, 0);
+		agent_answer(agent, agent->connection, 0);
 		disconnect(agent);
-		drop_passed(agent);
+		agent_drop_passed(agent);
 		return;
 	} else if (alive && agent->request->op != AGENT_CANCEL) {
-		reply(agent, perform(agent, agent->request));
+		agent_answer(agent, agent->connection, perform(agent, agent->request));
 	}
-	drop_passed(agent);
+	agent_drop_passed(agent);
 	if (alive)
 		return;
 	disconnect(agent);
-	/* Gone without a word: what it may have moved out must not read as zeros, so the descriptors stay open for whoever takes over. */
+	/*
+	 * Gone without a word: what it may have moved out must not read as zeros, so the descriptors stay open for
+	 * whoever takes over.
+	 */
 	if (!agent->moved)
 		agent_release(agent);
 }
@@ -294,21 +300,30 @@ static bool may_connect(int connection)
 	       (peer.uid == 0 || (long)peer.uid == raw0(SYS_geteuid));
 }
 
+/* A connection of somebody who may have one, or -1. */
+static int accept_from(int listener)
+{
+	long fd = raw4(SYS_accept4, listener, 0, 0, SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return -1;
+	if (may_connect((int)fd))
+		return (int)fd;
+	raw1(SYS_close, fd);
+	return -1;
+}
+
 static void welcome(struct agent *agent)
 {
-	long fd = raw4(SYS_accept4, agent->listener, 0, 0, SOCK_CLOEXEC);
+	int fd = accept_from(agent->listener);
 
 	if (fd < 0)
 		return;
-	if (!may_connect((int)fd)) {
-		raw1(SYS_close, fd);
-		return;
-	}
 	if (agent->connection >= 0) {
-		agent_refuse(agent, (int)fd);
+		agent_refuse(agent, fd);
 		return;
 	}
-	agent->connection = (int)fd;
+	agent->connection = fd;
 	if (agent_greet(agent) < 0) {
 		disconnect(agent);
 		if (!agent->moved)
@@ -316,8 +331,22 @@ static void welcome(struct agent *agent)
 	}
 }
 
-/* An abstract name: nothing to clean up, no directory to agree on. Found by the descriptor, so it only has to be free. */
-static int listen_somewhere(struct agent *agent)
+static void welcome_reclaimer(struct agent *agent)
+{
+	int fd = accept_from(agent->reclaim_listener);
+
+	if (fd < 0)
+		return;
+	if (agent_greet_reclaimer(agent, fd) < 0)
+		raw1(SYS_close, fd);
+	else
+		agent->reclaim_connection = fd;
+}
+
+/*
+ * An abstract name: nothing to clean up, no directory to agree on. Found by the descriptor, so it only has to be free.
+ */
+static int listen_as(const char *name)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	size_t length = 0;
@@ -326,20 +355,28 @@ static int listen_somewhere(struct agent *agent)
 
 	if (fd < 0)
 		return (int)fd;
-	for (; agent->name[length]; length++)
-		address.sun_path[1 + length] = agent->name[length];
+	for (; name[length]; length++)
+		address.sun_path[1 + length] = name[length];
 	rc = raw3(SYS_bind, fd, &address, offsetof(struct sockaddr_un, sun_path) + 1 + length);
 	if (rc == 0)
 		rc = raw2(SYS_listen, fd, 8);
-	if (rc < 0) {
-		raw1(SYS_close, fd);
-		return (int)rc;
-	}
-	agent->listener = (int)fd;
-	return 0;
+	if (rc == 0)
+		return (int)fd;
+	raw1(SYS_close, fd);
+	return (int)rc;
 }
 
-/* The page that session, agent and forking threads share, and behind it the copy of the staging area. A session trusts its size because it is sealed. */
+static int listen_somewhere(struct agent *agent)
+{
+	agent->listener = listen_as(agent->name);
+	agent->reclaim_listener = agent->listener < 0 ? agent->listener : listen_as(agent->reclaim_name);
+	return agent->reclaim_listener < 0 ? agent->reclaim_listener : 0;
+}
+
+/*
+ * The page that session, agent and forking threads share, and behind it the copy of the staging area. A session trusts
+ * its size because it is sealed.
+ */
 static int map_shared(struct agent *agent)
 {
 	uint64_t bytes = agent->page + AGENT_AREA_BYTES;
@@ -367,7 +404,32 @@ static void tell(struct agent *agent, enum agent_state state)
 static bool stop_asked(const struct agent *agent)
 {
 	return __atomic_load_n(&agent->state, __ATOMIC_SEQ_CST) == AGENT_STOPPING && agent->connection < 0 &&
-	       agent->memory_uffd < 0;
+	       agent->reclaim_connection < 0 && agent->memory_uffd < 0;
+}
+
+/*
+ * One reclaimer at a time: the next one is greeted when all that the one before sent is done, and its descriptors are
+ * closed. A session's move is in one piece: nothing is served between its two halves.
+ */
+static void serve_next(struct agent *agent)
+{
+	bool taken = agent->reclaim_connection >= 0;
+	struct pollfd fds[] = {
+		{agent->listener, POLLIN, 0},
+		{agent->connection, POLLIN, 0},
+		{taken ? -1 : agent->reclaim_listener, POLLIN, 0},
+		{agent->reclaim_connection, POLLIN, 0},
+	};
+
+	raw5(SYS_ppoll, fds, sizeof(fds) / sizeof(*fds), 0, 0, 0);
+	if (fds[1].revents)
+		serve_request(agent);
+	if (fds[3].revents)
+		agent_serve_reclaimer(agent);
+	if (fds[0].revents)
+		welcome(agent);
+	if (fds[2].revents)
+		welcome_reclaimer(agent);
 }
 
 void *agent_main(void *argument)
@@ -385,15 +447,9 @@ void *agent_main(void *argument)
 		return NULL;
 	}
 	tell(agent, AGENT_RUNNING);
-	while (!stop_asked(agent)) {
-		struct pollfd fds[] = {{agent->listener, POLLIN, 0}, {agent->connection, POLLIN, 0}};
-
-		raw5(SYS_ppoll, fds, sizeof(fds) / sizeof(*fds), 0, 0, 0);
-		if (fds[1].revents)
-			serve_request(agent);
-		if (fds[0].revents)
-			welcome(agent);
-	}
+	while (!stop_asked(agent))
+		serve_next(agent);
+	raw1(SYS_close, agent->reclaim_listener);
 	raw1(SYS_close, agent->listener);
 	tell(agent, AGENT_STOPPED);
 	return NULL;

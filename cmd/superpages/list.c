@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
@@ -104,7 +103,7 @@ static bool mapping_wanted(const struct walk *walk)
 
 	/* What a tool of ours has put into the process is not the program's memory. */
 	return kind_wanted(walk->options->kind, mapping->kind) && name_wanted(walk->options->name, mapping->name) &&
-	       strcmp(mapping->name, "[anon:uvmtools]") != 0 && !region_overlaps(mapping->region, walk->own);
+	       !mapping_has_our_name(mapping) && !region_overlaps(mapping->region, walk->own);
 }
 
 static int found(void *context, struct region superpage, const struct residency *residency)

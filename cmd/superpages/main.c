@@ -152,14 +152,13 @@ static int use_regions(struct list_options *list, struct region_vec *given)
 	return result;
 }
 
-/* Traced processes and those in seccomp strict mode can be looked at all the same, unless the look is a system call of theirs. */
+/*
+ * Traced processes and those in seccomp strict mode can be looked at all the same, unless the look is a system call of
+ * theirs.
+ */
 static int check(const struct target *target, enum pages_method method, struct error *error)
 {
-	int result = target_check(target, error);
-
-	if ((result == -EBUSY || result == -EPERM) && method != PAGES_MINCORE)
-		return 0;
-	return result;
+	return method == PAGES_MINCORE ? target_check(target, error) : target_check_readable(target, error);
 }
 
 static int run(const struct cli_options *options, struct list_options *list, struct report *report, struct error *error)

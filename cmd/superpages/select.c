@@ -151,8 +151,8 @@ static void group_free(struct selected_group *group)
 }
 
 /*
- * The superpage being found is the last of groups[], outside the heap, until it is complete. Then it takes its place in the heap, or, when that
- * holds enough, the place of the least.
+ * The superpage being found is the last of groups[], outside the heap, until it is complete. Then it takes its place in
+ * the heap, or, when that holds enough, the place of the least.
  */
 static void settle_last(struct selection *selection)
 {

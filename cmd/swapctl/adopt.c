@@ -1,5 +1,6 @@
 /* swapctl adopt: serves a process again whose session lost both of its own. */
 #include "swapctl.h"
+#include "verb/notify.h"
 
 int verb_adopt(int argc, const char **argv)
 {

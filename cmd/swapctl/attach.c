@@ -1,5 +1,6 @@
 /* swapctl attach: a session for a process. */
 #include "swapctl.h"
+#include "verb/notify.h"
 
 int verb_attach(int argc, const char **argv)
 {

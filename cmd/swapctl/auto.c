@@ -89,7 +89,7 @@ static int parse_when(const struct texts *t, struct auto_options *options)
 		return cli_usage_error(NAME, "--pressure, --target and --hold: only one of them");
 	if (t->pressure) {
 		knobs->when = POLICY_PRESSURE;
-		if (auto_trigger_parse(t->pressure, options->trigger) < 0)
+		if (pressure_trigger_parse(t->pressure, options->trigger) < 0)
 			return cli_usage_error(NAME,
 					       "--pressure: %s is not like some:150ms/1s (some or full, and a window "
 					       "from 500ms to 10s that the first time fits in)",
@@ -128,16 +128,6 @@ static int parse_knobs(const struct texts *t, struct auto_options *options)
 	return status;
 }
 
-static int check_numbers(char **pids)
-{
-	int64_t ignored;
-
-	for (; pids && *pids; pids++)
-		if (number_parse(*pids, 1, INT32_MAX, &ignored) < 0)
-			return cli_usage_error(NAME, "%s is not a process id", *pids);
-	return EXIT_DONE;
-}
-
 static int check_pids(const struct auto_options *options, bool cgroup)
 {
 	int status;
@@ -148,8 +138,8 @@ static int check_pids(const struct auto_options *options, bool cgroup)
 		return cli_usage_error(NAME, "--cgroup: not with -p");
 	if (!options->pids && options->more && *options->more)
 		return cli_usage_error(NAME, "%s: is it a process? Say so with -p", *options->more);
-	status = check_numbers(options->pids);
-	return status == EXIT_DONE ? check_numbers(options->more) : status;
+	status = cli_check_pids(NAME, options->pids);
+	return status == EXIT_DONE ? cli_check_pids(NAME, options->more) : status;
 }
 
 static int parse(const struct run *run, const struct texts *texts, const struct attach_texts *attach,

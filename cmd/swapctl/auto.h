@@ -2,6 +2,7 @@
 #pragma once
 
 #include "pager/policy.h"
+#include "proc/pressure.h"
 #include "swapctl.h"
 
 struct auto_options {
@@ -9,7 +10,7 @@ struct auto_options {
 	char **more; /* … and without it */
 	const char *cgroup;
 	struct policy_knobs knobs;
-	char trigger[64]; /* for the kernel's pressure file; empty without --pressure */
+	char trigger[PRESSURE_TRIGGER]; /* for the kernel's pressure file; empty without --pressure */
 	struct session_options session;
 	bool explain;
 	bool leave;
@@ -59,19 +60,3 @@ void auto_emit(struct automaton *a, json_t *record);
 
 /* Something failed while the rest goes on. */
 void auto_failed(struct automaton *a, const struct managed *m, const char *op, const struct error *error);
-
-/* auto_group.c: opens a folder of cgroup v2. Returns a descriptor or -errno with `error` filled. */
-int auto_cgroup_open(const char *path, struct error *error);
-
-/* Calls back for each process in it and below. Returns 0, or -ENODEV when it has been removed. */
-typedef void (*auto_pid_fn)(void *context, pid_t pid);
-int auto_cgroup_pids(int cgroup, auto_pid_fn callback, void *context);
-
-/* The pressure file of the cgroup, or of the machine when `cgroup` is -1; with a trigger set when that is not empty. Returns a descriptor or -errno with `error` filled. */
-int auto_pressure_open(int cgroup, const char *trigger, struct error *error);
-
-/* "some … total=": microseconds; 0 when it cannot be read. */
-uint64_t auto_pressure_read(int pressure);
-
-/* Reads --pressure ("some:150ms/1s") as the kernel wants it. Returns 0 or -EINVAL. */
-int auto_trigger_parse(const char *text, char trigger[64]);

@@ -10,6 +10,7 @@
 #include "auto.h"
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "proc/cgroup.h"
 
 #define LOOK_MS 60000 /* new processes are found, and pressure is read, at least so often */
 
@@ -102,7 +103,10 @@ static int look_after(struct automaton *a, struct target *target)
 	return 0;
 }
 
-/* A process of the cgroup. What may not be touched is not worth a word: it is there in every cgroup with a shell of its own. */
+/*
+ * A process of the cgroup. What may not be touched is not worth a word: it is there in every cgroup with a shell of its
+ * own.
+ */
 static void meet(void *context, pid_t pid)
 {
 	struct automaton *a = context;
@@ -130,7 +134,7 @@ static int meet_cgroup(struct automaton *a)
 
 	for (struct managed *m = a->all; m; m = m->next)
 		m->seen = false;
-	rc = auto_cgroup_pids(a->cgroup, meet, a);
+	rc = cgroup_pids(a->cgroup, meet, a);
 	for (struct managed *m = a->all; m; m = m->next) {
 		if (m->seen || m->gone)
 			continue;
@@ -173,11 +177,11 @@ static int begin(struct automaton *a, struct error *error)
 	if (!a->policy || a->wake < 0)
 		return error_set(error, -ENOMEM, NULL, NULL, "begin");
 	if (cgroup)
-		a->cgroup = rc = auto_cgroup_open(cgroup, error);
+		a->cgroup = rc = cgroup_open(cgroup, error);
 	if (rc >= 0 && *a->options->trigger)
-		a->trigger = rc = auto_pressure_open(a->cgroup, a->options->trigger, error);
+		a->trigger = rc = pressure_open(a->cgroup, a->options->trigger, error);
 	if (rc >= 0 && a->options->knobs.when == POLICY_HOLD)
-		a->pressure = rc = auto_pressure_open(a->cgroup, "", error);
+		a->pressure = rc = pressure_open(a->cgroup, "", error);
 	if (rc >= 0)
 		rc = open_named(a, a->options->pids, error);
 	if (rc >= 0)
@@ -192,7 +196,7 @@ static void look(struct automaton *a, bool pressed)
 {
 	a->look.now_ms = now_us() / 1000;
 	a->look.pressed = pressed;
-	a->look.stalled_us = a->pressure >= 0 ? auto_pressure_read(a->pressure) : 0;
+	a->look.stalled_us = a->pressure >= 0 ? pressure_read(a->pressure) : 0;
 	policy_look(a->policy, &a->look);
 	for (struct managed *m = a->all; m; m = m->next) {
 		uint64_t kib;
@@ -229,7 +233,9 @@ static void tend_all(struct automaton *a)
 		;
 }
 
-/* Until it is time, a signal, the trigger, or the end of a process that was named. Returns whether the trigger fired. */
+/*
+ * Until it is time, a signal, the trigger, or the end of a process that was named. Returns whether the trigger fired.
+ */
 static bool wait_for_work(struct automaton *a)
 {
 	uint64_t now = now_us() / 1000;

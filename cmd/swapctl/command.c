@@ -1,6 +1,5 @@
 /* swapctl run: a command with a swap agent preloaded, and a session for it. */
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,10 +11,9 @@
 #include "base/size.h"
 #include "inject/agent.h"
 #include "swapctl.h"
+#include "verb/command.h"
 
 #define LIBRARY           "libuvm.so.0"
-#define CANNOT_RUN        126 /* as env(1), nohup(1) and the shells have it */
-#define NOT_FOUND         127
 #define SOON_MS           20   /* between looks for the agent of a command that has just been started */
 #define LATER_MS          1000 /* for that of another program that it has become */
 #define PATIENCE_US       10000000
@@ -38,44 +36,13 @@ static void ignore_record(void *context, json_t *record)
 	json_decref(record);
 }
 
-/* Beside this program, as it was built or installed; otherwise wherever the dynamic linker finds it. */
-static void find_library(char path[PATH_MAX])
-{
-	char own[PATH_MAX - sizeof("/../lib/" LIBRARY)] = "";
-	char beside[PATH_MAX];
-
-	if (readlink("/proc/self/exe", own, sizeof(own) - 1) > 0) {
-		*strrchr(own, '/') = '\0';
-		snprintf(beside, sizeof(beside), "%s/../lib/" LIBRARY, own);
-		if (realpath(beside, path) && !strpbrk(path, " :"))
-			return;
-	}
-	snprintf(path, PATH_MAX, LIBRARY);
-}
-
-static void preload(void)
-{
-	char library[PATH_MAX];
-	const char *others = getenv("LD_PRELOAD");
-	_cleanup_free_ char *all = NULL;
-
-	find_library(library);
-	if (asprintf(&all, "%s%s%s", library, others && *others ? ":" : "", others ? others : "") < 0)
-		_exit(CANNOT_RUN);
-	setenv("LD_PRELOAD", all, 1);
-	setenv("UVM_SWAP_AGENT", "1", 1);
-}
-
 static void become(const struct command *command, const sigset_t *mask)
 {
-	struct error error = {0};
-
-	preload();
+	if (command_preload(LIBRARY) < 0)
+		_exit(EXIT_FAILED);
+	setenv("UVM_SWAP_AGENT", "1", 1);
 	sigprocmask(SIG_SETMASK, mask, NULL);
-	execvp(command->words[0], command->words);
-	error_set(&error, -errno, NULL, NULL, "run %s", command->words[0]);
-	error_print(command->run->name, &error);
-	_exit(error.code == -ENOENT ? NOT_FOUND : CANNOT_RUN);
+	_exit(command_exec(command->run->name, command->words));
 }
 
 /* The command runs on whatever becomes of the session. */
@@ -97,7 +64,7 @@ static void look_for_agent(struct command *command)
 
 	if (target->pidfd < 0 && target_open(target, command->pid, -1, &error) < 0)
 		return;
-	rc = agent_find(target, &tid, name);
+	rc = agent_find(target, AGENT_NAME, &tid, name);
 	if (rc == 0 && strcmp(name, command->agent) != 0) {
 		rc = session_attach(target, &command->session, ignore_record, NULL, &error);
 		if (rc == -EEXIST || rc == -ESRCH)
@@ -158,23 +125,11 @@ static int run_command(struct command *command)
 	return wait_for_end(command, &signals);
 }
 
-/* What stands behind "--"; the options end there. */
-static char **take_words(int *argc, const char **argv)
-{
-	for (int i = 1; i < *argc; i++)
-		if (strcmp(argv[i], "--") == 0) {
-			argv[i] = NULL;
-			*argc = i;
-			return argv[i + 1] ? (char **)&argv[i + 1] : NULL;
-		}
-	return NULL;
-}
-
 int verb_run(int argc, const char **argv)
 {
 	_cleanup_run_ struct run run = RUN_NONE("swapctl run");
 	_cleanup_attach_ struct attach_texts texts = {0};
-	struct command command = {.run = &run, .words = take_words(&argc, argv)};
+	struct command command = {.run = &run, .words = command_words(&argc, argv)};
 	const struct poptOption options[] = {ATTACH_OPTIONS(texts), POPT_TABLEEND};
 	const struct cli_tool tool = {
 		.name = "swapctl run",

@@ -1,23 +1,8 @@
 /* What the verbs of swapctl share. */
 #pragma once
 
-#include "cli/cli.h"
-#include "cli/exit.h"
 #include "pager/session.h"
-#include "proc/target.h"
-#include "report/error.h"
-#include "report/report.h"
-
-/* One run of a verb: its options, its target, where its records go. */
-struct run {
-	const char *name; /* "swapctl out" */
-	struct cli_options options;
-	struct target target;
-	struct report *report;
-	struct progress progress;
-};
-
-#define RUN_NONE(verb) ((struct run){.name = (verb), .options = {.pidfd = -1}, .target = TARGET_NONE})
+#include "verb/verb.h"
 
 /* Values of attach's options, which out takes as well. */
 struct attach_texts {
@@ -25,33 +10,17 @@ struct attach_texts {
 	int encrypt; /* enum session_encrypt */
 };
 
-/* Opens the report for records of `type` and, unless optional and not named, the target. Returns an exit code after saying what is wrong. */
-int run_open(struct run *run, const struct report_column *columns, const char *type, bool target_optional);
-void run_close(struct run *run);
-
-/* Ends the report; output that could not be written turns success into EXIT_FAILED. Returns the verb's exit code. */
-int run_finish(struct run *run, int status);
-
-/* Prints the error and gives its exit code. */
-int run_failed(const struct run *run, int rc, const struct error *error);
-
-/* A session's record: progress is drawn, the rest is reported. Context: struct run. */
-void run_record(void *context, json_t *record);
-
 /* Reads attach's options. Returns an exit code. */
 int attach_parse(const struct run *run, const struct attach_texts *texts, struct session_options *options);
 /* Whether any of attach's options was given. */
 bool attach_given(const struct attach_texts *texts);
 void attach_texts_free(struct attach_texts *texts);
 
-/* The regions of -r for a request: checked against the target, sorted, as an array of pairs; NULL in *list without -r. Returns an exit code. */
+/*
+ * The regions of -r for a request: checked against the target, sorted, as an array of pairs; NULL in *list without -r.
+ * Returns an exit code.
+ */
 int run_regions(struct run *run, json_t **list);
-
-/* Tells the service manager that started us a state ("READY=1"); nothing happens when there is none (no NOTIFY_SOCKET in the environment). */
-void notify(const char *state);
-
-/* A session's record as run_record takes it: it is ready, and the service manager hears of it. Context: struct run. */
-void notify_record(void *context, json_t *record);
 
 /* A verb that is one request to the session of -p; with of_all, to every session when there is no -p. */
 struct request_verb {
@@ -78,7 +47,6 @@ int verb_check(int argc, const char **argv);
 int verb_detach(int argc, const char **argv);
 int verb_run(int argc, const char **argv);
 
-#define _cleanup_run_    __attribute__((cleanup(run_close)))
 #define _cleanup_attach_ __attribute__((cleanup(attach_texts_free)))
 
 /* The popt rows of attach's options. */

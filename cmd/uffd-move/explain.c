@@ -1,5 +1,4 @@
 /* What an errno of UFFDIO_MOVE means for these pages, and what can be done about it. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include "base/size.h"
 #include "base/text.h"
 #include "pages/pages.h"
+#include "proc/tasks.h"
 #include "uffd-move.h"
 
 #define FRAME_MASK   ((UINT64_C(1) << 55) - 1)
@@ -67,20 +67,16 @@ static bool shares(const struct explainer *explainer, pid_t pid, uint64_t addres
 
 static pid_t find_sharer(struct explainer *explainer, uint64_t address, uint64_t entry)
 {
-	_cleanup_closedir_ DIR *dir = NULL;
-	struct dirent *item;
+	_cleanup_closedir_ DIR *processes = NULL;
 
 	if (explainer->sharer && shares(explainer, explainer->sharer, address, entry))
 		return explainer->sharer;
 	if (++explainer->searches > SEARCHES_MAX)
 		return 0;
-	dir = opendir("/proc");
-	while (dir && (item = readdir(dir))) {
-		pid_t pid = (pid_t)strtol(item->d_name, NULL, 10);
-
-		if (pid > 0 && shares(explainer, pid, address, entry))
+	processes = processes_open();
+	for (pid_t pid; processes && (pid = tasks_next(processes)) > 0;)
+		if (shares(explainer, pid, address, entry))
 			return explainer->sharer = pid;
-	}
 	return 0;
 }
 

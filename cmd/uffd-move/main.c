@@ -9,6 +9,7 @@
 #include "base/size.h"
 #include "cli/cli.h"
 #include "cli/exit.h"
+#include "cli/interrupt.h"
 #include "uffd-move.h"
 #include "watch.h"
 
@@ -45,30 +46,12 @@ struct texts {
 	int holes, dont_wake, exclusive, dry_run, reverse, yes;
 };
 
-static volatile sig_atomic_t interrupted;
-
 static void texts_free(struct texts *texts)
 {
 	char **all[] = {&texts->src, &texts->dst, &texts->length, &texts->method, &texts->seconds, &texts->again};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		cleanup_free(all[i]);
-}
-
-static void interrupt(int number)
-{
-	(void)number;
-	interrupted = 1;
-}
-
-/* What has begun is finished, or told; nothing of ours is left in the process. */
-static void catch_signals(void)
-{
-	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-	const struct sigaction action = {.sa_handler = interrupt};
-
-	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
-		sigaction(numbers[i], &action, NULL);
 }
 
 static int parse_method(const struct texts *texts, struct move_options *options)
@@ -241,8 +224,8 @@ static int run(const struct cli_options *cli, const char *method, struct move_op
 		return rc;
 	if (options->watch)
 		return watch(options->watch, requests, &target, report, partial, error);
-	catch_signals();
-	return move_requests(options, requests, &target, report, &interrupted, partial, error);
+	/* What has begun is finished, or told; nothing of ours is left in the process. */
+	return move_requests(options, requests, &target, report, interrupt_catch(), partial, error);
 }
 
 /* Pages that stayed have their own records; what stopped everything is a line of its own. */

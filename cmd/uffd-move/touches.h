@@ -58,5 +58,8 @@ json_t *touches_round(struct touches *touches, uint64_t at_us);
 /* Mappings are looked up anew from here on: a name holds for a batch of touches. */
 void touches_forget_mapping(struct touches *touches);
 
-/* Calls back with a "touched" record for each mapping name, then for each thread, those with the most bytes first. Returns 0 or what the callback returned. */
+/*
+ * Calls back with a "touched" record for each mapping name, then for each thread, those with the most bytes first.
+ * Returns 0 or what the callback returned.
+ */
 int touches_tell(struct touches *touches, int (*emit)(void *context, json_t *record), void *context);

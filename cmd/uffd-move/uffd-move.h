@@ -42,8 +42,9 @@ int requests_add(struct requests *requests, struct request request);
 void requests_free(struct requests *requests);
 
 /*
- * Reads the regions of a file ("-" is standard input), with their "dst" where they have one. `reverse`: the move records in it, the last first and the other way round, without the pages
- * that its error records say did not move. Returns 0, or a negative errno with `error` filled.
+ * Reads the regions of a file ("-" is standard input), with their "dst" where they have one. `reverse`: the move
+ * records in it, the last first and the other way round, without the pages that its error records say did not move.
+ * Returns 0, or a negative errno with `error` filled.
  */
 int requests_read(struct requests *requests, const char *path, bool reverse, struct error *error);
 
@@ -51,12 +52,15 @@ int requests_read(struct requests *requests, const char *path, bool reverse, str
 int requests_check(const struct requests *requests, struct error *error);
 
 /*
- * Moves (or looks, with dry_run), a record for each request and the summary last. *partial is set when pages stayed. Returns 0, or a negative errno with `error` filled.
+ * Moves (or looks, with dry_run), a record for each request and the summary last. *partial is set when pages stayed.
+ * Returns 0, or a negative errno with `error` filled.
  */
 int move_requests(const struct move_options *options, const struct requests *requests, const struct target *target,
 		  struct report *report, const volatile sig_atomic_t *interrupted, bool *partial, struct error *error);
 
-/* Why pages stayed where they were. The last process found to share pages is remembered from one failure to the next. */
+/*
+ * Why pages stayed where they were. The last process found to share pages is remembered from one failure to the next.
+ */
 struct explainer {
 	const struct target *target;
 	enum move_method method;

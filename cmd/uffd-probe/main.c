@@ -35,7 +35,8 @@ void run_record(struct run *run, json_t *record)
 		run->status = report_record(run->report, record);
 }
 
-int run_end(struct run *run, int code)
+/* Ends the output. Returns the exit code: `code`, unless writing failed. */
+static int run_end(struct run *run, int code)
 {
 	struct error error;
 	int closed = report_close(run->report);
@@ -61,7 +62,8 @@ json_t *with_error(json_t *record, const struct error *error)
 	return record;
 }
 
-int requirement_parse(struct requirement *requirement, const char *text)
+/* Reads "move,poison". Returns an exit code after saying what is wrong. */
+static int requirement_parse(struct requirement *requirement, const char *text)
 {
 	size_t length;
 

@@ -27,7 +27,10 @@ const char *thing_kind_name(enum thing_kind kind);
 /* The things with a name, by position. False after the last one. */
 bool thing_at(size_t position, struct thing *thing);
 
-/* The thing of a name, also a feature bit without one ("bit40"). Returns 0, or -EINVAL with the nearest known name in *thing. */
+/*
+ * The thing of a name, also a feature bit without one ("bit40"). Returns 0, or -EINVAL with the nearest known name in
+ * *thing.
+ */
 int thing_find(const char *name, struct thing *thing);
 
 /* Whether it can be used here. */

@@ -18,7 +18,10 @@ struct neighbour {
 
 extern const struct neighbour neighbours[NEIGHBOURS];
 
-/* Tries all of them, those that reach into another process on a child made for it. code[i] of neighbours[i]: 0 or -errno. */
+/*
+ * Tries all of them, those that reach into another process on a child made for it. code[i] of neighbours[i]: 0 or
+ * -errno.
+ */
 void neighbours_try(int code[NEIGHBOURS]);
 
 /* Says in `error` why one is not usable. Returns its code. */

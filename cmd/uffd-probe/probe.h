@@ -26,9 +26,6 @@ int run_table(struct run *run, const char *type, const struct report_column *col
 /* Emits a record, which it takes over. After a failure nothing more is written. */
 void run_record(struct run *run, json_t *record);
 
-/* Ends the output. Returns the exit code: `code`, unless writing failed. */
-int run_end(struct run *run, int code);
-
 /* Adds what an error says to a record: errno, reason, hint. Takes the record over and returns it. */
 json_t *with_error(json_t *record, const struct error *error);
 
@@ -37,9 +34,6 @@ struct requirement {
 	struct thing *things; /* NULL: nothing is required, everything is told */
 	size_t count;
 };
-
-/* Reads "move,poison". Returns an exit code after saying what is wrong. */
-int requirement_parse(struct requirement *requirement, const char *text);
 
 /* What was found, or only what is required of it, as records. Returns an exit code. */
 int tell_findings(struct run *run, const struct findings *findings, const struct requirement *requirement);

@@ -211,7 +211,10 @@ static bool has_capability(const struct target *target, unsigned int capability)
 	return false;
 }
 
-/* The descriptor is made inside the process: by our /dev/userfaultfd, else by its own userfaultfd(2), which must get kernel-mode faults too. */
+/*
+ * The descriptor is made inside the process: by our /dev/userfaultfd, else by its own userfaultfd(2), which must get
+ * kernel-mode faults too.
+ */
 static void check_descriptor(struct verdicts *verdicts)
 {
 	static const char cure[] =

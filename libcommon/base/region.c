@@ -17,6 +17,14 @@ struct region region_intersect(struct region a, struct region b)
 	return common;
 }
 
+int region_from_inclusive(uint64_t first, uint64_t last, struct region *region)
+{
+	if (last < first || last == UINT64_MAX)
+		return -EINVAL;
+	*region = (struct region){first, last + 1};
+	return 0;
+}
+
 int region_parse(const char *text, struct region *region)
 {
 	const char *dash = strchr(text, '-');
@@ -99,7 +107,9 @@ void region_vec_normalize(struct region_vec *vec)
 	vec->count = kept;
 }
 
-/* How many regions end at or before an address (below it, with `touching`): the index of the first one that does not. */
+/*
+ * How many regions end at or before an address (below it, with `touching`): the index of the first one that does not.
+ */
 static size_t count_before(const struct region_vec *vec, uint64_t address, bool touching)
 {
 	size_t low = 0, high = vec->count;
@@ -133,6 +143,13 @@ const struct region *region_vec_find(const struct region_vec *vec, uint64_t addr
 	size_t at = count_before(vec, address, false);
 
 	return at < vec->count && vec->items[at].start <= address ? &vec->items[at] : NULL;
+}
+
+bool region_vec_overlaps(const struct region_vec *vec, struct region region)
+{
+	size_t at = count_before(vec, region.start, false);
+
+	return at < vec->count && vec->items[at].start < region.end;
 }
 
 int region_vec_insert(struct region_vec *vec, struct region region)

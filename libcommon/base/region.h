@@ -33,10 +33,19 @@ static inline bool region_contains(struct region outer, struct region inner)
 	return outer.start <= inner.start && inner.end <= outer.end;
 }
 
+/*
+ * The region from `first` to `last`, both inclusive. Returns 0, or -EINVAL when it is reversed or ends with the last
+ * byte of all, where a half-open one cannot.
+ */
+int region_from_inclusive(uint64_t first, uint64_t last, struct region *region);
+
 /* The common part; empty (start == end) when there is none. */
 struct region region_intersect(struct region a, struct region b);
 
-/* Parses "START-END" (hexadecimal, as in /proc/PID/maps, "0x" allowed). Returns 0 or -EINVAL (also for an empty or reversed one). */
+/*
+ * Parses "START-END" (hexadecimal, as in /proc/PID/maps, "0x" allowed). Returns 0 or -EINVAL (also for an empty or
+ * reversed one).
+ */
 int region_parse(const char *text, struct region *region);
 
 /* Appends one region. Returns 0 or -ENOMEM. */
@@ -51,15 +60,24 @@ void region_vec_sort(struct region_vec *vec);
 /* Sorts, drops empty ones, and joins those that touch or overlap. */
 void region_vec_normalize(struct region_vec *vec);
 
-/* The next three take a vector that region_vec_normalize would leave as it is, and keep it so; O(log n) but for moving what lies behind. */
+/*
+ * The next four take a vector that region_vec_normalize would leave as it is, and keep it so; O(log n) but for moving
+ * what lies behind.
+ */
 
 /* The region that holds an address, or NULL. Valid until the vector changes. */
 const struct region *region_vec_find(const struct region_vec *vec, uint64_t address);
 
+/* Whether any region has a part in common with this one. */
+bool region_vec_overlaps(const struct region_vec *vec, struct region region);
+
 /* Adds a region, joining those it touches or overlaps. An empty one changes nothing. Returns 0 or -ENOMEM. */
 int region_vec_insert(struct region_vec *vec, struct region region);
 
-/* Takes a region out of whatever it overlaps. Returns 0 or -ENOMEM (it lay inside one, which has to become two; nothing changed). */
+/*
+ * Takes a region out of whatever it overlaps. Returns 0 or -ENOMEM (it lay inside one, which has to become two; nothing
+ * changed).
+ */
 int region_vec_remove(struct region_vec *vec, struct region region);
 
 /* Index of the first pair of overlapping regions in a sorted vector, or -1. */

@@ -6,12 +6,20 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
 uint64_t page_size(void)
 {
 	return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+bool machine_holds(uint64_t bytes, bool locked)
+{
+	struct sysinfo info;
+
+	return sysinfo(&info) < 0 || bytes / info.mem_unit <= info.totalram + (locked ? 0 : info.totalswap);
 }
 
 uint64_t now_us(void)
@@ -114,6 +122,28 @@ int number_parse(const char *text, int64_t lowest, int64_t highest, int64_t *num
 		return -ERANGE;
 	*number = value;
 	return 0;
+}
+
+int duration_parse(const char *text, uint64_t *us)
+{
+	static const struct {
+		const char *unit;
+		uint64_t us;
+	} units[] = {{"us", 1}, {"ms", 1000}, {"s", 1000000}};
+	uint64_t value = 0;
+	int error = read_digits(&text, 10, &value);
+
+	if (error == -EINVAL)
+		return error;
+	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
+		if (strcmp(text, units[i].unit) != 0)
+			continue;
+		if (error || value > 1000000000)
+			return -ERANGE;
+		*us = value * units[i].us;
+		return 0;
+	}
+	return -EINVAL;
 }
 
 int address_parse(const char *text, uint64_t *address)

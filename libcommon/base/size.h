@@ -41,6 +41,12 @@ static inline bool is_power_of_two(uint64_t n)
 /* The page size of this machine, in bytes. */
 uint64_t page_size(void);
 
+/*
+ * Whether this machine has so much memory at all, with its swap unless it is to be `locked` (sysinfo(2)). The kernel
+ * may give more than that, and end processes when it is touched.
+ */
+bool machine_holds(uint64_t bytes, bool locked);
+
 /* Microseconds of CLOCK_MONOTONIC. */
 uint64_t now_us(void);
 
@@ -55,6 +61,12 @@ const char *size_format(char text[SIZE_TEXT], uint64_t bytes);
 
 /* Parses a whole decimal number. Returns 0, -EINVAL, or -ERANGE outside lowest..highest. */
 int number_parse(const char *text, int64_t lowest, int64_t highest, int64_t *number);
+
+/*
+ * Parses a time, a whole number with its unit: "500us", "150ms", "1s". Returns 0, -EINVAL, or -ERANGE above 10^9 of the
+ * unit.
+ */
+int duration_parse(const char *text, uint64_t *us);
 
 /* Parses an address: hexadecimal with or without "0x". Returns 0, -EINVAL or -ERANGE. */
 int address_parse(const char *text, uint64_t *address);

@@ -4,8 +4,8 @@
 #include <stddef.h>
 
 /*
- * Replaces by '?', in place, what could steer a terminal or garble it: control characters (C0, DEL, C1) and bytes that are not UTF-8.
- * Returns text.
+ * Replaces by '?', in place, what could steer a terminal or garble it: control characters (C0, DEL, C1) and bytes that
+ * are not UTF-8. Returns text.
  */
 char *text_make_safe(char *text);
 

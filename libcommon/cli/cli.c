@@ -129,6 +129,16 @@ static int parse_pid(const struct cli_tool *tool, const char *text, struct cli_o
 	return EXIT_DONE;
 }
 
+int cli_check_pids(const char *name, char **pids)
+{
+	int64_t ignored;
+
+	for (; pids && *pids; pids++)
+		if (number_parse(*pids, 1, INT_MAX, &ignored) < 0)
+			return cli_usage_error(name, "%s is not a process id", *pids);
+	return EXIT_DONE;
+}
+
 static int parse_pidfd(const struct cli_tool *tool, const char *text, struct cli_options *options)
 {
 	int64_t fd;

@@ -16,7 +16,10 @@ struct cli_options {
 	bool verbose;
 };
 
-/* Which of the shared options a tool or verb takes. Format, columns, quiet, verbose, version, help and usage are always there. */
+/*
+ * Which of the shared options a tool or verb takes. Format, columns, quiet, verbose, version, help and usage are always
+ * there.
+ */
 enum cli_takes {
 	CLI_TAKES_PID = 1 << 0,     /* -p/--pid, --pidfd */
 	CLI_TAKES_REGIONS = 1 << 1, /* -r/--regions */
@@ -33,14 +36,21 @@ struct cli_tool {
 };
 
 /*
- * Parses a command line. Standard options are handled here: --help, --usage and --version print and make the function return 1
- * with *exit_status set; so does any error, after one line on standard error ("NAME: --size: …"). Otherwise returns 0.
- * String values in `own` options are malloc'ed by popt and owned by the caller. `operands` (may be NULL when none are taken) receives a
- * NULL-terminated array of words that the caller frees (the array and each word: cli_operands_free).
- * Both --pid and --pidfd is a usage error; so is a pid that is not a number above 0, or a word too many.
+ * Parses a command line. Standard options are handled here: --help, --usage and --version print and make the function
+ * return 1 with *exit_status set; so does any error, after one line on standard error ("NAME: --size: …"). Otherwise
+ * returns 0. String values in `own` options are malloc'ed by popt and owned by the caller. `operands` (may be NULL when
+ * none are taken) receives a NULL-terminated array of words that the caller frees (the array and each word:
+ * cli_operands_free). Both --pid and --pidfd is a usage error; so is a pid that is not a number above 0, or a word too
+ * many.
  */
 int cli_parse(const struct cli_tool *tool, int argc, const char **argv, struct cli_options *options, char ***operands,
 	      int *exit_status);
+
+/*
+ * Checks words that stand for processes: numbers above 0. NULL is none. Returns EXIT_DONE, or EXIT_USAGE after saying
+ * what is wrong.
+ */
+int cli_check_pids(const char *name, char **pids);
 
 void cli_options_free(struct cli_options *options);
 void cli_operands_free(char ***operands);
@@ -53,15 +63,18 @@ struct cli_verb {
 };
 
 /*
- * Runs the verb named by argv[1] from a table ended by a row with name NULL. --help, --usage and --version without a verb list the verbs;
- * an unknown verb is a usage error that names the nearest known one. Returns the exit code.
+ * Runs the verb named by argv[1] from a table ended by a row with name NULL. --help, --usage and --version without a
+ * verb list the verbs; an unknown verb is a usage error that names the nearest known one. Returns the exit code.
  */
 int cli_dispatch(const char *tool, const char *about, const struct cli_verb *verbs, int argc, const char **argv);
 
 /* One line of usage error on standard error: "NAME: message". Returns EXIT_USAGE. */
 int cli_usage_error(const char *name, const char *message, ...) __attribute__((format(printf, 2, 3)));
 
-/* How many letters must be changed, added or removed to make one word the other: for suggesting the nearest known word. Looks at 63 letters. */
+/*
+ * How many letters must be changed, added or removed to make one word the other: for suggesting the nearest known word.
+ * Looks at 63 letters.
+ */
 unsigned int cli_distance(const char *a, const char *b);
 
 #define _cleanup_options_  __attribute__((cleanup(cli_options_free)))

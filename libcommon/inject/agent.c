@@ -17,6 +17,7 @@
 #include "base/size.h"
 
 #define GREETING_MS 5000
+#define TURN_MS     1000 /* a reclaimer's, who holds a lock meanwhile */
 #define CALL_MS     2000
 
 /* A socket in the target's network namespace: an abstract name means something only there. */
@@ -60,8 +61,11 @@ static int open_socket(const struct target *target, const char *name)
 	return peer.pid == target->pid ? steal_fd(&fd) : -EPERM;
 }
 
-/* Returns 0 with the greeting and as many descriptors as came, the others -1; -EPERM when the agent closed without a word. */
-static int receive_greeting(int socket, struct agent_greeting *greeting, int fds[AGENT_FDS])
+/*
+ * Returns 0 with the greeting and as many descriptors as came, the others -1; -EPERM when the agent closed without a
+ * word.
+ */
+static int receive_greeting(int socket, int timeout_ms, struct agent_greeting *greeting, int fds[AGENT_FDS])
 {
 	struct iovec iov = {greeting, sizeof(*greeting)};
 	union {
@@ -73,7 +77,7 @@ static int receive_greeting(int socket, struct agent_greeting *greeting, int fds
 	struct pollfd ready = {.fd = socket, .events = POLLIN};
 	ssize_t got;
 
-	if (poll(&ready, 1, GREETING_MS) <= 0)
+	if (poll(&ready, 1, timeout_ms) <= 0)
 		return -ETIMEDOUT;
 	got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
 	if (message.msg_controllen >= CMSG_LEN(sizeof(int)) && control.header.cmsg_type == SCM_RIGHTS)
@@ -122,7 +126,7 @@ int agent_connect(struct agent *agent, const struct target *target, struct agent
 {
 	int fds[AGENT_FDS] = {-1, -1, -1};
 	char name[64];
-	int rc = agent_find(target, tid, name);
+	int rc = agent_find(target, AGENT_NAME, tid, name);
 
 	*agent = AGENT_NONE;
 	*what = NULL;
@@ -131,7 +135,7 @@ int agent_connect(struct agent *agent, const struct target *target, struct agent
 	agent->socket = open_socket(target, name);
 	if (agent->socket < 0)
 		return agent->socket;
-	rc = receive_greeting(agent->socket, greeting, fds);
+	rc = receive_greeting(agent->socket, GREETING_MS, greeting, fds);
 	if (rc == 0)
 		rc = check_greeting(greeting, what);
 	if (rc == 0 && (fds[AGENT_FD_MEMORY] < 0 || fds[AGENT_FD_STAGING] < 0 || fds[AGENT_FD_SHARED] < 0))
@@ -151,6 +155,59 @@ int agent_connect(struct agent *agent, const struct target *target, struct agent
 			close(uffd[i]);
 	agent_disconnect(agent);
 	return rc;
+}
+
+int agent_connect_reclaimer(struct agent *agent, const struct target *target)
+{
+	int fds[AGENT_FDS] = {-1, -1, -1};
+	struct agent_greeting greeting;
+	char name[64];
+	pid_t tid;
+	int rc = agent_find(target, AGENT_RECLAIM, &tid, name);
+
+	*agent = AGENT_NONE;
+	if (rc < 0)
+		return rc;
+	agent->socket = open_socket(target, name);
+	if (agent->socket < 0)
+		return agent->socket;
+	rc = receive_greeting(agent->socket, TURN_MS, &greeting, fds);
+	for (int i = 0; i < AGENT_FDS; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	if (rc == 0 && greeting.uffd_errno)
+		rc = -EBUSY;
+	if (rc < 0)
+		agent_disconnect(agent);
+	else
+		agent->number = (uint32_t)now_us();
+	return rc;
+}
+
+int agent_explain(const struct target *target, int rc, const char *what, const char *tried, struct error *error)
+{
+	static const char start_it[] = "start it with swapctl run, or have it call uvm_swap_agent_start(3)";
+	static const char device[] =
+		"give its user /dev/userfaultfd (its file mode), or set vm.unprivileged_userfaultfd=1";
+	char why[100];
+
+	if (what && rc != -EBUSY) {
+		snprintf(why, sizeof(why), "its agent has no %s (%s)", what, error_name(-rc));
+		return error_set(error, rc, why, *what == 'u' ? device : NULL, "%s process %d", tried, target->pid);
+	}
+	if (rc == -ENOENT)
+		return error_set(error, -EPERM, "it has no swap agent", start_it, "%s process %d", tried, target->pid);
+	if (rc == -EBUSY)
+		return error_set(error, rc, "another session uses its agent", "detach that one first", "%s process %d",
+				 tried, target->pid);
+	if (rc == -ETIMEDOUT)
+		return error_set(error, rc, "its agent does not answer", "is it stopped, or its cgroup frozen?",
+				 "%s process %d", tried, target->pid);
+	if (rc == -EPERM || rc == -EACCES)
+		return error_set(error, -EPERM, "its agent serves only its own user and root", NULL, "%s process %d",
+				 tried, target->pid);
+	return error_set(error, rc, rc == -EPROTO ? "its agent is of another version, or none" : NULL, NULL,
+			 "%s process %d", tried, target->pid);
 }
 
 void agent_disconnect(struct agent *agent)
@@ -183,7 +240,10 @@ int agent_send(struct agent *agent, const struct agent_request *request, const s
 	return sendmsg(agent->socket, &message, MSG_NOSIGNAL) < 0 ? -ESRCH : 0;
 }
 
-/* One message: 1 when it answers the last request, 0 for an older one or none, -ESRCH at the end. A descriptor that came with another one is closed. */
+/*
+ * One message: 1 when it answers the last request, 0 for an older one or none, -ESRCH at the end. A descriptor that
+ * came with another one is closed.
+ */
 static int receive_one(struct agent *agent, struct agent_reply *reply, int *fd)
 {
 	struct iovec iov = {reply, sizeof(*reply)};

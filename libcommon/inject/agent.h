@@ -7,6 +7,7 @@
 #include "base/region.h"
 #include "inject/agent_protocol.h"
 #include "proc/target.h"
+#include "report/error.h"
 
 /* A connection. Survives fork: a child may go on where its parent was, one at a time. */
 struct agent {
@@ -21,32 +22,52 @@ struct agent {
 #define AGENT_NONE ((struct agent){.socket = -1, .memfd = -1})
 
 /*
- * The agent of a target: *tid is its thread, `name` the rest of its abstract socket's name behind the zero. Found through /proc, and so in another pid or network
- * namespace too. Returns 0, -ENOENT when there is none, -EACCES when this user may not look.
+ * The agent of a target: *tid is its thread, `name` the rest of an abstract socket's name behind the zero, the one that
+ * begins with `kind` (AGENT_NAME or AGENT_RECLAIM). Found through /proc, and so in another pid or network namespace
+ * too. Returns 0, -ENOENT when there is none, -EACCES when this user may not look.
  */
-int agent_find(const struct target *target, pid_t *tid, char name[64]);
+int agent_find(const struct target *target, const char *kind, pid_t *tid, char name[64]);
 
 /*
- * Connects, checks by the peer's credentials that it is the target who answers, and takes the greeting. uffd[] receives the two userfaultfds (the caller's). Returns 0, or a
- * negative errno: -ENOENT no agent, -EPERM another process answers or the agent turned us away, -EBUSY it has a session, -ETIMEDOUT; with `what` set to what failed
- * in the program ("userfaultfd", "staging area") when the greeting says so.
+ * Connects, checks by the peer's credentials that it is the target who answers, and takes the greeting. uffd[] receives
+ * the two userfaultfds (the caller's). Returns 0, or a negative errno: -ENOENT no agent, -EPERM another process answers
+ * or the agent turned us away, -EBUSY it has a session, -ETIMEDOUT; with `what` set to what failed in the program
+ * ("userfaultfd", "staging area") when the greeting says so.
  */
 int agent_connect(struct agent *agent, const struct target *target, struct agent_greeting *greeting, int uffd[2],
 		  pid_t *tid, const char **what);
 
+/*
+ * The same for a reclaimer: no descriptors, no area. Returns when the agent has done, or thrown away, all that
+ * reclaimers before asked for. -EBUSY: it has a session; -ETIMEDOUT: it is still at it, or its process is stopped.
+ */
+int agent_connect_reclaimer(struct agent *agent, const struct target *target);
+
+/*
+ * What went wrong in talking to it, for the user; `what` as agent_connect says (may be NULL), `tried`: as in "attach
+ * to". Returns the code of the error.
+ */
+int agent_explain(const struct target *target, int rc, const char *what, const char *tried, struct error *error);
+
 /* The shared page stays mapped: a thread may be waiting on it, and the process ends with the session. */
 void agent_disconnect(struct agent *agent);
 
-/* Sends a request (its number is filled in) with `count` regions and, when fd >= 0, a descriptor. Returns 0 or -ESRCH. */
+/*
+ * Sends a request (its number is filled in) with `count` regions and, when fd >= 0, a descriptor. Returns 0 or -ESRCH.
+ */
 int agent_send(struct agent *agent, const struct agent_request *request, const struct agent_region *regions, int fd);
 
 /*
- * Waits for the reply to the last request; those to earlier ones are dropped. timeout_ms < 0: for as long as the target lives. *fd (may be NULL) receives the
- * descriptor that came along, or -1. Returns 0, -ETIMEDOUT (it may still be done later: agent->late is set), or -ESRCH.
+ * Waits for the reply to the last request; those to earlier ones are dropped. timeout_ms < 0: for as long as the target
+ * lives. *fd (may be NULL) receives the descriptor that came along, or -1. Returns 0, -ETIMEDOUT (it may still be done
+ * later: agent->late is set), or -ESRCH.
  */
 int agent_receive(struct agent *agent, struct agent_reply *reply, int timeout_ms, int *fd);
 
-/* Both, with a descriptor there (-1: none) and one back (NULL: none); returns the reply's result. An earlier answer that is still to come is waited for first. */
+/*
+ * Both, with a descriptor there (-1: none) and one back (NULL: none); returns the reply's result. An earlier answer
+ * that is still to come is waited for first.
+ */
 int64_t agent_exchange(struct agent *agent, const struct agent_request *request, int fd, int *got);
 
 /* The same without descriptors. */

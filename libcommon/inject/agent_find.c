@@ -45,8 +45,9 @@ static int list_sockets(pid_t pid, pid_t tid, uint64_t inodes[SOCKETS_MAX])
 }
 
 /* The name of one of these sockets, from the table of the thread's network namespace. */
-static int name_socket(pid_t pid, pid_t tid, const uint64_t *inodes, int count, char name[64])
+static int name_socket(pid_t pid, pid_t tid, const char *kind, const uint64_t *inodes, int count, char name[64])
 {
+	size_t length = strlen(kind);
 	char path[64];
 	char line[256];
 	_cleanup_fclose_ FILE *file = NULL;
@@ -60,7 +61,7 @@ static int name_socket(pid_t pid, pid_t tid, const uint64_t *inodes, int count, 
 
 		/* Num RefCount Protocol Flags Type St Inode Path; "@" is the zero of an abstract name. */
 		if (sscanf(line, "%*s %*s %*s %*s %*s %*s %" SCNu64 " @%63s", &inode, name) != 2 ||
-		    strncmp(name, AGENT_NAME ".", sizeof(AGENT_NAME)) != 0)
+		    strncmp(name, kind, length) != 0 || name[length] != '.')
 			continue;
 		for (int i = 0; i < count; i++)
 			if (inodes[i] == inode)
@@ -69,7 +70,7 @@ static int name_socket(pid_t pid, pid_t tid, const uint64_t *inodes, int count, 
 	return -ENOENT;
 }
 
-int agent_find(const struct target *target, pid_t *tid, char name[64])
+int agent_find(const struct target *target, const char *kind, pid_t *tid, char name[64])
 {
 	char path[32];
 	_cleanup_closedir_ DIR *dir = NULL;
@@ -87,7 +88,7 @@ int agent_find(const struct target *target, pid_t *tid, char name[64])
 		if (*tid <= 0 || !named_so(target->pid, *tid))
 			continue;
 		count = list_sockets(target->pid, *tid, inodes);
-		rc = count < 0 ? count : name_socket(target->pid, *tid, inodes, count, name);
+		rc = count < 0 ? count : name_socket(target->pid, *tid, kind, inodes, count, name);
 		if (rc == 0)
 			return 0;
 	}

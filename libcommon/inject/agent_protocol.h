@@ -1,11 +1,15 @@
-/* What a program's swap agent and a session say to each other: datagrams on a Unix socket, one reply a request. Shared with libuvm. */
+/*
+ * What a program's swap agent and a session say to each other: datagrams on a Unix socket, one reply a request. Shared
+ * with libuvm.
+ */
 #pragma once
 
 #include <stdint.h>
 
 #define AGENT_MAGIC      UINT32_C(0x6d76751a)
 #define AGENT_VERSION    1
-#define AGENT_NAME       "uvm-agent" /* of its thread; its abstract socket's name begins so */
+#define AGENT_NAME       "uvm-agent"   /* of its thread; the name of its abstract socket for sessions begins so */
+#define AGENT_RECLAIM    "uvm-reclaim" /* so that of another one, for reclaimers; agents of old have none */
 #define AGENT_AREA_BYTES (UINT64_C(16) << 20)
 #define AGENT_REGIONS    512 /* most of them in one request or reply */
 
@@ -38,13 +42,26 @@ enum agent_op {
 	AGENT_PROTECT, /* of the staging area; `mode` is the protection */
 	AGENT_DISCARD, /* of the staging area */
 	AGENT_POPULATE,
-	AGENT_READ, /* copies regions of the staging area to the memfd, same offsets behind its first page; stops at a page that is not there */
+	/*
+	 * Copies regions of the staging area to the memfd, same offsets behind its first page; stops at a page that is
+	 * not there.
+	 */
+	AGENT_READ,
 	AGENT_SUPERPAGES, /* GetSuperPagesUsed: at most `bytes` superpages, from `address` on */
 	AGENT_CLOSE,      /* the session is over */
 	AGENT_UFFD, /* another userfaultfd for the staging area comes with the reply; the one before it is closed */
 	AGENT_KEEP, /* hold the descriptor that comes along; the result is its number */
 	AGENT_TAKE, /* the descriptor under the number `address` comes with the reply */
 	AGENT_DROP, /* close it */
+
+	/*
+	 * For reclaimers, whose socket knows these two and AGENT_PING. The region i of the request lies in the entry
+	 * with the id `address` + i of the reclaim ring whose memfd comes along, by an open file description that holds
+	 * the reclaimers' lock; no bytes: nothing of that entry. Whatever is wrong with one region, nothing is done at
+	 * all (-EINVAL). -EBUSY: a session uses the agent, or somebody else has the lock.
+	 */
+	AGENT_RECLAIM_DROP,  /* the contents go: any pages of these entries */
+	AGENT_RECLAIM_UNMAP, /* the mapping goes: one region, all of its entry, which ring_unmapping() has named last */
 };
 
 struct agent_region {
@@ -55,7 +72,7 @@ struct agent_request {
 	uint32_t op;
 	uint32_t number; /* comes back in the reply */
 	uint64_t address, bytes, to, mode;
-	uint64_t count;                /* of the regions that follow; AGENT_READ only */
+	uint64_t count;                /* of the regions that follow; AGENT_READ and AGENT_RECLAIM_ only */
 	struct agent_region regions[]; /* no more of them are sent than there are */
 };
 
@@ -69,8 +86,9 @@ struct agent_reply {
 };
 
 /*
- * In the first page of the memfd. Without fork events a child would read zeros for what is out: a thread that forks draws a ticket and waits until it is granted,
- * which is when everything is back; until its fork is over the agent moves nothing. All atomic; `asked` and `granted` are futexes.
+ * In the first page of the memfd. Without fork events a child would read zeros for what is out: a thread that forks
+ * draws a ticket and waits until it is granted, which is when everything is back; until its fork is over the agent
+ * moves nothing. All atomic; `asked` and `granted` are futexes.
  */
 struct agent_shared {
 	uint32_t ask;

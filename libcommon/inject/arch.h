@@ -1,6 +1,7 @@
 /* What injection needs to know of a machine; one file an architecture implements it. */
 #pragma once
 
+#include <elf.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,14 +12,25 @@
 struct arch_regs {
 	struct user_regs_struct user;
 };
+/* What a core file tells of a thread (PTRACE_GETREGSET); the general registers first. */
+#define ARCH_REGSETS                                   \
+	{                                              \
+		NT_PRSTATUS, NT_PRFPREG, NT_X86_XSTATE \
+	}
 #elif defined(__aarch64__)
 struct arch_regs {
 	struct user_regs_struct user;
 	int syscall; /* NT_ARM_SYSTEM_CALL: the call the thread is in, -1 for none */
 };
+#define ARCH_REGSETS                                \
+	{                                           \
+		NT_PRSTATUS, NT_PRFPREG, NT_ARM_TLS \
+	}
 #else
 #error "no injection for this architecture yet: write libcommon/inject/arch_<machine>.c"
 #endif
+
+#define ARCH_REGSETS_COUNT 3
 
 #define ARCH_FRAME 8192 /* bytes reserved for a frame, stack room below it included */
 
@@ -30,16 +42,23 @@ int arch_set_regs(pid_t tid, const struct arch_regs *regs);
 bool arch_native(const struct arch_regs *regs);
 
 uint64_t arch_ip(const struct arch_regs *regs);
+uint64_t arch_sp(const struct arch_regs *regs);
 void arch_set_ip(struct arch_regs *regs, uint64_t ip);
 
 /*
- * A system call that gives up with EINTR after any stop, handler or not (man 7 signal), looks interrupted in `regs`: rewrites it so that the
- * kernel restarts it unless a handler runs.
+ * A system call that gives up with EINTR after any stop, handler or not (man 7 signal), looks interrupted in `regs`:
+ * rewrites it so that the kernel restarts it unless a handler runs.
  */
 void arch_restart_interrupted(struct arch_regs *regs);
 
 /* When the thread waits in epoll_wait or epoll_pwait with a timeout: true, with the timeout in ms. */
 bool arch_epoll_timeout(const struct arch_regs *regs, int *timeout_ms);
+
+/*
+ * The thread is on its way back into the call that was `interrupted` (as returned by arch_get_regs then), and not in it
+ * yet.
+ */
+bool arch_restarts(const struct arch_regs *regs, const struct arch_regs *interrupted);
 
 /* Makes a system call that is about to be restarted return 0 instead. */
 void arch_return_zero(struct arch_regs *regs);
@@ -47,11 +66,17 @@ void arch_return_zero(struct arch_regs *regs);
 /* Registers for one system call at instruction `insn`; `frame` is where the way back lies (0 for none). */
 void arch_call(struct arch_regs *regs, uint64_t insn, uint64_t frame, long number, const uint64_t arguments[6]);
 
+/* For a thread that stands before its system call instruction: another call instead, with the same arguments. */
+void arch_set_number(struct arch_regs *regs, long number);
+
 /* At a system call's entry stop: makes the kernel skip the call. Returns 0 or -errno. */
 int arch_skip(pid_t tid);
 
 /* The result of the call at its exit stop. */
 int64_t arch_result(const struct arch_regs *regs);
+
+/* Number of the call that the thread stands at the entry of. */
+long arch_number(const struct arch_regs *regs);
 
 /* Offset of a system call instruction in code, or -1. */
 ptrdiff_t arch_find_syscall(const unsigned char *code, size_t size);
@@ -60,7 +85,31 @@ ptrdiff_t arch_find_syscall(const unsigned char *code, size_t size);
 const unsigned char *arch_trampoline(size_t *size);
 
 /*
- * Writes into frame[ARCH_FRAME] what the way back needs to resume `regs` (a system call that was interrupted is restarted) with `sigmask`.
- * `address` is where the frame will lie in the target. Returns the address to hand to arch_call.
+ * Writes into frame[ARCH_FRAME] what the way back needs to resume `regs` (a system call that was interrupted is
+ * restarted) with `sigmask`. `address` is where the frame will lie in the target. Returns the address to hand to
+ * arch_call.
  */
 uint64_t arch_frame(unsigned char frame[ARCH_FRAME], uint64_t address, const struct arch_regs *regs, uint64_t sigmask);
+
+/*
+ * The code of a copy: position independent, it lies in a page of its own with this behind it, on the next page. The
+ * thread that is sent there clones itself with `flags`. The new process takes a session of its own and an empty table
+ * of descriptors; then it clones itself as a child of its own and ends (`waited`: the thread waits for that), or stays.
+ * What stays takes the name and waits `left` times for `tick` or for a signal of `ending`, then it ends too. It has no
+ * way back. The thread goes to `home` with getpid as the call to make. All this needs no tracer.
+ */
+struct arch_copy {
+	uint64_t flags;
+	uint64_t waited; /* bool */
+	int64_t result;  /* pid of the copy as the target sees it, or a negative errno */
+	uint64_t home;
+	uint64_t left;
+	uint64_t tick[2]; /* struct timespec */
+	uint64_t ending;  /* set of signals */
+	char name[16];
+};
+
+const unsigned char *arch_copy_code(size_t *size);
+
+/* Registers for a thread that is to run it; `frame` as in arch_call. */
+void arch_copy_call(struct arch_regs *regs, uint64_t code, uint64_t frame, uint64_t data);

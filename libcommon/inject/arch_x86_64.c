@@ -42,6 +42,11 @@ uint64_t arch_ip(const struct arch_regs *regs)
 	return regs->user.rip;
 }
 
+uint64_t arch_sp(const struct arch_regs *regs)
+{
+	return regs->user.rsp;
+}
+
 void arch_set_ip(struct arch_regs *regs, uint64_t ip)
 {
 	regs->user.rip = ip;
@@ -97,6 +102,19 @@ bool arch_epoll_timeout(const struct arch_regs *regs, int *timeout_ms)
 	return regs->user.orig_rax == SYS_epoll_wait || regs->user.orig_rax == SYS_epoll_pwait;
 }
 
+/*
+ * arch_do_signal_or_restart of arch/x86/kernel/signal.c: orig_rax stays until the thread has been in its program again.
+ */
+bool arch_restarts(const struct arch_regs *regs, const struct arch_regs *interrupted)
+{
+	struct arch_regs again = *interrupted;
+
+	again.user.rax = again.user.orig_rax;
+	again.user.rip -= SYSCALL_LENGTH;
+	again.user.orig_rax = regs->user.orig_rax;
+	return memcmp(&again, regs, sizeof(again)) == 0;
+}
+
 void arch_return_zero(struct arch_regs *regs)
 {
 	regs->user.rax = 0;
@@ -116,6 +134,12 @@ void arch_call(struct arch_regs *regs, uint64_t insn, uint64_t frame, long numbe
 	regs->user.rbx = frame; /* kept by the kernel across the call; the way back begins with it */
 }
 
+void arch_set_number(struct arch_regs *regs, long number)
+{
+	regs->user.rax = (unsigned long long)number;
+	regs->user.orig_rax = (unsigned long long)-1;
+}
+
 int arch_skip(pid_t tid)
 {
 	struct arch_regs regs;
@@ -132,6 +156,11 @@ int64_t arch_result(const struct arch_regs *regs)
 	return (int64_t)regs->user.rax;
 }
 
+long arch_number(const struct arch_regs *regs)
+{
+	return (long)regs->user.orig_rax;
+}
+
 ptrdiff_t arch_find_syscall(const unsigned char *code, size_t size)
 {
 	const unsigned char *found = memmem(code, size, "\x0f\x05", SYSCALL_LENGTH);
@@ -140,8 +169,8 @@ ptrdiff_t arch_find_syscall(const unsigned char *code, size_t size)
 }
 
 /*
- * rbx: the frame. The stack pointer stays the program's until the mask is back, because a signal may be delivered there; the pops run
- * on the frame, below which there is room for one more.
+ * rbx: the frame. The stack pointer stays the program's until the mask is back, because a signal may be delivered
+ * there; the pops run on the frame, below which there is room for one more.
  */
 /* clang-format off */
 static const unsigned char TRAMPOLINE[] = {

@@ -66,7 +66,7 @@ static int find_gadget(struct inject *inject)
 	return rc < 0 ? rc : elsewhere ? 0 : -ENOEXEC;
 }
 
-static uint64_t area_bytes(void)
+uint64_t inject_area_bytes(void)
 {
 	return round_up(AREA_DATA, page_size()) + page_size();
 }
@@ -80,12 +80,12 @@ void inject_name(struct inject *inject, struct region region)
 			    inject->scratch, 0);
 }
 
-/* Maps frames, scratch and trampoline; the first calls go through the gadget. */
+/* Maps frames, scratch and trampoline. */
 static int map_area(struct inject *inject)
 {
 	size_t code_bytes;
 	const unsigned char *code = arch_trampoline(&code_bytes);
-	uint64_t bytes = area_bytes();
+	uint64_t bytes = inject_area_bytes();
 	int64_t at = inject_call(inject, SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 				 (uint64_t)-1, 0);
 	uint64_t text;
@@ -140,38 +140,52 @@ static int prepare(struct inject *inject, const struct target *target, struct er
 	return 0;
 }
 
+static int begin_and_map(struct inject *inject, struct error *error)
+{
+	int rc = inject_begin(inject, error);
+
+	if (rc < 0)
+		return rc;
+	inject_cave_take(inject);
+	rc = map_area(inject);
+	if (rc < 0)
+		error_set(error, rc, NULL, rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
+			  "map the control area in process %d", inject->target->pid);
+	inject_end(inject);
+	inject_cave_leave(inject);
+	return rc;
+}
+
 int inject_open(struct inject *inject, const struct target *target, struct error *error)
 {
 	int rc = prepare(inject, target, error);
 
 	if (rc < 0)
 		return rc;
-	rc = inject_begin(inject, error);
-	if (rc == 0) {
-		rc = map_area(inject);
-		if (rc < 0)
-			error_set(error, rc, NULL,
-				  rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
-				  "map the control area in process %d", target->pid);
-		inject_end(inject);
-	}
+	rc = begin_and_map(inject, error);
+	if (rc == -ETIMEDOUT && inject->frozen)
+		rc = begin_and_map(inject, error);
 	if (rc < 0)
 		inject_abandon(inject);
 	return rc;
 }
 
+bool inject_is_trampoline(int mem_fd, uint64_t address)
+{
+	unsigned char there[256];
+	size_t bytes;
+	const unsigned char *code = arch_trampoline(&bytes);
+
+	return bytes <= sizeof(there) && pread(mem_fd, there, bytes, (off_t)address) == (ssize_t)bytes &&
+	       memcmp(there, code, bytes) == 0;
+}
+
 /* What a record says of it is true: the pages are ours by what is in them. */
 static int check_area(struct inject *inject, struct region area)
 {
-	unsigned char there[256];
-	size_t code_bytes;
-	const unsigned char *code = arch_trampoline(&code_bytes);
-
-	if (region_bytes(area) != area_bytes() || area.start & (page_size() - 1) || code_bytes > sizeof(there))
+	if (region_bytes(area) != inject_area_bytes() || area.start & (page_size() - 1))
 		return -ENOENT;
-	if (inject_read(inject, area.start + AREA_DATA, there, code_bytes) < 0 || memcmp(there, code, code_bytes) != 0)
-		return -ENOENT;
-	return 0;
+	return inject_is_trampoline(inject->mem_fd, area.start + AREA_DATA) ? 0 : -ENOENT;
 }
 
 int inject_rejoin(struct inject *inject, const struct target *target, struct region area, struct error *error)
@@ -183,6 +197,8 @@ int inject_rejoin(struct inject *inject, const struct target *target, struct reg
 	rc = check_area(inject, area);
 	if (rc < 0) {
 		inject_abandon(inject);
+		if (!target_alive(target))
+			return error_set(error, -ESRCH, "it has ended", NULL, "make calls in process %d", target->pid);
 		return error_set(error, rc, "it is gone, or something else is there", NULL,
 				 "find the control area in process %d", target->pid);
 	}
@@ -207,20 +223,31 @@ void inject_abandon(struct inject *inject)
 	*inject = INJECT_NONE;
 }
 
+static int64_t begin_and_unmap(struct inject *inject, struct region area)
+{
+	struct error ignored = {0};
+	int64_t rc = inject_begin(inject, &ignored);
+
+	if (rc < 0)
+		return rc;
+	/* No trampoline to stand on while it goes. */
+	inject_cave_take(inject);
+	inject->area = (struct region){0, 0};
+	rc = inject_call(inject, SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0);
+	inject_end(inject);
+	inject_cave_leave(inject);
+	return rc;
+}
+
 int inject_close(struct inject *inject)
 {
 	struct region area = inject->area;
-	struct error ignored = {0};
 	int64_t rc = 0;
 
 	if (area.end && target_alive(inject->target)) {
-		rc = inject_begin(inject, &ignored);
-		if (rc == 0) {
-			/* No trampoline to stand on while it goes: back to the instruction that the program has. */
-			inject->area = (struct region){0, 0};
-			rc = inject_call(inject, SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0);
-			inject_end(inject);
-		}
+		rc = begin_and_unmap(inject, area);
+		if (rc == -ETIMEDOUT && inject->frozen)
+			rc = begin_and_unmap(inject, area);
 		if (rc == -ESRCH)
 			rc = 0;
 	}

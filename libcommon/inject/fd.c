@@ -102,7 +102,9 @@ int inject_fd_give(struct inject *inject, int fd)
 	return number;
 }
 
-/* /dev/userfaultfd, opened by us, used there: USERFAULTFD_IOC_NEW binds the descriptor to the caller's address space. */
+/*
+ * /dev/userfaultfd, opened by us, used there: USERFAULTFD_IOC_NEW binds the descriptor to the caller's address space.
+ */
 static int64_t new_by_device(struct inject *inject, int device)
 {
 	int there = inject_fd_give(inject, device);
@@ -116,8 +118,9 @@ static int64_t new_by_device(struct inject *inject, int device)
 }
 
 /*
- * A high number, for programs that use select(2) or count on the lowest one, but inside the table the process has: making the table larger waits for an RCU
- * grace period when there are several threads (fs/file.c, expand_fdtable), and the thread would stand still meanwhile.
+ * A high number, for programs that use select(2) or count on the lowest one, but inside the table the process has:
+ * making the table larger waits for an RCU grace period when there are several threads (fs/file.c, expand_fdtable), and
+ * the thread would stand still meanwhile.
  */
 static uint64_t high_number(struct inject *inject)
 {

@@ -1,142 +1,32 @@
 /* Stopping a thread, running system calls on it, letting it go as it was. */
 #include "inject/inject.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/kcmp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "inject/places.h"
 #include "inject/stop.h"
+#include "inject/thaw.h"
+#include "proc/cgroup.h"
+#include "proc/tasks.h"
 
 #define STOP_TRIES     16
-#define STOP_MS        50   /* for a thread to stop, before another is tried */
-#define USER_MS        200  /* for a stopped thread to reach its system call (a frozen cgroup keeps it from that) */
-#define LOOK_US        50   /* awake, for a thread that runs on another processor: being woken takes as long */
-#define LOOK_ANEW      16   /* stops after which we try again whether it does */
-#define NAP_US         1000 /* between looks, should a SIGCHLD go elsewhere */
+#define STOP_MS        50      /* for a thread to stop, before another is tried */
+#define STARVED_US     2000000 /* for one that only waits for a processor, when there is no other */
+#define USER_MS        200     /* for a stopped thread to reach its system call (a frozen cgroup keeps it from that) */
+#define LOOK_ANEW      16      /* stops after which we try again whether it does */
 #define ALL_SIGNALS    UINT64_MAX
 #define RSEQ_CS_OFFSET 8 /* struct rseq, include/uapi/linux/rseq.h */
-
-/*
- * Sleeps until some child or tracee changes, or for `us`. SIGCHLD is blocked while a thread is stopped (and must be in every other thread of this
- * process), so that it is queued for us. Sleeping lets the stopped thread run on the processor we run on.
- */
-static void nap(uint64_t us)
-{
-	sigset_t child;
-
-	sigemptyset(&child);
-	sigaddset(&child, SIGCHLD);
-	sigtimedwait(&child, NULL, &(struct timespec){.tv_nsec = (long)min_u64(us, NAP_US) * 1000});
-}
-
-/*
- * Looks for a change that comes soon where the thread has a processor of its own. Where it shares ours, it cannot run while we look: so from
- * then on we leave that to the waiting, which sleeps.
- */
-static void look(struct inject *inject, pid_t tid)
-{
-	uint64_t begun = now_us();
-	siginfo_t found = {0};
-
-	while (!inject->shares && !found.si_pid &&
-	       waitid(P_PID, (id_t)tid, &found, WEXITED | WSTOPPED | WNOHANG | WNOWAIT | __WALL) == 0)
-		inject->shares = !found.si_pid && now_us() - begun > LOOK_US;
-}
-
-/* Waits for a change of a seized thread. Returns 0 with *status, -ETIMEDOUT, or -ESRCH. timeout_ms < 0: without end. */
-static int wait_for(pid_t tid, int *status, int timeout_ms)
-{
-	uint64_t deadline = timeout_ms < 0 ? UINT64_MAX : now_us() + (uint64_t)timeout_ms * 1000;
-
-	for (;;) {
-		pid_t got = waitpid(tid, status, __WALL | WNOHANG);
-		uint64_t now = now_us();
-
-		if (got == tid)
-			return WIFSTOPPED(*status) ? 0 : -ESRCH;
-		if (got < 0 && errno != EINTR)
-			return -ESRCH;
-		if (now > deadline)
-			return -ETIMEDOUT;
-		nap(deadline - now);
-	}
-}
-
-static bool is_event_stop(int status)
-{
-	return status >> 16 == PTRACE_EVENT_STOP;
-}
-
-static bool is_syscall_stop(int status)
-{
-	return WSTOPSIG(status) == (SIGTRAP | 0x80);
-}
-
-/* Waits for the stop of a PTRACE_INTERRUPT; signals that come first go to the program, as they would have. */
-static int wait_interrupted(pid_t tid, int timeout_ms)
-{
-	for (;;) {
-		int status;
-		int rc = wait_for(tid, &status, timeout_ms);
-
-		if (rc < 0 || is_event_stop(status))
-			return rc;
-		if (ptrace(PTRACE_CONT, tid, NULL, is_syscall_stop(status) ? 0 : WSTOPSIG(status)) < 0)
-			return -ESRCH;
-	}
-}
-
-/* Waits for a system call stop; a group stop in between (SIGSTOP cannot be blocked) takes effect after we have let go. */
-static int wait_syscall(pid_t tid, int timeout_ms)
-{
-	for (;;) {
-		int status;
-		int rc = wait_for(tid, &status, timeout_ms);
-
-		if (rc < 0 || is_syscall_stop(status))
-			return rc;
-		if (ptrace(PTRACE_SYSCALL, tid, NULL, is_event_stop(status) ? 0 : WSTOPSIG(status)) < 0)
-			return -ESRCH;
-	}
-}
-
-/*
- * Waits for a thread that was sent to a system call and interrupted meanwhile: for whichever comes first. Were the entry taken for the interruption, the call would be
- * made behind our back. Returns 0 at the entry of the call (the interruption then shows behind it), -ETIMEDOUT when it was interrupted before, or -ESRCH.
- */
-static int wait_either(pid_t tid)
-{
-	for (;;) {
-		int status;
-		int rc = wait_for(tid, &status, -1);
-
-		if (rc < 0 || is_syscall_stop(status))
-			return rc;
-		if (is_event_stop(status))
-			return -ETIMEDOUT;
-		if (ptrace(PTRACE_SYSCALL, tid, NULL, WSTOPSIG(status)) < 0)
-			return -ESRCH;
-	}
-}
-
-/* Lets a thread go that was stopped and not used. Its call was interrupted all the same, and must not show that. */
-static void let_go(pid_t tid, int signal)
-{
-	struct arch_regs regs;
-
-	if (arch_get_regs(tid, &regs) == 0 && arch_native(&regs)) {
-		arch_restart_interrupted(&regs);
-		arch_set_regs(tid, &regs);
-	}
-	ptrace(PTRACE_DETACH, tid, NULL, signal);
-}
 
 int inject_reap(struct inject *inject)
 {
@@ -161,13 +51,13 @@ int inject_reap(struct inject *inject)
 			continue;
 		}
 		if (got == tid && WIFSTOPPED(status))
-			let_go(tid, is_event_stop(status) ? 0 : WSTOPSIG(status));
+			stop_let_go(tid, stop_is_event(status) ? 0 : WSTOPSIG(status));
 		inject->lingering[i].tid = 0;
 	}
 	return left;
 }
 
-static bool lingers(const struct inject *inject, pid_t tid)
+bool inject_lingers(const struct inject *inject, pid_t tid)
 {
 	for (unsigned int i = 0; i < INJECT_LINGERING; i++)
 		if (inject->lingering[i].tid == tid)
@@ -175,7 +65,7 @@ static bool lingers(const struct inject *inject, pid_t tid)
 	return false;
 }
 
-static void linger(struct inject *inject, pid_t tid)
+void inject_linger(struct inject *inject, pid_t tid)
 {
 	for (;;) {
 		for (unsigned int i = 0; i < INJECT_LINGERING; i++)
@@ -211,8 +101,9 @@ static int thread_state(const struct inject *inject, pid_t tid, char *state, uin
 }
 
 /*
- * A restarted epoll_wait begins its timeout anew, so that a program stopped again and again would never see it expire. When the same wait is met
- * again (same registers, and the thread has slept at most once since), its time counts from the first meeting.
+ * A restarted epoll_wait begins its timeout anew, so that a program stopped again and again would never see it expire.
+ * When the same wait is met again (same registers, and the thread has slept at most once since), its time counts from
+ * the first meeting; also when the thread was stopped in between before it was back in the call.
  */
 static void keep_deadline(struct inject *inject)
 {
@@ -222,8 +113,14 @@ static void keep_deadline(struct inject *inject)
 	int timeout;
 	char state;
 
-	if (!arch_epoll_timeout(&stop->first, &timeout) || thread_state(inject, inject->tid, &state, &switches) < 0) {
+	if (thread_state(inject, inject->tid, &state, &switches) < 0) {
 		stop->wait.tid = 0;
+		return;
+	}
+	if (!arch_epoll_timeout(&stop->first, &timeout)) {
+		if (stop->wait.tid != inject->tid || switches > stop->wait.switches + 1 ||
+		    !arch_restarts(&stop->first, &stop->wait.regs))
+			stop->wait.tid = 0;
 		return;
 	}
 	if (stop->wait.tid != inject->tid || switches > stop->wait.switches + 2 ||
@@ -239,7 +136,10 @@ static void keep_deadline(struct inject *inject)
 	}
 }
 
-/* A thread inside a restartable sequence goes on at its abort handler: after running elsewhere the kernel has forgotten the section (kernel/rseq.c). */
+/*
+ * A thread inside a restartable sequence goes on at its abort handler: after running elsewhere the kernel has forgotten
+ * the section (kernel/rseq.c).
+ */
 static void abort_rseq(struct inject *inject)
 {
 	struct __ptrace_rseq_configuration rseq = {0};
@@ -272,7 +172,7 @@ struct region inject_rseq_pages(const struct inject *inject)
 }
 
 /* A tracer that may suspend seccomp filters does, which costs less than to ask whether there are any. */
-static int seize(struct inject *inject, pid_t tid)
+int inject_seize(struct inject *inject, pid_t tid)
 {
 	uint64_t seccomp = 0;
 
@@ -286,8 +186,8 @@ static int seize(struct inject *inject, pid_t tid)
 	}
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
 		return -ESRCH;
-	look(inject, tid);
-	return wait_interrupted(tid, STOP_MS);
+	stop_look(inject, tid);
+	return stop_wait_interrupted(tid, STOP_MS);
 }
 
 /* Keeps what the thread was doing; after this it can be sent elsewhere. */
@@ -320,49 +220,103 @@ static int keep(struct inject *inject, pid_t tid)
 	return rc;
 }
 
+static int keep_or_let_go(struct inject *inject, pid_t tid)
+{
+	int rc = keep(inject, tid);
+
+	if (rc < 0) {
+		inject->tid = 0;
+		stop_let_go(tid, 0);
+	}
+	return rc;
+}
+
 /* Tries one thread. Returns 0 with it stopped and kept, or -errno with it free (or lingering). */
 static int stop_thread(struct inject *inject, pid_t tid)
 {
 	int rc;
 
 	inject->stop->since_us = now_us();
-	rc = seize(inject, tid);
+	rc = inject_seize(inject, tid);
 	if (rc == -ETIMEDOUT)
-		linger(inject, tid);
-	if (rc < 0)
+		inject_linger(inject, tid);
+	return rc < 0 ? rc : keep_or_let_go(inject, tid);
+}
+
+/*
+ * One more look at a thread that lingers. Returns 1 when it sleeps uninterruptibly or is not ours to wait for, else as
+ * stop_thread.
+ */
+static int stop_late(struct inject *inject, unsigned int i)
+{
+	pid_t tid = inject->lingering[i].tid;
+	uint64_t switches;
+	char state;
+	int rc;
+
+	if (!tid || inject->lingering[i].tracer != gettid() || thread_state(inject, tid, &state, &switches) < 0 ||
+	    state == 'D')
+		return 1;
+	inject->stop->since_us = now_us();
+	rc = stop_wait_interrupted(tid, STOP_MS);
+	if (rc == -ETIMEDOUT)
 		return rc;
-	rc = keep(inject, tid);
-	if (rc < 0) {
-		inject->tid = 0;
-		let_go(tid, 0);
+	inject->lingering[i].tid = 0;
+	return rc < 0 ? rc : keep_or_let_go(inject, tid);
+}
+
+/* On a machine with more work than processors: waits for one of the threads that linger. */
+static int stop_starved(struct inject *inject)
+{
+	uint64_t deadline = now_us() + STARVED_US;
+	bool hope = true;
+
+	while (hope && now_us() < deadline) {
+		hope = false;
+		for (unsigned int i = 0; i < INJECT_LINGERING; i++) {
+			int rc = stop_late(inject, i);
+
+			if (rc <= 0 && rc != -ETIMEDOUT)
+				return rc;
+			hope |= rc == -ETIMEDOUT;
+		}
 	}
-	return rc;
+	return -ETIMEDOUT;
+}
+
+/*
+ * A thread may have descriptors of its own (unshare(2)), as an agent's has. Those that are made there, taken from the
+ * process or closed are the main thread's: pidfd_getfd(2).
+ */
+static bool shares_descriptors(const struct inject *inject, pid_t tid)
+{
+	pid_t pid = inject->target->pid;
+
+	return tid == pid || syscall(SYS_kcmp, pid, tid, KCMP_FILES, 0, 0) <= 0;
 }
 
 /* Threads that sleep uninterruptibly (a page fault of ours among them) are left for the second round. */
 static int stop_any(struct inject *inject)
 {
-	char path[32];
 	int last = -ESRCH;
 
-	if (inject->favourite && !lingers(inject, inject->favourite) && stop_thread(inject, inject->favourite) == 0)
+	if (inject->favourite && !inject_lingers(inject, inject->favourite) &&
+	    shares_descriptors(inject, inject->favourite) && stop_thread(inject, inject->favourite) == 0)
 		return 0;
-	snprintf(path, sizeof(path), "/proc/%d/task", inject->target->pid);
 	for (int round = 0; round < 2; round++) {
-		_cleanup_closedir_ DIR *dir = opendir(path);
+		_cleanup_closedir_ DIR *tasks = tasks_open(inject->target);
 		int tries = 0;
 
-		if (!dir)
+		if (!tasks)
 			return -ESRCH;
-		for (struct dirent *entry; tries < STOP_TRIES && (entry = readdir(dir));) {
-			pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
+		for (pid_t tid; tries < STOP_TRIES && (tid = tasks_next(tasks)) > 0;) {
 			uint64_t switches;
 			char state;
 
-			if (tid <= 0 || thread_state(inject, tid, &state, &switches) < 0 || state == 'Z' ||
-			    state == 'X')
+			if (thread_state(inject, tid, &state, &switches) < 0 || state == 'Z' || state == 'X' ||
+			    !shares_descriptors(inject, tid))
 				continue;
-			if (lingers(inject, tid) || (state == 'D') != (round == 1)) {
+			if (inject_lingers(inject, tid) || (state == 'D') != (round == 1)) {
 				last = last == -ESRCH ? -ETIMEDOUT : last;
 				continue;
 			}
@@ -376,7 +330,7 @@ static int stop_any(struct inject *inject)
 				return last;
 		}
 	}
-	return last;
+	return last == -ETIMEDOUT ? stop_starved(inject) : last;
 }
 
 static int explain_stop(const struct inject *inject, int rc, struct error *error)
@@ -406,6 +360,18 @@ static int explain_stop(const struct inject *inject, int rc, struct error *error
 	}
 }
 
+/* Where that cannot be done the thread will not get to its calls, as without it. */
+static void thaw(struct inject *inject)
+{
+	if (inject_thaw_begin(inject, &inject->stop->thaw) == -ENOTSUP)
+		inject->frozen = false;
+}
+
+static void freeze(struct inject *inject)
+{
+	inject_thaw_end(steal_ptr(&inject->stop->thaw));
+}
+
 int inject_begin(struct inject *inject, struct error *error)
 {
 	sigset_t child;
@@ -418,6 +384,8 @@ int inject_begin(struct inject *inject, struct error *error)
 	sigaddset(&child, SIGCHLD);
 	pthread_sigmask(SIG_BLOCK, &child, &inject->stop->our_sigmask);
 	rc = stop_any(inject);
+	if (rc == 0 && inject->frozen)
+		thaw(inject);
 	if (rc == 0)
 		return 0;
 	pthread_sigmask(SIG_SETMASK, &inject->stop->our_sigmask, NULL);
@@ -455,8 +423,8 @@ static int return_to_first(struct inject *inject)
 		arch_skip(tid);
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0 || ptrace(PTRACE_CONT, tid, NULL, NULL) < 0)
 		return -ESRCH;
-	look(inject, tid);
-	rc = wait_interrupted(tid, -1);
+	stop_look(inject, tid);
+	rc = stop_wait_interrupted(tid, -1);
 	if (rc == 0 && ptrace(PTRACE_SETSIGMASK, tid, sizeof(stop->sigmask), &stop->sigmask) < 0)
 		rc = -ESRCH;
 	return rc < 0 ? rc : arch_set_regs(tid, &stop->first);
@@ -475,6 +443,7 @@ int inject_end(struct inject *inject)
 	rc = stop->moved ? return_to_first(inject) : arch_set_regs(tid, &stop->first);
 	if (stop->wait.tid == tid)
 		thread_state(inject, tid, &state, &stop->wait.switches);
+	freeze(inject);
 	kept = now_us() - stop->since_us; /* not later: the thread may have the processor that we are on */
 	if (ptrace(PTRACE_DETACH, tid, NULL, NULL) < 0)
 		rc = -ESRCH;
@@ -488,11 +457,11 @@ int inject_end(struct inject *inject)
 	return rc;
 }
 
-/* The thread died in our hands. */
-static int lost(struct inject *inject)
+int inject_lost(struct inject *inject)
 {
 	inject->tid = 0;
 	inject->favourite = 0;
+	freeze(inject);
 	pthread_sigmask(SIG_SETMASK, &inject->stop->our_sigmask, NULL);
 	return -ESRCH;
 }
@@ -501,26 +470,34 @@ int inject_enter(struct inject *inject, long number, uint64_t a0, uint64_t a1, u
 		 uint64_t a5)
 {
 	struct inject_stop *stop = inject->stop;
-	uint64_t insn = inject->area.end ? inject->area.start + AREA_DATA : inject->gadget;
+	uint64_t insn = inject->area.end ? inject->area.start + AREA_DATA
+			: inject->cave   ? inject->cave
+					 : inject->gadget;
 	int rc;
 
 	if (!inject->tid)
 		return -ESRCH;
 	arch_call(&stop->now, insn, stop->frame, number, (uint64_t[]){a0, a1, a2, a3, a4, a5});
 	if (arch_set_regs(inject->tid, &stop->now) < 0)
-		return lost(inject);
-	/* Only where the way back unblocks them: were this process to die, the thread would keep them blocked for good. */
+		return inject_lost(inject);
+	/*
+	 * Only where the way back unblocks them: were this process to die, the thread would keep them blocked for good.
+	 */
 	if (!stop->moved && ptrace(PTRACE_SETSIGMASK, inject->tid, sizeof(stop->sigmask), &(uint64_t){ALL_SIGNALS}) < 0)
-		return lost(inject);
+		return inject_lost(inject);
 	stop->moved = true;
 	if (ptrace(PTRACE_SYSCALL, inject->tid, NULL, NULL) < 0)
-		return lost(inject);
-	look(inject, inject->tid);
-	rc = wait_syscall(inject->tid, USER_MS);
-	if (rc == -ETIMEDOUT) /* it does not run: interrupt it, so that inject_end finds it at a stop */
-		rc = ptrace(PTRACE_INTERRUPT, inject->tid, NULL, NULL) < 0 ? -ESRCH : wait_either(inject->tid);
+		return inject_lost(inject);
+	stop_look(inject, inject->tid);
+	rc = stop_wait_syscall(inject->tid, USER_MS);
+	if (rc == -ETIMEDOUT) {
+		inject->frozen = cgroup_is_frozen(inject->target); /* the next one to begin sees to that */
+		rc = inject->frozen ? rc : stop_wait_syscall(inject->tid, STARVED_US / 1000);
+	}
+	if (rc == -ETIMEDOUT) /* interrupted, so that inject_end finds it at a stop */
+		rc = ptrace(PTRACE_INTERRUPT, inject->tid, NULL, NULL) < 0 ? -ESRCH : stop_wait_either(inject->tid);
 	if (rc == -ESRCH)
-		return lost(inject);
+		return inject_lost(inject);
 	stop->entered = rc == 0;
 	return rc;
 }
@@ -533,16 +510,16 @@ int64_t inject_finish(struct inject *inject)
 	if (!inject->tid)
 		return -ESRCH;
 	stop->entered = false;
-	if (ptrace(PTRACE_SYSCALL, inject->tid, NULL, NULL) < 0 || wait_syscall(inject->tid, -1) < 0 ||
+	if (ptrace(PTRACE_SYSCALL, inject->tid, NULL, NULL) < 0 || stop_wait_syscall(inject->tid, -1) < 0 ||
 	    arch_get_regs(inject->tid, &regs) < 0)
-		return lost(inject);
+		return inject_lost(inject);
 	return arch_result(&regs);
 }
 
 int inject_cancel(struct inject *inject)
 {
 	if (!inject->tid || arch_skip(inject->tid) < 0)
-		return lost(inject);
+		return inject_lost(inject);
 	return inject_finish(inject) == -ESRCH ? -ESRCH : 0;
 }
 
@@ -557,81 +534,4 @@ int64_t inject_call(struct inject *inject, long number, uint64_t a0, uint64_t a1
 	int rc = inject_enter(inject, number, a0, a1, a2, a3, a4, a5);
 
 	return rc < 0 ? rc : inject_finish(inject);
-}
-
-static bool in_area(const struct inject *inject, uint64_t ip)
-{
-	return ip >= inject->area.start && ip < inject->area.end;
-}
-
-/* Where a thread that does not run will go on in user space (/proc/PID/task/TID/syscall, its last word). Returns 0, -EAGAIN when it runs, or -ESRCH. */
-static int resting_ip(const struct inject *inject, pid_t tid, uint64_t *ip)
-{
-	char path[64];
-	char line[256];
-	_cleanup_fclose_ FILE *file = NULL;
-	const char *last;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", inject->target->pid, tid);
-	file = fopen(path, "re");
-	if (!file || !fgets(line, sizeof(line), file))
-		return -ESRCH;
-	last = strrchr(line, ' ');
-	if (!last)
-		return -EAGAIN;
-	*ip = strtoull(last, NULL, 16);
-	return 0;
-}
-
-/* Whether a thread stands in the control area, or may: it cannot be stopped now. The frame that brings it home is not touched. */
-static bool on_trampoline(struct inject *inject, pid_t tid)
-{
-	struct arch_regs regs;
-	uint64_t ip;
-	int rc = resting_ip(inject, tid, &ip);
-
-	if (rc != -EAGAIN)
-		return rc == 0 && in_area(inject, ip);
-	rc = seize(inject, tid);
-	if (rc == -ETIMEDOUT)
-		linger(inject, tid);
-	if (rc < 0)
-		return rc == -ETIMEDOUT;
-	rc = arch_get_regs(tid, &regs);
-	let_go(tid, 0);
-	return rc == 0 && in_area(inject, arch_ip(&regs));
-}
-
-/* One look at every thread. Returns how many are on the trampoline, or may be, or -ESRCH. */
-static int count_on_trampoline(struct inject *inject)
-{
-	char path[32];
-	_cleanup_closedir_ DIR *dir = NULL;
-	int count = 0;
-
-	inject_reap(inject);
-	snprintf(path, sizeof(path), "/proc/%d/task", inject->target->pid);
-	dir = opendir(path);
-	if (!dir)
-		return -ESRCH;
-	for (struct dirent *entry; (entry = readdir(dir));) {
-		pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
-
-		if (tid > 0)
-			count += lingers(inject, tid) || on_trampoline(inject, tid);
-	}
-	return count;
-}
-
-int inject_settle(struct inject *inject, int timeout_ms)
-{
-	uint64_t deadline = now_us() + (uint64_t)timeout_ms * 1000;
-	int count;
-
-	while ((count = count_on_trampoline(inject)) > 0) {
-		if (now_us() > deadline)
-			return -ETIMEDOUT;
-		usleep(1000);
-	}
-	return count;
 }

@@ -11,31 +11,40 @@
 #include "report/error.h"
 
 /*
- * How it is done. One thread is seized (PTRACE_SEIZE, PTRACE_INTERRUPT), its registers are kept, and it is sent through a trampoline in a small
- * control area that the first injection maps into the target. Behind the trampoline's system call instruction lies code that puts all registers and the signal
- * mask back from a frame in the same area: if this process dies at any moment after the thread was set on the trampoline, the kernel detaches
- * and the thread finds its own way back. Single-stepping would not allow that (a stale trap flag kills the process). A live tracer never lets the
- * thread get that far: it leaves through a fresh PTRACE_INTERRUPT stop with the first stop's registers, so that the kernel's own restart logic runs.
+ * How it is done. One thread is seized (PTRACE_SEIZE, PTRACE_INTERRUPT), its registers are kept, and it is sent through
+ * a trampoline in a small control area that the first injection maps into the target. Behind the trampoline's system
+ * call instruction lies code that puts all registers and the signal mask back from a frame in the same area: if this
+ * process dies at any moment after the thread was set on the trampoline, the kernel detaches and the thread finds its
+ * own way back. Single-stepping would not allow that (a stale trap flag kills the process). A live tracer never lets
+ * the thread get that far: it leaves through a fresh PTRACE_INTERRUPT stop with the first stop's registers, so that the
+ * kernel's own restart logic runs.
  */
 
 #define INJECT_SCRATCH   65536 /* bytes of scratch memory in the target for arguments and results */
 #define INJECT_LINGERING 8
 
-/* One target. Fill in by inject_open. Not thread safe: one user at a time, any thread (begin and end on the same one). */
+/*
+ * One target. Fill in by inject_open. Not thread safe: one user at a time, any thread (begin and end on the same one).
+ */
 struct inject {
 	const struct target *target; /* borrowed */
 	int mem_fd;                  /* /proc/PID/mem, read-write */
 	uint64_t gadget;             /* a system call instruction that the target has anyway */
+	uint64_t cave;               /* what stands for the control area while there is none; 0: nothing */
 	struct region area;          /* the control area in the target; empty before it is mapped */
 	uint64_t scratch;            /* address of INJECT_SCRATCH bytes, while open */
 	unsigned int frame;          /* which frame the next stop uses */
 
 	pid_t tid;       /* the thread that is stopped now, 0 for none */
 	pid_t favourite; /* the thread that served last time */
+	bool frozen;     /* its threads did not run, because of their cgroup */
 	bool shares;     /* the thread seems to have no processor of its own */
 	struct inject_stop *stop;
 
-	/* Seized, asked to stop, did not in time; let go as soon as they do, by the thread of ours that seized them: no other one may (ptrace(2)). */
+	/*
+	 * Seized, asked to stop, did not in time; let go as soon as they do, by the thread of ours that seized them: no
+	 * other one may (ptrace(2)).
+	 */
 	struct {
 		pid_t tid, tracer;
 	} lingering[INJECT_LINGERING];
@@ -46,42 +55,65 @@ struct inject {
 #define INJECT_NONE ((struct inject){.mem_fd = -1})
 
 /*
- * Prepares a target: finds a system call instruction, maps the control area. The target must outlive the injector. Returns 0 or a negative errno with `error` filled: -EPERM (ptrace not permitted, traced
- * already, seccomp cannot be suspended), -ESRCH, -ETIMEDOUT (no thread could be stopped), -EINVAL (another architecture), -ENOMEM (the target cannot map more).
+ * Prepares a target: finds a system call instruction, maps the control area. The target must outlive the injector.
+ * Returns 0 or a negative errno with `error` filled: -EPERM (ptrace not permitted, traced already, seccomp cannot be
+ * suspended), -ESRCH, -ETIMEDOUT (no thread could be stopped), -EINVAL (another architecture), -ENOMEM (the target
+ * cannot map more).
  */
 int inject_open(struct inject *inject, const struct target *target, struct error *error);
 
 /*
- * Prepares a target whose control area is there already: an earlier process mapped it at `area` (a record of that is not trusted: it is looked at). Stops no
- * thread. Returns 0, or as inject_open; -ENOENT when the area is not what it was.
+ * Prepares a target whose control area is there already: an earlier process mapped it at `area` (a record of that is
+ * not trusted: it is looked at). Stops no thread. Returns 0, or as inject_open; -ENOENT when the area is not what it
+ * was.
  */
 int inject_rejoin(struct inject *inject, const struct target *target, struct region area, struct error *error);
 
 /* In a child of the process that used it: whatever that one was in the middle of is its own affair. */
 void inject_reset(struct inject *inject);
 
-/* Unmaps the control area (when the target still lives) and frees everything. Returns 0 or -errno: the area could not be removed. */
+/*
+ * Unmaps the control area (when the target still lives) and frees everything. Returns 0 or -errno: the area could not
+ * be removed.
+ */
 int inject_close(struct inject *inject);
+
+/*
+ * The same two by a child of ours, for a tool that may be killed at any moment: while the control area is being mapped
+ * or unmapped there is no way back for the thread, and the death of who traces it is the end of its process. The child
+ * outlives us until that is done, and shares our open files and locks as long. `mapped` is called there as soon as
+ * there is an area. To be called on the only thread of a process.
+ */
+typedef void (*inject_mapped_fn)(void *context, struct region area);
+int inject_open_apart(struct inject *inject, const struct target *target, inject_mapped_fn mapped, void *context,
+		      struct error *error);
+int inject_close_apart(struct inject *inject);
 
 /* Forgets the target without touching it. */
 void inject_abandon(struct inject *inject);
 
-/* Stops one thread for injection. Returns 0, or as inject_open. After 0, inject_end must follow soon: a thread of somebody's program stands still. */
+/*
+ * Stops one thread for injection. Returns 0, or as inject_open. After 0, inject_end must follow soon: a thread of
+ * somebody's program stands still.
+ */
 int inject_begin(struct inject *inject, struct error *error);
-
 /* The processor on which the thread that served last ran last, or -1. */
 int inject_processor(const struct inject *inject);
 
 /* Lets the thread go as it was. Returns 0, or -ESRCH when it died meanwhile. */
 int inject_end(struct inject *inject);
 
-/* Runs one system call on the stopped thread. Returns what it returned (a negative errno for failure), or -ESRCH when the thread is gone. */
+/*
+ * Runs one system call on the stopped thread. Returns what it returned (a negative errno for failure), or -ESRCH when
+ * the thread is gone.
+ */
 int64_t inject_call(struct inject *inject, long number, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
 		    uint64_t a5);
 
 /*
- * The same in two halves. After inject_enter the thread stands in the kernel at the entry of the call; nothing it may still need from user memory
- * (rseq, a swapped stack) can delay inject_finish, which runs the call itself and returns its result. Returns 0 or -errno.
+ * The same in two halves. After inject_enter the thread stands in the kernel at the entry of the call; nothing it may
+ * still need from user memory (rseq, a swapped stack) can delay inject_finish, which runs the call itself and returns
+ * its result. Returns 0 or -errno.
  */
 int inject_enter(struct inject *inject, long number, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
 		 uint64_t a5);
@@ -93,19 +125,46 @@ int inject_cancel(struct inject *inject);
 /* For how long the thread has been kept, in microseconds. */
 uint64_t inject_held_us(const struct inject *inject);
 
-/* Reads or writes target memory through /proc/PID/mem. Returns 0 or -errno (-EIO: not mapped). May fault in the target: never call it from fault service. */
+/*
+ * Reads or writes target memory through /proc/PID/mem. Returns 0 or -errno (-EIO: not mapped). May fault in the target:
+ * never call it from fault service.
+ */
 int inject_read(struct inject *inject, uint64_t address, void *to, size_t bytes);
 int inject_write(struct inject *inject, uint64_t address, const void *from, size_t bytes);
 
-/* Looks once after threads that did not stop in time, and lets go those that have stopped since. Call it now and then while idle, on each thread that begins injections. Returns how many are left for it to let go. */
+/*
+ * Looks once after threads that did not stop in time, and lets go those that have stopped since. Call it now and then
+ * while idle, on each thread that begins injections. Returns how many are left for it to let go.
+ */
 int inject_reap(struct inject *inject);
 
 /*
- * After another tracer of ours died: waits until no thread is on the trampoline any more, for `timeout_ms` at most. Returns 0, -ETIMEDOUT, or -ESRCH.
+ * After another tracer of ours died: waits until no thread is on the trampoline any more, for `timeout_ms` at most.
+ * Returns 0, -ETIMEDOUT, or -ESRCH.
  */
 int inject_settle(struct inject *inject, int timeout_ms);
 
-/* Pages that hold the stopped thread's rseq area: [start, end) to leave where they are while it is stopped; empty when it has none. */
+/*
+ * As inject_rejoin, for the control area at `area` of a process that was killed: first makes sure that none of its
+ * system calls is still to be made by a thread that has not run since, waiting up to `timeout_ms`. Returns 0 with the
+ * area ours; with nothing held: -ENOENT no such area (any more); -EINPROGRESS all calls are undone, but a thread stands
+ * in the area because its process is stopped: it goes on from there when that is continued, and the area stays;
+ * -ETIMEDOUT a thread cannot be looked at; or as inject_open.
+ */
+int inject_inherit(struct inject *inject, const struct target *target, uint64_t area, int timeout_ms,
+		   struct error *error);
+
+/*
+ * Where a thread stands (inject/places.h); one that runs is stopped for a moment. No thread may be stopped by us then.
+ * Returns 0, -ESRCH, or -ETIMEDOUT: it does not stop.
+ */
+struct place;
+int inject_place(struct inject *inject, pid_t tid, struct place *place);
+
+/*
+ * Pages that hold the stopped thread's rseq area: [start, end) to leave where they are while it is stopped; empty when
+ * it has none.
+ */
 struct region inject_rseq_pages(const struct inject *inject);
 
 #define inject_call1(i, n, a)       inject_call(i, n, a, 0, 0, 0, 0, 0)

@@ -1,4 +1,6 @@
-/* The move itself, in short stops: one call after the other until the piece is done, or the time of the stop is over. */
+/*
+ * The move itself, in short stops: one call after the other until the piece is done, or the time of the stop is over.
+ */
 #include "inject/move.h"
 
 #include <errno.h>
@@ -112,8 +114,8 @@ static int64_t call_move(struct step *step, uint64_t bytes, uint64_t *moved)
 }
 
 /*
- * Pages that are mapped once can be made exclusive by a write fault that writes nothing (mm/memory.c, do_wp_page); of pages that are really
- * shared it would make copies, so those stay.
+ * Pages that are mapped once can be made exclusive by a write fault that writes nothing (mm/memory.c, do_wp_page); of
+ * pages that are really shared it would make copies, so those stay.
  */
 static int64_t overcome_busy(struct step *step)
 {
@@ -210,7 +212,10 @@ static uint64_t time_left(const struct step *step)
 	return held < step->held ? step->held - held : 0;
 }
 
-/* What nearly all the rest of the stop has time for; no more than CALL_MOST, because where huge pages end the small ones are much slower. */
+/*
+ * What nearly all the rest of the stop has time for; no more than CALL_MOST, because where huge pages end the small
+ * ones are much slower.
+ */
 static uint64_t call_bytes(const struct step *step)
 {
 	uint64_t left = time_left(step);
@@ -226,7 +231,10 @@ static uint64_t speed_of(uint64_t bytes, uint64_t us)
 	return max_u64(bytes / (us > CALL_US ? us - CALL_US : 1), 1);
 }
 
-/* The kernel writes to the rseq area of the thread whenever it goes on: that page would be there again at once, and empty. Returns the bytes of the next call, 0 for none yet, or -errno. */
+/*
+ * The kernel writes to the rseq area of the thread whenever it goes on: that page would be there again at once, and
+ * empty. Returns the bytes of the next call, 0 for none yet, or -errno.
+ */
 static int64_t spare_rseq(struct step *step, uint64_t bytes)
 {
 	struct region next = {step->at, step->at + bytes};
@@ -312,8 +320,9 @@ static int64_t move_steps(struct step *step, struct error *error)
 }
 
 /*
- * For UFFDIO_MOVE the destination only has to be registered. For write protection, of which no page has any, nobody ever waits for an answer; for missing pages, where the
- * kernel has no other mode, whoever touches one before it comes waits until the piece is done.
+ * For UFFDIO_MOVE the destination only has to be registered. For write protection, of which no page has any, nobody
+ * ever waits for an answer; for missing pages, where the kernel has no other mode, whoever touches one before it comes
+ * waits until the piece is done.
  */
 static int register_destination(const struct mover *mover, struct region region)
 {
@@ -323,8 +332,8 @@ static int register_destination(const struct mover *mover, struct region region)
 }
 
 /*
- * Leaving write protection costs a look at every page (fs/userfaultfd.c, userfaultfd_clear_vma), leaving missing pages nothing: so it becomes one of those for the moment
- * between two calls.
+ * Leaving write protection costs a look at every page (fs/userfaultfd.c, userfaultfd_clear_vma), leaving missing pages
+ * nothing: so it becomes one of those for the moment between two calls.
  */
 static void unregister_destination(const struct mover *mover, struct region region)
 {
@@ -500,7 +509,10 @@ int mover_open(struct mover *mover, const struct target *target, enum move_metho
 	return rc;
 }
 
-/* Whether a number in the target still is a userfaultfd: the program may have closed ours and opened something of its own. */
+/*
+ * Whether a number in the target still is a userfaultfd: the program may have closed ours and opened something of its
+ * own.
+ */
 static bool is_userfaultfd(const struct mover *mover)
 {
 	char path[64], link[64] = "";

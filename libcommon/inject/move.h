@@ -28,7 +28,8 @@ struct move_job {
 	uint64_t source, destination, bytes; /* page aligned, not overlapping */
 	bool allow_holes; /* pages that are not there count as moved; else each hole is a failure (-ENOENT) */
 	bool dont_wake;   /* UFFDIO_MOVE_MODE_DONTWAKE */
-	bool make_exclusive; /* where a page is mapped once but not marked exclusive: mark it by a write fault that writes nothing */
+	/* Where a page is mapped once but not marked exclusive: mark it by a write fault that writes nothing. */
+	bool make_exclusive;
 
 	uint64_t moved;           /* bytes of pages that are at the destination now (mover_look: would be) */
 	uint64_t holes;           /* bytes of the source that held nothing */
@@ -56,18 +57,23 @@ struct mover {
 #define MOVER_NONE ((struct mover){.inject = {.mem_fd = -1}, .pagemap_fd = -1, .maps_fd = -1, .uffd = -1, .number = -1})
 
 /*
- * Prepares a target. `look_only`: for mover_look, nothing is stopped or changed. The target must outlive the mover. Returns 0 or a negative errno with `error` filled:
- * as inject_open and inject_userfaultfd, -EOPNOTSUPP when the kernel lacks the method.
+ * Prepares a target. `look_only`: for mover_look, nothing is stopped or changed. The target must outlive the mover.
+ * Returns 0 or a negative errno with `error` filled: as inject_open and inject_userfaultfd, -EOPNOTSUPP when the kernel
+ * lacks the method.
  */
 int mover_open(struct mover *mover, const struct target *target, enum move_method method, bool look_only,
 	       struct error *error);
 
-/* Takes everything of ours out of the target, but for what mover_map mapped. Returns 0 or -errno: something could not be removed. Idempotent. */
+/*
+ * Takes everything of ours out of the target, but for what mover_map mapped. Returns 0 or -errno: something could not
+ * be removed. Idempotent.
+ */
 int mover_close(struct mover *mover);
 
 /*
- * Maps memory for a source to go to: private, anonymous, as far from a multiple of 2 MiB as the source, each part with the protection of the mapping it is for.
- * *destination receives where source.start goes. Returns 0, or a negative errno with `error` filled.
+ * Maps memory for a source to go to: private, anonymous, as far from a multiple of 2 MiB as the source, each part with
+ * the protection of the mapping it is for. *destination receives where source.start goes. Returns 0, or a negative
+ * errno with `error` filled.
  */
 int mover_map(struct mover *mover, struct region source, uint64_t *destination, struct error *error);
 
@@ -75,13 +81,18 @@ int mover_map(struct mover *mover, struct region source, uint64_t *destination, 
 int mover_unmap(struct mover *mover, struct region region);
 
 /*
- * Moves. A thread is stopped for some hundred microseconds at a time (about a millisecond in pieces of 256 MiB and more). The destination must be mapped. A failing page range is noted in the job and stepped over. With
- * MOVE_UFFD no thread ever waits for this program, even if it is killed in the middle. Returns 0 (see the failures), or a negative errno with `error` filled when it could not go on
- * (-ESRCH: the target is gone); moved, holes and calls count up to there.
+ * Moves. A thread is stopped for some hundred microseconds at a time (about a millisecond in pieces of 256 MiB and
+ * more). The destination must be mapped. A failing page range is noted in the job and stepped over. With MOVE_UFFD no
+ * thread ever waits for this program, even if it is killed in the middle. Returns 0 (see the failures), or a negative
+ * errno with `error` filled when it could not go on (-ESRCH: the target is gone); moved, holes and calls count up to
+ * there.
  */
 int mover_run(struct mover *mover, struct move_job *job, struct error *error);
 
-/* What mover_run would find, without stopping or changing anything. destination 0: a fresh mapping. Returns 0 or -errno with `error` filled. */
+/*
+ * What mover_run would find, without stopping or changing anything. destination 0: a fresh mapping. Returns 0 or -errno
+ * with `error` filled.
+ */
 int mover_look(struct mover *mover, struct move_job *job, struct error *error);
 
 void move_job_free(struct move_job *job);

@@ -25,6 +25,9 @@ int move_fail(struct move_job *job, struct region source, uint64_t destination, 
 /* How many bytes of a region hold something, in core or swapped. Returns 0 or -errno. */
 int move_populated(const struct mover *mover, struct region region, uint64_t *bytes);
 
-/* How far from an address on, and not beyond `end`, the pagemap entries under `mask` equal `value`; at most PAGES_A_LOOK pages. Returns 0 or -errno. */
+/*
+ * How far from an address on, and not beyond `end`, the pagemap entries under `mask` equal `value`; at most
+ * PAGES_A_LOOK pages. Returns 0 or -errno.
+ */
 int move_run_of(const struct mover *mover, uint64_t address, uint64_t end, uint64_t mask, uint64_t value,
 		uint64_t *bytes);

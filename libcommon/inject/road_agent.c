@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/size.h"
+#include "inject/places.h"
 #include "inject/target_ops.h"
 
 #define READY_MS 2000
@@ -11,28 +12,7 @@
 
 static int explain(const struct target *target, int rc, const char *what, struct error *error)
 {
-	static const char start_it[] = "start it with swapctl run, or have it call uvm_swap_agent_start(3)";
-	static const char device[] =
-		"give its user /dev/userfaultfd (its file mode), or set vm.unprivileged_userfaultfd=1";
-	char why[100];
-
-	if (what && rc != -EBUSY) {
-		snprintf(why, sizeof(why), "its agent has no %s (%s)", what, error_name(-rc));
-		return error_set(error, rc, why, *what == 'u' ? device : NULL, "attach to process %d", target->pid);
-	}
-	if (rc == -ENOENT)
-		return error_set(error, -EPERM, "it has no swap agent", start_it, "attach to process %d", target->pid);
-	if (rc == -EBUSY)
-		return error_set(error, rc, "another session uses its agent", "detach that one first",
-				 "attach to process %d", target->pid);
-	if (rc == -ETIMEDOUT)
-		return error_set(error, rc, "its agent does not answer", "is it stopped, or its cgroup frozen?",
-				 "attach to process %d", target->pid);
-	if (rc == -EPERM || rc == -EACCES)
-		return error_set(error, -EPERM, "its agent serves only its own user and root", NULL,
-				 "attach to process %d", target->pid);
-	return error_set(error, rc, rc == -EPROTO ? "its agent is of another version, or none" : NULL, NULL,
-			 "attach to process %d", target->pid);
+	return agent_explain(target, rc, what, "attach to", error);
 }
 
 static void abandon(struct road *road)
@@ -271,6 +251,11 @@ static ssize_t read_staging(struct road *road, const struct iovec *here, const s
 	return take_copy(&road->agent, here, regions, count, min_u64((uint64_t)reply.result, bytes));
 }
 
+static bool discards_done(struct road *road)
+{
+	return places_outside_madvise(road->target, NULL);
+}
+
 static uint64_t held_us(const struct road *road)
 {
 	(void)road;
@@ -325,6 +310,7 @@ const struct target_ops target_by_agent = {
 	.move = move,
 	.move_cancel = move_cancel,
 	.read = read_staging,
+	.discards_done = discards_done,
 	.held_us = held_us,
 	.in_use = in_use,
 	.processor = processor,

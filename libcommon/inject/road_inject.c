@@ -8,6 +8,7 @@
 
 #include "base/size.h"
 #include "inject/fd.h"
+#include "inject/places.h"
 #include "inject/stop.h"
 #include "inject/target_ops.h"
 
@@ -171,7 +172,10 @@ static int end(struct road *road)
 	return road->inject.tid ? inject_end(&road->inject) : 0;
 }
 
-/* A program that locks all of its memory locks this too: it would be populated here, and nothing could be moved from memory that is not locked. */
+/*
+ * A program that locks all of its memory locks this too: it would be populated here, and nothing could be moved from
+ * memory that is not locked.
+ */
 static int64_t protect(struct road *road, struct region region, int protection)
 {
 	inject_call(&road->inject, SYS_munlock, region.start, region_bytes(region), 0, 0, 0, 0);
@@ -234,8 +238,8 @@ static int take(struct road *road, int number)
 }
 
 /*
- * What the last move left in the scratch memory would be moved again, unknown to the index, if this process died before it wrote the next: a length of zero
- * is refused.
+ * What the last move left in the scratch memory would be moved again, unknown to the index, if this process died before
+ * it wrote the next: a length of zero is refused.
  */
 static int move_enter(struct road *road)
 {
@@ -273,6 +277,11 @@ static ssize_t read_staging(struct road *road, const struct iovec *here, const s
 	ssize_t got = process_vm_readv(road->target->pid, here, count, there, count, 0);
 
 	return got < 0 ? -errno : got;
+}
+
+static bool discards_done(struct road *road)
+{
+	return places_outside_madvise(road->target, &road->inject);
 }
 
 static uint64_t held_us(const struct road *road)
@@ -324,6 +333,7 @@ const struct target_ops target_by_inject = {
 	.move = move,
 	.move_cancel = move_cancel,
 	.read = read_staging,
+	.discards_done = discards_done,
 	.held_us = held_us,
 	.in_use = in_use,
 	.processor = processor,

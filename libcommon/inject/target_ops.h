@@ -16,21 +16,24 @@
 struct road;
 
 /*
- * All addresses are the target's, all regions page aligned. What is called between begin and end has "held" beside it. Functions return 0 or -errno: -ESRCH when
- * the target is gone, -ETIMEDOUT when it does not answer, otherwise what the system call said there. Not thread safe: one user at a time.
+ * All addresses are the target's, all regions page aligned. What is called between begin and end has "held" beside it.
+ * Functions return 0 or -errno: -ESRCH when the target is gone, -ETIMEDOUT when it does not answer, otherwise what the
+ * system call said there. Not thread safe: one user at a time.
  */
 struct target_ops {
 	const char *name; /* as --road spells it */
 
 	/*
-	 * Two userfaultfds before their handshake and a staging area of so many bytes (PROT_NONE, aligned to 2 MiB, not given to children), made in the target. Fills road->staging,
-	 * ->control, ->number and ->holder, and hands over the descriptors. Errors as inject_open, with `error` filled; nothing of ours is left in the target then.
+	 * Two userfaultfds before their handshake and a staging area of so many bytes (PROT_NONE, aligned to 2 MiB, not
+	 * given to children), made in the target. Fills road->staging, ->control, ->number and ->holder, and hands over
+	 * the descriptors. Errors as inject_open, with `error` filled; nothing of ours is left in the target then.
 	 */
 	int (*enter)(struct road *road, const struct target *target, uint64_t bytes, int uffd[2], struct error *error);
 
 	/*
-	 * The same target again, after all processes that served it have died: road->staging, ->control and ->number are as enter left them. Stops nothing: its threads may
-	 * all be waiting for us. Returns our copy of the descriptor behind road->number, or -errno with `error` filled.
+	 * The same target again, after all processes that served it have died: road->staging, ->control and ->number
+	 * are as enter left them. Stops nothing: its threads may all be waiting for us. Returns our copy of the
+	 * descriptor behind road->number, or -errno with `error` filled.
 	 */
 	int (*rejoin)(struct road *road, const struct target *target, struct error *error);
 
@@ -43,11 +46,15 @@ struct target_ops {
 	/* Forgets the target without touching it. */
 	void (*abandon)(struct road *road);
 
-	/* A new user, after another one died in the middle of something: waits for what that one began. `turn`: a number that it did not have. */
+	/*
+	 * A new user, after another one died in the middle of something: waits for what that one began. `turn`: a
+	 * number that it did not have.
+	 */
 	int (*resume)(struct road *road, uint64_t turn);
 
 	/*
-	 * Says whether the target's forks have to ask first (true), because no event will tell of them, or not. -EPERM: this road cannot make them.
+	 * Says whether the target's forks have to ask first (true), because no event will tell of them, or not. -EPERM:
+	 * this road cannot make them.
 	 */
 	int (*forks)(struct road *road, bool ask);
 
@@ -63,31 +70,47 @@ struct target_ops {
 	int64_t (*give)(struct road *road, int uffd);
 
 	/*
-	 * held; the target holds a copy of a descriptor for us, so that it outlives all of us, and lets go of it when `number` still stands for the same. keep
-	 * returns its number there. take needs no hold; it returns a copy of ours.
+	 * held; the target holds a copy of a descriptor for us, so that it outlives all of us, and lets go of it when
+	 * `number` still stands for the same. keep returns its number there. take needs no hold; it returns a copy of
+	 * ours.
 	 */
 	int (*keep)(struct road *road, int fd);
 	void (*drop)(struct road *road, int number, int fd);
 	int (*take)(struct road *road, int number);
 
 	/*
-	 * held; a move in two halves. After move_enter the thread that will do it needs nothing any more that fault service would have to give: move can be waited
-	 * for while fault service is held up. -ETIMEDOUT of move: it may yet be done, unless its destination is unregistered first. Or move_cancel instead of move.
+	 * held; a move in two halves. After move_enter the thread that will do it needs nothing any more that fault
+	 * service would have to give: move can be waited for while fault service is held up. -ETIMEDOUT of move: it may
+	 * yet be done, unless its destination is unregistered first. Or move_cancel instead of move.
 	 */
 	int (*move_enter)(struct road *road);
 	int64_t (*move)(struct road *road, struct uffdio_move *move);
 	int (*move_cancel)(struct road *road);
 
-	/* Reads from the staging area, as process_vm_readv. A page that is not there ends it; nothing waits for fault service. */
+	/*
+	 * Reads from the staging area, as process_vm_readv. A page that is not there ends it; nothing waits for fault
+	 * service.
+	 */
 	ssize_t (*read)(struct road *road, const struct iovec *here, const struct iovec *there, unsigned int count);
+
+	/*
+	 * Whether every madvise(2) of the target that was under way is over: each of its threads was seen outside
+	 * since. Not held. False also when that cannot be known.
+	 */
+	bool (*discards_done)(struct road *road);
 
 	uint64_t (*held_us)(const struct road *road);     /* how long a thread of the program has been kept */
 	struct region (*in_use)(const struct road *road); /* held; pages that must stay where they are */
 	int (*processor)(const struct road *road);        /* on which the work is done, -1: not known */
-	/* Now and then, while idle, on every thread that begins something. Returns how many threads of the target are still to be let go. */
+	/*
+	 * Now and then, while idle, on every thread that begins something. Returns how many threads of the target are
+	 * still to be let go.
+	 */
 	unsigned int (*reap)(struct road *road);
 
-	/* Those that it needs open in every process that uses it, into fds. Returns how many, ROAD_DESCRIPTORS at most. */
+	/*
+	 * Those that it needs open in every process that uses it, into fds. Returns how many, ROAD_DESCRIPTORS at most.
+	 */
 	unsigned int (*descriptors)(const struct road *road, int *fds);
 };
 

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "pager/bring.h"
 #include "pager/hook.h"
@@ -72,7 +71,10 @@ void cluster_unpin(struct pager *pager, uint32_t number)
 	release_cluster(pager, number);
 }
 
-/* Marks what is brought together: the page asked for, and its neighbours of the same cluster that lie where they lay. `lock` held. */
+/*
+ * Marks what is brought together: the page asked for, and its neighbours of the same cluster that lie where they lay.
+ * `lock` held.
+ */
 static void claim_pages(struct pager *pager, struct claim *claim, uint64_t address, index_entry entry)
 {
 	struct cluster *cluster = index_cluster(pager->index, entry_cluster(entry));
@@ -139,7 +141,10 @@ static uint64_t data_pages(const struct cluster *cluster)
 	return all & ~(cluster->holes | cluster->zeros | cluster->filled);
 }
 
-/* The store gave back something else than was written, or nothing: whoever touches these pages gets SIGBUS, never wrong bytes. */
+/*
+ * The store gave back something else than was written, or nothing: whoever touches these pages gets SIGBUS, never wrong
+ * bytes.
+ */
 static void lose(struct pager *pager, uint32_t number)
 {
 	struct cluster *cluster = index_cluster(pager->index, number);
@@ -150,8 +155,9 @@ static void lose(struct pager *pager, uint32_t number)
 }
 
 /*
- * The contents of a cluster, page by page; nothing can change or free it: it is pinned. With `first` only so much is decompressed as the page
- * that was asked for needs, where that is less work. What the store does not give back is lost.
+ * The contents of a cluster, page by page; nothing can change or free it: it is pinned. With `first` only so much is
+ * decompressed as the page that was asked for needs, where that is less work. What the store does not give back is
+ * lost.
  * Returns whether more is to be loaded.
  */
 static bool load(struct filler *filler, struct claim *claim, bool first)
@@ -212,7 +218,10 @@ static enum kind kind_of(const struct cluster *cluster, unsigned int i)
 
 	if (bit(cluster->lost, i))
 		return POISON;
-	/* A zero page among others travels with them in one call; alone, the shared zero page costs the target no memory. */
+	/*
+	 * A zero page among others travels with them in one call; alone, the shared zero page costs the target no
+	 * memory.
+	 */
 	return bit(cluster->holes, i) || all_zero ? ZERO : DATA;
 }
 
@@ -231,8 +240,9 @@ static int place_once(const struct claim *claim, enum kind kind, unsigned int fi
 }
 
 /*
- * Places pages [first, end) of the claim, all of one kind. `events` is held shared. A call fails as a whole when its range does not lie in one
- * mapping (the target may have split it by mprotect, of which no event tells): page by page then.
+ * Places pages [first, end) of the claim, all of one kind. `events` is held shared. A call fails as a whole when its
+ * range does not lie in one mapping (the target may have split it by mprotect, of which no event tells): page by page
+ * then.
  */
 static void place_run(struct claim *claim, enum kind kind, unsigned int first, unsigned int end)
 {
@@ -331,8 +341,6 @@ int bring(struct filler *filler, struct claim *claim, bool first)
 {
 	struct pager *pager = filler->pager;
 	uint64_t wanted = UINT64_C(1) << claim->wanted;
-	struct region whole = {claim->base, claim->base + CLUSTER_PAGES_MAX * page_size()};
-	bool incomplete = false;
 	unsigned int placed;
 	bool more;
 
@@ -350,19 +358,9 @@ int bring(struct filler *filler, struct claim *claim, bool first)
 	} else {
 		place(pager, claim, UINT64_MAX);
 	}
-	for (unsigned int i = 0; i < CLUSTER_PAGES_MAX; i++)
-		incomplete |= bit(claim->pages, i) && claim->outcome[i] != DONE;
 	hook("placed");
 	placed = let_go(pager, claim);
 	hook("filled");
-	if (incomplete) {
-		/* Others may have faulted on a page that was ours; their messages are read. They fault again, and find it free. */
-		usleep(BACK_OFF_US);
-		pthread_rwlock_rdlock(&claim->space->events);
-		if (!claim->space->dead)
-			uffd_wake(claim->space->uffd, whole);
-		pthread_rwlock_unlock(&claim->space->events);
-	}
 	return claim->outcome[claim->wanted] == DONE ? (int)placed : -EAGAIN;
 }
 

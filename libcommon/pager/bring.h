@@ -20,12 +20,15 @@ static inline bool bit(uint64_t mask, unsigned int i)
 	return mask >> i & 1;
 }
 
-/* Claims the cluster of a page that is out. Returns 1 with a claim, 0 when there is nothing to do here, -EAGAIN when it is on its way out. */
+/*
+ * Claims the cluster of a page that is out. Returns 1 with a claim, 0 when there is nothing to do here, -EAGAIN when it
+ * is on its way out.
+ */
 int claim_at(struct pager *pager, struct space *space, uint64_t address, struct claim *claim);
 
 /*
- * Loads and places what is claimed; with `first` the page that was asked for before the others. Returns the pages placed, or -EAGAIN when that page was not,
- * and is to be asked for again.
+ * Loads and places what is claimed; with `first` the page that was asked for before the others. Returns the pages
+ * placed, or -EAGAIN when that page was not, and is to be asked for again.
  */
 int bring(struct filler *filler, struct claim *claim, bool first);
 

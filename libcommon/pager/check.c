@@ -1,4 +1,7 @@
-/* What the index says against what the store and the target have. Nothing is changed, and nothing that is on its way is taken for wrong. */
+/*
+ * What the index says against what the store and the target have. Nothing is changed, and nothing that is on its way is
+ * taken for wrong.
+ */
 #include "pager/check.h"
 
 #include <errno.h>
@@ -199,7 +202,10 @@ static int count_entry(void *context, uint64_t address, index_entry entry)
 	return 0;
 }
 
-/* What moved between two chunks was counted twice or not at all: where counts differ, they are taken again, all at once. `lock` is held. */
+/*
+ * What moved between two chunks was counted twice or not at all: where counts differ, they are taken again, all at
+ * once. `lock` is held.
+ */
 static void check_refs(struct check *check)
 {
 	struct pager *pager = check->pager;
@@ -221,8 +227,8 @@ static void check_refs(struct check *check)
 }
 
 /*
- * The slots in use and what the stores think of them, at one moment: they allocate for a swap-out and for a write-back only, and free under `lock`. Which
- * is held.
+ * The slots in use and what the stores think of them, at one moment: they allocate for a swap-out and for a write-back
+ * only, and free under `lock`. Which is held.
  */
 static void note_slots(struct check *check)
 {
@@ -278,7 +284,10 @@ static void check_places(struct check *check)
 	}
 }
 
-/* Keeps the cluster while its record is read. Returns how many pages that holds; 0 when it is no longer there, or known to be lost. */
+/*
+ * Keeps the cluster while its record is read. Returns how many pages that holds; 0 when it is no longer there, or known
+ * to be lost.
+ */
 static unsigned int pin(struct pager *pager, const struct placed *placed)
 {
 	struct cluster *cluster = index_cluster(pager->index, placed->number);

@@ -10,7 +10,8 @@ struct check_sums {
 };
 
 /*
- * Looks at everything while the target goes on, and emits an "error" record for each thing that is wrong. Takes `job` for the part that must not see a swap-out under way;
- * records are read without it. Returns 0 (see sums->errors), -ESRCH when the target is gone, -ENOMEM.
+ * Looks at everything while the target goes on, and emits an "error" record for each thing that is wrong. Takes `job`
+ * for the part that must not see a swap-out under way; records are read without it. Returns 0 (see sums->errors),
+ * -ESRCH when the target is gone, -ENOMEM.
  */
 int check_session(struct pager *pager, emit_fn emit, void *context, struct check_sums *sums);

@@ -16,7 +16,10 @@
 #define PATIENCE_S 2  /* with a session among many */
 #define CONNECT_S  60 /* with the one that was named; its answer is waited for as long as it takes */
 
-/* Connects to the session in a directory below `sessions`. Returns a socket or -errno; -EAGAIN when nobody accepts in time. */
+/*
+ * Connects to the session in a directory below `sessions`. Returns a socket or -errno; -EAGAIN when nobody accepts in
+ * time.
+ */
 static int connect_to(int sessions, const char *name, int patience_s)
 {
 	struct timeval patience = {.tv_sec = patience_s};

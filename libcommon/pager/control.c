@@ -241,29 +241,31 @@ static int run_check(struct client *client, struct error *error)
 			   : 0;
 }
 
-/* Children fork meanwhile, and theirs have out what they had: once more, until nothing is out anywhere. */
+/* The first address space with pages out; INDEX_SPACES when, at this moment, there is none. */
+static unsigned int find_out(struct pager *pager)
+{
+	unsigned int i = 0;
+
+	pthread_mutex_lock(&pager->lock);
+	while (i < INDEX_SPACES && (!pager->spaces[i].used || pager->spaces[i].dead || !index_count(pager->index, i)))
+		i++;
+	pthread_mutex_unlock(&pager->lock);
+	return i;
+}
+
+/* Children fork meanwhile, and theirs have out what they had. */
 static int bring_everywhere(struct pager *pager, struct filler *filler, uint64_t *brought)
 {
-	bool any;
+	const struct region everything = {0, UINT64_MAX};
+	unsigned int i;
 
-	do {
-		any = false;
-		for (unsigned int i = 0; i < INDEX_SPACES; i++) {
-			struct space *space = &pager->spaces[i];
-			int64_t pages;
+	while ((i = find_out(pager)) < INDEX_SPACES) {
+		int64_t pages = fill_region(filler, &pager->spaces[i], everything);
 
-			pthread_mutex_lock(&pager->lock);
-			pages = space->used && !space->dead ? (int64_t)index_count(pager->index, i) : 0;
-			pthread_mutex_unlock(&pager->lock);
-			if (!pages)
-				continue;
-			any = true;
-			pages = fill_region(filler, space, (struct region){0, UINT64_MAX});
-			if (pages < 0)
-				return (int)pages;
-			*brought += (uint64_t)pages;
-		}
-	} while (any);
+		if (pages < 0)
+			return (int)pages;
+		*brought += (uint64_t)pages;
+	}
 	return 0;
 }
 
@@ -274,8 +276,7 @@ static int unregister_everywhere(struct pager *pager)
 		bool done = pager->spaces[0].dead || space_unregister_all(pager);
 
 		for (unsigned int child = 1; child < INDEX_SPACES; child++)
-			if (pager->spaces[child].used)
-				done &= space_release(&pager->spaces[child]);
+			done &= space_release(pager, &pager->spaces[child]);
 		if (done)
 			return 0;
 		usleep(1000);
@@ -331,7 +332,7 @@ static void close_everywhere(struct pager *pager)
 	int fd;
 
 	for (unsigned int i = 0; i < INDEX_SPACES; i++)
-		space_close(pager, &pager->spaces[i], true);
+		space_close(pager, &pager->spaces[i]);
 	close(pager->uffd_staging);
 	pager->uffd_staging = -1;
 	if (keep_send(pager->supervisor, &message, -1) == 0)

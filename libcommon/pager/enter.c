@@ -1,12 +1,9 @@
 /* The way into a target: which road, and what is made there. */
 #include <errno.h>
-#include <stdio.h>
-#include <sys/ptrace.h>
 
 #include "pager/held.h"
 #include "pager/out.h"
 #include "pager/supervisor.h"
-#include "uffd/guard.h"
 
 #define FEATURES                                                                                                     \
 	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP | \
@@ -36,7 +33,10 @@ static void leave(struct pager *pager)
 		road->ops->abandon(road);
 }
 
-/* The handshake of the program's descriptor. Who may not have fork events is told by the program before it forks, when the road can make it. */
+/*
+ * The handshake of the program's descriptor. Who may not have fork events is told by the program before it forks, when
+ * the road can make it.
+ */
 static int enable_memory(struct pager *pager, int fd, struct error *error)
 {
 	struct road *road = &pager->road;
@@ -81,27 +81,17 @@ static int take_road(struct pager *pager, const struct target_ops *ops, struct e
 	return rc;
 }
 
-static int try_ptrace(const void *unused)
-{
-	(void)unused;
-	/* Nobody's tracer: -ESRCH, unless a filter thinks otherwise. */
-	return ptrace(PTRACE_DETACH, getpid(), NULL, NULL) < 0 && errno == ESRCH ? 0 : -EPERM;
-}
-
 static int inject_by_right(struct pager *pager, struct error *error)
 {
-	if (guarded(try_ptrace, NULL) < 0)
-		return error_set(error, -EPERM, "a seccomp filter forbids ptrace", NULL, "attach to process %d",
-				 pager->target.pid);
-	return take_road(pager, &target_by_inject, error);
+	int rc = road_traces(&pager->target, "attach to", error);
+
+	return rc < 0 ? rc : take_road(pager, &target_by_inject, error);
 }
 
 int enter_target(struct pager *pager, enum road_choice choice, struct error *error)
 {
 	struct error inject = {0};
 	struct error agent = {0};
-	char why[sizeof(error->why)];
-	char hint[sizeof(error->hint)];
 	int rc;
 
 	if (choice != ROAD_AUTO)
@@ -113,10 +103,7 @@ int enter_target(struct pager *pager, enum road_choice choice, struct error *err
 	}
 	if (take_road(pager, &target_by_agent, &agent) == 0)
 		return 0;
-	snprintf(why, sizeof(why), "inject: %.90s; agent: %.90s", inject.why, agent.why);
-	snprintf(hint, sizeof(hint), "%.90s%s%.100s", inject.hint, *inject.hint && *agent.hint ? "; or " : "",
-		 agent.hint);
-	return error_set(error, rc, why, hint, "%s", inject.tried);
+	return road_neither(&inject, &agent, error);
 }
 
 int enter_again(struct pager *pager, struct error *error)

@@ -10,6 +10,8 @@
 #include "pager/pager.h"
 #include "proc/maps.h"
 
+#define ABSENT_RUN (2 * MiB)
+
 /* Entries on their way from one place to another. */
 struct moving {
 	struct pager *pager;
@@ -31,7 +33,10 @@ static int note_entry(void *context, uint64_t address, index_entry entry)
 		size_t size = m->size ? m->size * 2 : 1024;
 		void *grown;
 
-		/* The event is read and its thread goes on: an entry left behind would be a page of zeros. Better late than that. */
+		/*
+		 * The event is read and its thread goes on: an entry left behind would be a page of zeros. Better late
+		 * than that.
+		 */
 		while (!(grown = realloc(m->items, size * sizeof(*m->items))))
 			usleep(BACK_OFF_US);
 		m->items = grown;
@@ -89,25 +94,71 @@ static void apply_remap(struct pager *pager, struct space *space, struct index_p
 	region_vec_insert(&space->registered, (struct region){to, to + region_bytes(from)});
 }
 
-static int drop_absent(void *context, uint64_t address, index_entry entry)
-{
-	struct moving *m = context;
+/* What lies together is asked for together. */
+struct absence {
+	struct pager *pager;
+	struct space *space;
+	struct region run;
+};
 
-	if (!uffd_absent(m->to->uffd, address))
-		return 0;
-	index_set(m->pager->index, m->to->id, address, ENTRY_NONE);
-	cluster_unref(m->pager, entry_cluster(entry));
+static void drop_absent(const struct absence *a)
+{
+	size_t page = page_size();
+
+	if (!region_bytes(a->run) || !uffd_absent(a->space->uffd, a->run))
+		return;
+	for (uint64_t at = a->run.start; at < a->run.end; at += page)
+		if (uffd_absent(a->space->uffd, (struct region){at, at + page}))
+			space_drop(a->pager, a->space, (struct region){at, at + page});
+}
+
+static int add_to_run(void *context, uint64_t address, index_entry entry)
+{
+	struct absence *a = context;
+
+	(void)entry;
+	if (address != a->run.end || region_bytes(a->run) == ABSENT_RUN) {
+		drop_absent(a);
+		a->run = (struct region){address, address};
+	}
+	a->run.end += page_size();
 	return 0;
 }
 
-/* What was out in the parent and did not come to the child (MADV_DONTFORK, MADV_WIPEONFORK): no event tells of it. Nobody reads the child's events before this is done. */
+static void check_absent(struct pager *pager, struct space *space)
+{
+	struct absence absence = {.pager = pager, .space = space};
+
+	if (space->dead || uffd_changing(space->uffd))
+		return;
+	index_walk(pager->index, space->id, (struct region){0, UINT64_MAX}, add_to_run, &absence);
+	drop_absent(&absence);
+	space->unchecked = uffd_changing(space->uffd); /* perhaps in the middle of it */
+}
+
+void event_check_absent(struct pager *pager, struct space *space)
+{
+	pthread_mutex_lock(&pager->lock);
+	check_absent(pager, space);
+	pthread_mutex_unlock(&pager->lock);
+}
+
+/*
+ * What was out in the parent and did not come to the child (MADV_DONTFORK, MADV_WIPEONFORK): no event tells of it.
+ * Nobody reads the child's events before this is done.
+ */
 static void drop_unforked(struct moving *m, const struct region_vec *unforked)
 {
 	for (size_t i = 0; unforked && i < unforked->count; i++)
 		space_drop(m->pager, m->to, unforked->items[i]);
-	/* Which process a parent is that is a child itself, is not known: its own child tells what it has, but not what of that is wiped. */
-	if (!unforked && m->count)
-		index_walk(m->pager->index, m->to->id, (struct region){0, UINT64_MAX}, drop_absent, m);
+	/*
+	 * Which process a parent is that is a child itself, is not known: its own child tells what it has, but not what
+	 * of that is wiped. If it changes already, it is asked again later.
+	 */
+	if (!unforked && m->count) {
+		m->to->unchecked = true;
+		check_absent(m->pager, m->to);
+	}
 }
 
 void event_fork(struct pager *pager, struct space *parent, const struct fork_event *fork)
@@ -115,8 +166,11 @@ void event_fork(struct pager *pager, struct space *parent, const struct fork_eve
 	struct moving m = {.pager = pager, .from = parent, .keep = true};
 	struct space *child = space_new(pager, fork->uffd);
 
+	/*
+	 * As many as can be are being served; held open, the descriptor blocks the child instead of feeding it zeros.
+	 */
 	if (!child)
-		return; /* as many as can be are being served; held open, the descriptor blocks the child instead of feeding it zeros */
+		return;
 	for (size_t i = 0; i < parent->registered.count; i++)
 		region_vec_push(&child->registered, parent->registered.items[i]);
 	child->kept = fork->kept;
@@ -147,14 +201,59 @@ static void save_fork(struct pager *pager, const struct space *parent, struct in
 	hook("fork-saved");
 }
 
-/* Looked for only when something is out: it takes as long as the fork. */
+static void note_unforked(struct pager *pager, const struct region_vec *regions)
+{
+	struct index_header *header = index_header(pager->index);
+
+	pthread_mutex_lock(&pager->lock);
+	header->unforked_count = 0;
+	for (size_t i = 0; i < regions->count && header->unforked_count <= UNFORKED_MAX; i++) {
+		if (!index_any(pager->index, 0, regions->items[i]))
+			continue;
+		if (header->unforked_count < UNFORKED_MAX)
+			header->unforked[header->unforked_count] = regions->items[i];
+		header->unforked_count++;
+	}
+	header->unforked_known = header->unforked_count <= UNFORKED_MAX;
+	pthread_mutex_unlock(&pager->lock);
+}
+
+/* It takes as long as the fork did. */
+static int find_kept(struct pager *pager, struct region_vec *regions)
+{
+	int rc;
+
+	while ((rc = kept_from_children(&pager->target, regions)) == -ENOMEM) {
+		region_vec_free(regions);
+		usleep(BACK_OFF_US);
+	}
+	return rc;
+}
+
+void event_look(struct pager *pager)
+{
+	_cleanup_regions_ struct region_vec regions = {0};
+
+	if (find_kept(pager, &regions) == 0)
+		note_unforked(pager, &regions);
+}
+
+/*
+ * What was seen before the fork was read, or what is there now: the program may have changed it since (madvise(2)), if
+ * that was by a thread that had not waited.
+ */
 void event_find_unforked(struct pager *pager, const struct space *parent, struct region_vec *unforked,
 			 struct fork_event *fork)
 {
+	const struct index_header *header = index_header(pager->index);
+
 	if (parent->id != 0)
 		return;
-	if (index_count(pager->index, 0))
-		kept_from_children(&pager->target, unforked);
+	for (size_t i = 0; header->unforked_known && i < header->unforked_count; i++)
+		while (region_vec_push(unforked, header->unforked[i]) < 0)
+			usleep(BACK_OFF_US);
+	if (!header->unforked_known && index_count(pager->index, 0))
+		find_kept(pager, unforked);
 	fork->unforked = unforked;
 }
 
@@ -184,6 +283,8 @@ void event_apply(struct pager *pager, struct space *space, struct index_pending 
 	case UFFD_EVENT_REMOVE:
 		counters->removes++;
 		hook("removing");
+		if (space->id == 0)
+			discard_note(pager, (struct region){message->arg.remove.start, message->arg.remove.end});
 		space_drop(pager, space, (struct region){message->arg.remove.start, message->arg.remove.end});
 		break;
 	case UFFD_EVENT_UNMAP:
@@ -201,7 +302,75 @@ void event_apply(struct pager *pager, struct space *space, struct index_pending 
 	hook("applied");
 }
 
-void event_wake(struct space *space, const struct uffd_msg *message)
+/* In this order: whoever finds it half pending finds it whole where it was. */
+static void make_pending(struct index_header *header, struct index_pending *fork)
+{
+	struct index_pending *pending = &header->spaces[0].pending;
+
+	pending->kept = 0;
+	pending->message = fork->message;
+	header->fork_awaited = false;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	fork->message.event = 0;
+}
+
+void event_read_fork(struct pager *pager, void (*fault)(struct pager *pager, const struct uffd_msg *message))
+{
+	struct index_header *header = index_header(pager->index);
+	unsigned int passed = 0;
+
+	while (passed < PASSED_MAX && header->passed[passed].message.event)
+		passed++;
+	header->fork_awaited = true;
+	while (header->fork_awaited && passed < PASSED_MAX) {
+		struct index_pending *next = &header->passed[passed];
+
+		next->dropped = 0;
+		if (uffd_read(pager->spaces[0].uffd, &next->message, 1) <= 0)
+			break; /* the process is being killed */
+		hook("fork-passed");
+		if (next->message.event == UFFD_EVENT_FORK) {
+			make_pending(header, next);
+		} else if (next->message.event == UFFD_EVENT_PAGEFAULT) {
+			fault(pager, &next->message);
+			next->message.event = 0;
+		} else {
+			passed++;
+		}
+	}
+	header->fork_awaited = false;
+}
+
+void event_find_passed_fork(struct pager *pager)
+{
+	struct index_header *header = index_header(pager->index);
+
+	for (unsigned int i = 0; i < PASSED_MAX; i++) {
+		unsigned int event = header->passed[i].message.event;
+
+		if (event == UFFD_EVENT_FORK)
+			make_pending(header, &header->passed[i]);
+		else if (event == UFFD_EVENT_PAGEFAULT)
+			header->passed[i].message.event = 0; /* it faults again */
+	}
+}
+
+void event_apply_passed(struct pager *pager)
+{
+	struct index_header *header = index_header(pager->index);
+
+	for (unsigned int i = 0; i < PASSED_MAX; i++) {
+		struct uffd_msg message = header->passed[i].message;
+
+		if (!message.event)
+			continue;
+		event_apply(pager, &pager->spaces[0], &header->passed[i]);
+		event_wake(pager, &pager->spaces[0], &message);
+		header->passed[i].message.event = 0;
+	}
+}
+
+void event_wake(struct pager *pager, struct space *space, const struct uffd_msg *message)
 {
 	struct region changed = {0, 0};
 
@@ -211,10 +380,5 @@ void event_wake(struct space *space, const struct uffd_msg *message)
 		changed = (struct region){message->arg.remove.start, message->arg.remove.end};
 	if (changed.end)
 		uffd_wake(space->uffd, changed);
-	/* Registered again, they are one mapping with their neighbours: mremap(2) of it would fail otherwise. */
-	if (space->left_to_kernel.end) {
-		uffd_register_missing(space->uffd, space->left_to_kernel);
-		space->strays = true; /* what lay between two such pages is registered too */
-	}
-	space->left_to_kernel = (struct region){0, 0};
+	space_take_back(pager, space);
 }

@@ -1,4 +1,6 @@
-/* Threads that read messages and answer faults: one a processor, because waking another one costs more than the answer. */
+/*
+ * Threads that read messages and answer faults: one a processor, because waking another one costs more than the answer.
+ */
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
@@ -7,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "pager/hook.h"
 #include "pager/watch.h"
 
 #define WAKE_SPACE UINT32_MAX
@@ -47,6 +50,28 @@ static void park(struct pager *pager, const struct parked_fault *fault)
 	pthread_mutex_unlock(&pager->lock);
 }
 
+/* Whoever watches the target is told of it. */
+static struct parked_fault take_fault(struct pager *pager, const struct space *space, const struct uffd_msg *message)
+{
+	struct parked_fault fault = {
+		.space = space->id,
+		.address = round_down(message->arg.pagefault.address, page_size()),
+		.write = message->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE,
+		.since_ns = latency_now_ns(),
+	};
+
+	if (space->id == 0 && index_header(pager->index)->watched)
+		watch_note(pager, fault.address, message->arg.pagefault.feat.ptid, fault.write, fault.since_ns);
+	return fault;
+}
+
+static void park_message(struct pager *pager, const struct uffd_msg *message)
+{
+	struct parked_fault fault = take_fault(pager, &pager->spaces[0], message);
+
+	park(pager, &fault);
+}
+
 static void serve(struct filler *filler, const struct parked_fault *fault)
 {
 	struct pager *pager = filler->pager;
@@ -82,6 +107,60 @@ void fault_serve_parked(struct filler *filler)
 	free(batch);
 }
 
+static bool staging_unread(struct pager *pager)
+{
+	bool unread;
+
+	pthread_mutex_lock(&pager->lock);
+	unread = pager->staging_unread;
+	pthread_mutex_unlock(&pager->lock);
+	return unread;
+}
+
+/* With nothing out, there is nothing that a child could get. */
+static bool may_fork(struct pager *pager)
+{
+	bool out;
+
+	pthread_mutex_lock(&pager->lock);
+	out = index_count(pager->index, 0) > 0;
+	pthread_mutex_unlock(&pager->lock);
+	return out && !pager->forks_ask && (staging_unread(pager) || uffd_changing(pager->spaces[0].uffd));
+}
+
+/*
+ * The target's own thread that forks stands still until its fork is read: what it keeps from its child is looked at
+ * before. Should the fork come after it was asked for here, it is looked at afterwards. -EINPROGRESS: it cannot be read
+ * yet.
+ */
+static int next_message(struct pager *pager, struct space *space, bool *fork)
+{
+	struct index_header *header = index_header(pager->index);
+	int rc;
+
+	if (space->id == 0) {
+		header->unforked_known = false;
+		rc = may_fork(pager) ? keeper_read(pager) : -ENOENT;
+		if (rc >= 0)
+			return rc;
+		/*
+		 * A child would lose what is in its parent's staging area if that one ended, as it does to become a
+		 * daemon.
+		 */
+		if (rc == -EMFILE && staging_unread(pager))
+			return -EINPROGRESS;
+		if (rc == -EMFILE || rc == -ESRCH) {
+			event_look(pager);
+			hook("fork-looked");
+		}
+		*fork = rc == -EMFILE;
+	}
+	if (!*fork)
+		return uffd_read(space->uffd, &header->spaces[space->id].pending.message, 1);
+	event_read_fork(pager, park_message);
+	return 1;
+}
+
 /* Reads one message and deals with it. Returns 1, 0 when there was none, or -errno. */
 static int read_one(struct filler *filler, struct space *space)
 {
@@ -89,30 +168,30 @@ static int read_one(struct filler *filler, struct space *space)
 	struct index_pending *pending = &index_header(pager->index)->spaces[space->id].pending;
 	struct uffd_msg message = {0};
 	struct parked_fault fault;
+	bool fork = false;
 	int rc;
 
 	pthread_rwlock_wrlock(&space->events);
 	pending->dropped = 0;
 	pending->kept = 0;
-	rc = space->dead ? 0 : uffd_read(space->uffd, &pending->message, 1);
+	if (space->unchecked)
+		event_check_absent(pager, space);
+	rc = space->dead ? 0 : next_message(pager, space, &fork);
 	if (rc > 0)
 		message = pending->message;
-	if (rc > 0 && message.event != UFFD_EVENT_PAGEFAULT) {
+	if (message.event && message.event != UFFD_EVENT_PAGEFAULT) {
 		event_apply(pager, space, pending);
-		event_wake(space, &message);
+		event_wake(pager, space, &message);
 	}
 	pending->message.event = 0;
+	if (fork)
+		event_apply_passed(pager);
 	pthread_rwlock_unlock(&space->events);
+	if (rc == -EINPROGRESS)
+		usleep(RETRY_MS * 1000); /* the mover needs `events` to come to an end, and writers go first */
 	if (rc <= 0 || message.event != UFFD_EVENT_PAGEFAULT)
 		return rc;
-	fault = (struct parked_fault){
-		.space = space->id,
-		.address = round_down(message.arg.pagefault.address, page_size()),
-		.write = message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE,
-		.since_ns = latency_now_ns(),
-	};
-	if (space->id == 0 && index_header(pager->index)->watched)
-		watch_note(pager, fault.address, message.arg.pagefault.feat.ptid, fault.write, fault.since_ns);
+	fault = take_fault(pager, space, &message);
 	serve(filler, &fault);
 	return 1;
 }
@@ -239,6 +318,7 @@ int fault_start(struct pager *pager)
 	unsigned int count = processors(cpus);
 	struct epoll_event wake = {.events = EPOLLIN, .data.u32 = WAKE_SPACE};
 
+	pthread_cond_init(&pager->ahead_asked, NULL);
 	pager->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (pager->wake_fd < 0)
 		return -errno;
@@ -258,7 +338,6 @@ int fault_start(struct pager *pager)
 		if (rc < 0)
 			return rc;
 	}
-	pthread_cond_init(&pager->ahead_asked, NULL);
 	return -pthread_create(&pager->ahead_thread, NULL, ahead_main, pager);
 }
 

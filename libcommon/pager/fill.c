@@ -1,4 +1,7 @@
-/* Pages back into an address space: because they were touched, because they will be, or because somebody wants them all. */
+/*
+ * Pages back into an address space: because they were touched, because they will be, or because somebody wants them
+ * all.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,27 +24,33 @@ static struct zero_claim *find_zeroing(struct pager *pager, unsigned int space, 
 }
 
 /*
- * mremap(2) of locked memory fills what it has grown by before it says that it has moved it (mm/mremap.c, do_mremap): that fault would wait for the event, and
- * the event for the fault. Such a page is none of ours: the kernel may give it the zeros. So it may with any other page that was never out, if events
- * are late for another reason.
+ * mremap(2) of locked memory fills what it has grown by before it says that it has moved it (mm/mremap.c, do_mremap):
+ * that fault would wait for the event, and the event for the fault. Such a page is none of ours: the kernel may give it
+ * the zeros. So it may with any other page that was never out, if events are late for another reason.
  */
-static void leave_to_kernel(struct pager *pager, struct space *space, struct region page)
+static bool leave_to_kernel(struct pager *pager, struct space *space, struct region page)
 {
 	uint64_t now = latency_now_ns();
 	uint64_t since = 0;
+	bool noted;
 
-	if (atomic_compare_exchange_strong(&space->held_up_since_ns, &since, now) || now - since < HELD_UP_NS) {
-		usleep(BACK_OFF_US);
-		return;
-	}
+	if (atomic_compare_exchange_strong(&space->held_up_since_ns, &since, now) || now - since < HELD_UP_NS)
+		return false;
 	pthread_mutex_lock(&pager->lock);
-	region_vec_remove(&space->registered, page);
-	if (!space->left_to_kernel.end)
-		space->left_to_kernel = page;
-	space->left_to_kernel.start = min_u64(space->left_to_kernel.start, page.start);
-	space->left_to_kernel.end = max_u64(space->left_to_kernel.end, page.end);
+	noted = region_vec_insert(&space->left_to_kernel, page) == 0;
+	if (noted) {
+		const struct region_vec *left = &space->left_to_kernel;
+
+		index_header(pager->index)->spaces[space->id].left_to_kernel =
+			(struct region){left->items[0].start, left->items[left->count - 1].end};
+		region_vec_remove(&space->registered, page);
+	}
 	pthread_mutex_unlock(&pager->lock);
-	uffd_unregister(space->uffd, page);
+	hook("leaving-to-kernel");
+	if (noted)
+		uffd_unregister(space->uffd, page);
+	hook("left-to-kernel");
+	return noted;
 }
 
 static int place_zero(struct pager *pager, struct space *space, uint64_t address, bool write)
@@ -49,7 +58,7 @@ static int place_zero(struct pager *pager, struct space *space, uint64_t address
 	static const unsigned char zeros[65536] __attribute__((aligned(65536)));
 	struct region page = {address, address + page_size()};
 	size_t done;
-	int rc = -EAGAIN;
+	int rc = -EAGAIN; /* something was moved there meanwhile */
 
 	pthread_rwlock_rdlock(&space->events);
 	pthread_mutex_lock(&pager->lock);
@@ -59,18 +68,21 @@ static int place_zero(struct pager *pager, struct space *space, uint64_t address
 		rc = 0;
 	pthread_mutex_unlock(&pager->lock);
 	if (rc == 0) {
-		/* A reader gets the shared zero page as it would have from the kernel; a writer is spared the second fault. */
+		/*
+		 * A reader gets the shared zero page as it would have from the kernel; a writer is spared the second
+		 * fault.
+		 */
 		rc = write ? uffd_copy(space->uffd, address, zeros, page_size(), true, &done)
 			   : uffd_zeropage(space->uffd, address, page_size(), &done);
-		if (rc == -EAGAIN)
-			leave_to_kernel(pager, space, page);
-		else if (rc == -ENOMEM)
-			usleep(BACK_OFF_US);
-		if (rc < 0)
+		if (rc == -ENOMEM || (rc == -EAGAIN && !leave_to_kernel(pager, space, page))) {
+			rc = -EAGAIN;
+		} else if (rc < 0 && rc != -ESRCH) {
 			uffd_wake(space->uffd, page);
+			rc = 0;
+		}
 	}
 	pthread_rwlock_unlock(&space->events);
-	return rc == -ESRCH ? -ESRCH : 0;
+	return rc;
 }
 
 /* A page that was never out, or that the target discarded. `lock` is held, and released here. */
@@ -79,9 +91,10 @@ static int fill_fresh(struct pager *pager, struct space *space, uint64_t address
 	struct zero_claim *claim = find_zeroing(pager, 0, 0);
 	int rc;
 
+	/* Whoever is at it may have woken the thread before this fault of it was read: it is looked at again. */
 	if (find_zeroing(pager, space->id, address) || !claim) {
 		pthread_mutex_unlock(&pager->lock);
-		return claim ? 0 : -EAGAIN;
+		return -EAGAIN;
 	}
 	*claim = (struct zero_claim){space->id, address};
 	index_header(pager->index)->counters.fresh_faults++;
@@ -94,7 +107,10 @@ static int fill_fresh(struct pager *pager, struct space *space, uint64_t address
 	return rc;
 }
 
-/* Brings the clusters from `at` on, as long as the next one is out. Returns the pages brought; *end is where it stopped. */
+/*
+ * Brings the clusters from `at` on, as long as the next one is out. Returns the pages brought; *end is where it
+ * stopped.
+ */
 static unsigned int bring_next(struct filler *filler, struct space *space, uint64_t at, unsigned int clusters,
 			       uint64_t *end)
 {
@@ -119,8 +135,8 @@ static unsigned int bring_next(struct filler *filler, struct space *space, uint6
 }
 
 /*
- * A program that walks its memory in order is met half-way: the clusters behind the one it asked for come before it asks, those behind them by another
- * thread at the same time. Returns the pages brought by this one.
+ * A program that walks its memory in order is met half-way: the clusters behind the one it asked for come before it
+ * asks, those behind them by another thread at the same time. Returns the pages brought by this one.
  */
 static unsigned int read_ahead(struct filler *filler, struct space *space, uint64_t address, uint64_t end)
 {
@@ -152,6 +168,10 @@ void fill_ahead(struct filler *filler, struct space *space, uint64_t address)
 	pthread_mutex_unlock(&pager->lock);
 }
 
+/*
+ * What cannot be placed now is not woken, but looked at again later: the fault that would come anew would be read
+ * before the event that is in the way, and so would those of all other threads, for ever.
+ */
 int fill_fault(struct filler *filler, struct space *space, uint64_t address, bool write)
 {
 	struct pager *pager = filler->pager;
@@ -162,7 +182,7 @@ int fill_fault(struct filler *filler, struct space *space, uint64_t address, boo
 	pthread_mutex_lock(&pager->lock);
 	if (index_get(pager->index, space->id, address) == ENTRY_NONE)
 		return fill_fresh(pager, space, address, write);
-	rc = claim_at(pager, space, address, &claim);
+	rc = uffd_changing(space->uffd) ? 0 : claim_at(pager, space, address, &claim);
 	if (rc > 0) {
 		counters->faults++;
 		if (claim.slot >= 0)
@@ -170,7 +190,7 @@ int fill_fault(struct filler *filler, struct space *space, uint64_t address, boo
 	}
 	pthread_mutex_unlock(&pager->lock);
 	if (rc <= 0)
-		return rc;
+		return -EAGAIN;
 	rc = bring(filler, &claim, !filler->walk_ahead);
 	if (rc > 0) {
 		rc += (int)read_ahead(filler, space, address, claim_end(&claim));
@@ -180,7 +200,7 @@ int fill_fault(struct filler *filler, struct space *space, uint64_t address, boo
 			refaults_note(pager, address, (unsigned int)rc);
 		pthread_mutex_unlock(&pager->lock);
 	}
-	return 0;
+	return rc < 0 ? rc : 0;
 }
 
 /* One address a cluster, so that each is brought once. */
@@ -203,7 +223,10 @@ static int collect(void *context, uint64_t address, index_entry entry)
 	return 0;
 }
 
-/* A hole was never there; it needs no page to be as it was. Returns true when the entry was one and is gone now. `lock` held. */
+/*
+ * A hole was never there; it needs no page to be as it was. Returns true when the entry was one and is gone now. `lock`
+ * held.
+ */
 static bool drop_hole(struct pager *pager, struct space *space, uint64_t address)
 {
 	index_entry entry = index_get(pager->index, space->id, address);
@@ -278,7 +301,7 @@ int64_t fill_region(struct filler *filler, struct space *space, struct region re
 	return idle < ROUNDS ? brought : -EBUSY;
 }
 
-/* Where a cluster is out. */
+/* Where a cluster is out, and nobody is bringing it. */
 struct sought {
 	uint32_t number;
 	uint64_t address;
@@ -294,26 +317,43 @@ static int seek(void *context, uint64_t address, index_entry entry)
 	return 1;
 }
 
+/* Pages of a cluster into one address space. Returns whether there were any that nobody else was bringing. */
+static bool bring_some(struct filler *filler, struct space *space, uint32_t number)
+{
+	const struct region everything = {0, UINT64_MAX};
+	struct sought sought = {.number = number};
+	struct pager *pager = filler->pager;
+	struct claim claim;
+	int rc = 0;
+
+	pthread_mutex_lock(&pager->lock);
+	if (space->used && !space->dead && index_walk(pager->index, space->id, everything, seek, &sought) > 0)
+		rc = claim_at(pager, space, sought.address, &claim);
+	pthread_mutex_unlock(&pager->lock);
+	if (rc <= 0)
+		return false;
+	if (bring(filler, &claim, false) < 0)
+		usleep(BACK_OFF_US * 10);
+	space_check(pager, space);
+	return true;
+}
+
+static bool is_out(struct pager *pager, uint32_t number)
+{
+	bool out;
+
+	pthread_mutex_lock(&pager->lock);
+	out = index_cluster(pager->index, number)->refs > 0;
+	pthread_mutex_unlock(&pager->lock);
+	return out;
+}
+
 void fill_cluster(struct filler *filler, uint32_t number)
 {
-	struct pager *pager = filler->pager;
-
-	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
-		struct space *space = &pager->spaces[i];
-		struct sought sought = {.number = number};
-		struct claim claim;
-		int rc = 0;
-
-		pthread_mutex_lock(&pager->lock);
-		if (space->used && !space->dead &&
-		    index_walk(pager->index, i, (struct region){0, UINT64_MAX}, seek, &sought) > 0)
-			rc = claim_at(pager, space, sought.address, &claim);
-		pthread_mutex_unlock(&pager->lock);
-		if (rc <= 0)
-			continue;
-		if (bring(filler, &claim, false) < 0)
-			usleep(BACK_OFF_US * 10);
-		space_check(pager, space);
-		i--; /* there may be more of it */
+	while (is_out(filler->pager, number)) {
+		for (unsigned int i = 0; i < INDEX_SPACES; i++)
+			while (bring_some(filler, &filler->pager->spaces[i], number))
+				;
+		usleep(BACK_OFF_US); /* others may be bringing it, and may not be able to */
 	}
 }

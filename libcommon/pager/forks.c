@@ -1,4 +1,7 @@
-/* Forks that no event tells of (without CAP_SYS_PTRACE): the child would read zeros for what is out, so nothing is out when it is made. */
+/*
+ * Forks that no event tells of (without CAP_SYS_PTRACE): the child would read zeros for what is out, so nothing is out
+ * when it is made.
+ */
 #include <errno.h>
 #include <linux/futex.h>
 #include <string.h>

@@ -1,10 +1,17 @@
 /* Copies of descriptors that the target holds for us, so that they outlive every process of the session. */
 #include "pager/held.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "pager/hook.h"
 
 #define SETTLED_US 200000  /* most children exec or exit before that */
 #define AGAIN_US   1000000 /* after a failure */
@@ -93,6 +100,13 @@ static int next_child(struct pager *pager, unsigned int *space)
 	return fd;
 }
 
+/* The target need not hold it any more. `lock` is held. */
+static void release(struct index_header *header, int number)
+{
+	if (header->released_count < INDEX_SPACES)
+		header->released[header->released_count++] = number;
+}
+
 /* The space may be another one's by now: the number is let go of again then. */
 static void note(struct pager *pager, unsigned int space, int number)
 {
@@ -101,8 +115,8 @@ static void note(struct pager *pager, unsigned int space, int number)
 	pthread_mutex_lock(&pager->lock);
 	if (wants_holding(pager, space))
 		header->spaces[space].number = number;
-	else if (header->released_count < INDEX_SPACES)
-		header->released[header->released_count++] = number;
+	else
+		release(header, number);
 	pthread_mutex_unlock(&pager->lock);
 }
 
@@ -121,19 +135,23 @@ static void let_go(struct road *road, const struct index_header *header, int num
 	close(fd);
 }
 
-static void let_go_released(struct pager *pager)
+/* The last of those that are not needed any more; -1: there is none. */
+static int take_released(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
-	int numbers[INDEX_SPACES];
-	unsigned int count;
+	int number = -1;
 
 	pthread_mutex_lock(&pager->lock);
-	count = (unsigned int)min_u64(header->released_count, INDEX_SPACES);
-	memcpy(numbers, header->released, count * sizeof(*numbers));
-	header->released_count = 0;
+	if (header->released_count)
+		number = header->released[--header->released_count];
 	pthread_mutex_unlock(&pager->lock);
-	for (unsigned int i = 0; i < count; i++)
-		let_go(&pager->road, header, numbers[i]);
+	return number;
+}
+
+static void let_go_released(struct pager *pager)
+{
+	for (int number; (number = take_released(pager)) >= 0;)
+		let_go(&pager->road, index_header(pager->index), number);
 }
 
 void held_children(struct pager *pager)
@@ -162,10 +180,74 @@ void held_children(struct pager *pager)
 			pager->held_again_us = now_us() + AGAIN_US;
 			break;
 		}
+		hook("held");
 		note(pager, space, number);
 	}
 	let_go_released(pager);
 	road->ops->end(road);
+}
+
+/* Whether the index knows that the target holds it. `lock` is held. */
+static bool is_noted(const struct index_header *header, int number)
+{
+	for (unsigned int i = 1; i < INDEX_SPACES; i++)
+		if (header->spaces[i].number == number)
+			return true;
+	for (unsigned int i = 0; i < header->released_count; i++)
+		if (header->released[i] == number)
+			return true;
+	return number == header->uffd_number;
+}
+
+/* `lock` is held. */
+static bool is_of_child(const struct pager *pager, int fd)
+{
+	for (unsigned int i = 1; i < INDEX_SPACES; i++)
+		if (pager->spaces[i].used && !pager->spaces[i].dead &&
+		    syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, fd, pager->spaces[i].uffd) == 0)
+			return true;
+	return false;
+}
+
+/* Nobody else gives the target anything meanwhile: what is not noted is not about to be. */
+static void find_lost(struct pager *pager, int number)
+{
+	struct index_header *header = index_header(pager->index);
+	_cleanup_close_ int fd = -1;
+	bool noted;
+
+	pthread_mutex_lock(&pager->lock);
+	noted = is_noted(header, number);
+	pthread_mutex_unlock(&pager->lock);
+	if (noted)
+		return;
+	fd = pager->road.ops->take(&pager->road, number);
+	pthread_mutex_lock(&pager->lock);
+	if (fd >= 0 && is_of_child(pager, fd))
+		release(header, number);
+	pthread_mutex_unlock(&pager->lock);
+}
+
+void held_find_lost(struct pager *pager)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	char name[32];
+	int fd;
+
+	snprintf(name, sizeof(name), "task/%d/fd", pager->road.holder);
+	fd = pager->road.ops ? target_proc_open(&pager->target, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		char link[64] = "";
+
+		if (readlinkat(fd, entry->d_name, link, sizeof(link) - 1) > 0 && strstr(link, "[userfaultfd]"))
+			find_lost(pager, (int)strtol(entry->d_name, NULL, 10));
+	}
 }
 
 void held_forget(struct pager *pager, unsigned int space)
@@ -174,8 +256,8 @@ void held_forget(struct pager *pager, unsigned int space)
 	int number = header->spaces[space].number;
 
 	header->spaces[space].number = 0;
-	if (number > 0 && header->released_count < INDEX_SPACES)
-		header->released[header->released_count++] = number;
+	if (number > 0)
+		release(header, number);
 }
 
 void held_return(struct pager *pager)

@@ -1,4 +1,7 @@
-/* Copies of descriptors that the target holds for us, so that they outlive every process of the session. Internal to the room. */
+/*
+ * Copies of descriptors that the target holds for us, so that they outlive every process of the session. Internal to
+ * the room.
+ */
 #pragma once
 
 #include "pager/pager.h"
@@ -13,10 +16,17 @@ int held_pool(struct pager *pager, struct error *error);
 int held_again(struct pager *pager);
 
 /*
- * Of children that have been there for a while: were all our processes killed, a child would read zeros without its descriptor. Lets go of those that are not needed any
- * more. `job` is held; stops a thread only when there is something to do. Failures are tried again the next time.
+ * Of children that have been there for a while: were all our processes killed, a child would read zeros without its
+ * descriptor. Lets go of those that are not needed any more. `job` is held; stops a thread only when there is something
+ * to do. Failures are tried again the next time.
  */
 void held_children(struct pager *pager);
+
+/*
+ * What a worker that died had given to the target and could not note any more, of the children there are: to be let go
+ * of.
+ */
+void held_find_lost(struct pager *pager);
 
 /* A child is not served any more. `lock` is held. */
 void held_forget(struct pager *pager, unsigned int space);

@@ -1,14 +1,27 @@
-/* Points at which a worker of a test build can be told to die. */
+/* Points at which a worker of a test build can be told to die, or to take its time. */
 #include "pager/hook.h"
 
 #ifdef UVM_HOOKS
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+static void pause_at(const char *point)
+{
+	const char *wanted = getenv("UVM_PAUSE_AT");
+	size_t length = strlen(point);
+
+	while (wanted) {
+		if (strncmp(wanted, point, length) == 0 && wanted[length] == ':')
+			usleep((useconds_t)strtoul(wanted + length + 1, NULL, 10) * 1000);
+		wanted = strchr(wanted, ',');
+		wanted += wanted != NULL;
+	}
+}
 
 void hook(const char *point)
 {
@@ -17,11 +30,12 @@ void hook(const char *point)
 	const char *mark = getenv("UVM_KILL_MARK");
 	size_t length = strlen(point);
 
+	pause_at(point);
 	if (!wanted || !mark || strncmp(wanted, point, length) != 0 || (wanted[length] && wanted[length] != ':'))
 		return;
 	if (wanted[length] == ':' && atomic_fetch_add(&passed, 1) + 1 != strtoul(wanted + length + 1, NULL, 10))
 		return;
-	if (open(mark, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) >= 0)
+	if (mkdir(mark, 0700) == 0) /* not a file: the keeper may open none */
 		kill(getpid(), SIGKILL);
 }
 

@@ -12,7 +12,7 @@
 #include "base/size.h"
 
 #define MAGIC         "uvmindex"
-#define VERSION       3
+#define VERSION       5
 #define TABLE_PAGES   512
 #define TABLE_BYTES   (TABLE_PAGES * sizeof(index_entry))
 #define TABLES_MAX    (UINT64_C(1) << 20) /* 2 TiB out with pages of 4 KiB */
@@ -125,8 +125,8 @@ static void hash_remove(struct index *index, uint64_t at)
 }
 
 /*
- * The pages are also touched here: the first write to a page of a file makes the file system do things (page_mkwrite, for ext4 a transaction) that can take
- * milliseconds, and this is the place where nobody waits.
+ * The pages are also touched here: the first write to a page of a file makes the file system do things (page_mkwrite,
+ * for ext4 a transaction) that can take milliseconds, and this is the place where nobody waits.
  */
 static int allocate(const struct index *index, uint64_t at, uint64_t bytes)
 {
@@ -336,7 +336,10 @@ static uint64_t keys_within(const struct index *index, unsigned int space, struc
 	uint64_t count = 0;
 	uint64_t *keys;
 
-	/* A walk that is given up would leave entries of what the target has discarded: old bytes. It waits for memory instead. */
+	/*
+	 * A walk that is given up would leave entries of what the target has discarded: old bytes. It waits for memory
+	 * instead.
+	 */
 	while (!(keys = malloc((index->header->tables + 1) * sizeof(*keys))))
 		usleep(1000);
 	for (uint64_t i = 0; i < index->header->tables; i++) {
@@ -505,7 +508,8 @@ int index_open(struct index **index, int fd)
 	if (pread(fd, &header, sizeof(header), 0) != sizeof(header) ||
 	    memcmp(header.magic, MAGIC, sizeof(header.magic)) != 0 || header.version != VERSION ||
 	    header.tables > TABLES_MAX || header.clusters > CLUSTERS_MAX || !header.cluster_pages ||
-	    header.cluster_pages > CLUSTER_PAGES_MAX)
+	    header.cluster_pages > CLUSTER_PAGES_MAX || header.discard_count > DISCARDS_MAX ||
+	    header.released_count > INDEX_SPACES)
 		return -EBADMSG;
 	rc = new_index(index, fd, header.cluster_pages);
 	if (rc < 0)
@@ -516,6 +520,19 @@ int index_open(struct index **index, int fd)
 	if (rc < 0)
 		index_close(*index);
 	return rc;
+}
+
+bool index_has_fork(int fd)
+{
+	const struct index_header *header = mmap(NULL, sizeof(*header), PROT_READ, MAP_SHARED, fd, 0);
+	bool fork = false;
+
+	if (header == MAP_FAILED)
+		return true; /* the next worker will see */
+	for (unsigned int i = 0; i < INDEX_SPACES; i++)
+		fork |= header->spaces[i].pending.message.event == UFFD_EVENT_FORK;
+	munmap((void *)header, sizeof(*header));
+	return fork;
 }
 
 void index_close(struct index *index)

@@ -10,15 +10,15 @@
 #include "uffd/uffd.h"
 
 /*
- * A page that is out has an entry: "my contents are page `sub` of cluster `id`". A page without an entry is resident or was never there; a
- * missing fault on it is answered with zeros. The state of a page is that of its cluster:
+ * A page that is out has an entry: "my contents are page `sub` of cluster `id`". A page without an entry is resident or
+ * was never there; a missing fault on it is answered with zeros. The state of a page is that of its cluster:
  *
  *	resident --> moving --> staged --> stored --> filling --> resident
  *	(no entry)                 \________________/^               |
  *	     ^--------------- dropped: the target discarded it <-----'
  *
- * Only pages without an entry are moved, and whoever places a page holds its entry's `filling` mark: so no two parties ever work on one page.
- * Nothing here locks or checks liveness: the caller holds the pager's lock.
+ * Only pages without an entry are moved, and whoever places a page holds its entry's `filling` mark: so no two parties
+ * ever work on one page. Nothing here locks or checks liveness: the caller holds the pager's lock.
  */
 
 #define CLUSTER_PAGES_MAX 64
@@ -32,8 +32,8 @@ enum cluster_state {
 };
 
 /*
- * A record lies in the store or, with this bit in its slot's offset, in the pool. Part of the offset, so that one store of eight bytes moves it: a worker that is
- * killed leaves the one or the other behind.
+ * A record lies in the store or, with this bit in its slot's offset, in the pool. Part of the offset, so that one store
+ * of eight bytes moves it: a worker that is killed leaves the one or the other behind.
  */
 #define SLOT_POOL (UINT64_C(1) << 63)
 
@@ -49,9 +49,15 @@ struct cluster {
 	uint64_t zeros;     /* all zero bytes */
 	uint64_t filled;    /* one repeated word, in index_fill */
 	uint64_t lost;      /* could not be read: whoever touches it gets SIGBUS */
-	/* STORED; length 0: no record. Holds the pages in no mask above, in order. SLOT_POOL in its offset: it is in the pool. */
+	/*
+	 * STORED; length 0: no record. Holds the pages in no mask above, in order. SLOT_POOL in its offset: it is in
+	 * the pool.
+	 */
 	struct store_slot slot;
-	/* MOVING, STAGED. Beside the slot, not in its place: whoever takes over from a worker that wrote half of it needs them. */
+	/*
+	 * MOVING, STAGED. Beside the slot, not in its place: whoever takes over from a worker that wrote half of it
+	 * needs them.
+	 */
 	uint64_t staging; /* address in the target's staging area */
 	uint64_t source;  /* where its first page was when it was marked */
 };
@@ -64,18 +70,37 @@ struct index_counters {
 	uint64_t stops, longest_stop_us;
 	uint64_t written_back_pages, fault_wait_ns;
 	uint64_t workers;      /* how many workers there have been */
-	uint64_t latency[256]; /* histogram of fault service, see latency.h */
+	uint64_t latency[256]; /* LATENCY_BUCKETS of fault service */
 	uint64_t latency_max_ns;
 };
 
 /*
- * A message of the target is read straight into the index: when the worker dies with it in its hands, the next one finds it here. `event` is 0 when it has been
- * dealt with. The descriptor that comes with UFFD_EVENT_FORK is open in the worker's keeper then.
+ * A message of the target is read straight into the index: when the worker dies with it in its hands, the next one
+ * finds it here. `event` is 0 when it has been dealt with. The descriptor that comes with UFFD_EVENT_FORK is open in
+ * the worker's keeper then.
  */
 struct index_pending {
 	struct uffd_msg message;
 	uint64_t dropped; /* of a remap: what was out at the new place has been forgotten already */
 	uint64_t kept;    /* of a fork: number under which the supervisor gets the descriptor; 0: not sent yet */
+};
+
+/* A read that the keeper does for the worker. Only the one taken must be waited for by whoever comes after it. */
+enum read_state {
+	READ_IDLE,
+	READ_ASKED,
+	READ_TAKEN,
+};
+
+#define UNFORKED_MAX 4096
+#define PASSED_MAX   64
+#define DISCARDS_MAX 64
+
+/* Memory that the target discards, of which it said so first. */
+struct index_discard {
+	struct region region;
+	uint64_t number;  /* of its event */
+	uint64_t read_ns; /* when that was read, CLOCK_MONOTONIC */
 };
 
 struct index_header {
@@ -85,9 +110,12 @@ struct index_header {
 	uint32_t watched; /* made to be watched: pages come back one by one, and all of them when the watcher is gone */
 	uint64_t starttime;
 	int32_t pid;
-	int32_t uffd_number;   /* of the userfaultfd in the target */
-	int32_t uffd_holder;   /* the thread of the target in whose table of descriptors it is */
-	int32_t keeper;        /* pid of the process that shares the worker's descriptors; 0: none */
+	int32_t uffd_number; /* of the userfaultfd in the target */
+	int32_t uffd_holder; /* the thread of the target in whose table of descriptors it is */
+	int32_t keeper;      /* pid of the process that shares the worker's descriptors; 0: none */
+	uint64_t keeper_starttime;
+	uint32_t read_state;   /* enum read_state */
+	int32_t read_result;   /* of uffd_read, when the state is idle again */
 	int32_t store_number;  /* of a store in memory, or else of the pool, which the target holds for us; 0: none */
 	int32_t key_number;    /* of the key of an encrypted store (store/seal.h), which it holds too; 0: none */
 	uint32_t road;         /* enum road_choice; which one was taken */
@@ -98,16 +126,31 @@ struct index_header {
 	char store[256];  /* path, or "memory" */
 	uint32_t leaving; /* everything is back, and what is ours in the target is being removed */
 	uint32_t released_count;
-	int32_t released
-		[INDEX_SPACES]; /* numbers in the target that it still holds for us, of children that are gone */
-	uint64_t tables;        /* page tables ever used */
+	/* Numbers in the target that it still holds for us, of children that are gone. */
+	int32_t released[INDEX_SPACES];
+	/*
+	 * What the child of the fork that is read next, or was read and is not noted yet, does not get: seen while the
+	 * thread that forks still stood in the call.
+	 */
+	uint32_t unforked_known, unforked_count;
+	struct region unforked[UNFORKED_MAX];
+	/* Messages that came later than a fork and were read before it. While it is awaited, none of them is applied.
+	 */
+	uint32_t fork_awaited;
+	struct index_pending passed[PASSED_MAX];
+	/* Events that were read, while the kernel may not have done yet what they tell of. */
+	uint64_t discards_read; /* ever */
+	uint32_t discard_count;
+	struct index_discard discards[DISCARDS_MAX];
+	uint64_t tables; /* page tables ever used */
 	uint64_t clusters;
 	uint64_t next_generation;
 	struct {
 		uint32_t used;
 		int32_t number; /* of its descriptor in the target, which holds it for us; 0: not there */
 		struct index_pending pending;
-		uint64_t kept; /* number of its descriptor with the supervisor; 0 for the target's own */
+		uint64_t kept;                /* number of its descriptor with the supervisor; 0 for the target's own */
+		struct region left_to_kernel; /* all pages that are unregistered for a while lie in it */
 	} spaces[INDEX_SPACES];
 	struct index_counters counters;
 };
@@ -141,14 +184,21 @@ int index_create(struct index **index, int fd, unsigned int cluster_pages);
 /* Opens one that an earlier process left. Returns 0, -EBADMSG when it is not an index of this version, -ENOMEM. */
 int index_open(struct index **index, int fd);
 
+/*
+ * Whether an index (borrowed descriptor) that a worker has left says that it was reading a fork: its child may have no
+ * other descriptor than the one that came with it.
+ */
+bool index_has_fork(int fd);
+
 void index_close(struct index *index);
 
 struct index_header *index_header(struct index *index);
 
 /*
- * The file grows in three steps, so that the file system, which may take milliseconds, is not waited for under a lock or with a thread stopped. index_plan
- * (locked) says what is missing for so many more tables and clusters, index_allocate (unlocked) gets it, returns 0 or -ENOSPC, index_commit (locked) lets it be
- * used. Whoever skips this is served all the same, a step at a time.
+ * The file grows in three steps, so that the file system, which may take milliseconds, is not waited for under a lock
+ * or with a thread stopped. index_plan (locked) says what is missing for so many more tables and clusters,
+ * index_allocate (unlocked) gets it, returns 0 or -ENOSPC, index_commit (locked) lets it be used. Whoever skips this is
+ * served all the same, a step at a time.
  */
 struct index_growth {
 	uint64_t tables_from, tables_to, clusters_from, clusters_to;
@@ -161,7 +211,10 @@ void index_commit(struct index *index, const struct index_growth *growth);
 /* The entry of a page (page-aligned address), ENTRY_NONE when there is none. */
 index_entry index_get(const struct index *index, unsigned int space, uint64_t address);
 
-/* Sets or, with ENTRY_NONE, clears it; adjusts no reference counts. Returns 0 or -ENOSPC (only when a table had to be added). */
+/*
+ * Sets or, with ENTRY_NONE, clears it; adjusts no reference counts. Returns 0 or -ENOSPC (only when a table had to be
+ * added).
+ */
 int index_set(struct index *index, unsigned int space, uint64_t address, index_entry entry);
 
 /* A new cluster, state MOVING, no references. Returns its number, or 0 when the index is full. */
@@ -169,16 +222,23 @@ uint32_t index_cluster_new(struct index *index, unsigned int pages);
 struct cluster *index_cluster(const struct index *index, uint32_t number);
 void index_cluster_free(struct index *index, uint32_t number);
 
-/* The repeated word of a page of a cluster; *word is valid where the `filled` mask says so. Returns NULL when its place cannot be allocated. */
+/*
+ * The repeated word of a page of a cluster; *word is valid where the `filled` mask says so. Returns NULL when its place
+ * cannot be allocated.
+ */
 uint64_t *index_fill(struct index *index, uint32_t cluster, unsigned int sub, bool allocate);
 
-/* Called for each entry in a region, in order of address. It may change the entry through index_set. A value other than 0 ends the walk and is returned; nothing else does. */
+/*
+ * Called for each entry in a region, in order of address. It may change the entry through index_set. A value other than
+ * 0 ends the walk and is returned; nothing else does.
+ */
 typedef int (*index_fn)(void *context, uint64_t address, index_entry entry);
 int index_walk(struct index *index, unsigned int space, struct region region, index_fn callback, void *context);
 
 /*
- * After a worker died: takes away all `filling` marks and pins and counts references anew, so that what it was in the middle of is undecided again.
- * Clusters that nothing refers to are freed; the caller gives their slots no thought (a new store adopts only what is left).
+ * After a worker died: takes away all `filling` marks and pins and counts references anew, so that what it was in the
+ * middle of is undecided again. Clusters that nothing refers to are freed; the caller gives their slots no thought (a
+ * new store adopts only what is left).
  */
 void index_recover(struct index *index);
 

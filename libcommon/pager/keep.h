@@ -17,7 +17,10 @@ struct keep_message {
 	uint64_t number;
 };
 
-/* Sends a message, with a descriptor when fd >= 0. Never waits for the other side: -EAGAIN when it has not read for long. Returns 0 or -errno. */
+/*
+ * Sends a message, with a descriptor when fd >= 0. Never waits for the other side: -EAGAIN when it has not read for
+ * long. Returns 0 or -errno.
+ */
 int keep_send(int socket, const struct keep_message *message, int fd);
 
 /* Receives one. *fd is -1 when none came along. Returns 1, 0 when the other side has closed, or -errno (-EAGAIN). */

@@ -1,45 +1,107 @@
 /*
- * A process that shares the worker's descriptors and does nothing: they outlive the worker until the next one has looked at them. The kernel hands out a child's
- * userfaultfd in the very call that reads its fork; a worker that is killed in the middle of that could tell nobody.
+ * A process that shares the worker's descriptors: they outlive the worker until the next one has looked at them. The
+ * kernel hands out a child's userfaultfd in the very call that reads its fork; a worker that is killed in the middle of
+ * that could tell nobody.
+ *
+ * It may open none itself. So a fork cannot be read here, and stays unread (EMFILE; fs/userfaultfd.c,
+ * userfaultfd_ctx_read), while any other message can: the only way to know of a fork before it is read, and its thread
+ * goes on.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pager/hook.h"
 #include "pager/pager.h"
+#include "proc/stat.h"
 
-#define NAME        "swapctl-keeper"
 #define PATIENCE_MS 10000 /* for a worker that does not come */
+#define DESCRIPTORS 2     /* poll(2) wants so many allowed; those below, of every process of ours, are open */
+#define SETTLE_US   100
 
-static void keep(int worker, int supervisor)
+static bool change_state(struct pager *pager, uint32_t from, uint32_t to)
 {
-	struct pollfd end = {.fd = worker, .events = POLLIN};
+	return __atomic_compare_exchange_n(&index_header(pager->index)->read_state, &from, to, false, __ATOMIC_SEQ_CST,
+					   __ATOMIC_SEQ_CST);
+}
 
-	prctl(PR_SET_NAME, NAME);
+static bool is_idle(struct pager *pager)
+{
+	return __atomic_load_n(&index_header(pager->index)->read_state, __ATOMIC_SEQ_CST) == READ_IDLE;
+}
+
+static void answer(struct pager *pager)
+{
+	struct index_header *header = index_header(pager->index);
+	eventfd_t count;
+
+	eventfd_read(pager->keeper_ask, &count);
+	hook("keeper-asked");
+	if (!change_state(pager, READ_ASKED, READ_TAKEN))
+		return;
+	hook("keeper-taken");
+	header->read_result = uffd_read(pager->spaces[0].uffd, &header->spaces[0].pending.message, 1);
+	hook("keeper-read");
+	change_state(pager, READ_TAKEN, READ_IDLE);
+	eventfd_write(pager->keeper_answer, 1);
+}
+
+/* Nothing here takes a lock: other threads of the worker may have held some when it was copied. */
+static void keep(struct pager *pager)
+{
+	struct pollfd fds[] = {{.fd = pager->keeper_ends[0], .events = POLLIN},
+			       {.fd = pager->keeper_ask, .events = POLLIN}};
+	struct rlimit limit;
+
+	prctl(PR_SET_NAME, "swapctl-keeper");
 	mlockall(MCL_CURRENT | MCL_ONFAULT); /* the worker's pages are its pages now */
-	while (poll(&end, 1, -1) < 0)
-		;
-	end.fd = supervisor;
-	poll(&end, 1, PATIENCE_MS);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = DESCRIPTORS;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	while (!fds[0].revents)
+		if (poll(fds, ARRAY_SIZE(fds), -1) > 0 && fds[1].revents)
+			answer(pager);
+	fds[0].fd = pager->keeper_ends[1];
+	poll(fds, 1, PATIENCE_MS);
 	_exit(0);
 }
 
-void keeper_start(struct pager *pager)
+static void start_keeper(struct pager *pager)
 {
-	int worker = (int)syscall(SYS_pidfd_open, getpid(), 0);
-	int supervisor = (int)syscall(SYS_pidfd_open, getppid(), 0);
-	pid_t pid = worker < 0 || supervisor < 0 ? -1 : (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	struct index_header *header = index_header(pager->index);
+	struct proc_stat stat;
+	pid_t pid = -1;
 
+	pager->keeper_ends[1] = (int)syscall(SYS_pidfd_open, pager->supervisor_pid, 0);
+	if (pager->keeper_ends[1] >= 0)
+		pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
 	if (pid == 0)
-		keep(worker, supervisor);
-	index_header(pager->index)->keeper = pid > 0 ? pid : 0;
+		keep(pager);
+	pager->keeper_pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	header->keeper = 0;
+	if (pid > 0 && proc_stat_read(pid, &stat) == 0) {
+		header->keeper_starttime = stat.starttime;
+		header->keeper = pid;
+	}
+}
+
+int keeper_start(struct pager *pager)
+{
+	pager->keeper_ask = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	pager->keeper_answer = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	pager->keeper_ends[0] = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	if (pager->keeper_ask < 0 || pager->keeper_answer < 0 || pager->keeper_ends[0] < 0)
+		return -errno;
+	start_keeper(pager);
+	return 0;
 }
 
 void keeper_stop(struct pager *pager)
@@ -53,22 +115,74 @@ void keeper_stop(struct pager *pager)
 	index_header(pager->index)->keeper = 0;
 }
 
+/* In place: it has the same descriptors. */
+void keeper_follow(struct pager *pager)
+{
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pager->supervisor_pid, 0);
+
+	if (pidfd >= 0 && pager->keeper_pidfd >= 0)
+		dup3(pidfd, pager->keeper_ends[1], O_CLOEXEC);
+}
+
+/* It was killed: another one is made. What it had read by then is where it was to be. */
+static int replace_keeper(struct pager *pager)
+{
+	struct index_header *header = index_header(pager->index);
+
+	waitpid(header->keeper, NULL, WNOHANG);
+	header->read_state = READ_IDLE;
+	close(pager->keeper_pidfd);
+	close(pager->keeper_ends[1]);
+	start_keeper(pager);
+	return header->spaces[0].pending.message.event ? 1 : 0;
+}
+
+int keeper_read(struct pager *pager)
+{
+	struct index_header *header = index_header(pager->index);
+	struct pollfd fds[] = {{.fd = pager->keeper_answer, .events = POLLIN}, {.events = POLLIN}};
+	eventfd_t count;
+
+	if (pager->keeper_pidfd < 0)
+		start_keeper(pager);
+	if (pager->keeper_pidfd < 0)
+		return -ESRCH;
+	fds[1].fd = pager->keeper_pidfd;
+	__atomic_store_n(&header->read_state, READ_ASKED, __ATOMIC_SEQ_CST);
+	eventfd_write(pager->keeper_ask, 1);
+	while (!is_idle(pager)) {
+		poll(fds, ARRAY_SIZE(fds), -1);
+		if (fds[0].revents)
+			eventfd_read(pager->keeper_answer, &count);
+		else if (fds[1].revents)
+			return replace_keeper(pager);
+	}
+	return header->read_result;
+}
+
 /* The keeper of the worker before, not whoever has its number by now. Returns a pidfd, or -errno. */
 static int find(const struct pager *pager)
 {
-	pid_t pid = index_header(pager->index)->keeper;
-	int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-	char path[32];
-	char name[sizeof(NAME) + 1] = "";
-	_cleanup_fclose_ FILE *file = NULL;
+	const struct index_header *header = index_header(pager->index);
+	int pidfd = header->keeper > 0 ? (int)syscall(SYS_pidfd_open, header->keeper, 0) : -1;
+	struct proc_stat stat;
 
-	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	file = pidfd < 0 ? NULL : fopen(path, "re");
-	if (file && fgets(name, sizeof(name), file) && strcmp(name, NAME "\n") == 0)
+	if (pidfd >= 0 && proc_stat_read(header->keeper, &stat) == 0 && stat.starttime == header->keeper_starttime)
 		return pidfd;
 	if (pidfd >= 0)
 		close(pidfd);
 	return -ESRCH;
+}
+
+void keeper_settle(struct pager *pager)
+{
+	_cleanup_close_ int pidfd = find(pager);
+	struct pollfd end = {.fd = pidfd, .events = POLLIN};
+
+	change_state(pager, READ_ASKED, READ_IDLE);
+	while (!is_idle(pager) && pidfd >= 0 && poll(&end, 1, 0) == 0)
+		usleep(SETTLE_US);
+	index_header(pager->index)->read_state = READ_IDLE;
 }
 
 int keeper_take(const struct pager *pager, int number)

@@ -130,8 +130,8 @@ static void ask_to_detach(const struct target *target)
 }
 
 /*
- * In front of the session until its last process has ended. A supervisor whose own one was killed comes to us as our child: whoever watches this process, as an init
- * system does, sees the session live as long as it does.
+ * In front of the session until its last process has ended. A supervisor whose own one was killed comes to us as our
+ * child: whoever watches this process, as an init system does, sees the session live as long as it does.
  */
 static void stay(const struct target *target, int signals)
 {

@@ -20,7 +20,10 @@ static struct region slot_region(const struct pager *pager, const struct batch *
 	return (struct region){start, start + SLOT_BYTES};
 }
 
-/* The slot empty, readable, and registered with the descriptor that is told of the target's changes: MOVE fails while one is unread. */
+/*
+ * The slot empty, readable, and registered with the descriptor that is told of the target's changes: MOVE fails while
+ * one is unread.
+ */
 static int64_t prepare_slot(struct out_job *job)
 {
 	struct pager *pager = job->pager;
@@ -29,7 +32,10 @@ static int64_t prepare_slot(struct out_job *job)
 	struct region slot = slot_region(pager, batch);
 	int64_t rc = 0;
 
-	/* Open already, it may hold what an earlier swap-out could not clear away: that would be taken for contents of holes. */
+	/*
+	 * Open already, it may hold what an earlier swap-out could not clear away: that would be taken for contents of
+	 * holes.
+	 */
 	if (pager->staging_open)
 		rc = road->ops->discard(road, slot);
 	else
@@ -68,10 +74,14 @@ static enum skip page_obstacle(const struct pager *pager, struct region in_use, 
 		return SKIP_OUT;
 	if (address >= in_use.start && address < in_use.end)
 		return SKIP_IN_USE;
+	if (discard_pending(pager, address))
+		return SKIP_BUSY;
 	return claimed_for_zero(pager, address) ? SKIP_BUSY : SKIP_COUNT;
 }
 
-/* The next run of movable pages of a piece, all inside one registered mapping; empty when there is none. `lock` held. */
+/*
+ * The next run of movable pages of a piece, all inside one registered mapping; empty when there is none. `lock` held.
+ */
 static struct region next_run(struct out_job *job, const struct piece *piece, uint64_t *at, uint64_t room)
 {
 	struct pager *pager = job->pager;
@@ -109,7 +119,10 @@ static int batch_add(struct batch *batch, struct batch_cluster cluster)
 	return 0;
 }
 
-/* Entries of pages [from, …) of a cluster that did not move after all; they are where marking put them, for no event was read since. `lock` held. */
+/*
+ * Entries of pages [from, …) of a cluster that did not move after all; they are where marking put them, for no event
+ * was read since. `lock` held.
+ */
 static void unmark(struct pager *pager, const struct batch_cluster *bc, unsigned int from)
 {
 	struct cluster *cluster = index_cluster(pager->index, bc->number);
@@ -153,7 +166,10 @@ static int mark_cluster(struct pager *pager, struct batch *batch, struct batch_c
 	return 0;
 }
 
-/* Marks as much of the attempt's run as there is room for in the index; shortens it to that. Clusters keep to multiples of their size. `lock` held. */
+/*
+ * Marks as much of the attempt's run as there is room for in the index; shortens it to that. Clusters keep to multiples
+ * of their size. `lock` held.
+ */
 static int mark(struct out_job *job, const struct piece *piece, struct attempt *attempt)
 {
 	struct pager *pager = job->pager;
@@ -203,19 +219,21 @@ static void settle(struct out_job *job, const struct attempt *attempt)
 		batch->clusters[keep++] = *bc;
 	}
 	batch->count = keep;
+	pager->staging_unread |= keep > attempt->first;
 }
 
 /*
- * The target did not answer in time, and may yet do what it was told. Without a registered destination it cannot any more (UFFDIO_MOVE: EINVAL), and what is in the staging
- * area then is what has moved.
+ * The target did not answer in time, and may yet do what it was told. Without a registered destination it cannot any
+ * more (UFFDIO_MOVE: EINVAL), and what is in the staging area then is what has moved.
  */
 static int64_t move_overdue(struct pager *pager, struct attempt *attempt)
 {
 	uint64_t entries[EXCLUSIVE_RUN];
 	size_t pages = region_bytes(attempt->run) / page_size();
-	uint64_t slot = round_down(attempt->staging - pager->staging.start, SLOT_BYTES) + pager->staging.start;
+	uint64_t end =
+		round_down(attempt->staging - pager->staging.start, SLOT_BYTES) + pager->staging.start + SLOT_BYTES;
 
-	uffd_unregister(pager->spaces[0].uffd, (struct region){slot, slot + SLOT_BYTES});
+	uffd_unregister(pager->spaces[0].uffd, (struct region){attempt->staging, end});
 	attempt->moved = 0;
 	for (size_t first = 0; first < pages; first += EXCLUSIVE_RUN) {
 		size_t count = min_u64(EXCLUSIVE_RUN, pages - first);
@@ -247,8 +265,9 @@ static int64_t call_move(struct pager *pager, struct attempt *attempt)
 }
 
 /*
- * Moves the next run of a piece. The thread is taken to the entry of its call first: from there on it needs nothing that fault service would have to
- * give it, so holding `events` cannot deadlock. Returns 1 with the attempt, 0 when the piece is done, -errno of the move with attempt->moved 0, or the error that prevented it.
+ * Moves the next run of a piece. The thread is taken to the entry of its call first: from there on it needs nothing
+ * that fault service would have to give it, so holding `events` cannot deadlock. Returns 1 with the attempt, 0 when the
+ * piece is done, -errno of the move with attempt->moved 0, or the error that prevented it.
  */
 static int64_t attempt_move(struct out_job *job, const struct piece *piece, uint64_t *at, struct attempt *attempt)
 {
@@ -294,8 +313,9 @@ static int64_t attempt_move(struct out_job *job, const struct piece *piece, uint
 }
 
 /*
- * A program that forked has pages that are no longer marked exclusive although nobody shares them any more; a write fault without a write
- * makes them so (mm/memory.c, do_wp_page). Pages really shared would be copied by that: they stay.
+ * A program that forked has pages that are no longer marked exclusive although nobody shares them any more; a write
+ * fault without a write makes them so (mm/memory.c, do_wp_page). Pages really shared would be copied by that: they
+ * stay.
  */
 static int64_t make_exclusive(struct out_job *job, const struct piece *piece, uint64_t *at, uint64_t *tried)
 {
@@ -398,11 +418,17 @@ static int64_t overcome(struct out_job *job, const struct piece *piece, uint64_t
 	}
 }
 
-/* Another short stop: a thread must not be kept for long, and the target must run on for its events to be read. */
-static int64_t stop_again(struct pager *pager, bool pause, struct error *error)
+/*
+ * Another short stop: a thread must not be kept for long, and the target must run on for its events to be read. A
+ * thread that waits in fork(2) for what is unread could not be stopped.
+ */
+static int64_t stop_again(struct out_job *job, bool pause, struct error *error)
 {
+	struct pager *pager = job->pager;
 	int64_t rc = pager->road.ops->end(&pager->road);
 
+	if (rc == 0)
+		rc = out_read(job, false);
 	if (rc == 0 && pause)
 		usleep(BACK_OFF_US);
 	return rc == 0 ? pager->road.ops->begin(&pager->road, error) : rc;
@@ -439,7 +465,7 @@ static int64_t move_piece(struct out_job *job, const struct piece *piece, struct
 			rc = pause ? 0 : rc;
 		}
 		if (rc == 0 && (pause || pager->road.ops->held_us(&pager->road) > HELD_US))
-			rc = stop_again(pager, pause, error);
+			rc = stop_again(job, pause, error);
 	}
 	if (rc == 0 && at < piece->region.end)
 		skip_rest(piece, &at, SKIP_BUSY);
@@ -472,6 +498,7 @@ int out_move(struct out_job *job, struct error *error)
 	if (rc < 0)
 		return error_set(error, (int)rc, NULL, "make room in the directory of sessions",
 				 "extend the index of process %d", pager->target.pid);
+	discards_settle(pager);
 	out_settle_on(job, pager->road.ops->processor(&pager->road));
 	rc = pager->road.ops->begin(&pager->road, error);
 	if (rc < 0)

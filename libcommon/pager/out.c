@@ -31,7 +31,10 @@ static const char *skip_name(unsigned int skip)
 	return skip < SKIP_NOT_RESIDENT ? eligibility_name((enum eligibility)skip) : names[skip];
 }
 
-/* Whether a reason means that something which could have left did not. The page or two that the stopped thread stands on never can. */
+/*
+ * Whether a reason means that something which could have left did not. The page or two that the stopped thread stands
+ * on never can.
+ */
 static bool skip_counts(unsigned int skip)
 {
 	return skip != SKIP_NOT_RESIDENT && skip != SKIP_OUT && skip != SKIP_LIMIT && skip != SKIP_IN_USE &&
@@ -323,7 +326,10 @@ static int out_walk(struct out_job *job, bool *partial, struct error *error)
 	if (rc < 0)
 		return rc;
 	while ((rc = eligible_next(&reader, &mapping, &verdict)) > 0) {
-		/* By its place: how an area of ours looks may be half of what it should, when the thread that was to change it did not run. */
+		/*
+		 * By its place: how an area of ours looks may be half of what it should, when the thread that was to
+		 * change it did not run.
+		 */
 		if (region_overlaps(mapping.region, job->pager->road.control) ||
 		    region_overlaps(mapping.region, job->pager->staging))
 			verdict = INELIGIBLE_OURS;
@@ -390,7 +396,10 @@ static void job_free(struct out_job *job)
 	free(job);
 }
 
-/* The staging area as it was made, whatever an earlier swap-out that could stop no thread has left in it, and its descriptor. */
+/*
+ * The staging area as it was made, whatever an earlier swap-out that could stop no thread has left in it, and its
+ * descriptor.
+ */
 static int staging_ready(struct pager *pager, struct error *error)
 {
 	int rc = session_staging(pager, error);

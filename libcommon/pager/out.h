@@ -46,8 +46,10 @@ struct batch {
 	unsigned int slot;
 	bool executable; /* part of it has been made executable */
 	uint64_t used;   /* bytes */
+	uint64_t read;   /* of them */
 	struct batch_cluster *clusters;
 	size_t count, size;
+	size_t clusters_read;
 	size_t next;       /* cluster to compress; under out_job.mutex */
 	size_t unfinished; /* clusters; under out_job.mutex */
 };
@@ -92,18 +94,30 @@ struct out_job {
 	uint64_t shown_us;
 };
 
-/* move.c: stops a thread and moves the planned pieces into the current batch's slot. Returns 0 or -errno with `error` filled. */
+/*
+ * move.c: stops a thread and moves the planned pieces into the current batch's slot. Returns 0 or -errno with `error`
+ * filled.
+ */
 int out_move(struct out_job *job, struct error *error);
 
 /* The staging area empty, unreadable and one mapping again. Returns 0 or -errno. */
 int out_close_staging(struct pager *pager);
 
-/* stage.c: reads what was moved, hands it to the compressors. */
+/*
+ * stage.c: reads what has moved since it was read last; with `whole` nothing moves into the slot any more. What cannot
+ * be read because the target has ended is lost. Returns 0 or -errno.
+ */
+int out_read(struct out_job *job, bool whole);
+
+/* Reads the rest and hands the batch to the compressors. Returns as out_read. */
 int out_stage(struct out_job *job);
 int out_start_compressors(struct out_job *job);
 void out_finish_compressors(struct out_job *job);
 
-/* The mover goes to the processor of the thread that it stops, the compressors elsewhere: what is woken there runs at once. */
+/*
+ * The mover goes to the processor of the thread that it stops, the compressors elsewhere: what is woken there runs at
+ * once.
+ */
 void out_settle_on(struct out_job *job, int processor);
 
 /* Waits until a slot is free and makes it the current batch. */

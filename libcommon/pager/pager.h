@@ -8,10 +8,10 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "base/latency.h"
 #include "base/size.h"
 #include "inject/target_ops.h"
 #include "pager/index.h"
-#include "pager/latency.h"
 #include "pager/session.h"
 #include "proc/target.h"
 #include "report/error.h"
@@ -29,10 +29,11 @@
 /*
  * One address space with pages of ours out: the target's, or that of a child it forked.
  *
- * `events` is what keeps the index and the kernel of one mind. Reading messages takes it exclusively; placing pages (COPY, ZEROPAGE) and moving
- * them (MOVE) happens under it shared, after a look at the index. While an event is unread the kernel refuses to place and to move (EAGAIN),
- * and once it is read its effect is in the index before anyone looks again. Nothing that is done under it waits for the target:
- * the injected thread stands inside its system call before it is taken.
+ * `events` is what keeps the index and the kernel of one mind. Reading messages takes it exclusively; placing pages
+ * (COPY, ZEROPAGE) and moving them (MOVE) happens under it shared, after a look at the index. While an event is unread
+ * the kernel refuses to place and to move (EAGAIN), and once it is read its effect is in the index before anyone looks
+ * again. Nothing that is done under it waits for the target: the injected thread stands inside its system call before
+ * it is taken.
  *
  * Order of locks: job, events, lock.
  */
@@ -48,8 +49,9 @@ struct space {
 	bool strays;       /* mappings may be registered that are not listed, with nothing out */
 	pthread_rwlock_t events;
 	_Atomic(uint64_t)
-		held_up_since_ns;     /* a page of zeros could not be placed, and no event was read since; 0: no */
-	struct region left_to_kernel; /* pages that were unregistered meanwhile, under `lock` */
+		held_up_since_ns;         /* a page of zeros could not be placed, and no event was read since; 0: no */
+	struct region_vec left_to_kernel; /* pages that were unregistered meanwhile, under `lock` */
+	bool unchecked; /* entries may be left of what its parent kept from it; under `events` held exclusively */
 	struct region_vec registered; /* sorted, under `lock`; mappings that are registered with `uffd` */
 };
 
@@ -107,6 +109,7 @@ struct pager {
 
 	pthread_t forks_thread; /* answers forks that ask, when `forks_ask` */
 	bool forks_ask;         /* there are no fork events */
+	bool staging_unread;    /* pages are in the staging area that were not read yet: forks wait */
 	pthread_t fault_threads[FAULT_THREADS_MAX];
 	int fault_epoll[FAULT_THREADS_MAX];
 	unsigned int fault_count;
@@ -118,9 +121,14 @@ struct pager {
 	pthread_cond_t ahead_asked; /* with `lock` */
 	struct space *ahead_space;  /* asked for, NULL: nothing; under `lock` */
 	uint64_t ahead_address;
-	int wake_fd; /* eventfd in every epoll: look at `ended` */
+	int wake_fd;                   /* eventfd in every epoll: look at `ended` */
+	int keeper_ask, keeper_answer; /* eventfds */
+	int keeper_ends[2];            /* pidfds of the two whose end it waits for: worker and supervisor */
+	int keeper_pidfd;              /* -1: there is none */
 	int ready;   /* pipe to whoever waits for the session: one JSON line; -1 when it has been told */
 	int control; /* listening socket */
+	_Atomic(unsigned int) clients; /* being served */
+	uint64_t detach_again_us;      /* not before then, after a failure */
 };
 
 enum ending {
@@ -140,12 +148,16 @@ struct filler {
 	unsigned int walk_ahead; /* clusters to bring along */
 };
 
-/* worker.c: the worker process, from fork to the end of the session. Returns its exit status: 0 when the session is over. */
+/*
+ * worker.c: the worker process, from fork to the end of the session. Returns its exit status: 0 when the session is
+ * over.
+ */
 int worker_main(struct pager *pager);
 
 /*
- * recover.c: takes over from a worker that died. First, before fault service runs: the index is opened again, spaces and store are rebuilt, what was on its way
- * out is read. Then, while it runs: those pages go back, waiting faults are asked for again. Return 0 or -errno.
+ * recover.c: takes over from a worker that died. First, before fault service runs: the index is opened again, spaces
+ * and store are rebuilt, what was on its way out is read. Then, while it runs: those pages go back, waiting faults are
+ * asked for again. Return 0 or -errno.
  */
 int recover_state(struct pager *pager, int index_fd);
 void recover_pages(struct pager *pager);
@@ -156,7 +168,10 @@ bool recover_leave(struct pager *pager);
 /* control.c: one connection, served to its end (takes the descriptor). */
 void control_serve(struct pager *pager, int connection);
 
-/* Everything back, everything of ours out of the target. `job` is taken. Returns 0 or -errno with `error` filled (pages that are out stay served). */
+/*
+ * Everything back, everything of ours out of the target. `job` is taken. Returns 0 or -errno with `error` filled (pages
+ * that are out stay served).
+ */
 int control_detach(struct pager *pager, uint64_t *brought, struct error *error);
 
 /* status.c: what is known of the session. The caller owns it. */
@@ -171,22 +186,38 @@ void fault_stop(struct pager *pager);
 int fault_watch(struct pager *pager, struct space *space);
 void fault_unwatch(struct pager *pager, struct space *space);
 
-/* Answers what is parked, as far as it can be. Called by fault threads and, when a batch has been read, by the mover. */
+/*
+ * Answers what is parked, as far as it can be. Called by fault threads and, when a batch has been read, by the mover.
+ */
 void fault_serve_parked(struct filler *filler);
 
 /*
- * keeper.c: a process that holds what the worker has open until the next worker has looked at it. keeper_take returns a copy of what the worker before had
- * under this number, or -errno; keeper_end lets the keeper before go.
+ * keeper.c: a process that holds what the worker has open until the next worker has looked at it. keeper_take returns a
+ * copy of what the worker before had under this number, or -errno; keeper_end lets the keeper before go. keeper_follow
+ * tells it of another supervisor, the one that the next worker will come from; `events` is held exclusively.
+ *
+ * keeper_start returns 0 or -errno. keeper_read has it read a message of the target into the index, as uffd_read would,
+ * unless that is a fork: -EMFILE, and the thread that forks waits on. -ESRCH: there is no keeper. `events` is held
+ * exclusively. keeper_settle waits until the keeper before reads nothing any more.
  */
-void keeper_start(struct pager *pager);
+int keeper_start(struct pager *pager);
 void keeper_stop(struct pager *pager);
+void keeper_follow(struct pager *pager);
+int keeper_read(struct pager *pager);
+void keeper_settle(struct pager *pager);
 int keeper_take(const struct pager *pager, int number);
 void keeper_end(struct pager *pager);
 
-/* events.c: what the target did to its address space, applied to the index. The caller holds `events` exclusively. May be repeated after a death in the middle. */
+/*
+ * events.c: what the target did to its address space, applied to the index. The caller holds `events` exclusively. May
+ * be repeated after a death in the middle.
+ */
 void event_apply(struct pager *pager, struct space *space, struct index_pending *pending);
 
-/* A child of `parent`, with everything that is out in it but what is not handed on. Takes the descriptor. `lock` is held. */
+/*
+ * A child of `parent`, with everything that is out in it but what is not handed on. Takes the descriptor. `lock` is
+ * held.
+ */
 struct fork_event {
 	int uffd;
 	uint64_t kept;                     /* number under which the supervisor gets the descriptor */
@@ -197,8 +228,28 @@ void event_fork(struct pager *pager, struct space *parent, const struct fork_eve
 void event_find_unforked(struct pager *pager, const struct space *parent, struct region_vec *unforked,
 			 struct fork_event *fork);
 
+/*
+ * The target forks, of which nothing has been read: notes in the index what its child will not get. `events` is held
+ * exclusively.
+ */
+void event_look(struct pager *pager);
+
+/*
+ * Reads on until that fork is pending: what was read in vain goes to the end of the queue (fs/userfaultfd.c,
+ * userfaultfd_ctx_read). Events that were behind it and come before it now are put aside, for event_apply_passed after
+ * it; faults are given to the callback. `events` is held exclusively.
+ */
+void event_read_fork(struct pager *pager, void (*fault)(struct pager *pager, const struct uffd_msg *message));
+void event_apply_passed(struct pager *pager);
+
+/* A fork that was among what a worker that died had put aside is pending then. */
+void event_find_passed_fork(struct pager *pager);
+
+/* Forgets what is out in a child where it has nothing, if no event is unread. `events` is held exclusively. */
+void event_check_absent(struct pager *pager, struct space *space);
+
 /* Wakes those who wait at addresses that changed under them: they fault again. The caller holds `events`. */
-void event_wake(struct space *space, const struct uffd_msg *message);
+void event_wake(struct pager *pager, struct space *space, const struct uffd_msg *message);
 
 /* fill.c: pages back into an address space. */
 
@@ -211,10 +262,16 @@ void fill_ahead(struct filler *filler, struct space *space, uint64_t address);
 /* Asks the thread that reads ahead for that, if it has nothing else to do. */
 void ahead_ask(struct pager *pager, struct space *space, uint64_t address);
 
-/* Brings one cluster back wherever it is out, until nothing refers to it or every space that does is dead. */
+/*
+ * Brings one cluster back wherever it is out; returns when nothing refers to it any more, whoever brought it. Until
+ * then what it was read from must stay.
+ */
 void fill_cluster(struct filler *filler, uint32_t number);
 
-/* Brings back everything that is out in a region of a space; waits for what is on its way out. Returns pages brought, or -errno. */
+/*
+ * Brings back everything that is out in a region of a space; waits for what is on its way out. Returns pages brought,
+ * or -errno.
+ */
 int64_t fill_region(struct filler *filler, struct space *space, struct region region);
 
 /* What a record is bound to: the number of its cluster and how often that was given out. */
@@ -245,7 +302,10 @@ struct writeback {
 		oldest_ms; /* answer: bytes still in the pool, and since when the oldest is; 0: nothing is left */
 };
 
-/* Moves records from the pool to the store. `job` held. Returns 0, or -ENOSPC, -EIO, -ENOMEM: what was not written stays in the pool. */
+/*
+ * Moves records from the pool to the store. `job` held. Returns 0, or -ENOSPC, -EIO, -ENOMEM: what was not written
+ * stays in the pool.
+ */
 int pool_writeback(struct pager *pager, struct writeback *writeback);
 
 /* refaults.c: which superpages of the target were asked for since somebody last wanted to know. */
@@ -253,40 +313,63 @@ int refaults_new(struct refaults **refaults);
 void refaults_note(struct pager *pager, uint64_t address, unsigned int pages); /* `lock` held */
 json_t *refaults_record(struct pager *pager);                                  /* forgets what it tells */
 
+/* The contents of a cluster are lost while it was staged, holes apart. `lock` held. */
+void cluster_lose(struct cluster *cluster);
+
 /* Drops a reference to a cluster; frees it, and its slot, with the last. `lock` is held. */
 void cluster_unref(struct pager *pager, uint32_t number);
 void cluster_unpin(struct pager *pager, uint32_t number);
 
 /*
- * enter.c: the two userfaultfds and the staging area in the target, by ptrace when that is permitted, otherwise by its agent, or by the one road
- * chosen. Returns 0, or -errno with `error` filled; when neither road is possible it says why of both.
+ * enter.c: the two userfaultfds and the staging area in the target, by ptrace when that is permitted, otherwise by its
+ * agent, or by the one road chosen. Returns 0, or -errno with `error` filled; when neither road is possible it says why
+ * of both.
  */
 int enter_target(struct pager *pager, enum road_choice choice, struct error *error);
 
 /* The same again, from what the index says of it, after all processes of the session have died. Stops nothing. */
 int enter_again(struct pager *pager, struct error *error);
 
-/* forks.c: brings everything back before the target forks, where no event would tell of its child. Does nothing where they do. */
+/*
+ * forks.c: brings everything back before the target forks, where no event would tell of its child. Does nothing where
+ * they do.
+ */
 int forks_start(struct pager *pager);
 void forks_stop(struct pager *pager);
+
+/* discards.c: of the target's own memory. `lock` held: one was read; whether a page may yet be discarded by one. */
+void discard_note(struct pager *pager, struct region region);
+bool discard_pending(const struct pager *pager, uint64_t address);
+
+/* Forgets those that are over. No lock is held, and no thread of the target. */
+void discards_settle(struct pager *pager);
 
 /* spaces.c */
 struct space *space_new(struct pager *pager,
 			int uffd); /* `lock` held; takes the descriptor on success; not watched yet */
-void space_close(struct pager *pager, struct space *space, bool forget);
+void space_close(struct pager *pager, struct space *space);
 bool space_check(struct pager *pager,
 		 struct space *space); /* closes it when its address space is gone; whether it lives */
 int space_register(struct pager *pager, struct space *space, uint64_t address); /* `events` held shared */
 void spaces_save(struct pager *pager); /* `lock` held: hands what is not saved to the supervisor */
 bool space_registered(const struct space *space, struct region region); /* `lock` held */
+/* Registers again what was left to the kernel. `events` held exclusively. */
+void space_take_back(struct pager *pager, struct space *space);
 /*
- * Unregisters mappings of the target with nothing out. Those of children stay registered until nothing is out in the child: where its mappings begin and end is
- * not known, and a part of one cannot be given back without splitting it. Returns false when events were unread: to be tried again.
+ * Unregisters mappings of the target with nothing out. Those of children stay registered until nothing is out in the
+ * child: where its mappings begin and end is not known, and a part of one cannot be given back without splitting it.
+ * Returns false when events were unread: to be tried again.
  */
 bool space_tidy(struct pager *pager);
-/* Unregisters everything of a child in which nothing is out: others may hold copies of its descriptor. Returns false when it has to be tried again. */
-bool space_release(struct space *space);
-/* Every mapping of the target with nothing out, listed or not. Returns false when events were unread: to be tried again. */
+/*
+ * Closes a child in which nothing is out, everything of it unregistered first: others may hold copies of its
+ * descriptor. Returns false when something is out, or when events were unread: to be tried again.
+ */
+bool space_release(struct pager *pager, struct space *space);
+/*
+ * Every mapping of the target with nothing out, listed or not. Returns false when events were unread: to be tried
+ * again.
+ */
 bool space_unregister_all(struct pager *pager);
 void space_drop(struct pager *pager, struct space *space,
 		struct region region); /* `lock` held: its pages are no longer out */
@@ -305,5 +388,8 @@ struct out_request {
 	void *context;
 };
 
-/* Returns 0, or -errno with `error` filled: -EINVAL (a region outside any mapping; nothing was changed), -ESRCH, -ENOSPC, -EPERM. *partial: something asked for could not be moved. */
+/*
+ * Returns 0, or -errno with `error` filled: -EINVAL (a region outside any mapping; nothing was changed), -ESRCH,
+ * -ENOSPC, -EPERM. *partial: something asked for could not be moved.
+ */
 int out_run(struct pager *pager, const struct out_request *request, bool *partial, struct error *error);

@@ -20,8 +20,9 @@ const char *paths_name(char name[SESSION_NAME], pid_t pid, uint64_t starttime);
 const char *paths_control(char path[64], int directory);
 
 /*
- * A new store file for a session, 0600, in `directory` (NULL: the default one, made when missing; "memory": a memfd). Its path goes to path[256].
- * Returns a descriptor, or -errno with `error` filled: -EINVAL (missing, no directory), -EACCES (somebody else's), -ENOSPC.
+ * A new store file for a session, 0600, in `directory` (NULL: the default one, made when missing; "memory": a memfd).
+ * Its path goes to path[256]. Returns a descriptor, or -errno with `error` filled: -EINVAL (missing, no directory),
+ * -EACCES (somebody else's), -ENOSPC.
  */
 int paths_store(const char *directory, const char *name, char path[256], struct error *error);
 
@@ -35,6 +36,7 @@ void paths_empty_session(int sessions, const char *name);
 void paths_remove_session(int sessions, const char *name);
 
 /*
- * Whether a session whose processes are gone still has its userfaultfd in the target: then pages may be out, and their readers wait.
+ * Whether a session whose processes are gone still has its userfaultfd in the target: then pages may be out, and their
+ * readers wait.
  */
 bool paths_orphan_matters(int sessions, const char *name, pid_t pid);

@@ -257,8 +257,8 @@ static uint64_t to_target(const struct policy_process *process)
 }
 
 /*
- * As senpai does: a little each time while the pressure is below what is to be held, less the nearer it comes. The kernel counts no wait for a page that a program brings
- * back, so those of the process are added.
+ * As senpai does: a little each time while the pressure is below what is to be held, less the nearer it comes. The
+ * kernel counts no wait for a page that a program brings back, so those of the process are added.
  */
 static uint64_t to_pressure(struct policy_process *process)
 {

@@ -1,4 +1,6 @@
-/* What to take out of which process, and when. Decides from what it is told; makes no system call and knows no clock. */
+/*
+ * What to take out of which process, and when. Decides from what it is told; makes no system call and knows no clock.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -89,9 +91,10 @@ void policy_refaulted(struct policy_process *process, uint64_t superpage, uint64
 void policy_refaults_lost(struct policy_process *process, uint64_t pages);
 
 /*
- * A round, for a process that is due and has been observed. policy_round returns the most bytes to take: 0 is none, UINT64_MAX no limit. Then policy_candidate is called for
- * each superpage, or part of one, with something resident. policy_choose adds what to stage to `regions`, sorted, and policy_staged is told what became of each. They may
- * hold more than those bytes: the caller stops there. candidate, choose and staged return 0 or -ENOMEM.
+ * A round, for a process that is due and has been observed. policy_round returns the most bytes to take: 0 is none,
+ * UINT64_MAX no limit. Then policy_candidate is called for each superpage, or part of one, with something resident.
+ * policy_choose adds what to stage to `regions`, sorted, and policy_staged is told what became of each. They may hold
+ * more than those bytes: the caller stops there. candidate, choose and staged return 0 or -ENOMEM.
  */
 bool policy_due(const struct policy_process *process);
 uint64_t policy_round(struct policy_process *process);
@@ -100,8 +103,8 @@ int policy_choose(struct policy_process *process, uint64_t bytes, struct region_
 int policy_staged(struct policy_process *process, uint64_t superpage, uint64_t moved);
 
 /*
- * Whether records that are old enough are to be written back: how old at least, and how many bytes at most (0: no limit). Then policy_written is told what is left
- * in memory and how old the oldest of it is, or that it failed.
+ * Whether records that are old enough are to be written back: how old at least, and how many bytes at most (0: no
+ * limit). Then policy_written is told what is left in memory and how old the oldest of it is, or that it failed.
  */
 bool policy_writeback(struct policy_process *process, uint64_t *age_ms, uint64_t *bytes);
 void policy_written(struct policy_process *process, uint64_t left, uint64_t oldest_ms, bool failed);

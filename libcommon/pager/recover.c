@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "pager/held.h"
 #include "pager/hook.h"
 #include "pager/keep.h"
 #include "pager/out.h"
@@ -117,6 +118,20 @@ static void find_forked(struct pager *pager, const struct kept_item *item)
 	event_fork(pager, parent, &fork);
 }
 
+/* Before any event is dealt with: that takes it back. */
+static int find_left_to_kernel(struct pager *pager)
+{
+	int rc = 0;
+
+	for (unsigned int i = 0; rc == 0 && i < INDEX_SPACES; i++) {
+		struct region left = index_header(pager->index)->spaces[i].left_to_kernel;
+
+		if (left.end)
+			rc = region_vec_insert(&pager->spaces[i].left_to_kernel, left);
+	}
+	return rc;
+}
+
 /* Children: those that are in the index, and those whose descriptor was saved before their pages were noted. */
 static void find_spaces(struct pager *pager)
 {
@@ -136,6 +151,7 @@ static void find_spaces(struct pager *pager)
 		space->kept = item->number;
 		space->used = true;
 		space->check_soon = true;
+		space->unchecked = true;
 	}
 	for (size_t i = 0; i < pager->inherited->count; i++) {
 		const struct kept_item *item = &pager->inherited->items[i];
@@ -165,7 +181,32 @@ static void finish_forks(struct pager *pager)
 	keeper_end(pager);
 }
 
-/* Pages of a cluster that was on its way: those in the staging area are read; those that are not there have never left. */
+static void ignore_fault(struct pager *pager, const struct uffd_msg *message)
+{
+	(void)pager;
+	(void)message; /* it faults again */
+}
+
+/* What was put aside for a fork comes after it, whether that one has been read or not. */
+static void finish_passed(struct pager *pager)
+{
+	struct index_header *header = index_header(pager->index);
+	struct index_pending *pending = &header->spaces[0].pending;
+
+	if (header->fork_awaited && !pager->spaces[0].dead)
+		event_read_fork(pager, ignore_fault);
+	if (pending->message.event)
+		event_apply(pager, &pager->spaces[0], pending);
+	pending->message.event = 0;
+	header->fork_awaited = false;
+	header->unforked_known = false;
+	event_apply_passed(pager);
+	region_vec_free(&pager->spaces[0].registered); /* found anew */
+}
+
+/*
+ * Pages of a cluster that was on its way: those in the staging area are read; those that are not there have never left.
+ */
 static int read_cluster(struct pager *pager, uint32_t number)
 {
 	struct cluster *cluster = index_cluster(pager->index, number);
@@ -197,33 +238,59 @@ static int read_cluster(struct pager *pager, uint32_t number)
 	return rc;
 }
 
-static int read_staged(struct pager *pager)
+/* The front of it may be registered with the other descriptor already; since 6.17 the kernel refuses both at once. */
+static void unregister_slot(struct pager *pager, struct region slot)
+{
+	size_t page = page_size();
+
+	if (uffd_unregister(pager->spaces[0].uffd, slot) == 0)
+		return;
+	for (uint64_t at = slot.start; at < slot.end; at += page)
+		uffd_unregister(pager->spaces[0].uffd, (struct region){at, at + page});
+}
+
+static int open_slots(struct pager *pager)
 {
 	struct mapping mapping;
-	int rc = mapping_at(pager->maps_fd, pager->staging.start, &mapping);
 
-	if (rc <= 0)
-		return 0; /* the target is gone */
+	if (pager->spaces[0].dead || mapping_at(pager->maps_fd, pager->staging.start, &mapping) <= 0)
+		return -ESRCH;
 	pager->staging_open = mapping.write || region_bytes(mapping.region) != STAGING_BYTES;
 	for (unsigned int i = 0; i < SLOTS; i++) {
 		struct region slot = {pager->staging.start + i * SLOT_BYTES,
 				      pager->staging.start + (i + 1) * SLOT_BYTES};
 
-		uffd_unregister(pager->spaces[0].uffd, slot);
+		unregister_slot(pager, slot);
 		if (pager->uffd_staging >= 0)
 			uffd_register_missing(pager->uffd_staging, slot);
 	}
-	rc = 0;
-	for (uint64_t i = 1; rc == 0 && i < index_header(pager->index)->clusters; i++) {
-		const struct cluster *cluster = index_cluster(pager->index, (uint32_t)i);
-
-		if (cluster->state == CLUSTER_MOVING || cluster->state == CLUSTER_STAGED)
-			rc = read_cluster(pager, (uint32_t)i);
-	}
-	return rc == -ESRCH ? 0 : rc;
+	return 0;
 }
 
-/* A page that was being brought when the worker died, and is there, has been brought. Of children this cannot be seen; theirs are found there when they are brought again. */
+/* With the target went what was in its staging area. Children that have it out get SIGBUS, not zeros. */
+static int read_staged(struct pager *pager)
+{
+	int rc = open_slots(pager);
+
+	for (uint64_t i = 1; i < index_header(pager->index)->clusters; i++) {
+		struct cluster *cluster = index_cluster(pager->index, (uint32_t)i);
+
+		if (cluster->state != CLUSTER_MOVING && cluster->state != CLUSTER_STAGED)
+			continue;
+		if (rc == 0)
+			rc = read_cluster(pager, (uint32_t)i);
+		if (rc == -ESRCH)
+			cluster_lose(cluster);
+		else if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/*
+ * A page that was being brought when the worker died, and is there, has been brought. Of children this cannot be seen;
+ * theirs are found there when they are brought again.
+ */
 static int settle_filling(void *context, uint64_t address, index_entry entry)
 {
 	struct pager *pager = context;
@@ -250,32 +317,51 @@ int recover_state(struct pager *pager, int index_fd)
 	}
 	index_recover(pager->index);
 	hook("recovering");
+	keeper_settle(pager);
 	pager->road.number = index_header(pager->index)->uffd_number;
 	rc = open_store(pager);
+	if (rc == 0)
+		rc = find_left_to_kernel(pager);
 	if (rc < 0)
 		return rc;
+	event_find_passed_fork(pager);
 	apply_pending(pager);
 	find_spaces(pager);
 	finish_forks(pager);
-	if (pager->spaces[0].dead) {
+	finish_passed(pager);
+	if (pager->spaces[0].dead)
 		space_drop(pager, &pager->spaces[0], (struct region){0, UINT64_MAX});
-		return find_in_children(pager, &mappings);
-	}
-	rc = find_registered(pager, &mappings);
+	else
+		rc = find_registered(pager, &mappings);
 	if (rc == 0)
 		rc = find_in_children(pager, &mappings);
 	return rc < 0 ? rc : read_staged(pager);
 }
 
-void recover_pages(struct pager *pager)
+/*
+ * What the dead worker had left to the kernel is taken back. Messages that it had read are not delivered again: those
+ * who wait fault once more.
+ */
+static void go_on(struct pager *pager, struct space *space)
 {
 	const struct region all = {64 * KiB, UINT64_C(0x7ffffffff000)};
+
+	pthread_rwlock_wrlock(&space->events);
+	if (space->used && !space->dead) {
+		space_take_back(pager, space);
+		uffd_wake(space->uffd, all);
+	}
+	pthread_rwlock_unlock(&space->events);
+}
+
+void recover_pages(struct pager *pager)
+{
 	struct filler filler;
 
-	/* Messages that the dead worker had read are not delivered again: those who wait fault once more. */
+	hook("started");
 	for (unsigned int i = 0; i < INDEX_SPACES; i++)
-		if (pager->spaces[i].used && !pager->spaces[i].dead)
-			uffd_wake(pager->spaces[i].uffd, all);
+		go_on(pager, &pager->spaces[i]);
+	hook("awake");
 	if (filler_init(&filler, pager) < 0)
 		return;
 	for (uint64_t i = 1; i < index_header(pager->index)->clusters; i++)
@@ -284,7 +370,9 @@ void recover_pages(struct pager *pager)
 	hook("recovered");
 	filler_free(&filler);
 	out_close_staging(pager);
+	hook("closed");
 	pager->spaces[0].strays = !pager->spaces[0].dead && !space_unregister_all(pager);
+	held_find_lost(pager);
 }
 
 /* Whether a mapping is there, and just as we made it; the program may have put something else in its place. */

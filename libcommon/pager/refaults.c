@@ -1,4 +1,6 @@
-/* Which superpages of the target were asked for lately. A table of bounded size: what finds no room is counted as lost. */
+/*
+ * Which superpages of the target were asked for lately. A table of bounded size: what finds no room is counted as lost.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,7 @@
-/* Making a session: its files, its descriptors, what it needs in the target; and taking up one whose processes have died. */
+/*
+ * Making a session: its files, its descriptors, what it needs in the target; and taking up one whose processes have
+ * died.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -122,7 +125,10 @@ static int open_directory(struct session *s, const char *to, struct error *error
 	return 0;
 }
 
-/* The session's directory; what a session left there whose processes were killed is removed, unless the target still needs it. */
+/*
+ * The session's directory; what a session left there whose processes were killed is removed, unless the target still
+ * needs it.
+ */
 static int make_directory(struct session *s, struct error *error)
 {
 	pid_t pid = s->pager.target.pid;

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "inject/road.h"
 #include "proc/target.h"
 #include "report/error.h"
 #include "store/store.h"
@@ -13,13 +14,6 @@ enum session_encrypt {
 	ENCRYPT_DEFAULT, /* when the store is a file */
 	ENCRYPT_YES,
 	ENCRYPT_NO,
-};
-
-/* How to reach into the target. */
-enum road_choice {
-	ROAD_AUTO,   /* by ptrace when that is permitted, otherwise by its agent */
-	ROAD_INJECT, /* by ptrace */
-	ROAD_AGENT,  /* by the swap agent that it runs: uvm_swap_agent(3) */
 };
 
 struct session_options {
@@ -37,16 +31,18 @@ struct session_options {
 typedef void (*session_record_fn)(void *context, json_t *record);
 
 /*
- * Makes a session for a target and returns when it is ready (with options->foreground: when it has ended); the "session" record goes to
- * the callback. Returns 0, or -errno with `error` filled: -EEXIST (it has one), -EINVAL (bad options, a store directory that is missing, a target that cannot be
- * swapped), -EPERM/-EACCES, -EOPNOTSUPP (no UFFDIO_MOVE), -ENOSPC, -ESRCH.
+ * Makes a session for a target and returns when it is ready (with options->foreground: when it has ended); the
+ * "session" record goes to the callback. Returns 0, or -errno with `error` filled: -EEXIST (it has one), -EINVAL (bad
+ * options, a store directory that is missing, a target that cannot be swapped), -EPERM/-EACCES, -EOPNOTSUPP (no
+ * UFFDIO_MOVE), -ENOSPC, -ESRCH.
  */
 int session_attach(const struct target *target, const struct session_options *options, session_record_fn callback,
 		   void *context, struct error *error);
 
 /*
- * Takes up the session of a target whose processes were killed: from its files, and from the descriptors that the target holds. Returns as session_attach does; -ENOENT: it has none, -EEXIST: its
- * session is served, -EBADMSG: its index is damaged, -EBADF: the target has closed its descriptor.
+ * Takes up the session of a target whose processes were killed: from its files, and from the descriptors that the
+ * target holds. Returns as session_attach does; -ENOENT: it has none, -EEXIST: its session is served, -EBADMSG: its
+ * index is damaged, -EBADF: the target has closed its descriptor.
  */
 int session_adopt(const struct target *target, bool foreground, session_record_fn callback, void *context,
 		  struct error *error);
@@ -55,19 +51,24 @@ int session_adopt(const struct target *target, bool foreground, session_record_f
 bool session_exists(const struct target *target);
 
 /*
- * Sends a request ({"verb":"out"|"in"|"check"|"status"|"detach", …}; takes the reference) to the session and calls back for each record of the answer,
- * "progress" records included. Returns 0, EXIT_PARTIAL's cause as 1 (done in part), or -errno with `error` filled as the session reports it; -ENOENT when there is no session.
+ * Sends a request ({"verb":"out"|"in"|"check"|"status"|"detach", …}; takes the reference) to the session and calls back
+ * for each record of the answer, "progress" records included. Returns 0, EXIT_PARTIAL's cause as 1 (done in part), or
+ * -errno with `error` filled as the session reports it; -ENOENT when there is no session.
  */
 int session_request(const struct target *target, json_t *request, session_record_fn callback, void *context,
 		    struct error *error);
 
 /*
- * For a request that takes long and is ended by hand: session_connect gives a socket (or -errno as session_request), session_exchange sends the request (borrowed) on it
- * and calls back as session_request does; it takes the socket. Shutting the socket down for writing, from a signal handler for instance, asks the session to end
- * what it does. -ECONNRESET: the worker died; another one may be there soon.
+ * For a request that takes long and is ended by hand: session_connect gives a socket (or -errno as session_request),
+ * session_exchange sends the request (borrowed) on it and calls back as session_request does; it takes the socket.
+ * Shutting the socket down for writing, from a signal handler for instance, asks the session to end what it does.
+ * -ECONNRESET: the worker died; another one may be there soon.
  */
 int session_connect(const struct target *target, struct error *error);
 int session_exchange(int fd, const json_t *request, session_record_fn callback, void *context, struct error *error);
 
-/* Calls back with the status record of every session of this user. Those without processes are reported as "orphaned", those that do not answer in time as "unresponsive". Returns 0 or -errno. */
+/*
+ * Calls back with the status record of every session of this user. Those without processes are reported as "orphaned",
+ * those that do not answer in time as "unresponsive". Returns 0 or -errno.
+ */
 int session_list(session_record_fn callback, void *context, struct error *error);

@@ -14,13 +14,6 @@
 #define COMPRESS_NICE     5
 #define COMPRESS_SLICE_NS 100000
 
-static struct region used_region(const struct pager *pager, const struct batch *batch)
-{
-	uint64_t start = pager->staging.start + batch->slot * SLOT_BYTES;
-
-	return (struct region){start, start + batch->used};
-}
-
 /* Reads the pages that are there into the worker's copy; a page that cannot be read is marked in its cluster. */
 static void read_pages(struct pager *pager, struct region region, const uint64_t *entries, unsigned char *unreadable)
 {
@@ -102,35 +95,64 @@ static uint64_t moved_bytes(const struct pager *pager, const struct batch *batch
 	return pages * page_size();
 }
 
-int out_stage(struct out_job *job)
+void cluster_lose(struct cluster *cluster)
+{
+	cluster->lost = ((UINT64_C(2) << (cluster->pages - 1)) - 1) & ~cluster->holes;
+	cluster->state = CLUSTER_STAGED;
+}
+
+int out_read(struct out_job *job, bool whole)
 {
 	struct pager *pager = job->pager;
 	struct batch *batch = job->current;
-	struct region used = used_region(pager, batch);
-	struct region slot = {used.start, used.start + SLOT_BYTES};
+	uint64_t slot = pager->staging.start + batch->slot * SLOT_BYTES;
+	struct region moved = {slot + batch->read, slot + batch->used};
+	struct region closed = {moved.start, whole ? slot + SLOT_BYTES : moved.end};
 	uint64_t *entries = job->entries;
 	unsigned char *unreadable = job->unreadable;
 	int rc;
 
-	/* Under the descriptor with UFFD_FEATURE_SIGBUS a read of a page that is not there fails; under the other one it would wait for us. */
-	uffd_unregister(pager->spaces[0].uffd, slot);
-	uffd_register_missing(pager->uffd_staging, slot);
-	rc = pagemap_read(pager->pagemap_fd, used.start, region_bytes(used) / page_size(), entries);
-	if (rc < 0)
-		return rc;
+	hook("reading");
+	/*
+	 * Under the descriptor with UFFD_FEATURE_SIGBUS a read of a page that is not there fails; under the other one
+	 * it would wait for us.
+	 */
+	if (region_bytes(closed)) {
+		uffd_unregister(pager->spaces[0].uffd, closed);
+		uffd_register_missing(pager->uffd_staging, closed);
+	}
+	rc = pagemap_read(pager->pagemap_fd, moved.start, region_bytes(moved) / page_size(), entries);
 	memset(unreadable, 0, sizeof(job->unreadable));
-	read_pages(pager, used, entries, unreadable);
+	if (rc == 0)
+		read_pages(pager, moved, entries, unreadable);
 	hook("read");
 	pthread_mutex_lock(&pager->lock);
-	for (size_t i = 0; i < batch->count; i++) {
-		size_t page = (batch->clusters[i].staging - used.start) / page_size();
+	for (; batch->clusters_read < batch->count; batch->clusters_read++) {
+		const struct batch_cluster *bc = &batch->clusters[batch->clusters_read];
+		size_t page = (bc->staging - moved.start) / page_size();
 
-		settle_holes(pager, &batch->clusters[i], entries + page, unreadable + page);
+		if (rc == 0)
+			settle_holes(pager, bc, entries + page, unreadable + page);
+		else /* the target has ended; children of it have what moved no longer */
+			cluster_lose(index_cluster(pager->index, bc->number));
 	}
-	job->moved += moved_bytes(pager, batch);
+	batch->read = batch->used;
+	pager->staging_unread = false;
 	pthread_mutex_unlock(&pager->lock);
 	hook("staged");
 	fault_serve_parked(&job->filler);
+	return rc;
+}
+
+int out_stage(struct out_job *job)
+{
+	struct pager *pager = job->pager;
+	struct batch *batch = job->current;
+	int rc = out_read(job, true);
+
+	pthread_mutex_lock(&pager->lock);
+	job->moved += moved_bytes(pager, batch);
+	pthread_mutex_unlock(&pager->lock);
 	pthread_mutex_lock(&job->mutex);
 	batch->next = 0;
 	batch->unfinished = batch->count;
@@ -139,7 +161,7 @@ int out_stage(struct out_job *job)
 	pthread_cond_broadcast(&job->changed);
 	pthread_mutex_unlock(&job->mutex);
 	job->current = NULL;
-	return 0;
+	return rc;
 }
 
 void out_done(struct out_region *region)
@@ -334,8 +356,9 @@ static void compressor_free(struct compressor *c)
 }
 
 /*
- * The stopped thread, the mover and fault service go first: less weight, and a slice after which a thread that wakes is let on at once
- * (sched_setattr(2), sched_runtime for SCHED_OTHER since Linux 6.12; older kernels take the nice value and ignore the rest).
+ * The stopped thread, the mover and fault service go first: less weight, and a slice after which a thread that wakes is
+ * let on at once (sched_setattr(2), sched_runtime for SCHED_OTHER since Linux 6.12; older kernels take the nice value
+ * and ignore the rest).
  */
 static void yield_soon(void)
 {
@@ -463,7 +486,7 @@ void out_next_batch(struct out_job *job)
 		pthread_cond_timedwait(&job->changed, &job->mutex, &soon);
 	}
 	pthread_mutex_unlock(&job->mutex);
-	batch->count = 0;
-	batch->used = 0;
+	batch->count = batch->clusters_read = 0;
+	batch->used = batch->read = 0;
 	job->current = batch;
 }

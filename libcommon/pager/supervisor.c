@@ -124,7 +124,10 @@ static void take_signal(struct supervisor *v)
 	pass_on(v);
 }
 
-/* Threads that did not stop in time while the session was made are ours to let go. Returns for how long to wait before the next look, in milliseconds. */
+/*
+ * Threads that did not stop in time while the session was made are ours to let go. Returns for how long to wait before
+ * the next look, in milliseconds.
+ */
 static int let_threads_go(struct supervisor *v)
 {
 	struct road *road = &v->session->pager.road;
@@ -155,7 +158,10 @@ static void hold(struct supervisor *v)
 			fds[0].fd = -1;
 }
 
-/* The worker is gone. A worker that ended by itself, or crashed, would do so again: the next one is given a little more time each time. */
+/*
+ * The worker is gone. A worker that ended by itself, or crashed, would do so again: the next one is given a little more
+ * time each time.
+ */
 static void bury(struct supervisor *v)
 {
 	int status = SIGKILL; /* of one that is not our child, nothing is known */
@@ -209,7 +215,7 @@ static bool needed(const struct supervisor *v)
 	for (size_t i = 0; i < v->kept.count; i++)
 		if (uffd_alive(v->kept.items[i].fd))
 			return true;
-	return !s->removed && uffd_alive(s->pager.spaces[0].uffd);
+	return !s->removed && (uffd_alive(s->pager.spaces[0].uffd) || index_has_fork(s->pager.index_fd));
 }
 
 /* From a worker at work to the end of the session. Returns the exit status. */
@@ -278,7 +284,7 @@ static unsigned int durable(const struct supervisor *v, int fds[], unsigned int 
 			   pager->target.pidfd,
 			   v->worker.pidfd,
 			   v->worker.socket};
-	unsigned int count = pager->road.ops->descriptors(&pager->road, fds);
+	unsigned int count = pager->road.ops ? pager->road.ops->descriptors(&pager->road, fds) : 0;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(all); i++)
 		if (all[i] >= 0)
@@ -360,6 +366,23 @@ static void hand_over(struct pager *pager)
 	pthread_mutex_unlock(&pager->lock);
 }
 
+/* While no fork is being read, whose descriptor only the keeper would have. */
+static pid_t fork_supervisor(struct pager *pager, const struct worker *self)
+{
+	pid_t child;
+
+	pthread_rwlock_wrlock(&pager->spaces[0].events);
+	child = fork();
+	if (child == 0)
+		become_supervisor(pager, self);
+	if (child > 0) {
+		pager->supervisor_pid = child;
+		keeper_follow(pager);
+	}
+	pthread_rwlock_unlock(&pager->spaces[0].events);
+	return child;
+}
+
 int supervisor_replace(struct pager *pager)
 {
 	struct worker self = {.pid = getpid(), .pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0)};
@@ -375,15 +398,14 @@ int supervisor_replace(struct pager *pager)
 		return rc;
 	}
 	self.socket = pair[0];
-	child = fork();
-	if (child == 0)
-		become_supervisor(pager, &self);
+	child = fork_supervisor(pager, &self);
 	close(self.pidfd);
 	close(pair[0]);
 	if (child > 0) {
-		/* In place: another thread may be waiting for an answer of the old one, and is told that there is none. */
+		/*
+		 * In place: another thread may be waiting for an answer of the old one, and is told that there is none.
+		 */
 		dup3(pair[1], pager->supervisor, O_CLOEXEC);
-		pager->supervisor_pid = child;
 		hand_over(pager);
 	}
 	close(pair[1]);

@@ -1,4 +1,7 @@
-/* Two tiers: what is staged is compressed and stays in memory (the pool), and is written back to the store when nobody has asked for it for long enough. */
+/*
+ * Two tiers: what is staged is compressed and stays in memory (the pool), and is written back to the store when nobody
+ * has asked for it for long enough.
+ */
 #include <errno.h>
 #include <sys/mman.h>
 
@@ -103,8 +106,8 @@ static uint32_t next_old(struct sweep *sweep)
 }
 
 /*
- * Copies the record of a pinned cluster, then moves the cluster there, unless somebody else has pinned it: he may be reading the record, and what is asked
- * for is not cold. Returns 0 or -errno.
+ * Copies the record of a pinned cluster, then moves the cluster there, unless somebody else has pinned it: he may be
+ * reading the record, and what is asked for is not cold. Returns 0 or -errno.
  */
 static int write_one(struct sweep *sweep, uint32_t number)
 {

@@ -66,7 +66,9 @@ static size_t take(struct watch *watch, struct touch *touches, uint64_t *lost)
 	return count;
 }
 
-/* One record for many touches: [address, thread, write, out, microseconds]. Who receives it knows names and mappings. */
+/*
+ * One record for many touches: [address, thread, write, out, microseconds]. Who receives it knows names and mappings.
+ */
 static void tell(struct watch *watch)
 {
 	struct touch touches[TOLD_AT_ONCE];
@@ -129,7 +131,10 @@ static bool heard_enough(int connection, uint64_t wait_ms)
 	return poll(&fd, 1, (int)wait_ms) > 0;
 }
 
-/* What has come back goes out again. A failure of that ends the watch like any other end; the pages are resident or out, never lost. */
+/*
+ * What has come back goes out again. A failure of that ends the watch like any other end; the pages are resident or
+ * out, never lost.
+ */
 static int go_round(struct watch *watch, struct error *error)
 {
 	bool partial = false;

@@ -58,11 +58,21 @@ static int open_target_files(struct pager *pager)
 	return pager->pagemap_fd < 0 ? pager->pagemap_fd : 0;
 }
 
-/* Closes address spaces that are gone, and children with nothing out; unregisters mappings with nothing out. Ends the session with the last space. */
+/* The target's, or a child's with something out. `lock` is held. */
+static bool any_needed(const struct pager *pager)
+{
+	for (unsigned int i = 0; i < INDEX_SPACES; i++)
+		if (pager->spaces[i].used && !pager->spaces[i].dead && (i == 0 || index_count(pager->index, i)))
+			return true;
+	return false;
+}
+
+/*
+ * Closes address spaces that are gone, and children with nothing out; unregisters mappings with nothing out. Ends the
+ * session with the last space.
+ */
 static void keep_house(struct pager *pager)
 {
-	bool any = false;
-
 	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
 		struct space *space = &pager->spaces[i];
 		bool empty;
@@ -74,11 +84,12 @@ static void keep_house(struct pager *pager)
 		pthread_mutex_unlock(&pager->lock);
 		if (!look)
 			continue;
-		if (empty && space_release(space))
-			space_close(pager, space, true);
-		if (empty || !space_check(pager, space))
+		if (empty) {
+			space_release(pager, space);
 			continue;
-		any = true;
+		}
+		if (!space_check(pager, space))
+			continue;
 		if (space->strays) {
 			space->strays = false;
 			space->strays |= !space_unregister_all(pager);
@@ -88,12 +99,12 @@ static void keep_house(struct pager *pager)
 			space_tidy(pager);
 		}
 	}
-	if (!any) {
+	pthread_mutex_lock(&pager->lock);
+	if (!any_needed(pager)) {
 		int running = RUNNING;
 
 		atomic_compare_exchange_strong(&pager->ended, &running, ENDED_TARGET_GONE);
 	}
-	pthread_mutex_lock(&pager->lock);
 	spaces_save(pager);
 	pthread_mutex_unlock(&pager->lock);
 	if (pthread_mutex_trylock(&pager->job) == 0) {
@@ -109,15 +120,13 @@ struct connection {
 	int fd;
 };
 
-static _Atomic unsigned int clients;
-
 static void *connection_main(void *argument)
 {
 	struct connection connection = *(struct connection *)argument;
 
 	free(argument);
 	control_serve(connection.pager, connection.fd);
-	atomic_fetch_sub(&clients, 1);
+	atomic_fetch_sub(&connection.pager->clients, 1);
 	return NULL;
 }
 
@@ -133,12 +142,12 @@ static void accept_client(struct pager *pager)
 		return;
 	}
 	*connection = (struct connection){pager, fd};
-	atomic_fetch_add(&clients, 1);
+	atomic_fetch_add(&pager->clients, 1);
 	if (pthread_create(&thread, NULL, connection_main, connection) == 0) {
 		pthread_detach(thread);
 		return;
 	}
-	atomic_fetch_sub(&clients, 1);
+	atomic_fetch_sub(&pager->clients, 1);
 	close(fd);
 	free(connection);
 }
@@ -161,14 +170,13 @@ static int signals_fd(void)
 /* Asked to end: everything back first, however often that has to be tried. */
 static void detach(struct pager *pager)
 {
-	static uint64_t next_us;
 	struct error error = {0};
 	uint64_t brought = 0;
 
-	if (now_us() < next_us)
+	if (now_us() < pager->detach_again_us)
 		return;
 	control_detach(pager, &brought, &error);
-	next_us = now_us() + DETACH_AGAIN_US;
+	pager->detach_again_us = now_us() + DETACH_AGAIN_US;
 }
 
 /* What was made to be watched and is watched no longer. */
@@ -198,7 +206,7 @@ static void main_loop(struct pager *pager, int signals)
 		struct signalfd_siginfo info;
 
 		/* More clients than that wait until one has gone. */
-		fds[0].fd = atomic_load(&clients) < CLIENTS_MAX ? pager->control : -1;
+		fds[0].fd = atomic_load(&pager->clients) < CLIENTS_MAX ? pager->control : -1;
 		poll(fds, ARRAY_SIZE(fds), HOUSEKEEPING_MS);
 		if (fds[0].revents & POLLIN)
 			accept_client(pager);
@@ -247,8 +255,9 @@ static int start(struct pager *pager)
 	pager->latency.max_ns = &index_header(pager->index)->counters.latency_max_ns;
 	pager->watch_ended_ns = latency_now_ns();
 	index_header(pager->index)->counters.workers++;
-	keeper_start(pager);
-	rc = fault_start(pager);
+	rc = keeper_start(pager);
+	if (rc == 0)
+		rc = fault_start(pager);
 	return rc < 0 ? rc : forks_start(pager);
 }
 
@@ -270,7 +279,7 @@ int worker_main(struct pager *pager)
 	main_loop(pager, signals);
 	forks_stop(pager);
 	fault_stop(pager);
-	while (atomic_load(&clients))
+	while (atomic_load(&pager->clients))
 		usleep(1000); /* answers under way */
 	keeper_stop(pager);
 	if (keep_send(pager->supervisor, &(struct keep_message){.op = KEEP_OVER}, -1) < 0)

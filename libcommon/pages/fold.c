@@ -2,6 +2,15 @@
 #include "pages/fold.h"
 
 #include "base/size.h"
+#include "pages/uapi.h"
+
+unsigned int page_state(uint64_t categories)
+{
+	/* A guard page is told as swapped, but holds nothing. */
+	if (categories & PAGE_IS_PRESENT)
+		return PAGE_RESIDENT | (categories & PAGE_IS_HUGE ? PAGE_HUGE : 0);
+	return categories & PAGE_IS_SWAPPED && !(categories & PAGE_IS_GUARD) ? PAGE_SWAPPED : 0;
+}
 
 int fold_end(struct fold *fold)
 {

@@ -9,6 +9,9 @@ enum page_state {
 	PAGE_HUGE = 4, /* resident, and a transparent huge page backs it */
 };
 
+/* The state of a page by its PAGE_IS_* categories (PAGEMAP_SCAN). */
+unsigned int page_state(uint64_t categories);
+
 /* Set the first five. */
 struct fold {
 	struct region within;

@@ -65,14 +65,6 @@ int pages_open(struct pages *pages)
 	return pages->method == PAGES_MINCORE && !pages->mincore ? -EINVAL : 0;
 }
 
-static unsigned int state_of_categories(uint64_t categories)
-{
-	/* A guard page is told as swapped, but holds nothing. */
-	if (categories & PAGE_IS_PRESENT)
-		return PAGE_RESIDENT | (categories & PAGE_IS_HUGE ? PAGE_HUGE : 0);
-	return categories & PAGE_IS_SWAPPED && !(categories & PAGE_IS_GUARD) ? PAGE_SWAPPED : 0;
-}
-
 static int walk_by_scan(const struct pages *pages, struct fold *fold)
 {
 	struct scan scan;
@@ -86,7 +78,7 @@ static int walk_by_scan(const struct pages *pages, struct fold *fold)
 	while ((count = scan_next(&scan)) > 0) {
 		for (int i = 0; i < count; i++) {
 			const struct page_region *range = &scan.ranges[i];
-			unsigned int state = state_of_categories(range->categories);
+			unsigned int state = page_state(range->categories);
 			int result = state ? fold_add(fold, (struct region){range->start, range->end}, state) : 0;
 
 			if (result)
@@ -120,7 +112,10 @@ static bool judge_by_pagemap(struct window *window)
 	return true;
 }
 
-/* Lets mincore(2) decide what is in core. Pages in the swap cache, which it counts as such, stay swapped: no page table leads to them. */
+/*
+ * Lets mincore(2) decide what is in core. Pages in the swap cache, which it counts as such, stay swapped: no page table
+ * leads to them.
+ */
 static int judge_by_mincore(const struct pages *pages, struct window *window, bool *found)
 {
 	int result = pages->mincore(pages->mincore_context, window->region, window->core);

@@ -23,15 +23,21 @@ enum pages_method {
 #define PAGEMAP_EXCLUSIVE (UINT64_C(1) << 56) /* mapped exactly once */
 
 /*
- * Reads pagemap entries of [start, start + count pages) into entries. `pagemap_fd` is an open /proc/PID/pagemap. start: page aligned.
- * Returns 0, -ESRCH when the address space is gone (short read), or -errno.
+ * Reads pagemap entries of [start, start + count pages) into entries. `pagemap_fd` is an open /proc/PID/pagemap. start:
+ * page aligned. Returns 0, -ESRCH when the address space is gone (short read), or -errno.
  */
 int pagemap_read(int pagemap_fd, uint64_t start, size_t count, uint64_t *entries);
 
-/* What pagemap alone cannot answer and a caller that can inject provides: vec[i] bit 0 says whether page i of the region is in core. Returns 0 or -errno. */
+/*
+ * What pagemap alone cannot answer and a caller that can inject provides: vec[i] bit 0 says whether page i of the
+ * region is in core. Returns 0 or -errno.
+ */
 typedef int (*mincore_fn)(void *context, struct region region, unsigned char *vec);
 
-/* Bytes of a region by state. huge_bytes: what a transparent huge page (a PMD) backs; UINT64_MAX where the kernel cannot tell. */
+/*
+ * Bytes of a region by state. huge_bytes: what a transparent huge page (a PMD) backs; UINT64_MAX where the kernel
+ * cannot tell.
+ */
 struct residency {
 	uint64_t resident;
 	uint64_t swapped;
@@ -47,17 +53,24 @@ struct pages {
 	bool has_scan; /* set by pages_open */
 };
 
-/* Settles PAGES_AUTO by trying. Returns 0, -EOPNOTSUPP when the wished method is not there, -EINVAL for mincore without a function. */
+/*
+ * Settles PAGES_AUTO by trying. Returns 0, -EOPNOTSUPP when the wished method is not there, -EINVAL for mincore without
+ * a function.
+ */
 int pages_open(struct pages *pages);
 
-/* Called for each superpage (or part of one, at the edges of a region) that holds something; a value other than 0 ends the walk and is returned by it. */
+/*
+ * Called for each superpage (or part of one, at the edges of a region) that holds something; a value other than 0 ends
+ * the walk and is returned by it.
+ */
 typedef int (*superpage_fn)(void *context, struct region superpage, const struct residency *residency);
 
 /*
- * Walks the superpages of `size` bytes (a power of two, the page size at least) that overlap `region` (page aligned, inside one mapping), calls back for each with
- * resident or swapped bytes, in order. Memory is bounded, empty address space costs nothing worth speaking of. `anonymous` false
- * makes PAGES_MINCORE fall back on pagemap: for files and shared memory mincore(2) tells of the page cache, not of this process.
- * Returns 0, what the callback returned, or -errno (-ESRCH: the address space is gone).
+ * Walks the superpages of `size` bytes (a power of two, the page size at least) that overlap `region` (page aligned,
+ * inside one mapping), calls back for each with resident or swapped bytes, in order. Memory is bounded, empty address
+ * space costs nothing worth speaking of. `anonymous` false makes PAGES_MINCORE fall back on pagemap: for files and
+ * shared memory mincore(2) tells of the page cache, not of this process. Returns 0, what the callback returned, or
+ * -errno (-ESRCH: the address space is gone).
  */
 int pages_superpages(const struct pages *pages, struct region region, uint64_t size, bool anonymous,
 		     superpage_fn callback, void *context);

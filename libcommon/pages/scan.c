@@ -5,7 +5,10 @@
 
 #include "base/size.h"
 
-/* The kernel holds the target's mmap lock while it looks: about a millisecond for this many bytes of resident small pages. */
+/*
+ * The kernel holds the target's mmap lock while it looks: about a millisecond for this many bytes of resident small
+ * pages.
+ */
 #define BYTES_A_CALL (1 * GiB)
 
 int scan_next(struct scan *scan)

@@ -28,6 +28,9 @@ static int check_architecture(const struct target *target, struct error *error)
 	Elf64_Ehdr header;
 	ssize_t got;
 
+	/* A process that is ending has no program any more, before it is a zombie. */
+	if (fd == -ENOENT)
+		fd = -ESRCH;
 	if (fd < 0)
 		return error_set(error, fd, fd == -ESRCH ? "no such process" : NULL,
 				 fd == -EACCES || fd == -EPERM ? "run it as root or as the owner of the process" : NULL,
@@ -75,7 +78,7 @@ static int check_seccomp(const struct target *target, struct error *error)
 			 "work on process %d (%s)", target->pid, target->name);
 }
 
-int target_check(const struct target *target, struct error *error)
+int target_check_readable(const struct target *target, struct error *error)
 {
 	struct proc_stat stat;
 	int result = proc_stat_read(target->pid, &stat);
@@ -89,7 +92,13 @@ int target_check(const struct target *target, struct error *error)
 	if (target->pid == getpid())
 		return error_set(error, -EINVAL, "that is this program itself", "name another process",
 				 "work on process %d (%s)", target->pid, target->name);
-	result = check_architecture(target, error);
+	return check_architecture(target, error);
+}
+
+int target_check(const struct target *target, struct error *error)
+{
+	int result = target_check_readable(target, error);
+
 	if (!result)
 		result = check_tracer(target, error);
 	return result ? result : check_seccomp(target, error);

@@ -2,11 +2,19 @@
 #include "proc/lines.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 /* What is kept of a line longer than the buffer: the numbers and as much of the name as a mapping holds. */
 #define KEPT 1024
+
+int lines_open(struct maps_reader *reader, const struct target *target, const char *name)
+{
+	reader->used = reader->at = 0;
+	reader->fd = target_proc_open(target, name, O_RDONLY);
+	return reader->fd < 0 ? reader->fd : 0;
+}
 
 int lines_next(struct maps_reader *reader, char **line)
 {

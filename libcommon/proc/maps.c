@@ -74,10 +74,11 @@ static bool is_shmem(const char *name, dev_t device)
 	       (device && (device == devices.shmem || device == devices.dev_shm));
 }
 
-static enum mapping_kind kind_of(const struct mapping *mapping, dev_t device)
+static enum mapping_kind kind_of(const struct mapping *mapping)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	const char *name = mapping->name;
+	dev_t device = mapping->device;
 
 	pthread_once(&once, learn_devices);
 	if (starts_with(name, "[anon_shmem:"))
@@ -106,7 +107,10 @@ static void set_permissions(struct mapping *mapping, const char *perm)
 	mapping->shared = perm[3] == 's';
 }
 
-/* "START-END rwxp OFFSET MAJOR:MINOR INODE          NAME"; sscanf would be the slowest part of a walk over many mappings. */
+/*
+ * "START-END rwxp OFFSET MAJOR:MINOR INODE          NAME"; sscanf would be the slowest part of a walk over many
+ * mappings.
+ */
 bool mapping_parse(const char *line, struct mapping *mapping)
 {
 	unsigned long major, minor;
@@ -129,15 +133,14 @@ bool mapping_parse(const char *line, struct mapping *mapping)
 	set_permissions(mapping, perm);
 	at += strspn(at, " ");
 	snprintf(mapping->name, sizeof(mapping->name), "%s", at);
-	mapping->kind = kind_of(mapping, makedev(major, minor));
+	mapping->device = makedev(major, minor);
+	mapping->kind = kind_of(mapping);
 	return mapping->region.start < mapping->region.end;
 }
 
 int maps_open(struct maps_reader *reader, const struct target *target)
 {
-	reader->used = reader->at = 0;
-	reader->fd = target_proc_open(target, "maps", O_RDONLY);
-	return reader->fd < 0 ? reader->fd : 0;
+	return lines_open(reader, target, "maps");
 }
 
 void maps_close(struct maps_reader *reader)
@@ -221,7 +224,7 @@ int mapping_at(int maps_fd, uint64_t address, struct mapping *mapping)
 	mapping->offset = query.vma_offset;
 	mapping->inode = query.inode;
 	copy_name(mapping, query.vma_name_size ? name : "");
-	mapping->kind = query.vma_page_size > page_size() ? MAPPING_HUGETLB
-							  : kind_of(mapping, makedev(query.dev_major, query.dev_minor));
+	mapping->device = makedev(query.dev_major, query.dev_minor);
+	mapping->kind = query.vma_page_size > page_size() ? MAPPING_HUGETLB : kind_of(mapping);
 	return 1;
 }

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 
 #include "base/region.h"
@@ -22,11 +23,27 @@ struct mapping {
 	struct region region; /* page aligned */
 	uint64_t offset;
 	uint64_t inode;
+	dev_t device; /* of the inode */
 	bool read, write, execute, shared;
 	char perm[5]; /* "rw-p" */
 	enum mapping_kind kind;
 	char name[MAPPING_NAME]; /* path or [name] as the kernel prints it, cut to fit; empty for none */
 };
+
+/* True for [vsyscall] of x86-64: it lies in the kernel's half, is no mapping of the process and counts as none. */
+static inline bool mapping_is_kernels(const struct mapping *mapping)
+{
+	return mapping->region.start >> 63;
+}
+
+/*
+ * Whether its name says that a tool of ours has put it into the process: no more than a hint, for not every kernel
+ * keeps names (CONFIG_ANON_VMA_NAME).
+ */
+static inline bool mapping_has_our_name(const struct mapping *mapping)
+{
+	return strcmp(mapping->name, "[anon:uvmtools]") == 0;
+}
 
 /* Reads /proc/PID/maps line by line. Opaque contents; memory does not grow with the number of mappings. */
 struct maps_reader {
@@ -44,8 +61,9 @@ void maps_close(struct maps_reader *reader);
 int maps_next(struct maps_reader *reader, struct mapping *mapping);
 
 /*
- * The mapping that covers `address` (PROCMAP_QUERY of Linux 6.11, /proc/PID/maps before that). `maps_fd` is an open /proc/PID/maps; its offset is not used.
- * Returns 1, 0 when none does, or -errno (-ESRCH when the address space is gone).
+ * The mapping that covers `address` (PROCMAP_QUERY of Linux 6.11, /proc/PID/maps before that). `maps_fd` is an open
+ * /proc/PID/maps; its offset is not used. Returns 1, 0 when none does, or -errno (-ESRCH when the address space is
+ * gone).
  */
 int mapping_at(int maps_fd, uint64_t address, struct mapping *mapping);
 
@@ -66,8 +84,9 @@ enum eligibility {
 const char *eligibility_name(enum eligibility eligibility);
 
 /*
- * Walks the mappings together with their VmFlags (/proc/PID/smaps, which costs more than maps: it counts pages) and says of each whether
- * it may be swapped. `ours` (sorted; may be NULL) are the regions that a session of ours has registered: userfaultfd is no obstacle there.
+ * Walks the mappings together with their VmFlags (/proc/PID/smaps, which costs more than maps: it counts pages) and
+ * says of each whether it may be swapped. `ours` (sorted; may be NULL) are the regions that a session of ours has
+ * registered: userfaultfd is no obstacle there.
  */
 struct eligible_reader {
 	struct maps_reader smaps;
@@ -80,5 +99,8 @@ void eligible_close(struct eligible_reader *reader);
 /* Returns 1 with the mapping and its verdict, 0 at the end, or -errno. */
 int eligible_next(struct eligible_reader *reader, struct mapping *mapping, enum eligibility *verdict);
 
-/* Adds the mappings whose contents a forked child does not get (MADV_DONTFORK, MADV_WIPEONFORK). Returns 0 or -errno (-ESRCH when the address space is gone). */
+/*
+ * Adds the mappings whose contents a forked child does not get (MADV_DONTFORK, MADV_WIPEONFORK). Returns 0 or -errno
+ * (-ESRCH when the address space is gone).
+ */
 int kept_from_children(const struct target *target, struct region_vec *kept);

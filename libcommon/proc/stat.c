@@ -9,7 +9,9 @@
 
 #include "base/cleanup.h"
 
-#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+/* include/linux/sched.h */
+#define PF_EXITING 0x00000004
+#define PF_KTHREAD 0x00200000
 
 ssize_t proc_file_read(pid_t pid, const char *name, char *text, size_t size)
 {
@@ -69,4 +71,9 @@ int proc_stat_read(pid_t pid, struct proc_stat *stat)
 bool proc_stat_is_kernel_thread(const struct proc_stat *stat)
 {
 	return stat->flags & PF_KTHREAD;
+}
+
+bool proc_stat_is_exiting(const struct proc_stat *stat)
+{
+	return stat->state == 'Z' || stat->state == 'X' || stat->flags & PF_EXITING;
 }

@@ -17,5 +17,8 @@ int proc_stat_read(pid_t pid, struct proc_stat *stat);
 /* A thread that the kernel made for itself: it has no memory of its own. */
 bool proc_stat_is_kernel_thread(const struct proc_stat *stat);
 
+/* It has ended, or is on its way out of the kernel for good. */
+bool proc_stat_is_exiting(const struct proc_stat *stat);
+
 /* The whole of /proc/PID/<name>, cut to size - 1 bytes and terminated. Returns its length or -errno. */
 ssize_t proc_file_read(pid_t pid, const char *name, char *text, size_t size);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +14,11 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "proc/stat.h"
+#include "proc/tasks.h"
 
-#define GONE "no such process"
+#define GONE        "no such process"
+#define END_LOOKS   5
+#define END_LOOK_MS 10
 
 static int pid_of_pidfd(int pidfd, pid_t *pid, struct error *error)
 {
@@ -70,6 +74,57 @@ static void read_name(struct target *target)
 	snprintf(target->name, sizeof(target->name), "%.15s", length > 0 ? text : "");
 }
 
+/* Whether it has been told to end with its process (zap_other_threads of kernel/signal.c), or is about to. */
+static bool is_thread_ending(pid_t tid)
+{
+	char text[4096];
+	struct proc_stat stat;
+	const char *pending;
+
+	if (proc_stat_read(tid, &stat) < 0 || proc_stat_is_exiting(&stat))
+		return true;
+	if (proc_file_read(tid, "status", text, sizeof(text)) < 0)
+		return true;
+	pending = strstr(text, "\nSigPnd:");
+	return pending && strtoull(pending + strlen("\nSigPnd:"), NULL, 16) & UINT64_C(1) << (SIGKILL - 1);
+}
+
+static bool is_any_running_on(const struct target *target)
+{
+	_cleanup_closedir_ DIR *tasks = tasks_open(target);
+	pid_t tid;
+
+	if (!tasks)
+		return false;
+	while ((tid = tasks_next(tasks)))
+		if (!is_thread_ending(tid))
+			return true;
+	return false;
+}
+
+/* Between the signal and the mark of the end a thread looks as ever, so they are looked at for a while. */
+static bool runs_on(const struct target *target)
+{
+	for (unsigned int i = 0; i < END_LOOKS; i++) {
+		if (!is_any_running_on(target))
+			return false;
+		poll(&(struct pollfd){.fd = target->pidfd, .events = POLLIN}, 1, END_LOOK_MS);
+	}
+	return target_alive(target);
+}
+
+/* A pidfd tells of the end of all threads, pidfd_open(2); what /proc/PID shows of memory is the main thread's. */
+static int error_of_zombie(const struct target *target, struct error *error)
+{
+	if (!target_alive(target))
+		return error_set(error, -ESRCH, "it has ended and waits for its parent", NULL, "open process %d",
+				 target->pid);
+	if (runs_on(target))
+		return error_set(error, -EOPNOTSUPP, "its main thread has ended while others run on", NULL,
+				 "open process %d", target->pid);
+	return error_set(error, -ESRCH, "it is being ended", NULL, "open process %d", target->pid);
+}
+
 /* Fills what is known by pid, then proves that it was this process's. */
 static int identify(struct target *target, struct error *error)
 {
@@ -85,8 +140,7 @@ static int identify(struct target *target, struct error *error)
 	if (!result)
 		read_name(target);
 	if (!result && (stat.state == 'Z' || stat.state == 'X'))
-		return error_set(error, -ESRCH, "it has ended and waits for its parent", NULL, "open process %d",
-				 target->pid);
+		return error_of_zombie(target, error);
 	if (!result && !target_alive(target))
 		result = -ESRCH;
 	if (result)

@@ -18,9 +18,10 @@ struct target {
 #define TARGET_NONE ((struct target){.pidfd = -1})
 
 /*
- * Opens a target by pid, or by an inherited pidfd when pidfd >= 0 (which is duplicated; pid is then read from /proc/self/fdinfo).
- * Errors, with `error` filled: -ESRCH no such process (or a zombie), -EINVAL a thread that is not a group leader or a pidfd that is none, -EPERM.
- * On success the caller owns the target: target_close.
+ * Opens a target by pid, or by an inherited pidfd when pidfd >= 0 (which is duplicated; pid is then read from
+ * /proc/self/fdinfo). Errors, with `error` filled: -ESRCH no such process (or a zombie, or one that is being ended),
+ * -EOPNOTSUPP its main thread has ended while others run on, -EINVAL a thread that is not a group leader or a pidfd
+ * that is none, -EPERM. On success the caller owns the target: target_close.
  */
 int target_open(struct target *target, pid_t pid, int pidfd, struct error *error);
 
@@ -33,16 +34,29 @@ bool target_alive(const struct target *target);
 int target_matches(const struct target *target, pid_t pid, uint64_t starttime, struct error *error);
 
 /*
- * Refuses, with a reason and a cure, processes that nothing here may be done to: a kernel thread (-EINVAL), this process itself (-EINVAL), an
- * address space that is not this program's architecture and word size (-EINVAL; ELF class and machine of /proc/PID/exe), one that is being traced (-EBUSY; names the tracer and its pid),
- * seccomp strict mode (-EPERM). Returns 0 when it may be touched. Reading only; does not prove that ptrace will be permitted.
+ * Refuses, with a reason and a cure, processes that nothing here may be done to: a kernel thread (-EINVAL), this
+ * process itself (-EINVAL), an address space that is not this program's architecture and word size (-EINVAL; ELF class
+ * and machine of /proc/PID/exe), one that is being traced (-EBUSY; names the tracer and its pid), seccomp strict mode
+ * (-EPERM). Returns 0 when it may be touched. Reading only; does not prove that ptrace will be permitted.
  */
 int target_check(const struct target *target, struct error *error);
 
-/* Opens /proc/PID/<name> of this very process (checked by the pidfd after opening). Returns a descriptor, or -errno (-ESRCH when gone). */
+/* The same for looking only: processes that are traced, or in seccomp strict mode, are not refused. */
+int target_check_readable(const struct target *target, struct error *error);
+
+/*
+ * Opens /proc/PID/<name> of this very process (checked by the pidfd after opening). Returns a descriptor, or -errno
+ * (-ESRCH when gone).
+ */
 int target_proc_open(const struct target *target, const char *name, int flags);
 
-/* One numeric field of /proc/PID/status ("TracerPid", "Seccomp", "VmRSS": kB as is). Returns 0, -ENOENT, -ESRCH, -EACCES. */
+/*
+ * One numeric field of /proc/PID/status ("TracerPid", "Seccomp", "VmRSS": kB as is). Returns 0, -ENOENT, -ESRCH,
+ * -EACCES.
+ */
 int target_status(const struct target *target, const char *field, uint64_t *value);
+
+/* Whether none of its threads can run: all are stopped by a signal (state T of proc(5)), or its cgroup is frozen. */
+bool target_is_stopped(const struct target *target);
 
 #define _cleanup_target_ __attribute__((cleanup(target_close)))

@@ -89,7 +89,10 @@ static int keep_char(struct reader *reader, int c)
 	return 0;
 }
 
-/* Reads the rest of an object whose '{' was read: to the brace that closes it. What is inside is for the parser to judge. */
+/*
+ * Reads the rest of an object whose '{' was read: to the brace that closes it. What is inside is for the parser to
+ * judge.
+ */
 static int read_object(struct reader *reader)
 {
 	bool in_string = false, escaped = false;

@@ -16,11 +16,12 @@ struct region_input {
 };
 
 /*
- * Reads regions from a file ("-" is standard input). Any record with both "start" and "end" counts as a region, whatever its
- * type, except types "error" and "summary"; records without them are skipped, unknown keys ignored. Addresses may be numbers or hex strings.
- * Refused, with `error` filled (code -EINVAL; the line number is named): malformed JSON, an unknown "v", end <= start, a region not aligned to
- * `align` bytes (a power of two), "bytes" that contradicts start and end, records of two different processes, more than 16 million regions.
- * -ENOENT/-EACCES and the like when the file cannot be read. `input` is owned by the caller: region_input_free.
+ * Reads regions from a file ("-" is standard input). Any record with both "start" and "end" counts as a region,
+ * whatever its type, except types "error" and "summary"; records without them are skipped, unknown keys ignored.
+ * Addresses may be numbers or hex strings. Refused, with `error` filled (code -EINVAL; the line number is named):
+ * malformed JSON, an unknown "v", end <= start, a region not aligned to `align` bytes (a power of two), "bytes" that
+ * contradicts start and end, records of two different processes, more than 16 million regions. -ENOENT/-EACCES and the
+ * like when the file cannot be read. `input` is owned by the caller: region_input_free.
  */
 int region_input_read(struct region_input *input, const char *path, uint64_t align, struct error *error);
 

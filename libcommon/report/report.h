@@ -25,8 +25,8 @@ struct report;
  * Opens a report on standard output. `format` is "json", "table" or NULL (table when standard output is a terminal).
  * `columns` (NULL-terminated by a row with key NULL, static storage) are the default table; `chosen` is the user's
  * --columns list ("start,bytes") or NULL, and may name any key. `type` is the type of record that the table shows as
- * rows ("region"); other types are printed below it, a line each ("summary: regions=3 …"), errors and summaries included.
- * From here on SIGPIPE is ignored: a reader that goes away shows as -EPIPE.
+ * rows ("region"); other types are printed below it, a line each ("summary: regions=3 …"), errors and summaries
+ * included. From here on SIGPIPE is ignored: a reader that goes away shows as -EPIPE.
  * Returns 0, -EINVAL (unknown format, empty column name; `why` set to a static text), -ENOMEM.
  */
 int report_open(struct report **report, const char *format, const char *chosen, const struct report_column *columns,
@@ -41,7 +41,9 @@ int report_record(struct report *report, json_t *record);
 /* Whether records are shown to people, in a table: those that only a program wants need not be emitted. */
 bool report_shows_table(const struct report *report);
 
-/* Ends the table, frees everything. Returns 0, or -EIO or -EPIPE when something could not be written. NULL is allowed. */
+/*
+ * Ends the table, frees everything. Returns 0, or -EIO or -EPIPE when something could not be written. NULL is allowed.
+ */
 int report_close(struct report *report);
 
 /* An address as the records spell it: "0x7f…". NULL when out of memory; the caller owns it. */
@@ -54,8 +56,8 @@ json_t *report_region(const char *type, int pid, uint64_t starttime, uint64_t st
 json_t *report_flags(uint64_t bits, const char *const *names, unsigned int count);
 
 /*
- * Progress of long work, on standard error and only when that is a terminal and `quiet` is false; first shown after one second.
- * Cheap to call often. `unit_bytes`: show done/total as sizes.
+ * Progress of long work, on standard error and only when that is a terminal and `quiet` is false; first shown after one
+ * second. Cheap to call often. `unit_bytes`: show done/total as sizes.
  */
 struct progress {
 	const char *what;

@@ -15,8 +15,8 @@ bool table_columns_valid(const char *chosen);
 int table_open(struct table **table, const char *chosen, const struct report_column *columns, const char *type);
 
 /*
- * Shows a record, or keeps it until the width of the columns is known: the first thousand rows decide it. Keeps a reference.
- * Returns 0 or -ENOMEM; write errors are left on standard output.
+ * Shows a record, or keeps it until the width of the columns is known: the first thousand rows decide it. Keeps a
+ * reference. Returns 0 or -ENOMEM; write errors are left on standard output.
  */
 int table_add(struct table *table, json_t *record);
 

@@ -117,7 +117,9 @@ static int decompress_zstd(struct store_scratch *scratch, const struct store_slo
 {
 	uint32_t magic;
 
-	/* One frame of today's format and nothing after it: for frames of zstd's first versions the library allocates. */
+	/*
+	 * One frame of today's format and nothing after it: for frames of zstd's first versions the library allocates.
+	 */
 	if (scratch->length < sizeof(magic))
 		return -EBADMSG;
 	memcpy(&magic, scratch->buffer, sizeof(magic));

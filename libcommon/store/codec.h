@@ -25,9 +25,9 @@ int codec_compress(struct store_scratch *scratch, struct codec_choice choice, co
 		   size_t capacity, uint32_t *length);
 
 /*
- * Decompresses scratch->length bytes of scratch->buffer into slot->size bytes of data; the slot's codec is not CODEC_NONE.
- * Returns 0, or -EBADMSG when that is not exactly what they decompress to. Never writes past slot->size, never
- * allocates.
+ * Decompresses scratch->length bytes of scratch->buffer into slot->size bytes of data; the slot's codec is not
+ * CODEC_NONE. Returns 0, or -EBADMSG when that is not exactly what they decompress to. Never writes past slot->size,
+ * never allocates.
  */
 int codec_decompress(struct store_scratch *scratch, const struct store_slot *slot, void *data);
 

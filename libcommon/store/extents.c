@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "base/region.h"
+
 enum order {
 	BY_OFFSET,
 	BY_LENGTH, /* equal lengths by offset */
@@ -26,7 +28,7 @@ struct extent {
 
 struct extents {
 	struct extent *root[ORDERS];
-	uint64_t size;
+	struct region_vec all; /* free or taken */
 	uint64_t available;
 	uint64_t random;
 };
@@ -156,7 +158,9 @@ static void neighbours(const struct extents *extents, uint64_t offset, struct ex
 
 static bool inside(const struct extents *extents, uint64_t offset, uint64_t length)
 {
-	return length && length <= extents->size && offset <= extents->size - length;
+	const struct region *region = region_vec_find(&extents->all, offset);
+
+	return length && region && length <= region->end - offset;
 }
 
 int extents_new(struct extents **extents, uint64_t size)
@@ -165,11 +169,9 @@ int extents_new(struct extents **extents, uint64_t size)
 
 	if (!new)
 		return -ENOMEM;
-	new->size = size;
-	new->available = size;
 	new->random = 0x9e3779b97f4a7c15;
-	if (size && add(new, 0, size)) {
-		free(new);
+	if (size && extents_add(new, 0, size)) {
+		extents_free(new);
 		return -ENOMEM;
 	}
 	*extents = new;
@@ -190,6 +192,7 @@ void extents_free(struct extents *extents)
 	if (!extents)
 		return;
 	free_tree(extents->root[BY_OFFSET]);
+	region_vec_free(&extents->all);
 	free(extents);
 }
 
@@ -251,15 +254,13 @@ int extents_take_at(struct extents *extents, uint64_t offset, uint64_t length)
 	return 0;
 }
 
-int extents_give(struct extents *extents, uint64_t offset, uint64_t length, uint64_t *free_offset,
-		 uint64_t *free_length)
+static int release(struct extents *extents, uint64_t offset, uint64_t length, uint64_t *free_offset,
+		   uint64_t *free_length)
 {
 	struct extent *previous, *next;
 	uint64_t start = offset;
 	uint64_t end = offset + length;
 
-	if (!inside(extents, offset, length))
-		return -EINVAL;
 	neighbours(extents, offset, &previous, &next);
 	if ((previous && end_of(previous) > offset) || (next && next->offset < end))
 		return -EINVAL;
@@ -286,6 +287,44 @@ int extents_give(struct extents *extents, uint64_t offset, uint64_t length, uint
 	if (free_length)
 		*free_length = end - start;
 	return 0;
+}
+
+int extents_give(struct extents *extents, uint64_t offset, uint64_t length, uint64_t *free_offset,
+		 uint64_t *free_length)
+{
+	if (!inside(extents, offset, length))
+		return -EINVAL;
+	return release(extents, offset, length, free_offset, free_length);
+}
+
+int extents_add(struct extents *extents, uint64_t offset, uint64_t length)
+{
+	struct region region = {offset, offset + length};
+	int rc;
+
+	if (region.end <= region.start)
+		return -EINVAL;
+	if (region_vec_overlaps(&extents->all, region))
+		return -EEXIST;
+	rc = region_vec_insert(&extents->all, region);
+	if (rc == 0) {
+		rc = release(extents, offset, length, NULL, NULL);
+		if (rc < 0)
+			region_vec_remove(&extents->all, region);
+	}
+	return rc;
+}
+
+int extents_remove(struct extents *extents, uint64_t offset, uint64_t length)
+{
+	int rc = extents_take_at(extents, offset, length);
+
+	if (rc == 0) {
+		rc = region_vec_remove(&extents->all, (struct region){offset, offset + length});
+		if (rc < 0)
+			release(extents, offset, length, NULL, NULL);
+	}
+	return rc;
 }
 
 uint64_t extents_available(const struct extents *extents)

@@ -24,9 +24,11 @@
 #endif
 
 /*
- * The shared page. A nonce is the session's random bytes followed by the record's number, and a number is drawn from `sealed` by an atomic addition in memory that
- * lies beside the key itself. A worker that dies between drawing and using one leaves a gap; whoever takes over maps the same page and goes on behind it. There is no copy of the counter
- * that could be older than the key: who has lost the one has lost the other, and a new session has another key. So no nonce is used twice under a key.
+ * The shared page. A nonce is the session's random bytes followed by the record's number, and a number is drawn from
+ * `sealed` by an atomic addition in memory that lies beside the key itself. A worker that dies between drawing and
+ * using one leaves a gap; whoever takes over maps the same page and goes on behind it. There is no copy of the counter
+ * that could be older than the key: who has lost the one has lost the other, and a new session has another key. So no
+ * nonce is used twice under a key.
  */
 struct key_page {
 	char magic[8];
@@ -52,7 +54,10 @@ static bool is_secret(int fd)
 	return pread(fd, &byte, 1, 0) < 0;
 }
 
-/* NULL with errno set on failure. Secret memory is locked from the start; to lock it again fails (mlock(2) would look at its pages). */
+/*
+ * NULL with errno set on failure. Secret memory is locked from the start; to lock it again fails (mlock(2) would look
+ * at its pages).
+ */
 static struct key_page *map_page(int fd)
 {
 	size_t bytes = page_size();

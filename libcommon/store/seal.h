@@ -1,4 +1,7 @@
-/* Encrypting records, and the key of a session: in memory only, shared by all processes that serve it one after the other. */
+/*
+ * Encrypting records, and the key of a session: in memory only, shared by all processes that serve it one after the
+ * other.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -10,15 +13,17 @@
 struct seal;
 
 /*
- * Makes a random key in memory of its own. Returns a descriptor (close-on-exec) that opens it in any process that has it, for as long as one has; -errno
- * otherwise. Where the kernel has memfd_secret(2) (Linux 5.14, and not disabled) nobody can read it from outside, and it is never swapped; elsewhere it
- * is a memfd, locked in memory by those who have opened it.
+ * Makes a random key in memory of its own. Returns a descriptor (close-on-exec) that opens it in any process that has
+ * it, for as long as one has; -errno otherwise. Where the kernel has memfd_secret(2) (Linux 5.14, and not disabled)
+ * nobody can read it from outside, and it is never swapped; elsewhere it is a memfd, locked in memory by those who have
+ * opened it.
  */
 int seal_new(void);
 
 /*
- * Maps the key behind a descriptor (borrowed, not needed any more afterwards), locked and kept out of core dumps. The mapping is shared with children. Returns 0, -EBADMSG when
- * there is no key of this version, -EAGAIN or -ENOMEM when memory cannot be locked (RLIMIT_MEMLOCK).
+ * Maps the key behind a descriptor (borrowed, not needed any more afterwards), locked and kept out of core dumps. The
+ * mapping is shared with children. Returns 0, -EBADMSG when there is no key of this version, -EAGAIN or -ENOMEM when
+ * memory cannot be locked (RLIMIT_MEMLOCK).
  */
 int seal_open(struct seal **seal, int fd);
 void seal_close(struct seal *seal);
@@ -30,15 +35,17 @@ void seal_wipe(struct seal *seal);
 bool seal_secret(const struct seal *seal);
 
 /*
- * Encrypts `size` bytes into record, of size + SEAL_BYTES (XChaCha20-Poly1305 of libsodium; data and record may be the same place). `identity` is bound to it
- * and has to be given again. *number is the record's own: it is never given out twice. Thread safe; cannot fail.
+ * Encrypts `size` bytes into record, of size + SEAL_BYTES (XChaCha20-Poly1305 of libsodium; data and record may be the
+ * same place). `identity` is bound to it and has to be given again. *number is the record's own: it is never given out
+ * twice. Thread safe; cannot fail.
  */
 void seal_encrypt(struct seal *seal, const void *data, size_t size, const void *identity, size_t identity_size,
 		  void *record, uint64_t *number);
 
 /*
- * Decrypts a record of `length` bytes into data, of length - SEAL_BYTES (may be the record's own place). Returns 0, or -EBADMSG when it is not, bit for bit, the record with
- * this number and identity; data then holds nothing of it. Allocates nothing, takes no lock.
+ * Decrypts a record of `length` bytes into data, of length - SEAL_BYTES (may be the record's own place). Returns 0, or
+ * -EBADMSG when it is not, bit for bit, the record with this number and identity; data then holds nothing of it.
+ * Allocates nothing, takes no lock.
  */
 int seal_decrypt(const struct seal *seal, const void *record, size_t length, const void *identity, size_t identity_size,
 		 uint64_t number, void *data);

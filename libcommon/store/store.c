@@ -211,7 +211,10 @@ static uint32_t overhead(const struct store *store)
 	return store->seal ? SEAL_BYTES : 0;
 }
 
-/* Makes the record of some data, without a place. *bytes is the scratch's buffer, or the data itself. Returns 0 or -ENOMEM. */
+/*
+ * Makes the record of some data, without a place. *bytes is the scratch's buffer, or the data itself. Returns 0 or
+ * -ENOMEM.
+ */
 static int make_record(struct store *store, struct store_scratch *scratch, const void *data, size_t size, uint64_t tag,
 		       struct store_slot *slot, const void **bytes)
 {

@@ -23,7 +23,10 @@ int codec_parse(const char *text, struct codec_choice *choice);
 /* "lz4", "zstd:3", … into text[16]; returns text. */
 const char *codec_format(char text[16], struct codec_choice choice);
 
-/* Where a record lies and how to know that it is whole. Plain data: callers keep it in an index that outlives the process. */
+/*
+ * Where a record lies and how to know that it is whole. Plain data: callers keep it in an index that outlives the
+ * process.
+ */
 struct store_slot {
 	uint64_t offset;   /* in the store, bytes, a multiple of STORE_GRAIN */
 	uint32_t length;   /* as stored */
@@ -54,51 +57,61 @@ struct store_usage {
 };
 
 /*
- * Makes a store over `fd` (an empty regular file or memfd, read-write; borrowed: the store never closes it). `limit`: most bytes of slots, 0 for none.
- * Returns 0 or -ENOMEM.
+ * Makes a store over `fd` (an empty regular file or memfd, read-write; borrowed: the store never closes it). `limit`:
+ * most bytes of slots, 0 for none. Returns 0 or -ENOMEM.
  */
 int store_open(struct store **store, int fd, uint64_t limit, struct codec_choice choice);
 void store_close(struct store *store);
 
 /*
- * From now on all records are sealed (borrowed), and only such are read; call it before the first. Their lengths include SEAL_BYTES.
+ * From now on all records are sealed (borrowed), and only such are read; call it before the first. Their lengths
+ * include SEAL_BYTES.
  */
 void store_set_seal(struct store *store, struct seal *seal);
 
-/* Claims a slot that an earlier process of the session had allocated, when its index is read again. Returns 0, -EINVAL when it overlaps or is misaligned, -ENOMEM. */
+/*
+ * Claims a slot that an earlier process of the session had allocated, when its index is read again. Returns 0, -EINVAL
+ * when it overlaps or is misaligned, -ENOMEM.
+ */
 int store_adopt(struct store *store, const struct store_slot *slot);
 
 /*
- * Compresses `size` bytes (at most the scratch's max_size) and writes them into a new slot. `tag` is bound into the checksum or the seal (the caller's identity of
- * the record) so that a record read under another tag is refused. Returns 0, -ENOSPC (limit or file system full; nothing stays allocated), -EIO, -ENOMEM.
+ * Compresses `size` bytes (at most the scratch's max_size) and writes them into a new slot. `tag` is bound into the
+ * checksum or the seal (the caller's identity of the record) so that a record read under another tag is refused.
+ * Returns 0, -ENOSPC (limit or file system full; nothing stays allocated), -EIO, -ENOMEM.
  */
 int store_write(struct store *store, struct store_scratch *scratch, const void *data, size_t size, uint64_t tag,
 		struct store_slot *slot);
 
 /*
- * Reads and decompresses a record of slot->size bytes into data. Never writes past slot->size bytes, whatever the store holds.
- * Returns 0, -EBADMSG when the record is not what was written (checksum or seal, sizes, tag), -EIO when it cannot be read. Does not allocate memory, takes no lock.
+ * Reads and decompresses a record of slot->size bytes into data. Never writes past slot->size bytes, whatever the store
+ * holds. Returns 0, -EBADMSG when the record is not what was written (checksum or seal, sizes, tag), -EIO when it
+ * cannot be read. Does not allocate memory, takes no lock.
  */
 int store_read(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot, uint64_t tag,
 	       void *data);
 
 /*
- * The same in two steps, for somebody who waits for the beginning: reads and checks the record, and puts at least its first `enough` bytes into data (of
- * slot->size bytes). Returns how many are there (slot->size when the codec gives all or nothing), or as store_read. store_read_rest puts the rest there, from
- * the same scratch, before that is used for anything else.
+ * The same in two steps, for somebody who waits for the beginning: reads and checks the record, and puts at least its
+ * first `enough` bytes into data (of slot->size bytes). Returns how many are there (slot->size when the codec gives all
+ * or nothing), or as store_read. store_read_rest puts the rest there, from the same scratch, before that is used for
+ * anything else.
  */
 int64_t store_read_first(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot,
 			 uint64_t tag, void *data, size_t enough);
 int store_read_rest(struct store_scratch *scratch, const struct store_slot *slot, void *data);
 
 /*
- * Copies a record as it is stored, neither checked nor made anew, to another store; both have the same seal, or none. The copy's slot differs in its offset only.
- * Returns 0, -EINVAL (another seal), -EBADMSG (the record is not all there), -EIO, or -ENOSPC (nothing stays allocated).
+ * Copies a record as it is stored, neither checked nor made anew, to another store; both have the same seal, or none.
+ * The copy's slot differs in its offset only. Returns 0, -EINVAL (another seal), -EBADMSG (the record is not all
+ * there), -EIO, or -ENOSPC (nothing stays allocated).
  */
 int store_copy(const struct store *from, struct store *to, struct store_scratch *scratch, const struct store_slot *slot,
 	       struct store_slot *copy);
 
-/* Frees a slot; space is reused, and the file system gets whole free stretches back (fallocate FALLOC_FL_PUNCH_HOLE). */
+/*
+ * Frees a slot; space is reused, and the file system gets whole free stretches back (fallocate FALLOC_FL_PUNCH_HOLE).
+ */
 void store_free(struct store *store, const struct store_slot *slot);
 
 void store_usage(struct store *store, struct store_usage *usage);

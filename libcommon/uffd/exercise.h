@@ -35,8 +35,9 @@ struct exercise {
 extern const struct exercise exercises[];
 
 /*
- * Runs one exercise, with descriptors of a route (UFFD_ROUTES: there is none), in a child process, which is killed when it is not done after deadline_ms: a failure that says "deadline", as a crash is one.
- * Children that the exercise makes end with it. Returns 0, or -errno when it could not be started (-EAGAIN, -ENOMEM).
+ * Runs one exercise, with descriptors of a route (UFFD_ROUTES: there is none), in a child process, which is killed when
+ * it is not done after deadline_ms: a failure that says "deadline", as a crash is one. Children that the exercise makes
+ * end with it. Returns 0, or -errno when it could not be started (-EAGAIN, -ENOMEM).
  */
 int exercise_run(const struct exercise *exercise, enum uffd_route route, unsigned int deadline_ms,
 		 struct exercise_outcome *outcome);

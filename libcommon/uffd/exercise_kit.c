@@ -79,7 +79,7 @@ struct region kit_region(const char *at, size_t pages)
 	return (struct region){(uintptr_t)at, (uintptr_t)at + pages * page_size()};
 }
 
-void kit_register(struct kit *kit, char *at, size_t bytes, uint64_t mode)
+static void register_pages(struct kit *kit, char *at, size_t bytes, uint64_t mode)
 {
 	int result = uffd_register(kit->fd, (struct region){(uintptr_t)at, (uintptr_t)at + bytes}, mode, NULL);
 
@@ -96,7 +96,7 @@ char *kit_pages(struct kit *kit, size_t count, uint64_t mode)
 		kit_not_applicable(kit, "no memory: %s", strerror(errno));
 	madvise(at, bytes, MADV_NOHUGEPAGE);
 	if (mode)
-		kit_register(kit, at, bytes, mode);
+		register_pages(kit, at, bytes, mode);
 	return at;
 }
 
@@ -118,7 +118,7 @@ size_t kit_shared(struct kit *kit, unsigned int flags, uint64_t mode, char **at,
 	*alias = map_shared(fd, bytes);
 	if (!*at || !*alias)
 		kit_not_applicable(kit, flags ? "no huge page is free (sysctl vm.nr_hugepages)" : "no memory");
-	kit_register(kit, *at, bytes, mode);
+	register_pages(kit, *at, bytes, mode);
 	return bytes;
 }
 

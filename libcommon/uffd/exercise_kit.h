@@ -35,11 +35,11 @@ void kit_check(struct kit *kit, bool holds, const char *what);
 /* Private anonymous pages, untouched, without huge pages, registered for `mode` unless that is 0. */
 char *kit_pages(struct kit *kit, size_t count, uint64_t mode);
 
-/* The same as two mappings of one memfd, neither touched; `at` is registered, `alias` is not. flags: MFD_HUGETLB or 0. Returns the bytes of a page. */
+/*
+ * The same as two mappings of one memfd, neither touched; `at` is registered, `alias` is not. flags: MFD_HUGETLB or 0.
+ * Returns the bytes of a page.
+ */
 size_t kit_shared(struct kit *kit, unsigned int flags, uint64_t mode, char **at, char **alias);
-
-/* Registers pages for `mode`; fails when that fails. */
-void kit_register(struct kit *kit, char *at, size_t bytes, uint64_t mode);
 
 /* The region of a number of small pages. */
 struct region kit_region(const char *at, size_t pages);

@@ -1,4 +1,7 @@
-/* Exercises that make UFFDIO_MOVE fail in each documented way. A failure must leave source and destination as they were. */
+/*
+ * Exercises that make UFFDIO_MOVE fail in each documented way. A failure must leave source and destination as they
+ * were.
+ */
 #include <errno.h>
 #include <linux/io_uring.h>
 #include <signal.h>

@@ -1,4 +1,7 @@
-/* ENOMEM of UFFDIO_MOVE: a memory control group without room for one more page table, in which nothing is killed to make room. */
+/*
+ * ENOMEM of UFFDIO_MOVE: a memory control group without room for one more page table, in which nothing is killed to
+ * make room.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -1,4 +1,7 @@
-/* Exercises of read-write protection (Linux 7.2; Documentation/admin-guide/mm/userfaultfd.rst, "Read-Write Protection"). */
+/*
+ * Exercises of read-write protection (Linux 7.2; Documentation/admin-guide/mm/userfaultfd.rst, "Read-Write
+ * Protection").
+ */
 #include <errno.h>
 #include <string.h>
 

@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * Calls run(argument), which returns 0 or -errno. When a seccomp filter is on this process it does so in a child, and returns -EPERM when that is
- * killed. Nothing that run() leaves behind can be relied on, neither memory nor descriptors.
+ * Calls run(argument), which returns 0 or -errno. When a seccomp filter is on this process it does so in a child, and
+ * returns -EPERM when that is killed. Nothing that run() leaves behind can be relied on, neither memory nor
+ * descriptors.
  */
 int guarded(int (*run)(const void *argument), const void *argument);

@@ -34,6 +34,9 @@ int uffd_try_feature(enum uffd_route route, unsigned int bit);
 /* What the handshake answers: the features offered, and the ioctls on the descriptor itself. Returns 0 or -errno. */
 int uffd_try_api(enum uffd_route route, uint64_t *features, uint64_t *ioctls);
 
-/* Registers memory of one kind for the faults of mode bit `mode` (index into uffd_mode_names). `features`: those the user may enable. */
+/*
+ * Registers memory of one kind for the faults of mode bit `mode` (index into uffd_mode_names). `features`: those the
+ * user may enable.
+ */
 void uffd_try_memory(enum uffd_route route, uint64_t features, enum uffd_memory memory, unsigned int mode,
 		     struct uffd_offer *offer);

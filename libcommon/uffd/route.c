@@ -1,4 +1,4 @@
-/* Opening a userfaultfd by each route, and finding out what refuses one. */
+/* Finding out which route to a userfaultfd works, and what refuses the others. */
 #include "uffd/route.h"
 
 #include <errno.h>
@@ -8,9 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -18,7 +16,6 @@
 #include "uffd/guard.h"
 #include "uffd/uapi.h"
 
-#define DEVICE "/dev/userfaultfd"
 #define SYSCTL "/proc/sys/vm/unprivileged_userfaultfd"
 
 const char *uffd_route_name(enum uffd_route route)
@@ -31,30 +28,6 @@ const char *uffd_route_name(enum uffd_route route)
 bool uffd_route_kernel_faults(enum uffd_route route)
 {
 	return route != UFFD_ROUTE_USER_MODE_ONLY;
-}
-
-static int open_by_device(int flags)
-{
-	_cleanup_close_ int device = open(DEVICE, O_RDWR | O_CLOEXEC);
-	int fd;
-
-	if (device < 0)
-		return -errno;
-	fd = ioctl(device, USERFAULTFD_IOC_NEW, flags);
-	return fd < 0 ? -errno : fd;
-}
-
-int uffd_open(enum uffd_route route, bool nonblock)
-{
-	int flags = O_CLOEXEC | (nonblock ? O_NONBLOCK : 0);
-	long fd;
-
-	if (route == UFFD_ROUTE_DEVICE)
-		return open_by_device(flags);
-	if (route == UFFD_ROUTE_USER_MODE_ONLY)
-		flags |= UFFD_USER_MODE_ONLY;
-	fd = syscall(SYS_userfaultfd, flags);
-	return fd < 0 ? -errno : (int)fd;
 }
 
 static int open_and_close(const void *route)
@@ -147,41 +120,41 @@ static int explain_no_device(int code, struct error *error)
 
 	while (misc && fscanf(misc, "%u %31s", &number, name) == 2)
 		if (!strcmp(name, "userfaultfd")) {
-			snprintf(hint, sizeof(hint), "make it, or pass it into the container: mknod " DEVICE " c 10 %u",
-				 number);
-			return error_set(error, code, "there is no " DEVICE, hint, "open " DEVICE);
+			snprintf(hint, sizeof(hint),
+				 "make it, or pass it into the container: mknod " UFFD_DEVICE " c 10 %u", number);
+			return error_set(error, code, "there is no " UFFD_DEVICE, hint, "open " UFFD_DEVICE);
 		}
 	return error_set(error, code, "this kernel does not have it", "run Linux 6.1 or newer with CONFIG_USERFAULTFD",
-			 "open " DEVICE);
+			 "open " UFFD_DEVICE);
 }
 
 static int explain_device(int code, struct error *error)
 {
 	static const char hint[] =
-		"let this user read and write it: its mode, its group, or setfacl -m u:NAME:rw " DEVICE;
+		"let this user read and write it: its mode, its group, or setfacl -m u:NAME:rw " UFFD_DEVICE;
 	struct stat st;
 	char why[100];
 
-	if (code == -ENOENT || stat(DEVICE, &st))
+	if (code == -ENOENT || stat(UFFD_DEVICE, &st))
 		return explain_no_device(code, error);
-	if (!access(DEVICE, R_OK | W_OK))
+	if (!access(UFFD_DEVICE, R_OK | W_OK))
 		return code == -EACCES || code == -ENXIO
 			       ? error_set(error, code, "devices cannot be opened on the file system it is on",
-					   "mount it without nodev", "open " DEVICE)
+					   "mount it without nodev", "open " UFFD_DEVICE)
 			       : explain_filter(code, error);
 	if (code == -EACCES) {
 		snprintf(why, sizeof(why), "its mode is %04o, its owner %u, its group %u", st.st_mode & 07777,
 			 st.st_uid, st.st_gid);
-		return error_set(error, code, why, hint, "open " DEVICE);
+		return error_set(error, code, why, hint, "open " UFFD_DEVICE);
 	}
 	return error_set(error, code, "the device controller of a control group, or a security module, refuses it",
-			 "allow the device in the container's or the service's settings", "open " DEVICE);
+			 "allow the device in the container's or the service's settings", "open " UFFD_DEVICE);
 }
 
 static int explain_syscall(int code, struct error *error)
 {
 	static const char hint[] =
-		"set vm.unprivileged_userfaultfd=1, run as root or with CAP_SYS_PTRACE, or use " DEVICE;
+		"set vm.unprivileged_userfaultfd=1, run as root or with CAP_SYS_PTRACE, or use " UFFD_DEVICE;
 
 	/* A filter that refuses the call refuses it in user mode as well; the setting does not. */
 	if (uffd_route_try(UFFD_ROUTE_USER_MODE_ONLY) || uffd_sysctl() == 1)

@@ -1,16 +1,10 @@
-/* The ways to get a userfaultfd of one's own address space, and what stands in the way of each. */
+/* Which way to a userfaultfd of one's own address space to take, and what stands in the way of each. */
 #pragma once
 
 #include <stdbool.h>
 
 #include "report/error.h"
-
-enum uffd_route {
-	UFFD_ROUTE_SYSCALL,        /* userfaultfd(2) */
-	UFFD_ROUTE_USER_MODE_ONLY, /* userfaultfd(2) with UFFD_USER_MODE_ONLY: faults inside system calls fail with EFAULT */
-	UFFD_ROUTE_DEVICE,         /* USERFAULTFD_IOC_NEW on /dev/userfaultfd (Linux 6.1) */
-	UFFD_ROUTES,
-};
+#include "uffd/open.h"
 
 /* "syscall", "syscall_user_mode_only", "device" */
 const char *uffd_route_name(enum uffd_route route);
@@ -18,19 +12,24 @@ const char *uffd_route_name(enum uffd_route route);
 /* Whether descriptors of this route get faults that happen in kernel mode too. */
 bool uffd_route_kernel_faults(enum uffd_route route);
 
-/* A new descriptor, close-on-exec, before its handshake. `nonblock`: reads return at once. Returns it, or -errno. The caller closes it. */
-int uffd_open(enum uffd_route route, bool nonblock);
-
-/* Whether a route works: 0 or what uffd_open failed with. A seccomp filter that kills for it shows as -EPERM, and does not kill this process. */
+/*
+ * Whether a route works: 0 or what uffd_open failed with. A seccomp filter that kills for it shows as -EPERM, and does
+ * not kill this process.
+ */
 int uffd_route_try(enum uffd_route route);
 
-/* The route to take, given what uffd_route_try says of each: those with kernel-mode faults first; UFFD_ROUTES for none. */
+/*
+ * The route to take, given what uffd_route_try says of each: those with kernel-mode faults first; UFFD_ROUTES for none.
+ */
 enum uffd_route uffd_route_choose(const int codes[UFFD_ROUTES]);
 
 /* Says in `error` why uffd_open failed with `code` (its result), and what would make the route usable. Returns code. */
 int uffd_route_explain(enum uffd_route route, int code, struct error *error);
 
-/* vm.unprivileged_userfaultfd: 0 or 1; 1 where the kernel has no such setting (before Linux 5.2), -errno when it cannot be read. */
+/*
+ * vm.unprivileged_userfaultfd: 0 or 1; 1 where the kernel has no such setting (before Linux 5.2), -errno when it cannot
+ * be read.
+ */
 int uffd_sysctl(void);
 
 /* Whether CAP_SYS_PTRACE, or another capability by its number, is effective in this process. */

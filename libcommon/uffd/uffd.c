@@ -143,35 +143,41 @@ int uffd_wake(int fd, struct region region)
 #define NOWHERE 0x10000
 
 /*
- * The source is an address that nothing maps here, so that nothing can be placed even if the target has registered memory at the destination: the answer is
- * EAGAIN, ENOENT where nothing is registered, or EFAULT while the address space lives (fs/userfaultfd.c, userfaultfd_copy; mm/userfaultfd.c, mfill_atomic).
+ * The source is an address that nothing maps here, so that nothing can be placed even if the target has registered
+ * memory at the destination: the answer is EAGAIN, ENOENT where nothing is registered, or EFAULT while the address
+ * space lives (fs/userfaultfd.c, userfaultfd_copy; mm/userfaultfd.c, mfill_atomic).
  */
-static int probe(int fd, uint64_t address)
+static int probe(int fd, struct region region)
 {
 	const uint64_t nowhere = NOWHERE;
 	size_t copied;
 
-	return uffd_copy(fd, address, (const void *)nowhere, page_size(), false, &copied);
+	return uffd_copy(fd, region.start, (const void *)nowhere, region_bytes(region), false, &copied);
+}
+
+static struct region page_at(uint64_t address)
+{
+	return (struct region){address, address + page_size()};
 }
 
 bool uffd_alive(int fd)
 {
-	return fd >= 0 && probe(fd, NOWHERE) != -ESRCH;
+	return fd >= 0 && probe(fd, page_at(NOWHERE)) != -ESRCH;
 }
 
 bool uffd_changing(int fd)
 {
-	return probe(fd, NOWHERE) == -EAGAIN;
+	return probe(fd, page_at(NOWHERE)) == -EAGAIN;
 }
 
-bool uffd_absent(int fd, uint64_t address)
+bool uffd_absent(int fd, struct region region)
 {
-	return probe(fd, address) == -ENOENT && !uffd_changing(fd);
+	return probe(fd, region) == -ENOENT && !uffd_changing(fd);
 }
 
 bool uffd_registered(int fd, uint64_t address)
 {
-	int rc = probe(fd, address);
+	int rc = probe(fd, page_at(address));
 
 	return rc == -EFAULT || rc == -EEXIST;
 }

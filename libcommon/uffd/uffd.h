@@ -9,30 +9,40 @@
 #include "uffd/uapi.h"
 
 /*
- * The UFFDIO_API handshake on a new descriptor. `features`: the bits to enable. Returns 0, -EOPNOTSUPP when the kernel does not offer all of them,
- * -EPERM when this user may not have one (EVENT_FORK needs CAP_SYS_PTRACE), -EINVAL when the handshake was made before. Source: userfaultfd(2), ioctl_userfaultfd(2).
+ * The UFFDIO_API handshake on a new descriptor. `features`: the bits to enable. Returns 0, -EOPNOTSUPP when the kernel
+ * does not offer all of them, -EPERM when this user may not have one (EVENT_FORK needs CAP_SYS_PTRACE), -EINVAL when
+ * the handshake was made before. Source: userfaultfd(2), ioctl_userfaultfd(2).
  */
 int uffd_handshake(int fd, uint64_t features);
 
-/* The feature bits the kernel offers, asked on a throw-away descriptor made by `fd_new` (owned by the caller). Returns 0 or -errno. */
+/*
+ * The feature bits the kernel offers, asked on a throw-away descriptor made by `fd_new` (owned by the caller). Returns
+ * 0 or -errno.
+ */
 int uffd_offered(int fd_new, uint64_t *features);
 
-/* Registers a page-aligned region for missing faults. Idempotent. Returns 0 or -errno (-ENOMEM: nothing mapped there or the target is gone; -EBUSY: somebody else's; -EINVAL: a kind of memory that cannot be). */
+/*
+ * Registers a page-aligned region for missing faults. Idempotent. Returns 0 or -errno (-ENOMEM: nothing mapped there or
+ * the target is gone; -EBUSY: somebody else's; -EINVAL: a kind of memory that cannot be).
+ */
 int uffd_register_missing(int fd, struct region region);
 
 /*
- * Registers a page-aligned region for the faults of `mode` (UFFDIO_REGISTER_MODE_*). *ioctls (may be NULL) receives what the kernel offers there, bit
- * 1 << _UFFDIO_COPY and so on. Errors as uffd_register_missing.
+ * Registers a page-aligned region for the faults of `mode` (UFFDIO_REGISTER_MODE_*). *ioctls (may be NULL) receives
+ * what the kernel offers there, bit 1 << _UFFDIO_COPY and so on. Errors as uffd_register_missing.
  */
 int uffd_register(int fd, struct region region, uint64_t mode, uint64_t *ioctls);
 
-/* Unregisters and wakes waiters. Returns 0 or -errno (-ENOMEM: the target is gone or nothing is mapped at the start). */
+/*
+ * Unregisters and wakes waiters. Returns 0 or -errno (-ENOMEM: the target is gone or nothing is mapped at the start).
+ */
 int uffd_unregister(int fd, struct region region);
 
 /*
- * One UFFDIO_COPY. All page aligned. *copied receives the bytes that were placed, also on failure. Returns 0 when all were, -EAGAIN while an event is
- * unread (or after a partial copy), -EEXIST when the next page is there already (nobody is woken then), -ENOENT when the range is no longer
- * registered or mapped, -ESRCH when the address space is gone, -ENOMEM.
+ * One UFFDIO_COPY. All page aligned. *copied receives the bytes that were placed, also on failure. Returns 0 when all
+ * were, -EAGAIN while an event is unread (or after a partial copy), -EEXIST when the next page is there already (nobody
+ * is woken then), -ENOENT when the range is no longer registered or mapped, -ESRCH when the address space is gone,
+ * -ENOMEM.
  */
 int uffd_copy(int fd, uint64_t address, const void *from, size_t bytes, bool wake, size_t *copied);
 
@@ -45,39 +55,55 @@ int uffd_poison(int fd, uint64_t address, size_t bytes, size_t *done);
 /* Maps pages that the page cache has already (UFFDIO_CONTINUE, for minor faults); the same contract. */
 int uffd_continue(int fd, uint64_t address, size_t bytes, size_t *done);
 
-/* Protects pages against writing, or lifts that and wakes who waits. Returns 0 or -errno (-EAGAIN while an event is unread, -ENOENT: not registered for it). */
+/*
+ * Protects pages against writing, or lifts that and wakes who waits. Returns 0 or -errno (-EAGAIN while an event is
+ * unread, -ENOENT: not registered for it).
+ */
 int uffd_writeprotect(int fd, struct region region, bool protect);
 
 /*
- * Makes pages that are there unreachable (UFFDIO_RWPROTECT, Linux 7.2), or lifts that and wakes who waits. The region is registered for UFFDIO_REGISTER_MODE_RWP.
- * Errors as uffd_writeprotect.
+ * Makes pages that are there unreachable (UFFDIO_RWPROTECT, Linux 7.2), or lifts that and wakes who waits. The region
+ * is registered for UFFDIO_REGISTER_MODE_RWP. Errors as uffd_writeprotect.
  */
 int uffd_rwprotect(int fd, struct region region, bool protect);
 
-/* Switches features of a descriptor on and off while it is in use (UFFDIO_SET_MODE, Linux 7.2: UFFD_FEATURE_RWP_ASYNC only). Returns 0 or -errno (-EINVAL: another feature, or one bit in both). */
+/*
+ * Switches features of a descriptor on and off while it is in use (UFFDIO_SET_MODE, Linux 7.2: UFFD_FEATURE_RWP_ASYNC
+ * only). Returns 0 or -errno (-EINVAL: another feature, or one bit in both).
+ */
 int uffd_set_mode(int fd, uint64_t enable, uint64_t disable);
 
 /*
- * One UFFDIO_MOVE inside this process (from outside it is -EINVAL). All page aligned; `mode` is UFFDIO_MOVE_MODE_*. *moved receives the bytes that moved, also on
- * failure. Returns 0, -EAGAIN after a partial move, -ENOENT for a hole in the source, -EEXIST when the destination has a page, -EBUSY for a page that is shared or
- * pinned, -EINVAL, -ENOMEM, -ESRCH.
+ * One UFFDIO_MOVE inside this process (from outside it is -EINVAL). All page aligned; `mode` is UFFDIO_MOVE_MODE_*.
+ * *moved receives the bytes that moved, also on failure. Returns 0, -EAGAIN after a partial move, -ENOENT for a hole in
+ * the source, -EEXIST when the destination has a page, -EBUSY for a page that is shared or pinned, -EINVAL, -ENOMEM,
+ * -ESRCH.
  */
 int uffd_move(int fd, uint64_t to, uint64_t from, size_t bytes, uint64_t mode, size_t *moved);
 
 /* Wakes whoever waits in the range; they fault again if the page is still missing. */
 int uffd_wake(int fd, struct region region);
 
-/* Whether the address space behind the descriptor still exists: a COPY onto an address nobody maps tells (-ESRCH) without changing anything. */
+/*
+ * Whether the address space behind the descriptor still exists: a COPY onto an address nobody maps tells (-ESRCH)
+ * without changing anything.
+ */
 bool uffd_alive(int fd);
 
-/* Whether an event of that address space has not been read, or its thread has not gone on yet: nothing can be placed or moved there now. */
+/*
+ * Whether an event of that address space has not been read, or its thread has not gone on yet: nothing can be placed or
+ * moved there now.
+ */
 bool uffd_changing(int fd);
 
 /* Whether the page there is registered, with this descriptor or another one. False while the address space changes. */
 bool uffd_registered(int fd, uint64_t address);
 
-/* Whether nothing is registered there, and no event that was not read is the cause. False while the address space changes. */
-bool uffd_absent(int fd, uint64_t address);
+/*
+ * Whether a region is not registered as a whole, or not one mapping, and no event that was not read is the cause. False
+ * while the address space changes. Page-aligned.
+ */
+bool uffd_absent(int fd, struct region region);
 
 /* Reads up to `count` messages without blocking. Returns how many, 0 when there are none, or -errno. */
 int uffd_read(int fd, struct uffd_msg *messages, size_t count);

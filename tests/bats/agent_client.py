@@ -14,8 +14,8 @@ REPLY = struct.Struct("<IIqqQ")
 EINVAL, EPROTO, EBUSY = 22, 71, 16
 
 
-def name_of(pid):
-    """The agent's abstract socket: the one that its thread holds."""
+def name_of(pid, kind="uvm-agent"):
+    """An abstract socket of the agent: of those that its thread holds, the one whose name begins so."""
     if str(pid).startswith("uvm-agent."):
         return "\0" + pid
     inodes = set()
@@ -28,7 +28,7 @@ def name_of(pid):
             inodes |= {found[1]} if found else set()
     for line in open(f"/proc/{pid}/net/unix"):
         words = line.split()
-        if words[6] in inodes and words[7:] and words[7].startswith("@uvm-agent."):
+        if words[6] in inodes and words[7:] and words[7].startswith(f"@{kind}."):
             return words[7].replace("@", "\0", 1)
     sys.exit("no agent")
 
@@ -135,4 +135,5 @@ def library(path):
     return " ".join(map(str, answers))
 
 
-print(globals()[sys.argv[2]](*([] if sys.argv[1] == "-" else [sys.argv[1]]), *sys.argv[3:]))
+if __name__ == "__main__":
+    print(globals()[sys.argv[2]](*([] if sys.argv[1] == "-" else [sys.argv[1]]), *sys.argv[3:]))

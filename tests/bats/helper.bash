@@ -10,10 +10,11 @@ export UVM_BUILD
 PATH=$UVM_BUILD/bin:$PATH
 
 TARGETS=()
+declare -gA ENDED=() # pids that the test has waited for: they may be somebody else's by now
 
-# wait_for SECONDS COMMAND...: until the command succeeds; fails after the deadline.
+# wait_for SECONDS COMMAND...: until the command succeeds, which should take no longer; fails after four times as long, for the machine may be busy.
 wait_for() {
-	local deadline=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000))
+	local deadline=$((${EPOCHREALTIME/[.,]/} + $1 * 4000000))
 	shift
 	until "$@"; do
 		if ((${EPOCHREALTIME/[.,]/} > deadline)); then
@@ -49,6 +50,7 @@ start_target() {
 	) <"${TARGET_STDIN:-/dev/null}" >"$TARGET_DIR/out" 2>"$TARGET_DIR/err" 3>&- &
 	TARGET_PID=$!
 	TARGETS+=("$TARGET_PID")
+	unset "ENDED[$TARGET_PID]"
 	wait_for "${TARGET_DEADLINE:-60}" is_ready_or_dead
 	if ! TARGET_READY=$(grep -m 1 '^ready' "$TARGET_DIR/out"); then
 		echo "$program did not become ready:" >&2
@@ -59,11 +61,38 @@ start_target() {
 	TARGET_READY=${TARGET_READY# }
 }
 
+# start_32_bit: a program of another word size, as start_target does; skips where there can be none.
+start_32_bit() {
+	if [[ $(uname -m) != x86_64 ]]; then
+		skip "needs an x86-64 machine"
+	fi
+	# A 32-bit ELF file of one page: write(1, "ready\n", 6); for (;;) pause();
+	python3 - "$BATS_TEST_TMPDIR/small" <<-'END'
+		import struct, sys
+		base, start = 0x8048000, 84
+		code = (b"\xb8\x04\0\0\0\xbb\x01\0\0\0\xb9" + struct.pack("<I", base + start + 32) + b"\xba\x06\0\0\0\xcd\x80"
+		        b"\xb8\x1d\0\0\0\xcd\x80\xeb\xf7")
+		assert len(code) <= 32
+		data = code.ljust(32, b"\x90") + b"ready\n"
+		size = start + len(data)
+		header = b"\x7fELF\x01\x01\x01".ljust(16, b"\0") + struct.pack(
+		    "<HHIIIIIHHHHHH", 2, 3, 1, base + start, 52, 0, 0, 52, 32, 1, 0, 0, 0)
+		segment = struct.pack("<IIIIIIII", 1, 0, base, base, size, size, 5, 0x1000)
+		open(sys.argv[1], "wb").write(header + segment + data)
+	END
+	chmod 700 "$BATS_TEST_TMPDIR/small"
+	if ! start_target "$BATS_TEST_TMPDIR/small" 2>/dev/null; then
+		skip "this kernel runs no 32-bit programs"
+	fi
+}
+
 # Ends one target and waits until it is gone.
 end_target() {
+	[[ ! ${ENDED[$1]-} ]] || return 0
 	kill -CONT "$1" 2>/dev/null || :
 	kill -KILL "$1" 2>/dev/null || :
 	wait "$1" 2>/dev/null || :
+	ENDED[$1]=1
 }
 
 end_targets() {
@@ -74,7 +103,24 @@ end_targets() {
 	TARGETS=()
 }
 
+# After a failed test: what its targets printed last, and how those ended that are gone.
+show_targets() {
+	local i end
+	[[ ! ${BATS_TEST_COMPLETED:-} ]] || return 0
+	for i in "${!TARGETS[@]}"; do
+		[[ ! ${ENDED[${TARGETS[i]}]-} ]] || continue
+		end=
+		if ! kill -0 "${TARGETS[i]}" 2>/dev/null; then
+			end=0
+			wait "${TARGETS[i]}" || end=$?
+		fi
+		echo "target ${TARGETS[i]}${end:+ ended with exit code $end}:"
+		tail -qn 5 "$BATS_TEST_TMPDIR/target.$i/out" "$BATS_TEST_TMPDIR/target.$i/err"
+	done
+}
+
 teardown() {
+	show_targets
 	end_targets
 }
 
@@ -88,4 +134,9 @@ as_nobody() {
 	(cd / && setpriv --reuid=65534 --regid=65534 --clear-groups "$folder/$tool" "$@") || status=$?
 	rm -rf "$folder"
 	return "$status"
+}
+
+# How many control areas of ours the target has: nothing else maps code that is in no file.
+control_areas() {
+	grep -Ec ' r-xp 00000000 00:00 0 *$' "/proc/$TARGET_PID/maps" || :
 }

@@ -44,9 +44,10 @@ is_clean() {
 # The end of a target ends its session; no test has to detach.
 teardown() {
 	local pid status=0
+	show_targets
 	# All before any is waited for: one may be traced by another.
 	for pid in "${TARGETS[@]}" "${OTHERS[@]}"; do
-		kill -KILL "$pid" 2>/dev/null || :
+		[[ ${ENDED[$pid]-} ]] || kill -KILL "$pid" 2>/dev/null || :
 	done
 	end_targets
 	if ! wait_for 10 is_clean; then
@@ -126,7 +127,37 @@ swap_fails() {
 	assert_regex "$(<"$ERRORS")" "$pattern"
 }
 
-# record FILTER: of the records of the last swap, read as one array by jq.
+# run_tool TOOL ARGUMENT...: runs any other tool, for a minute at most. Sets what swap sets.
+run_tool() {
+	RECORDS=$BATS_TEST_TMPDIR/records
+	ERRORS=$BATS_TEST_TMPDIR/errors
+	status=0
+	timeout -k 5 60 "$@" >"$RECORDS.new" 2>"$ERRORS" 3>&- || status=$?
+	mv "$RECORDS.new" "$RECORDS" # the records before may be what it read
+}
+
+# tool_ends STATUS TOOL ARGUMENT...: must end so.
+tool_ends() {
+	local wanted=$1
+	shift
+	run_tool "$@"
+	if ((status != wanted)); then
+		echo "$*: exit code $status, not $wanted" >&2
+		head -n 20 "$RECORDS" "$ERRORS" >&2
+		return 1
+	fi
+}
+
+# tool_refuses STATUS PATTERN TOOL ARGUMENT...: must fail so, with one line on standard error, all of which matches.
+tool_refuses() {
+	local wanted=$1 pattern=$2
+	shift 2
+	tool_ends "$wanted" "$@"
+	assert_equal "$(wc -l <"$ERRORS")" 1
+	assert_regex "$(<"$ERRORS")" "^$1( [a-z]+)?: ($pattern)"
+}
+
+# record FILTER: of the records of the last run, read as one array by jq.
 record() {
 	jq -rs "$1" "$RECORDS"
 }
@@ -182,13 +213,48 @@ ask() {
 	local lines
 	lines=$(wc -l <"$TARGET_DIR/out")
 	tell "$@"
-	wait_for "${ASK_DEADLINE:-60}" has_answers $((lines + 1))
-	answer=$(sed -n "$((lines + 1))p" "$TARGET_DIR/out")
+	take_answer "$lines" "$@"
+}
+
+# take_answer LINES COMMAND...: the answer to a command that was told after so many lines, as ask.
+take_answer() {
+	wait_for "${ASK_DEADLINE:-60}" has_answers $(($1 + 1))
+	answer=$(sed -n "$(($1 + 1))p" "$TARGET_DIR/out")
 	if [[ $answer != ok* ]]; then
-		echo "$*: $answer" >&2
+		echo "${*:2}: $answer" >&2
 		head -n 5 "$TARGET_DIR/err" >&2
 		return 1
 	fi
+}
+
+# Sets START and END from the latest answer, and CHILD when there is one.
+read_answer() {
+	# shellcheck disable=SC2034
+	read -r _ START END CHILD <<<"$answer"
+}
+
+# The child named by its pipe obeys one command, as ask.
+ask_child() {
+	local lines
+	lines=$(wc -l <"$TARGET_DIR/out")
+	echo "${*:2}" >"$TARGET_DIR/$1"
+	take_answer "$lines" "$@"
+}
+
+# grow_child PARENT NAME: the program (PARENT is -) or one of its children forks one that obeys NAME.
+grow_child() {
+	if [[ $1 == - ]]; then
+		ask child "$2"
+	else
+		ask_child "$1" child "$2"
+	fi
+	read_answer
+	OTHERS+=("$CHILD")
+}
+
+# status_is FILTER: so it is told of the session. What a program does, and has back, is in the index a moment after it goes on.
+status_is() {
+	[[ $(status_of "$1") == true ]]
 }
 
 # Where the store of the target is.
@@ -276,14 +342,12 @@ no_session() {
 	fi
 }
 
-# repeat SECONDS COMMAND...: over and over; the command must not fail. Sets $repeated.
+# repeat SECONDS TIMES COMMAND...: over and over, for so long and at least so often; the command must not fail.
 repeat() {
-	local deadline=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000))
-	shift
-	repeated=0
-	while ((${EPOCHREALTIME/[.,]/} < deadline)); do
+	local deadline=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000)) times=$2 repeated
+	shift 2
+	for ((repeated = 0; repeated < times || ${EPOCHREALTIME/[.,]/} < deadline; repeated++)); do
 		"$@"
-		repeated=$((repeated + 1))
 	done
 }
 
@@ -294,4 +358,85 @@ out_and_in() {
 
 is_session_gone() {
 	[[ -z $(our_processes) ]] && ! compgen -G "$SESSIONS/$TARGET_PID.*" >/dev/null
+}
+
+# has_record FILTER: one of the records so far is like that.
+has_record() {
+	jq -es "any(.[]; $1)" "$RECORDS" >/dev/null 2>&1
+}
+
+# squeeze: reads files of 60 MB with 20 MB of page cache, so that the kernel tells of pressure; until unsqueeze.
+squeeze() {
+	SQUEEZE=/sys/fs/cgroup/memory/uvmtools-test.$$
+	mkdir "$SQUEEZE" 2>/dev/null || skip "no cgroup with a memory limit can be made here"
+	echo $((20 << 20)) >"$SQUEEZE/memory.limit_in_bytes"
+	(
+		echo "$BASHPID" >"$SQUEEZE/cgroup.procs"
+		head -c $((60 << 20)) /dev/urandom >"$BATS_TEST_TMPDIR/file"
+		for ((i = 0; i < 10000; i++)); do
+			cat "$BATS_TEST_TMPDIR/file" >/dev/null
+		done
+	) 3>&- &
+	OTHERS+=($!)
+}
+
+unsqueeze() {
+	end_cgroup "$SQUEEZE"
+}
+
+# thaw FOLDER: of either version.
+thaw() {
+	echo 0 2>/dev/null >"$1/cgroup.freeze" || :
+	echo THAWED 2>/dev/null >"$1/freezer.state" || :
+}
+
+# end_cgroup FOLDER: with all that runs in it.
+end_cgroup() {
+	thaw "$1"
+	is_removed() {
+		xargs -r kill -KILL <"$1/cgroup.procs" 2>/dev/null || :
+		rmdir "$1" 2>/dev/null
+	}
+	wait_for 10 is_removed "$1"
+}
+
+# listen_for_notification SOCKET: what systemd would hear, in the file "heard".
+listen_for_notification() {
+	rm -f "$BATS_TEST_TMPDIR/heard"
+	cat >"$BATS_TEST_TMPDIR/listen.py" <<-'PYTHON'
+		import socket, sys
+		s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		name = sys.argv[1]
+		s.bind("\0" + name[1:] if name[0] == "@" else name)
+		print("listening", flush=True)
+		s.settimeout(30)
+		print(s.recv(1000).decode(), flush=True)
+	PYTHON
+	timeout 40 python3 "$BATS_TEST_TMPDIR/listen.py" "$1" >"$BATS_TEST_TMPDIR/heard" 3>&- &
+	wait_for 10 grep -qs listening "$BATS_TEST_TMPDIR/heard"
+}
+
+# pid_of supervisor|worker: of the target's session; nothing when there is none.
+pid_of() {
+	timeout 20 swapctl status -p "$TARGET_PID" 3>&- 2>/dev/null | jq -r ".$1_pid // empty"
+}
+
+# another WHICH PID: there is one, and it is not that one.
+another() {
+	local now
+	now=$(pid_of "$1")
+	[[ $now && $now != "$2" ]]
+}
+
+# Both at once: neither is to see the other's end before its own.
+kill_both() {
+	local supervisor worker
+	supervisor=$(pid_of supervisor) worker=$(pid_of worker)
+	kill -STOP "$supervisor" "$worker"
+	kill -KILL "$supervisor" "$worker"
+	wait_for 5 is_orphaned
+}
+
+is_orphaned() {
+	timeout 20 swapctl status 3>&- | jq -es "any(.[]; .pid == $TARGET_PID and .state == \"orphaned\")" >/dev/null
 }

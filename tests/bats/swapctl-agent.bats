@@ -13,7 +13,7 @@ over_agent() {
 	for name in ${!BATS_*}; do
 		clean+=(-u "$name")
 	done
-	env "${clean[@]}" UVM_ROAD=agent timeout 400 bats ${2:+--filter "$2"} "$ROOT/tests/bats/$1" 3>&-
+	env "${clean[@]}" UVM_ROAD=agent timeout 1200 bats ${2:+--filter "$2"} "$ROOT/tests/bats/$1" 3>&-
 }
 
 # start_agent PROGRAM ARGUMENT...: a target with an agent, that can be told something with tell and ask.
@@ -176,7 +176,7 @@ teardown_nobody() {
 		swap out -p "$TARGET_PID"
 		swap in -p "$TARGET_PID"
 	}
-	repeat 5 out_then_in
+	repeat 5 1 out_then_in
 	kill "$stopper"
 	wait "$stopper" || :
 	kill -CONT "$TARGET_PID"
@@ -207,8 +207,7 @@ teardown_nobody() {
 	out_again() {
 		nobody_swaps out -p "$TARGET_PID" >/dev/null || (($? == 3))
 	}
-	repeat 10 out_again
-	((repeated >= 10))
+	repeat 10 10 out_again
 	(($(nobody_swaps status -p "$TARGET_PID" | jq -r .brought_pages) > 1000))
 	assert_equal "$(nobody_swaps status -p "$TARGET_PID" | jq -r .events.fork)" 0
 	ask stop
@@ -347,7 +346,8 @@ teardown_nobody() {
 }
 
 @test "the command runs on when no session can be made, and that is said once" {
-	swap run --store /nowhere -- sh -c 'sleep 0.5; exit 3'
+	# shellcheck disable=SC2016 # for the shell of the command
+	swap run --store /nowhere -- sh -c 'until [ -s "$0" ]; do sleep 0.02; done; exit 3' "$BATS_TEST_TMPDIR/errors"
 	assert_equal "$status" 3
 	assert_regex "$(<"$ERRORS")" '^swapctl run: keep the store in /nowhere: there is no such directory'
 	assert_equal "$(wc -l <"$ERRORS")" 1

@@ -20,11 +20,6 @@ end_auto() {
 	wait "$AUTO" || status=$?
 }
 
-# has_record FILTER: one of the records so far is like that.
-has_record() {
-	jq -es "any(.[]; $1)" "$RECORDS" >/dev/null 2>&1
-}
-
 # quiet_for SECONDS FIELD: the session's number does not change for so long, while the target goes on.
 quiet_for() {
 	local before
@@ -211,30 +206,14 @@ teardown() {
 	assert_equal "$(jq -c .type "$RECORDS")" '"summary"'
 }
 
-# Files of 60 MB are read by what may have 20 MB of page cache: it waits for what it has just dropped.
 @test "with --pressure memory is put out when the kernel tells of some" {
-	local squeeze=/sys/fs/cgroup/memory/uvmtools-test.$$
 	start_contents text $((8 * MEBIBYTE))
-	mkdir "$squeeze" 2>/dev/null || skip "no cgroup with a memory limit can be made here"
-	echo $((20 * MEBIBYTE)) >"$squeeze/memory.limit_in_bytes"
 	start_auto -p "$TARGET_PID" --interval 1 --stage 600 --pressure some:1ms/2s
-	(
-		echo "$BASHPID" >"$squeeze/cgroup.procs"
-		head -c $((60 * MEBIBYTE)) /dev/urandom >"$BATS_TEST_TMPDIR/file"
-		for ((i = 0; i < 10000; i++)); do
-			cat "$BATS_TEST_TMPDIR/file" >/dev/null
-		done
-	) 3>&- &
-	OTHERS+=($!)
+	squeeze
 	wait_for 30 has_record '.type == "round" and .moved_bytes > 0'
 	end_auto
 	assert_equal "$status" 0
-	kill -KILL "${OTHERS[@]}"
-	wait "${OTHERS[@]}" || :
-	squeezed() {
-		rmdir "$squeeze" 2>/dev/null
-	}
-	wait_for 10 squeezed
+	unsqueeze
 }
 
 @test "--cgroup looks after the processes in it, those that come later too, and lets go of those that leave" {
@@ -320,7 +299,7 @@ teardown() {
 	}
 	ticks=$(ticks)
 	read -rt 5 <> <(:) || :
-	(($(ticks) - ticks <= 1))
+	(($(ticks) - ticks <= 10))
 	end_auto
 }
 
@@ -390,13 +369,11 @@ fails() {
 
 # Such as one whose session has lost both its processes.
 @test "a process that no session can be made for is told of, and the others are looked after" {
-	local orphan both
+	local orphan
 	start_contents text $((8 * MEBIBYTE))
 	orphan=$TARGET_PID
 	swap_most out -p "$orphan" --bytes 4M
-	both=("$(status_of .supervisor_pid)" "$(status_of .worker_pid)")
-	kill -STOP "${both[@]}"
-	kill -KILL "${both[@]}"
+	kill_both
 	fails 1 'adopt' -p "$orphan"
 	start_contents text $((8 * MEBIBYTE))
 	start_auto -p "$TARGET_PID" "$orphan" --interval 1

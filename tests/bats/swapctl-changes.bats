@@ -10,12 +10,6 @@ start_changes() {
 	start_with_input changes mixed $((${1:-16} * MEBIBYTE))
 }
 
-# Sets START and END from the latest answer, and CHILD when there is one.
-read_answer() {
-	# shellcheck disable=SC2034
-	read -r _ START END CHILD <<<"$answer"
-}
-
 # out_ask COMMAND...: with everything out the program does something, and still has what it should; again after another swap-out.
 out_ask() {
 	region "$START" "$END" >"$BATS_TEST_TMPDIR/region"
@@ -26,39 +20,6 @@ out_ask() {
 	swap out -p "$TARGET_PID" -r "$BATS_TEST_TMPDIR/region"
 	((status == 0 || status == 3))
 	ask check
-}
-
-# The child named by its pipe obeys one command, as ask.
-ask_child() {
-	local lines
-	lines=$(wc -l <"$TARGET_DIR/out")
-	echo "${*:2}" >"$TARGET_DIR/$1"
-	wait_for 60 has_answers $((lines + 1))
-	answer=$(sed -n "$((lines + 1))p" "$TARGET_DIR/out")
-	if [[ $answer != ok* ]]; then
-		echo "$*: $answer" >&2
-		head -n 5 "$TARGET_DIR/err" >&2
-		return 1
-	fi
-}
-
-# grow_child PARENT NAME: the program (PARENT is -) or one of its children forks one that obeys NAME.
-grow_child() {
-	if [[ $1 == - ]]; then
-		ask child "$2"
-	else
-		ask_child "$1" child "$2"
-	fi
-	read_answer
-	OTHERS+=("$CHILD")
-}
-
-has_spaces() {
-	[[ $(status_of .spaces) == "$1" ]]
-}
-
-stores_at_most() {
-	(($(status_of .store_allocated_bytes) <= $1))
 }
 
 is_now() {
@@ -75,7 +36,7 @@ is_over() {
 	grow_child - first
 	grow_child first second
 	grow_child second third
-	wait_for 5 has_spaces 4
+	wait_for 5 status_is '.spaces == 4'
 	ask_child third check
 	ask_child first write 11
 	ask_child first check
@@ -98,8 +59,8 @@ is_over() {
 	ask_child first check
 	(($(status_of .store_allocated_bytes) >= full))
 	ask_child second check
-	wait_for 10 stores_at_most $((MEBIBYTE / 4))
-	wait_for 10 has_spaces 1
+	wait_for 10 status_is ".store_allocated_bytes <= $((MEBIBYTE / 4))"
+	wait_for 10 status_is '.spaces == 1'
 }
 
 @test "children that exec or exit give up what they had out" {
@@ -112,7 +73,7 @@ is_over() {
 	second=$CHILD
 	echo exec >"$TARGET_DIR/first"
 	wait_for 10 is_now "$first" sleep
-	wait_for 10 has_spaces 2
+	wait_for 10 status_is '.spaces == 2'
 	ask_child second check
 	ask check
 	out_region
@@ -120,9 +81,9 @@ is_over() {
 	echo exit >"$TARGET_DIR/third"
 	echo exit >"$TARGET_DIR/second"
 	wait_for 10 is_over "$second"
-	wait_for 10 has_spaces 1
+	wait_for 10 status_is '.spaces == 1'
 	ask check
-	wait_for 10 stores_at_most $((MEBIBYTE / 4))
+	wait_for 10 status_is ".store_allocated_bytes <= $((MEBIBYTE / 4))"
 }
 
 @test "grandchildren go on with what is out after parent and grandparent have ended" {
@@ -190,7 +151,7 @@ is_over() {
 	out_ask grow
 	out_ask leave
 	out_ask shrink
-	(($(status_of .store_allocated_bytes) <= 12 * MEBIBYTE))
+	wait_for 10 status_is ".store_allocated_bytes <= $((12 * MEBIBYTE))"
 	out_ask grow
 }
 
@@ -301,6 +262,18 @@ is_over() {
 	for name in first second third; do
 		ask_child "$name" check
 	done
+	ask check
+}
+
+@test "a child finds what its parent kept from it when it forked, whatever that one changed right after" {
+	start_with_input marks $((3 * MEBIBYTE)) 4000
+	out_region
+	for _ in {1..10}; do
+		ask wipe
+		ask keep
+	done
+	check_session
+	(($(status_of .out_pages) == 768))
 	ask check
 }
 

@@ -77,8 +77,7 @@ index_do() {
 			swap_most out -p "$TARGET_PID"
 			check_session
 		}
-		repeat 5 in_turns
-		((repeated >= 3))
+		repeat 5 3 in_turns
 		end_current
 	done
 }
@@ -90,10 +89,9 @@ index_do() {
 		timeout 20 swapctl out -p "$TARGET_PID" >/dev/null 2>&1 3>&- || :
 	done 3>&- &
 	local loader=$!
-	repeat 5 check_session
+	repeat 5 3 check_session
 	touch "$BATS_TEST_TMPDIR/stop"
 	wait "$loader"
-	((repeated >= 3))
 }
 
 # flip_byte FILE OFFSET: it is another one afterwards, whatever it was.

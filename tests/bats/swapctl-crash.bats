@@ -6,25 +6,22 @@ load swap_helper
 
 MEBIBYTE=1048576
 
-pid_of() {
-	timeout 5 swapctl status -p "$TARGET_PID" 3>&- 2>/dev/null | jq -r ".$1_pid // empty"
-}
-
-# Swaps out and in until told to stop. Its requests are cut short by the kills; what they do is not.
+# Swaps out and in until told to stop, or the target is gone. Its requests are cut short by the kills; what they do is not.
 load_it() {
-	until [[ -e $BATS_TEST_TMPDIR/stop ]]; do
+	until [[ -e $BATS_TEST_TMPDIR/stop ]] || ! kill -0 "$TARGET_PID" 2>/dev/null; do
 		timeout 20 swapctl out -p "$TARGET_PID" >/dev/null 2>&1 3>&- || :
 		timeout 20 swapctl in -p "$TARGET_PID" >/dev/null 2>&1 3>&- || :
 	done
 }
 
-# kill_workers SECONDS: at moments drawn from $RANDOM. Sets $kills.
+# kill_workers SECONDS: at moments drawn from $RANDOM, ten of them at least.
 kill_workers() {
-	local end=$((SECONDS + $1)) worker loader
-	kills=0
+	local end=$((SECONDS + $1)) kills=0 worker loader
 	load_it 3>&- &
 	loader=$!
-	while ((SECONDS < end)); do
+	while ((SECONDS < end || kills < 10)); do
+		((SECONDS < end + 300))
+		kill -0 "$TARGET_PID"
 		read -rt "0.$((RANDOM % 300 + 20))" <> <(:) || :
 		worker=$(pid_of worker)
 		if [[ $worker ]] && kill -KILL "$worker" 2>/dev/null; then
@@ -39,7 +36,6 @@ kill_workers() {
 	start_with_input threads 4 $((32 * MEBIBYTE))
 	swap_ok attach -p "$TARGET_PID"
 	kill_workers 15
-	((kills >= 10))
 	swap_most out -p "$TARGET_PID"
 	check_session
 	ask stop
@@ -50,7 +46,6 @@ kill_workers() {
 	start_with_input soak "$RANDOM"
 	swap_ok attach -p "$TARGET_PID"
 	kill_workers 15
-	((kills >= 10))
 	swap_most out -p "$TARGET_PID"
 	check_session
 	ask stop
@@ -63,12 +58,7 @@ kill_workers() {
 	swap_most out -p "$TARGET_PID"
 	worker=$(pid_of worker)
 	kill -KILL "$worker"
-	another_worker() {
-		local now
-		now=$(pid_of worker)
-		[[ $now && $now != "$worker" ]]
-	}
-	wait_for 5 another_worker
+	wait_for 5 another worker "$worker"
 	(($(status_of .out_pages) > 8000))
 	check_session
 	ask check

@@ -6,10 +6,6 @@ load swap_helper
 
 MEBIBYTE=1048576
 
-events() {
-	status_of ".events.$1"
-}
-
 @test "a program whose forked child has ended swaps out all the same" {
 	start_with_input forked exited $((64 * MEBIBYTE))
 	local before
@@ -61,13 +57,13 @@ events() {
 	start_contents mixed $((32 * MEBIBYTE))
 	out_region
 	ask fork
-	assert_equal "$(events fork)" 1
+	wait_for 5 status_is '.events.fork == 1'
 	ask check
 	out_region
 	ask fork
 	ask fork
 	ask check
-	wait_for 5 test "$(status_of .spaces)" = 1
+	wait_for 5 status_is '.spaces == 1'
 }
 
 @test "children forked while pages go out and come in have the same memory" {
@@ -136,8 +132,7 @@ events() {
 	start_contents mixed $((32 * MEBIBYTE))
 	out_region
 	ask discard
-	(($(events remove) > 0))
-	assert_equal "$(status_of .out_pages)" 4096
+	wait_for 5 status_is '.events.remove > 0 and .out_pages == 4096'
 	ask check
 	out_region
 	ask check
@@ -147,8 +142,7 @@ events() {
 	start_contents mixed $((32 * MEBIBYTE))
 	out_region
 	ask move
-	(($(events remap) > 0))
-	assert_equal "$(status_of .out_pages)" 8192
+	wait_for 5 status_is '.events.remap > 0 and .out_pages == 8192'
 	read -r _ START END _ <<<"$answer"
 	assert_equal "$(resident)" 0
 	ask check
@@ -160,21 +154,19 @@ events() {
 	start_contents mixed $((32 * MEBIBYTE))
 	out_region
 	ask unmap
-	(($(events unmap) > 0))
-	assert_equal "$(status_of .out_pages)" 6144
+	wait_for 5 status_is '.events.unmap > 0 and .out_pages == 6144'
 	ask map
 	ask check
-	assert_equal "$(status_of .out_pages)" 0
+	wait_for 5 status_is '.out_pages == 0'
 }
 
 @test "discarded and unmapped pages give their place in the store back" {
 	start_contents random $((32 * MEBIBYTE))
 	out_region
 	ask discard
-	(($(status_of .store_allocated_bytes) <= 17 * MEBIBYTE))
+	wait_for 5 status_is ".store_allocated_bytes <= $((17 * MEBIBYTE))"
 	ask unmap
-	(($(status_of .store_allocated_bytes) <= 9 * MEBIBYTE))
-	(($(status_of .store_file_bytes) <= 12 * MEBIBYTE))
+	wait_for 5 status_is ".store_allocated_bytes <= $((9 * MEBIBYTE)) and .store_file_bytes <= $((12 * MEBIBYTE))"
 	ask check
 }
 

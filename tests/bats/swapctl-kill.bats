@@ -181,8 +181,50 @@ forks() {
 	dies_at fork-read forks
 }
 
+loses_its_supervisor() {
+	local supervisor
+	supervisor=$(pid_of supervisor)
+	kill -KILL "$supervisor"
+	wait_for 10 another supervisor "$supervisor"
+	forks
+}
+
+@test "when the descriptor of a child has come and the supervisor is a new one" {
+	dies_at fork-read loses_its_supervisor
+}
+
+@test "when the descriptor of a child has come and its parent has ended" {
+	export UVM_KILL_AT=fork-read UVM_KILL_MARK=$BATS_TEST_TMPDIR/fork-read UVM_PAUSE_AT=fork-read:500
+	start_with_input changes mixed $((2 * MEBIBYTE))
+	swap_ok attach -p "$TARGET_PID"
+	out_region
+	ask daemon
+	[[ -e $UVM_KILL_MARK ]]
+	ask check
+	tell exit
+	wait_for 10 is_session_gone
+}
+
 @test "when the descriptor of a child has been saved" {
 	dies_at fork-saved forks
+}
+
+# A copy that nobody knows of would keep alive what the session has closed.
+@test "when the target was given the descriptor of a child and that is not noted" {
+	export UVM_KILL_AT=held UVM_KILL_MARK=$BATS_TEST_TMPDIR/held
+	start_with_input changes mixed $((2 * MEBIBYTE))
+	find_uffds() {
+		find "/proc/$TARGET_PID/fd" -lname '*userfaultfd*'
+	}
+	assert_equal "$(find_uffds)" ""
+	swap_ok attach -p "$TARGET_PID"
+	out_region
+	grow_child - child
+	wait_for 20 test -e "$UVM_KILL_MARK"
+	leave
+	assert_equal "$(find_uffds)" ""
+	ask check
+	ask_child child check
 }
 
 @test "when a child is being noted" {
@@ -193,18 +235,61 @@ forks() {
 	TIMES='1 5' dies_at applied forks
 }
 
-another_worker() {
-	local now
-	now=$(timeout 5 swapctl status -p "$TARGET_PID" 3>&- 2>/dev/null | jq -r '.worker_pid // empty')
-	[[ $now && $now != "$1" ]]
+marked_while_it_forks() {
+	out_region
+	ask wipe
+	ask keep
+	try out -p "$TARGET_PID"
+	ask wipe
+	ask keep
+}
+
+# Each of the two processes that read messages, before and after the fork is read. What they know of it must not be lost, for the program changes it at once.
+@test "when a fork is looked at and read" {
+	local point
+	for point in keeper-asked keeper-taken keeper-read fork-looked fork-passed fork-read fork-saved forking applied; do
+		export UVM_KILL_AT=$point UVM_KILL_MARK=$BATS_TEST_TMPDIR/$point
+		start_with_input marks $((3 * MEBIBYTE)) 4000
+		swap_ok attach -p "$TARGET_PID"
+		marked_while_it_forks
+		if [[ ! -e $UVM_KILL_MARK ]]; then
+			echo "nobody came to $point" >&2
+			return 1
+		fi
+		leave
+		ask check
+		end_current
+	done
+}
+
+# A locked mapping that grows is filled before its event is read, page by page with zeros of the kernel: each is taken out of the registered mapping
+# meanwhile, and has to become one with it again, or mremap(2) refuses to move it: also when the event is the first thing that the next worker sees.
+@test "when pages are left to the kernel" {
+	local point
+	export UVM_PAUSE_AT=started:100
+	for point in leaving-to-kernel left-to-kernel; do
+		export UVM_KILL_AT=$point UVM_KILL_MARK=$BATS_TEST_TMPDIR/$point
+		start_with_input changes mixed $((4 * MEBIBYTE))
+		swap_most out -p "$TARGET_PID"
+		grow_child - "$point"
+		ask_child "$point" lock
+		ask_child "$point" grow
+		[[ -e $UVM_KILL_MARK ]]
+		ask_child "$point" unlock
+		ask_child "$point" grow
+		ask_child "$point" check
+		leave
+		ask_child "$point" check
+		end_current
+	done
 }
 
 loses_its_worker() {
 	local worker
 	try out -p "$TARGET_PID"
-	worker=$(status_of .worker_pid)
+	worker=$(pid_of worker)
 	kill -KILL "$worker"
-	wait_for 10 another_worker "$worker"
+	wait_for 10 another worker "$worker"
 }
 
 @test "when another one's work is being taken over" {

@@ -74,8 +74,7 @@ start_staged() {
 		control '{"verb":"out","stage":true}' || [[ $(record '.[-1].partial') == true ]]
 		control '{"verb":"writeback","age_ms":0}'
 	}
-	repeat 10 stage_and_write
-	((repeated > 1))
+	repeat 10 2 stage_and_write
 	(($(status_of .written_back_pages) > 0))
 	assert_equal "$(status_of .poisoned_pages)" 0
 	ask stop
@@ -87,7 +86,7 @@ start_staged() {
 	start_staged mixed $((64 * MEBIBYTE))
 	for i in 1 2 3 4 5 6; do
 		is_there() {
-			worker=$(timeout 5 swapctl status -p "$TARGET_PID" 3>&- 2>/dev/null | jq -r '.worker_pid // empty')
+			worker=$(pid_of worker)
 			[[ $worker ]]
 		}
 		wait_for 5 is_there
@@ -110,14 +109,9 @@ start_staged() {
 # killed WHICH: kills that process of the session and waits for another one.
 killed() {
 	local old
-	old=$(status_of ".$1_pid")
+	old=$(pid_of "$1")
 	kill -KILL "$old"
-	is_another() {
-		local now
-		now=$(timeout 5 swapctl status -p "$TARGET_PID" 3>&- 2>/dev/null | jq -r ".$1_pid // empty")
-		[[ $now && $now != "$old" ]]
-	}
-	wait_for 5 is_another "$1"
+	wait_for 5 another "$1" "$old"
 }
 
 @test "what is staged outlives a worker under a supervisor that the worker before it made" {
@@ -131,15 +125,8 @@ killed() {
 }
 
 @test "what is staged outlives both processes of the session" {
-	local both
 	start_staged mixed $((16 * MEBIBYTE))
-	both=("$(status_of .supervisor_pid)" "$(status_of .worker_pid)")
-	kill -STOP "${both[@]}"
-	kill -KILL "${both[@]}"
-	is_orphaned() {
-		timeout 20 swapctl status 3>&- | jq -es "any(.[]; .pid == $TARGET_PID and .state == \"orphaned\")" >/dev/null
-	}
-	wait_for 5 is_orphaned
+	kill_both
 	swap_ok adopt -p "$TARGET_PID"
 	(($(status_of .pool_pages) > 0))
 	ask check

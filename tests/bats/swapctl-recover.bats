@@ -6,30 +6,6 @@ load swap_helper
 
 MEBIBYTE=1048576
 
-pid_of() {
-	timeout 5 swapctl status -p "$TARGET_PID" 3>&- 2>/dev/null | jq -r ".$1_pid // empty"
-}
-
-# another WHICH PID: there is one, and it is not that one.
-another() {
-	local now
-	now=$(pid_of "$1")
-	[[ $now && $now != "$2" ]]
-}
-
-# Both at once: neither is to see the other's end before its own.
-kill_both() {
-	local supervisor worker
-	supervisor=$(pid_of supervisor) worker=$(pid_of worker)
-	kill -STOP "$supervisor" "$worker"
-	kill -KILL "$supervisor" "$worker"
-	wait_for 5 is_orphaned
-}
-
-is_orphaned() {
-	timeout 20 swapctl status 3>&- | jq -es "any(.[]; .pid == $TARGET_PID and .state == \"orphaned\")" >/dev/null
-}
-
 start_out() {
 	start_with_input contents mixed $((32 * MEBIBYTE))
 	ask check
@@ -57,6 +33,32 @@ all_is_well() {
 	wait_for 5 another worker "$worker"
 	assert_equal "$(pid_of supervisor)" "$supervisor"
 	(($(status_of .out_pages) > 8000))
+	all_is_well
+}
+
+# The supervisor that a worker makes is a copy of it, and so are the workers that come after.
+@test "a client that was being served when both were replaced holds nothing up" {
+	local which old
+	start_out
+	timeout 60 python3 - "$SESSIONS/$TARGET_PID".*/control >"$BATS_TEST_TMPDIR/client" 3>&- <<-'PYTHON' &
+		import socket, sys
+		silent = [socket.socket(socket.AF_UNIX) for i in range(3)]
+		for client in silent:
+		    client.connect(sys.argv[1])
+		client = socket.socket(socket.AF_UNIX)
+		client.connect(sys.argv[1])
+		client.sendall(b'{"verb":"status"}')
+		assert client.recv(65536) # those before it have been accepted
+		print("connected", flush=True)
+		assert not silent[0].recv(1) # the worker has died
+	PYTHON
+	wait_for 10 grep -q connected "$BATS_TEST_TMPDIR/client"
+	for which in supervisor worker; do
+		old=$(pid_of "$which")
+		kill -KILL "$old"
+		wait_for 5 another "$which" "$old"
+	done
+	wait $!
 	all_is_well
 }
 
@@ -281,21 +283,6 @@ ends_by() {
 	ask check
 	kill -CONT "$supervisor"
 	all_is_well
-}
-
-# What systemd would hear.
-listen_for_notification() {
-	cat >"$BATS_TEST_TMPDIR/listen.py" <<-'PYTHON'
-		import socket, sys
-		s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-		name = sys.argv[1]
-		s.bind("\0" + name[1:] if name[0] == "@" else name)
-		print("listening", flush=True)
-		s.settimeout(30)
-		print(s.recv(1000).decode(), flush=True)
-	PYTHON
-	timeout 40 python3 "$BATS_TEST_TMPDIR/listen.py" "$1" >"$BATS_TEST_TMPDIR/heard" 3>&- &
-	wait_for 10 grep -q listening "$BATS_TEST_TMPDIR/heard"
 }
 
 start_foreground() {

@@ -36,7 +36,7 @@ sandboxed_round_trip() {
 	TARGET_STDIN=$fifo start_target /usr/bin/bwrap --unshare-all --die-with-parent --ro-bind / / --dev /dev --proc /proc \
 		"$UVM_BUILD/targets/contents" mixed $((16 * MEBIBYTE))
 	read -r START END <<<"$TARGET_READY"
-	TARGET_PID=$(pgrep -n -x contents)
+	TARGET_PID=$(pgrep -P "$(pgrep -P "$TARGET_PID")" -x contents)
 	assert_regex "$(grep ^NSpid "/proc/$TARGET_PID/status")" "^NSpid:[[:space:]]+${TARGET_PID}[[:space:]]+[0-9]+"
 	snapshot
 	swap_most out -p "$TARGET_PID"

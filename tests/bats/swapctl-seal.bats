@@ -151,7 +151,7 @@ change_store() {
 		change_store 'store[3 * len(store) // 7] ^= 16'
 		lost_pages
 		assert_equal "$lost" 16
-		assert_equal "$(status_of .poisoned_pages)" 16
+		wait_for 5 status_is ".poisoned_pages == 16"
 		swap_ok detach -p "$TARGET_PID"
 		wait_for 5 is_session_gone
 		lost_pages
@@ -207,14 +207,9 @@ store[a:a + $PLACE], store[b:b + $PLACE] = store[b:b + $PLACE], store[a:a + $PLA
 	local worker
 	start_contents mixed $((16 * MEBIBYTE))
 	out_region
-	worker=$(status_of .worker_pid)
+	worker=$(pid_of worker)
 	kill -KILL "$worker"
-	another_worker() {
-		local now
-		now=$(timeout 5 swapctl status -p "$TARGET_PID" 2>/dev/null 3>&- | jq -r '.worker_pid // empty')
-		[[ $now && $now != "$worker" ]]
-	}
-	wait_for 5 another_worker
+	wait_for 5 another worker "$worker"
 	ask check
 	out_region
 	ask check
@@ -226,7 +221,7 @@ store[a:a + $PLACE], store[b:b + $PLACE] = store[b:b + $PLACE], store[a:a + $PLA
 		start_contents mixed $((16 * MEBIBYTE))
 		# shellcheck disable=SC2086
 		out_region $options
-		kill -KILL "$(status_of .supervisor_pid)" "$(status_of .worker_pid)"
+		kill_both
 		swap_ok adopt -p "$TARGET_PID"
 		check_session
 		assert_equal "$(summary .out_pages)" 4096

@@ -11,7 +11,7 @@ start_hogs() {
 	local i
 	HOGS=()
 	for ((i = 0; i <= $(nproc); i++)); do
-		(exec timeout 60 sh -c 'while :; do :; done') 3>&- &
+		(exec timeout 300 sh -c 'while :; do :; done') 3>&- &
 		HOGS+=($!)
 	done
 }
@@ -27,9 +27,11 @@ try_out_and_in() {
 
 starved() {
 	start_hogs
-	repeat 10 try_out_and_in
+	repeat 10 1 try_out_and_in
 	kill "${HOGS[@]}"
 	wait "${HOGS[@]}" || :
+	# Others may want the processors, too.
+	chrt --other --all-tasks --pid 0 "$TARGET_PID"
 }
 
 is_detached() {
@@ -54,5 +56,22 @@ is_detached() {
 	wait_for 30 has_answers 2
 	ask check
 	wait_for 20 is_detached
+	ask check
+}
+
+@test "a program that waits long for its processor is swapped all the same" {
+	local i
+	HOGS=()
+	start_with_input contents mixed $((8 * MEBIBYTE))
+	ask check
+	taskset --pid --cpu-list 0 "$TARGET_PID"
+	renice 19 "$TARGET_PID"
+	for i in {1..4}; do
+		(exec timeout 300 taskset --cpu-list 0 sh -c 'while :; do :; done') 3>&- &
+		HOGS+=($!)
+	done
+	repeat 3 1 swap_ok out -p "$TARGET_PID"
+	kill "${HOGS[@]}"
+	wait "${HOGS[@]}" || :
 	ask check
 }

@@ -65,8 +65,7 @@ out_until_it_fails() {
 		swap out -p "$TARGET_PID"
 		assert_regex "$status" '^[013]$'
 	}
-	repeat 5 fill_it
-	((repeated >= 3))
+	repeat 5 3 fill_it
 	assert_equal "$(status_of .poisoned_pages)" 0
 	swap_ok detach -p "$TARGET_PID"
 	ask stop
@@ -116,7 +115,7 @@ fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), EXT4_IOC_SHUTDOWN, struct.pack("I
 	assert_regex "$(record 'map(.reason // empty) | unique | @csv')" 'Input/output error'
 	lost_pages
 	((lost > 1024 && lost < 3072))
-	assert_equal "$(status_of .poisoned_pages)" "$lost"
+	wait_for 5 status_is ".poisoned_pages == $lost"
 	check_session
 	# What came back can leave again, elsewhere on the disk or not at all, and is right.
 	swap_most in -p "$TARGET_PID"
@@ -134,7 +133,7 @@ fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), EXT4_IOC_SHUTDOWN, struct.pack("I
 		truncate -s $((size / 2)) "$(store_path)"
 		lost_pages
 		((lost >= 1024 && lost <= 1024 + 32))
-		assert_equal "$(status_of .poisoned_pages)" "$lost"
+		wait_for 5 status_is ".poisoned_pages == $lost"
 		end_current
 	done
 }

@@ -6,29 +6,14 @@ load swap_helper
 
 MEBIBYTE=1048576
 
-# move STATUS ARGUMENT...: runs uffd-move for a minute at most; must end so. Sets what swap of the helper sets.
+# move STATUS ARGUMENT...: runs uffd-move, which must end so.
 move() {
-	local wanted=$1
-	shift
-	RECORDS=$BATS_TEST_TMPDIR/records
-	ERRORS=$BATS_TEST_TMPDIR/errors
-	status=0
-	timeout -k 5 60 uffd-move "$@" >"$RECORDS" 2>"$ERRORS" 3>&- || status=$?
-	if ((status != wanted)); then
-		echo "uffd-move $*: exit code $status, not $wanted" >&2
-		head -n 20 "$RECORDS" "$ERRORS" >&2
-		return 1
-	fi
+	tool_ends "$1" uffd-move "${@:2}"
 }
 
 # refuses STATUS PATTERN ARGUMENT...: fails so, with one line on standard error that matches and no record of a move.
 refuses() {
-	local wanted=$1 pattern=$2
-	shift 2
-	move "$wanted" "$@"
-	assert_equal "$(wc -l <"$ERRORS")" 1
-	assert_regex "$(<"$ERRORS")" '^uffd-move: '
-	assert_regex "$(<"$ERRORS")" "$pattern"
+	tool_refuses "$1" ".*($2)" uffd-move "${@:3}"
 	assert_equal "$(record 'map(select(.type == "move")) | length')" 0
 }
 
@@ -60,8 +45,7 @@ same_as_before() {
 }
 
 nothing_of_ours() {
-	run grep -E 'anon:uvmtools' "/proc/$TARGET_PID/maps"
-	assert_failure
+	assert_equal "$(control_areas)" 0
 	run find "/proc/$TARGET_PID/fd" -lname '*userfaultfd*'
 	assert_output ""
 	assert_equal "$(awk '/^TracerPid/ { print $2 }' "/proc/$TARGET_PID/status")" 0

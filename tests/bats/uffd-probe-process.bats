@@ -160,27 +160,7 @@ assert_explained() {
 }
 
 @test "a program of another word size is an obstacle called architecture" {
-	if [[ $(uname -m) != x86_64 ]]; then
-		skip "needs an x86-64 machine"
-	fi
-	# A 32-bit ELF file of one page: write(1, "ready\n", 6); for (;;) pause();
-	python3 - "$BATS_TEST_TMPDIR/small" <<-'END'
-		import struct, sys
-		base, start = 0x8048000, 84
-		code = (b"\xb8\x04\0\0\0\xbb\x01\0\0\0\xb9" + struct.pack("<I", base + start + 32) + b"\xba\x06\0\0\0\xcd\x80"
-		        b"\xb8\x1d\0\0\0\xcd\x80\xeb\xf7")
-		assert len(code) <= 32
-		data = code.ljust(32, b"\x90") + b"ready\n"
-		size = start + len(data)
-		header = b"\x7fELF\x01\x01\x01".ljust(16, b"\0") + struct.pack(
-		    "<HHIIIIIHHHHHH", 2, 3, 1, base + start, 52, 0, 0, 52, 32, 1, 0, 0, 0)
-		segment = struct.pack("<IIIIIIII", 1, 0, base, base, size, size, 5, 0x1000)
-		open(sys.argv[1], "wb").write(header + segment + data)
-	END
-	chmod 700 "$BATS_TEST_TMPDIR/small"
-	if ! start_target "$BATS_TEST_TMPDIR/small" 2>/dev/null; then
-		skip "this kernel runs no 32-bit programs"
-	fi
+	start_32_bit
 	run -0 uffd-probe -p "$TARGET_PID"
 	assert_equal "$(obstacles swapctl)/$(obstacles uffd-move)" architecture/architecture
 }

@@ -1,7 +1,7 @@
 /*
- * Blocks in one system call: blocked CALL [MS]. Prints "ready [PORT]" and, once the call has returned, "returned RESULT ERRNO MS MEMORY":
- * how long it took, and "ok" or "wrong" for the memory it has. What ends the call: MS, a line on standard input, a connection to
- * PORT, or SIGUSR1.
+ * Blocks in one system call: blocked CALL [MS]. Prints "ready [PORT]" and, once the call has returned, "returned RESULT
+ * ERRNO MS MEMORY": how long it took, and "ok" or "wrong" for the memory it has. What ends the call: MS, a line on
+ * standard input, a connection to PORT, or SIGUSR1.
  */
 #include <arpa/inet.h>
 #include <errno.h>

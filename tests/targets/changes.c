@@ -1,10 +1,12 @@
 /*
- * Memory that changes as a program may change it: changes PATTERN BYTES, then obeys commands on standard input, a line each, and answers with a line that is "ok…"
- * when all of its memory was as it should be. Prints "ready START END".
+ * Memory that changes as a program may change it: changes PATTERN BYTES, then obeys commands on standard input, a line
+ * each, and answers with a line that is "ok…" when all of its memory was as it should be. Prints "ready START END".
  *
  *	check		verify everything
  *	write SEED	give everything that is mapped other contents
- *	child NAME	a child that goes on and obeys the pipe NAME in the current folder; the answer ends with its pid
+ *	child NAME	a child that goes on and obeys the pipe NAME in the current folder; the answer ends
+ *			with its pid
+ *	daemon		go on as a child of it, which ends at once
  *	vfork, spawn	a child that borrows the memory and verifies it; another program, run to its end
  *	leave		mremap to another place with MREMAP_DONTUNMAP: zeros are left behind
  *	grow, shrink	mremap to twice the size, zeros behind; to a quarter of it
@@ -23,71 +25,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "pattern.h"
+#include "contents.h"
 
-enum state {
-	FILLED,
-	ZEROS,
-	ABSENT
-};
+#define DAEMON_S 120 /* a daemon ends by itself after that: no test that fails knows its number */
 
-struct contents {
-	struct pattern pattern;
-	char *at;
-	size_t bytes;
-	unsigned char *states; /* of every page */
-	char *more;            /* allocated on command */
-	size_t more_bytes;
-	bool unforked, wiped; /* advised for children */
-	pid_t child;          /* the latest that goes on */
-	bool silent;          /* no answer to this command */
-};
-
-static size_t wrong_pages(const struct contents *c)
-{
-	static const struct pattern zeros = {"zeros", 0};
-	size_t wrong = 0;
-
-	for (size_t i = 0; i < c->bytes / PAGE; i++)
-		if (c->states[i] != ABSENT &&
-		    !pattern_holds_page(c->at, c->states[i] == ZEROS ? &zeros : &c->pattern, i))
-			wrong++;
-	return wrong + (c->more ? pattern_wrong(c->more, c->more_bytes, &c->pattern) : 0);
-}
-
-static void rewrite(struct contents *c, uint64_t seed)
-{
-	c->pattern.seed = seed;
-	for (size_t i = 0; i < c->bytes / PAGE; i++) {
-		if (c->states[i] == ABSENT)
-			continue;
-		pattern_page((uint64_t *)(c->at + i * PAGE), &c->pattern, i);
-		c->states[i] = FILLED;
-	}
-	if (c->more)
-		pattern_fill(c->more, c->more_bytes, &c->pattern);
-}
-
-static void change(struct contents *c, size_t from, size_t to, enum state state)
-{
-	char *at = c->at + from;
-
-	if (state == ZEROS && c->states[from / PAGE] == FILLED && madvise(at, to - from, MADV_DONTNEED))
-		die("madvise");
-	if (state == ZEROS && c->states[from / PAGE] == ABSENT &&
-	    mmap(at, to - from, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != at)
-		die("mmap");
-	if (state == ABSENT && munmap(at, to - from))
-		die("munmap");
-	memset(c->states + from / PAGE, state, (to - from) / PAGE);
-}
-
-static void allocate(struct contents *c, size_t bytes)
-{
-	c->more = map_aligned(bytes);
-	c->more_bytes = bytes;
-	pattern_fill(c->more, bytes, &c->pattern);
-}
+static bool unforked, wiped; /* advised for children */
+static pid_t latest_child;   /* that goes on */
+static bool silent;          /* no answer to this command */
 
 static ssize_t check(struct contents *c, const char *argument)
 {
@@ -107,17 +51,30 @@ static ssize_t leave_child(struct contents *c, const char *argument)
 {
 	if (mkfifo(argument, 0600))
 		die("mkfifo");
-	c->child = fork();
-	if (c->child < 0)
+	latest_child = fork();
+	if (latest_child < 0)
 		die("fork");
-	if (c->child)
+	if (latest_child)
 		return 0;
-	c->silent = true;
-	if (c->unforked || c->wiped)
-		set_states(c, 0, c->bytes / PAGE, c->unforked ? ABSENT : ZEROS);
+	silent = true;
+	if (unforked || wiped)
+		set_states(c, 0, c->bytes / PAGE, unforked ? ABSENT : ZEROS);
 	if (!freopen(argument, "r+", stdin))
 		die("freopen");
 	return 0;
+}
+
+static ssize_t become_child(struct contents *c, const char *argument)
+{
+	pid_t child = fork();
+
+	(void)argument;
+	if (child < 0)
+		die("fork");
+	if (child)
+		_exit(0);
+	alarm(DAEMON_S);
+	return (ssize_t)wrong_pages(c);
 }
 
 static int count_wrong(void *contents)
@@ -268,8 +225,8 @@ static ssize_t advise(struct contents *c, const char *argument)
 			return -1;
 	if (madvise(c->at, c->bytes, kinds[kind].value) == 0 && strstr("DONTNEED DONTNEED_LOCKED FREE", argument))
 		set_states(c, 0, c->bytes / PAGE, ZEROS);
-	c->unforked = strcmp(argument, "DOFORK") && (c->unforked || !strcmp(argument, "DONTFORK"));
-	c->wiped = strcmp(argument, "KEEPONFORK") && (c->wiped || !strcmp(argument, "WIPEONFORK"));
+	unforked = strcmp(argument, "DOFORK") && (unforked || !strcmp(argument, "DONTFORK"));
+	wiped = strcmp(argument, "KEEPONFORK") && (wiped || !strcmp(argument, "WIPEONFORK"));
 	return 0;
 }
 
@@ -336,11 +293,11 @@ static const struct command {
 	const char *word;
 	ssize_t (*run)(struct contents *c, const char *argument);
 } commands[] = {
-	{"check", check},      {"write", change_contents}, {"child", leave_child}, {"vfork", borrow},
-	{"spawn", spawn},      {"leave", leave},           {"grow", grow},         {"shrink", shrink},
-	{"replace", replace},  {"protect", protect},       {"lock", lock},         {"unlock", unlock},
-	{"lockall", lock_all}, {"advise", advise},         {"heap", move_heap},    {"discards", discards},
-	{"map", map_again},    {"exec", become_another},   {"exit", end},
+	{"check", check},       {"write", change_contents}, {"child", leave_child},   {"daemon", become_child},
+	{"vfork", borrow},      {"spawn", spawn},           {"leave", leave},         {"grow", grow},
+	{"shrink", shrink},     {"replace", replace},       {"protect", protect},     {"lock", lock},
+	{"unlock", unlock},     {"lockall", lock_all},      {"advise", advise},       {"heap", move_heap},
+	{"discards", discards}, {"map", map_again},         {"exec", become_another}, {"exit", end},
 };
 
 /* Returns the number of wrong pages found, or -1 for a word that is not known. */
@@ -356,32 +313,20 @@ static ssize_t obey(struct contents *c, char *line)
 
 int main(int argc, char **argv)
 {
-	static char in[256], out[256], line[256];
-	struct contents c = {.pattern = {.kind = argc > 2 ? argv[1] : "", .seed = 1}};
+	static char line[256];
+	struct contents c = contents_start(argc, argv);
 
-	c.bytes = argc > 2 ? strtoull(argv[2], NULL, 0) : 0;
-	if (!pattern_known(c.pattern.kind) || !c.bytes || c.bytes % (4 * PAGE))
-		return 2;
-	/* Buffers of its own, so that talking changes no mapping. */
-	setvbuf(stdin, in, _IOLBF, sizeof(in));
-	setvbuf(stdout, out, _IOLBF, sizeof(out));
-	c.at = map_aligned(c.bytes);
-	c.states = calloc(c.bytes / PAGE, 1);
-	if (!c.states || madvise(c.at, c.bytes, argc > 3 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
-		die("memory");
-	pattern_fill(c.at, c.bytes, &c.pattern);
-	printf("ready %lx %lx\n", (unsigned long)c.at, (unsigned long)(c.at + c.bytes));
 	while (fgets(line, sizeof(line), stdin)) {
 		ssize_t wrong = obey(&c, line);
 
 		if (wrong)
 			printf("wrong %zd\n", wrong);
-		else if (!c.silent && c.child)
-			printf("ok %lx %lx %d\n", (unsigned long)c.at, (unsigned long)(c.at + c.bytes), c.child);
-		else if (!c.silent) /* the parent answers for both */
+		else if (!silent && latest_child)
+			printf("ok %lx %lx %d\n", (unsigned long)c.at, (unsigned long)(c.at + c.bytes), latest_child);
+		else if (!silent) /* the parent answers for both */
 			printf("ok %lx %lx\n", (unsigned long)c.at, (unsigned long)(c.at + c.bytes));
-		c.child = 0;
-		c.silent = false;
+		latest_child = 0;
+		silent = false;
 	}
 	return 0;
 }

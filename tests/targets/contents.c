@@ -1,6 +1,6 @@
 /*
- * Memory with known contents: contents PATTERN BYTES [huge], then obeys commands on standard input, a line each, and answers with a line
- * that is "ok…" when all of its memory was as it should be. Prints "ready START END".
+ * Memory with known contents: contents PATTERN BYTES [huge], then obeys commands on standard input, a line each, and
+ * answers with a line that is "ok…" when all of its memory was as it should be. Prints "ready START END".
  *
  *	check		verify everything
  *	lost		verify what can be read; the answer ends with the number of pages that give SIGBUS
@@ -21,41 +21,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "pattern.h"
+#include "contents.h"
 
-enum state {
-	FILLED,
-	ZEROS,
-	ABSENT
-};
-
-struct contents {
-	struct pattern pattern;
-	char *at;
-	size_t bytes;
-	unsigned char *states; /* of every page */
-	char *more;            /* allocated on command */
-	size_t more_bytes;
-	size_t lost; /* pages that could not be read, by the latest count */
-};
+static size_t lost; /* pages that could not be read, by the latest count */
 
 static sigjmp_buf bus;
 
 static void on_bus(int number)
 {
 	siglongjmp(bus, number);
-}
-
-static size_t wrong_pages(const struct contents *c)
-{
-	static const struct pattern zeros = {"zeros", 0};
-	size_t wrong = 0;
-
-	for (size_t i = 0; i < c->bytes / PAGE; i++)
-		if (c->states[i] != ABSENT &&
-		    !pattern_holds_page(c->at, c->states[i] == ZEROS ? &zeros : &c->pattern, i))
-			wrong++;
-	return wrong + (c->more ? pattern_wrong(c->more, c->more_bytes, &c->pattern) : 0);
 }
 
 /* As wrong_pages, of the first memory, but a SIGBUS is no wrong byte. */
@@ -65,27 +39,14 @@ static size_t count_lost(struct contents *c)
 	volatile size_t wrong = 0;
 
 	signal(SIGBUS, on_bus);
-	c->lost = 0;
+	lost = 0;
 	for (volatile size_t i = 0; i < c->bytes / PAGE; i++)
 		if (sigsetjmp(bus, 1))
-			c->lost++;
+			lost++;
 		else if (c->states[i] != ABSENT)
 			wrong += !pattern_holds_page(c->at, c->states[i] == ZEROS ? &zeros : &c->pattern, i);
 	signal(SIGBUS, SIG_DFL);
 	return wrong;
-}
-
-static void rewrite(struct contents *c, uint64_t seed)
-{
-	c->pattern.seed = seed;
-	for (size_t i = 0; i < c->bytes / PAGE; i++) {
-		if (c->states[i] == ABSENT)
-			continue;
-		pattern_page((uint64_t *)(c->at + i * PAGE), &c->pattern, i);
-		c->states[i] = FILLED;
-	}
-	if (c->more)
-		pattern_fill(c->more, c->more_bytes, &c->pattern);
 }
 
 static size_t fork_once(struct contents *c)
@@ -117,20 +78,6 @@ static void move(struct contents *c)
 	c->at = to;
 }
 
-static void change(struct contents *c, size_t from, size_t to, enum state state)
-{
-	char *at = c->at + from;
-
-	if (state == ZEROS && c->states[from / PAGE] == FILLED && madvise(at, to - from, MADV_DONTNEED))
-		die("madvise");
-	if (state == ZEROS && c->states[from / PAGE] == ABSENT &&
-	    mmap(at, to - from, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != at)
-		die("mmap");
-	if (state == ABSENT && munmap(at, to - from))
-		die("munmap");
-	memset(c->states + from / PAGE, state, (to - from) / PAGE);
-}
-
 static int occupy(void)
 {
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -139,13 +86,6 @@ static int occupy(void)
 		if (fcntl(fd, F_GETFD) < 0 && dup2(null, fd) != fd)
 			return 1;
 	return 0;
-}
-
-static void allocate(struct contents *c, size_t bytes)
-{
-	c->more = map_aligned(bytes);
-	c->more_bytes = bytes;
-	pattern_fill(c->more, bytes, &c->pattern);
 }
 
 /* Returns the number of wrong pages found, or -1 for a word that is not known. */
@@ -188,28 +128,16 @@ static ssize_t obey(struct contents *c, char *line)
 
 int main(int argc, char **argv)
 {
-	static char in[256], out[256], line[256];
-	struct contents c = {.pattern = {.kind = argc > 2 ? argv[1] : "", .seed = 1}};
+	static char line[256];
+	struct contents c = contents_start(argc, argv);
 
-	c.bytes = argc > 2 ? strtoull(argv[2], NULL, 0) : 0;
-	if (!pattern_known(c.pattern.kind) || !c.bytes || c.bytes % (4 * PAGE))
-		return 2;
-	/* Buffers of its own, so that talking changes no mapping. */
-	setvbuf(stdin, in, _IOLBF, sizeof(in));
-	setvbuf(stdout, out, _IOLBF, sizeof(out));
-	c.at = map_aligned(c.bytes);
-	c.states = calloc(c.bytes / PAGE, 1);
-	if (!c.states || madvise(c.at, c.bytes, argc > 3 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
-		die("memory");
-	pattern_fill(c.at, c.bytes, &c.pattern);
-	printf("ready %lx %lx\n", (unsigned long)c.at, (unsigned long)(c.at + c.bytes));
 	while (fgets(line, sizeof(line), stdin)) {
 		ssize_t wrong = obey(&c, line);
 
 		if (wrong)
 			printf("wrong %zd\n", wrong);
 		else
-			printf("ok %lx %lx %zu\n", (unsigned long)c.at, (unsigned long)(c.at + c.bytes), c.lost);
+			printf("ok %lx %lx %zu\n", (unsigned long)c.at, (unsigned long)(c.at + c.bytes), lost);
 	}
 	return 0;
 }

@@ -1,6 +1,7 @@
 /*
- * A program that forked: forked exited|living|late BYTES, then obeys "check" on standard input: it and its child, when that lives, verify their
- * memory, and it answers "ok" or "wrong". "end" ends the child; "fork" makes it when that was to be late. Prints "ready START END CHILD".
+ * A program that forked: forked exited|living|late BYTES, then obeys "check" on standard input: it and its child, when
+ * that lives, verify their memory, and it answers "ok" or "wrong". "end" ends the child; "fork" makes it when that was
+ * to be late. Prints "ready START END CHILD".
  */
 #include <signal.h>
 #include <sys/prctl.h>

@@ -1,6 +1,7 @@
 /*
- * A program that forks all the time: forker BYTES, until a line comes on standard input. Every child verifies the memory that it got and what it writes to it,
- * and ends; so does the parent meanwhile, on another thread. Prints "ready START END", then "ok FORKS" or "wrong".
+ * A program that forks all the time: forker BYTES, until a line comes on standard input. Every child verifies the
+ * memory that it got and what it writes to it, and ends; so does the parent meanwhile, on another thread. Prints "ready
+ * START END", then "ok FORKS" or "wrong".
  */
 #include <poll.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /*
- * Memory with a hot and a cold half: hotcold BYTES. A thread verifies the hot half, the first one, over and over, and gives its pages new contents now and then. Prints
- * "ready START MIDDLE END", then obeys commands on standard input, a line each, and answers "ok ROUNDS" (how often the hot half was verified in
- * all) or "wrong".
+ * Memory with a hot and a cold half: hotcold BYTES. A thread verifies the hot half, the first one, over and over, and
+ * gives its pages new contents now and then. Prints "ready START MIDDLE END", then obeys commands on standard input, a
+ * line each, and answers "ok ROUNDS" (how often the hot half was verified in all) or "wrong".
  *
  *	rounds	nothing else
  *	check	verify the cold half, which is touched by nothing but this

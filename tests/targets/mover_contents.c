@@ -1,6 +1,7 @@
 /*
- * Memory to be moved: mover_contents PATTERN BYTES [huge|locked|forked|readonly|executable], then obeys commands on standard input, a line each, and answers with a line
- * that begins with "ok" when all was as it should be. Prints "ready START END ROOM": the memory, and where as much room is that nothing was written to.
+ * Memory to be moved: mover_contents PATTERN BYTES [huge|locked|forked|readonly|executable], then obeys commands on
+ * standard input, a line each, and answers with a line that begins with "ok" when all was as it should be. Prints
+ * "ready START END ROOM": the memory, and where as much room is that nothing was written to.
  *
  *	check [ADDRESS]		the contents, there or elsewhere
  *	either ADDRESS		each page of the contents, in its place or at ADDRESS

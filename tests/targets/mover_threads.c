@@ -1,6 +1,7 @@
 /*
- * Threads that verify memory while it is being moved: mover_threads COUNT BYTES, until a line comes on standard input. Each page is right where it was, or else where it is
- * moved to. Prints "ready START ROOM BYTES" (of all threads together), then "ok ROUNDS" (of the slowest thread) or "wrong".
+ * Threads that verify memory while it is being moved: mover_threads COUNT BYTES, until a line comes on standard input.
+ * Each page is right where it was, or else where it is moved to. Prints "ready START ROOM BYTES" (of all threads
+ * together), then "ok ROUNDS" (of the slowest thread) or "wrong".
  */
 #include <pthread.h>
 #include <stdatomic.h>

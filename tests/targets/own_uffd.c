@@ -1,6 +1,7 @@
 /*
- * A program with userfaultfds of its own, as a virtual machine's monitor or a garbage collector has them: 4 MiB that it fills itself when they are touched, 4 MiB whose
- * first writes it counts, and 4 MiB of ordinary memory. Prints "ready START END" (of the first), then obeys lines on standard input and answers "ok" or "wrong …":
+ * A program with userfaultfds of its own, as a virtual machine's monitor or a garbage collector has them: 4 MiB that it
+ * fills itself when they are touched, 4 MiB whose first writes it counts, and 4 MiB of ordinary memory. Prints "ready
+ * START END" (of the first), then obeys lines on standard input and answers "ok" or "wrong …":
  *
  *	check		verify everything; write to all of the second and count
  *	discard		MADV_DONTNEED the first

@@ -1,4 +1,7 @@
-/* Memory whose every byte can be told from its place: what the victims fill and verify. Plain C without the project's library. */
+/*
+ * Memory whose every byte can be told from its place: what the victims fill and verify. Plain C without the project's
+ * library.
+ */
 #pragma once
 
 #include <sched.h>
@@ -95,7 +98,10 @@ static inline size_t pattern_wrong(const void *at, size_t bytes, const struct pa
 	return wrong;
 }
 
-/* Runs a function in a child that borrows all memory, as vfork(2) does it, and waits for its end. Returns its wait status. */
+/*
+ * Runs a function in a child that borrows all memory, as vfork(2) does it, and waits for its end. Returns its wait
+ * status.
+ */
 static inline int borrow_memory(int (*run)(void *argument), void *argument)
 {
 	static _Alignas(16) char stack[64 * 1024];
@@ -117,7 +123,10 @@ static inline bool pattern_known(const char *kind)
 	return false;
 }
 
-/* Private memory aligned to a superpage, with an unmapped superpage on both sides so that no neighbour joins the mapping. */
+/*
+ * Private memory aligned to a superpage, with an unmapped superpage on both sides so that no neighbour joins the
+ * mapping.
+ */
 static inline void *map_aligned(size_t bytes)
 {
 	char *hole = mmap(NULL, bytes + 3 * SUPERPAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -1,6 +1,7 @@
 /*
- * Runs a program under a seccomp filter: probe_deny eperm|enosys|kill CALL[,CALL...] PROGRAM [ARGUMENT...]. CALL is userfaultfd, device (the ioctl that makes a
- * descriptor from /dev/userfaultfd), io_uring_setup, pidfd_getfd, process_madvise or ptrace.
+ * Runs a program under a seccomp filter: probe_deny eperm|enosys|kill CALL[,CALL...] PROGRAM [ARGUMENT...]. CALL is
+ * userfaultfd, device (the ioctl that makes a descriptor from /dev/userfaultfd), io_uring_setup, pidfd_getfd,
+ * process_madvise or ptrace.
  */
 #include <errno.h>
 #include <linux/filter.h>

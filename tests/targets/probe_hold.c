@@ -1,7 +1,9 @@
 /*
- * A program that uses userfaultfd itself: probe_hold [undumpable|strict]. It has two descriptors: one with the features event_remap and thread_id and 3 pages
- * registered as missing, 2 pages of a memfd as minor, 4 pages as write-protected; and one before its handshake. A thread waits in a fault that nobody answers.
- * Prints "ready FD FD START", START where the pages registered as missing begin. With "undumpable" or "strict" it does without all that and only makes itself so.
+ * A program that uses userfaultfd itself: probe_hold [undumpable|strict]. It has two descriptors: one with the features
+ * event_remap and thread_id and 3 pages registered as missing, 2 pages of a memfd as minor, 4 pages as write-protected;
+ * and one before its handshake. A thread waits in a fault that nobody answers. Prints "ready FD FD START", START where
+ * the pages registered as missing begin. With "undumpable" or "strict" it does without all that and only makes itself
+ * so.
  */
 #include <fcntl.h>
 #include <linux/seccomp.h>

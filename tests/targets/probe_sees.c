@@ -2,7 +2,8 @@
  * What userfaultfd does here, seen with numbers instead of names: probe_sees. Prints a line a fact:
  *   route INDEX ERRNO            0 userfaultfd(2), 1 in user mode only, 2 the device
  *   feature BIT OFFERED ERRNO    of enabling it alone
- *   range MEMORY MODE ERRNO MASK 0 private, 1 shared anonymous, 2 memfd, 3 hugetlb, 4 a file privately, 5 with MADV_HUGEPAGE; register mode bit
+ *   range MEMORY MODE ERRNO MASK 0 private, 1 shared anonymous, 2 memfd, 3 hugetlb, 4 a file privately, 5 huge pages;
+ *                                register mode bit
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /*
- * A large reservation, sparsely used: reserve RESERVED TOUCHED, in bytes, then waits to be killed. Whole superpages are touched, spread
- * evenly. Prints "ready START END".
+ * A large reservation, sparsely used: reserve RESERVED TOUCHED, in bytes, then waits to be killed. Whole superpages are
+ * touched, spread evenly. Prints "ready START END".
  */
 #include <stdint.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /*
- * A program whose seccomp filter lets it read, write and end, and nothing else: sandboxed eperm|kill BYTES. Every line on standard input
- * makes it verify its memory and answer "ok" or "wrong". Prints "ready START END".
+ * A program whose seccomp filter lets it read, write and end, and nothing else: sandboxed eperm|kill BYTES. Every line
+ * on standard input makes it verify its memory and answer "ok" or "wrong". Prints "ready START END".
  */
 #include <errno.h>
 #include <linux/filter.h>

@@ -1,7 +1,7 @@
 /*
- * Counts signals: signals COUNT. After a line on standard input a child queues COUNT real-time signals, numbered; the handler looks that
- * none is lost or out of order and that memory is as it should be, while a timer interrupts at 1 kHz. Prints "ready", then
- * "ok COUNT ALARMS" or "wrong RECEIVED DISORDERED PAGES".
+ * Counts signals: signals COUNT. After a line on standard input a child queues COUNT real-time signals, numbered; the
+ * handler looks that none is lost or out of order and that memory is as it should be, while a timer interrupts at 1
+ * kHz. Prints "ready", then "ok COUNT ALARMS" or "wrong RECEIVED DISORDERED PAGES".
  */
 #include <errno.h>
 #include <signal.h>

@@ -1,8 +1,9 @@
 /*
- * Everything a program may do to its memory, at random: soak SEED, until a line comes on standard input. It allocates, frees, moves, grows, shrinks, discards,
- * protects, locks, advises, maps over and forks, children go on for a while and fork in turn, and all of them verify what they have again and again. Two threads
- * fault meanwhile: one walks memory of its own, one answers a userfaultfd of its own. What each process does depends on the seed only.
- * Prints "ready", then "ok STEPS" or "wrong WHAT".
+ * Everything a program may do to its memory, at random: soak SEED, until a line comes on standard input. It allocates,
+ * frees, moves, grows, shrinks, discards, protects, locks, advises, maps over and forks, children go on for a while and
+ * fork in turn, and all of them verify what they have again and again. Two threads fault meanwhile: one walks memory of
+ * its own, one answers a userfaultfd of its own. What each process does depends on the seed only. Prints "ready", then
+ * "ok STEPS" or "wrong WHAT".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -186,8 +187,8 @@ static void destroy(struct object *o)
 }
 
 /*
- * mremap(2) refuses a range of more than one mapping, after it has moved the first of them (since Linux 6.17). What was one comes apart where a part of it is
- * protected, mapped over or swapped out, and need not grow together again.
+ * mremap(2) refuses a range of more than one mapping, after it has moved the first of them (since Linux 6.17). What was
+ * one comes apart where a part of it is protected, mapped over or swapped out, and need not grow together again.
  */
 static void remap(struct object *o, size_t pages, int flags, void *to)
 {
@@ -369,7 +370,9 @@ static void mark(struct object *o)
 {
 	bool *flag = next(2) ? &o->unforked : &o->wiped;
 
-	/* A session does not know which process a child is, and cannot see what that one keeps from its own children. */
+	/*
+	 * A session does not know which process a child is, and cannot see what that one keeps from its own children.
+	 */
 	if (o->kind != MAPPED || (depth && flag == &o->wiped))
 		return;
 	*flag = !*flag;

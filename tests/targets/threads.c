@@ -1,6 +1,7 @@
 /*
- * Threads that verify their own memory over and over: threads COUNT BYTES, until a line comes on standard input. Prints "ready", then
- * "ok ROUNDS" (how often all of a thread's memory was verified, of the slowest thread) or "wrong".
+ * Threads that verify their own memory over and over: threads COUNT BYTES [discard], until a line comes on standard
+ * input. With "discard" they discard a page before they write it, and read zeros. Prints "ready START END" (the memory
+ * of the first), then "ok ROUNDS" (how often all of a thread's memory was verified, of the slowest thread) or "wrong".
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,6 +20,16 @@ struct verifier {
 };
 
 static atomic_bool stopping;
+static bool discarding;
+
+static bool discard(char *at)
+{
+	static const struct pattern zeros = {"zeros", 0};
+
+	if (madvise(at, PAGE, MADV_DONTNEED))
+		die("madvise");
+	return pattern_holds_page(at, &zeros, 0);
+}
 
 /* A page now and then gets new contents, so that a stale copy would show. */
 static void *verify(void *argument)
@@ -37,6 +48,8 @@ static void *verify(void *argument)
 			turn = mix(turn);
 			if (turn % 16)
 				continue;
+			if (discarding)
+				v->wrong += !discard(v->at + i * PAGE);
 			now.seed = v->pattern.seed + ++versions[i];
 			pattern_page((uint64_t *)(v->at + i * PAGE), &now, i);
 		}
@@ -55,6 +68,7 @@ int main(int argc, char **argv)
 
 	if (!count || count > THREADS_MAX || !bytes)
 		return 2;
+	discarding = argc > 3;
 	for (size_t i = 0; i < count; i++) {
 		struct verifier *v = &verifiers[i];
 
@@ -67,7 +81,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < count; i++)
 		if (pthread_create(&verifiers[i].thread, NULL, verify, &verifiers[i]))
 			die("pthread_create");
-	puts("ready");
+	printf("ready %lx %lx\n", (unsigned long)verifiers[0].at, (unsigned long)verifiers[0].at + verifiers[0].bytes);
 	fflush(stdout);
 	(void)getchar();
 	atomic_store(&stopping, true);

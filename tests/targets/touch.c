@@ -1,7 +1,8 @@
 /*
  * Memory whose state is known: touch KIND PATTERN [BYTES [FILE]], then waits to be killed.
- * Prints "ready START END RESIDENT": the mapping in hexadecimal, and how many bytes of it were touched and not discarded.
- * KIND: anon, huge, locked, readonly, wipe, shared, memfd, private-file, shared-file. PATTERN: every, other, one, none, discarded.
+ * Prints "ready START END RESIDENT": the mapping in hexadecimal, and how many bytes of it were touched and not
+ * discarded. KIND: anon, huge, locked, readonly, wipe, shared, memfd, private-file, shared-file. PATTERN: every, other,
+ * one, none, discarded.
  */
 #include <fcntl.h>
 #include <stdint.h>

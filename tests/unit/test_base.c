@@ -103,6 +103,26 @@ static void numbers_keep_to_their_bounds(void **state)
 	assert_int_equal(number, 77);
 }
 
+static void test_duration_parse(void **state)
+{
+	static const char *const wrong[] = {"", "1", "ms", "-1s", "1.5s", "1 s", "1s ", "1m", "1S", "s1"};
+	uint64_t us = 1;
+
+	(void)state;
+	assert_int_equal(duration_parse("0s", &us), 0);
+	assert_int_equal(us, 0);
+	assert_int_equal(duration_parse("500us", &us), 0);
+	assert_int_equal(us, 500);
+	assert_int_equal(duration_parse("150ms", &us), 0);
+	assert_int_equal(us, 150000);
+	assert_int_equal(duration_parse("1000000000s", &us), 0);
+	assert_int_equal(us, UINT64_C(1000000000000000));
+	assert_int_equal(duration_parse("1000000001s", &us), -ERANGE);
+	assert_int_equal(duration_parse("99999999999999999999999s", &us), -ERANGE);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
+		assert_int_equal(duration_parse(wrong[i], &us), -EINVAL);
+}
+
 static void addresses_are_hexadecimal(void **state)
 {
 	char text[ADDRESS_TEXT];
@@ -148,6 +168,21 @@ static void ranges_are_parsed_as_in_proc_maps(void **state)
 	assert_int_equal(region_parse("7f0000000000-0x7f0000200000", &region), 0);
 	assert_true(region.start == 0x7f0000000000 && region.end == 0x7f0000200000);
 	assert_int_equal(region_bytes(region), 2 * MiB);
+}
+
+static void inclusive_bounds_become_half_open(void **state)
+{
+	struct region region = {1, 2};
+
+	(void)state;
+	assert_int_equal(region_from_inclusive(10, 9, &region), -EINVAL);
+	assert_int_equal(region_from_inclusive(10, UINT64_MAX, &region), -EINVAL);
+	assert_int_equal(region.end, 2);
+	assert_int_equal(region_from_inclusive(10, 10, &region), 0);
+	assert_int_equal(region.start, 10);
+	assert_int_equal(region.end, 11);
+	assert_int_equal(region_from_inclusive(0, UINT64_MAX - 1, &region), 0);
+	assert_int_equal(region.end, UINT64_MAX);
 }
 
 static void the_common_part_of_distant_regions_is_empty(void **state)
@@ -304,6 +339,8 @@ static void test_region_vec_changes(void **state)
 
 			assert_int_equal(found != NULL, there[i]);
 			assert_true(!found || (found->start <= i && i < found->end));
+			assert_int_equal(region_vec_overlaps(&vec, (struct region){i, i + 2}),
+					 there[i] || (i + 1 < 200 && there[i + 1]));
 		}
 		for (size_t i = 0; i + 1 < vec.count; i++)
 			assert_true(vec.items[i].end < vec.items[i + 1].start);
@@ -314,6 +351,7 @@ static void test_region_vec_changes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_duration_parse),
 		cmocka_unit_test(test_region_vec_changes),
 		cmocka_unit_test(sizes_take_units_of_1024),
 		cmocka_unit_test(sizes_that_are_not_sizes_are_refused),
@@ -322,6 +360,7 @@ int main(void)
 		cmocka_unit_test(addresses_are_hexadecimal),
 		cmocka_unit_test(rounding_goes_to_powers_of_two),
 		cmocka_unit_test(ranges_are_parsed_as_in_proc_maps),
+		cmocka_unit_test(inclusive_bounds_become_half_open),
 		cmocka_unit_test(the_common_part_of_distant_regions_is_empty),
 		cmocka_unit_test(normalizing_joins_neighbours_and_overlaps),
 		cmocka_unit_test(overlaps_are_found),

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -111,6 +112,81 @@ static void step_give_taken(struct extents *extents, struct naive *naive, uint64
 		step_give(extents, naive, offset, length);
 }
 
+/* Regions are added while it runs: what is not one of them counts as taken here, and cannot be given. */
+#define PIECE (SPAN / 16)
+
+static void step_add(struct extents *extents, struct naive *naive, uint8_t *known, uint64_t piece)
+{
+	uint64_t offset = piece * PIECE;
+	bool again = known[piece];
+
+	if (again && naive_count(naive, offset, PIECE) == 0) {
+		assert_int_equal(extents_remove(extents, offset, PIECE), 0);
+		known[piece] = 0;
+		naive_mark(naive, offset, PIECE, 1);
+		return;
+	}
+	assert_int_equal(extents_add(extents, offset, PIECE), again ? -EEXIST : 0);
+	if (again)
+		return;
+	known[piece] = 1;
+	naive_mark(naive, offset, PIECE, 0);
+}
+
+static bool all_known(const uint8_t *known, uint64_t offset, uint64_t length)
+{
+	for (uint64_t piece = offset / PIECE; piece <= (offset + length - 1) / PIECE; piece++)
+		if (!known[piece])
+			return false;
+	return true;
+}
+
+static void step_give_known(struct extents *extents, struct naive *naive, const uint8_t *known, uint64_t offset,
+			    uint64_t length)
+{
+	if (all_known(known, offset, length))
+		step_give(extents, naive, offset, length);
+	else
+		assert_int_equal(extents_give(extents, offset, length, NULL, NULL), -EINVAL);
+}
+
+static void step_take_known(struct extents *extents, struct naive *naive, const uint8_t *known, uint64_t offset,
+			    uint64_t length)
+{
+	if (all_known(known, offset, length))
+		step_take_at(extents, naive, offset, length);
+	else
+		assert_int_equal(extents_take_at(extents, offset, length), -EINVAL);
+}
+
+static void run_growing_seed(uint64_t seed)
+{
+	struct naive naive = {.available = 0};
+	uint8_t known[SPAN / PIECE] = {0};
+	struct extents *extents;
+	uint64_t state = seed;
+
+	print_message("seed 0x%" PRIx64 "\n", seed);
+	memset(naive.taken, 1, SPAN);
+	assert_int_equal(extents_new(&extents, 0), 0);
+	for (int i = 0; i < STEPS / 4; i++) {
+		uint64_t dice = random_below(&state, 1000);
+		uint64_t length = 1 + random_below(&state, random_below(&state, 8) ? 16 : 2 * PIECE);
+		uint64_t offset = random_below(&state, SPAN - length + 1);
+
+		if (dice < 4)
+			step_add(extents, &naive, known, random_below(&state, SPAN / PIECE));
+		else if (dice < 150)
+			step_take_known(extents, &naive, known, offset, length);
+		else if (dice < 550)
+			step_take(extents, &naive, length);
+		else
+			step_give_known(extents, &naive, known, offset, length);
+		assert_int_equal(extents_available(extents), naive.available);
+	}
+	extents_free(extents);
+}
+
 static void run_seed(uint64_t seed)
 {
 	struct naive naive = {.available = SPAN};
@@ -147,6 +223,41 @@ static void test_like_naive(void **state)
 	run_seed(1);
 	run_seed(2);
 	run_seed(seed);
+}
+
+static void test_growing_like_naive(void **state)
+{
+	uint64_t seed = 0;
+
+	(void)state;
+	assert_int_equal(getrandom(&seed, sizeof(seed), 0), sizeof(seed));
+	run_growing_seed(1);
+	run_growing_seed(seed);
+}
+
+static void test_bad_additions(void **state)
+{
+	struct extents *extents;
+	uint64_t offset;
+
+	(void)state;
+	assert_int_equal(extents_new(&extents, 0), 0);
+	assert_int_equal(extents_take(extents, 1, &offset), -ENOSPC);
+	assert_int_equal(extents_add(extents, 10, 0), -EINVAL);
+	assert_int_equal(extents_add(extents, UINT64_MAX - 1, 3), -EINVAL);
+	assert_int_equal(extents_add(extents, 100, 50), 0);
+	assert_int_equal(extents_take(extents, 50, &offset), 0);
+	assert_int_equal(extents_add(extents, 99, 2), -EEXIST);
+	assert_int_equal(extents_add(extents, 120, 10), -EEXIST);
+	assert_int_equal(extents_add(extents, 0, 1000), -EEXIST);
+	assert_int_equal(extents_available(extents), 0);
+	assert_int_equal(extents_add(extents, 150, 50), 0);
+	assert_int_equal(extents_give(extents, 100, 50, NULL, NULL), 0);
+	assert_int_equal(extents_take(extents, 100, &offset), 0);
+	assert_int_equal(offset, 100);
+	assert_int_equal(extents_remove(extents, 120, 10), -EBUSY);
+	assert_int_equal(extents_remove(extents, 90, 20), -EINVAL);
+	extents_free(extents);
 }
 
 static void test_bad_arguments(void **state)
@@ -218,12 +329,11 @@ static void test_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_like_naive),
-		cmocka_unit_test(test_bad_arguments),
-		cmocka_unit_test(test_best_fit),
-		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_like_naive),    cmocka_unit_test(test_growing_like_naive),
+		cmocka_unit_test(test_bad_arguments), cmocka_unit_test(test_bad_additions),
+		cmocka_unit_test(test_best_fit),      cmocka_unit_test(test_many),
 	};
 
-	alarm(60);
+	alarm(300);
 	return cmocka_run_group_tests_name("extents", tests, NULL, NULL);
 }

@@ -157,6 +157,18 @@ static void test_foreign_file(void **state)
 	close(fd);
 }
 
+static void test_damaged_header(void **state)
+{
+	struct fixture *f = *state;
+	struct index *index;
+
+	index_header(f->index)->discard_count = DISCARDS_MAX + 1;
+	assert_int_equal(index_open(&index, f->fd), -EBADMSG);
+	index_header(f->index)->discard_count = 0;
+	index_header(f->index)->released_count = INDEX_SPACES + 1;
+	assert_int_equal(index_open(&index, f->fd), -EBADMSG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +176,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_recover, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_clusters_are_reused, set_up, tear_down),
 		cmocka_unit_test(test_foreign_file),
+		cmocka_unit_test_setup_teardown(test_damaged_header, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "pager/latency.h"
+#include "base/latency.h"
 
 #define SAMPLES 10000
 

@@ -54,7 +54,10 @@ static uint64_t random_below(uint64_t bound)
 	return (seed >> 33) % bound;
 }
 
-/* Sums what a superpage has, byte by page, and compares it with the next that was told. Returns whether there was anything. */
+/*
+ * Sums what a superpage has, byte by page, and compares it with the next that was told. Returns whether there was
+ * anything.
+ */
 static bool assert_superpage(size_t at, struct region part, const unsigned char *states, uint64_t base)
 {
 	struct residency sum = {0};
@@ -403,6 +406,6 @@ int main(void)
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		return 1;
 	print_message("seed 0x%" PRIx64 "\n", seed);
-	alarm(120);
+	alarm(300);
 	return cmocka_run_group_tests_name("pages", tests, NULL, NULL);
 }

@@ -90,7 +90,9 @@ static struct region superpage(unsigned int i)
 	return (struct region){BASE + i * SUPERPAGE, BASE + (i + 1) * SUPERPAGE};
 }
 
-/* One round over so many superpages that are wholly resident; all that is chosen leaves. Returns how many were chosen. */
+/*
+ * One round over so many superpages that are wholly resident; all that is chosen leaves. Returns how many were chosen.
+ */
 static size_t round_of(struct bench *b, unsigned int superpages)
 {
 	uint64_t bytes = policy_round(b->process);
@@ -244,7 +246,10 @@ static void test_what_cannot_leave_is_not_asked_for_ever(void **state)
 	end(&b);
 }
 
-/* Records can be no longer than their pages, but for a little: what is asked for never exceeds what is left of the limit. */
+/*
+ * Records can be no longer than their pages, but for a little: what is asked for never exceeds what is left of the
+ * limit.
+ */
 static void test_limits(void **state)
 {
 	struct policy_knobs knobs = usual;
@@ -343,7 +348,10 @@ static void test_target(void **state)
 	end(&b);
 }
 
-/* 1 % of the time may be waited. A hundredth of what is resident at most, half of that at half the pressure, nothing at all of it. */
+/*
+ * 1 % of the time may be waited. A hundredth of what is resident at most, half of that at half the pressure, nothing at
+ * all of it.
+ */
 static void test_hold(void **state)
 {
 	struct policy_knobs knobs = usual;

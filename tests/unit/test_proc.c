@@ -138,6 +138,68 @@ static void test_dead_and_zombie(void **state)
 	target_close(&target);
 }
 
+static void *stay(void *unused)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;)
+		pause();
+	return unused;
+}
+
+static void test_main_thread_has_ended(void **state)
+{
+	struct error error = {0};
+	struct target target;
+	pthread_t thread;
+	pid_t pid = fork();
+
+	(void)state;
+	assert_true(pid >= 0);
+	if (!pid) {
+		pthread_create(&thread, NULL, stay, NULL);
+		syscall(SYS_exit, 0);
+	}
+	while (target_open(&target, pid, -1, &error) == 0)
+		target_close(&target);
+	assert_int_equal(error.code, -EOPNOTSUPP);
+	assert_int_equal(target.pidfd, -1);
+	child_end(pid);
+}
+
+/* Its main thread may be gone before the others are. */
+static void test_end_of_many_threads(void **state)
+{
+	struct error error = {0};
+	struct target target;
+	pthread_t thread;
+
+	(void)state;
+	for (unsigned int round = 0; round < 50; round++) {
+		int ready[2];
+		char byte;
+		pid_t pid;
+
+		assert_int_equal(pipe(ready), 0);
+		pid = fork();
+		assert_true(pid >= 0);
+		if (!pid) {
+			for (unsigned int i = 0; i < 40; i++)
+				pthread_create(&thread, NULL, stay, NULL);
+			if (write(ready[1], "", 1) == 1)
+				stay(NULL);
+			_exit(1);
+		}
+		assert_int_equal(read(ready[0], &byte, 1), 1);
+		kill(pid, SIGKILL);
+		while (target_open(&target, pid, -1, &error) == 0)
+			target_close(&target);
+		assert_int_equal(error.code, -ESRCH);
+		child_end(pid);
+		close(ready[0]);
+		close(ready[1]);
+	}
+}
+
 static void test_inherited_pidfd(void **state)
 {
 	pid_t pid = child_new(NULL);
@@ -546,6 +608,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_name_with_parentheses),
 		cmocka_unit_test(test_dead_and_zombie),
+		cmocka_unit_test(test_main_thread_has_ended),
+		cmocka_unit_test(test_end_of_many_threads),
 		cmocka_unit_test(test_inherited_pidfd),
 		cmocka_unit_test(test_thread_is_refused),
 		cmocka_unit_test(test_matches),
@@ -558,6 +622,6 @@ int main(void)
 		cmocka_unit_test(test_eligible_under_userfaultfd),
 	};
 
-	alarm(60);
+	alarm(300);
 	return cmocka_run_group_tests_name("proc", tests, NULL, NULL);
 }

@@ -1,4 +1,6 @@
-/* Sealed records: what is not the very record that was sealed is refused, and the key is nowhere but in its own memory. */
+/*
+ * Sealed records: what is not the very record that was sealed is refused, and the key is nowhere but in its own memory.
+ */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -489,6 +491,6 @@ int main(void)
 		cmocka_unit_test(test_no_key),
 	};
 
-	alarm(120);
+	alarm(300);
 	return cmocka_run_group_tests_name("seal", tests, NULL, NULL);
 }

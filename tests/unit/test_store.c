@@ -873,6 +873,6 @@ int main(void)
 		{"test_threads, sealed", test_threads, setup_sealed, teardown, NULL},
 	};
 
-	alarm(180);
+	alarm(300);
 	return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }

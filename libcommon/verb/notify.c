@@ -6,7 +6,8 @@
 #include <sys/un.h>
 
 #include "base/cleanup.h"
-#include "swapctl.h"
+#include "verb/notify.h"
+#include "verb/verb.h"
 
 void notify(const char *state)
 {

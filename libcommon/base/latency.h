@@ -3,8 +3,10 @@
 
 #include <stdint.h>
 
+#define LATENCY_BUCKETS 256
+
 struct latency {
-	uint64_t *buckets; /* 256, borrowed (they live in the index) */
+	uint64_t *buckets; /* LATENCY_BUCKETS, borrowed: where several processes share them */
 	uint64_t *max_ns;
 };
 

@@ -1,10 +1,9 @@
 /* Buckets: below 8 ns one a nanosecond, above that eight steps a doubling. */
-#include "pager/latency.h"
+#include "base/latency.h"
 
 #include <time.h>
 
-#define BUCKETS 256
-#define STEPS   8 /* a doubling */
+#define STEPS 8 /* a doubling */
 
 uint64_t latency_now_ns(void)
 {
@@ -23,7 +22,7 @@ static unsigned int bucket_of(uint64_t ns)
 		return (unsigned int)ns;
 	power = 63 - (unsigned int)__builtin_clzll(ns);
 	bucket = (power - 2) * STEPS + (unsigned int)(ns >> (power - 3) & (STEPS - 1));
-	return bucket < BUCKETS ? bucket : BUCKETS - 1;
+	return bucket < LATENCY_BUCKETS ? bucket : LATENCY_BUCKETS - 1;
 }
 
 /* The largest time that falls into a bucket. */
@@ -48,9 +47,9 @@ uint64_t latency_percentile(const struct latency *latency, double percent)
 	uint64_t total = 0;
 	uint64_t seen = 0;
 
-	for (unsigned int i = 0; i < BUCKETS; i++)
+	for (unsigned int i = 0; i < LATENCY_BUCKETS; i++)
 		total += latency->buckets[i];
-	for (unsigned int i = 0; i < BUCKETS; i++) {
+	for (unsigned int i = 0; i < LATENCY_BUCKETS; i++) {
 		seen += latency->buckets[i];
 		if (total && (double)seen >= (double)total * percent / 100)
 			return bucket_top(i) < *latency->max_ns ? bucket_top(i) : *latency->max_ns;

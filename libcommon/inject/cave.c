@@ -1,0 +1,101 @@
+/*
+ * A trampoline and a frame where there is no control area yet, or no more: in the unused bytes behind the vdso's code,
+ * which every process has. Were the first call made through any system call instruction of the program, the thread
+ * would go on behind that one if this process died, with our registers.
+ */
+#include <string.h>
+
+#include "base/size.h"
+#include "inject/stop.h"
+#include "proc/maps.h"
+
+#define SLOT 256 /* for several processes at once, and for what those left that were killed */
+
+static int find_vdso(const struct inject *inject, struct region *vdso)
+{
+	struct maps_reader maps;
+	struct mapping mapping;
+	int found = 0;
+	int rc = maps_open(&maps, inject->target);
+
+	if (rc < 0)
+		return rc;
+	while (!found && (rc = maps_next(&maps, &mapping)) > 0)
+		found = strcmp(mapping.name, "[vdso]") == 0 && mapping.execute;
+	maps_close(&maps);
+	*vdso = mapping.region;
+	return found ? 0 : -1;
+}
+
+static bool is_zero(const unsigned char *bytes, size_t count)
+{
+	return bytes[0] == 0 && memcmp(bytes, bytes + 1, count - 1) == 0;
+}
+
+static size_t code_room(void)
+{
+	size_t bytes;
+
+	arch_trampoline(&bytes);
+	return round_up(bytes, 16);
+}
+
+/* The last free slot of a page; failing that, the last one whose user was killed. Returns its offset, or 0. */
+static size_t find_slot(const unsigned char *page, uint64_t bytes)
+{
+	size_t code_bytes;
+	const unsigned char *code = arch_trampoline(&code_bytes);
+	size_t left = 0;
+
+	for (size_t at = bytes - SLOT; at > 0; at -= SLOT) {
+		bool used = memcmp(page + at, code, code_bytes) == 0;
+
+		/* Zeros in front as well: the code may end in some. */
+		if (!used && !is_zero(page + at - sizeof(uint64_t), SLOT + sizeof(uint64_t)))
+			break;
+		if (!used)
+			return at;
+		left = left ? left : at;
+	}
+	return left;
+}
+
+int inject_cave_take(struct inject *inject)
+{
+	struct inject_stop *stop = inject->stop;
+	unsigned char page[65536];
+	unsigned char frame[ARCH_FRAME] = {0};
+	uint64_t bytes = min_u64(page_size(), sizeof(page));
+	size_t code_bytes;
+	const unsigned char *code = arch_trampoline(&code_bytes);
+	size_t offset = arch_frame(frame, 0, &stop->first, stop->sigmask);
+	struct region vdso;
+	size_t slot;
+	int rc = find_vdso(inject, &vdso);
+
+	if (rc < 0 || code_room() + ARCH_FRAME - offset > SLOT)
+		return -1;
+	rc = inject_read(inject, vdso.end - bytes, page, bytes);
+	slot = rc == 0 ? find_slot(page, bytes) : 0;
+	if (!slot)
+		return -1;
+	inject->cave = vdso.end - bytes + slot;
+	rc = inject_write(inject, inject->cave + code_room(), frame + offset, ARCH_FRAME - offset);
+	if (rc == 0)
+		rc = inject_write(inject, inject->cave, code, code_bytes);
+	if (rc < 0) {
+		inject->cave = 0;
+		return rc;
+	}
+	stop->frame = inject->cave + code_room();
+	return 0;
+}
+
+void inject_cave_leave(struct inject *inject)
+{
+	static const unsigned char zeros[SLOT];
+
+	if (inject->cave)
+		inject_write(inject, inject->cave, zeros, sizeof(zeros));
+	inject->cave = 0;
+}

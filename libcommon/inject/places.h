@@ -1,0 +1,31 @@
+/* Where the threads of a target stand: the mappings that they cannot do without right now. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "inject/inject.h"
+
+struct place {
+	pid_t tid;
+	int call; /* number of the system call that it is in, -1: none */
+	uint64_t ip, sp;
+};
+
+/* The place of a thread that does not run (/proc/PID/task/TID/syscall). Returns 0, -EAGAIN when it runs, or -ESRCH. */
+int place_at_rest(const struct target *target, pid_t tid, struct place *place);
+
+/*
+ * The places of all threads. Those that run are stopped for a moment each to be asked; without an injector (NULL) they
+ * are left out. The caller frees *places. Returns 0, or -errno: -ETIMEDOUT when a thread could not be stopped.
+ */
+int places_read(const struct target *target, struct inject *inject, struct place **places, size_t *count);
+
+/*
+ * Whether each thread of the target has been seen outside madvise(2) since this was called; one that runs is stopped
+ * for a moment, or with no injector (NULL) waited for, a few milliseconds in all. False also when one of them could not
+ * be looked at. No thread may be stopped by us then.
+ */
+bool places_outside_madvise(const struct target *target, struct inject *inject);

@@ -1,0 +1,178 @@
+/* Moving a frozen process out of its cgroup and back. */
+#include "inject/thaw.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "inject/threads.h"
+#include "proc/cgroup.h"
+
+#define REMOVE_TRIES 1000 /* milliseconds until the cgroup has forgotten the process */
+
+struct inject_thaw {
+	struct inject_threads others;
+	int home;   /* cgroup.procs of where it belongs */
+	int parent; /* the folder in which the other cgroup is made */
+	int life;   /* while it is open the guardian waits */
+	pid_t guardian;
+	char name[32]; /* of the other cgroup */
+	char pid[16];  /* as cgroup.procs reads it */
+};
+
+static bool says_frozen(int folder)
+{
+	_cleanup_close_ int fd = openat(folder, "cgroup.freeze", O_RDONLY | O_CLOEXEC);
+	char text[2] = "";
+
+	return fd >= 0 && read(fd, text, 1) == 1 && *text == '1';
+}
+
+/*
+ * The folder above the topmost cgroup that is frozen, of a process's cgroup and those above it. Returns a descriptor,
+ * or -ENOTSUP.
+ */
+static int above_frozen(int folder)
+{
+	int at = fcntl(folder, F_DUPFD_CLOEXEC, 0), found = -ENOTSUP;
+
+	/* The root has no cgroup.freeze. */
+	while (at >= 0 && faccessat(at, "cgroup.freeze", F_OK, 0) == 0) {
+		int up = openat(at, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		if (says_frozen(at)) {
+			if (found >= 0)
+				close(found);
+			found = fcntl(up, F_DUPFD_CLOEXEC, 0);
+		}
+		close(at);
+		at = up;
+	}
+	if (at >= 0)
+		close(at);
+	return found;
+}
+
+static int move(int procs, const char *pid)
+{
+	return write(procs, pid, strlen(pid)) < 0 ? -errno : 0;
+}
+
+/* A process that has just left is counted for a moment longer. */
+static void remove_cgroup(const struct inject_thaw *thaw)
+{
+	for (int i = 0; i < REMOVE_TRIES && unlinkat(thaw->parent, thaw->name, AT_REMOVEDIR) < 0 && errno == EBUSY; i++)
+		usleep(1000);
+}
+
+/* In a process of its own: waits for the end of the one that injects. After "done" there is nothing left to do. */
+static void guard(const struct inject_thaw *thaw, int life)
+{
+	sigset_t all;
+	char done;
+
+	setsid();
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	close(thaw->life);
+	if (read(life, &done, 1) != 1) {
+		move(thaw->home, thaw->pid);
+		remove_cgroup(thaw);
+	}
+	_exit(0);
+}
+
+static int start_guardian(struct inject_thaw *thaw)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	thaw->life = ends[1];
+	thaw->guardian = fork();
+	if (thaw->guardian == 0)
+		guard(thaw, ends[0]);
+	close(ends[0]);
+	return thaw->guardian < 0 ? -errno : 0;
+}
+
+static int open_cgroups(const struct target *target, struct inject_thaw *thaw)
+{
+	_cleanup_close_ int folder = cgroup_of(target, NULL);
+
+	if (folder < 0)
+		return -ENOTSUP;
+	thaw->parent = above_frozen(folder);
+	if (thaw->parent < 0)
+		return thaw->parent;
+	thaw->home = openat(folder, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	snprintf(thaw->pid, sizeof(thaw->pid), "%d", target->pid);
+	snprintf(thaw->name, sizeof(thaw->name), "uvmtools-thaw-%d", target->pid);
+	return thaw->home < 0 ? -errno : 0;
+}
+
+static int leave_home(struct inject_thaw *thaw)
+{
+	char path[sizeof(thaw->name) + sizeof("/cgroup.procs")];
+	_cleanup_close_ int procs = -1;
+
+	if (mkdirat(thaw->parent, thaw->name, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	snprintf(path, sizeof(path), "%s/cgroup.procs", thaw->name);
+	procs = openat(thaw->parent, path, O_WRONLY | O_CLOEXEC);
+	return procs < 0 ? -errno : move(procs, thaw->pid);
+}
+
+int inject_thaw_begin(struct inject *inject, struct inject_thaw **result)
+{
+	struct inject_thaw *thaw = calloc(1, sizeof(*thaw));
+	int rc;
+
+	if (!thaw)
+		return -ENOMEM;
+	thaw->home = thaw->parent = thaw->life = -1;
+	rc = open_cgroups(inject->target, thaw);
+	if (rc == 0)
+		rc = inject_stop_others(inject, &thaw->others);
+	if (rc == 0 && thaw->others.missed)
+		rc = -EBUSY;
+	if (rc == 0)
+		rc = start_guardian(thaw);
+	if (rc == 0)
+		rc = leave_home(thaw);
+	if (rc < 0) {
+		inject_thaw_end(thaw);
+		return rc;
+	}
+	*result = thaw;
+	return 0;
+}
+
+int inject_thaw_end(struct inject_thaw *thaw)
+{
+	int rc = 0;
+
+	if (!thaw)
+		return 0;
+	if (thaw->guardian > 0) {
+		rc = move(thaw->home, thaw->pid);
+		rc = rc == -ESRCH ? 0 : rc;
+		remove_cgroup(thaw);
+		if (write(thaw->life, "", 1) != 1)
+			kill(thaw->guardian, SIGKILL);
+		waitpid(thaw->guardian, NULL, 0);
+	}
+	while (inject_release_others(&thaw->others) > 0)
+		usleep(1000);
+	cleanup_close(&thaw->life);
+	cleanup_close(&thaw->home);
+	cleanup_close(&thaw->parent);
+	free(thaw);
+	return rc;
+}

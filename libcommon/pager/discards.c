@@ -1,0 +1,63 @@
+/*
+ * Discards under way. The kernel tells of a discard before it does it, and counts the address space as unchanged once
+ * that was read and the thread runs on (mm/madvise.c, madvise_dontneed_free; fs/userfaultfd.c, userfaultfd_remove). A
+ * page that moved out in between would come back with its old contents. So what is being discarded stays, until every
+ * thread of the target has been seen elsewhere, or until so much time has gone by that it must have been done.
+ */
+#include "pager/pager.h"
+
+#define OVER_NS UINT64_C(30000000000) /* where threads cannot be looked at */
+
+void discard_note(struct pager *pager, struct region region)
+{
+	struct index_header *header = index_header(pager->index);
+	struct index_discard *discard;
+	uint32_t i = 0;
+
+	while (i < header->discard_count && !region_contains(header->discards[i].region, region) &&
+	       !region_contains(region, header->discards[i].region))
+		i++;
+	if (i == DISCARDS_MAX)
+		i--; /* too many to be told apart: all that lies between two of them stays */
+	else if (i == header->discard_count)
+		header->discards[header->discard_count++].region = region;
+	discard = &header->discards[i];
+	discard->region.start = min_u64(discard->region.start, region.start);
+	discard->region.end = max_u64(discard->region.end, region.end);
+	discard->number = ++header->discards_read;
+	discard->read_ns = latency_now_ns();
+}
+
+bool discard_pending(const struct pager *pager, uint64_t address)
+{
+	const struct index_header *header = index_header(pager->index);
+
+	for (uint32_t i = 0; i < header->discard_count; i++)
+		if (address >= header->discards[i].region.start && address < header->discards[i].region.end)
+			return true;
+	return false;
+}
+
+void discards_settle(struct pager *pager)
+{
+	struct index_header *header = index_header(pager->index);
+	uint64_t over, now;
+	bool any;
+
+	pthread_mutex_lock(&pager->lock);
+	any = header->discard_count > 0;
+	over = header->discards_read;
+	pthread_mutex_unlock(&pager->lock);
+	if (!any)
+		return;
+	if (!pager->road.ops->discards_done(&pager->road))
+		over = 0;
+	pthread_mutex_lock(&pager->lock);
+	now = latency_now_ns();
+	for (uint32_t i = 0; i < header->discard_count;)
+		if (header->discards[i].number <= over || now - header->discards[i].read_ns > OVER_NS)
+			header->discards[i] = header->discards[--header->discard_count];
+		else
+			i++;
+	pthread_mutex_unlock(&pager->lock);
+}

@@ -1,0 +1,65 @@
+/* cgroups: which processes are in one. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <sys/vfs.h>
+
+#include "base/cleanup.h"
+#include "proc/cgroup.h"
+
+#define DEPTH_MAX 32
+
+int cgroup_open(const char *path, struct error *error)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct statfs fs;
+
+	if (fd < 0)
+		return error_set(error, errno == ENOTDIR || errno == ENOENT ? -EINVAL : -errno,
+				 "there is no such folder", "name one below the mount point of cgroup2, see mount",
+				 "look after the cgroup %s", path);
+	if (fstatfs(fd, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
+		return error_set(error, -EINVAL, "it is no folder of cgroup version 2",
+				 "name one below the mount point of cgroup2, see mount", "look after the cgroup %s",
+				 path);
+	return steal_fd(&fd);
+}
+
+/* A threaded cgroup has no processes of its own to tell of (EOPNOTSUPP): those above it have them. */
+static int pids_of(int folder, cgroup_pid_fn callback, void *context)
+{
+	int fd = openat(folder, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+	_cleanup_fclose_ FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+	int pid;
+
+	if (!file)
+		return -ENODEV;
+	while (fscanf(file, "%d", &pid) == 1)
+		if (pid > 0)
+			callback(context, pid);
+	return 0;
+}
+
+static int pids_below(int folder, cgroup_pid_fn callback, void *context, unsigned int depth)
+{
+	int copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	int rc = dir ? pids_of(folder, callback, context) : -ENODEV;
+
+	for (struct dirent *entry; rc == 0 && depth < DEPTH_MAX && (entry = readdir(dir));) {
+		_cleanup_close_ int below = -1;
+
+		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+			continue;
+		below = openat(folder, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		if (below >= 0)
+			pids_below(below, callback, context, depth + 1); /* gone by now is no matter */
+	}
+	return rc;
+}
+
+int cgroup_pids(int cgroup, cgroup_pid_fn callback, void *context)
+{
+	return pids_below(cgroup, callback, context, 0);
+}

@@ -1,0 +1,43 @@
+/* Control groups by their folders, of version 2 and, where they still are, of version 1 (cgroups(7)). */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "proc/target.h"
+#include "report/error.h"
+
+/* Opens a folder of cgroup v2. Returns a descriptor or -errno with `error` filled. */
+int cgroup_open(const char *path, struct error *error);
+
+/* Calls back for each process in it and below. Returns 0, or -ENODEV when it has been removed. */
+typedef void (*cgroup_pid_fn)(void *context, pid_t pid);
+int cgroup_pids(int cgroup, cgroup_pid_fn callback, void *context);
+
+/*
+ * Opens the folder that a process is in: in the version 1 hierarchy of a controller ("memory", "freezer"), or in
+ * version 2 for NULL. Returns a descriptor, or -errno: -ENOENT when there is no such hierarchy or its folder is not
+ * below a mount point here, -ESRCH when the process is gone.
+ */
+int cgroup_of(const struct target *target, const char *controller);
+
+/* How near a cgroup is to a limit of its memory. */
+struct cgroup_memory {
+	uint64_t used;  /* bytes; without page cache that the kernel drops first (inactive_file of memory.stat) */
+	uint64_t limit; /* bytes; memory.high or memory.max, memory.limit_in_bytes of version 1; UINT64_MAX: none */
+};
+
+/*
+ * Of a folder and all above it, the one that has the least left. Returns 0, or -ENOENT when none of them counts memory.
+ */
+int cgroup_memory(int folder, struct cgroup_memory *nearest);
+
+/* Bytes until the limit is reached; 0 when it is exceeded, UINT64_MAX without one. */
+uint64_t cgroup_memory_left(const struct cgroup_memory *memory);
+
+/* The same for the cgroup whose memory controller counts a process. Returns 0, or as cgroup_of and cgroup_memory. */
+int cgroup_memory_of(const struct target *target, struct cgroup_memory *nearest);
+
+/* Whether a process is frozen by its cgroup or by one above it, of either version. */
+bool cgroup_is_frozen(const struct target *target);

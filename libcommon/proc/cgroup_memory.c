@@ -1,0 +1,106 @@
+/* cgroups: how near one is to a limit of its memory. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "proc/cgroup.h"
+
+#define DEPTH_MAX 64
+
+static int read_text(int folder, const char *name, char *text, size_t size)
+{
+	_cleanup_close_ int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	return n > 0 ? 0 : -ENOENT;
+}
+
+/* "max" is no limit. */
+static int read_number(int folder, const char *name, uint64_t *number)
+{
+	char text[32];
+	int rc = read_text(folder, name, text, sizeof(text));
+
+	if (rc == 0)
+		*number = strncmp(text, "max", 3) == 0 ? UINT64_MAX : strtoull(text, NULL, 10);
+	return rc;
+}
+
+/*
+ * The names in memory.stat are "inactive_file" in version 2, "total_inactive_file" in version 1, where that without
+ * "total_" leaves out what is below.
+ */
+static uint64_t read_inactive(int folder, const char *name)
+{
+	char text[8192];
+	const char *at;
+
+	if (read_text(folder, "memory.stat", text, sizeof(text)) < 0)
+		return 0;
+	at = strstr(text, name);
+	return at ? strtoull(at + strlen(name), NULL, 10) : 0;
+}
+
+/* One folder's own. Returns 0, or -ENOENT when it does not count memory. */
+static int read_memory(int folder, struct cgroup_memory *memory)
+{
+	uint64_t high = UINT64_MAX;
+	uint64_t used;
+	uint64_t inactive;
+
+	*memory = (struct cgroup_memory){.limit = UINT64_MAX};
+	if (read_number(folder, "memory.current", &used) == 0) {
+		inactive = read_inactive(folder, "\ninactive_file ");
+		read_number(folder, "memory.max", &memory->limit);
+		read_number(folder, "memory.high", &high);
+	} else if (read_number(folder, "memory.usage_in_bytes", &used) == 0) {
+		inactive = read_inactive(folder, "\ntotal_inactive_file ");
+		read_number(folder, "memory.limit_in_bytes", &memory->limit);
+	} else {
+		return -ENOENT;
+	}
+	memory->limit = min_u64(memory->limit, high);
+	memory->used = used - min_u64(used, inactive);
+	return 0;
+}
+
+uint64_t cgroup_memory_left(const struct cgroup_memory *memory)
+{
+	if (memory->limit == UINT64_MAX)
+		return UINT64_MAX;
+	return memory->limit - min_u64(memory->limit, memory->used);
+}
+
+/* Every folder of a hierarchy has cgroup.procs; the one that it is mounted in does not. */
+int cgroup_memory(int folder, struct cgroup_memory *nearest)
+{
+	_cleanup_close_ int at = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = -ENOENT;
+
+	for (unsigned int i = 0; i < DEPTH_MAX && at >= 0 && faccessat(at, "cgroup.procs", F_OK, 0) == 0; i++) {
+		struct cgroup_memory memory;
+		int above = openat(at, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		if (read_memory(at, &memory) == 0 &&
+		    (rc < 0 || cgroup_memory_left(&memory) < cgroup_memory_left(nearest))) {
+			*nearest = memory;
+			rc = 0;
+		}
+		close(at);
+		at = above;
+	}
+	return rc;
+}
+
+int cgroup_memory_of(const struct target *target, struct cgroup_memory *nearest)
+{
+	_cleanup_close_ int older = cgroup_of(target, "memory");
+	_cleanup_close_ int folder = older >= 0 ? -1 : cgroup_of(target, NULL);
+
+	return older >= 0 || folder >= 0 ? cgroup_memory(older >= 0 ? older : folder, nearest) : folder;
+}

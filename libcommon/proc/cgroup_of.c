@@ -1,0 +1,121 @@
+/* cgroups: the folder of a process, and whether it is frozen there. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "proc/cgroup.h"
+
+/* Whether a list with commas between its words holds one. */
+static bool has_word(const char *list, const char *word)
+{
+	size_t length = strlen(word);
+
+	for (; list; list = strchr(list, ',') ? strchr(list, ',') + 1 : NULL)
+		if (strncmp(list, word, length) == 0 && (list[length] == ',' || !list[length]))
+			return true;
+	return false;
+}
+
+/* A line of /proc/PID/cgroup, "ID:CONTROLLERS:PATH": its path when it is the hierarchy's, or NULL. */
+static const char *path_in(char *line, const char *controller)
+{
+	char *controllers = strchr(line, ':');
+	char *path = controllers ? strchr(controllers + 1, ':') : NULL;
+
+	if (!path)
+		return NULL;
+	*path++ = '\0';
+	line[strcspn(line, ":")] = '\0';
+	if (controller)
+		return has_word(controllers + 1, controller) ? path : NULL;
+	return strcmp(line, "0") == 0 && !controllers[1] ? path : NULL;
+}
+
+static int read_path(const struct target *target, const char *controller, char path[PATH_MAX])
+{
+	int fd = target_proc_open(target, "cgroup", O_RDONLY | O_CLOEXEC);
+	_cleanup_fclose_ FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+	_cleanup_free_ char *line = NULL;
+	size_t size = 0;
+
+	if (fd < 0)
+		return fd;
+	while (file && getline(&line, &size, file) > 0) {
+		const char *found;
+
+		line[strcspn(line, "\n")] = '\0';
+		found = path_in(line, controller);
+		if (found)
+			return (size_t)snprintf(path, PATH_MAX, "%s", found) < PATH_MAX ? 0 : -ENAMETOOLONG;
+	}
+	return target_alive(target) ? -ENOENT : -ESRCH;
+}
+
+/*
+ * A line of mountinfo: the folder under its mount point that a path of the hierarchy has, when it is of the hierarchy
+ * and the path lies in what is mounted.
+ */
+static bool folder_in(const char *line, const char *controller, const char *path, char folder[PATH_MAX])
+{
+	_cleanup_free_ char *root = NULL;
+	_cleanup_free_ char *point = NULL;
+	_cleanup_free_ char *options = NULL;
+	char type[16];
+	const char *rest = strstr(line, " - ");
+	size_t length;
+
+	if (!rest || sscanf(line, "%*d %*d %*s %ms %ms", &root, &point) != 2 ||
+	    sscanf(rest, " - %15s %*s %ms", type, &options) != 2)
+		return false;
+	if (strcmp(type, controller ? "cgroup" : "cgroup2") != 0 || (controller && !has_word(options, controller)))
+		return false;
+	length = strcmp(root, "/") == 0 ? 0 : strlen(root);
+	if (strncmp(path, root, length) != 0 || (path[length] && path[length] != '/'))
+		return false;
+	return (size_t)snprintf(folder, PATH_MAX, "%s%s", point, path + length) < PATH_MAX;
+}
+
+int cgroup_of(const struct target *target, const char *controller)
+{
+	_cleanup_fclose_ FILE *mounts = NULL;
+	_cleanup_free_ char *line = NULL;
+	char path[PATH_MAX];
+	char folder[PATH_MAX];
+	size_t size = 0;
+	int rc = read_path(target, controller, path);
+
+	if (rc < 0)
+		return rc;
+	mounts = fopen("/proc/self/mountinfo", "re");
+	while (mounts && getline(&line, &size, mounts) > 0) {
+		int fd;
+
+		if (!folder_in(line, controller, path, folder))
+			continue;
+		fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd >= 0)
+			return fd;
+	}
+	return -ENOENT;
+}
+
+static bool file_has(int folder, const char *name, const char *word)
+{
+	_cleanup_close_ int fd = folder < 0 ? -1 : openat(folder, name, O_RDONLY | O_CLOEXEC);
+	char text[256];
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	return strstr(text, word);
+}
+
+bool cgroup_is_frozen(const struct target *target)
+{
+	_cleanup_close_ int folder = cgroup_of(target, NULL);
+	_cleanup_close_ int older = cgroup_of(target, "freezer");
+
+	return file_has(folder, "cgroup.events", "frozen 1") || file_has(older, "freezer.state", "FROZEN");
+}

@@ -1,0 +1,20 @@
+/*
+ * The mappings of a target with their VmFlags, from /proc/PID/smaps: it costs more than maps, because the kernel counts
+ * pages for it.
+ */
+#pragma once
+
+#include "proc/maps.h"
+
+/* Returns 0, -ESRCH or -EACCES. The caller closes it with maps_close. */
+int smaps_open(struct maps_reader *smaps, const struct target *target);
+
+/*
+ * The next mapping, in order of address, and its VmFlags: two letters each, as in "rd wr mr mw me ac"
+ * (proc_pid_smaps(5)); NULL where the kernel gives none. They last until the next call. Returns 1, 0 at the end, or
+ * -errno (-ESRCH when the address space is gone).
+ */
+int smaps_next(struct maps_reader *smaps, struct mapping *mapping, const char **flags);
+
+/* Whether a flag is among them. */
+bool vm_flags_have(const char *flags, const char *flag);

@@ -1,0 +1,274 @@
+/* The program's half of the ring: entering and taking back, without a system call. protocol.c is the other half. */
+#include <stddef.h>
+#include <time.h>
+
+#include "ring/ring.h"
+
+#define CLOCK_EVERY  64 /* operations between two looks at the clock */
+#define ADDRESSES    (UINT64_C(1) << 56)
+#define unlikely(is) __builtin_expect(!!(is), 0)
+
+static _Atomic uint64_t no_ring;
+
+struct uvm_reclaim_ring ring_own = {.fd = -1, .alive = &no_ring};
+
+static uint64_t get(_Atomic uint64_t *at)
+{
+	return atomic_load_explicit(at, memory_order_relaxed);
+}
+
+static void set(_Atomic uint64_t *at, uint64_t to)
+{
+	atomic_store_explicit(at, to, memory_order_relaxed);
+}
+
+static struct ring_entry *entry_of(const struct uvm_reclaim_ring *ring, uint64_t id)
+{
+	uint32_t capacity = atomic_load_explicit(&ring->view.shared->capacity, memory_order_relaxed);
+	uint64_t place = capacity & (capacity - 1) ? id % capacity : id & (capacity - 1);
+
+	return &ring_entries_of(ring->view.shared)[place];
+}
+
+static void write_entry(struct ring_entry *entry, uint64_t start, uint64_t size, uint32_t action)
+{
+	set(&entry->address, start);
+	atomic_store_explicit(&entry->size, (uint32_t)size, memory_order_relaxed);
+	atomic_store_explicit(&entry->action, action, memory_order_relaxed);
+}
+
+static uint32_t action_of(const struct ring_entry *entry)
+{
+	return atomic_load_explicit(&entry->action, memory_order_relaxed);
+}
+
+/* After a reclaimer that died the two counts can differ, and an empty ring is where that can be told. */
+static void count_in(struct ring_shared *shared, uint64_t size, bool empty)
+{
+	uint64_t bytes_out = get(&shared->bytes_out), bytes_in = empty ? bytes_out : get(&shared->bytes_in);
+
+	if (unlikely((int64_t)(bytes_in - bytes_out) < (int64_t)get(&shared->minimum)))
+		set(&shared->minimum, bytes_in > bytes_out ? bytes_in - bytes_out : 0);
+	set(&shared->bytes_in, bytes_in + size);
+	set(&shared->entries_in, (empty ? get(&shared->entries_out) : get(&shared->entries_in)) + 1);
+}
+
+static void count_back(struct ring_shared *shared, uint64_t size)
+{
+	uint64_t bytes_in = get(&shared->bytes_in) - size, bytes_out = get(&shared->bytes_out);
+
+	set(&shared->bytes_in, bytes_in);
+	set(&shared->entries_in, get(&shared->entries_in) - 1);
+	if (unlikely((int64_t)(bytes_in - bytes_out) < (int64_t)get(&shared->minimum)))
+		set(&shared->minimum, bytes_in > bytes_out ? bytes_in - bytes_out : 0);
+}
+
+static bool sample_is_due(struct uvm_reclaim_ring *ring)
+{
+	struct ring_shared *shared = ring->view.shared;
+	struct timespec now;
+	uint64_t now_ns;
+
+	if (++ring->operations % CLOCK_EVERY)
+		return false;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	now_ns = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+	return now_ns >= get(&shared->sampled_ns) + get(&shared->period_ns);
+}
+
+/* From here until tail is stored again either no reclaimer gets this entry, or busy shows that one did. */
+static bool hold(struct ring_shared *shared, uint64_t id)
+{
+	atomic_exchange(&shared->tail, id);
+	return id >= atomic_load(&shared->busy);
+}
+
+static void let_go(struct ring_shared *shared, uint64_t tail)
+{
+	atomic_store_explicit(&shared->tail, tail, memory_order_release);
+}
+
+static void enter_new(struct uvm_reclaim_ring *ring, uint64_t start, uint64_t size, uint32_t action, uint64_t *id)
+{
+	struct ring_shared *shared = ring->view.shared;
+	uint64_t tail = get(&ring->next), head = atomic_load_explicit(&shared->head, memory_order_acquire);
+
+	if (tail - head >= atomic_load_explicit(&shared->capacity, memory_order_relaxed)) {
+		*id = UVM_RECLAIM_ID_NULL;
+		return;
+	}
+	write_entry(entry_of(ring, tail), start, size, action);
+	count_in(shared, size, tail == head);
+	set(&ring->next, tail + 1);
+	let_go(shared, tail + 1);
+	*id = tail;
+}
+
+static uvm_reclaim_error_t enter_again(struct uvm_reclaim_ring *ring, uint64_t start, uint64_t size, uint32_t action,
+				       uint64_t *id)
+{
+	struct ring_shared *shared = ring->view.shared;
+	uint64_t tail = get(&ring->next);
+	struct ring_entry *entry = entry_of(ring, *id);
+	bool ours;
+
+	if (*id >= tail)
+		return UVM_RECLAIM_INVALID_ID;
+	if (*id < atomic_load_explicit(&shared->head, memory_order_acquire) || action_of(entry)) {
+		*id = UVM_RECLAIM_ID_NULL;
+		return UVM_RECLAIM_SUCCESS;
+	}
+	ours = hold(shared, *id);
+	if (ours) {
+		write_entry(entry, start, size, action);
+		count_in(shared, size, false);
+	}
+	let_go(shared, tail);
+	if (!ours)
+		*id = UVM_RECLAIM_ID_NULL;
+	return UVM_RECLAIM_SUCCESS;
+}
+
+/* Somebody outside asks for another capacity. Tried again with the next entry while another reclaimer is at work. */
+static void follow_wish(struct uvm_reclaim_ring *ring, uint32_t wanted)
+{
+	_Atomic uint32_t *wish = &ring->view.shared->wanted;
+
+	if (ring_resize(ring, wanted, 0) != UVM_RECLAIM_RESOURCE_SHORTAGE)
+		atomic_compare_exchange_strong(wish, &wanted, 0);
+}
+
+static uvm_reclaim_error_t check_region(uint64_t start, uint64_t size, uvm_reclaim_action_t action)
+{
+	if (!size || size > UVM_RECLAIM_REGION_SIZE_MAX)
+		return UVM_RECLAIM_INVALID_REGION_SIZE;
+	if (!start || start & (ring_own.page - 1) || start >= ADDRESSES || size > ADDRESSES - start ||
+	    !ring_action_known(action))
+		return UVM_RECLAIM_INVALID_ARGUMENT;
+	return UVM_RECLAIM_SUCCESS;
+}
+
+uvm_reclaim_error_t uvm_reclaim_try_enter(uvm_reclaim_ring_t ring, uint64_t start, uint64_t size,
+					  uvm_reclaim_action_t action, uvm_reclaim_id_t *id, bool *should_update)
+{
+	uvm_reclaim_error_t error;
+	uint32_t wanted;
+
+	if (!ring_valid(ring))
+		return UVM_RECLAIM_INVALID_RING;
+	if (!id || !should_update)
+		return UVM_RECLAIM_INVALID_ARGUMENT;
+	error = check_region(start, size, action);
+	if (error)
+		return error;
+	ring_debug_begin(ring, "uvm_reclaim_try_enter");
+	ring_debug_enter(ring, start, size);
+	wanted = atomic_load_explicit(&ring->view.shared->wanted, memory_order_relaxed);
+	if (unlikely(wanted))
+		follow_wish(ring, wanted);
+	if (*id == UVM_RECLAIM_ID_NULL)
+		enter_new(ring, start, size, action, id);
+	else
+		error = enter_again(ring, start, size, action, id);
+	*should_update = sample_is_due(ring);
+	ring_debug_end(ring);
+	return error;
+}
+
+static uvm_reclaim_state_t state_after(uvm_reclaim_action_t action)
+{
+	return action == UVM_RECLAIM_FREE ? UVM_RECLAIM_FREED : UVM_RECLAIM_DEALLOCATED;
+}
+
+static uvm_reclaim_state_t cancel(struct uvm_reclaim_ring *ring, uint64_t id, uint64_t size,
+				  uvm_reclaim_action_t action)
+{
+	struct ring_shared *shared = ring->view.shared;
+	uint64_t tail = get(&ring->next);
+	bool ours = hold(shared, id);
+
+	if (ours) {
+		write_entry(entry_of(ring, id), 0, 0, 0);
+		count_back(shared, size);
+	}
+	let_go(shared, tail);
+	if (ours)
+		return UVM_RECLAIM_UNRECLAIMED;
+	return id < atomic_load_explicit(&shared->head, memory_order_acquire) ? state_after(action) : UVM_RECLAIM_BUSY;
+}
+
+static uvm_reclaim_error_t check_entry(const struct uvm_reclaim_ring *ring, uint64_t id, uint64_t start, uint64_t size,
+				       uvm_reclaim_action_t action)
+{
+	struct ring_entry *entry = entry_of(ring, id);
+
+	if (!action_of(entry)) {
+		ring_debug_hole(id);
+		return UVM_RECLAIM_INVALID_ID;
+	}
+	if (get(&entry->address) != start || action_of(entry) != action ||
+	    atomic_load_explicit(&entry->size, memory_order_relaxed) != size)
+		return UVM_RECLAIM_INVALID_ARGUMENT;
+	return UVM_RECLAIM_SUCCESS;
+}
+
+uvm_reclaim_error_t uvm_reclaim_try_cancel(uvm_reclaim_ring_t ring, uvm_reclaim_id_t id, uint64_t start, uint64_t size,
+					   uvm_reclaim_action_t action, uvm_reclaim_state_t *state, bool *should_update)
+{
+	uvm_reclaim_error_t error = UVM_RECLAIM_SUCCESS;
+
+	if (!ring_valid(ring))
+		return UVM_RECLAIM_INVALID_RING;
+	if (!state || !should_update || !ring_action_known(action))
+		return UVM_RECLAIM_INVALID_ARGUMENT;
+	if (id >= get(&ring->next))
+		return UVM_RECLAIM_INVALID_ID;
+	ring_debug_begin(ring, "uvm_reclaim_try_cancel");
+	if (id < atomic_load_explicit(&ring->view.shared->head, memory_order_acquire)) {
+		*state = state_after(action);
+	} else {
+		error = check_entry(ring, id, start, size, action);
+		if (!error)
+			*state = cancel(ring, id, size, action);
+	}
+	if (!error)
+		*should_update = sample_is_due(ring);
+	ring_debug_end(ring);
+	return error;
+}
+
+uvm_reclaim_error_t uvm_reclaim_query_state(uvm_reclaim_ring_t ring, uvm_reclaim_id_t id, uvm_reclaim_action_t action,
+					    uvm_reclaim_state_t *state)
+{
+	struct ring_shared *shared;
+	uint64_t busy;
+
+	if (!ring_valid(ring))
+		return UVM_RECLAIM_INVALID_RING;
+	if (!state || !ring_action_known(action))
+		return UVM_RECLAIM_INVALID_ARGUMENT;
+	if (id >= get(&ring->next))
+		return UVM_RECLAIM_INVALID_ID;
+	shared = ring->view.shared;
+	busy = atomic_load(&shared->busy);
+	if (id < atomic_load(&shared->head))
+		*state = state_after(action);
+	else
+		*state = id < busy ? UVM_RECLAIM_BUSY : UVM_RECLAIM_UNRECLAIMED;
+	return UVM_RECLAIM_SUCCESS;
+}
+
+bool uvm_reclaim_is_reusable(uvm_reclaim_state_t state)
+{
+	return state == UVM_RECLAIM_UNRECLAIMED || state == UVM_RECLAIM_FREED;
+}
+
+uvm_reclaim_error_t uvm_reclaim_ring_capacity(uvm_reclaim_ring_t ring, uvm_reclaim_count_t *capacity)
+{
+	if (!ring_valid(ring))
+		return UVM_RECLAIM_INVALID_RING;
+	if (!capacity)
+		return UVM_RECLAIM_INVALID_ARGUMENT;
+	*capacity = atomic_load_explicit(&ring->view.shared->capacity, memory_order_relaxed);
+	return UVM_RECLAIM_SUCCESS;
+}

@@ -1,0 +1,44 @@
+/* What every verb of a tool does before and after its one thing: a report for its records, a target, an exit code. */
+#pragma once
+
+#include "cli/cli.h"
+#include "cli/exit.h"
+#include "proc/target.h"
+#include "report/error.h"
+#include "report/input.h"
+#include "report/report.h"
+
+/* One run of a verb: its options, its target, where its records go. */
+struct run {
+	const char *name; /* "swapctl out": how its errors begin */
+	struct cli_options options;
+	struct target target;
+	struct report *report;
+	struct progress progress;
+};
+
+#define RUN_NONE(verb) ((struct run){.name = (verb), .options = {.pidfd = -1}, .target = TARGET_NONE})
+
+/*
+ * Opens the report for records of `type` and, unless optional and not named, the target. Returns an exit code after
+ * saying what is wrong.
+ */
+int run_open(struct run *run, const struct report_column *columns, const char *type, bool target_optional);
+void run_close(struct run *run);
+
+/* Ends the report; output that could not be written turns success into EXIT_FAILED. Returns the verb's exit code. */
+int run_finish(struct run *run, int status);
+
+/* Prints the error and gives its exit code. */
+int run_failed(const struct run *run, int rc, const struct error *error);
+
+/*
+ * The regions of -r: of this target, page aligned, sorted, without overlaps; an empty input without -r. The caller
+ * frees it. Returns an exit code after saying what is wrong.
+ */
+int run_input(const struct run *run, struct region_input *input);
+
+/* A record on its way out: those of type "progress" are drawn, the rest is reported. Context: struct run. */
+void run_record(void *context, json_t *record);
+
+#define _cleanup_run_ __attribute__((cleanup(run_close)))
