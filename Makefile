@@ -89,7 +89,7 @@ RECLAIM_OBJS := $(patsubst %.c,$(BUILD)/obj/reclaim/%.o,$(wildcard libuvm-reclai
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: lib libuvm tools
+all: lib libuvm libuvm-reclaim tools
 lib: $(LIB)
 libuvm: $(LIBUVM_FILES)
 libuvm-reclaim: $(RECLAIM)

@@ -1,0 +1,97 @@
+/* What the parts of reclaimctl watch share. Times are nanoseconds of CLOCK_MONOTONIC. */
+#pragma once
+
+#include "proc/pressure.h"
+#include "reclaimctl.h"
+#include "ring/policy.h"
+
+/* When the kernel's notices of pressure make a level. */
+struct watch_trigger {
+	char text[PRESSURE_TRIGGER]; /* for the kernel's pressure file; empty: none */
+	bool given;                  /* by the user, who wants to hear that it cannot be set */
+};
+
+struct watch_options {
+	char **pids; /* NULL-terminated, or NULL: after -p, … */
+	char **more; /* … and without it */
+	int pidfd;   /* -1: not given */
+	bool all, dry_run, verbose;
+	uint64_t interval_ns;
+	uint64_t period_ns; /* of sampling; 0: as each ring says */
+	struct ring_knobs knobs;
+	struct watch_trigger triggers[RING_CRITICAL + 1]; /* by level; none for RING_NORMAL */
+};
+
+/* A process that has a ring, or is to be watched whatever it has. */
+struct watched {
+	struct watched *next;
+	struct target target;
+	struct ring_found ring; /* its fd is -1 while it has none */
+	bool named, gone;       /* by the user; to be dropped */
+	unsigned int failures;
+	uint64_t retry_ns;   /* not before */
+	uint64_t stopped_ns; /* since when; 0: it runs */
+	uint64_t refused_ns; /* the stop of which it was told that nothing can be done then */
+	uint64_t sampled_ns; /* by us; 0: never */
+	struct {
+		uint64_t tail, bytes_in, entries_in;
+	} used; /* what the program had written then */
+	struct {
+		uint64_t samples, sampled_ns, weighted, minimum;
+	} dry;                     /* --dry-run: what the sample would have left in the ring */
+	struct ring_decision told; /* --dry-run: what was said last */
+};
+
+/* Processes without a ring that were looked at already, by pid. */
+struct known {
+	pid_t pid;
+	uint64_t starttime;
+	uint64_t step_ns, next_ns; /* between looks; the next one */
+};
+
+struct known_vec {
+	struct known *items;
+	size_t count, capacity;
+};
+
+struct watcher {
+	struct run *run;
+	const struct watch_options *options;
+	struct watched *all;
+	struct known_vec known;
+	uint64_t scan_ns; /* the next walk over all processes */
+	int epoll, signals;
+	int triggers[RING_CRITICAL + 1]; /* pressure files, or -1 */
+	struct ring_pressure pressure;
+	enum ring_level level;
+	bool pressed; /* a notice has come since the last look */
+	bool ending;
+	uint64_t processes, samples, reclaims, entries, bytes, errors;
+};
+
+/* Runs until a signal, or until the last process that was named is gone. Returns an exit code. */
+int watch_run(struct run *run, const struct watch_options *options);
+
+/* Takes the record; output that nobody reads any more ends it all. */
+void watch_emit(struct watcher *w, json_t *record);
+
+/* {"type":type} of a process; the caller owns it. */
+json_t *watch_record(const struct target *target, const char *type);
+
+/* A record of type "process": what became of it. */
+void watch_tell(struct watcher *w, const struct target *target, const char *event);
+
+/* Something failed while the rest goes on. */
+void watch_failed(struct watcher *w, const struct target *target, const char *op, const struct error *error);
+
+/* Takes target and ring, both of which are none afterwards. Returns 0 or -ENOMEM. */
+int watch_add(struct watcher *w, struct target *target, struct ring_found *ring, bool named);
+
+/* watch_find.c: rings that have appeared since it was called last, when it is time to look. */
+void watch_find(struct watcher *w, uint64_t now_ns);
+
+/* watch_ring.c: one look at one process, and what has to be done. */
+void watch_tend(struct watcher *w, struct watched *m, uint64_t now_ns);
+
+/* The level goes back to normal: nobody is there to lower it later. */
+void watch_leave(struct watcher *w, struct watched *m);

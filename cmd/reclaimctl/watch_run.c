@@ -1,0 +1,257 @@
+/* reclaimctl watch: looks after rings until it is told to end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "verb/notify.h"
+#include "watch.h"
+
+#define MILLISECOND UINT64_C(1000000)
+#define EVENTS      32
+
+/* What an event is about; one of pressure has the level of its trigger. */
+enum {
+	EVENT_SIGNAL = RING_CRITICAL + 1,
+	EVENT_PROCESS, /* it has ended, which the next look at all of them finds */
+};
+
+void watch_emit(struct watcher *w, json_t *record)
+{
+	if (report_record(w->run->report, record) < 0)
+		w->ending = true;
+}
+
+json_t *watch_record(const struct target *target, const char *type)
+{
+	return json_pack("{s:s,s:i,s:I}", "type", type, "pid", target->pid, "starttime", (json_int_t)target->starttime);
+}
+
+void watch_failed(struct watcher *w, const struct target *target, const char *op, const struct error *error)
+{
+	json_t *record = error_record(op, error);
+
+	w->errors++;
+	json_object_set_new(record, "pid", json_integer(target->pid));
+	json_object_set_new(record, "starttime", json_integer((json_int_t)target->starttime));
+	watch_emit(w, record);
+}
+
+void watch_tell(struct watcher *w, const struct target *target, const char *event)
+{
+	json_t *record = watch_record(target, "process");
+
+	json_object_set_new(record, "event", json_string(event));
+	watch_emit(w, record);
+}
+
+static void poll_for(const struct watcher *w, int fd, uint32_t events, uint32_t what)
+{
+	struct epoll_event event = {.events = events, .data.u32 = what};
+
+	if (fd >= 0)
+		epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+int watch_add(struct watcher *w, struct target *target, struct ring_found *ring, bool named)
+{
+	struct watched *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return -ENOMEM;
+	m->target = *target;
+	m->ring = *ring;
+	m->named = named;
+	m->next = w->all;
+	*target = TARGET_NONE;
+	*ring = RING_FOUND_NONE;
+	w->all = m;
+	w->processes++;
+	poll_for(w, m->target.pidfd, EPOLLIN, EVENT_PROCESS);
+	watch_tell(w, &m->target, "found");
+	return 0;
+}
+
+/* A pidfd that was inherited stays open elsewhere: closing our copy would leave it in the set. */
+static void forget(struct watcher *w, struct watched *m)
+{
+	epoll_ctl(w->epoll, EPOLL_CTL_DEL, m->target.pidfd, NULL);
+	ring_release(&m->ring);
+	target_close(&m->target);
+	free(m);
+}
+
+static void drop_gone(struct watcher *w)
+{
+	struct watched **at = &w->all;
+
+	while (*at) {
+		struct watched *m = *at;
+
+		if (!m->gone) {
+			at = &m->next;
+			continue;
+		}
+		*at = m->next;
+		watch_tell(w, &m->target, target_alive(&m->target) ? "lost" : "ended");
+		forget(w, m);
+	}
+}
+
+static int add_named(struct watcher *w, pid_t pid, int pidfd, struct error *error)
+{
+	_cleanup_target_ struct target target = TARGET_NONE;
+	_cleanup_ring_ struct ring_found ring = RING_FOUND_NONE;
+	int rc = target_open(&target, pid, pidfd, error);
+
+	if (rc < 0)
+		return rc;
+	for (const struct watched *m = w->all; m; m = m->next)
+		if (m->target.pid == target.pid)
+			return 0;
+	rc = ring_find(&target, !w->options->dry_run, &ring, error);
+	if (rc == 0 && watch_add(w, &target, &ring, true) < 0)
+		rc = error_set(error, -ENOMEM, NULL, NULL, "watch process %d", pid);
+	return rc;
+}
+
+static int add_all_named(struct watcher *w, struct error *error)
+{
+	char **lists[] = {w->options->pids, w->options->more};
+	int rc = w->options->pidfd >= 0 ? add_named(w, 0, w->options->pidfd, error) : 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		for (char **text = lists[i]; rc == 0 && text && *text; text++)
+			rc = add_named(w, (pid_t)strtol(*text, NULL, 10), -1, error);
+	return rc;
+}
+
+/* Without being asked for, pressure is something that some kernels tell of. */
+static int set_triggers(struct watcher *w, struct error *error)
+{
+	for (enum ring_level level = RING_WARNING; level <= RING_CRITICAL; level++) {
+		const struct watch_trigger *trigger = &w->options->triggers[level];
+
+		if (!*trigger->text)
+			continue;
+		w->triggers[level] = pressure_open(-1, trigger->text, error);
+		if (w->triggers[level] < 0 && trigger->given)
+			return w->triggers[level];
+		poll_for(w, w->triggers[level], EPOLLPRI, level);
+	}
+	return 0;
+}
+
+static int begin(struct watcher *w, struct error *error)
+{
+	sigset_t signals;
+	int rc;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGHUP);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	w->epoll = epoll_create1(EPOLL_CLOEXEC);
+	w->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (w->epoll < 0 || w->signals < 0)
+		return error_set(error, -errno, NULL, NULL, "begin");
+	poll_for(w, w->signals, EPOLLIN, EVENT_SIGNAL);
+	rc = set_triggers(w, error);
+	return rc < 0 ? rc : add_all_named(w, error);
+}
+
+/* A notice comes once a window while the pressure lasts, so a level holds for two. */
+static uint64_t hold_ns(const struct watch_trigger *trigger)
+{
+	const char *window = strrchr(trigger->text, ' ');
+
+	return window ? strtoull(window, NULL, 10) * 1000 * 2 : 0;
+}
+
+static void wait_for_work(struct watcher *w, uint64_t next_ns)
+{
+	struct epoll_event events[EVENTS];
+	uint64_t now = ring_now_ns();
+	int ms = (int)(next_ns > now ? (next_ns - now) / MILLISECOND + 1 : 0);
+	int count = epoll_wait(w->epoll, events, EVENTS, ms);
+
+	now = ring_now_ns();
+	for (int i = 0; i < count; i++) {
+		const uint32_t what = events[i].data.u32;
+
+		if (what == EVENT_SIGNAL)
+			w->ending = true;
+		if (what > RING_CRITICAL)
+			continue;
+		ring_pressure_note(&w->pressure, what, now, hold_ns(&w->options->triggers[what]));
+		w->pressed = true;
+	}
+	w->level = ring_pressure_level(&w->pressure, now);
+}
+
+static void loop(struct watcher *w)
+{
+	uint64_t next = 0;
+
+	while (!w->ending) {
+		uint64_t now = ring_now_ns();
+
+		watch_find(w, now);
+		for (struct watched *m = w->all; m && !w->ending; m = m->next)
+			watch_tend(w, m, ring_now_ns());
+		w->pressed = false;
+		drop_gone(w);
+		if (w->ending || (!w->options->all && !w->all))
+			return;
+		if (now >= next)
+			next = now + w->options->interval_ns;
+		wait_for_work(w, next);
+	}
+}
+
+static void end(struct watcher *w)
+{
+	while (w->all) {
+		struct watched *m = w->all;
+
+		w->all = m->next;
+		watch_leave(w, m);
+		forget(w, m);
+	}
+	free(w->known.items);
+	for (size_t i = 0; i < ARRAY_SIZE(w->triggers); i++)
+		cleanup_close(&w->triggers[i]);
+	cleanup_close(&w->signals);
+	cleanup_close(&w->epoll);
+}
+
+static json_t *summary(const struct watcher *w)
+{
+	return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "type", "summary", "op", "watch", "processes",
+			 (json_int_t)w->processes, "samples", (json_int_t)w->samples, "reclaims",
+			 (json_int_t)w->reclaims, "entries", (json_int_t)w->entries, "bytes", (json_int_t)w->bytes,
+			 "errors", (json_int_t)w->errors);
+}
+
+int watch_run(struct run *run, const struct watch_options *options)
+{
+	struct watcher w = {.run = run, .options = options, .epoll = -1, .signals = -1, .triggers = {-1, -1, -1}};
+	struct error error = {0};
+	int rc = begin(&w, &error);
+
+	if (rc == 0) {
+		notify("READY=1\n");
+		loop(&w);
+	}
+	end(&w);
+	if (rc < 0)
+		return run_failed(run, rc, &error);
+	watch_emit(&w, summary(&w));
+	return w.errors ? EXIT_PARTIAL : EXIT_DONE;
+}

@@ -1,0 +1,275 @@
+#include "heap.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/size.h"
+#include "cache.h"
+#include "front.h"
+#include "table.h"
+
+#define WIPE_MAX (1 * MiB) /* above it a zeroed block is not worth having all its pages touched */
+
+struct knobs knobs = {.min = 64 * KiB, .cache = 64 * MiB, .front = 256 * KiB};
+bool heap_asked;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static __thread bool held;    /* by this thread, or about to be */
+static __thread bool forking; /* between the handlers before and after fork(2), where other handlers may allocate */
+
+void heap_lock(void)
+{
+	if (forking)
+		return;
+	held = true;
+	atomic_signal_fence(memory_order_seq_cst);
+	pthread_mutex_lock(&lock);
+}
+
+void heap_unlock(void)
+{
+	if (forking)
+		return;
+	pthread_mutex_unlock(&lock);
+	atomic_signal_fence(memory_order_seq_cst);
+	held = false;
+}
+
+bool heap_fork_lock(void)
+{
+	if (held || forking)
+		return false;
+	pthread_mutex_lock(&lock);
+	return forking = true;
+}
+
+void heap_fork_unlock(void)
+{
+	forking = false;
+	pthread_mutex_unlock(&lock);
+}
+
+void heap_account(bool update)
+{
+	uvm_reclaim_ring_t ring = update && !forking ? cache_ring() : NULL;
+
+	if (ring)
+		uvm_reclaim_update_accounting(ring);
+}
+
+static void *address_of(const struct block *block)
+{
+	return (void *)block_start(block); // NOLINT(performance-no-int-to-ptr)
+}
+
+/* The memory first, then the description: it belongs to nobody else meanwhile. */
+static bool unmap_all(struct block *list)
+{
+	bool any = list;
+
+	for (const struct block *block = list; block; block = block->next)
+		block_unmap(block);
+	heap_lock();
+	while (list) {
+		struct block *next = list->next;
+
+		block_drop(list);
+		list = next;
+	}
+	heap_unlock();
+	return any;
+}
+
+/* What enters the ring while the process forks would be missing in the child's. */
+void heap_keep(struct block *block)
+{
+	struct block *list = NULL;
+	bool update = false;
+
+	heap_lock();
+	if (forking || block->size > knobs.cache || cache_put(block, &update) < 0) {
+		block->next = NULL;
+		list = block;
+	} else if (cache_bytes() > knobs.cache) {
+		list = cache_shrink(knobs.cache - knobs.cache / 8, &update);
+	}
+	heap_unlock();
+	if (list)
+		unmap_all(list);
+	heap_account(update);
+}
+
+void heap_release(struct block *block)
+{
+	if (forking || !front_put(block))
+		heap_keep(block);
+}
+
+static bool give_all_back(void)
+{
+	bool update = false;
+	struct block *list;
+
+	if (forking)
+		return false;
+	front_empty();
+	heap_lock();
+	list = cache_shrink(0, &update);
+	heap_unlock();
+	return unmap_all(list);
+}
+
+bool heap_trim(void)
+{
+	uvm_reclaim_ring_t ring;
+	bool any;
+
+	if (forking)
+		return false;
+	front_empty();
+	heap_lock();
+	any = cache_bytes() > 0;
+	ring = cache_ring();
+	heap_unlock();
+	return any && ring && uvm_reclaim_ring_flush(ring, UINT32_MAX) == UVM_RECLAIM_SUCCESS;
+}
+
+static struct block *take_cached(size_t size, size_t alignment, enum contents *contents)
+{
+	struct block *block = front_take(size, alignment);
+	bool update = false;
+
+	*contents = CONTENTS_OLD;
+	if (block || forking)
+		return block;
+	heap_lock();
+	block = cache_take(size, alignment, contents, &update);
+	heap_unlock();
+	heap_account(update);
+	return block;
+}
+
+static struct block *new_block(size_t size)
+{
+	struct block *block;
+
+	heap_lock();
+	block = block_new();
+	heap_unlock();
+	if (block)
+		block->size = size;
+	return block;
+}
+
+static void drop_block(struct block *block)
+{
+	heap_lock();
+	block_drop(block);
+	heap_unlock();
+}
+
+static struct block *map_block(size_t size, size_t alignment)
+{
+	struct block *block = new_block(size);
+	uintptr_t start = block ? block_map(size, alignment) : 0;
+
+	if (!start) {
+		if (block)
+			drop_block(block);
+		return NULL;
+	}
+	atomic_store_explicit(&block->start, start, memory_order_relaxed);
+	return block;
+}
+
+/*
+ * A large block that was only partly touched must not come to be touched in full: its pages go, and come back zeroed,
+ * madvise(2). They cannot from locked memory.
+ */
+static void wipe(const struct block *block, size_t size, enum contents contents)
+{
+	if (contents == CONTENTS_ZERO)
+		return;
+	if (contents == CONTENTS_OLD && size <= WIPE_MAX) {
+		memset(address_of(block), 0, size);
+		return;
+	}
+	if (madvise(address_of(block), size, MADV_DONTNEED) < 0)
+		memset(address_of(block), 0, size);
+}
+
+void *heap_allocate(size_t size, size_t alignment, bool zero)
+{
+	enum contents contents;
+	struct block *block;
+
+	if (!knobs.min)
+		heap_asked = true;
+	if (!knobs.min || size > PTRDIFF_MAX || alignment > PTRDIFF_MAX)
+		return NULL;
+	size = round_up(size, page_size());
+	block = take_cached(size, alignment, &contents);
+	if (!block) {
+		contents = CONTENTS_ZERO;
+		block = map_block(size, alignment);
+	}
+	if (!block && give_all_back())
+		block = map_block(size, alignment);
+	if (!block)
+		return NULL;
+	if (zero)
+		wipe(block, size, contents);
+	if (table_set(block) < 0) {
+		block->next = NULL;
+		unmap_all(block);
+		return NULL;
+	}
+	return address_of(block);
+}
+
+/* What is cut off becomes a block of its own. */
+static void shrink(struct block *block, size_t size)
+{
+	struct block *rest;
+
+	if (block->size - size < knobs.min)
+		return;
+	rest = new_block(block->size - size);
+	if (!rest)
+		return;
+	atomic_store_explicit(&rest->start, block_start(block) + size, memory_order_relaxed);
+	block->size = size;
+	heap_keep(rest);
+}
+
+/* Another thread may be given the old address at once, so the table forgets it before. */
+static int move(struct block *block, size_t size)
+{
+	struct leaf *reserved = table_reserve();
+	void *at;
+
+	if (!reserved)
+		return -ENOMEM;
+	table_clear(block);
+	at = mremap(address_of(block), block->size, size, MREMAP_MAYMOVE);
+	if (at != MAP_FAILED) {
+		atomic_store_explicit(&block->start, (uintptr_t)at, memory_order_relaxed);
+		block->size = size;
+	}
+	table_set_reserved(block, reserved);
+	return at == MAP_FAILED ? -ENOMEM : 0;
+}
+
+void *heap_resize(struct block *block, size_t size)
+{
+	if (size > PTRDIFF_MAX)
+		return NULL;
+	size = round_up(size, page_size());
+	if (size <= block->size)
+		shrink(block, size);
+	else if (move(block, size) < 0)
+		return NULL;
+	return address_of(block);
+}
