@@ -1,0 +1,183 @@
+/* Cache: memory whose missing pages ask a Cacheable. */
+#include "space/cache.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "uffd/uffd.h"
+
+static struct uvm_cache *cache_of(struct uvm_mappable *mappable)
+{
+	return (struct uvm_cache *)mappable;
+}
+
+static uint8_t state_of(const struct uvm_mappable *mappable, uint64_t offset)
+{
+	return ((const struct uvm_cache *)mappable)->state[offset / page_size()];
+}
+
+bool cache_has(const struct uvm_mappable *mappable, uint64_t offset)
+{
+	return state_of(mappable, offset) == PAGE_PRESENT;
+}
+
+bool cache_usable(const struct uvm_mappable *mappable)
+{
+	return ((const struct uvm_cache *)mappable)->cacheable;
+}
+
+int uvm_cache_create(struct uvm_cache **cache)
+{
+	struct uvm_cache *new = calloc(1, sizeof(*new));
+	int rc;
+
+	if (!new)
+		return UVM_MEM_NO_MEMORY;
+	mappable_init(&new->mappable, KIND_CACHE, 0);
+	pthread_cond_init(&new->changed, NULL);
+	LIST_INIT(&new->blockers);
+	graph_lock();
+	rc = watch_start();
+	if (rc == 0 && !watch_poisons())
+		rc = UVM_MEM_OPERATION_NOT_SUPPORTED;
+	if (rc == 0)
+		rc = asker_start(new);
+	graph_unlock();
+	if (rc < 0)
+		free(new);
+	else
+		*cache = new;
+	return rc;
+}
+
+struct uvm_cache *uvm_cache_ref(struct uvm_cache *cache)
+{
+	uvm_mappable_ref(&cache->mappable);
+	return cache;
+}
+
+void uvm_cache_unref(struct uvm_cache *cache)
+{
+	uvm_mappable_unref((struct uvm_mappable *)cache);
+}
+
+int uvm_cache_get_mappable(struct uvm_cache *cache, struct uvm_mappable **mappable)
+{
+	*mappable = uvm_mappable_ref(&cache->mappable);
+	return 0;
+}
+
+static void empty(struct uvm_cache *cache)
+{
+	cache_end_blockers(cache);
+	cache->asker->queue.count = 0;
+	if (cache->alias)
+		munmap(cache->alias, cache->mappable.bytes);
+	mappable_fini(&cache->mappable);
+	free(cache->state);
+	cacheable_put(cache->cacheable);
+	cache->generation++;
+	cache->mappable.fd = -1;
+	cache->mappable.bytes = 0;
+	cache->alias = NULL;
+	cache->state = NULL;
+	cache->cacheable = NULL;
+}
+
+void cache_free(struct uvm_mappable *mappable)
+{
+	struct uvm_cache *cache = cache_of(mappable);
+
+	empty(cache);
+	asker_stop(cache->asker);
+	pthread_cond_destroy(&cache->changed);
+	free(cache);
+}
+
+/* Nobody can touch this mapping: it is watched only because the kernel puts pages where a mapping is watched. */
+static int map_alias(struct uvm_cache *cache)
+{
+	uint64_t bytes = cache->mappable.bytes;
+	char *alias = mmap(NULL, bytes, PROT_NONE, MAP_SHARED, cache->mappable.fd, 0);
+	struct region at = {(uintptr_t)alias, (uintptr_t)alias + bytes};
+
+	if (alias == MAP_FAILED)
+		return UVM_MEM_NO_MEMORY;
+	cache->alias = alias;
+	if (madvise(alias, bytes, MADV_DONTFORK) < 0 || uffd_register_missing(watch_fd(), at) < 0)
+		return UVM_MEM_NO_MEMORY;
+	return 0;
+}
+
+static int prepare(struct uvm_cache *cache, struct uvm_cacheable *cacheable)
+{
+	int rc;
+
+	cache->mappable.bytes = round_up(cacheable->blocks * cacheable->block, page_size());
+	cache->cacheable = uvm_cacheable_ref(cacheable);
+	cache->state = calloc(cache->mappable.bytes / page_size(), 1);
+	rc = cache->state ? mappable_make_memfd(&cache->mappable, "uvm-cache") : UVM_MEM_NO_MEMORY;
+	return rc ? rc : map_alias(cache);
+}
+
+int uvm_cache_set_cacheable(struct uvm_cache *cache, struct uvm_cacheable *cacheable)
+{
+	int rc = 0;
+
+	graph_lock();
+	if (!LIST_EMPTY(&cache->mappable.above) || !LIST_EMPTY(&cache->mappable.frozen_for) || cache->requested) {
+		rc = UVM_MEM_INVALID_STATE;
+	} else {
+		empty(cache);
+		rc = cacheable ? prepare(cache, cacheable) : 0;
+		if (rc < 0)
+			empty(cache);
+	}
+	graph_unlock();
+	return rc;
+}
+
+int uvm_cache_get_cacheable(struct uvm_cache *cache, struct uvm_cacheable **cacheable)
+{
+	graph_lock();
+	*cacheable = cache->cacheable ? uvm_cacheable_ref(cache->cacheable) : NULL;
+	graph_unlock();
+	return 0;
+}
+
+int cache_region(const struct uvm_cache *cache, struct uvm_region from, struct region *region)
+{
+	if (!cache->cacheable)
+		return UVM_MEM_INVALID_STATE;
+	if (region_from_inclusive(from.start, from.end, region) || (region->start | region->end) & (page_size() - 1) ||
+	    region->end > cache->mappable.bytes)
+		return UVM_MEM_INVALID_ARGUMENT;
+	return 0;
+}
+
+void cache_missing(struct uvm_mappable *mappable, uint64_t offset, uint64_t address)
+{
+	struct uvm_cache *cache = cache_of(mappable);
+	uint64_t unit = max_u64(page_size(), cache->cacheable->block);
+	uint64_t start = round_down(offset, unit);
+	struct region at = {address, address + page_size()};
+	size_t done;
+
+	switch (state_of(mappable, offset)) {
+	case PAGE_REQUESTED:
+		return;
+	case PAGE_ABSENT:
+		if (asker_request(cache, (struct region){start, min_u64(start + unit, mappable->bytes)}) == 0)
+			return;
+		break;
+	case PAGE_FAILED:
+		uffd_poison(watch_fd(), address, page_size(), &done);
+		break;
+	default:
+		break;
+	}
+	uffd_wake(watch_fd(), at);
+}

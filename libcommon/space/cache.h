@@ -1,0 +1,61 @@
+/* A Cache, and what its parts share. */
+#pragma once
+
+#include "space/cacheable.h"
+
+enum page_state {
+	PAGE_ABSENT,
+	PAGE_REQUESTED,
+	PAGE_PRESENT,
+	PAGE_FAILED, /* who touches it is told so, until it is filled or removed */
+};
+
+/* Waits for pages in order; the program has the other descriptor. */
+struct blocker {
+	int fd;
+	struct region left;
+	LIST_ENTRY(blocker) of_cache;
+};
+
+/* What the thread of a cache has to ask for. It outlives the cache, and frees this. */
+struct asker {
+	struct uvm_cache *cache; /* NULL: end */
+	pthread_cond_t wanted;
+	struct region_vec queue;
+};
+
+struct uvm_cache {
+	struct uvm_mappable mappable;
+	struct uvm_cacheable *cacheable;
+	uint8_t *state; /* a page each */
+	char *alias;    /* all of it, watched: where pages are put in */
+	uint64_t requested;
+	uint64_t generation; /* counts the Cacheables it has had */
+	struct asker *asker;
+	pthread_cond_t changed;
+	LIST_HEAD(, blocker) blockers;
+};
+
+/* All with the graph's lock held. */
+
+/* Starts the thread. Returns 0 or UVM_MEM_NO_MEMORY. */
+int asker_start(struct uvm_cache *cache);
+void asker_stop(struct asker *asker);
+
+/* Asks for the pages of a region that nobody has asked for. */
+int asker_request(struct uvm_cache *cache, struct region region);
+
+/*
+ * Half-open, whole pages, inside a cache that has a Cacheable. Returns 0, UVM_MEM_INVALID_ARGUMENT,
+ * UVM_MEM_INVALID_STATE.
+ */
+int cache_region(const struct uvm_cache *cache, struct uvm_region from, struct region *region);
+
+/* Pages changed their state: whoever waits looks again. */
+void cache_notify(struct uvm_cache *cache);
+
+/* Marks the pages that are not there as failed. */
+void cache_fail(struct uvm_cache *cache, struct region region);
+
+/* Lets all blockers of a cache go: it is empty now. */
+void cache_end_blockers(struct uvm_cache *cache);

@@ -1,0 +1,210 @@
+/* Adding pages to a cache, and taking them out. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "space/cache.h"
+#include "uffd/uffd.h"
+
+#define CHUNK (256 * KiB)
+
+static struct region pages(uint64_t start, uint64_t bytes)
+{
+	return (struct region){start, start + bytes};
+}
+
+/* Where pages that are there, or those that are not, end. */
+static uint64_t alike_until(const struct uvm_cache *cache, struct region region)
+{
+	const uint8_t *state = cache->state + region.start / page_size();
+	uint64_t at = region.start;
+
+	do {
+		at += page_size();
+		state++;
+	} while (at < region.end && (*state == PAGE_PRESENT) == (state[-1] == PAGE_PRESENT));
+	return at;
+}
+
+static void set_state(struct uvm_cache *cache, struct region region, enum page_state state)
+{
+	for (uint64_t at = region.start; at < region.end; at += page_size()) {
+		uint8_t *of = &cache->state[at / page_size()];
+		bool poisoned = *of == PAGE_FAILED;
+
+		cache->requested -= *of == PAGE_REQUESTED;
+		*of = (uint8_t)state;
+		if (poisoned && state != PAGE_FAILED)
+			views_of(&cache->mappable, pages(at, page_size()), window_show);
+	}
+}
+
+/*
+ * The kernel makes a whole page before anybody can see it. Something of the program's own may be in the way for a
+ * moment (EAGAIN).
+ */
+static int put(const struct uvm_cache *cache, uint64_t at, const char *data, uint64_t bytes)
+{
+	uint64_t done = 0;
+
+	while (done < bytes) {
+		size_t copied;
+		int rc = uffd_copy(watch_fd(), (uintptr_t)cache->alias + at + done, data + done, bytes - done, false,
+				   &copied);
+
+		done += copied;
+		if (rc == -EEXIST)
+			done += page_size();
+		else if (rc == -EAGAIN && !copied)
+			sched_yield();
+		else if (rc < 0 && rc != -EAGAIN)
+			return UVM_MEM_NO_MEMORY;
+	}
+	return 0;
+}
+
+static int add(struct uvm_cache *cache, uint64_t address, const char *data, uint64_t bytes)
+{
+	struct region region = pages(address, bytes);
+	int rc = 0;
+
+	for (uint64_t at = region.start, next; rc == 0 && at < region.end; at = next) {
+		next = alike_until(cache, (struct region){at, region.end});
+		if (cache_has(&cache->mappable, at))
+			continue;
+		rc = put(cache, at, data + (at - address), next - at);
+		if (rc == 0)
+			set_state(cache, (struct region){at, next}, PAGE_PRESENT);
+	}
+	views_of(&cache->mappable, region, window_wake);
+	cache_notify(cache);
+	return rc;
+}
+
+/* From a buffer of our own: reading the program's under the lock could fault, and wait for us. */
+static int fill_chunk(struct uvm_cache *cache, uint64_t address, const char *data, uint64_t bytes)
+{
+	struct region region;
+	int rc;
+
+	graph_lock();
+	rc = cache_region(cache, (struct uvm_region){address, address + bytes - 1}, &region);
+	if (rc == 0)
+		rc = add(cache, address, data, bytes);
+	graph_unlock();
+	return rc;
+}
+
+static int check(struct uvm_cache *cache, struct uvm_region from, struct region *region)
+{
+	int rc;
+
+	graph_lock();
+	rc = cache_region(cache, from, region);
+	graph_unlock();
+	return rc;
+}
+
+static int fill(struct uvm_cache *cache, struct uvm_region from, const char *data)
+{
+	_cleanup_free_ char *buffer = NULL;
+	struct region region;
+	int rc = check(cache, from, &region);
+
+	if (rc < 0)
+		return rc;
+	buffer = calloc(1, min_u64(CHUNK, region_bytes(region)));
+	if (!buffer)
+		return UVM_MEM_NO_MEMORY;
+	for (uint64_t at = region.start; rc == 0 && at < region.end; at += CHUNK) {
+		uint64_t bytes = min_u64(CHUNK, region.end - at);
+
+		if (data)
+			memcpy(buffer, data + (at - region.start), bytes);
+		rc = fill_chunk(cache, at, buffer, bytes);
+	}
+	return rc;
+}
+
+int uvm_cache_fill(struct uvm_cache *cache, uint64_t address, const void *data, size_t bytes)
+{
+	return fill(cache, (struct uvm_region){address, address + bytes - 1}, data);
+}
+
+int uvm_cache_fill_zero(struct uvm_cache *cache, struct uvm_region region)
+{
+	return fill(cache, region, NULL);
+}
+
+void cache_fail(struct uvm_cache *cache, struct region region)
+{
+	if (!cache->cacheable)
+		return;
+	for (uint64_t at = region.start; at < region.end; at += page_size())
+		if (!cache_has(&cache->mappable, at))
+			set_state(cache, pages(at, page_size()), PAGE_FAILED);
+	views_of(&cache->mappable, region, window_wake);
+	cache_notify(cache);
+}
+
+int uvm_cache_fill_error(struct uvm_cache *cache, struct uvm_region region)
+{
+	struct region at;
+	int rc;
+
+	graph_lock();
+	rc = cache_region(cache, region, &at);
+	if (rc == 0)
+		cache_fail(cache, at);
+	graph_unlock();
+	return rc;
+}
+
+/* Those that a snapshot shows stay there. Those that were asked for are still to come. */
+static int remove_page(struct uvm_cache *cache, uint64_t at)
+{
+	int rc = 0;
+
+	if (cache_has(&cache->mappable, at)) {
+		if (leaf_frozen(&cache->mappable, at))
+			rc = leaf_thaw(&cache->mappable, at);
+		if (rc == 0 && fallocate(cache->mappable.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at,
+					 (off_t)page_size()) < 0)
+			rc = UVM_MEM_NO_MEMORY;
+	}
+	if (rc == 0 && cache->state[at / page_size()] != PAGE_REQUESTED)
+		cache->state[at / page_size()] = PAGE_ABSENT;
+	return rc;
+}
+
+/*
+ * The mappings are made anew: poison stays in a mapping otherwise, and the protection of a page that was touched while
+ * it was cut out of the file may be gone (mm/memory.c, unmap_mapping_folio). Until then nobody can write to it, for it
+ * does not come back before we let go of the lock.
+ */
+static int remove_pages(struct uvm_cache *cache, struct region region)
+{
+	int rc = 0, shown;
+
+	for (uint64_t at = region.start; rc == 0 && at < region.end; at += page_size())
+		rc = remove_page(cache, at);
+	shown = views_of(&cache->mappable, region, window_show);
+	return rc ? rc : shown;
+}
+
+int uvm_cache_remove(struct uvm_cache *cache, struct uvm_region region)
+{
+	struct region at;
+	int rc;
+
+	graph_lock();
+	rc = cache_region(cache, region, &at);
+	if (rc == 0)
+		rc = remove_pages(cache, at);
+	graph_unlock();
+	return rc;
+}

@@ -1,0 +1,192 @@
+/* Leaves: memory and files. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "space/graph.h"
+
+#define ALLOC_FLAGS                                                                                          \
+	(UVM_ALLOC_ZERO | UVM_ALLOC_INSECURE | UVM_ALLOC_COMMIT | UVM_ALLOC_LOCK | UVM_ALLOC_NO_ZERO_LOCAL | \
+	 UVM_ALLOC_PARANOID)
+
+void mappable_init(struct uvm_mappable *mappable, enum kind kind, uint64_t bytes)
+{
+	mappable->kind = kind;
+	mappable->references = 1;
+	mappable->fd = -1;
+	mappable->bytes = bytes;
+	mappable->access = ALL_ACCESS;
+	LIST_INIT(&mappable->above);
+	LIST_INIT(&mappable->frozen_for);
+}
+
+int mappable_make_memfd(struct uvm_mappable *mappable, const char *name)
+{
+	_cleanup_close_ int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0 || ftruncate(fd, (off_t)mappable->bytes) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return UVM_MEM_NO_MEMORY;
+	mappable->fd = steal_fd(&fd);
+	mappable->shmem = true;
+	return 0;
+}
+
+static void wipe(struct uvm_mappable *mappable)
+{
+	static const char zeros[65536];
+	off_t at = 0;
+
+	while ((at = lseek(mappable->fd, at, SEEK_DATA)) >= 0) {
+		off_t end = lseek(mappable->fd, at, SEEK_HOLE);
+
+		while (at < end) {
+			ssize_t n =
+				pwrite(mappable->fd, zeros, (size_t)min_u64(sizeof(zeros), (uint64_t)(end - at)), at);
+
+			if (n <= 0)
+				return;
+			at += n;
+		}
+	}
+}
+
+void mappable_fini(struct uvm_mappable *mappable)
+{
+	if (mappable->paranoid && mappable->fd >= 0)
+		wipe(mappable);
+	if (mappable->pin)
+		munmap(mappable->pin, mappable->bytes);
+	if (mappable->fd >= 0)
+		close(mappable->fd);
+}
+
+bool mappable_watchable(const struct uvm_mappable *mappable)
+{
+	return mappable->shmem && mappable->access & UVM_ACCESS_WRITE && watch_start() == 0 && watch_catches_writes();
+}
+
+bool mappable_has(const struct uvm_mappable *mappable, uint64_t offset)
+{
+	return mappable->kind != KIND_CACHE || cache_has(mappable, offset);
+}
+
+/* Populated through a mapping, which stays when the memory is to be locked (it is as long as some mapping is). */
+static int commit(struct uvm_mappable *memory, bool lock)
+{
+	void *at = MAP_FAILED;
+
+	if (machine_holds(memory->bytes, lock))
+		at = mmap(NULL, memory->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory->fd, 0);
+	if (at == MAP_FAILED)
+		return UVM_MEM_NO_MEMORY;
+	/* Not mlock(), which a sanitizer makes do nothing. */
+	if (madvise(at, memory->bytes, MADV_POPULATE_WRITE) < 0 || (lock && mlock2(at, memory->bytes, 0) < 0)) {
+		munmap(at, memory->bytes);
+		return UVM_MEM_NO_MEMORY;
+	}
+	if (lock)
+		memory->pin = at;
+	else
+		munmap(at, memory->bytes);
+	return 0;
+}
+
+int uvm_mappable_create_memory(uint64_t bytes, unsigned int flags, struct uvm_mappable **mappable)
+{
+	struct uvm_mappable *memory;
+	int rc;
+
+	if (!bytes || bytes > INT64_MAX - page_size() || flags & ~ALLOC_FLAGS)
+		return UVM_MEM_INVALID_ARGUMENT;
+	memory = calloc(1, sizeof(*memory));
+	if (!memory)
+		return UVM_MEM_NO_MEMORY;
+	mappable_init(memory, KIND_MEMORY, round_up(bytes, page_size()));
+	memory->paranoid = flags & UVM_ALLOC_PARANOID;
+	rc = mappable_make_memfd(memory, "uvm-memory");
+	if (rc == 0 && flags & (UVM_ALLOC_COMMIT | UVM_ALLOC_LOCK))
+		rc = commit(memory, flags & UVM_ALLOC_LOCK);
+	if (rc < 0) {
+		mappable_fini(memory);
+		free(memory);
+		return rc;
+	}
+	*mappable = memory;
+	return 0;
+}
+
+int uvm_mappable_create_file(int fd, struct uvm_mappable **mappable)
+{
+	int mode = fcntl(fd, F_GETFL);
+	struct uvm_mappable *file;
+	struct statfs fs;
+	struct stat st;
+
+	if (mode < 0 || (mode & O_ACCMODE) == O_WRONLY || mode & O_PATH || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return UVM_MEM_INVALID_ARGUMENT;
+	file = calloc(1, sizeof(*file));
+	if (!file)
+		return UVM_MEM_NO_MEMORY;
+	/* A file grows and shrinks: beyond its end is SIGBUS, as for any mapping. */
+	mappable_init(file, KIND_FILE, round_down(INT64_MAX, page_size()));
+	file->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (file->fd < 0) {
+		free(file);
+		return UVM_MEM_NO_MEMORY;
+	}
+	file->shmem = fstatfs(fd, &fs) == 0 && (uint32_t)fs.f_type == TMPFS_MAGIC;
+	if ((mode & O_ACCMODE) == O_RDONLY)
+		file->access &= ~UVM_ACCESS_WRITE;
+	*mappable = file;
+	return 0;
+}
+
+static int bytes_of(struct uvm_mappable *mappable, uint64_t *bytes)
+{
+	struct stat st;
+
+	*bytes = mappable->bytes;
+	if (mappable->kind == KIND_CACHE && !cache_usable(mappable))
+		return UVM_MEM_INVALID_STATE;
+	if (mappable->kind != KIND_FILE)
+		return 0;
+	if (fstat(mappable->fd, &st) < 0)
+		return UVM_MEM_IO_ERROR;
+	*bytes = round_up((uint64_t)st.st_size, page_size());
+	return 0;
+}
+
+int uvm_mappable_get_size(struct uvm_mappable *mappable, uint64_t *blocks)
+{
+	uint64_t bytes;
+	int rc;
+
+	graph_lock();
+	rc = bytes_of(mappable, &bytes);
+	graph_unlock();
+	if (rc == 0)
+		*blocks = bytes / page_size();
+	return rc;
+}
+
+int uvm_mappable_get_block_size(struct uvm_mappable *mappable, uint64_t *bytes)
+{
+	uint64_t ignored;
+	int rc;
+
+	graph_lock();
+	rc = bytes_of(mappable, &ignored);
+	graph_unlock();
+	if (rc == 0)
+		*bytes = page_size();
+	return rc;
+}

@@ -1,0 +1,325 @@
+/*
+ * Copy on write. A mapping that copies has a shadow: memory in which its copies lie, page by page. The others see them
+ * too, because a copy is mapped wherever the page was. A snapshot remembers the leaves that it showed when it was made;
+ * who writes to them first leaves it a copy.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "space/graph.h"
+
+#define PARTS_MAX 8192 /* of all shadows: each may make two mappings in every window, and a process can have 65530 */
+#define CHUNK     (64 * KiB)
+
+static LIST_HEAD(, shadow) shadows = LIST_HEAD_INITIALIZER(shadows);
+static unsigned int all_parts;
+
+static struct region page_at(uint64_t offset)
+{
+	return (struct region){offset, offset + page_size()};
+}
+
+static struct shadow *shadow_new(uint64_t bytes, bool snapshot)
+{
+	struct shadow *shadow = calloc(1, sizeof(*shadow));
+
+	if (!shadow)
+		return NULL;
+	mappable_init(&shadow->leaf, KIND_SHADOW, bytes);
+	LIST_INIT(&shadow->owners);
+	LIST_INSERT_HEAD(&shadows, shadow, all);
+	shadow->snapshot = snapshot;
+	shadow->copied = calloc(bytes / page_size(), 1);
+	if (shadow->copied && mappable_make_memfd(&shadow->leaf, "uvm-shadow") == 0)
+		return shadow;
+	shadow_free(shadow);
+	return NULL;
+}
+
+void shadow_free(struct shadow *shadow)
+{
+	for (size_t i = 0; i < shadow->backing_count; i++) {
+		if (shadow->backing[i].linked)
+			LIST_REMOVE(&shadow->backing[i], of_leaf);
+		mappable_put(shadow->backing[i].leaf);
+	}
+	LIST_REMOVE(shadow, all);
+	all_parts -= shadow->parts;
+	mappable_fini(&shadow->leaf);
+	free(shadow->backing);
+	free(shadow->copied);
+	free(shadow);
+}
+
+static bool is_zero(const char *data, size_t length)
+{
+	return data[0] == 0 && memcmp(data, data + 1, length - 1) == 0;
+}
+
+/* Pages that the leaf does not have (beyond the end of a file, not yet in a cache) are not copied. */
+static int copy(struct shadow *shadow, uint64_t to, struct uvm_mappable *leaf, uint64_t from, uint64_t bytes,
+		enum copy_state state)
+{
+	_cleanup_free_ char *buffer = malloc(bytes);
+	uint64_t page = page_size();
+	ssize_t got;
+
+	if (!buffer)
+		return UVM_MEM_NO_MEMORY;
+	got = pread(leaf->fd, buffer, bytes, (off_t)from);
+	if (got < 0)
+		return UVM_MEM_IO_ERROR;
+	shadow->leaf.paranoid |= leaf->paranoid;
+	for (uint64_t i = 0; i < (uint64_t)got; i += page) {
+		uint8_t *copied = &shadow->copied[(to + i) / page];
+		size_t length = (size_t)min_u64(page, (uint64_t)got - i);
+
+		if (*copied || !mappable_has(leaf, from + i))
+			continue;
+		if (!is_zero(buffer + i, length) &&
+		    pwrite(shadow->leaf.fd, buffer + i, length, (off_t)(to + i)) != (ssize_t)length)
+			return UVM_MEM_NO_MEMORY;
+		*copied = (uint8_t)state;
+	}
+	if (leaf->paranoid)
+		explicit_bzero(buffer, bytes);
+	return 0;
+}
+
+static int copy_all(struct shadow *shadow, uint64_t to, const struct segment *segment, enum copy_state state)
+{
+	int rc = 0;
+
+	for (uint64_t done = 0; rc == 0 && done < region_bytes(segment->at); done += CHUNK)
+		rc = copy(shadow, to + done, segment->leaf, segment->offset + done,
+			  min_u64(CHUNK, region_bytes(segment->at) - done), state);
+	return rc;
+}
+
+/* What cannot be watched is copied now. The shadow's offsets are the addresses of the segment. */
+static int freeze_segment(struct shadow *shadow, const struct segment *segment)
+{
+	struct backing *backing = &shadow->backing[shadow->backing_count++];
+
+	*backing = (struct backing){
+		.shadow = shadow,
+		.at = segment->at,
+		.leaf = uvm_mappable_ref(segment->leaf),
+		.offset = segment->offset,
+		.access = segment->access,
+		.linked = mappable_watchable(segment->leaf),
+	};
+	if (!backing->linked)
+		return copy_all(shadow, segment->at.start, segment, COPY_MADE);
+	LIST_INSERT_HEAD(&segment->leaf->frozen_for, backing, of_leaf);
+	return 0;
+}
+
+static int freeze(struct shadow *shadow, const struct segment_vec *frozen)
+{
+	int rc = 0;
+
+	shadow->backing = calloc(frozen->count ? frozen->count : 1, sizeof(*shadow->backing));
+	if (!shadow->backing)
+		return UVM_MEM_NO_MEMORY;
+	for (size_t i = 0; rc == 0 && i < frozen->count; i++)
+		if (frozen->items[i].access & UVM_ACCESS_READ)
+			rc = freeze_segment(shadow, &frozen->items[i]);
+	return rc;
+}
+
+int shadow_copy_unwatchable(struct mapping *mapping, struct region region)
+{
+	_cleanup_segments_ struct segment_vec vec = {0};
+	int rc =
+		resolve_source(mapping, (struct view){.range = region, .to = region.start, .access = ALL_ACCESS}, &vec);
+
+	for (size_t i = 0; rc == 0 && i < vec.count; i++)
+		if (!mappable_watchable(vec.items[i].leaf) && vec.items[i].access & UVM_ACCESS_READ)
+			rc = copy_all(mapping->shadow,
+				      mapping->shadow_offset + vec.items[i].at.start - mapping->at.start, &vec.items[i],
+				      COPY_MADE);
+	return rc;
+}
+
+static int attach(struct mapping *mapping, bool snapshot)
+{
+	struct shadow *shadow = shadow_new(region_bytes(mapping->at), snapshot);
+
+	if (!shadow)
+		return UVM_MEM_NO_MEMORY;
+	mapping->shadow = shadow;
+	mapping->shadow_offset = 0;
+	return 0;
+}
+
+int shadow_attach(struct mapping *mapping)
+{
+	int rc = attach(mapping, false);
+
+	return rc ? rc : shadow_copy_unwatchable(mapping, mapping->at);
+}
+
+int shadow_attach_snapshot(struct mapping *mapping, struct mapping *of)
+{
+	_cleanup_segments_ struct segment_vec frozen = {0};
+	int rc = resolve_mapping(of, (struct view){.range = of->at, .access = ALL_ACCESS}, &frozen);
+
+	if (rc == 0)
+		rc = attach(mapping, true);
+	return rc ? rc : freeze(mapping->shadow, &frozen);
+}
+
+int shadow_freeze(struct shadow *shadow)
+{
+	int first = 0;
+
+	for (size_t i = 0; i < shadow->backing_count; i++) {
+		const struct backing *backing = &shadow->backing[i];
+		struct region range = {backing->offset, backing->offset + region_bytes(backing->at)};
+		int rc = views_of(backing->leaf, range, window_try);
+
+		first = first ? first : rc;
+	}
+	return first;
+}
+
+/* With everything copied nothing is frozen. */
+void shadow_discard(struct shadow *shadow)
+{
+	if (!shadow)
+		return;
+	memset(shadow->copied, COPY_MADE, shadow->leaf.bytes / page_size());
+	shadow_freeze(shadow);
+	mappable_put(&shadow->leaf);
+}
+
+static void count_part(struct shadow *shadow, uint64_t offset)
+{
+	uint64_t i = offset / page_size();
+	bool before = i && shadow->copied[i - 1];
+	bool behind = offset + page_size() < shadow->leaf.bytes && shadow->copied[i + 1];
+
+	if (before || behind)
+		return;
+	shadow->parts++;
+	all_parts++;
+}
+
+/*
+ * New copies are shown everywhere before anybody can write to them: what one view writes all others see at once.
+ * Writers are not woken before that; they would only come again, and find another page to copy if somebody mapped one
+ * there meanwhile.
+ */
+static int settle(struct shadow *shadow, struct region changed)
+{
+	int rc = views_of_shadow(shadow, changed, window_remap), permitted;
+
+	for (uint64_t i = changed.start / page_size(); i < changed.end / page_size(); i++)
+		if (shadow->copied[i] == COPY_SETTLING)
+			shadow->copied[i] = COPY_MADE;
+	permitted = views_of_shadow(shadow, changed, window_permit);
+	return rc ? rc : permitted;
+}
+
+static int copy_rest_of(struct mapping *mapping)
+{
+	_cleanup_segments_ struct segment_vec vec = {0};
+	int rc = resolve_source(
+		mapping, (struct view){.range = mapping->at, .to = mapping->at.start, .access = ALL_ACCESS}, &vec);
+
+	for (size_t i = 0; rc == 0 && i < vec.count; i++)
+		rc = copy_all(mapping->shadow, mapping->shadow_offset + vec.items[i].at.start - mapping->at.start,
+			      &vec.items[i], COPY_SETTLING);
+	return rc;
+}
+
+/* With too many parts, the shadow that has most is copied at once. What cannot be copied stays as it is. */
+static void limit_parts(void)
+{
+	struct shadow *shadow, *most = LIST_FIRST(&shadows);
+	struct mapping *mapping;
+	int rc = 0;
+
+	if (all_parts <= PARTS_MAX)
+		return;
+	LIST_FOREACH(shadow, &shadows, all)
+		if (shadow->parts > most->parts)
+			most = shadow;
+	LIST_FOREACH(mapping, &most->owners, owner)
+		rc = rc ? rc : copy_rest_of(mapping);
+	all_parts -= most->parts;
+	most->parts = 0;
+	settle(most, (struct region){0, most->leaf.bytes});
+}
+
+static int copy_page(struct mapping *mapping, uint64_t offset)
+{
+	_cleanup_segments_ struct segment_vec vec = {0};
+	struct shadow *shadow = mapping->shadow;
+	struct region at = page_at(offset - mapping->shadow_offset + mapping->at.start);
+	int rc = resolve_source(mapping, (struct view){.range = at, .to = at.start, .access = ALL_ACCESS}, &vec);
+
+	if (rc == 0 && vec.count)
+		rc = copy_all(shadow, offset, vec.items, COPY_SETTLING);
+	if (rc < 0)
+		return rc;
+	count_part(shadow, offset);
+	rc = settle(shadow, page_at(offset));
+	limit_parts();
+	return rc;
+}
+
+/* The snapshots are shown their copies before the leaf can change. */
+int leaf_thaw(struct uvm_mappable *leaf, uint64_t offset)
+{
+	struct backing *backing;
+
+	LIST_FOREACH(backing, &leaf->frozen_for, of_leaf) {
+		uint64_t to = offset - backing->offset + backing->at.start;
+		int rc;
+
+		if (offset < backing->offset || to >= backing->at.end || backing->shadow->copied[to / page_size()])
+			continue;
+		rc = copy(backing->shadow, to, leaf, offset, page_size(), COPY_SETTLING);
+		if (rc == 0)
+			rc = settle(backing->shadow, page_at(to));
+		if (rc < 0)
+			return rc;
+		count_part(backing->shadow, to);
+		limit_parts();
+	}
+	return views_of(leaf, page_at(offset), window_permit);
+}
+
+static int write_leaf(struct uvm_space *space, uint64_t at, struct uvm_mappable *leaf, uint64_t offset)
+{
+	return leaf_frozen(leaf, offset) ? leaf_thaw(leaf, offset) : window_permit(space, page_at(at));
+}
+
+int write_fault(struct uvm_space *space, uint64_t at)
+{
+	struct uvm_mappable *mappable = &space->mappable;
+	uint64_t offset = at;
+
+	while (mappable->kind == KIND_SPACE) {
+		struct mapping *mapping = table_find((struct uvm_space *)mappable, offset);
+
+		if (!mapping || !(mapping->flags & UVM_MAP_WRITE))
+			return window_show(space, page_at(at));
+		offset -= mapping->at.start;
+		if (!mapping->shadow) {
+			mappable = mapping->mappable;
+			offset += mapping->offset;
+			continue;
+		}
+		offset += mapping->shadow_offset;
+		if (!mapping->shadow->copied[offset / page_size()])
+			return copy_page(mapping, offset);
+		mappable = &mapping->shadow->leaf;
+	}
+	return write_leaf(space, at, mappable, offset);
+}

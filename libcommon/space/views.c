@@ -1,0 +1,69 @@
+/* From a mappable up to all the windows that show it. */
+#include "space/graph.h"
+
+static int visit(struct mapping *mapping, struct region region, view_action action)
+{
+	struct uvm_space *space = mapping->space;
+	int rc = 0, above;
+
+	if (!region_bytes(region))
+		return 0;
+	if ((action == window_show || action == window_try) && mapping->shadow && !mapping->shadow->snapshot)
+		rc = shadow_copy_unwatchable(mapping, region);
+	if (region_bytes(space->window)) {
+		above = action(space, region);
+		rc = rc ? rc : above;
+	}
+	above = views_of(&space->mappable, region, action);
+	return rc ? rc : above;
+}
+
+/* Where a range, which something maps from `offset` on at `at`, is seen there. */
+static struct region translate(struct region range, uint64_t offset, struct region at)
+{
+	struct region common = region_intersect(range, (struct region){offset, offset + region_bytes(at)});
+
+	return (struct region){common.start - offset + at.start, common.end - offset + at.start};
+}
+
+int views_of_shadow(struct shadow *shadow, struct region range, view_action action)
+{
+	struct mapping *mapping;
+	int first = 0;
+
+	LIST_FOREACH(mapping, &shadow->owners, owner) {
+		int rc = visit(mapping, translate(range, mapping->shadow_offset, mapping->at), action);
+
+		first = first ? first : rc;
+	}
+	return first;
+}
+
+int views_of(struct uvm_mappable *mappable, struct region range, view_action action)
+{
+	struct mapping *mapping;
+	struct backing *backing;
+	int first = 0, rc;
+
+	LIST_FOREACH(mapping, &mappable->above, above) {
+		rc = visit(mapping, translate(range, mapping->offset, mapping->at), action);
+		first = first ? first : rc;
+	}
+	LIST_FOREACH(backing, &mappable->frozen_for, of_leaf) {
+		rc = views_of_shadow(backing->shadow, translate(range, backing->offset, backing->at), action);
+		first = first ? first : rc;
+	}
+	if (mappable->kind == KIND_SHADOW) {
+		rc = views_of_shadow((struct shadow *)mappable, range, action);
+		first = first ? first : rc;
+	}
+	return first;
+}
+
+int views_show(struct uvm_space *space, struct region region, view_action action)
+{
+	int rc = region_bytes(space->window) ? action(space, region) : 0;
+	int above = views_of(&space->mappable, region, action);
+
+	return rc ? rc : above;
+}
