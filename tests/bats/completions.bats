@@ -48,7 +48,7 @@ fish_offers() {
 
 # zsh completes only at a terminal, so one is made for it; compadd prints what it is given.
 zsh_offers() {
-	timeout 30 zsh -f -s "$ROOT" "$1" "$BATS_TEST_TMPDIR" <<'SCRIPT'
+	timeout 120 zsh -f -s "$ROOT" "$1" "$BATS_TEST_TMPDIR" <<'SCRIPT'
 zmodload zsh/zpty
 zpty shell zsh -f -i
 zpty -w shell "PROMPT= ; unsetopt zle_bracketed_paste; stty -echo; fpath=($1/completions/zsh \$fpath)"
@@ -62,9 +62,9 @@ zpty -w shell 'compadd() {
 }'
 zpty -w shell "exec 3>$3/offers; finished() { print done >&3 }; zle -N finished; bindkey '^Y' finished; bindkey '^I' complete-word; print ready >&3"
 integer tries=0
-until [[ -s $3/offers ]] || ((++tries > 500)); do zpty -rt shell junk; read -rt 0.02 <>/dev/null; sleep 0.02; done
+until [[ -s $3/offers ]] || ((++tries > 2000)); do zpty -rt shell junk; read -rt 0.02 <>/dev/null; sleep 0.02; done
 zpty -wn shell "$2"$'\t\x19'
-until grep -q '^done' $3/offers || ((++tries > 1000)); do zpty -rt shell junk; sleep 0.02; done
+until grep -q '^done' $3/offers || ((++tries > 4000)); do zpty -rt shell junk; sleep 0.02; done
 zpty -d shell
 sed -n 's/^offer://p' $3/offers
 SCRIPT
@@ -130,6 +130,7 @@ same_options() {
 	all_offer "superpages --format " json table
 	all_offer "superpages --method " auto scan pagemap mincore
 	all_offer "superpages --kind " anon file shmem all
+	all_offer "reclaimctl watch --warning " none
 	none_offers "swapctl out --compress l" zstd
 }
 

@@ -77,18 +77,20 @@ deps() {
 	assert_line --partial 'run: apt-get install --no-install-recommends jq fish'
 }
 
-@test "the example of uvm_swap_agent(3) builds against what install made, and runs" {
-	local stage=$BATS_TEST_TMPDIR/stage flags
+@test "the examples of the pages of the library build against what install made, and run" {
+	local stage=$BATS_TEST_TMPDIR/stage example=$BATS_TEST_TMPDIR/example page flags
 	make -s -C "$ROOT" BUILD="${UVM_BUILD:-build}" DESTDIR="$stage" PREFIX=/usr install
 	read -ra flags < <(PKG_CONFIG_LIBDIR=$stage/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$stage pkg-config --cflags --libs uvm)
-	mandoc -T utf8 "$ROOT/man/uvm_swap_agent.3" | col -bx | sed -n '/^EXAMPLES/,/^SEE ALSO/p' | sed '1d;$d' >"$BATS_TEST_TMPDIR/example.c"
-	run gcc -Wall -Wextra -Werror -o "$BATS_TEST_TMPDIR/example" "$BATS_TEST_TMPDIR/example.c" "${flags[@]}"
-	assert_output ""
-	run readelf -d "$BATS_TEST_TMPDIR/example"
-	assert_output --partial libuvm.so.0
-	LD_LIBRARY_PATH=$stage/usr/lib run "$BATS_TEST_TMPDIR/example"
-	assert_success
-	assert_output ""
+	for page in "$ROOT"/man/*.3; do
+		mandoc -T utf8 "$page" | col -bx | sed -n '/^EXAMPLES/,/^SEE ALSO/p' | sed -n '/#include/,$p' | sed '$d' >"$example.c"
+		run gcc -Wall -Wextra -Werror -o "$example" "$example.c" "${flags[@]}"
+		assert_output ""
+		run readelf -d "$example"
+		assert_output --partial libuvm.so.0
+		LD_LIBRARY_PATH=$stage/usr/lib run "$example"
+		assert_success
+		assert_output ""
+	done
 }
 
 @test "uninstall removes what install made and nothing else" {

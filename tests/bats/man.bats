@@ -62,12 +62,14 @@ examples() {
 }
 
 @test "every verb is in the man page" {
-	local verb count=0
-	for verb in $(verbs swapctl); do
-		grep -qx "\.It Cm $verb" man/swapctl.1 || fail "man/swapctl.1 has no $verb"
-		((++count))
+	local tool verb count=0
+	for tool in swapctl addrspace reclaimctl; do
+		for verb in $(verbs "$tool"); do
+			grep -qx "\.It Cm $verb" "man/$tool.1" || fail "man/$tool.1 has no $verb"
+			((++count))
+		done
 	done
-	assert [ "$count" -ge 5 ]
+	assert [ "$count" -ge 8 ]
 }
 
 @test "every key of a record is in uvm-json(5)" {
@@ -81,6 +83,11 @@ examples() {
 		swapctl status -p "$PID"
 		swapctl in -p "$PID"
 		swapctl detach -p "$PID"
+		addrspace list --vm-flags -p "$PID"
+		addrspace query -p "$PID" 0-1000
+		addrspace info -p "$PID"
+		addrspace alloc -p "$PID" 4K
+		addrspace protect --dry-run -p "$PID" "$(awk '{ print $1; exit }' "/proc/$PID/maps")" --access r
 	} >"$BATS_TEST_TMPDIR/records"
 	run jq -r '(., .events?, .skipped?) | objects | keys[]' "$BATS_TEST_TMPDIR/records"
 	assert_success
@@ -90,12 +97,13 @@ examples() {
 	PID=
 }
 
-@test "the exit codes in the pages are those of the tools" {
-	local page code
-	for page in man/superpages.1 man/swapctl.1 man/uvm-json.5; do
+@test "the exit codes in the pages are those of the tools, each told once" {
+	local page code listed
+	for page in man/*.1 man/uvm-json.5; do
+		listed=$(sed -n '/^\.Sh EXIT STATUS/,/^\.Sh EXAMPLES/s/^\.It //p' "$page")
 		for code in $(sed -n 's/.*EXIT_[A-Z]* = \([0-9]*\).*/\1/p' libcommon/cli/exit.h); do
-			[[ $page == man/superpages.1 && $code == 3 ]] && continue
-			sed -n '/^\.Sh EXIT STATUS/,/^\.Sh EXAMPLES/p' "$page" | grep -qx "\.It $code" || fail "$page lacks $code"
+			[[ $page == man/@(superpages|uffd-probe).1 && $code == 3 ]] && continue
+			assert_equal "$page $code: $(grep -cx "$code" <<<"$listed")" "$page $code: 1"
 		done
 	done
 }
@@ -105,7 +113,7 @@ examples() {
 	start_target touch anon every 16777216
 	export PID=$TARGET_PID
 	cd "$BATS_TEST_TMPDIR"
-	for page in swapctl.1 superpages.1 uvm-json.5 uvmtools.7; do
+	for page in swapctl.1 superpages.1 addrspace.1 uvm-json.5 uvmtools.7; do
 		while read -r line; do
 			((++count))
 			# This one lasts as long as the session, so another one ends it.
@@ -115,8 +123,7 @@ examples() {
 			fi
 			# These last until they are told to end.
 			if [[ $line == "swapctl auto"* ]]; then
-				run timeout --preserve-status 3 bash -c "exec $line" </dev/null
-				assert_success
+				ends_when_told "$line"
 				continue
 			fi
 			# Sessions of the examples before are in the way of those that make one.
@@ -127,6 +134,21 @@ examples() {
 		done < <(cd "$ROOT" && examples "$page")
 	done
 	assert [ "$count" -ge 15 ]
+}
+
+# SIGTERM is signal 15, bit 14 of the masks.
+hears_sigterm() {
+	grep -qE '^Sig(Blk|Cgt):.*[4-7c-f][0-9a-f]{3}$' "/proc/$1/status"
+}
+
+ends_when_told() {
+	local pid
+	bash -c "exec $1" </dev/null >/dev/null 3>&- &
+	pid=$!
+	wait_for 20 hears_sigterm "$pid"
+	read -rt 2 <> <(:) || :
+	kill -TERM "$pid"
+	wait "$pid"
 }
 
 foreground_ends_with_detach() {

@@ -84,9 +84,8 @@ works_throughout() {
 	assert_equal "$(redis debug digest)" "$DIGEST"
 	run_benchmark
 	verify_values >"$BATS_TEST_TMPDIR/verified"
-	repeat 6 out_and_in
-	((repeated >= 3))
-	repeat 4 swap_most out -p "$TARGET_PID"
+	repeat 6 3 out_and_in
+	repeat 4 1 swap_most out -p "$TARGET_PID"
 	touch "$BATS_TEST_TMPDIR/stop"
 	wait "$VERIFY"
 	wait "$BENCHMARK"

@@ -1,0 +1,221 @@
+/* The frame of a change: regions in, a look at them, records out. */
+#include "change.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "cli/interrupt.h"
+
+int parse_access(const struct run *run, const char *text, int *protection)
+{
+	static const char letters[] = "rwx";
+	static const int bits[] = {PROT_READ, PROT_WRITE, PROT_EXEC};
+
+	*protection = PROT_NONE;
+	if (strlen(text) > strlen(letters))
+		return cli_usage_error(run->name, "--access: %s is not some of the letters rwx, or ---", text);
+	for (const char *at = text; *at; at++) {
+		const char *letter = strchr(letters, *at);
+
+		if (letter && !(*protection & bits[letter - letters]))
+			*protection |= bits[letter - letters];
+		else if (*at != '-')
+			return cli_usage_error(run->name, "--access: %s is not some of the letters rwx, or ---", text);
+	}
+	return *text ? EXIT_DONE : cli_usage_error(run->name, "--access: give some of the letters rwx, or ---");
+}
+
+int change_input(const struct change *change, const char *word, struct region_input *input)
+{
+	const struct run *run = &change->run;
+	struct region region;
+	int status;
+
+	if (!word == !run->options.regions)
+		return cli_usage_error(run->name, word ? "START-END and -r: give one of them"
+						       : "which memory? give START-END or -r FILE");
+	if (!word)
+		return run_input(run, input);
+	status = parse_region(run, word, &region);
+	if (status == EXIT_DONE && region_vec_push(&input->regions, region) < 0)
+		status = EXIT_FAILED;
+	return status;
+}
+
+static void ignore_area(void *context, struct region area)
+{
+	(void)context;
+	(void)area;
+}
+
+int change_open(struct change *change, struct error *error)
+{
+	int rc = target_check(&change->run.target, error);
+
+	change->interrupted = interrupt_catch();
+	if (rc < 0 || change->dry_run)
+		return rc;
+	rc = inject_open_apart(&change->inject, &change->run.target, ignore_area, NULL, error);
+	change->injecting = rc == 0;
+	return rc;
+}
+
+int change_look(struct change *change, const struct region_vec *regions, unsigned int takes, struct pieces *pieces,
+		struct error *error)
+{
+	struct inject *inject = change->injecting ? &change->inject : NULL;
+	const struct target *target = &change->run.target;
+	int rc = pieces_read(target, inject, regions, pieces);
+
+	if (rc < 0)
+		return error_set(error, rc, rc == -ESRCH ? "it has ended" : NULL, NULL, "look at process %d (%s)",
+				 target->pid, target->name);
+	return pieces_check(pieces, target, inject, takes, change->force, change->op, error);
+}
+
+int change_report(struct change *change, json_t *record, uint64_t bytes)
+{
+	change->regions++;
+	change->bytes += bytes;
+	if (record) {
+		json_object_set_new(record, "op", json_string(change->op));
+		json_object_set_new(record, "done", json_boolean(!change->dry_run));
+	}
+	return report_record(change->run.report, record);
+}
+
+static void explain(int rc, bool mapped, struct error *error)
+{
+	const char *why = NULL, *hint = NULL;
+
+	if (!mapped) {
+		why = "nothing is mapped there";
+	} else if (rc == -ENOMEM) {
+		why = "the process would have too many mappings, or too much memory";
+		hint = "see addrspace info";
+	} else if (rc == -EACCES) {
+		why = "the object was not opened for that";
+	} else if (rc == -EPERM) {
+		why = "the mapping is sealed, or the right is missing";
+	} else if (rc == -EOPNOTSUPP) {
+		why = "this kind of memory cannot be made copy on write";
+	} else if (rc == -EINTR) {
+		why = "interrupted before it was done";
+	}
+	error_set(error, rc, why, hint, "change memory");
+}
+
+static int report_error(struct change *change, struct region region, int rc, bool mapped)
+{
+	const struct target *target = &change->run.target;
+	struct error error = {0};
+	json_t *record, *where;
+
+	change->errors++;
+	if (!change->first_error)
+		change->first_error = rc;
+	explain(rc, mapped, &error);
+	record = error_record(change->call, &error);
+	where = report_region("error", target->pid, target->starttime, region.start, region.end);
+	if (record && where)
+		json_object_update_missing(record, where);
+	json_decref(where);
+	return report_record(change->run.report, record);
+}
+
+/* The part up to `reached`, as a mapping of its own. */
+static json_t *part_record(const struct target *target, const struct piece *piece, struct region part,
+			   void (*describe)(struct mapping *, json_t *, void *), void *context)
+{
+	struct mapping mapping = piece->mapping;
+	json_t *record, *more = json_object();
+
+	mapping.offset += part.start - mapping.region.start;
+	mapping.region = part;
+	if (describe && more)
+		describe(&mapping, more, context);
+	record = mapping_record(target, &mapping, part);
+	if (record && more)
+		json_object_update(record, more);
+	json_decref(more);
+	return record;
+}
+
+/* Not about the piece, but about the process: the next one would fail as well. */
+static bool is_fatal(int rc)
+{
+	return rc == -ESRCH || rc == -ETIMEDOUT;
+}
+
+/* Returns what the change returned; output that cannot be written is told at the end. */
+static int do_piece(struct change *change, const struct piece *piece, change_piece_fn one,
+		    void (*describe)(struct mapping *, json_t *, void *), void *context)
+{
+	struct region done = {piece->part.start, piece->part.end}, left = {piece->part.end, piece->part.end};
+	int rc = piece->mapped ? 0 : -ENOMEM;
+
+	if (rc == 0 && *change->interrupted)
+		rc = -EINTR;
+	if (rc < 0)
+		done.end = left.start = done.start;
+	else if (!change->dry_run) {
+		rc = one(change, piece, context, &done.end);
+		left.start = done.end;
+	}
+	if (done.start < done.end)
+		change_report(change, part_record(&change->run.target, piece, done, describe, context),
+			      region_bytes(done));
+	if (rc < 0 && !is_fatal(rc))
+		report_error(change, left, rc, piece->mapped);
+	return rc;
+}
+
+int change_pieces(struct change *change, const struct pieces *pieces, change_piece_fn one,
+		  void (*describe)(struct mapping *mapping, json_t *record, void *context), void *context,
+		  struct error *error)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !is_fatal(rc) && i < pieces->count; i++)
+		rc = do_piece(change, &pieces->items[i], one, describe, context);
+	if (change->inject.tid)
+		inject_end(&change->inject);
+	if (!is_fatal(rc))
+		return 0;
+	return error_set(error, rc, rc == -ESRCH ? "it has ended" : "its threads do not run",
+			 rc == -ESRCH ? NULL : "is its cgroup frozen, or is it ending?", "%s memory of process %d",
+			 change->op, change->run.target.pid);
+}
+
+static int report_summary(struct change *change)
+{
+	const struct target *target = &change->run.target;
+	json_t *record = json_pack("{s:s, s:s, s:b, s:i, s:I, s:I, s:I, s:I}", "type", "summary", "op", change->op,
+				   "done", !change->dry_run, "pid", (int)target->pid, "starttime",
+				   (json_int_t)target->starttime, "regions", (json_int_t)change->regions, "bytes",
+				   (json_int_t)change->bytes, "errors", (json_int_t)change->errors);
+
+	if (record && change->injecting) {
+		json_object_set_new(record, "stops", json_integer((json_int_t)change->inject.stops));
+		json_object_set_new(record, "longest_stop_us", json_integer((json_int_t)change->inject.longest_us));
+	}
+	return report_record(change->run.report, record);
+}
+
+int change_close(struct change *change, int rc, struct error *error)
+{
+	int closed;
+
+	if (rc == 0)
+		report_summary(change);
+	closed = change->injecting ? inject_close_apart(&change->inject) : 0;
+	if (rc == 0 && closed < 0 && closed != -ESRCH)
+		rc = error_set(error, closed, "something of ours stays in it", NULL, "leave process %d",
+			       change->run.target.pid);
+	if (rc < 0)
+		return run_failed(&change->run, rc, error);
+	if (!change->errors)
+		return EXIT_DONE;
+	return change->regions ? EXIT_PARTIAL : exit_code_of(change->first_error);
+}

@@ -1,0 +1,272 @@
+/* addrspace clone: a stopped copy-on-write copy of a live process, to look at while the original runs on. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "addrspace.h"
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "clone/clone.h"
+#include "clone/core.h"
+#include "clone_note.h"
+#include "verb/command.h"
+
+#define LOOK_MS 500
+
+static const struct report_column columns[] = {
+	{"pid", "PID", COLUMN_NUMBER},           {"original_pid", "ORIGINAL", COLUMN_NUMBER},
+	{"bytes", "BYTES", COLUMN_SIZE},         {"resident_bytes", "RESIDENT", COLUMN_SIZE},
+	{"threads", "THREADS", COLUMN_NUMBER},   {"pause_us", "PAUSE (US)", COLUMN_NUMBER},
+	{"time_us", "TIME (US)", COLUMN_NUMBER}, {NULL, NULL, COLUMN_TEXT},
+};
+
+struct cloning {
+	struct run *run;
+	struct process_clone clone;
+	struct clone_core core;
+	char *core_path; /* NULL: none */
+	char **command;  /* NULL: none */
+	int hold, dry_run;
+};
+
+static void add_core(const struct cloning *c, json_t *record)
+{
+	json_object_set_new(record, "core", json_string(c->core_path));
+	json_object_set_new(record, "core_bytes", json_integer((json_int_t)c->core.bytes));
+	json_object_set_new(record, "memory_bytes", json_integer((json_int_t)c->core.memory_bytes));
+	json_object_set_new(record, "unreadable_bytes", json_integer((json_int_t)c->core.unreadable_bytes));
+}
+
+static void report(const struct cloning *c)
+{
+	const struct process_clone *clone = &c->clone;
+	const struct target *original = &c->run->target;
+	json_t *record = json_pack(
+		"{s:s, s:i, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "type", "clone", "pid",
+		(int)clone->target.pid, "starttime", (json_int_t)clone->target.starttime, "original_pid",
+		(int)original->pid, "original_starttime", (json_int_t)original->starttime, "bytes",
+		(json_int_t)clone->bytes, "resident_bytes", (json_int_t)clone->resident_bytes, "left_out_bytes",
+		(json_int_t)clone->left_out_bytes, "threads", (json_int_t)clone->copy.threads, "threads_missed",
+		(json_int_t)clone->copy.threads_missed, "pause_us", (json_int_t)clone->copy.pause_us, "time_us",
+		(json_int_t)clone->time_us, "held", c->hold != 0);
+
+	if (c->core_path)
+		add_core(c, record);
+	report_record(c->run->report, record);
+}
+
+/* Every {} of a word becomes the pid of the clone. Returns a new word, NULL when out of memory. */
+static char *fill_in(const char *word, pid_t pid)
+{
+	char *filled = strdup("");
+
+	for (const char *found; filled && (found = strstr(word, "{}")); word = found + 2) {
+		char *longer = NULL;
+
+		if (asprintf(&longer, "%s%.*s%d", filled, (int)(found - word), word, pid) < 0)
+			longer = NULL;
+		free(filled);
+		filled = longer;
+	}
+	if (filled) {
+		char *longer = NULL;
+
+		if (asprintf(&longer, "%s%s", filled, word) < 0)
+			longer = NULL;
+		free(filled);
+		filled = longer;
+	}
+	return filled;
+}
+
+static void become(const struct cloning *c, const sigset_t *mask)
+{
+	for (size_t i = 0; c->command[i]; i++) {
+		c->command[i] = fill_in(c->command[i], c->clone.target.pid);
+		if (!c->command[i])
+			_exit(EXIT_FAILED);
+	}
+	sigprocmask(SIG_SETMASK, mask, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	signal(SIGXFSZ, SIG_DFL);
+	_exit(command_exec(c->run->name, c->command));
+}
+
+/* Whether the wait is over. `command`: 0 for none. */
+static bool over(struct cloning *c, pid_t command, int signal, int *status)
+{
+	int ended;
+
+	inject_copy_linger(&c->clone.copy);
+	if (command) {
+		/* Signals of the terminal are the command's affair. */
+		if (waitpid(command, &ended, WNOHANG) != command)
+			return false;
+		*status = ended == 0 ? EXIT_DONE : EXIT_FAILED;
+		return true;
+	}
+	if (!target_alive(&c->clone.target)) {
+		error_print(c->run->name, &(struct error){.tried = "keep the clone", .why = "somebody ended it"});
+		*status = EXIT_FAILED;
+		return true;
+	}
+	return signal > 0 && signal != SIGCHLD;
+}
+
+/* The clone is there for as long as somebody looks at it. */
+static int stay(struct cloning *c)
+{
+	const struct timespec look = {.tv_nsec = LOOK_MS * 1000000L};
+	int status = EXIT_DONE;
+	pid_t command = 0;
+	sigset_t signals;
+	sigset_t before;
+	int got = 0;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGQUIT);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &signals, &before);
+	if (c->command) {
+		command = fork();
+		if (command == 0)
+			become(c, &before);
+		if (command < 0) {
+			struct error error = {0};
+
+			error_set(&error, -errno, NULL, NULL, "start %s", c->command[0]);
+			return run_failed(c->run, error.code, &error);
+		}
+	}
+	while (!over(c, command, got, &status)) {
+		got = sigtimedwait(&signals, NULL, &look);
+		if (command && (got == SIGTERM || got == SIGHUP))
+			kill(command, got);
+	}
+	return status;
+}
+
+/* From here on somebody sees to its end: whoever drops it, or the process that guards it. */
+static int keep(struct cloning *c, struct error *error)
+{
+	const struct process_clone *clone = &c->clone;
+	const struct clone_note note = {
+		.pid = clone->target.pid,
+		.starttime = clone->target.starttime,
+		.original = c->run->target.pid,
+		.original_starttime = c->run->target.starttime,
+		.child = clone->copy.child,
+		.there = clone->there,
+	};
+
+	return c->hold ? clone_note_write(&note, error) : process_clone_guard(&c->clone, &c->run->target, error);
+}
+
+static int write_core(struct cloning *c, struct error *error)
+{
+	int rc;
+
+	progress_begin(&c->run->progress, "written", c->run->options.quiet);
+	rc = clone_core_write(&c->core, &c->clone, &c->run->target, &c->run->progress, error);
+	progress_end(&c->run->progress);
+	return rc;
+}
+
+static int use(struct cloning *c)
+{
+	bool stays = c->command || (!c->hold && !c->core_path);
+	struct error error = {0};
+	int rc = keep(c, &error);
+
+	process_clone_measure(&c->clone, &c->run->target);
+	if (rc == 0 && c->core_path)
+		rc = write_core(c, &error);
+	if (rc == 0 && (stays || c->hold))
+		rc = process_clone_park(&c->clone, &c->run->target, &error);
+	if (rc < 0) {
+		c->hold = false;
+		return run_failed(c->run, rc, &error);
+	}
+	report(c);
+	return stays ? stay(c) : EXIT_DONE;
+}
+
+static int make_clone(struct cloning *c)
+{
+	const struct target *original = &c->run->target;
+	struct error error = {0};
+	int rc = c->core_path ? clone_core_open(&c->core, c->core_path, &error) : 0;
+	int status;
+
+	if (rc == 0)
+		rc = process_clone_make(&c->clone, original, c->core_path, &error);
+	if (rc < 0)
+		return run_failed(c->run, rc, &error);
+	status = use(c);
+	if (!c->hold) {
+		clone_note_remove(c->clone.target.pid, c->clone.target.starttime);
+		rc = process_clone_remove(&c->clone, original, &error);
+		if (rc < 0)
+			status = run_failed(c->run, rc, &error);
+	}
+	process_clone_close(&c->clone);
+	return status;
+}
+
+static int look_only(const struct cloning *c)
+{
+	const struct target *original = &c->run->target;
+	uint64_t sizes[2] = {0};
+	struct error error = {0};
+	int rc = target_check(original, &error);
+
+	if (rc < 0)
+		return run_failed(c->run, rc, &error);
+	target_status(original, "VmSize", &sizes[0]);
+	target_status(original, "VmRSS", &sizes[1]);
+	report_record(c->run->report,
+		      json_pack("{s:s, s:i, s:I, s:I, s:I, s:b}", "type", "clone", "original_pid", (int)original->pid,
+				"original_starttime", (json_int_t)original->starttime, "bytes",
+				(json_int_t)sizes[0] * (json_int_t)KiB, "resident_bytes",
+				(json_int_t)sizes[1] * (json_int_t)KiB, "dry_run", true));
+	return EXIT_DONE;
+}
+
+int verb_clone(int argc, const char **argv)
+{
+	_cleanup_run_ struct run run = RUN_NONE("addrspace clone");
+	struct cloning cloning = {.run = &run, .clone = PROCESS_CLONE_NONE, .command = command_words(&argc, argv)};
+	const struct poptOption options[] = {
+		{"core", 0, POPT_ARG_STRING, &cloning.core_path, 0, "write a core file for a debugger", "FILE"},
+		{"hold", 0, POPT_ARG_NONE, &cloning.hold, 0, "leave the clone behind, until addrspace drop", NULL},
+		{"dry-run", 'n', POPT_ARG_NONE, &cloning.dry_run, 0, "say what would be cloned, touch nothing", NULL},
+		POPT_TABLEEND,
+	};
+	const struct cli_tool tool = {
+		.name = "addrspace clone",
+		.usage = "-p PID [OPTION...] [-- COMMAND [ARGUMENT...]]",
+		.about = "Makes a stopped copy-on-write copy of a live process, to look at while it runs on.",
+		.options = options,
+		.takes = CLI_TAKES_PID,
+	};
+	int status;
+
+	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status)) {
+		free(cloning.core_path);
+		return status;
+	}
+	signal(SIGXFSZ, SIG_IGN); /* a core file above the limit is an error to tell */
+	status = run_open(&run, columns, "clone", false);
+	if (status == EXIT_DONE)
+		status = cloning.dry_run ? look_only(&cloning) : make_clone(&cloning);
+	clone_core_close(&cloning.core);
+	free(cloning.core_path);
+	return run_finish(&run, status);
+}

@@ -1,0 +1,115 @@
+/* addrspace protect: other rights, or copy on write, for what is mapped. */
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/cleanup.h"
+#include "change.h"
+
+/* What is asked for. */
+struct wanted {
+	int protection;
+	bool access, copy; /* which of both */
+};
+
+static int protection_of(const struct wanted *wanted, const struct mapping *mapping)
+{
+	if (wanted->access)
+		return wanted->protection;
+	return (mapping->read ? PROT_READ : 0) | (mapping->write ? PROT_WRITE : 0) | (mapping->execute ? PROT_EXEC : 0);
+}
+
+static int protect_piece(struct change *change, const struct piece *piece, void *context, uint64_t *reached)
+{
+	const struct wanted *wanted = context;
+	int protection = protection_of(wanted, &piece->mapping), rc;
+
+	if (!wanted->copy)
+		return inject_protect_piece(&change->inject, piece, protection, reached);
+	rc = inject_copy_on_write(&change->inject, piece, protection);
+	*reached = rc < 0 ? piece->part.start : piece->part.end;
+	return rc;
+}
+
+/* A record says what is there now, and which rights there were. */
+static void describe(struct mapping *mapping, json_t *record, void *context)
+{
+	const struct wanted *wanted = context;
+	int protection = protection_of(wanted, mapping);
+
+	json_object_set_new(record, "was_access", access_names(mapping->read, mapping->write, mapping->execute));
+	mapping->read = protection & PROT_READ;
+	mapping->write = protection & PROT_WRITE;
+	mapping->execute = protection & PROT_EXEC;
+	mapping->shared &= !wanted->copy;
+	mapping->perm[0] = mapping->read ? 'r' : '-';
+	mapping->perm[1] = mapping->write ? 'w' : '-';
+	mapping->perm[2] = mapping->execute ? 'x' : '-';
+	mapping->perm[3] = mapping->shared ? 's' : 'p';
+}
+
+static unsigned int rights_taken(const struct wanted *wanted)
+{
+	if (!wanted->access)
+		return 0;
+	return (wanted->protection & PROT_READ ? 0U : TAKES_READ) |
+	       (wanted->protection & PROT_WRITE ? 0U : TAKES_WRITE) |
+	       (wanted->protection & PROT_EXEC ? 0U : TAKES_EXEC);
+}
+
+static int protect(struct change *change, const struct region_vec *regions, struct wanted *wanted)
+{
+	_cleanup_pieces_ struct pieces pieces = {0};
+	struct error error = {0};
+	int rc = change_open(change, &error);
+
+	if (rc == 0)
+		rc = change_look(change, regions, rights_taken(wanted), &pieces, &error);
+	if (rc == 0)
+		rc = change_pieces(change, &pieces, protect_piece, describe, wanted, &error);
+	return change_close(change, rc, &error);
+}
+
+static int parse_wanted(const struct run *run, const char *access, int copy, struct wanted *wanted)
+{
+	*wanted = (struct wanted){.access = access != NULL, .copy = copy};
+	if (!access && !copy)
+		return cli_usage_error(run->name, "which rights? give --access, --cow or both");
+	return access ? parse_access(run, access, &wanted->protection) : EXIT_DONE;
+}
+
+int verb_protect(int argc, const char **argv)
+{
+	_cleanup_change_ struct change change = CHANGE_NONE("protect", "mprotect");
+	_cleanup_operands_ char **words = NULL;
+	_cleanup_input_ struct region_input input = {0};
+	_cleanup_free_ char *access = NULL;
+	int copy = 0, status;
+	struct run *run = &change.run;
+	const struct poptOption options[] = {
+		{"access", 0, POPT_ARG_STRING, &access, 0, "some of the letters rwx, or ---", "ACCESS"},
+		{"cow", 0, POPT_ARG_NONE, &copy, 0, "make shared mappings copy on write", NULL},
+		DRY_RUN_OPTION(change),
+		FORCE_OPTION(change),
+		POPT_TABLEEND,
+	};
+	const struct cli_tool tool = {
+		.name = "addrspace protect",
+		.usage = "-p PID START-END|-r FILE --access ACCESS [OPTION...]",
+		.about = "Gives what is mapped in regions other rights, or makes it copy on write.",
+		.options = options,
+		.takes = CLI_TAKES_PID | CLI_TAKES_REGIONS,
+		.operands = 1,
+	};
+	struct wanted wanted;
+
+	if (cli_parse(&tool, argc, argv, &run->options, &words, &status))
+		return status;
+	status = parse_wanted(run, access, copy, &wanted);
+	if (status == EXIT_DONE)
+		status = run_open(run, mapping_columns, "region", false);
+	if (status == EXIT_DONE)
+		status = change_input(&change, words[0], &input);
+	if (status == EXIT_DONE)
+		status = protect(&change, &input.regions, &wanted);
+	return run_finish(run, status);
+}

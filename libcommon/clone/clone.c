@@ -1,0 +1,192 @@
+/* Making clones, keeping them, and removing them whatever happens to us. */
+#include "clone/clone.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "proc/maps.h"
+#include "proc/stat.h"
+
+#define END_MS      10000 /* for a killed process to end: its memory may take a while */
+#define GUARD_TRIES 200
+#define GUARD_US    50000
+
+/* The pid in the innermost namespace: the last one of "NSpid:" (proc(5)). */
+static pid_t innermost_pid(pid_t pid)
+{
+	char text[4096];
+	const char *line;
+	long last = 0;
+	char *end;
+
+	if (proc_file_read(pid, "status", text, sizeof(text)) <= 0)
+		return 0;
+	line = strstr(text, "\nNSpid:");
+	if (!line)
+		return pid;
+	line += strlen("\nNSpid:");
+	for (long number; (number = strtol(line, &end, 10)) > 0 && end != line; line = end) {
+		last = number;
+		if (*end == '\n')
+			break;
+	}
+	return (pid_t)last;
+}
+
+static uint64_t status_bytes(const struct target *target, const char *field)
+{
+	uint64_t kib = 0;
+
+	return target_status(target, field, &kib) == 0 ? kib * KiB : 0;
+}
+
+void process_clone_measure(struct process_clone *clone, const struct target *original)
+{
+	_cleanup_regions_ struct region_vec kept = {0};
+
+	clone->bytes = status_bytes(&clone->target, "VmSize");
+	clone->resident_bytes = status_bytes(&clone->target, "VmRSS");
+	if (kept_from_children(original, &kept) == 0)
+		for (size_t i = 0; i < kept.count; i++)
+			clone->left_out_bytes += region_bytes(kept.items[i]);
+}
+
+int process_clone_make(struct process_clone *clone, const struct target *original, bool with_registers,
+		       struct error *error)
+{
+	uint64_t begun = now_us();
+	struct inject inject;
+	int rc = inject_open(&inject, original, error);
+
+	*clone = PROCESS_CLONE_NONE;
+	if (rc < 0)
+		return rc;
+	rc = inject_copy_make(&inject, &clone->copy, with_registers, error);
+	inject_close(&inject);
+	if (rc < 0)
+		return rc;
+	clone->time_us = now_us() - begun;
+	rc = target_open(&clone->target, clone->copy.pid, -1, error);
+	if (rc < 0) {
+		kill(clone->copy.pid, SIGKILL);
+		inject_copy_free(&clone->copy);
+		return rc;
+	}
+	clone->there = innermost_pid(clone->target.pid);
+	return 0;
+}
+
+int process_clone_park(struct process_clone *clone, const struct target *original, struct error *error)
+{
+	_cleanup_close_ int fd = target_proc_open(&clone->target, "oom_score_adj", O_WRONLY);
+	char name[32];
+	int rc;
+
+	if (fd >= 0)
+		dprintf(fd, "1000");
+	snprintf(name, sizeof(name), "clone of %s", original->name);
+	rc = inject_copy_park(&clone->copy, name);
+	if (rc < 0)
+		return error_set(error, rc,
+				 rc == -ESRCH ? "it has ended; does a seccomp filter not let it wait?" : NULL, NULL,
+				 "keep the clone %d", clone->target.pid);
+	return 0;
+}
+
+static bool ended(const struct target *target, int timeout_ms)
+{
+	struct pollfd poll_fd = {.fd = target->pidfd, .events = POLLIN};
+	uint64_t deadline = now_us() + (uint64_t)timeout_ms * 1000;
+
+	while (poll(&poll_fd, 1, 10) == 0) {
+		waitpid(target->pid, NULL, __WALL | WNOHANG); /* should we be its tracer */
+		if (now_us() > deadline)
+			return false;
+	}
+	waitpid(target->pid, NULL, __WALL | WNOHANG);
+	return true;
+}
+
+int process_clone_kill(const struct target *clone, const struct target *original, pid_t there, struct error *error)
+{
+	if (syscall(SYS_pidfd_send_signal, clone->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+		return error_set(error, -errno, NULL, "run it as the one who made it", "end the clone %d", clone->pid);
+	if (!ended(clone, END_MS))
+		return error_set(error, -ETIMEDOUT, "it does not end", "see the State line in /proc/PID/status",
+				 "end the clone %d", clone->pid);
+	if (!original || !target_alive(original))
+		return 0;
+	return inject_copy_reap(original, there, error);
+}
+
+/* In the process that guards: nothing of what the other one had open, but for two descriptors. */
+static void guard(const struct process_clone *clone, const struct target *original, int watched)
+{
+	struct error ignored;
+	char byte;
+	ssize_t got;
+
+	setsid();
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		close(fd);
+	for (int signal = 1; signal < SIGRTMIN; signal++)
+		if (signal != SIGCHLD)
+			sigaction(signal, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+	do
+		got = read(watched, &byte, 1);
+	while (got < 0 && errno == EINTR);
+	/* Another tool may be at work on the original just now. */
+	for (int tries = 0; got == 0 && tries < GUARD_TRIES; tries++) {
+		if (process_clone_kill(&clone->target, clone->copy.child ? original : NULL, clone->there, &ignored) ==
+		    0)
+			break;
+		usleep(GUARD_US);
+	}
+	_exit(0);
+}
+
+int process_clone_guard(struct process_clone *clone, const struct target *original, struct error *error)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return error_set(error, -errno, NULL, NULL, "guard the clone %d", clone->target.pid);
+	clone->guard = fork();
+	if (clone->guard == 0) {
+		close(ends[1]);
+		guard(clone, original, ends[0]);
+	}
+	close(ends[0]);
+	clone->guard_fd = ends[1];
+	if (clone->guard > 0)
+		return 0;
+	clone->guard = 0;
+	return error_set(error, -errno, NULL, NULL, "guard the clone %d", clone->target.pid);
+}
+
+int process_clone_remove(struct process_clone *clone, const struct target *original, struct error *error)
+{
+	return process_clone_kill(&clone->target, clone->copy.child ? original : NULL, clone->there, error);
+}
+
+void process_clone_close(struct process_clone *clone)
+{
+	if (clone->guard > 0) {
+		if (write(clone->guard_fd, "", 1) == 1)
+			waitpid(clone->guard, NULL, 0);
+	}
+	cleanup_close(&clone->guard_fd);
+	inject_copy_free(&clone->copy);
+	target_close(&clone->target);
+	*clone = PROCESS_CLONE_NONE;
+}

@@ -1,0 +1,165 @@
+/* Looking at a process's memory: its mappings, which pages are there, and what is in them. */
+#include "clone/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "inject/copy.h"
+#include "pages/pages.h"
+#include "pages/scan.h"
+#include "proc/smaps.h"
+
+#define WINDOW 8192 /* pages */
+
+static int add(struct memory *memory, const struct mapping *mapping, bool served)
+{
+	if (memory->count == memory->capacity) {
+		size_t capacity = memory->capacity ? memory->capacity * 2 : 256;
+		struct memory_mapping *grown = reallocarray(memory->mappings, capacity, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		memory->mappings = grown;
+		memory->capacity = capacity;
+	}
+	memory->mappings[memory->count++] = (struct memory_mapping){.is = *mapping, .served = served};
+	return 0;
+}
+
+/*
+ * A kernel without names for anonymous memory does not tell; and what is beside our data may have become one mapping
+ * with it.
+ */
+static struct region own_pages(const struct memory *memory, const struct mapping *mapping)
+{
+	struct region own = {mapping->region.start, mapping->region.start + INJECT_COPY_PAGES * page_size()};
+	unsigned char code[1024];
+
+	if (mapping->kind != MAPPING_ANON || !mapping->execute || mapping->write ||
+	    region_bytes(mapping->region) != page_size() || memory_read(memory, own.start, code, sizeof(code)) < 0 ||
+	    !inject_copy_is_code(code, sizeof(code)))
+		return (struct region){0, 0};
+	return own;
+}
+
+static int read_mappings(struct memory *memory)
+{
+	struct region own = {0, 0};
+	struct maps_reader smaps;
+	struct mapping mapping;
+	const char *flags;
+	int rc = smaps_open(&smaps, memory->target);
+
+	if (rc < 0)
+		return rc;
+	while ((rc = smaps_next(&smaps, &mapping, &flags)) > 0) {
+		bool served = flags && (vm_flags_have(flags, "um") || vm_flags_have(flags, "ui"));
+
+		if (mapping_is_kernels(&mapping) || mapping_has_our_name(&mapping))
+			continue;
+		if (!own.end)
+			own = own_pages(memory, &mapping);
+		if (region_overlaps(own, mapping.region))
+			mapping.region.start = min_u64(own.end, mapping.region.end);
+		rc = mapping.region.start < mapping.region.end ? add(memory, &mapping, served) : 0;
+		if (rc < 0)
+			break;
+	}
+	maps_close(&smaps);
+	return rc;
+}
+
+int memory_open(struct memory *memory, const struct target *target)
+{
+	int rc;
+
+	*memory = MEMORY_NONE;
+	memory->target = target;
+	memory->mem_fd = target_proc_open(target, "mem", O_RDONLY);
+	memory->pagemap_fd = memory->mem_fd < 0 ? memory->mem_fd : target_proc_open(target, "pagemap", O_RDONLY);
+	rc = memory->pagemap_fd < 0 ? memory->pagemap_fd : read_mappings(memory);
+	if (rc < 0)
+		memory_close(memory);
+	return rc;
+}
+
+void memory_close(struct memory *memory)
+{
+	cleanup_close(&memory->mem_fd);
+	cleanup_close(&memory->pagemap_fd);
+	free(memory->mappings);
+	*memory = MEMORY_NONE;
+}
+
+/* Appends, joined to the last one where they touch. */
+static int append(struct region_vec *vec, struct region region)
+{
+	if (vec->count && vec->items[vec->count - 1].end == region.start) {
+		vec->items[vec->count - 1].end = region.end;
+		return 0;
+	}
+	return region_vec_push(vec, region);
+}
+
+/* For kernels without PAGEMAP_SCAN. */
+static int populated_by_pagemap(const struct memory *memory, struct region region, struct region_vec *found)
+{
+	_cleanup_free_ uint64_t *entries = malloc(WINDOW * sizeof(*entries));
+	int rc = entries ? 0 : -ENOMEM;
+
+	for (uint64_t at = region.start; rc == 0 && at < region.end; at += WINDOW * page_size()) {
+		size_t count = min_u64(WINDOW, (region.end - at) / page_size());
+
+		rc = pagemap_read(memory->pagemap_fd, at, count, entries);
+		for (size_t i = 0; rc == 0 && i < count; i++) {
+			uint64_t page = at + i * page_size();
+
+			if (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) && !(entries[i] & PAGEMAP_GUARD))
+				rc = append(found, (struct region){page, page + page_size()});
+		}
+	}
+	return rc;
+}
+
+int memory_populated(const struct memory *memory, struct region region, struct region_vec *found)
+{
+	struct scan scan = {.pagemap_fd = memory->pagemap_fd, .left = region, .any = PAGE_IS_PRESENT | PAGE_IS_SWAPPED};
+	int count;
+
+	while ((count = scan_next(&scan)) > 0) {
+		for (int i = 0; i < count; i++) {
+			int rc = 0;
+
+			if (!(scan.ranges[i].categories & PAGE_IS_GUARD))
+				rc = append(found, (struct region){scan.ranges[i].start, scan.ranges[i].end});
+			if (rc < 0)
+				return rc;
+		}
+	}
+	return count == -ENOTTY ? populated_by_pagemap(memory, region, found) : count;
+}
+
+int memory_read(const struct memory *memory, uint64_t address, void *to, size_t bytes)
+{
+	struct iovec here = {.iov_base = to, .iov_len = bytes};
+	struct iovec there = {.iov_base = (void *)address, .iov_len = bytes};
+	size_t done = 0;
+
+	if (process_vm_readv(memory->target->pid, &here, 1, &there, 1, 0) == (ssize_t)bytes)
+		return 0;
+	while (done < bytes) {
+		ssize_t got = pread(memory->mem_fd, (char *)to + done, bytes - done, (off_t)(address + done));
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return got < 0 ? -errno : -ESRCH;
+		done += (size_t)got;
+	}
+	return 0;
+}
