@@ -5,6 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Where the addresses end that a process gets without asking for higher ones (x86-64; page aligned). */
+#define ADDRESSES_END UINT64_C(0x7ffffffff000)
+
 /* start <= x < end; bytes, any alignment. Empty when start == end. */
 struct region {
 	uint64_t start;

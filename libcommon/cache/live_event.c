@@ -98,7 +98,7 @@ int live_event_read(struct live *live, uint32_t space)
 
 void live_event_recover(struct live *live)
 {
-	const struct region all = {64 * KiB, UINT64_C(0x7ffffffff000)};
+	const struct region all = {64 * KiB, ADDRESSES_END};
 	struct live_shared *shared = live->shared;
 	uint8_t event = shared->pending.message.event;
 

@@ -48,6 +48,15 @@ static int enable_memory(struct pager *pager, int fd, struct error *error)
 	return rc == 0 ? road->ops->forks(road, false) : rc;
 }
 
+/* Tried on the staging area, in which nothing is yet. */
+static bool unregister_is_checked(struct region staging, const int uffd[2])
+{
+	bool checked = uffd_register_missing(uffd[1], staging) == 0 && uffd_unregister(uffd[0], staging) == -EINVAL;
+
+	uffd_unregister(uffd[1], staging);
+	return checked;
+}
+
 /* Both descriptors and the staging area. */
 static int take_road(struct pager *pager, const struct target_ops *ops, struct error *error)
 {
@@ -70,6 +79,7 @@ static int take_road(struct pager *pager, const struct target_ops *ops, struct e
 	pager->spaces[0].uffd = uffd[0];
 	pager->uffd_staging = uffd[1];
 	pager->staging = header->staging = road->staging;
+	header->unregister_checked = unregister_is_checked(road->staging, uffd);
 	header->control = road->control;
 	header->uffd_number = road->number;
 	header->uffd_holder = road->holder;

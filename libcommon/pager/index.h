@@ -125,6 +125,8 @@ struct index_header {
 	struct codec_choice codec;
 	char store[256];  /* path, or "memory" */
 	uint32_t leaving; /* everything is back, and what is ours in the target is being removed */
+	/* The kernel refuses to unregister what is registered with somebody else's descriptor (since Linux 6.17). */
+	uint32_t unregister_checked;
 	uint32_t released_count;
 	/* Numbers in the target that it still holds for us, of children that are gone. */
 	int32_t released[INDEX_SPACES];

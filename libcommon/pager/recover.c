@@ -344,7 +344,7 @@ int recover_state(struct pager *pager, int index_fd)
  */
 static void go_on(struct pager *pager, struct space *space)
 {
-	const struct region all = {64 * KiB, UINT64_C(0x7ffffffff000)};
+	const struct region all = {64 * KiB, ADDRESSES_END};
 
 	pthread_rwlock_wrlock(&space->events);
 	if (space->used && !space->dead) {

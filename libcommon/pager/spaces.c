@@ -9,6 +9,8 @@
 #include "pager/pager.h"
 #include "proc/maps.h"
 
+#define ROOM_STEPS 8
+
 struct space *space_new(struct pager *pager, int uffd)
 {
 	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
@@ -127,17 +129,41 @@ static bool movable(const struct mapping *mapping)
 	return mapping->kind == MAPPING_ANON && mapping->write && !mapping->shared;
 }
 
+/*
+ * Up to where a mapping may grow in place, of which no event tells. Half registered it would be two mappings, and
+ * mremap(2) of it would fail: it is registered, or not, together with the room behind it. The stack grows into the same
+ * room from the other side, and is none of ours.
+ */
+static uint64_t room_end(const struct mapping *mapping, const struct mapping *next)
+{
+	return mapping_is_kernels(next) || strcmp(next->name, "[stack]") == 0 ? mapping->region.end
+									      : next->region.start;
+}
+
+static uint64_t room_end_now(const struct pager *pager, const struct mapping *mapping)
+{
+	struct mapping next;
+
+	return mapping_at_or_after(pager->maps_fd, mapping->region.end, &next) > 0 ? room_end(mapping, &next)
+										   : mapping->region.end;
+}
+
 int space_register(struct pager *pager, struct space *space, uint64_t address)
 {
 	struct mapping before;
 	struct mapping after;
+	uint64_t limit;
 	int rc = mapping_at(pager->maps_fd, address, &before);
 
 	if (rc <= 0)
 		return rc < 0 ? rc : -ENOENT;
 	if (!movable(&before))
 		return -EINVAL;
-	rc = uffd_register_missing(space->uffd, before.region);
+	limit = room_end_now(pager, &before);
+	hook("registering");
+	rc = uffd_register_missing(space->uffd, (struct region){before.region.start, limit});
+	if (rc < 0) /* something else has come to lie in its room */
+		rc = uffd_register_missing(space->uffd, before.region);
 	if (rc < 0)
 		return rc == -ENOMEM ? -ENOENT : rc == -EBUSY ? -EINVAL : rc;
 	/*
@@ -151,19 +177,27 @@ int space_register(struct pager *pager, struct space *space, uint64_t address)
 		space->strays = true;
 		return -EAGAIN;
 	}
+	if (room_end_now(pager, &after) != limit)
+		space->strays = true;
 	pthread_mutex_lock(&pager->lock);
 	rc = region_vec_insert(&space->registered, before.region);
 	pthread_mutex_unlock(&pager->lock);
 	return rc;
 }
 
-/* Page by page where the kernel does not take it as a whole: it may be several mappings by now. */
-static void register_again(const struct space *space, struct region region)
+/*
+ * Page by page where the kernel does not take it as a whole: it may be several mappings by now. What was taken is
+ * listed.
+ */
+static void register_again(struct pager *pager, struct space *space, struct region region)
 {
-	if (uffd_register_missing(space->uffd, region) == 0)
-		return;
-	for (uint64_t at = region.start; at < region.end; at += page_size())
-		uffd_register_missing(space->uffd, (struct region){at, at + page_size()});
+	size_t step = uffd_register_missing(space->uffd, region) == 0 ? region_bytes(region) : page_size();
+
+	pthread_mutex_lock(&pager->lock);
+	for (uint64_t at = region.start; at < region.end; at += step)
+		if (uffd_register_missing(space->uffd, (struct region){at, at + step}) == 0)
+			region_vec_insert(&space->registered, (struct region){at, at + step});
+	pthread_mutex_unlock(&pager->lock);
 }
 
 /* They are one mapping with their neighbours then: mremap(2) of it would fail otherwise. */
@@ -176,7 +210,7 @@ void space_take_back(struct pager *pager, struct space *space)
 	space->left_to_kernel = (struct region_vec){0};
 	pthread_mutex_unlock(&pager->lock);
 	for (size_t i = 0; i < left.count; i++)
-		register_again(space, left.items[i]);
+		register_again(pager, space, left.items[i]);
 	if (left.count && space->id == 0)
 		space->strays = true; /* something else may lie there by now */
 	region_vec_free(&left);
@@ -184,29 +218,30 @@ void space_take_back(struct pager *pager, struct space *space)
 }
 
 /*
- * Unregisters a region unless it is registered with somebody else's descriptor (kernels before 6.17 would unregister
- * that, too). `events` is held exclusively, but there may be unread ones: something that is out may have moved here.
- * Whoever moved it waits for its event to be read and does not touch it before, so it is in time to take it back then.
+ * Unregisters a region of the target unless it is registered with somebody else's descriptor, with the room that its
+ * last mapping may grow into, up to `limit`. `events` is held exclusively, but there may be unread ones: something that
+ * is out may have moved here. Whoever moved it waits for its event to be read and does not touch it before, so it is in
+ * time to take it back then.
  *
- * Its last mapping may grow in place at any time, of which no event tells; half registered it would be two mappings,
- * and mremap(2) of it would fail. It can grow up to `limit`, where the next one begins. Returns 0, -EAGAIN when it has
- * to be tried again, after the events, or another -errno: not as a whole.
+ * Returns 0, -EAGAIN when it has to be tried again, after the events, or another -errno: not as a whole.
  */
-static int unregister(struct space *space, struct region region, uint64_t limit)
+static int unregister(struct pager *pager, struct space *space, struct region region, uint64_t limit)
 {
 	struct region most = {region.start, limit};
-	int rc = uffd_changing(space->uffd) ? -EAGAIN : uffd_register_missing(space->uffd, region);
+	int rc = uffd_changing(space->uffd) ? -EAGAIN : 0;
 
+	if (rc == 0 && !index_header(pager->index)->unregister_checked)
+		rc = uffd_register_missing(space->uffd, region);
 	if (rc < 0)
 		return rc;
-	if (uffd_unregister(space->uffd, most) < 0) /* something else lies there by now */
-		uffd_unregister(space->uffd, region);
+	rc = uffd_unregister(space->uffd, most);
+	if (rc < 0) /* something else lies there by now */
+		rc = uffd_unregister(space->uffd, region);
 	if (!uffd_changing(space->uffd))
-		return 0;
+		return rc;
 	if (uffd_register_missing(space->uffd, most) < 0)
-		register_again(space, region);
-	if (space->id == 0)
-		space->strays = true;
+		register_again(pager, space, region);
+	space->strays = true;
 	return -EAGAIN;
 }
 
@@ -223,7 +258,7 @@ static bool unregister_empty(struct pager *pager, struct space *space, struct re
 	listed = space_registered(space, region);
 	pthread_mutex_unlock(&pager->lock);
 	if (!space->dead && !keep) {
-		done = unregister(space, region, limit) != -EAGAIN;
+		done = unregister(pager, space, region, limit) != -EAGAIN;
 		pthread_mutex_lock(&pager->lock);
 		if (done)
 			region_vec_remove(&space->registered, region);
@@ -251,11 +286,10 @@ static bool unregister_listed(struct pager *pager, const struct region_vec *list
 	if (maps_open(&reader, &pager->target) < 0)
 		return true;
 	for (more = maps_next(&reader, &mapping) > 0; more && at < list->count; mapping = next) {
-		uint64_t limit = mapping.region.end;
+		uint64_t limit;
 
 		more = maps_next(&reader, &next) > 0;
-		if (more)
-			limit = next.region.start;
+		limit = more ? room_end(&mapping, &next) : mapping.region.end;
 		while (at < list->count && list->items[at].end <= mapping.region.start)
 			at++;
 		if (at < list->count && mapping.kind == MAPPING_ANON && !mapping.shared &&
@@ -275,39 +309,83 @@ static uint64_t registered_end(const struct space *space, uint64_t at)
 	return at;
 }
 
-/* By what is registered there: some of it may be gone. Each mapping as a whole, with what it has grown by. */
-static int unregister_found(struct space *space, struct region region)
+/* Where the next mapping of the target begins: where that of a child did when it was forked. */
+static uint64_t next_of_target(const struct pager *pager, uint64_t at)
 {
-	int rc = 0;
+	struct mapping next;
+	int rc = mapping_at_or_after(pager->maps_fd, at, &next);
 
-	for (uint64_t at = region.start, end; rc != -EAGAIN && at < region.end; at = max_u64(end, at + page_size())) {
-		end = registered_end(space, at);
-		if (end > at)
-			rc = unregister(space, (struct region){at, end}, end);
+	if (rc > 0 && next.region.start < at)
+		rc = mapping_at_or_after(pager->maps_fd, next.region.end, &next);
+	return rc > 0 ? next.region.start : ADDRESSES_END;
+}
+
+/*
+ * A mapping of a child, of which a part is known, with what it has grown by, and with the room it may grow into at this
+ * moment. Where the next one begins is not known, but what cannot be registered is refused: from `limit` down to where
+ * it is not. What has been unregistered before may be so again. Returns 0 with *done, up to where, or -errno: not as a
+ * whole.
+ */
+static int unregister_grown(const struct pager *pager, const struct space *space, struct region part, uint64_t limit,
+			    uint64_t *done)
+{
+	uint64_t end = registered_end(space, part.end);
+	int rc;
+
+	/* Somebody else's may lie in the room. */
+	*done = index_header(pager->index)->unregister_checked ? max_u64(limit, end) : end;
+	hook("releasing");
+	rc = uffd_unregister(space->uffd, (struct region){part.start, *done});
+	if (rc == -EINVAL && *done > end) {
+		*done = min_u64(*done, next_of_target(pager, end));
+		rc = uffd_unregister(space->uffd, (struct region){part.start, *done});
+	}
+	while (rc == -EINVAL && *done > end) {
+		*done -= max_u64(round_down((*done - end) / ROOM_STEPS, page_size()), page_size());
+		rc = uffd_unregister(space->uffd, (struct region){part.start, *done});
 	}
 	return rc;
 }
 
-/*
- * By what was registered when it was forked, and has moved since. It may have grown meanwhile, of which no event tells:
- * what is registered behind it is a part of it.
- */
-static bool unregister_child(struct space *space)
+/* By what is registered there: some of it may be gone, and something else there instead. */
+static void unregister_found(const struct pager *pager, const struct space *space, struct region region, uint64_t limit)
 {
-	int rc = 0;
+	uint64_t done;
 
-	for (size_t i = 0; rc != -EAGAIN && i < space->registered.count; i++) {
-		struct region region = space->registered.items[i];
-		uint64_t end = registered_end(space, region.end);
-
-		rc = unregister(space, (struct region){region.start, end}, end);
-		if (rc < 0 && rc != -EAGAIN)
-			rc = unregister_found(space, region);
-		hook("releasing");
-		if (rc == 0) /* what it has grown by just now */
-			rc = unregister_found(space, (struct region){end, end + page_size()});
+	for (uint64_t at = region.start; at < region.end; at = max_u64(at + page_size(), done)) {
+		done = 0;
+		if (uffd_registered(space->uffd, at))
+			unregister_grown(pager, space, (struct region){at, at + page_size()}, limit, &done);
 	}
-	return rc != -EAGAIN && !uffd_changing(space->uffd);
+}
+
+/*
+ * By what was registered when it was forked, and has moved since. What is still listed when it forks itself is listed
+ * of its child as well.
+ */
+static bool unregister_child(struct pager *pager, struct space *space)
+{
+	struct region_vec *list = &space->registered;
+
+	while (list->count && !uffd_changing(space->uffd)) {
+		struct region first = list->items[0];
+		uint64_t limit = list->count > 1 ? list->items[1].start : ADDRESSES_END;
+		uint64_t done;
+
+		if (unregister_grown(pager, space, first, limit, &done) == -EINVAL) {
+			unregister_found(pager, space, first, limit);
+			done = limit;
+		}
+		hook("released");
+		if (uffd_changing(space->uffd))
+			break;
+		pthread_mutex_lock(&pager->lock);
+		region_vec_remove(list, (struct region){0, done});
+		if (uffd_registered(space->uffd, done)) /* it has grown beyond that */
+			region_vec_insert(list, (struct region){done, done + page_size()});
+		pthread_mutex_unlock(&pager->lock);
+	}
+	return !list->count && !uffd_changing(space->uffd);
 }
 
 bool space_release(struct pager *pager, struct space *space)
@@ -320,7 +398,7 @@ bool space_release(struct pager *pager, struct space *space)
 	closed = !space->used || space->dead;
 	empty = !index_count(pager->index, space->id);
 	pthread_mutex_unlock(&pager->lock);
-	if (!closed && empty && unregister_child(space)) {
+	if (!closed && empty && unregister_child(pager, space)) {
 		close_space(pager, space);
 		closed = true;
 	}

@@ -164,7 +164,7 @@ int maps_next(struct maps_reader *reader, struct mapping *mapping)
 	return 1;
 }
 
-static int mapping_at_by_file(int maps_fd, uint64_t address, struct mapping *mapping)
+static int mapping_by_file(int maps_fd, uint64_t address, struct mapping *mapping)
 {
 	struct maps_reader reader = {.fd = -1};
 	char path[40];
@@ -181,7 +181,7 @@ static int mapping_at_by_file(int maps_fd, uint64_t address, struct mapping *map
 	/* After an exec the new descriptor shows another address space than the one that was asked about. */
 	if (address_space_gone(maps_fd))
 		return -ESRCH;
-	return result > 0 ? mapping->region.start <= address : result;
+	return result > 0 && mapping_is_kernels(mapping) ? 0 : result;
 }
 
 /* The file prints a newline in a name as \012, the ioctl does not. */
@@ -198,11 +198,12 @@ static void copy_name(struct mapping *mapping, const char *name)
 	mapping->name[used] = '\0';
 }
 
-int mapping_at(int maps_fd, uint64_t address, struct mapping *mapping)
+int mapping_at_or_after(int maps_fd, uint64_t address, struct mapping *mapping)
 {
 	char name[PATH_MAX] = "", perm[5];
 	struct procmap_query query = {
 		.size = sizeof(query),
+		.query_flags = PROCMAP_QUERY_COVERING_OR_NEXT_VMA,
 		.query_addr = address,
 		.vma_name_addr = (uintptr_t)name,
 		.vma_name_size = sizeof(name),
@@ -212,7 +213,7 @@ int mapping_at(int maps_fd, uint64_t address, struct mapping *mapping)
 		if (errno == ENOENT)
 			return 0;
 		if (errno == ENOTTY || errno == ENAMETOOLONG)
-			return mapping_at_by_file(maps_fd, address, mapping);
+			return mapping_by_file(maps_fd, address, mapping);
 		return -errno;
 	}
 	perm[0] = query.vma_flags & PROCMAP_QUERY_VMA_READABLE ? 'r' : '-';
@@ -227,4 +228,11 @@ int mapping_at(int maps_fd, uint64_t address, struct mapping *mapping)
 	mapping->device = makedev(query.dev_major, query.dev_minor);
 	mapping->kind = query.vma_page_size > page_size() ? MAPPING_HUGETLB : kind_of(mapping);
 	return 1;
+}
+
+int mapping_at(int maps_fd, uint64_t address, struct mapping *mapping)
+{
+	int rc = mapping_at_or_after(maps_fd, address, mapping);
+
+	return rc > 0 ? mapping->region.start <= address : rc;
 }

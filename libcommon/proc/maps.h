@@ -67,6 +67,9 @@ int maps_next(struct maps_reader *reader, struct mapping *mapping);
  */
 int mapping_at(int maps_fd, uint64_t address, struct mapping *mapping);
 
+/* The same, or the next one behind `address`; 0: there is none. */
+int mapping_at_or_after(int maps_fd, uint64_t address, struct mapping *mapping);
+
 /* Why a mapping is not swapped; each is the `reason` of skipped bytes in swapctl's records. */
 enum eligibility {
 	ELIGIBLE,

@@ -34,7 +34,9 @@ int uffd_register_missing(int fd, struct region region);
 int uffd_register(int fd, struct region region, uint64_t mode, uint64_t *ioctls);
 
 /*
- * Unregisters and wakes waiters. Returns 0 or -errno (-ENOMEM: the target is gone or nothing is mapped at the start).
+ * Unregisters what is registered there, with this descriptor, and wakes waiters. Returns 0 or -errno, with nothing
+ * changed (-ENOMEM: the target is gone; -EINVAL: nothing is mapped there, or something that cannot be registered, or is
+ * with another descriptor).
  */
 int uffd_unregister(int fd, struct region region);
 

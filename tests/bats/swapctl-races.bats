@@ -98,21 +98,42 @@ has_left() {
 	done
 }
 
-@test "a child that has grown stays one mapping while it is let go" {
-	local i
-	export UVM_PAUSE_AT=releasing:300
+pause() {
+	read -rt "$1" <> <(:) || :
+}
+
+# What it has is known when the first pause begins, a quarter of a second after the last page came back or sooner; in the second it is let go.
+@test "a child that grows in place stays one mapping while it is let go" {
+	export UVM_PAUSE_AT=releasing:1000,released:1000
 	start_with_input changes mixed $((2 * MEBIBYTE))
 	swap_ok attach -p "$TARGET_PID"
-	for ((i = 0; i < 4; i++)); do
-		out_region
-		grow_child - "grows.$i"
-		ask_child "grows.$i" grow
-		ask_child "grows.$i" check
-		read -rt "0.$((100 * i + 150))" <> <(:) || :
-		ask_child "grows.$i" grow
-		ask_child "grows.$i" check
-		echo exit >"$TARGET_DIR/grows.$i"
-	done
+	out_region
+	grow_child - grows
+	ask_child grows shrink
+	ask_child grows check
+	pause 0.6
+	ask_child grows grow
+	pause 1
+	ask_child grows grow
+	ask_child grows check
+}
+
+# Its agent makes the calls, and no thread of the program is held.
+@test "a mapping that grows in place stays one while it is registered" {
+	export UVM_ROAD=agent UVM_PAUSE_AT=registering:1000,registered:1000
+	start_with_input changes mixed $((2 * MEBIBYTE))
+	swap_ok attach -p "$TARGET_PID"
+	ask shrink
+	read_answer
+	region "$START" "$END" >"$BATS_TEST_TMPDIR/region"
+	goes_out -r "$BATS_TEST_TMPDIR/region"
+	pause 0.6
+	ask grow
+	pause 1
+	ask grow
+	ask check
+	wait "$OUT" || :
+	ask check
 }
 
 # are_served COUNT: address spaces, of a session whose program may have ended.

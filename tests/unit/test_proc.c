@@ -423,7 +423,7 @@ static void assert_same_mapping(const struct mapping *a, const struct mapping *b
 	assert_string_equal(a->name, b->name);
 }
 
-/* Each line of /proc/self/maps, read in the plain way, against maps_next and both ways of mapping_at. */
+/* Each line of /proc/self/maps, read in the plain way, against maps_next and both ways of mapping_at(_or_after). */
 static void assert_reads_like_getline(void)
 {
 	_cleanup_fclose_ FILE *plain = fopen("/proc/self/maps", "re");
@@ -434,6 +434,7 @@ static void assert_reads_like_getline(void)
 	struct maps_reader reader;
 	struct target target;
 	unsigned int count = 0;
+	uint64_t end = 0;
 	size_t size = 65536;
 
 	open_target(&target, getpid());
@@ -450,11 +451,18 @@ static void assert_reads_like_getline(void)
 		middle = mapping.region.start + region_bytes(mapping.region) / 2;
 		assert_int_equal(mapping_at(maps, middle, &other), 1);
 		assert_same_mapping(&mapping, &other);
+		assert_int_equal(mapping_at_or_after(maps, end, &other), 1);
+		assert_same_mapping(&mapping, &other);
 		if (count++ % 16 == 0) {
 			assert_int_equal(mapping_at(smaps, middle, &other), 1);
 			assert_same_mapping(&mapping, &other);
+			assert_int_equal(mapping_at_or_after(smaps, end, &other), 1);
+			assert_same_mapping(&mapping, &other);
 		}
+		end = mapping.region.end;
 	}
+	assert_int_equal(mapping_at_or_after(maps, end, &other), 0);
+	assert_int_equal(mapping_at_or_after(smaps, end, &other), 0);
 	assert_int_equal(maps_next(&reader, &mapping), 0);
 	assert_int_equal(mapping_at(maps, 0, &other), 0);
 	assert_int_equal(mapping_at(smaps, 0, &other), 0);
