@@ -27,7 +27,7 @@ serve() {
 	: >"$RECORDS"
 	addrspace cache -p "$TARGET_PID" "$@" >"$RECORDS" 2>"$ERRORS" 3>&- &
 	CACHE_PID=$!
-	OTHERS+=("$CACHE_PID")
+	end_later "$CACHE_PID"
 	wait_for 30 is_mapped
 	if ! grep -q '"type":"cache"' "$RECORDS"; then
 		cat "$RECORDS" "$ERRORS" >&2
@@ -418,7 +418,7 @@ has_moved() {
 	printf 'map %s %s\nmoves 4\nexit\n' 200000000000 $((PAGES * 4096)) >input
 	timeout -k 1 60 addrspace cache --from object --output records -- "$UVM_BUILD/targets/cached" object <input >out 3>&- &
 	cache=$!
-	OTHERS+=("$cache")
+	end_later "$cache"
 	wait_for 30 has_moved records
 	kill -TERM "$(jq -r 'select(.type == "cache").worker_pid' records)"
 	wait "$cache"
@@ -496,7 +496,7 @@ has_moved() {
 	addrspace cache --from "$BATS_TEST_TMPDIR/object" -- sh -c 'trap "exit 9" USR1; echo ready; while :; do sleep 0.05; done' \
 		>"$BATS_TEST_TMPDIR/out" 3>&- &
 	pid=$!
-	OTHERS+=("$pid")
+	end_later "$pid"
 	wait_for 20 grep -q ready "$BATS_TEST_TMPDIR/out"
 	kill -USR1 "$pid"
 	wait "$pid" || status=$?

@@ -451,7 +451,7 @@ is_let_go() {
 	local socket=$BATS_TEST_TMPDIR/socket digest benchmark
 	redis-server --port 0 --unixsocket "$socket" --save '' --enable-debug-command yes >/dev/null 2>&1 3>&- &
 	TARGET_PID=$!
-	TARGETS+=("$TARGET_PID")
+	add_target "$TARGET_PID"
 	wait_for 20 redis-cli -s "$socket" ping >/dev/null 2>&1
 	redis-cli -s "$socket" debug populate 20000 key 200 >/dev/null
 	digest=$(redis-cli -s "$socket" debug digest)
@@ -469,7 +469,7 @@ is_let_go() {
 @test "a process that is traced is left to its tracer" {
 	start_known
 	"$UVM_BUILD/targets/tracer" "$TARGET_PID" 3>&- >"$BATS_TEST_TMPDIR/tracer" &
-	OTHERS+=("$!")
+	end_later $!
 	wait_for 10 grep -q ready "$BATS_TEST_TMPDIR/tracer"
 	refuses 1 'being traced by tracer' alloc -p "$TARGET_PID" 4K
 }

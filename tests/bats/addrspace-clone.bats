@@ -15,7 +15,7 @@ is_well() {
 hold() {
 	space 0 clone -p "$1" --hold
 	CLONE=$(record '.[0].pid')
-	OTHERS+=("$CLONE")
+	end_later "$CLONE"
 }
 
 state_of() {
@@ -369,7 +369,7 @@ is_asleep() {
 	refuses 2 'this program itself|kernel thread' clone -p 2
 	start_target touch anon every "$MEBIBYTE"
 	"$UVM_BUILD/targets/tracer" "$TARGET_PID" >"$BATS_TEST_TMPDIR/tracer" 3>&- &
-	OTHERS+=($!)
+	end_later $!
 	wait_for 10 grep -q ready "$BATS_TEST_TMPDIR/tracer"
 	refuses 1 'traced by tracer' clone -p "$TARGET_PID"
 }

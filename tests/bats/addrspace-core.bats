@@ -171,7 +171,7 @@ refuses() {
 	core --hold
 	assert_equal "$(head -c 4 "$CORE" | tail -c 3)" ELF
 	clone=$(record '.[0].pid')
-	OTHERS+=("$clone")
+	end_later "$clone"
 	kill -0 "$clone"
 	addrspace drop -p "$clone" >/dev/null
 }

@@ -9,8 +9,10 @@ UVM_BUILD=${UVM_BUILD:-$ROOT/build}
 export UVM_BUILD
 PATH=$UVM_BUILD/bin:$PATH
 
-TARGETS=()
-declare -gA ENDED=() # pids that the test has waited for: they may be somebody else's by now
+TARGETS=()            # pids of children
+OTHERS=()             # pids of others that are to be ended
+declare -gA ENDED=()  # pids that the test has waited for
+declare -gA STARTS=() # when each of them was started
 
 # wait_for SECONDS COMMAND...: until the command succeeds, which should take no longer; fails after four times as long, for the machine may be busy.
 wait_for() {
@@ -23,6 +25,36 @@ wait_for() {
 		fi
 		read -rt 0.02 <> <(:) || :
 	done
+}
+
+# When a process was started, in ticks; nothing when there is none.
+start_of() {
+	local stat
+	read -r stat 2>/dev/null <"/proc/$1/stat" || :
+	# shellcheck disable=SC2086
+	set -- ${stat##*) }
+	echo "${20-}"
+}
+
+# add_target PID: a child that ends with the test.
+add_target() {
+	TARGETS+=("$1")
+	STARTS[$1]=$(start_of "$1")
+	unset "ENDED[$1]"
+}
+
+# end_later PID: so does this one, whosever child it is.
+end_later() {
+	OTHERS+=("$1")
+	STARTS[$1]=$(start_of "$1")
+}
+
+# end_now PID: unless it has ended, and its number is somebody else's by now.
+end_now() {
+	if [[ ${STARTS[$1]-} && $(start_of "$1") == "${STARTS[$1]}" ]]; then
+		kill -CONT "$1" 2>/dev/null || :
+		kill -KILL "$1" 2>/dev/null || :
+	fi
 }
 
 is_ready_or_dead() {
@@ -49,8 +81,7 @@ start_target() {
 		exec "$program" "$@"
 	) <"${TARGET_STDIN:-/dev/null}" >"$TARGET_DIR/out" 2>"$TARGET_DIR/err" 3>&- &
 	TARGET_PID=$!
-	TARGETS+=("$TARGET_PID")
-	unset "ENDED[$TARGET_PID]"
+	add_target "$TARGET_PID"
 	wait_for "${TARGET_DEADLINE:-60}" is_ready_or_dead
 	if ! TARGET_READY=$(grep -m 1 '^ready' "$TARGET_DIR/out"); then
 		echo "$program did not become ready:" >&2
@@ -89,8 +120,7 @@ start_32_bit() {
 # Ends one target and waits until it is gone.
 end_target() {
 	[[ ! ${ENDED[$1]-} ]] || return 0
-	kill -CONT "$1" 2>/dev/null || :
-	kill -KILL "$1" 2>/dev/null || :
+	end_now "$1"
 	wait "$1" 2>/dev/null || :
 	ENDED[$1]=1
 }
@@ -119,9 +149,18 @@ show_targets() {
 	done
 }
 
-teardown() {
+end_all() {
+	local pid
 	show_targets
+	# All before any is waited for: one may be traced by another.
+	for pid in "${TARGETS[@]}" "${OTHERS[@]}"; do
+		end_now "$pid"
+	done
 	end_targets
+}
+
+teardown() {
+	end_all
 }
 
 # Runs a tool as the user nobody, for whom the build folder need not be readable.

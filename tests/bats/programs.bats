@@ -24,10 +24,10 @@ start_redis() {
 	(cd "$FOLDER" && exec redis-server --port 0 --unixsocket "$SOCKET" --dir "$FOLDER" --save '' --appendonly no \
 		--enable-debug-command yes --pidfile "$FOLDER/pid" --logfile "$FOLDER/log" "$@") >/dev/null 2>&1 3>&- &
 	TARGET_PID=$!
-	TARGETS+=("$TARGET_PID")
+	add_target "$TARGET_PID"
 	wait_for 60 redis_answers
 	TARGET_PID=$(<"$FOLDER/pid")
-	OTHERS+=("$TARGET_PID")
+	end_later "$TARGET_PID"
 }
 
 # At least 300 MiB, every value different; below a power of two of keys, so that the server is not growing its table when it has been filled.

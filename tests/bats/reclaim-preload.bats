@@ -230,7 +230,7 @@ redis_answers() {
 fill_redis() {
 	LD_PRELOAD=$1 redis-server --port 0 --unixsocket "$BATS_TEST_TMPDIR/socket" --dir "$BATS_TEST_TMPDIR" --save '' \
 		--enable-debug-command yes --dbfilename "$2" >"$BATS_TEST_TMPDIR/log" 2>&1 3>&- &
-	TARGETS+=($!)
+	add_target $!
 	wait_for 60 redis_answers
 	redis eval 'for i = 1, 400 do redis.call("set", i % 60, string.rep(redis.sha1hex(i), 256 * (1 + i % 101))) end' 0 >/dev/null
 	redis save >/dev/null

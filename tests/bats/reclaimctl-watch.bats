@@ -16,7 +16,7 @@ start_watch() {
 	[[ $* == *--critical* ]] || set -- --critical none "$@"
 	reclaimctl watch --interval 50ms "$@" >"$RECORDS" 2>"$ERRORS" 3>&- &
 	WATCH=$!
-	OTHERS+=("$WATCH")
+	end_later "$WATCH"
 }
 
 # end_watch STATUS [SIGNAL]: it must end with that exit code.
@@ -338,7 +338,7 @@ ask_after() {
 	tell churn
 	reclaimctl watch -p "$TARGET_PID" --interval 20ms --period 20ms --warning none --critical none >"$BATS_TEST_TMPDIR/other" 3>&- &
 	other=$!
-	OTHERS+=("$other")
+	end_later "$other"
 	start_watch -p "$TARGET_PID" --interval 20ms --period 20ms -v
 	wait_for 10 has_record '.type == "sample" and .weighted_minimum_bytes > 0'
 	read -rt 1 <> <(:) || :
@@ -484,7 +484,7 @@ watch_fails() {
 		: >"$RECORDS"
 		bash -c "exec $line" </dev/null >"$RECORDS" 2>"$BATS_TEST_TMPDIR/errors" 3>&- &
 		WATCH=$!
-		OTHERS+=("$WATCH")
+		end_later "$WATCH"
 		wait_for 20 has_record ".event == \"found\" and .pid == $PID"
 		read -rt 1 <> <(:) || :
 		kill -TERM "$WATCH"

@@ -458,7 +458,7 @@ interrupted() {
 	mkfifo "$pipe"
 	superpages -p "$TARGET_PID" >"$pipe" 2>"$BATS_TEST_TMPDIR/err" 3>&- &
 	tool=$!
-	TARGETS+=("$tool")
+	add_target "$tool"
 	exec {reader}<"$pipe"
 	read -r first <&"$reader"
 	assert_equal "$(jq -r .type <<<"$first")" region

@@ -13,7 +13,6 @@ setup() {
 	# Inherited by all that a test starts, so that it can be told from what others run.
 	export UVM_TEST_MARK=$BATS_TEST_TMPDIR
 	find "$SESSIONS" "$STORES" -mindepth 1 -maxdepth 1 2>/dev/null | sort >"$BATS_TEST_TMPDIR/before"
-	OTHERS=() # pids to be killed that are no children of the test
 }
 
 # Pids of the tools that this test started, supervisors and workers among them.
@@ -44,12 +43,7 @@ is_clean() {
 # The end of a target ends its session; no test has to detach.
 teardown() {
 	local pid status=0
-	show_targets
-	# All before any is waited for: one may be traced by another.
-	for pid in "${TARGETS[@]}" "${OTHERS[@]}"; do
-		[[ ${ENDED[$pid]-} ]] || kill -KILL "$pid" 2>/dev/null || :
-	done
-	end_targets
+	end_all
 	if ! wait_for 10 is_clean; then
 		echo "left behind by the test:"
 		left_files
@@ -249,7 +243,7 @@ grow_child() {
 		ask_child "$1" child "$2"
 	fi
 	read_answer
-	OTHERS+=("$CHILD")
+	end_later "$CHILD"
 }
 
 # status_is FILTER: so it is told of the session. What a program does, and has back, is in the index a moment after it goes on.
@@ -377,7 +371,7 @@ squeeze() {
 			cat "$BATS_TEST_TMPDIR/file" >/dev/null
 		done
 	) 3>&- &
-	OTHERS+=($!)
+	end_later $!
 }
 
 unsqueeze() {

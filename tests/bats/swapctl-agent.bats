@@ -30,7 +30,7 @@ start_run() {
 	start_with_input "$UVM_BUILD/bin/swapctl" run "$@"
 	RUN_PID=$TARGET_PID
 	TARGET_PID=$(pgrep -P "$RUN_PID" -x "${COMMAND:-contents}")
-	OTHERS+=("$TARGET_PID")
+	end_later "$TARGET_PID"
 	wait_for 20 has_session
 }
 
@@ -171,7 +171,7 @@ teardown_nobody() {
 	}
 	stop_and_go "$TARGET_PID" 3>&- 2>/dev/null &
 	local stopper=$!
-	OTHERS+=("$stopper")
+	end_later "$stopper"
 	out_then_in() {
 		swap out -p "$TARGET_PID"
 		swap in -p "$TARGET_PID"
@@ -361,11 +361,11 @@ teardown_nobody() {
 	swapctl run --store memory -- redis-server --port 0 --unixsocket "$socket" --dir "$BATS_TEST_TMPDIR" --save '' --enable-debug-command yes \
 		>/dev/null 2>&1 3>&- &
 	RUN_PID=$!
-	TARGETS+=("$RUN_PID")
+	add_target "$RUN_PID"
 	answers() { [[ $(redis ping) == PONG ]]; }
 	wait_for 60 answers
 	TARGET_PID=$(pgrep -P "$RUN_PID" -x redis-server)
-	OTHERS+=("$TARGET_PID")
+	end_later "$TARGET_PID"
 	wait_for 20 has_session
 	redis eval 'for i = 0, 99999 do redis.call("set", "key:" .. i, string.rep(redis.sha1hex(i), 6)) end' 0 >/dev/null
 	digest=$(redis debug digest)

@@ -357,7 +357,7 @@ fails() {
 	assert_equal "${#stderr_lines[@]}" 1
 	"$UVM_BUILD/targets/tracer" "$TARGET_PID" 3>&- >/dev/null &
 	tracer=$!
-	OTHERS+=("$tracer")
+	end_later "$tracer"
 	is_traced() {
 		! grep -q '^TracerPid:.*\b0$' "/proc/$TARGET_PID/status"
 	}

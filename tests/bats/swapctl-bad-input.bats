@@ -85,7 +85,7 @@ refuses_regions() {
 	printf '.globl _start\n_start: mov $29, %%eax\nint $0x80\njmp _start\n' | as --32 -o pause.o -
 	ld -m elf_i386 -o pause pause.o
 	./pause 3>&- &
-	TARGETS+=($!)
+	add_target $!
 	TARGET_PID=$!
 	wait_for 5 grep -q pause "/proc/$TARGET_PID/comm"
 	snapshot

@@ -81,10 +81,10 @@ find_renderer() {
 		--disable-dev-shm-usage --user-data-dir="$profile" --remote-debugging-port=0 "http://127.0.0.1:$TARGET_READY/" \
 		>"$BATS_TEST_TMPDIR/chromium.log" 2>&1 3>&- &
 	browser=$!
-	TARGETS+=("$browser")
+	add_target "$browser"
 	wait_for 60 more_rounds 3
 	find_renderer "$browser"
-	OTHERS+=("$TARGET_PID")
+	end_later "$TARGET_PID"
 	assert_regex "$(grep ^Seccomp: "/proc/$TARGET_PID/status")" '2$'
 	before=$(rss_anon)
 	swap_most out -p "$TARGET_PID"

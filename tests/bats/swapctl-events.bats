@@ -122,7 +122,7 @@ MEBIBYTE=1048576
 	start_with_input /usr/bin/python3 "$BATS_TEST_TMPDIR/parent"
 	swap_most out -p "$TARGET_PID"
 	ask fork
-	TARGETS+=("${answer#ok }")
+	add_target "${answer#ok }"
 	end_target "$TARGET_PID"
 	ask check
 	wait_for 10 is_session_gone

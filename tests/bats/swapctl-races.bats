@@ -163,7 +163,7 @@ are_served() {
 	read -rt 0.5 <> <(:) || :
 	ask_child c child d
 	read_answer
-	OTHERS+=("$CHILD")
+	end_later "$CHILD"
 	kill -KILL "${pid[c]}"
 	wait_for 10 are_served 1
 	ask_child d check

@@ -155,7 +155,7 @@ all_is_well() {
 	supervisor=$(pid_of supervisor) worker=$(pid_of worker)
 	ask fork
 	child=${answer#ok child }
-	OTHERS+=("$child")
+	end_later "$child"
 	tell end
 	wait "$TARGET_PID"
 	kill -KILL "$supervisor"

@@ -21,7 +21,7 @@ watch() {
 	ERRORS=$BATS_TEST_TMPDIR/errors
 	timeout -k 5 100 uffd-move -p "$TARGET_PID" --src "$START" --length "$BYTES" "$@" >"$RECORDS" 2>"$ERRORS" 3>&- &
 	WATCHER=$!
-	OTHERS+=("$WATCHER")
+	end_later "$WATCHER"
 	wait_for 20 is_moved_aside
 }
 
@@ -311,7 +311,7 @@ refuses() {
 	(cd "$BATS_TEST_TMPDIR/redis" && exec redis-server --port 0 --unixsocket "$BATS_TEST_TMPDIR/s" --save '' --enable-debug-command yes) \
 		>/dev/null 2>&1 3>&- &
 	TARGET_PID=$!
-	TARGETS+=("$TARGET_PID")
+	add_target "$TARGET_PID"
 	cli() {
 		timeout 60 redis-cli -s "$BATS_TEST_TMPDIR/s" "$@" 3>&-
 	}
@@ -325,7 +325,7 @@ refuses() {
 	RECORDS=$BATS_TEST_TMPDIR/records
 	timeout 90 uffd-move -r "$BATS_TEST_TMPDIR/regions" --watch --again 500 >"$RECORDS" 2>"$BATS_TEST_TMPDIR/errors" 3>&- &
 	WATCHER=$!
-	OTHERS+=("$WATCHER")
+	end_later "$WATCHER"
 	wait_for 20 is_moved_aside
 	timeout 60 redis-benchmark -s "$BATS_TEST_TMPDIR/s" -q -n 20000 -r 200000 get key:__rand_int__ >/dev/null 3>&-
 	assert_equal "$(cli debug digest)" "$digest"
@@ -357,7 +357,7 @@ refuses() {
 	RECORDS=$BATS_TEST_TMPDIR/records
 	timeout 90 uffd-move -r "$BATS_TEST_TMPDIR/regions" --watch --again 300 >"$RECORDS" 2>"$BATS_TEST_TMPDIR/errors" 3>&- &
 	WATCHER=$!
-	OTHERS+=("$WATCHER")
+	end_later "$WATCHER"
 	wait_for 20 is_moved_aside
 	ask check
 	ask check

@@ -209,7 +209,7 @@ ENOENT 0x$(hex "$START" 131072) 0x$(hex "$START" 135168)"
 	start_contents text $((4 * MEBIBYTE)) forked
 	local child option
 	child=$(pgrep -P "$TARGET_PID")
-	OTHERS+=("$child")
+	end_later "$child"
 	for option in --yes --make-exclusive; do
 		move 1 -p "$TARGET_PID" --src "$START" --length 4M --yes "$option"
 		assert_equal "$(errors)" "EBUSY 0x$START 0x$END"
@@ -224,7 +224,7 @@ ENOENT 0x$(hex "$START" 131072) 0x$(hex "$START" 135168)"
 	start_contents text $((4 * MEBIBYTE)) forked
 	local child
 	child=$(pgrep -P "$TARGET_PID")
-	OTHERS+=("$child")
+	end_later "$child"
 	move 1 -p "$child" --src "$START" --length 4M --yes
 	assert_equal "$(record '.[1].shared_with')" "$TARGET_PID"
 	ask check
@@ -391,7 +391,7 @@ is_free() {
 	(cd "$BATS_TEST_TMPDIR" && exec redis-server --port 0 --unixsocket "$socket" --save '' --appendonly no \
 		--enable-debug-command yes) >/dev/null 2>&1 3>&- &
 	TARGET_PID=$!
-	TARGETS+=("$TARGET_PID")
+	add_target "$TARGET_PID"
 	redis() {
 		timeout 60 redis-cli -s "$socket" "$@" 2>&1
 	}
@@ -435,7 +435,7 @@ ENOENT 0x$(hex "$START" 65536) 0x$(hex "$START" 73728)"
 
 @test "a dry run sees pages that are shared" {
 	start_contents text $((4 * MEBIBYTE)) forked
-	OTHERS+=("$(pgrep -P "$TARGET_PID")")
+	end_later "$(pgrep -P "$TARGET_PID")"
 	move 1 -n -p "$TARGET_PID" --src "$START" --length 4M
 	assert_equal "$(errors)" "EBUSY 0x$START 0x$END"
 }
