@@ -497,16 +497,21 @@ make_exec() {
 	interrupted make_exec
 }
 
+# mapped SUMMARY: the bytes that are there. What the kernel migrates at the moment (compaction) is told as swapped, and is little.
+mapped() {
+	jq 'if .swapped_bytes * 16 < .resident_bytes then .resident_bytes + .swapped_bytes else "swapped" end' <<<"$1"
+}
+
 @test "one terabyte reserved and eight gigabytes touched, in bounded memory" {
 	TARGET_DEADLINE=120 start_target reserve $((1 << 40)) $((8 << 30))
 	read -r START END <<<"$TARGET_READY"
 	local method
 	for method in "${METHODS[@]}"; do
 		run -0 --separate-stderr prlimit --as=$((64 << 20)) timeout 60 superpages -p "$TARGET_PID" --range "$START-$END" --method "$method"
-		assert_equal "$(jq -c '[.superpages, .regions, .resident_bytes]' <<<"${lines[-1]}")" "[4096,4096,8589934592]"
+		assert_equal "$(jq -c '[.superpages, .regions]' <<<"${lines[-1]}") $(mapped "${lines[-1]}")" "[4096,4096] 8589934592"
 	done
 	run -0 --separate-stderr prlimit --as=$((64 << 20)) timeout 60 superpages -p "$TARGET_PID" --range "$START-$END" --sort resident
-	assert_equal "$(jq -c '[.superpages, .regions, .resident_bytes]' <<<"${lines[-1]}")" "[4096,4096,8589934592]"
+	assert_equal "$(jq -c '[.superpages, .regions]' <<<"${lines[-1]}") $(mapped "${lines[-1]}")" "[4096,4096] 8589934592"
 }
 
 @test "sixty thousand mappings, in bounded memory" {
@@ -515,7 +520,7 @@ make_exec() {
 	local option
 	for option in --merge --swappable --sort=resident --method=pagemap --method=mincore; do
 		run -0 --separate-stderr prlimit --as=$((64 << 20)) timeout 60 superpages -p "$TARGET_PID" --range "$START-$END" "$option"
-		assert_equal "$(jq -c '[.regions, .resident_bytes]' <<<"${lines[-1]}")" "[30000,122880000]"
+		assert_equal "$(jq .regions <<<"${lines[-1]}") $(mapped "${lines[-1]}")" "30000 122880000"
 	done
 	list -p "$TARGET_PID" --range "$START-$END" --max 2 --sort resident
 	assert_equal "$(count)" 512
