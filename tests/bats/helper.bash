@@ -27,31 +27,27 @@ wait_for() {
 	done
 }
 
-# When a process was started, in ticks; nothing when there is none.
-start_of() {
-	local stat
-	read -r stat 2>/dev/null <"/proc/$1/stat" || :
-	# shellcheck disable=SC2086
-	set -- ${stat##*) }
-	echo "${20-}"
+# When a process was started, in ticks, as /proc/PID/stat has it; nothing when there is none.
+starttime() {
+	sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20
 }
 
 # add_target PID: a child that ends with the test.
 add_target() {
 	TARGETS+=("$1")
-	STARTS[$1]=$(start_of "$1")
+	STARTS[$1]=$(starttime "$1")
 	unset "ENDED[$1]"
 }
 
 # end_later PID: so does this one, whosever child it is.
 end_later() {
 	OTHERS+=("$1")
-	STARTS[$1]=$(start_of "$1")
+	STARTS[$1]=$(starttime "$1")
 }
 
 # end_now PID: unless it has ended, and its number is somebody else's by now.
 end_now() {
-	if [[ ${STARTS[$1]-} && $(start_of "$1") == "${STARTS[$1]}" ]]; then
+	if [[ ${STARTS[$1]-} && $(starttime "$1") == "${STARTS[$1]}" ]]; then
 		kill -CONT "$1" 2>/dev/null || :
 		kill -KILL "$1" 2>/dev/null || :
 	fi

@@ -139,7 +139,7 @@ agree() {
 	touch_memory anon every
 	list -p "$TARGET_PID" --range "$START-$END"
 	local starttime
-	starttime=$(sed 's/.*) //' "/proc/$TARGET_PID/stat" | cut -d' ' -f20)
+	starttime=$(starttime "$TARGET_PID")
 	run -0 jq --argjson pid "$TARGET_PID" --argjson born "$starttime" --arg first "0x$START" --arg last "0x$END" '
 		select(.start == $first) | .v == 1 and .type == "region" and .pid == $pid and .starttime == $born and .bytes == 2097152 and
 		.resident_bytes == 2097152 and .swapped_bytes == 0 and .perm == "rw-p" and .name == "" and .vma_start == $first and .vma_end == $last

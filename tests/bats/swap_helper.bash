@@ -286,10 +286,6 @@ region() {
 		"${4:-$(starttime "$TARGET_PID")}" "$1" "$2"
 }
 
-starttime() {
-	sed 's/.*) //' "/proc/$1/stat" | cut -d' ' -f20
-}
-
 # out_region [OPTION...]: swaps out the memory with known contents, and nothing else.
 out_region() {
 	region "$START" "$END" >"$BATS_TEST_TMPDIR/region"
