@@ -374,12 +374,10 @@ static void *flush_all(void *ring)
 	return (void *)(uintptr_t)uvm_reclaim_ring_flush(ring, UINT32_MAX);
 }
 
-static void flush_waits_for_what_is_being_taken_back(void)
+/* Eight pages entered; a thread flushes, and has come to where another one is at work. */
+static pthread_t flush_up_to_three(uvm_reclaim_ring_t ring, char *at)
 {
-	uvm_reclaim_ring_t ring = make_ring(256, 256);
-	char *at = map_pages(8, 7);
 	pthread_t thread;
-	void *result;
 
 	for (uint64_t i = 0; i < 8; i++)
 		enter(ring, at + i * PAGE, 1, FREE);
@@ -387,6 +385,16 @@ static void flush_waits_for_what_is_being_taken_back(void)
 	expect(!pthread_create(&thread, NULL, flush_all, ring));
 	while (shared_of(ring)->head != 3)
 		usleep(100);
+	return thread;
+}
+
+static void flush_waits_for_what_is_being_taken_back(void)
+{
+	uvm_reclaim_ring_t ring = make_ring(256, 256);
+	char *at = map_pages(8, 7);
+	pthread_t thread = flush_up_to_three(ring, at);
+	void *result;
+
 	expect(all_are(at + 3 * PAGE, 5 * PAGE, 7));
 	shared_of(ring)->tail = 8;
 	expect(!pthread_join(thread, &result) && !result);
@@ -397,15 +405,9 @@ static void flush_leaves_what_is_entered_meanwhile(void)
 {
 	uvm_reclaim_ring_t ring = make_ring(256, 256);
 	char *at = map_pages(9, 7);
-	pthread_t thread;
+	pthread_t thread = flush_up_to_three(ring, at);
 	void *result;
 
-	for (uint64_t i = 0; i < 8; i++)
-		enter(ring, at + i * PAGE, 1, FREE);
-	shared_of(ring)->tail = 3;
-	expect(!pthread_create(&thread, NULL, flush_all, ring));
-	while (shared_of(ring)->head != 3)
-		usleep(100);
 	expect(enter(ring, at + 8 * PAGE, 1, FREE) == 8);
 	expect(!pthread_join(thread, &result) && !result);
 	expect(all_are(at, 8 * PAGE, 0) && all_are(at + 8 * PAGE, PAGE, 7));
