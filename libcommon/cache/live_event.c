@@ -98,7 +98,6 @@ int live_event_read(struct live *live, uint32_t space)
 
 void live_event_recover(struct live *live)
 {
-	const struct region all = {64 * KiB, ADDRESSES_END};
 	struct live_shared *shared = live->shared;
 	uint8_t event = shared->pending.message.event;
 
@@ -112,7 +111,7 @@ void live_event_recover(struct live *live)
 			continue;
 		epoll_ctl(live->epoll, EPOLL_CTL_ADD, uffd, &watched);
 		/* Messages that the dead worker had read are not delivered again: those who wait fault once more. */
-		uffd_wake(uffd, all);
+		uffd_wake_all(uffd);
 	}
 }
 

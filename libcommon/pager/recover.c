@@ -344,12 +344,10 @@ int recover_state(struct pager *pager, int index_fd)
  */
 static void go_on(struct pager *pager, struct space *space)
 {
-	const struct region all = {64 * KiB, ADDRESSES_END};
-
 	pthread_rwlock_wrlock(&space->events);
 	if (space->used && !space->dead) {
 		space_take_back(pager, space);
-		uffd_wake(space->uffd, all);
+		uffd_wake_all(space->uffd);
 	}
 	pthread_rwlock_unlock(&space->events);
 }

@@ -185,19 +185,24 @@ int space_register(struct pager *pager, struct space *space, uint64_t address)
 	return rc;
 }
 
-/*
- * Page by page where the kernel does not take it as a whole: it may be several mappings by now. What was taken is
- * listed.
- */
-static void register_again(struct pager *pager, struct space *space, struct region region)
+static bool register_listed(struct pager *pager, struct space *space, struct region region)
 {
-	size_t step = uffd_register_missing(space->uffd, region) == 0 ? region_bytes(region) : page_size();
+	bool taken = uffd_register_missing(space->uffd, region) == 0;
 
 	pthread_mutex_lock(&pager->lock);
-	for (uint64_t at = region.start; at < region.end; at += step)
-		if (uffd_register_missing(space->uffd, (struct region){at, at + step}) == 0)
-			region_vec_insert(&space->registered, (struct region){at, at + step});
+	if (taken)
+		region_vec_insert(&space->registered, region);
 	pthread_mutex_unlock(&pager->lock);
+	return taken;
+}
+
+/* Page by page where the kernel does not take it as a whole: it may be several mappings by now. */
+static void register_again(struct pager *pager, struct space *space, struct region region)
+{
+	if (register_listed(pager, space, region))
+		return;
+	for (uint64_t at = region.start; at < region.end; at += page_size())
+		register_listed(pager, space, (struct region){at, at + page_size()});
 }
 
 /* They are one mapping with their neighbours then: mremap(2) of it would fail otherwise. */
@@ -225,8 +230,9 @@ void space_take_back(struct pager *pager, struct space *space)
  *
  * Returns 0, -EAGAIN when it has to be tried again, after the events, or another -errno: not as a whole.
  */
-static int unregister(struct pager *pager, struct space *space, struct region region, uint64_t limit)
+static int unregister(struct pager *pager, struct region region, uint64_t limit)
 {
+	struct space *space = &pager->spaces[0];
 	struct region most = {region.start, limit};
 	int rc = uffd_changing(space->uffd) ? -EAGAIN : 0;
 
@@ -246,8 +252,9 @@ static int unregister(struct pager *pager, struct space *space, struct region re
 }
 
 /* Returns false when it has to be tried again. */
-static bool unregister_empty(struct pager *pager, struct space *space, struct region region, uint64_t limit)
+static bool unregister_empty(struct pager *pager, struct region region, uint64_t limit)
 {
+	struct space *space = &pager->spaces[0];
 	bool done = true;
 	bool keep;
 	bool listed;
@@ -258,7 +265,7 @@ static bool unregister_empty(struct pager *pager, struct space *space, struct re
 	listed = space_registered(space, region);
 	pthread_mutex_unlock(&pager->lock);
 	if (!space->dead && !keep) {
-		done = unregister(pager, space, region, limit) != -EAGAIN;
+		done = unregister(pager, region, limit) != -EAGAIN;
 		pthread_mutex_lock(&pager->lock);
 		if (done)
 			region_vec_remove(&space->registered, region);
@@ -295,7 +302,7 @@ static bool unregister_listed(struct pager *pager, const struct region_vec *list
 		if (at < list->count && mapping.kind == MAPPING_ANON && !mapping.shared &&
 		    region_overlaps(list->items[at], mapping.region) &&
 		    !region_overlaps(pager->staging, mapping.region))
-			all &= unregister_empty(pager, &pager->spaces[0], mapping.region, limit);
+			all &= unregister_empty(pager, mapping.region, limit);
 	}
 	maps_close(&reader);
 	return all;

@@ -7,6 +7,8 @@
 
 #include "base/size.h"
 
+#define NOWHERE 0x10000 /* nobody maps anything there (vm.mmap_min_addr) */
+
 int uffd_offered(int fd_new, uint64_t *features)
 {
 	struct uffdio_api api = {.api = UFFD_API};
@@ -140,7 +142,10 @@ int uffd_wake(int fd, struct region region)
 	return ioctl(fd, UFFDIO_WAKE, &range) < 0 ? -errno : 0;
 }
 
-#define NOWHERE 0x10000
+void uffd_wake_all(int fd)
+{
+	uffd_wake(fd, (struct region){NOWHERE, ADDRESSES_END});
+}
 
 /*
  * The source is an address that nothing maps here, so that nothing can be placed even if the target has registered

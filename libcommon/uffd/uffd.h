@@ -86,6 +86,9 @@ int uffd_move(int fd, uint64_t to, uint64_t from, size_t bytes, uint64_t mode, s
 /* Wakes whoever waits in the range; they fault again if the page is still missing. */
 int uffd_wake(int fd, struct region region);
 
+/* Wakes whoever waits, wherever: for who takes a descriptor over, and did not read the messages. */
+void uffd_wake_all(int fd);
+
 /*
  * Whether the address space behind the descriptor still exists: a COPY onto an address nobody maps tells (-ESRCH)
  * without changing anything.
