@@ -1,4 +1,5 @@
 # uvmtools: "make check" builds and tests, "make deps" installs what that needs, "make V=1" shows the commands.
+# "make fail" lets every call of swapctl fail once and kills its processes: hours.
 # "make soak" goes on with the random test of swapctl for SOAK_SECONDS (an hour), with the steps that SEED gives it.
 
 VERSION  := 0.1.0
@@ -71,6 +72,10 @@ TARGETS    := $(patsubst tests/targets/%.c,$(BUILD)/targets/%,$(wildcard tests/t
 FUZZ_BINS  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
 BENCH_BINS := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 
+# What the tests preload into the tools, so that a call of theirs fails.
+FAIL      := $(BUILD)/fail/libfail.so
+FAIL_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/fail/*.c))
+
 # What programs link or preload: public headers in libuvm/uvm, and of libcommon the parts that a program runs itself, compiled once more for it.
 LIBDIR       ?= $(PREFIX)/lib
 LIBUVM       := $(BUILD)/lib/libuvm.so.0
@@ -85,7 +90,7 @@ LIBUVM_FILES := $(LIBUVM) $(BUILD)/lib/libuvm.so $(BUILD)/lib/uvm.pc
 RECLAIM      := $(BUILD)/lib/libuvm-reclaim.so
 RECLAIM_OBJS := $(patsubst %.c,$(BUILD)/obj/reclaim/%.o,$(wildcard libuvm-reclaim/*.c) libcommon/base/size.c $(RING_PARTS))
 
-.PHONY: all lib libuvm libuvm-reclaim tools unit targets benchmarks check model soak demo bench install uninstall deps clean format lint fuzz fuzzers
+.PHONY: all lib libuvm libuvm-reclaim tools unit targets benchmarks check model soak fail demo bench install uninstall deps clean format lint fuzz fuzzers
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -95,7 +100,7 @@ libuvm: $(LIBUVM_FILES)
 libuvm-reclaim: $(RECLAIM)
 tools: $(TOOL_BINS)
 unit: $(UNIT_BINS)
-targets: $(TARGETS)
+targets: $(TARGETS) $(FAIL)
 benchmarks: $(BENCH_BINS)
 all lib libuvm libuvm-reclaim tools unit targets benchmarks:
 	@:
@@ -130,6 +135,13 @@ $(RECLAIM): $(RECLAIM_OBJS) libuvm-reclaim/libuvm-reclaim.map
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared -pthread -Wl,-soname,$(@F) -Wl,--version-script=libuvm-reclaim/libuvm-reclaim.map -Wl,-z,relro,-z,now \
 		-Wl,-z,nodelete -Wl,-z,defs -Wl,-Bsymbolic-functions $(LDFLAGS) -o $@ $(RECLAIM_OBJS)
+
+$(FAIL_OBJS): ALL_FLAGS += -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin-malloc -U_FORTIFY_SOURCE
+
+$(FAIL): $(FAIL_OBJS)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -pthread -Wl,-z,defs $(LDFLAGS) -o $@ $^
 
 $(BUILD)/lib/libuvm.so: $(LIBUVM)
 	$(Q)ln -sfn libuvm.so.0 $@
@@ -213,6 +225,12 @@ soak: deps
 	@echo "make soak SEED=$(SEED) SOAK_SECONDS=$(SOAK_SECONDS)"
 	@SEED=$(SEED) SOAK_SECONDS=$(SOAK_SECONDS) UVM_TEST_LIMIT=$$(($(SOAK_SECONDS) + 400)) \
 		UVM_BUILD=$(abspath $(BUILD)) tests/run tests/bats/swapctl-soak.bats
+
+# Every call of a session fails once at every place that makes it, which takes hours; then its processes are killed at random.
+fail: deps
+	@+$(submake) all targets
+	@UVM_BUILD=$(abspath $(BUILD)) tests/fail/calls
+	@UVM_BUILD=$(abspath $(BUILD)) tests/fail/kills --one 300 --all 60
 
 bench:
 	@tools/deps >&2
