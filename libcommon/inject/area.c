@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -28,6 +29,18 @@ int inject_write(struct inject *inject, uint64_t address, const void *from, size
 	ssize_t n = pwrite(inject->mem_fd, from, bytes, (off_t)address);
 
 	return n == (ssize_t)bytes ? 0 : n < 0 ? -errno : -EIO;
+}
+
+int inject_write_code(struct inject *inject, uint64_t address, const unsigned char *code, size_t bytes)
+{
+	for (size_t at = 0; at < bytes; at += sizeof(long)) {
+		long word = 0;
+
+		memcpy(&word, code + at, min_u64(sizeof(word), bytes - at));
+		if (ptrace(PTRACE_POKETEXT, inject->tid, address + at, word) < 0)
+			return -errno;
+	}
+	return 0;
 }
 
 /* A system call instruction in memory that is executable anyway: the vdso first, then whatever is there. */
@@ -80,24 +93,24 @@ void inject_name(struct inject *inject, struct region region)
 			    inject->scratch, 0);
 }
 
-/* Maps frames, scratch and trampoline. */
+/*
+ * Maps frames, scratch and trampoline. A process may be forbidden to have memory that is writable and executable, at
+ * once or in this order: PR_SET_MDWE(2const). The other order is allowed.
+ */
 static int map_area(struct inject *inject)
 {
 	size_t code_bytes;
 	const unsigned char *code = arch_trampoline(&code_bytes);
 	uint64_t bytes = inject_area_bytes();
-	int64_t at = inject_call(inject, SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+	int64_t at = inject_call(inject, SYS_mmap, 0, bytes, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
 				 (uint64_t)-1, 0);
-	uint64_t text;
 	int64_t rc;
 
 	if (at < 0 && at > -4096)
 		return (int)at;
-	text = (uint64_t)at + AREA_DATA;
-	rc = inject_write(inject, text, code, code_bytes);
+	rc = inject_write_code(inject, (uint64_t)at + AREA_DATA, code, code_bytes);
 	if (rc == 0)
-		rc = inject_call3(inject, SYS_mprotect, round_down(text, page_size()), page_size(),
-				  PROT_READ | PROT_EXEC);
+		rc = inject_call3(inject, SYS_mprotect, (uint64_t)at, AREA_DATA, PROT_READ | PROT_WRITE);
 	if (rc == 0)
 		rc = inject_call3(inject, SYS_madvise, (uint64_t)at, bytes, MADV_DONTFORK);
 	if (rc < 0) {

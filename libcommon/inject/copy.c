@@ -65,14 +65,14 @@ static int64_t write_code(struct inject *inject, const struct inject_copy *copy)
 		.name = "uvmtools clone",
 	};
 	static const int ending[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
-	int64_t rc = inject_write(inject, copy->own.start, code, bytes);
+	int64_t rc = inject_write_code(inject, copy->own.start, code, bytes);
 
 	for (size_t i = 0; i < ARRAY_SIZE(ending); i++)
 		data.ending |= UINT64_C(1) << (ending[i] - 1);
 	if (rc == 0)
-		rc = inject_write(inject, data_of(copy), &data, sizeof(data));
+		rc = inject_call3(inject, SYS_mprotect, data_of(copy), page_size(), PROT_READ | PROT_WRITE);
 	if (rc == 0)
-		rc = inject_call3(inject, SYS_mprotect, copy->own.start, page_size(), PROT_READ | PROT_EXEC);
+		rc = inject_write(inject, data_of(copy), &data, sizeof(data));
 	if (rc == 0)
 		inject_name(inject, copy->own);
 	return rc;
@@ -93,7 +93,7 @@ static int64_t map_code(struct inject *inject, struct inject_copy *copy)
 	if (rc < 0)
 		return rc;
 	copy->child = rc > 0;
-	at = inject_call(inject, SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1,
+	at = inject_call(inject, SYS_mmap, 0, bytes, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1,
 			 0);
 	if (at < 0 && at > -4096)
 		return at;

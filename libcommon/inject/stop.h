@@ -19,6 +19,12 @@ bool inject_is_trampoline(int mem_fd, uint64_t address);
 void inject_name(struct inject *inject, struct region region);
 
 /*
+ * Writes code where the stopped thread may execute but not write; what follows it up to a whole word becomes zeros.
+ * Returns 0 or -errno. Source: ptrace(2), PTRACE_POKETEXT; unlike /proc/PID/mem not subject to proc_mem.force_override.
+ */
+int inject_write_code(struct inject *inject, uint64_t address, const unsigned char *code, size_t bytes);
+
+/*
  * Seizes a thread and waits until it stops. Returns 0, -ETIMEDOUT (it is to linger), -EPERM, -ENOTSUP (seccomp),
  * -ESRCH.
  */

@@ -449,6 +449,10 @@ static int64_t move_piece(struct out_job *job, const struct piece *piece, struct
 		batch->executable = true;
 		slot.start += batch->used;
 		rc = pager->road.ops->protect(&pager->road, slot, PROT_READ | PROT_WRITE | PROT_EXEC);
+		if (rc == -EACCES) { /* PR_SET_MDWE(2const) */
+			skip_rest(piece, &at, SKIP_EXECUTES);
+			return 0;
+		}
 	}
 	while (rc == 0 && at < piece->region.end && batch->used < SLOT_BYTES) {
 		struct attempt attempt;

@@ -15,6 +15,7 @@ enum skip {
 	SKIP_BUSY,     /* pinned, being changed, or the mapping changes all the time */
 	SKIP_IN_USE,   /* the page that the stopped thread itself needs */
 	SKIP_POISONED, /* nothing is there but the mark of a page that was lost */
+	SKIP_EXECUTES, /* writable and executable, and the program may not have more such memory */
 	SKIP_CHANGED,  /* the mapping is not what it was when it was looked at */
 	SKIP_LIMIT,    /* --bytes reached */
 	SKIP_STORE,    /* the store is full or failing; the pages went back */

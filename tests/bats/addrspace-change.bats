@@ -373,6 +373,17 @@ change_often() {
 	wait_for 20 grep -q '^ok' "$TARGET_DIR/out"
 }
 
+@test "a process under PR_SET_MDWE is changed, and gets no executable memory that it can write" {
+	start_with_input sandboxed mdwe $MEBIBYTE
+	snapshot
+	change_often
+	unchanged
+	space 4 protect -p "$TARGET_PID" --access rwx "$START-$END"
+	unchanged
+	tell
+	wait_for 20 grep -q '^ok' "$TARGET_DIR/out"
+}
+
 @test "a stopped process is changed and stays stopped" {
 	start_known
 	kill -STOP "$TARGET_PID"

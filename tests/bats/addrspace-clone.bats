@@ -317,6 +317,15 @@ is_asleep() {
 	done
 }
 
+@test "a process under PR_SET_MDWE is cloned" {
+	start_with_input sandboxed mdwe $((4 * MEBIBYTE))
+	hold "$TARGET_PID"
+	space 0 diff "$TARGET_PID" "$CLONE"
+	assert_equal "$(record 'last | .unreadable_bytes')" 0
+	space 0 drop -p "$CLONE"
+	is_well
+}
+
 @test "the first process of a pid namespace is cloned as well" {
 	if ! bwrap --ro-bind / / --unshare-pid --proc /proc true 2>/dev/null; then
 		skip "bubblewrap cannot make namespaces here"

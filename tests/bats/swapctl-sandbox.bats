@@ -29,6 +29,24 @@ sandboxed_round_trip() {
 	sandboxed_round_trip kill
 }
 
+@test "a program that may get no executable memory by its seccomp filter is swapped" {
+	sandboxed_round_trip filtered
+}
+
+@test "a program under PR_SET_MDWE is swapped; what is writable and executable of it stays" {
+	start_with_input sandboxed mdwe $((16 * MEBIBYTE))
+	region "$START" "$END" >"$BATS_TEST_TMPDIR/region"
+	ask check
+	snapshot
+	swap_ok out -p "$TARGET_PID" -r "$BATS_TEST_TMPDIR/region"
+	assert_equal "$(record '.[0] | [.moved_bytes, .skipped["write-execute"]]|join(" ")')" "$((12 * MEBIBYTE)) $((4 * MEBIBYTE))"
+	run ! grep -E '^[0-9a-f]+-[0-9a-f]+ .wx. .* \[anon:uvm' "/proc/$TARGET_PID/maps"
+	ask check
+	swap_ok detach -p "$TARGET_PID"
+	wait_for 5 unchanged
+	ask check
+}
+
 @test "a program in bubblewrap, with namespaces of its own, is swapped" {
 	local fifo=$BATS_TEST_TMPDIR/input
 	mkfifo "$fifo"
