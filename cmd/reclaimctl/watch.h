@@ -1,6 +1,9 @@
 /* What the parts of reclaimctl watch share. Times are nanoseconds of CLOCK_MONOTONIC. */
 #pragma once
 
+#include <sys/types.h>
+
+#include "proc/cgroup_notice.h"
 #include "proc/pressure.h"
 #include "reclaimctl.h"
 #include "ring/policy.h"
@@ -9,6 +12,13 @@
 struct watch_trigger {
 	char text[PRESSURE_TRIGGER]; /* for the kernel's pressure file; empty: none */
 	bool given;                  /* by the user, who wants to hear that it cannot be set */
+};
+
+/* What an event is about; one of pressure has the level of its trigger. */
+enum {
+	EVENT_SIGNAL = RING_CRITICAL + 1,
+	EVENT_PROCESS, /* it has ended, which the next look at all of them finds */
+	EVENT_CGROUP,  /* whose id is in the upper half */
 };
 
 struct watch_options {
@@ -22,12 +32,26 @@ struct watch_options {
 	struct watch_trigger triggers[RING_CRITICAL + 1]; /* by level; none for RING_NORMAL */
 };
 
+/* A cgroup with a limit of memory that a process of ours counts against. */
+struct watched_cgroup {
+	struct watched_cgroup *next;
+	struct watched_cgroup *above; /* the next one upwards that has a limit */
+	dev_t dev;
+	ino_t ino;
+	uint32_t id;
+	int folder;
+	uint64_t limit; /* that the notices are for */
+	struct cgroup_notice notice;
+	bool used;
+};
+
 /* A process that has a ring, or is to be watched whatever it has. */
 struct watched {
 	struct watched *next;
 	struct target target;
-	struct ring_found ring; /* its fd is -1 while it has none */
-	bool named, gone;       /* by the user; to be dropped */
+	struct ring_found ring;        /* its fd is -1 while it has none */
+	struct watched_cgroup *cgroup; /* the innermost with a limit, or NULL */
+	bool named, gone;              /* by the user; to be dropped */
 	unsigned int failures;
 	uint64_t retry_ns;   /* not before */
 	uint64_t stopped_ns; /* since when; 0: it runs */
@@ -58,6 +82,9 @@ struct watcher {
 	struct run *run;
 	const struct watch_options *options;
 	struct watched *all;
+	struct watched_cgroup *cgroups;
+	uint32_t cgroup_id; /* of the latest */
+	uint64_t soon_ns;   /* how soon cgroups want another look; UINT64_MAX: whenever */
 	struct known_vec known;
 	uint64_t scan_ns; /* the next walk over all processes */
 	int epoll, signals;
@@ -92,6 +119,21 @@ void watch_find(struct watcher *w, uint64_t now_ns);
 
 /* watch_ring.c: one look at one process, and what has to be done. */
 void watch_tend(struct watcher *w, struct watched *m, uint64_t now_ns);
+
+/* Takes so many bytes out of its ring, since that little is left to the limit of a cgroup. */
+void watch_relieve(struct watcher *w, struct watched *m, const struct cgroup_memory *memory, uint64_t bytes);
+
+/* watch_cgroup.c: finds the limits that a process counts against, asks for notices, and tells the nearest one. */
+void watch_join(struct watcher *w, struct watched *m, struct cgroup_memory *nearest);
+
+/* A notice of the cgroup with this id has come: its rings give way, the largest first. False: it is gone. */
+bool watch_noticed(struct watcher *w, uint32_t id);
+
+/* How long a limit may be left without a look. */
+uint64_t watch_look_again_ns(const struct watcher *w, const struct cgroup_memory *memory);
+
+/* Forgets cgroups that no process counts against any more. */
+void watch_leave_unused(struct watcher *w);
 
 /* The level goes back to normal: nobody is there to lower it later. */
 void watch_leave(struct watcher *w, struct watched *m);

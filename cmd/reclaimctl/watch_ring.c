@@ -5,7 +5,6 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "proc/cgroup.h"
 #include "ring/reclaimer.h"
 #include "watch.h"
 
@@ -230,8 +229,8 @@ static bool is_batch_left(const struct watched *m)
 	return left;
 }
 
-/* An empty ring needs no look at its process. */
-static struct ring_look look_at(const struct watcher *w, struct watched *m, uint64_t now_ns)
+/* An empty ring needs no look at its process, but its cgroup may be filled at any time. */
+static struct ring_look look_at(struct watcher *w, struct watched *m, uint64_t now_ns)
 {
 	struct ring_look look = {
 		.bytes = ring_bytes(&m->ring.view),
@@ -249,10 +248,11 @@ static struct ring_look look_at(const struct watcher *w, struct watched *m, uint
 	else if (!m->stopped_ns)
 		m->stopped_ns = now_ns;
 	look.stopped_ns = look.stopped ? now_ns - m->stopped_ns : 0;
-	if (look.bytes && cgroup_memory_of(&m->target, &memory) == 0) {
-		look.limit = memory.limit;
-		look.left = cgroup_memory_left(&memory);
-	}
+	watch_join(w, m, &memory);
+	look.limit = memory.limit;
+	look.left = cgroup_memory_left(&memory);
+	if (look.bytes)
+		w->soon_ns = min_u64(w->soon_ns, watch_look_again_ns(w, &memory));
 	return look;
 }
 
@@ -367,6 +367,21 @@ static void tend_ring(struct watcher *w, struct watched *m, uint64_t now_ns)
 	} else {
 		act(w, m, &look, &decision);
 	}
+}
+
+void watch_relieve(struct watcher *w, struct watched *m, const struct cgroup_memory *memory, uint64_t bytes)
+{
+	const struct ring_decision decision = {RING_LIMIT, min_u64(bytes, ring_bytes(&m->ring.view))};
+	const struct ring_look look = {.limit = memory->limit, .left = cgroup_memory_left(memory), .level = w->level};
+	struct error error = {0};
+
+	m->gone = m->gone || !target_alive(&m->target);
+	if (m->gone)
+		return;
+	if (check(m, &error) == 0)
+		act(w, m, &look, &decision);
+	else
+		postpone(m, ring_now_ns()); /* the next look tells of it */
 }
 
 void watch_tend(struct watcher *w, struct watched *m, uint64_t now_ns)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 
 #include "base/cleanup.h"
@@ -14,12 +15,7 @@
 
 #define MILLISECOND UINT64_C(1000000)
 #define EVENTS      32
-
-/* What an event is about; one of pressure has the level of its trigger. */
-enum {
-	EVENT_SIGNAL = RING_CRITICAL + 1,
-	EVENT_PROCESS, /* it has ended, which the next look at all of them finds */
-};
+#define PRIORITY    (-20)
 
 void watch_emit(struct watcher *w, json_t *record)
 {
@@ -52,7 +48,7 @@ void watch_tell(struct watcher *w, const struct target *target, const char *even
 
 static void poll_for(const struct watcher *w, int fd, uint32_t events, uint32_t what)
 {
-	struct epoll_event event = {.events = events, .data.u32 = what};
+	struct epoll_event event = {.events = events, .data.u64 = what};
 
 	if (fd >= 0)
 		epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &event);
@@ -162,6 +158,8 @@ static int begin(struct watcher *w, struct error *error)
 	if (w->epoll < 0 || w->signals < 0)
 		return error_set(error, -errno, NULL, NULL, "begin");
 	poll_for(w, w->signals, EPOLLIN, EVENT_SIGNAL);
+	/* A limit is hit within milliseconds: who works for it goes first. It sleeps but for moments. */
+	setpriority(PRIO_PROCESS, 0, PRIORITY);
 	rc = set_triggers(w, error);
 	return rc < 0 ? rc : add_all_named(w, error);
 }
@@ -174,43 +172,57 @@ static uint64_t hold_ns(const struct watch_trigger *trigger)
 	return window ? strtoull(window, NULL, 10) * 1000 * 2 : 0;
 }
 
+/* Whether all have to be looked at. */
+static bool take_event(struct watcher *w, const struct epoll_event *event, uint64_t now_ns)
+{
+	const uint32_t what = (uint32_t)event->data.u64;
+
+	if (what == EVENT_SIGNAL)
+		w->ending = true;
+	if (what == EVENT_CGROUP)
+		return !watch_noticed(w, (uint32_t)(event->data.u64 >> 32));
+	if (what > RING_CRITICAL)
+		return true;
+	ring_pressure_note(&w->pressure, what, now_ns, hold_ns(&w->options->triggers[what]));
+	w->pressed = true;
+	return true;
+}
+
+/* Until it is time for a look at all of them, or something asks for one. */
 static void wait_for_work(struct watcher *w, uint64_t next_ns)
 {
-	struct epoll_event events[EVENTS];
-	uint64_t now = ring_now_ns();
-	int ms = (int)(next_ns > now ? (next_ns - now) / MILLISECOND + 1 : 0);
-	int count = epoll_wait(w->epoll, events, EVENTS, ms);
+	bool look = false;
 
-	now = ring_now_ns();
-	for (int i = 0; i < count; i++) {
-		const uint32_t what = events[i].data.u32;
+	while (!look && !w->ending) {
+		struct epoll_event events[EVENTS];
+		uint64_t now = ring_now_ns();
+		int ms = (int)(next_ns > now ? (next_ns - now) / MILLISECOND + 1 : 0);
+		int count = epoll_wait(w->epoll, events, EVENTS, ms);
 
-		if (what == EVENT_SIGNAL)
-			w->ending = true;
-		if (what > RING_CRITICAL)
-			continue;
-		ring_pressure_note(&w->pressure, what, now, hold_ns(&w->options->triggers[what]));
-		w->pressed = true;
+		now = ring_now_ns();
+		look = count <= 0 || now >= next_ns;
+		for (int i = 0; i < count; i++)
+			look = take_event(w, &events[i], now) || look;
 	}
-	w->level = ring_pressure_level(&w->pressure, now);
+	w->level = ring_pressure_level(&w->pressure, ring_now_ns());
 }
 
 static void loop(struct watcher *w)
 {
-	uint64_t next = 0;
-
 	while (!w->ending) {
-		uint64_t now = ring_now_ns();
+		uint64_t next = ring_now_ns() + w->options->interval_ns;
 
-		watch_find(w, now);
+		w->soon_ns = UINT64_MAX;
+		watch_find(w, ring_now_ns());
 		for (struct watched *m = w->all; m && !w->ending; m = m->next)
 			watch_tend(w, m, ring_now_ns());
 		w->pressed = false;
 		drop_gone(w);
+		watch_leave_unused(w);
 		if (w->ending || (!w->options->all && !w->all))
 			return;
-		if (now >= next)
-			next = now + w->options->interval_ns;
+		if (w->soon_ns < w->options->interval_ns)
+			next = ring_now_ns() + w->soon_ns;
 		wait_for_work(w, next);
 	}
 }
@@ -224,6 +236,7 @@ static void end(struct watcher *w)
 		watch_leave(w, m);
 		forget(w, m);
 	}
+	watch_leave_unused(w);
 	free(w->known.items);
 	for (size_t i = 0; i < ARRAY_SIZE(w->triggers); i++)
 		cleanup_close(&w->triggers[i]);

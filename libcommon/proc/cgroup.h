@@ -36,8 +36,15 @@ int cgroup_memory(int folder, struct cgroup_memory *nearest);
 /* Bytes until the limit is reached; 0 when it is exceeded, UINT64_MAX without one. */
 uint64_t cgroup_memory_left(const struct cgroup_memory *memory);
 
-/* The same for the cgroup whose memory controller counts a process. Returns 0, or as cgroup_of and cgroup_memory. */
-int cgroup_memory_of(const struct target *target, struct cgroup_memory *nearest);
+/* What one folder says of itself. Returns 0, or -ENOENT when it does not count memory. */
+int cgroup_memory_here(int folder, struct cgroup_memory *memory);
+
+/* Calls back for each folder that limits memory, from this one upwards. The callback only borrows the folder. */
+typedef void (*cgroup_limit_fn)(void *context, int folder, const struct cgroup_memory *memory);
+void cgroup_limits(int folder, cgroup_limit_fn callback, void *context);
+
+/* Opens the folder whose memory controller counts a process, of either version. Returns and errors as cgroup_of. */
+int cgroup_of_memory(const struct target *target);
 
 /* Whether a process is frozen by its cgroup or by one above it, of either version. */
 bool cgroup_is_frozen(const struct target *target);

@@ -10,6 +10,7 @@
 #include "proc/cgroup.h"
 
 #define DEPTH_MAX 64
+#define NO_LIMIT  (UINT64_C(1) << 62) /* version 1 says "none" by a number that no machine's memory has */
 
 static int read_text(int folder, const char *name, char *text, size_t size)
 {
@@ -46,8 +47,7 @@ static uint64_t read_inactive(int folder, const char *name)
 	return at ? strtoull(at + strlen(name), NULL, 10) : 0;
 }
 
-/* One folder's own. Returns 0, or -ENOENT when it does not count memory. */
-static int read_memory(int folder, struct cgroup_memory *memory)
+int cgroup_memory_here(int folder, struct cgroup_memory *memory)
 {
 	uint64_t high = UINT64_MAX;
 	uint64_t used;
@@ -61,6 +61,8 @@ static int read_memory(int folder, struct cgroup_memory *memory)
 	} else if (read_number(folder, "memory.usage_in_bytes", &used) == 0) {
 		inactive = read_inactive(folder, "\ntotal_inactive_file ");
 		read_number(folder, "memory.limit_in_bytes", &memory->limit);
+		if (memory->limit >= NO_LIMIT)
+			memory->limit = UINT64_MAX;
 	} else {
 		return -ENOENT;
 	}
@@ -77,30 +79,68 @@ uint64_t cgroup_memory_left(const struct cgroup_memory *memory)
 }
 
 /* Every folder of a hierarchy has cgroup.procs; the one that it is mounted in does not. */
-int cgroup_memory(int folder, struct cgroup_memory *nearest)
+static void walk_up(int folder, cgroup_limit_fn callback, void *context)
 {
 	_cleanup_close_ int at = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc = -ENOENT;
 
 	for (unsigned int i = 0; i < DEPTH_MAX && at >= 0 && faccessat(at, "cgroup.procs", F_OK, 0) == 0; i++) {
 		struct cgroup_memory memory;
 		int above = openat(at, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-		if (read_memory(at, &memory) == 0 &&
-		    (rc < 0 || cgroup_memory_left(&memory) < cgroup_memory_left(nearest))) {
-			*nearest = memory;
-			rc = 0;
-		}
+		if (cgroup_memory_here(at, &memory) == 0)
+			callback(context, at, &memory);
 		close(at);
 		at = above;
 	}
-	return rc;
 }
 
-int cgroup_memory_of(const struct target *target, struct cgroup_memory *nearest)
-{
-	_cleanup_close_ int older = cgroup_of(target, "memory");
-	_cleanup_close_ int folder = older >= 0 ? -1 : cgroup_of(target, NULL);
+struct nearest {
+	struct cgroup_memory *memory;
+	bool found;
+};
 
-	return older >= 0 || folder >= 0 ? cgroup_memory(older >= 0 ? older : folder, nearest) : folder;
+static void take_nearest(void *context, int folder, const struct cgroup_memory *memory)
+{
+	struct nearest *nearest = context;
+
+	(void)folder;
+	if (nearest->found && cgroup_memory_left(memory) >= cgroup_memory_left(nearest->memory))
+		return;
+	*nearest->memory = *memory;
+	nearest->found = true;
+}
+
+int cgroup_memory(int folder, struct cgroup_memory *nearest)
+{
+	struct nearest most = {.memory = nearest};
+
+	walk_up(folder, take_nearest, &most);
+	return most.found ? 0 : -ENOENT;
+}
+
+struct limits {
+	cgroup_limit_fn callback;
+	void *context;
+};
+
+static void take_limited(void *context, int folder, const struct cgroup_memory *memory)
+{
+	const struct limits *limits = context;
+
+	if (memory->limit != UINT64_MAX)
+		limits->callback(limits->context, folder, memory);
+}
+
+void cgroup_limits(int folder, cgroup_limit_fn callback, void *context)
+{
+	struct limits limits = {callback, context};
+
+	walk_up(folder, take_limited, &limits);
+}
+
+int cgroup_of_memory(const struct target *target)
+{
+	int folder = cgroup_of(target, "memory");
+
+	return folder >= 0 ? folder : cgroup_of(target, NULL);
 }

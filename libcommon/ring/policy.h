@@ -27,6 +27,15 @@ struct ring_knobs {
 	uint64_t margin;   /* bytes to keep free below the limit of a cgroup, an eighth of that limit at most */
 };
 
+/* Bytes to keep free below this limit; 0 without one. */
+uint64_t ring_margin(const struct ring_knobs *knobs, uint64_t limit);
+
+/*
+ * Bytes to reclaim when so many are left to a limit: 0 while that is the margin or more, or else so much that twice the
+ * margin is left: whoever fills it again takes as long as before until we are asked again.
+ */
+uint64_t ring_wanted_by_limit(const struct ring_knobs *knobs, uint64_t limit, uint64_t left);
+
 /* What is known of a ring and its process. Bytes and nanoseconds. */
 struct ring_look {
 	uint64_t bytes;     /* in the ring */

@@ -7,6 +7,7 @@
  *	enter		fill the blocks that are not in the ring, and enter them
  *	use		check and enter all blocks, over and over, until the next command
  *	churn		check and enter, one block after the other, until the next command
+ *	grow		touch as much new memory as the blocks are, as fast as can be
  *	lie, truth	a tail that cannot be, and the one that was
  *	lock		hold the reclaimers' lock for ever
  *	exec		become sleep(1)
@@ -129,6 +130,14 @@ static ssize_t churn(struct cache *c)
 	return (ssize_t)wrong;
 }
 
+/* As programs do that have no block of the right size. */
+static ssize_t grow(const struct cache *c)
+{
+	for (size_t i = 0; i < c->count; i++)
+		memset(map_block(c->bytes), 1, c->bytes);
+	return 0;
+}
+
 /* Where the ring is mapped, as anybody who corrupts memory may find it. */
 static struct ring_shared *shared_memory(void)
 {
@@ -176,6 +185,8 @@ static ssize_t obey(struct cache *c, const char *word, char **argv)
 		return use(c);
 	if (!strcmp(word, "churn"))
 		return churn(c);
+	if (!strcmp(word, "grow"))
+		return grow(c);
 	if (!strcmp(word, "lie") || !strcmp(word, "truth"))
 		return lie(c, *word == 'l');
 	if (!strcmp(word, "lock"))

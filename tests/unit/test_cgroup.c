@@ -124,6 +124,35 @@ static void test_without_limit_or_count(void **state)
 	assert_true(cgroup_memory_left(&memory) == UINT64_MAX);
 }
 
+static void count_limits(void *context, int folder, const struct cgroup_memory *memory)
+{
+	uint64_t *sum = context;
+
+	assert_true(folder >= 0);
+	*sum = *sum * 10 + memory->limit;
+}
+
+static void test_limits_from_the_innermost_upwards(void **state)
+{
+	_cleanup_close_ int innermost = -1;
+	uint64_t limits = 0;
+
+	(void)state;
+	put("one", "cgroup.procs", "");
+	put("one", "memory.usage_in_bytes", "2\n");
+	put("one", "memory.limit_in_bytes", "9\n");
+	put("one/two", "cgroup.procs", "");
+	put("one/two", "memory.usage_in_bytes", "2\n");
+	put("one/two", "memory.limit_in_bytes", "9223372036854771712\n"); /* none */
+	put("one/two/three", "cgroup.procs", "");
+	put("one/two/three", "memory.usage_in_bytes", "1\n");
+	put("one/two/three", "memory.limit_in_bytes", "3\n");
+	innermost = open_folder("one/two/three");
+	cgroup_limits(innermost, count_limits, &limits);
+	assert_int_equal(limits, 39);
+	assert_int_equal(cgroup_memory_left(&(struct cgroup_memory){2, nearest("one").limit}), 7);
+}
+
 static void test_of_this_process(void **state)
 {
 	_cleanup_target_ struct target self = TARGET_NONE;
@@ -223,11 +252,9 @@ static int remove_root(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_tightest_of_all_above),
-		cmocka_unit_test(test_page_cache_is_no_use_of_memory),
-		cmocka_unit_test(test_without_limit_or_count),
-		cmocka_unit_test(test_of_this_process),
-		cmocka_unit_test(test_stopped),
+		cmocka_unit_test(test_tightest_of_all_above),  cmocka_unit_test(test_page_cache_is_no_use_of_memory),
+		cmocka_unit_test(test_without_limit_or_count), cmocka_unit_test(test_limits_from_the_innermost_upwards),
+		cmocka_unit_test(test_of_this_process),        cmocka_unit_test(test_stopped),
 	};
 
 	return cmocka_run_group_tests(tests, make_root, remove_root);

@@ -112,11 +112,11 @@ static void test_limit(void **state)
 	look.left = 32 * MiB;
 	decides(&look, RING_LEAVE, 0);
 	look.left = 30 * MiB;
-	decides(&look, RING_LIMIT, 2 * MiB);
+	decides(&look, RING_LIMIT, 34 * MiB);
 	look.left = 0;
-	decides(&look, RING_LIMIT, 32 * MiB);
+	decides(&look, RING_LIMIT, 64 * MiB);
 	look.limit = 80 * MiB; /* a margin of 10 MiB */
-	decides(&look, RING_LIMIT, 10 * MiB);
+	decides(&look, RING_LIMIT, 20 * MiB);
 	look.bytes = MiB;
 	decides(&look, RING_LIMIT, MiB);
 }
