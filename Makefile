@@ -69,6 +69,7 @@ LIB_OBJS   := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
 TOOL_BINS  := $(TOOLS:%=$(BUILD)/bin/%)
 UNIT_BINS  := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 TARGETS    := $(patsubst tests/targets/%.c,$(BUILD)/targets/%,$(wildcard tests/targets/*.c))
+HELPERS    := $(patsubst tests/helpers/%.c,$(BUILD)/helpers/%,$(wildcard tests/helpers/*.c))
 FUZZ_BINS  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
 BENCH_BINS := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 
@@ -100,7 +101,7 @@ libuvm: $(LIBUVM_FILES)
 libuvm-reclaim: $(RECLAIM)
 tools: $(TOOL_BINS)
 unit: $(UNIT_BINS)
-targets: $(TARGETS) $(FAIL)
+targets: $(TARGETS) $(HELPERS) $(FAIL)
 benchmarks: $(BENCH_BINS)
 all lib libuvm libuvm-reclaim tools unit targets benchmarks:
 	@:
@@ -176,8 +177,10 @@ $(UNIT_BINS):
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LINK_FLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) $(CMOCKA)
 
-# Victims of the tests: plain programs that know nothing of this project's library.
+# Victims of the tests, and what the tests look at them with: plain programs that know nothing of this project's library.
 $(TARGETS): $(BUILD)/targets/%: $(BUILD)/obj/tests/targets/%.o
+$(HELPERS): $(BUILD)/helpers/%: $(BUILD)/obj/tests/helpers/%.o
+$(TARGETS) $(HELPERS):
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^

@@ -14,6 +14,13 @@ OTHERS=()             # pids of others that are to be ended
 declare -gA ENDED=()  # pids that the test has waited for
 declare -gA STARTS=() # when each of them was started
 
+# A moment, without a process that sleeps it.
+nap() {
+	local fifo=${BATS_TEST_TMPDIR:-$BATS_FILE_TMPDIR}/nap
+	[[ -p $fifo ]] || mkfifo "$fifo"
+	read -rt 0.02 <>"$fifo" || :
+}
+
 # wait_for SECONDS COMMAND...: until the command succeeds, which should take no longer; fails after four times as long, for the machine may be busy.
 wait_for() {
 	local deadline=$((${EPOCHREALTIME/[.,]/} + $1 * 4000000))
@@ -23,13 +30,16 @@ wait_for() {
 			echo "not within the deadline: $*" >&2
 			return 1
 		fi
-		read -rt 0.02 <> <(:) || :
+		nap
 	done
 }
 
 # When a process was started, in ticks, as /proc/PID/stat has it; nothing when there is none.
 starttime() {
-	sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20
+	local stat
+	read -rd '' stat 2>/dev/null <"/proc/$1/stat" || :
+	read -ra stat <<<"${stat##*) }"
+	echo "${stat[19]-}"
 }
 
 # add_target PID: a child that ends with the test.

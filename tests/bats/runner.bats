@@ -111,3 +111,24 @@ last_line() {
 	CI=true run_program
 	assert_success
 }
+
+@test "bats files run by root go side by side, with sessions and stores of their own" {
+	local name
+	((EUID == 0)) || skip "only root can have places of its own"
+	mkdir "$TREE/tests/bats"
+	for name in one two; do
+		printf '@%s "%s" {\n%s\n}\n' test "$name" "
+			touch /run/uvmtools/$name /var/lib/uvmtools/$name $TREE/$name
+			for ((i = 0; i < 1000; i++)); do
+				[[ ! -e $TREE/one || ! -e $TREE/two ]] || break
+				sleep 0.02
+			done
+			((i < 1000))
+			[[ \$(ls /run/uvmtools) == $name && \$(ls /var/lib/uvmtools) == $name ]]" >"$TREE/tests/bats/$name.bats"
+	done
+	run "$TREE/tests/run"
+	assert_success
+	last_line '2 passed, 0 failed, 0 skipped'
+	assert [ ! -e /run/uvmtools/one ]
+	assert [ ! -e /var/lib/uvmtools/one ]
+}

@@ -12,28 +12,28 @@ setup() {
 	fi
 	# Inherited by all that a test starts, so that it can be told from what others run.
 	export UVM_TEST_MARK=$BATS_TEST_TMPDIR
-	find "$SESSIONS" "$STORES" -mindepth 1 -maxdepth 1 2>/dev/null | sort >"$BATS_TEST_TMPDIR/before"
+	FILES_BEFORE=$'\n'$(session_files)$'\n'
 }
 
 # Pids of the tools that this test started, supervisors and workers among them.
 our_processes() {
-	local exe
-	for exe in /proc/[0-9]*/exe; do
-		[[ $(readlink "$exe" 2>/dev/null) == "$UVM_BUILD/"*bin/* ]] || continue
-		grep -qzFx "UVM_TEST_MARK=$UVM_TEST_MARK" "${exe%exe}environ" 2>/dev/null && basename "${exe%/exe}"
-	done
-	return 0
+	"$UVM_BUILD/helpers/marked" "$UVM_BUILD" "UVM_TEST_MARK=$UVM_TEST_MARK"
 }
+
+# Sessions and stores, one a line.
+session_files() (
+	shopt -s nullglob dotglob
+	printf '%s\n' "$SESSIONS"/* "$STORES"/* "$BATS_TEST_TMPDIR"/store*/*
+)
 
 # Sessions and stores that were not there before the test and whose process is gone.
 left_files() {
 	local path pid
-	find "$SESSIONS" "$STORES" "$BATS_TEST_TMPDIR"/store* -mindepth 1 -maxdepth 1 2>/dev/null | sort |
-		comm -13 "$BATS_TEST_TMPDIR/before" - | while read -r path; do
+	while read -r path; do
 		pid=${path##*/}
 		pid=${pid%%.*}
-		[[ -d /proc/$pid && $path != "$BATS_TEST_TMPDIR"* ]] || echo "$path"
-	done
+		[[ ! $path || $FILES_BEFORE == *$'\n'"$path"$'\n'* || (-d /proc/$pid && $path != "$BATS_TEST_TMPDIR"*) ]] || echo "$path"
+	done < <(session_files)
 }
 
 is_clean() {
