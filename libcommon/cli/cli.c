@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -95,6 +96,12 @@ static int print_help(const struct cli_tool *tool, poptContext context, bool in_
 	return fflush(stdout) || ferror(stdout) ? EXIT_FAILED : EXIT_DONE;
 }
 
+static int no_memory(const char *name)
+{
+	fprintf(stderr, "%s: read the command line: %s\n", name, strerror(ENOMEM));
+	return EXIT_FAILED;
+}
+
 static int refuse_option(const struct cli_tool *tool, poptContext context, const char **words, int code)
 {
 	const char *bad = poptBadOption(context, POPT_BADOPTION_NOALIAS);
@@ -102,7 +109,7 @@ static int refuse_option(const struct cli_tool *tool, poptContext context, const
 	const char *option = NULL;
 
 	if (!why)
-		return EXIT_FAILED;
+		return no_memory(tool->name);
 	*why = (char)tolower((unsigned char)*why);
 	/* Of "--max many" popt gives the second word. */
 	for (int i = 2; *bad != '-' && words[i - 1] && words[i]; i++)
@@ -112,11 +119,13 @@ static int refuse_option(const struct cli_tool *tool, poptContext context, const
 			       why, tool->name);
 }
 
-/* Puts the value of the option just read in place of an earlier one. */
-static void keep_text(char **kept, poptContext context)
+/* The value of the option just read; without it the option would be as if it had not been given. */
+static int take_text(const struct cli_tool *tool, poptContext context, char **text, int *exit_status)
 {
-	free(*kept);
-	*kept = poptGetOptArg(context);
+	free(*text);
+	*text = poptGetOptArg(context);
+	*exit_status = *text ? EXIT_DONE : no_memory(tool->name);
+	return *exit_status != EXIT_DONE;
 }
 
 static int parse_pid(const struct cli_tool *tool, const char *text, struct cli_options *options)
@@ -157,22 +166,21 @@ static int take_option(const struct cli_tool *tool, poptContext context, int opt
 
 	switch (option) {
 	case OPTION_PID:
-		text = poptGetOptArg(context);
+		if (take_text(tool, context, &text, exit_status))
+			return 1;
 		*exit_status = parse_pid(tool, text, options);
 		return *exit_status != EXIT_DONE;
 	case OPTION_PIDFD:
-		text = poptGetOptArg(context);
+		if (take_text(tool, context, &text, exit_status))
+			return 1;
 		*exit_status = parse_pidfd(tool, text, options);
 		return *exit_status != EXIT_DONE;
 	case OPTION_REGIONS:
-		keep_text(&options->regions, context);
-		return 0;
+		return take_text(tool, context, &options->regions, exit_status);
 	case OPTION_FORMAT:
-		keep_text(&options->format, context);
-		return 0;
+		return take_text(tool, context, &options->format, exit_status);
 	case OPTION_COLUMNS:
-		keep_text(&options->columns, context);
-		return 0;
+		return take_text(tool, context, &options->columns, exit_status);
 	case OPTION_QUIET:
 		options->quiet = true;
 		return 0;
@@ -233,7 +241,7 @@ static int read_operands(const struct cli_tool *tool, poptContext context, char 
 	}
 	if (*operands)
 		return 0;
-	*exit_status = EXIT_FAILED;
+	*exit_status = no_memory(tool->name);
 	return 1;
 }
 
@@ -276,16 +284,19 @@ int cli_parse(const struct cli_tool *tool, int argc, const char **argv, struct c
 	*options = (struct cli_options){.pidfd = -1};
 	if (operands)
 		*operands = NULL;
-	*exit_status = EXIT_FAILED;
 	fill_table(tool, table);
-	if (!words)
+	if (!words) {
+		*exit_status = no_memory(tool->name);
 		return 1;
+	}
 	words[0] = tool->name;
 	for (int i = 1; i < argc; i++)
 		words[i] = argv[i];
 	context = poptGetContext(tool->name, argc > 0 ? argc : 1, words, table, 0);
-	if (!context)
+	if (!context) {
+		*exit_status = no_memory(tool->name);
 		return 1;
+	}
 
 	done = read_options(tool, context, words, options, exit_status) ||
 	       read_operands(tool, context, operands, exit_status);

@@ -35,7 +35,11 @@ static int check_architecture(const struct target *target, struct error *error)
 		return error_set(error, fd, fd == -ESRCH ? "no such process" : NULL,
 				 fd == -EACCES || fd == -EPERM ? "run it as root or as the owner of the process" : NULL,
 				 "look at process %d (%s)", target->pid, target->name);
-	got = pread(fd, &header, sizeof(header), 0);
+	do
+		got = pread(fd, &header, sizeof(header), 0);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return error_set(error, -errno, NULL, NULL, "look at process %d (%s)", target->pid, target->name);
 	if (got < (ssize_t)sizeof(header) || memcmp(header.e_ident, ELFMAG, SELFMAG))
 		return error_set(error, -EINVAL, "its program is not an ELF file", NULL, "look at process %d (%s)",
 				 target->pid, target->name);

@@ -18,8 +18,10 @@ int run_open(struct run *run, const struct report_column *columns, const char *t
 	const char *why = NULL;
 	int rc = report_open(&run->report, run->options.format, run->options.columns, columns, type, &why);
 
+	if (rc == -ENOMEM)
+		return run_failed(run, error_set(&error, rc, NULL, NULL, "write records"), &error);
 	if (rc < 0)
-		return cli_usage_error(run->name, "%s", why ? why : "out of memory");
+		return cli_usage_error(run->name, "%s", why);
 	if (!named)
 		return target_optional ? EXIT_DONE
 				       : cli_usage_error(run->name, "which process? Give it with -p PID or --pidfd FD");
