@@ -15,20 +15,49 @@
 #include "inject/stop.h"
 #include "proc/maps.h"
 
-#define UNMAP_TRIES 10
+#define UNMAP_TRIES     10
+#define MEMORY_TRIES    20
+#define MEMORY_AGAIN_US 500
+
+/* The kernel takes a page to copy by (fs/proc/base.c, mem_rw), and may find none. */
+static bool is_passing(unsigned int *tries)
+{
+	if (errno != ENOMEM || ++*tries == MEMORY_TRIES)
+		return errno == EINTR;
+	usleep(MEMORY_AGAIN_US);
+	return true;
+}
 
 int inject_read(struct inject *inject, uint64_t address, void *to, size_t bytes)
 {
-	ssize_t n = pread(inject->mem_fd, to, bytes, (off_t)address);
+	unsigned int tries = 0;
 
-	return n == (ssize_t)bytes ? 0 : n < 0 ? -errno : -EIO;
+	for (size_t done = 0; done < bytes;) {
+		ssize_t n = pread(inject->mem_fd, (char *)to + done, bytes - done, (off_t)(address + done));
+
+		if (n < 0 && is_passing(&tries))
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		done += (size_t)n;
+	}
+	return 0;
 }
 
 int inject_write(struct inject *inject, uint64_t address, const void *from, size_t bytes)
 {
-	ssize_t n = pwrite(inject->mem_fd, from, bytes, (off_t)address);
+	unsigned int tries = 0;
 
-	return n == (ssize_t)bytes ? 0 : n < 0 ? -errno : -EIO;
+	for (size_t done = 0; done < bytes;) {
+		ssize_t n = pwrite(inject->mem_fd, (const char *)from + done, bytes - done, (off_t)(address + done));
+
+		if (n < 0 && is_passing(&tries))
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		done += (size_t)n;
+	}
+	return 0;
 }
 
 int inject_write_code(struct inject *inject, uint64_t address, const unsigned char *code, size_t bytes)

@@ -308,7 +308,7 @@ static int stop_any(struct inject *inject)
 		int tries = 0;
 
 		if (!tasks)
-			return -ESRCH;
+			return errno == ENOENT ? -ESRCH : -errno;
 		for (pid_t tid; tries < STOP_TRIES && (tid = tasks_next(tasks)) > 0;) {
 			uint64_t switches;
 			char state;

@@ -71,9 +71,13 @@ static bool is_uffd(const struct road *road)
 {
 	char path[64];
 	char link[64] = "";
+	ssize_t length;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", road->target->pid, road->number);
-	return readlink(path, link, sizeof(link) - 1) > 0 && strstr(link, "[userfaultfd]");
+	do
+		length = readlink(path, link, sizeof(link) - 1);
+	while (length < 0 && errno == ENOMEM);
+	return length > 0 && strstr(link, "[userfaultfd]");
 }
 
 static int leave(struct road *road, struct error *error)
@@ -247,7 +251,7 @@ static int move_enter(struct road *road)
 	int rc = inject_write(&road->inject, road->inject.scratch, &nothing, sizeof(nothing));
 
 	if (rc < 0)
-		return -ESRCH;
+		return rc;
 	return inject_enter(&road->inject, SYS_ioctl, (uint64_t)road->number, UFFDIO_MOVE, road->inject.scratch, 0, 0,
 			    0);
 }
@@ -262,13 +266,14 @@ static int64_t move(struct road *road, struct uffdio_move *argument)
 	struct inject *inject = &road->inject;
 	int64_t rc = inject_write(inject, inject->scratch, argument, sizeof(*argument));
 
-	if (rc < 0) {
-		inject_cancel(inject);
-		return -ESRCH;
-	}
+	if (rc < 0)
+		return inject_cancel(inject) < 0 ? -ESRCH : rc;
 	rc = inject_finish(inject);
-	if (rc == -ESRCH || inject_read(inject, inject->scratch, argument, sizeof(*argument)) < 0)
-		return -ESRCH;
+	if (rc == -ESRCH)
+		return rc;
+	/* What has moved is to be found out in another way then. */
+	if (inject_read(inject, inject->scratch, argument, sizeof(*argument)) < 0)
+		return target_alive(road->target) ? -ETIMEDOUT : -ESRCH;
 	return rc;
 }
 

@@ -277,7 +277,7 @@ static int64_t attempt_move(struct out_job *job, const struct piece *piece, uint
 
 	*attempt = (struct attempt){.staging = slot_region(pager, job->current).start + job->current->used};
 	if (rc < 0)
-		return rc == -ETIMEDOUT ? rc : -ESRCH;
+		return rc;
 	pthread_rwlock_rdlock(&space->events);
 	pthread_mutex_lock(&pager->lock);
 	if (!space_registered(space, (struct region){*at, *at + page_size()})) {

@@ -12,6 +12,8 @@
 
 #define READ_VECTORS      512
 #define COMPRESS_NICE     5
+#define PAGEMAP_TRIES     1000
+#define PAGEMAP_AGAIN_US  1000
 #define COMPRESS_SLICE_NS 100000
 
 /* Reads the pages that are there into the worker's copy; a page that cannot be read is marked in its cluster. */
@@ -101,6 +103,23 @@ void cluster_lose(struct cluster *cluster)
 	cluster->state = CLUSTER_STAGED;
 }
 
+/*
+ * Which pages are in the staging area now. What is there is nowhere else: a read that fails is tried again, unless the
+ * address space is gone. Returns 0 or -errno.
+ */
+static int read_pagemap(const struct pager *pager, struct region region, uint64_t *entries)
+{
+	int rc;
+
+	for (unsigned int tries = 0; tries < PAGEMAP_TRIES; tries++) {
+		rc = pagemap_read(pager->pagemap_fd, region.start, region_bytes(region) / page_size(), entries);
+		if (rc == 0 || rc == -ESRCH)
+			return rc;
+		usleep(PAGEMAP_AGAIN_US);
+	}
+	return rc;
+}
+
 int out_read(struct out_job *job, bool whole)
 {
 	struct pager *pager = job->pager;
@@ -121,7 +140,7 @@ int out_read(struct out_job *job, bool whole)
 		uffd_unregister(pager->spaces[0].uffd, closed);
 		uffd_register_missing(pager->uffd_staging, closed);
 	}
-	rc = pagemap_read(pager->pagemap_fd, moved.start, region_bytes(moved) / page_size(), entries);
+	rc = read_pagemap(pager, moved, entries);
 	memset(unreadable, 0, sizeof(job->unreadable));
 	if (rc == 0)
 		read_pages(pager, moved, entries, unreadable);

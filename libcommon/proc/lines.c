@@ -53,7 +53,11 @@ void lines_back(struct maps_reader *reader, const char *line)
 
 bool address_space_gone(int fd)
 {
+	ssize_t got;
 	char byte;
 
-	return pread(fd, &byte, 1, 0) != 1;
+	do
+		got = pread(fd, &byte, 1, 0);
+	while (got < 0 && errno == EINTR);
+	return got == 0 || (got < 0 && errno == ESRCH);
 }

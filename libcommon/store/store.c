@@ -16,6 +16,10 @@
 /* Far above any file: what bounds a store is its limit or its file system. */
 #define STORE_SPAN (UINT64_C(1) << 62)
 
+/* A record that cannot be read now may be in a moment: without it, whoever waits for its pages gets SIGBUS. */
+#define READ_TRIES    8
+#define READ_AGAIN_US 500 /* before the second try, and twice as long before each that follows */
+
 /* Holes are made of whole blocks of this size. */
 #define HOLE_GRAIN (64 * KiB)
 
@@ -190,6 +194,7 @@ static int write_all(int fd, const void *bytes, size_t length, uint64_t offset)
 /* A record that the file does not hold whole is -EBADMSG. */
 static int read_all(int fd, void *bytes, size_t length, uint64_t offset)
 {
+	unsigned int tries = 1;
 	size_t done = 0;
 
 	while (done < length) {
@@ -197,6 +202,10 @@ static int read_all(int fd, void *bytes, size_t length, uint64_t offset)
 
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && tries < READ_TRIES) {
+			usleep(READ_AGAIN_US << tries++);
+			continue;
+		}
 		if (n < 0)
 			return -EIO;
 		if (!n)
