@@ -1,5 +1,6 @@
 /* The control socket: one request a connection, answered by records and an "end". */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #define REQUEST_BYTES     (64 * MiB)
 #define ANSWER_TIMEOUT_S  30
 #define UNREGISTER_TRIES  5000 /* a millisecond apart */
+#define DROP_MS           5000 /* for the supervisor to close what it holds */
 
 /* One client. */
 struct client {
@@ -328,6 +330,7 @@ int control_detach(struct pager *pager, uint64_t *brought, struct error *error)
 /* The descriptors are closed everywhere before the client hears of it: what it looks at then is as it was. */
 static void close_everywhere(struct pager *pager)
 {
+	struct pollfd answer = {.fd = pager->supervisor, .events = POLLIN};
 	struct keep_message message = {.op = KEEP_DROP};
 	int fd;
 
@@ -336,10 +339,10 @@ static void close_everywhere(struct pager *pager)
 	close(pager->uffd_staging);
 	pager->uffd_staging = -1;
 	if (keep_send(pager->supervisor, &message, -1) == 0)
-		while (keep_receive(pager->supervisor, &message, &fd) > 0)
+		while (poll(&answer, 1, DROP_MS) > 0 && keep_receive(pager->supervisor, &message, &fd) > 0)
 			if (message.op == KEEP_DROPPED)
 				return;
-	session_remove_files(pager); /* the supervisor is gone */
+	session_remove_files(pager); /* the supervisor is gone, or does not answer */
 }
 
 static int run_detach(struct client *client, bool *partial, struct error *error)

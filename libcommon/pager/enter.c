@@ -91,6 +91,12 @@ static int take_road(struct pager *pager, const struct target_ops *ops, struct e
 	return rc;
 }
 
+void session_leave(struct pager *pager)
+{
+	leave(pager);
+	session_remove_files(pager);
+}
+
 static int inject_by_right(struct pager *pager, struct error *error)
 {
 	int rc = road_traces(&pager->target, "attach to", error);

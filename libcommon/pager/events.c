@@ -182,7 +182,7 @@ void event_fork(struct pager *pager, struct space *parent, const struct fork_eve
 	drop_unforked(&m, fork->unforked);
 	child->check_soon = true;
 	index_header(pager->index)->spaces[child->id].used = true;
-	fault_watch(pager, child); /* should that fail it waits, as if there was no place for it */
+	child->unwatched = fault_watch(pager, child) < 0; /* it waits until that is tried again */
 }
 
 /* First of all its descriptor is saved: if the only copy died with us, the child would read zeros. */

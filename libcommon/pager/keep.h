@@ -9,6 +9,7 @@ enum keep_op {
 	KEEP_DROP,       /* worker: close the one under this number; 0 is all, the session's own included */
 	KEEP_DROPPED,    /* supervisor: done, all are closed */
 	KEEP_OVER,       /* worker: the session is over */
+	KEEP_READY,      /* worker: it serves, and whoever waits for that has been told */
 };
 
 struct keep_message {

@@ -51,6 +51,20 @@ static void let_go_of_caller(int ready, int pidfd)
 	setsid();
 }
 
+static int start_serving(struct session *s, int ready, struct kept *adopted)
+{
+	struct error error = {0};
+	int rc = supervise(s, ready, adopted);
+
+	if (rc < 0) {
+		error_set(&error, rc, rc == -ECHILD ? "its worker ends before it serves" : NULL,
+			  "see whether there is memory for it, and processes and descriptors are left",
+			  "start the session of process %d", s->pager.target.pid);
+		tell_error(ready, rc, &error);
+	}
+	return rc;
+}
+
 /* Without options it takes up a session that is there. */
 static int run_session(const struct target *target, const struct session_options *options, int ready)
 {
@@ -65,7 +79,7 @@ static int run_session(const struct target *target, const struct session_options
 	if (rc < 0)
 		tell_error(ready, rc, &error);
 	else
-		rc = supervise(s, ready, options ? NULL : &kept);
+		rc = start_serving(s, ready, options ? NULL : &kept);
 	free(s);
 	return rc;
 }

@@ -44,6 +44,7 @@ struct space {
 	bool dead;         /* its address space is gone, or it has been let go; set under `events` held exclusively */
 	uint64_t kept;     /* number under which the supervisor holds its descriptor; 0 for the target's own */
 	bool unsaved;      /* the supervisor does not hold it yet */
+	bool unwatched;    /* not every fault thread hears of its messages yet */
 	uint64_t since_us; /* when it was made */
 	bool check_soon;   /* pages came back since its registered mappings were looked at */
 	bool strays;       /* mappings may be registered that are not listed, with nothing out */

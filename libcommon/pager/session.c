@@ -13,8 +13,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "pager/held.h"
 #include "pager/keep.h"
@@ -26,6 +28,8 @@
 
 #define DEFAULT_CLUSTER_PAGES 16
 #define BACKLOG               128
+#define DYING_US              5000000 /* for processes of a session to end that were killed */
+#define DYING_LOOK_US         5000
 
 static int make_store(struct session *s, const struct session_options *options, struct error *error)
 {
@@ -109,20 +113,55 @@ void session_remove_files(struct pager *pager)
 		unlink(s->store); /* when the index was not made yet */
 }
 
-/* Whoever has the directory open has it locked: all processes of the session, and nobody else. */
+/* Whether somebody answers in the session of an open directory. */
+static bool is_served(const struct pager *pager)
+{
+	static const char request[] = "{\"verb\":\"status\"}";
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct timeval patience = {.tv_sec = 1};
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char path[64];
+	char byte;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", paths_control(path, pager->directory));
+	return fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0 &&
+	       setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) == 0 &&
+	       connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+	       send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0 && recv(fd, &byte, 1, 0) == 1;
+}
+
+/*
+ * Whoever has the directory open has it locked: all processes of the session, and nobody else. Those that were killed
+ * have it until the last thread of them has ended. Returns 0 or -errno; -EEXIST: somebody serves the session.
+ */
+static int lock_directory(const struct pager *pager)
+{
+	uint64_t deadline = now_us() + DYING_US;
+
+	while (flock(pager->directory, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		if (now_us() > deadline || is_served(pager))
+			return -EEXIST;
+		usleep(DYING_LOOK_US);
+	}
+	return 0;
+}
+
 static int open_directory(struct session *s, const char *to, struct error *error)
 {
 	struct pager *pager = &s->pager;
 	pid_t pid = pager->target.pid;
+	int rc;
 
 	pager->directory = openat(s->sessions, s->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (pager->directory < 0)
 		return error_set(error, -errno, errno == ENOENT ? "it has no session" : NULL, NULL, "%s process %d", to,
 				 pid);
-	if (flock(pager->directory, LOCK_EX | LOCK_NB) < 0)
-		return error_set(error, -EEXIST, "it has a session already", "see swapctl status", "%s process %d", to,
-				 pid);
-	return 0;
+	rc = lock_directory(pager);
+	if (rc == -EEXIST)
+		return error_set(error, rc, "it has a session already", "see swapctl status", "%s process %d", to, pid);
+	return rc < 0 ? error_set(error, rc, NULL, NULL, "lock the session of process %d", pid) : 0;
 }
 
 /*
@@ -134,8 +173,12 @@ static int make_directory(struct session *s, struct error *error)
 	pid_t pid = s->pager.target.pid;
 	int rc;
 
-	if (mkdirat(s->sessions, s->name, 0700) == 0)
-		return open_directory(s, "attach to", error);
+	if (mkdirat(s->sessions, s->name, 0700) == 0) {
+		rc = open_directory(s, "attach to", error);
+		if (rc < 0)
+			unlinkat(s->sessions, s->name, AT_REMOVEDIR);
+		return rc;
+	}
 	if (errno != EEXIST)
 		return error_set(error, -errno, NULL, NULL, "attach to process %d", pid);
 	rc = open_directory(s, "attach to", error);

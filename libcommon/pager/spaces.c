@@ -28,6 +28,7 @@ struct space *space_new(struct pager *pager, int uffd)
 		space->dead = false;
 		space->check_soon = false;
 		space->unsaved = false;
+		space->unwatched = false;
 		space->strays = false;
 		space->unchecked = false;
 		region_vec_free(&space->left_to_kernel);

@@ -20,6 +20,7 @@
 #define RESTART_MS     10
 #define RESTART_MAX_MS 5000
 #define LINGER_MS      10
+#define READY_TRIES    5 /* workers that end before the session is served: then it is given up */
 
 /* The worker that is watched; a child of ours, or the one that made us. */
 struct worker {
@@ -34,7 +35,9 @@ struct supervisor {
 	struct kept kept;
 	struct worker worker;
 	int signals;
-	bool terminating; /* asked to end: each worker hears of it */
+	int ready;            /* where the first worker that serves says so; -1: it has */
+	unsigned int unready; /* workers that ended before */
+	bool terminating;     /* asked to end: each worker hears of it */
 	unsigned int failures;
 };
 
@@ -101,6 +104,8 @@ static bool take_message(struct supervisor *v)
 		return rc < 0 && rc != -ECONNRESET;
 	if (message.op == KEEP_OVER)
 		v->worker.over = true;
+	if (message.op == KEEP_READY && v->ready >= 0)
+		close(steal_fd(&v->ready));
 	if (message.op == KEEP_DROP && message.number)
 		keep_drop(&v->kept, message.number);
 	else if (message.op == KEEP_DROP)
@@ -179,7 +184,7 @@ static void bury(struct supervisor *v)
 }
 
 /* Starts a worker; with `takes_over` one that continues what another has begun. Returns 0 or -errno. */
-static int start_worker(struct supervisor *v, int ready, bool takes_over)
+static int start_worker(struct supervisor *v, bool takes_over)
 {
 	struct pager *pager = &v->session->pager;
 	int pair[2];
@@ -193,7 +198,7 @@ static int start_worker(struct supervisor *v, int ready, bool takes_over)
 		close(v->signals);
 		pager->supervisor = pair[1];
 		pager->supervisor_pid = getppid();
-		pager->ready = ready;
+		pager->ready = v->ready;
 		pager->inherited = takes_over ? &v->kept : NULL;
 		_exit(worker_main(pager));
 	}
@@ -203,8 +208,24 @@ static int start_worker(struct supervisor *v, int ready, bool takes_over)
 		return -errno;
 	}
 	v->worker = (struct worker){.pid = pid, .socket = pair[0], .pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
+	if (v->worker.pidfd < 0) { /* its end would not be noticed */
+		int rc = -errno;
+
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		close(pair[0]);
+		v->worker = (struct worker){0};
+		return rc;
+	}
 	pass_on(v);
 	return 0;
+}
+
+/* Somebody waits for it. */
+static void start_next_worker(struct supervisor *v)
+{
+	for (unsigned int tries = 0; start_worker(v, true) < 0; tries += tries < 16)
+		poll(NULL, 0, (int)min_u64(RESTART_MS << tries, RESTART_MAX_MS));
 }
 
 /* Whether something of the session is still to be served. */
@@ -218,7 +239,14 @@ static bool needed(const struct supervisor *v)
 	return !s->removed && (uffd_alive(s->pager.spaces[0].uffd) || index_has_fork(s->pager.index_fd));
 }
 
-/* From a worker at work to the end of the session. Returns the exit status. */
+/* A session that nobody has been told of yet. */
+static bool given_up(struct supervisor *v)
+{
+	return v->ready >= 0 && ++v->unready == READY_TRIES;
+}
+
+/* From a worker at work to the end of the session. Returns the exit status, or -ECHILD when no worker comes to serve.
+ */
 static int run(struct supervisor *v)
 {
 	for (;;) {
@@ -226,8 +254,9 @@ static int run(struct supervisor *v)
 		bury(v);
 		if (v->worker.over || !needed(v))
 			break;
-		while (start_worker(v, -1, true) < 0)
-			poll(NULL, 0, RESTART_MAX_MS);
+		if (given_up(v))
+			return -ECHILD;
+		start_next_worker(v);
 	}
 	session_remove_files(&v->session->pager);
 	return v->worker.over ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -249,19 +278,16 @@ static void begin(struct supervisor *v)
 
 int supervise(struct session *s, int ready, struct kept *adopted)
 {
-	struct supervisor v = {.session = s, .kept = adopted ? *adopted : (struct kept){0}};
+	struct supervisor v = {.session = s, .kept = adopted ? *adopted : (struct kept){0}, .ready = ready};
 	int rc;
 
 	begin(&v);
-	rc = start_worker(&v, ready, adopted != NULL);
-	if (ready >= 0)
-		close(ready);
-	if (rc < 0) {
-		if (!adopted) /* nothing is out yet */
-			session_remove_files(&s->pager);
-		return EXIT_FAILURE;
-	}
-	return run(&v);
+	rc = start_worker(&v, adopted != NULL);
+	if (rc == 0)
+		rc = run(&v);
+	if (rc < 0 && !adopted) /* nothing is out yet */
+		session_leave(&s->pager);
+	return rc;
 }
 
 /* What every process of a session needs open; a client's connection, most of all, must not be. Returns how many. */
@@ -345,7 +371,7 @@ static void inherit(struct supervisor *v, const struct pager *pager)
 
 static void become_supervisor(const struct pager *pager, const struct worker *worker)
 {
-	struct supervisor v = {.session = malloc(sizeof(struct session)), .worker = *worker};
+	struct supervisor v = {.session = malloc(sizeof(struct session)), .worker = *worker, .ready = -1};
 
 	if (!v.session)
 		_exit(EXIT_FAILURE);

@@ -38,6 +38,9 @@ int session_take_up(struct session *s, const struct target *target, struct kept 
  */
 int session_staging(struct pager *pager, struct error *error);
 
+/* Takes everything of a session in which nothing is out from the target and from the file system. */
+void session_leave(struct pager *pager);
+
 /* Removes what the session has on the file system, if that is still its own. */
 void session_remove_files(struct pager *pager);
 
@@ -45,7 +48,8 @@ void session_remove_files(struct pager *pager);
  * Workers, one after the other, until one says that the session is over. Meanwhile the descriptors are held: threads
  * that touch what is out wait; were they closed, the threads would read zeros. `ready`: where the first worker says
  * that the session is served, -1: nowhere. `adopted`: descriptors of children that are there already, NULL when the
- * session begins. Returns the exit status.
+ * session begins. Returns the exit status; or -errno, with `ready` open, when no worker can be started or none comes to
+ * serve: what had begun with it is taken back then.
  */
 int supervise(struct session *s, int ready, struct kept *adopted);
 

@@ -84,6 +84,8 @@ static void keep_house(struct pager *pager)
 		pthread_mutex_unlock(&pager->lock);
 		if (!look)
 			continue;
+		if (space->unwatched)
+			space->unwatched = fault_watch(pager, space) < 0;
 		if (empty) {
 			space_release(pager, space);
 			continue;
@@ -207,7 +209,9 @@ static void main_loop(struct pager *pager, int signals)
 
 		/* More clients than that wait until one has gone. */
 		fds[0].fd = atomic_load(&pager->clients) < CLIENTS_MAX ? pager->control : -1;
-		poll(fds, ARRAY_SIZE(fds), HOUSEKEEPING_MS);
+		/* A poll that fails tells nothing, and leaves what the one before has told. */
+		if (poll(fds, ARRAY_SIZE(fds), HOUSEKEEPING_MS) < 0)
+			continue;
 		if (fds[0].revents & POLLIN)
 			accept_client(pager);
 		if (fds[1].revents & POLLIN && read(signals, &info, sizeof(info)) > 0)
@@ -234,14 +238,17 @@ static void tell_ready(struct pager *pager)
 	if (pager->ready >= 0)
 		close(pager->ready);
 	pager->ready = -1;
+	keep_send(pager->supervisor, &(struct keep_message){.op = KEEP_READY}, -1);
 }
 
 static int start(struct pager *pager)
 {
 	int rc = open_target_files(pager);
 
-	if (rc < 0 && !pager->inherited)
-		return rc; /* later, the target may be gone and its children live on */
+	/* Later, the target may be gone and its children live on; what there is no room for now, another worker may
+	 * have. */
+	if (rc < 0 && (!pager->inherited || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM))
+		return rc;
 	init_locks(pager);
 	pager->mirror = mmap(NULL, STAGING_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (pager->mirror == MAP_FAILED)

@@ -21,9 +21,11 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/user.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/magic.h>
 #include <linux/ptrace.h>
 #include <linux/userfaultfd.h>
 
@@ -140,15 +142,23 @@ WRAP(ssize_t, process_vm_readv, vm_read, -1,
       unsigned long flags),
      (pid, here, count, there, others, flags))
 
+static bool is_proc(int fd)
+{
+	struct statfs fs;
+
+	return REAL(fstatfs)(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+}
+
 /* Those that can do a part. */
 EXPORT ssize_t pread(int fd, void *to, size_t bytes, off_t offset)
 {
-	return fail_or_shorten(CALL_pread, &bytes) ? -1 : REAL(pread)(fd, to, bytes, offset);
+	return fail_or_shorten(is_proc(fd) ? CALL_proc : CALL_pread, &bytes) ? -1 : REAL(pread)(fd, to, bytes, offset);
 }
 
 EXPORT ssize_t pwrite(int fd, const void *from, size_t bytes, off_t offset)
 {
-	return fail_or_shorten(CALL_pwrite, &bytes) ? -1 : REAL(pwrite)(fd, from, bytes, offset);
+	return fail_or_shorten(is_proc(fd) ? CALL_proc : CALL_pwrite, &bytes) ? -1
+									      : REAL(pwrite)(fd, from, bytes, offset);
 }
 
 EXPORT ssize_t write(int fd, const void *from, size_t bytes)

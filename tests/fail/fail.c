@@ -127,7 +127,7 @@ bool fail_or_shorten(enum fail_call call, size_t *bytes)
 	if (!chosen(call))
 		return false;
 	if (state->error == FAIL_SHORT) {
-		*bytes = *bytes > 1 ? *bytes / 2 : *bytes;
+		*bytes = *bytes >= 16 ? *bytes / 16 * 8 : *bytes; /* whole words, as pagemap has them */
 		return false;
 	}
 	errno = state->error;

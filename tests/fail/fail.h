@@ -39,6 +39,7 @@ enum fail_role {
 	X(ioctl)                                                                    \
 	X(pread)                                                                    \
 	X(pwrite)                                                                   \
+	X(proc) /* pread and pwrite in /proc */                                     \
 	X(read)                                                                     \
 	X(write)                                                                    \
 	X(receive)                                                                  \

@@ -28,7 +28,8 @@ ERRORS = {  # what the kernel says of each, and a program must be ready for
     "mlock": ["ENOMEM", "EAGAIN"], "uffd_copy": ["ENOMEM", "EAGAIN"], "uffd_zeropage": ["ENOMEM", "EAGAIN"],
     "uffd_poison": ["ENOMEM", "EAGAIN"], "uffd_register": ["ENOMEM"], "uffd_unregister": ["ENOMEM"],
     "uffd_api": ["ENOMEM", "EMFILE"], "ioctl": ["ENOMEM"], "pread": ["EIO", "EINTR", "SHORT"],
-    "pwrite": ["ENOSPC", "EIO", "EINTR", "SHORT"], "read": ["EINTR", "ENOMEM"], "write": ["EINTR", "ENOSPC", "SHORT"],
+    "pwrite": ["ENOSPC", "EIO", "EINTR", "SHORT"], "proc": ["ENOMEM", "EINTR", "SHORT"],
+    "read": ["EINTR", "ENOMEM"], "write": ["EINTR", "ENOSPC", "SHORT"],
     "receive": ["EINTR", "ENOMEM"], "send": ["EINTR", "EAGAIN", "ENOMEM"], "allocate": ["ENOSPC", "EIO", "EINTR"],
     "open": ["EMFILE", "ENOMEM"], "stat": ["ENOMEM"], "link": ["ENOSPC", "EIO"], "lock": ["ENOLCK", "EINTR"],
     "descriptor": ["EMFILE", "ENOMEM"], "bind": ["ENOMEM"], "accept": ["EMFILE", "EAGAIN", "ECONNABORTED"],
@@ -272,27 +273,28 @@ class Swapctl:
         return self.finish(self.start(verb, pid, *options))
 
 
-def clean_up():
+def files_of(target):
+    return [path for folder in (SESSIONS, STORES) for path in folder.glob(f"{target.pid}.*")]
+
+
+def clean_up(target):
     """After a failed run: whatever is left is ended, so that the next one begins anew."""
     for pid in ours():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not ours(), 5)
     reap()
-    for folder in (SESSIONS, STORES):
-        for path in folder.glob("*"):
-            subprocess.run(["rm", "-rf", path], check=False)
+    subprocess.run(["rm", "-rf", *files_of(target)], check=False)
 
 
-def left_behind():
+def left_behind(target):
     reap()
-    left = [f"process {pid} {comm(pid)}" for pid in ours()]
-    return left + [str(path) for folder in (SESSIONS, STORES) for path in folder.glob("*")]
+    return [f"process {pid} {comm(pid)}" for pid in ours()] + [str(path) for path in files_of(target)]
 
 
 def expect_nothing_left(target, before):
-    if not wait_for(lambda: not left_behind(), 20):
-        raise Wrong(f"LEFT {', '.join(left_behind())}\n{stacks()}")
+    if not wait_for(lambda: not left_behind(target), 20):
+        raise Wrong(f"LEFT {', '.join(left_behind(target))}\n{stacks()}")
     if before and not wait_for(lambda: target.look() == before, 5):
         now = target.look()
         raise Wrong("LEFT in the target: " + "; ".join(f"{key}: {[x for x in now[key] if x not in before[key]]} for "
