@@ -30,7 +30,7 @@ struct cloning {
 	struct clone_core core;
 	char *core_path; /* NULL: none */
 	char **command;  /* NULL: none */
-	int hold, dry_run;
+	int all, hold, dry_run;
 };
 
 static void add_core(const struct cloning *c, json_t *record)
@@ -39,6 +39,7 @@ static void add_core(const struct cloning *c, json_t *record)
 	json_object_set_new(record, "core_bytes", json_integer((json_int_t)c->core.bytes));
 	json_object_set_new(record, "memory_bytes", json_integer((json_int_t)c->core.memory_bytes));
 	json_object_set_new(record, "unreadable_bytes", json_integer((json_int_t)c->core.unreadable_bytes));
+	json_object_set_new(record, "excluded_bytes", json_integer((json_int_t)c->core.excluded_bytes));
 }
 
 static void report(const struct cloning *c)
@@ -174,7 +175,7 @@ static int write_core(struct cloning *c, struct error *error)
 	int rc;
 
 	progress_begin(&c->run->progress, "written", c->run->options.quiet);
-	rc = clone_core_write(&c->core, &c->clone, &c->run->target, &c->run->progress, error);
+	rc = clone_core_write(&c->core, &c->clone, &c->run->target, c->all, &c->run->progress, error);
 	progress_end(&c->run->progress);
 	return rc;
 }
@@ -245,6 +246,8 @@ int verb_clone(int argc, const char **argv)
 	struct cloning cloning = {.run = &run, .clone = PROCESS_CLONE_NONE, .command = command_words(&argc, argv)};
 	const struct poptOption options[] = {
 		{"core", 0, POPT_ARG_STRING, &cloning.core_path, 0, "write a core file for a debugger", "FILE"},
+		{"all", 0, POPT_ARG_NONE, &cloning.all, 0, "with --core: what the process keeps out of its cores too",
+		 NULL},
 		{"hold", 0, POPT_ARG_NONE, &cloning.hold, 0, "leave the clone behind, until addrspace drop", NULL},
 		{"dry-run", 'n', POPT_ARG_NONE, &cloning.dry_run, 0, "say what would be cloned, touch nothing", NULL},
 		POPT_TABLEEND,
@@ -263,7 +266,11 @@ int verb_clone(int argc, const char **argv)
 		return status;
 	}
 	signal(SIGXFSZ, SIG_IGN); /* a core file above the limit is an error to tell */
-	status = run_open(&run, columns, "clone", false);
+	status = EXIT_DONE;
+	if (cloning.all && !cloning.core_path)
+		status = cli_usage_error(run.name, "--all: of which core? Name its file with --core");
+	if (status == EXIT_DONE)
+		status = run_open(&run, columns, "clone", false);
 	if (status == EXIT_DONE)
 		status = cloning.dry_run ? look_only(&cloning) : make_clone(&cloning);
 	clone_core_close(&cloning.core);

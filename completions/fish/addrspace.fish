@@ -64,6 +64,7 @@ complete -c addrspace -n "$cache" -l output -r -F -d 'Where the records go'
 complete -c addrspace -n "$cache" -l columns -x -d 'Columns of the table' \
     -a 'pid starttime start end bytes source source_kind source_bytes block_bytes writable worker_pid'
 complete -c addrspace -n '__fish_seen_subcommand_from clone' -l core -r -F -d 'Write a core file for a debugger'
+complete -c addrspace -n '__fish_seen_subcommand_from clone' -l all -d 'With --core, what the process keeps out of its cores too'
 complete -c addrspace -n '__fish_seen_subcommand_from clone' -l hold -d 'Leave the clone behind, until addrspace drop'
 complete -c addrspace -n '__fish_seen_subcommand_from clone' -s n -l dry-run -d 'Say what would be cloned, touch nothing'
 complete -c addrspace -n '__fish_seen_subcommand_from diff' -x -a '(__fish_complete_pids)'

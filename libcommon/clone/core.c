@@ -27,6 +27,7 @@
 struct writer {
 	struct clone_core *core;
 	struct memory memory;
+	unsigned int filter; /* enum core_filter */
 	Elf64_Phdr *headers; /* the notes first */
 	size_t count;
 	uint64_t total, done;
@@ -108,23 +109,21 @@ static int write_region(struct writer *w, struct region region, uint64_t offset)
 
 static int write_mapping(struct writer *w, size_t i)
 {
-	_cleanup_regions_ struct region_vec found = {0};
+	_cleanup_core_part_ struct core_part part = {0};
 	const struct memory_mapping *mapping = &w->memory.mappings[i];
 	const Elf64_Phdr *header = &w->headers[i + 1];
-	uint64_t ignored = 0;
-	uint64_t bytes;
-	int rc = header->p_filesz ? core_choose(&w->memory, mapping, &bytes, &found, &ignored) : 0;
+	int rc = header->p_filesz ? core_choose(&w->memory, mapping, w->filter, &part) : 0;
 
-	for (size_t j = 0; rc == 0 && j < found.count; j++)
-		rc = write_region(w, found.items[j],
-				  header->p_offset + (found.items[j].start - mapping->is.region.start));
+	for (size_t j = 0; rc == 0 && j < part.found.count; j++)
+		rc = write_region(w, part.found.items[j],
+				  header->p_offset + (part.found.items[j].start - mapping->is.region.start));
 	return rc;
 }
 
 /* The program headers of the mappings; where each one's bytes begin in the file is known once all are. */
 static int make_headers(struct writer *w)
 {
-	_cleanup_regions_ struct region_vec found = {0};
+	_cleanup_core_part_ struct core_part part = {0};
 	int rc = 0;
 
 	w->count = w->memory.count + 1;
@@ -135,16 +134,19 @@ static int make_headers(struct writer *w)
 		const struct memory_mapping *mapping = &w->memory.mappings[i];
 		Elf64_Phdr *header = &w->headers[i + 1];
 
-		rc = core_choose(&w->memory, mapping, &header->p_filesz, &found, &w->core->unreadable_bytes);
+		rc = core_choose(&w->memory, mapping, w->filter, &part);
+		header->p_filesz = part.bytes;
 		header->p_type = PT_LOAD;
 		header->p_vaddr = mapping->is.region.start;
 		header->p_memsz = region_bytes(mapping->is.region);
 		header->p_flags = (mapping->is.read ? PF_R : 0) | (mapping->is.write ? PF_W : 0) |
 				  (mapping->is.execute ? PF_X : 0);
 		header->p_align = page_size();
-		for (size_t j = 0; j < found.count; j++)
-			w->total += region_bytes(found.items[j]);
+		for (size_t j = 0; j < part.found.count; j++)
+			w->total += region_bytes(part.found.items[j]);
 	}
+	w->core->unreadable_bytes += part.unreadable;
+	w->core->excluded_bytes = part.excluded;
 	return rc;
 }
 
@@ -245,11 +247,12 @@ static int give_name(struct clone_core *core)
 }
 
 int clone_core_write(struct clone_core *core, const struct process_clone *clone, const struct target *original,
-		     struct progress *progress, struct error *error)
+		     bool all, struct progress *progress, struct error *error)
 {
 	struct writer w = {.core = core, .progress = progress, .memory = MEMORY_NONE, .buffer = malloc(CHUNK)};
 	int rc = w.buffer ? memory_open(&w.memory, &clone->target) : -ENOMEM;
 
+	w.filter = core_filter_of(original) | (all ? CORE_USUAL | CORE_DONTDUMP : 0);
 	if (rc == 0)
 		rc = write_all(&w, clone, original);
 	if (rc == 0)

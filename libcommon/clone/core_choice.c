@@ -74,68 +74,108 @@ static int shared_pages(const struct memory *memory, const struct mapping *mappi
 	return 0;
 }
 
-static int choose_shared(const struct memory *memory, const struct mapping *mapping, uint64_t *bytes,
-			 struct region_vec *found, uint64_t *unreadable)
+static int choose_shmem(const struct memory *memory, const struct mapping *mapping, struct core_part *part)
 {
-	int rc = shared_pages(memory, mapping, found);
+	int rc = shared_pages(memory, mapping, &part->found);
 
 	if (rc == -ENOMEM || rc == -ESRCH)
 		return rc;
 	if (rc == 0 && !mapping->shared)
-		rc = memory_populated(memory, mapping->region, found);
+		rc = memory_populated(memory, mapping->region, &part->found);
 	if (rc < 0) {
-		found->count = 0;
-		*unreadable += region_bytes(mapping->region);
+		part->found.count = 0;
+		part->unreadable += region_bytes(mapping->region);
 		return 0;
 	}
-	region_vec_normalize(found);
-	*bytes = region_bytes(mapping->region);
+	region_vec_normalize(&part->found);
+	part->bytes = region_bytes(mapping->region);
 	return 0;
 }
 
-/* A file's pages are in the file; its ELF header tells a debugger which file it was. */
-static int choose_file(const struct memory *memory, const struct mapping *mapping, uint64_t *bytes,
-		       struct region_vec *found)
+/* All of it, pages of a file too, which are brought in. */
+static int choose_whole(const struct mapping *mapping, struct core_part *part)
 {
+	part->bytes = region_bytes(mapping->region);
+	return region_vec_push(&part->found, mapping->region);
+}
+
+/* A debugger finds out by it which file it was. */
+static int choose_elf_header(const struct memory *memory, const struct mapping *mapping, struct core_part *part)
+{
+	const uint64_t start = mapping->region.start;
 	unsigned char magic[SELFMAG];
+
+	if (mapping->offset || !mapping->read || mapping->shared ||
+	    memory_read(memory, start, magic, sizeof(magic)) < 0 || memcmp(magic, ELFMAG, SELFMAG) != 0)
+		return 0;
+	part->bytes = page_size();
+	return region_vec_push(&part->found, (struct region){start, start + page_size()});
+}
+
+/* Pages that nobody wrote to are in the file. */
+static int choose_file(const struct memory *memory, const struct mapping *mapping, unsigned int filter,
+		       struct core_part *part)
+{
 	int rc = mapping->shared ? 0 : was_written(memory, mapping->region);
 
 	if (rc < 0)
 		return rc;
-	if (rc > 0)
-		*bytes = region_bytes(mapping->region);
-	else if (mapping->offset == 0 && mapping->read && !mapping->shared &&
-		 memory_read(memory, mapping->region.start, magic, sizeof(magic)) == 0 &&
-		 memcmp(magic, ELFMAG, SELFMAG) == 0)
-		*bytes = page_size();
-	return *bytes ? region_vec_push(found, (struct region){mapping->region.start, mapping->region.start + *bytes})
-		      : 0;
+	if (filter & (mapping->shared ? CORE_FILE_SHARED : CORE_FILE_PRIVATE) || (rc && filter & CORE_ANON_PRIVATE))
+		return choose_whole(mapping, part);
+	if (rc)
+		part->excluded += region_bytes(mapping->region);
+	return filter & CORE_ELF_HEADERS ? choose_elf_header(memory, mapping, part) : 0;
 }
 
-int core_choose(const struct memory *memory, const struct memory_mapping *mapping, uint64_t *bytes,
-		struct region_vec *found, uint64_t *unreadable)
+static int choose_anon(const struct memory *memory, const struct memory_mapping *mapping, struct core_part *part)
 {
 	struct region region = mapping->is.region;
 
-	*bytes = 0;
-	found->count = 0;
-	switch (mapping->is.kind) {
-	case MAPPING_SPECIAL:
-		if (strcmp(mapping->is.name, "[vdso]") != 0)
-			return 0;
-		*bytes = region_bytes(region);
-		return region_vec_push(found, region);
-	case MAPPING_SHMEM:
-		return choose_shared(memory, &mapping->is, bytes, found, unreadable);
-	case MAPPING_FILE:
-		return choose_file(memory, &mapping->is, bytes, found);
-	case MAPPING_HUGETLB:
-		if (mapping->is.shared)
-			return 0;
-		break;
-	default:
-		break;
+	part->bytes = region_bytes(region);
+	return mapping->served ? region_vec_push(&part->found, region) : memory_populated(memory, region, &part->found);
+}
+
+/* Shared memory that has a name in a file system is a file to the kernel (fs/coredump.c, vma_dump_size). */
+static unsigned int kind_of(const struct mapping *mapping)
+{
+	const char *deleted = strstr(mapping->name, " (deleted)");
+	bool has_name = !deleted || deleted[strlen(" (deleted)")];
+
+	if (mapping->kind == MAPPING_HUGETLB)
+		return mapping->shared ? CORE_HUGETLB_SHARED : CORE_HUGETLB_PRIVATE;
+	if (mapping->kind == MAPPING_SHMEM && mapping->shared)
+		return has_name ? CORE_FILE_SHARED : CORE_ANON_SHARED;
+	return CORE_ANON_PRIVATE;
+}
+
+int core_choose(const struct memory *memory, const struct memory_mapping *mapping, unsigned int filter,
+		struct core_part *part)
+{
+	const struct mapping *is = &mapping->is;
+
+	part->bytes = 0;
+	part->found.count = 0;
+	if (is->kind == MAPPING_SPECIAL)
+		return strcmp(is->name, "[vdso]") == 0 ? choose_whole(is, part) : 0;
+	if (is->kind == MAPPING_FILE && (!mapping->dontdump || filter & CORE_DONTDUMP))
+		return choose_file(memory, is, filter, part);
+	if (!(filter & kind_of(is)) || (mapping->dontdump && !(filter & CORE_DONTDUMP))) {
+		part->excluded += region_bytes(is->region);
+		return 0;
 	}
-	*bytes = region_bytes(region);
-	return mapping->served ? region_vec_push(found, region) : memory_populated(memory, region, found);
+	if (is->kind == MAPPING_SHMEM)
+		return choose_shmem(memory, is, part);
+	return is->kind == MAPPING_HUGETLB && is->shared ? choose_whole(is, part) : choose_anon(memory, mapping, part);
+}
+
+unsigned int core_filter_of(const struct target *target)
+{
+	_cleanup_close_ int fd = target_proc_open(target, "coredump_filter", O_RDONLY);
+	char text[32];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (n <= 0)
+		return CORE_USUAL;
+	text[n] = '\0';
+	return (unsigned int)strtoul(text, NULL, 16) & 0xffff;
 }

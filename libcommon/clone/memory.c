@@ -16,7 +16,7 @@
 
 #define WINDOW 8192 /* pages */
 
-static int add(struct memory *memory, const struct mapping *mapping, bool served)
+static int add(struct memory *memory, const struct mapping *mapping, const char *flags)
 {
 	if (memory->count == memory->capacity) {
 		size_t capacity = memory->capacity ? memory->capacity * 2 : 256;
@@ -27,7 +27,11 @@ static int add(struct memory *memory, const struct mapping *mapping, bool served
 		memory->mappings = grown;
 		memory->capacity = capacity;
 	}
-	memory->mappings[memory->count++] = (struct memory_mapping){.is = *mapping, .served = served};
+	memory->mappings[memory->count++] = (struct memory_mapping){
+		.is = *mapping,
+		.served = flags && (vm_flags_have(flags, "um") || vm_flags_have(flags, "ui")),
+		.dontdump = flags && vm_flags_have(flags, "dd"),
+	};
 	return 0;
 }
 
@@ -58,15 +62,13 @@ static int read_mappings(struct memory *memory)
 	if (rc < 0)
 		return rc;
 	while ((rc = smaps_next(&smaps, &mapping, &flags)) > 0) {
-		bool served = flags && (vm_flags_have(flags, "um") || vm_flags_have(flags, "ui"));
-
 		if (mapping_is_kernels(&mapping) || mapping_has_our_name(&mapping))
 			continue;
 		if (!own.end)
 			own = own_pages(memory, &mapping);
 		if (region_overlaps(own, mapping.region))
 			mapping.region.start = min_u64(own.end, mapping.region.end);
-		rc = mapping.region.start < mapping.region.end ? add(memory, &mapping, served) : 0;
+		rc = mapping.region.start < mapping.region.end ? add(memory, &mapping, flags) : 0;
 		if (rc < 0)
 			break;
 	}

@@ -12,6 +12,7 @@ struct memory_mapping {
 	struct mapping is;
 	/* Registered with a userfaultfd that serves missing pages: a page that is not there may hold anything. */
 	bool served;
+	bool dontdump; /* MADV_DONTDUMP of madvise(2): the program keeps it out of cores */
 };
 
 /* What a process has mapped, in order of address, and ways to look at it. */

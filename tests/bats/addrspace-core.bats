@@ -104,6 +104,42 @@ memory_of() {
 	assert_equal "$(stat -L -c %b "$object")" "$before"
 }
 
+@test "what a process keeps out of its cores is in one only with --all" {
+	local secret plain
+	start_target /usr/bin/python3 -u -c 'if True:
+		import ctypes, mmap, time
+		def make(advice, shared):
+		    m = mmap.mmap(-1, 1 << 20, (mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE) | mmap.MAP_ANONYMOUS)
+		    m[:6] = b"inside"
+		    if advice:
+		        m.madvise(advice)
+		    return m, "%x" % ctypes.addressof(ctypes.c_char.from_buffer(m))
+		all = [make(mmap.MADV_DONTDUMP, False), make(mmap.MADV_DONTDUMP, True), make(0, True), make(0, False)]
+		print("ready", *[at for _, at in all])
+		time.sleep(600)'
+	read -ra at <<<"$TARGET_READY"
+	# holds PLACE...: which of the four are in the core.
+	holds() {
+		local place found=
+		for place in "${at[@]}"; do
+			found+=$(core_bytes "$place" "$(printf %x $((0x$place + 4096)))" | head -c 6)-
+		done
+		assert_equal "$found" "$1"
+	}
+	core
+	holds --inside-inside-
+	(($(record '.[0].excluded_bytes') >= 2 * MEBIBYTE))
+	core --all
+	holds inside-inside-inside-inside-
+	echo 0x31 >"/proc/$TARGET_PID/coredump_filter"
+	core
+	holds ---inside-
+	core --all
+	holds inside-inside-inside-inside-
+	run -2 --separate-stderr timeout 20 addrspace clone -p "$TARGET_PID" --all 3>&-
+	assert_regex "$stderr" '^addrspace clone: --all: of which core'
+}
+
 has_redis_answer() {
 	redis-cli -s "$BATS_TEST_TMPDIR/redis.sock" ping >/dev/null 2>&1
 }
