@@ -266,12 +266,26 @@ static bool any_useful(const struct automaton *a)
 	return false;
 }
 
+/* One that was removed is the end of its processes, and no error. */
+static bool cgroup_lost(struct automaton *a, int rc)
+{
+	struct error error = {0};
+
+	if (rc != 0 && rc != -ENODEV) {
+		error_set(&error, rc, rc == -EOPNOTSUPP ? "it has become threaded" : NULL, NULL,
+			  "look after the cgroup %s", a->options->cgroup);
+		error_print(a->run->name, &error);
+		a->errors++;
+	}
+	return rc < 0;
+}
+
 static void loop(struct automaton *a)
 {
 	bool pressed = false;
 
 	while (!a->ending) {
-		if (a->cgroup >= 0 && meet_cgroup(a) < 0)
+		if (a->cgroup >= 0 && cgroup_lost(a, meet_cgroup(a)))
 			break;
 		look(a, pressed);
 		tend_all(a);

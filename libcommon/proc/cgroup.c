@@ -3,12 +3,24 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/vfs.h>
 
 #include "base/cleanup.h"
 #include "proc/cgroup.h"
 
 #define DEPTH_MAX 32
+
+/* The kernel lists no processes of a threaded one: their memory counts where the threads' common domain is. */
+static bool is_threaded(int folder)
+{
+	_cleanup_close_ int fd = openat(folder, "cgroup.type", O_RDONLY | O_CLOEXEC);
+	char text[32];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	return strcmp(text, "threaded\n") == 0;
+}
 
 int cgroup_open(const char *path, struct error *error)
 {
@@ -19,14 +31,18 @@ int cgroup_open(const char *path, struct error *error)
 		return error_set(error, errno == ENOTDIR || errno == ENOENT ? -EINVAL : -errno,
 				 "there is no such folder", "name one below the mount point of cgroup2, see mount",
 				 "look after the cgroup %s", path);
-	if (fstatfs(fd, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
-		return error_set(error, -EINVAL, "it is no folder of cgroup version 2",
-				 "name one below the mount point of cgroup2, see mount", "look after the cgroup %s",
-				 path);
+	if (fstatfs(fd, &fs) < 0 || (fs.f_type != CGROUP2_SUPER_MAGIC && fs.f_type != CGROUP_SUPER_MAGIC))
+		return error_set(error, -EINVAL, "it is no cgroup",
+				 "name a folder below a mount point of cgroup2 or cgroup, see mount",
+				 "look after the cgroup %s", path);
+	if (is_threaded(fd))
+		return error_set(error, -EINVAL, "it is threaded, and a thread has no memory of its own",
+				 "name the first one above it whose cgroup.type is \"domain threaded\"",
+				 "look after the cgroup %s", path);
 	return steal_fd(&fd);
 }
 
-/* A threaded cgroup has no processes of its own to tell of (EOPNOTSUPP): those above it have them. */
+/* A threaded cgroup has no processes of its own to tell of: those above it have them. */
 static int pids_of(int folder, cgroup_pid_fn callback, void *context)
 {
 	int fd = openat(folder, "cgroup.procs", O_RDONLY | O_CLOEXEC);
@@ -38,7 +54,7 @@ static int pids_of(int folder, cgroup_pid_fn callback, void *context)
 	while (fscanf(file, "%d", &pid) == 1)
 		if (pid > 0)
 			callback(context, pid);
-	return 0;
+	return ferror(file) ? -errno : 0;
 }
 
 static int pids_below(int folder, cgroup_pid_fn callback, void *context, unsigned int depth)

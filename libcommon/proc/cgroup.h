@@ -8,10 +8,16 @@
 #include "proc/target.h"
 #include "report/error.h"
 
-/* Opens a folder of cgroup v2. Returns a descriptor or -errno with `error` filled. */
+/*
+ * Opens a folder of either version, to look after its processes. Returns a descriptor or -errno with `error` filled:
+ * -EINVAL when it is none, or a threaded one (cgroups(7)).
+ */
 int cgroup_open(const char *path, struct error *error);
 
-/* Calls back for each process in it and below. Returns 0, or -ENODEV when it has been removed. */
+/*
+ * Calls back for each process in it and below. Returns 0, -ENODEV when it has been removed, or -EOPNOTSUPP when it has
+ * become a threaded one.
+ */
 typedef void (*cgroup_pid_fn)(void *context, pid_t pid);
 int cgroup_pids(int cgroup, cgroup_pid_fn callback, void *context);
 

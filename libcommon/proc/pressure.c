@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
@@ -15,6 +16,9 @@ int pressure_open(int cgroup, const char *trigger, struct error *error)
 	_cleanup_close_ int fd =
 		openat(cgroup >= 0 ? cgroup : AT_FDCWD, path, (*trigger ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_CLOEXEC);
 
+	if (fd < 0 && errno == ENOENT && cgroup >= 0 && access("/proc/pressure/memory", F_OK) == 0)
+		return error_set(error, -EOPNOTSUPP, "only cgroups of version 2 account for pressure, and not the root",
+				 "name one of version 2", "open %s of the cgroup", path);
 	if (fd < 0)
 		return error_set(error, errno == ENOENT ? -EOPNOTSUPP : -errno,
 				 errno == ENOENT ? "this kernel does not account for pressure" : NULL,

@@ -42,6 +42,7 @@ teardown() {
 	fi
 	helper_teardown
 	if [[ ${CGROUP-} && -d $CGROUP ]]; then
+		rmdir "$CGROUP"/*/ 2>/dev/null || :
 		wait_for 5 rmdir "$CGROUP"
 	fi
 }
@@ -216,6 +217,41 @@ teardown() {
 	unsqueeze
 }
 
+@test "--cgroup looks after the processes in one of version 1" {
+	CGROUP=/sys/fs/cgroup/memory/uvmtools-test.$$.$BATS_TEST_NUMBER
+	mkdir "$CGROUP" 2>/dev/null || skip "no cgroup of version 1 can be made here"
+	start_with_input hotcold $((8 * MEBIBYTE))
+	echo "$TARGET_PID" >"$CGROUP/cgroup.procs"
+	start_auto --cgroup "$CGROUP" --interval 1 --stage 600 --store memory
+	is_swapped() {
+		(($(status_of .out_pages) > 0))
+	}
+	wait_for 30 is_swapped
+	end_auto
+	assert_equal "$status" 0
+	ask rounds
+	run -5 --separate-stderr timeout 20 swapctl auto --cgroup "$CGROUP" --pressure some:150ms/1s 3>&-
+	assert_regex "$stderr" '^swapctl auto: .*open memory.pressure of the cgroup: only cgroups of version 2'
+}
+
+@test "a threaded cgroup is refused with the reason, also when it becomes one" {
+	make_cgroup
+	mkdir "$CGROUP/threads"
+	start_auto --cgroup "$CGROUP/threads" --interval 1
+	is_waiting() {
+		[[ -d /proc/$AUTO/fd ]] && readlink /proc/"$AUTO"/fd/* | grep -qxF "$CGROUP/threads"
+	}
+	wait_for 10 is_waiting
+	echo threaded >"$CGROUP/threads/cgroup.type" || skip "cgroups cannot be threaded here"
+	status=0
+	wait "$AUTO" || status=$?
+	assert_equal "$status" 3
+	assert_regex "$(<"$ERRORS")" "^swapctl auto: .*look after the cgroup .*: it has become threaded"
+	run -2 --separate-stderr timeout 20 swapctl auto --cgroup "$CGROUP/threads" 3>&-
+	assert_regex "$stderr" "^swapctl auto: .*look after the cgroup .*: it is threaded, .*domain threaded"
+	rmdir "$CGROUP/threads"
+}
+
 @test "--cgroup looks after the processes in it, those that come later too, and lets go of those that leave" {
 	local first
 	make_cgroup
@@ -344,7 +380,7 @@ fails() {
 	fails 2 'only one of them' "${p[@]}" --hold 1 --target 1M
 	fails 2 'only one of them' "${p[@]}" --pressure some:150ms/1s --target 1M
 	fails 2 'no such folder' --cgroup "$BATS_TEST_TMPDIR/none"
-	fails 2 'cgroup version 2' --cgroup "$BATS_TEST_TMPDIR"
+	fails 2 'no cgroup' --cgroup "$BATS_TEST_TMPDIR"
 	fails 2 '--compress' "${p[@]}" --compress best
 	wait_for 10 no_session
 }
