@@ -202,19 +202,21 @@ json_t *touches_add(struct touches *touches, const struct touch *touch)
 	mapping->touches++;
 	touches->round_bytes += mark(touches->seen_in_round, page) ? bytes : 0;
 	touches->bytes += first ? bytes : 0;
+	touches->last_new_us = first ? touch->at_us : touches->last_new_us;
 	touches->fresh_bytes += fresh ? bytes : 0;
 	thread->bytes += first ? bytes : 0;
 	mapping->bytes += first ? bytes : 0;
 	return touch_record(touches, touch, thread, name, fresh);
 }
 
-json_t *touches_round(struct touches *touches, uint64_t at_us)
+json_t *touches_round(struct touches *touches, uint64_t at_us, uint64_t waited_us)
 {
 	uint64_t pages = touches->first_page[touches->regions->count];
 	json_t *record =
-		json_pack("{s:s, s:i, s:I, s:I, s:I, s:I}", "type", "interval", "pid", (int)touches->target->pid,
+		json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I}", "type", "interval", "pid", (int)touches->target->pid,
 			  "starttime", (json_int_t)touches->target->starttime, "at_us", (json_int_t)at_us, "touches",
-			  (json_int_t)touches->round_count, "touched_bytes", (json_int_t)touches->round_bytes);
+			  (json_int_t)touches->round_count, "touched_bytes", (json_int_t)touches->round_bytes,
+			  "waited_us", (json_int_t)waited_us);
 
 	touches->round_count = touches->round_bytes = 0;
 	memset(touches->seen_in_round, 0, (pages / 64 + 1) * sizeof(*touches->seen_in_round));

@@ -42,6 +42,7 @@ struct touches {
 	struct mapping mapping;
 	struct touch_sums mappings, threads;
 	uint64_t count, bytes, fresh_bytes;
+	uint64_t last_new_us; /* when a page was touched for the first time, the last one */
 	uint64_t round_count, round_bytes;
 };
 
@@ -52,8 +53,8 @@ void touches_free(struct touches *touches);
 /* The "touch" record of a touch, which is added to the sums. The caller owns it; NULL when out of memory. */
 json_t *touches_add(struct touches *touches, const struct touch *touch);
 
-/* The "interval" record of the time since the one before. The caller owns it. */
-json_t *touches_round(struct touches *touches, uint64_t at_us);
+/* The "interval" record of the time since the one before, in which threads waited so long. The caller owns it. */
+json_t *touches_round(struct touches *touches, uint64_t at_us, uint64_t waited_us);
 
 /* Mappings are looked up anew from here on: a name holds for a batch of touches. */
 void touches_forget_mapping(struct touches *touches);

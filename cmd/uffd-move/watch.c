@@ -12,7 +12,9 @@
 #include "pager/session.h"
 #include "touches.h"
 
-#define RECONNECT_MS 5000 /* for another worker to be there */
+#define RECONNECT_MS 5000   /* for another worker to be there */
+#define LATE_US      100000 /* before the end, or … */
+#define LATE_PART    10     /* … this part of the whole time */
 
 struct watcher {
 	const struct watch_options *options;
@@ -23,6 +25,9 @@ struct watcher {
 	bool table;
 	bool interval_open;
 	uint64_t started_ns; /* as the session says; 0: not yet */
+	uint64_t waited_before_ns, waited_ns;
+	uint64_t round_waited_us; /* up to the last round */
+	uint64_t ended_us;        /* since the watch began; 0: not known */
 	uint64_t asked, moved, skipped, lost, rounds;
 };
 
@@ -90,10 +95,17 @@ static void take_touches(struct watcher *w, const json_t *record)
 	progress_update(&w->progress, w->touches.bytes, w->moved);
 }
 
+/* By all threads together, since the watch began. */
+static uint64_t waited_us(const struct watcher *w)
+{
+	return (w->waited_ns - w->waited_before_ns) / 1000;
+}
+
 static void take_round(struct watcher *w, uint64_t at_us)
 {
-	json_t *interval = touches_round(&w->touches, at_us);
+	json_t *interval = touches_round(&w->touches, at_us, waited_us(w) - w->round_waited_us);
 
+	w->round_waited_us = waited_us(w);
 	w->rounds++;
 	w->interval_open = false;
 	if (w->table)
@@ -109,6 +121,23 @@ static void take_region(struct watcher *w, json_t *record)
 	w->skipped += number_of(record, "skipped_bytes");
 	if (!w->table)
 		emit(w, json_incref(record));
+}
+
+/* Since the watch began. */
+static uint64_t elapsed_us(const struct watcher *w)
+{
+	return now_us() - w->started_ns / 1000;
+}
+
+/* At the start, and again with what the target has waited since. */
+static void take_state(struct watcher *w, const json_t *record)
+{
+	w->waited_ns = number_of(record, "waited_ns");
+	if (!w->started_ns)
+		w->waited_before_ns = w->waited_ns;
+	else
+		w->ended_us = elapsed_us(w);
+	w->started_ns = number_of(record, "started_ns");
 }
 
 static void take(void *context, json_t *record)
@@ -127,7 +156,7 @@ static void take(void *context, json_t *record)
 	else if (strcmp(type, "round") == 0)
 		take_round(w, number_of(record, "at_us"));
 	else if (strcmp(type, "watching") == 0)
-		w->started_ns = number_of(record, "started_ns");
+		take_state(w, record);
 	json_decref(record);
 }
 
@@ -202,25 +231,47 @@ static int watch_all(struct watcher *w, struct error *error)
 	return rc < 0 && w->started_ns && !target_alive(w->target) ? 0 : rc;
 }
 
-/* Since the watch began. */
-static uint64_t elapsed_us(const struct watcher *w)
+/*
+ * Whether more would have been touched in a little more time: pages that nothing had touched before came up to the end.
+ */
+static bool is_unfinished(const struct watcher *w, const char *ended, uint64_t elapsed_us)
 {
-	return now_us() - w->started_ns / 1000;
+	const struct touches *t = &w->touches;
+	uint64_t late = max_u64(elapsed_us / LATE_PART, LATE_US);
+
+	return strcmp(ended, "target") != 0 && t->bytes && t->last_new_us + late >= elapsed_us;
 }
 
-static int report_summary(struct watcher *w)
+/* What a table has no place for. */
+static void say_unfinished(const struct watcher *w)
+{
+	char touched[SIZE_TEXT];
+	char waited[32];
+
+	snprintf(waited, sizeof(waited), "%.1f", (double)waited_us(w) / 1000000);
+	fprintf(stderr,
+		"uffd-move: the watch ended before the program did what it was doing: %s were touched, and more was "
+		"being touched; its threads waited %s s for their pages (watch for longer)\n",
+		size_format(touched, w->touches.bytes), waited);
+}
+
+static int report_summary(struct watcher *w, uint64_t elapsed)
 {
 	const struct touches *t = &w->touches;
 	const char *ended = !target_alive(w->target) ? "target" : interrupted ? "signal" : "time";
+	bool unfinished = is_unfinished(w, ended, elapsed);
 
-	return report_record(w->report,
-			     json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "type",
-				       "summary", "op", "watch", "pid", (int)w->target->pid, "starttime",
-				       (json_int_t)w->target->starttime, "asked_bytes", (json_int_t)w->asked,
-				       "moved_bytes", (json_int_t)w->moved, "skipped_bytes", (json_int_t)w->skipped,
-				       "touches", (json_int_t)t->count, "touched_bytes", (json_int_t)t->bytes,
-				       "fresh_bytes", (json_int_t)t->fresh_bytes, "lost_touches", (json_int_t)w->lost,
-				       "rounds", (json_int_t)w->rounds, "ended", ended));
+	if (unfinished && w->table && !w->options->quiet)
+		say_unfinished(w);
+	return report_record(
+		w->report, json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b}",
+				     "type", "summary", "op", "watch", "pid", (int)w->target->pid, "starttime",
+				     (json_int_t)w->target->starttime, "asked_bytes", (json_int_t)w->asked,
+				     "moved_bytes", (json_int_t)w->moved, "skipped_bytes", (json_int_t)w->skipped,
+				     "touches", (json_int_t)t->count, "touched_bytes", (json_int_t)t->bytes,
+				     "fresh_bytes", (json_int_t)t->fresh_bytes, "lost_touches", (json_int_t)w->lost,
+				     "rounds", (json_int_t)w->rounds, "watched_us", (json_int_t)elapsed, "waited_us",
+				     (json_int_t)waited_us(w), "ended", ended, "unfinished", (int)unfinished));
 }
 
 static int run(struct watcher *w, bool *partial, struct error *error)
@@ -231,21 +282,23 @@ static int run(struct watcher *w, bool *partial, struct error *error)
 		.cluster_bytes = page_size(),
 		.watch = true,
 	};
+	uint64_t elapsed;
 	int rc = session_attach(w->target, &session, ignore, NULL, error);
 
 	if (rc < 0)
 		return rc;
 	progress_begin(&w->progress, "touched", w->options->quiet);
 	rc = watch_all(w, error);
+	elapsed = w->ended_us ? w->ended_us : elapsed_us(w);
 	progress_end(&w->progress);
 	*partial = rc > 0 || w->lost;
 	if (rc < 0)
 		return rc;
 	*error = (struct error){0};
 	if (w->options->again_ms && w->interval_open)
-		take_round(w, elapsed_us(w));
+		take_round(w, elapsed);
 	rc = touches_tell(&w->touches, emit, w);
-	return rc ? rc : report_summary(w);
+	return rc ? rc : report_summary(w, elapsed);
 }
 
 int watch_regions(const struct watch_options *options, const struct target *target, const struct region_vec *regions,

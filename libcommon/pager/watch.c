@@ -66,6 +66,20 @@ static size_t take(struct watch *watch, struct touch *touches, uint64_t *lost)
 	return count;
 }
 
+/* When it began, and for how long the target has waited for pages by now; before it began too, which is to be
+ * subtracted. */
+static void tell_state(struct watch *watch)
+{
+	uint64_t waited_ns;
+
+	pthread_mutex_lock(&watch->pager->lock);
+	waited_ns = index_header(watch->pager->index)->counters.fault_wait_ns;
+	pthread_mutex_unlock(&watch->pager->lock);
+	watch->request->emit(watch->request->context,
+			     json_pack("{s:s,s:I,s:I}", "type", "watching", "started_ns", (json_int_t)watch->started_ns,
+				       "waited_ns", (json_int_t)waited_ns));
+}
+
 /*
  * One record for many touches: [address, thread, write, out, microseconds]. Who receives it knows names and mappings.
  */
@@ -141,6 +155,7 @@ static int go_round(struct watch *watch, struct error *error)
 	uint64_t now = (latency_now_ns() - watch->started_ns) / 1000;
 
 	tell(watch);
+	tell_state(watch);
 	watch->request->emit(watch->request->context,
 			     json_pack("{s:s,s:I}", "type", "round", "at_us", (json_int_t)now));
 	return move_out(watch, false, &partial, error);
@@ -229,12 +244,12 @@ int watch_run(struct pager *pager, const struct watch_request *request, bool *pa
 	if (!request->resume_ns)
 		rc = move_out(&watch, true, partial, error);
 	if (rc == 0) {
-		request->emit(request->context,
-			      json_pack("{s:s,s:I}", "type", "watching", "started_ns", (json_int_t)watch.started_ns));
+		tell_state(&watch);
 		rc = watch_on(&watch, error);
 	}
 	end(pager);
 	tell(&watch);
+	tell_state(&watch);
 	free(watch.touches);
 	return rc;
 }

@@ -118,7 +118,34 @@ refuses() {
 	assert_equal "$(touches 'length')" $((BYTES / PAGE))
 	assert_equal "$(touches 'map(.address) | . == (sort | unique)')" true
 	assert_equal "$(summary .touched_bytes)" "$BYTES"
+	# Each of these faults took longer than half a microsecond, and none longer than the watch.
+	(($(summary .waited_us) >= BYTES / PAGE / 2 && $(summary .waited_us) <= $(summary .watched_us)))
 	wait_for 5 unchanged
+}
+
+@test "a watch that ends while more is being touched says so, and one that ends later does not" {
+	start_target /usr/bin/python3 -u -c 'if True:
+		import ctypes, mmap, time
+		m = mmap.mmap(-1, 64 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+		for page in range(0, len(m), 4096):
+		    m[page] = 1
+		print("ready %x" % ctypes.addressof(ctypes.c_char.from_buffer(m)))
+		for page in range(0, len(m), 4096):
+		    m[page]
+		    time.sleep(0.001)'
+	START=$TARGET_READY BYTES=$((64 * MEBIBYTE))
+	watch --watch
+	touched_some() {
+		(($(grep -c '"type":"touch"' "$RECORDS") > 30))
+	}
+	wait_for 20 touched_some
+	stop_watch
+	assert_equal "$(summary '[.ended, .unfinished] | @csv')" '"signal",true'
+	# What it has walked over it does not touch again.
+	BYTES=$((16 * PAGE))
+	watch --watch 0.3
+	ends 0
+	assert_equal "$(summary '[.ended, .unfinished, .touched_bytes, .waited_us] | @csv')" '"time",false,0,0'
 }
 
 @test "it ends by itself after the time given" {
