@@ -8,6 +8,14 @@
 #define SLAB (64 * KiB)
 
 static struct block *unused;
+static size_t given_out;
+
+static void push_unused(struct block *block)
+{
+	atomic_store_explicit(&block->start, 0, memory_order_relaxed);
+	block->next = unused;
+	unused = block;
+}
 
 static bool slab_add(void)
 {
@@ -16,7 +24,7 @@ static bool slab_add(void)
 	if (slab == MAP_FAILED)
 		return false;
 	for (size_t i = 0; i < SLAB / sizeof(*slab); i++)
-		block_drop(&slab[i]);
+		push_unused(&slab[i]);
 	return true;
 }
 
@@ -28,14 +36,19 @@ struct block *block_new(void)
 		return NULL;
 	block = unused;
 	unused = block->next;
+	given_out++;
 	return block;
 }
 
 void block_drop(struct block *block)
 {
-	atomic_store_explicit(&block->start, 0, memory_order_relaxed);
-	block->next = unused;
-	unused = block;
+	given_out--;
+	push_unused(block);
+}
+
+size_t block_count(void)
+{
+	return given_out;
 }
 
 uintptr_t block_map(size_t size, size_t alignment)

@@ -34,6 +34,9 @@ static inline uintptr_t block_start(const struct block *block)
 struct block *block_new(void);
 void block_drop(struct block *block);
 
+/* How many descriptions are given out: that many mappings there are at most. Needs the lock. */
+size_t block_count(void);
+
 /* Maps `size` bytes (whole pages) at a multiple of `alignment` (a power of two). Returns the address, or 0. */
 uintptr_t block_map(size_t size, size_t alignment);
 

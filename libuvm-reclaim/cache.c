@@ -32,7 +32,7 @@ static struct {
 	size_t hole_count;
 	unsigned int grow_later; /* somebody held the ring for long: blocks to come before it is tried again */
 	uint64_t takes;
-	size_t bytes;
+	size_t bytes, blocks;
 	struct blocks bins[BINS];
 	struct blocks ages; /* oldest first */
 } cache;
@@ -160,6 +160,7 @@ int cache_put(struct block *block, bool *update)
 	TAILQ_INSERT_HEAD(&cache.bins[bin_of(block->size)], block, bin);
 	TAILQ_INSERT_TAIL(&cache.ages, block, age);
 	cache.bytes += block->size;
+	cache.blocks++;
 	return 0;
 }
 
@@ -168,6 +169,7 @@ static void cache_remove(struct block *block)
 	TAILQ_REMOVE(&cache.bins[bin_of(block->size)], block, bin);
 	TAILQ_REMOVE(&cache.ages, block, age);
 	cache.bytes -= block->size;
+	cache.blocks--;
 }
 
 /* Takes a block out of the ring and of the cache. Returns 0, -EBUSY, or -ENOSYS: then it stays where it is for ever. */
@@ -237,7 +239,7 @@ struct block *cache_take(size_t size, size_t alignment, enum contents *contents,
 	return NULL;
 }
 
-struct block *cache_shrink(size_t keep, bool *update)
+struct block *cache_shrink(size_t keep, size_t blocks, bool *update)
 {
 	unsigned int tries = BUSY_TRIES * 8;
 	struct block *list = NULL;
@@ -247,7 +249,7 @@ struct block *cache_shrink(size_t keep, bool *update)
 
 	if (!cache.bytes || cache.broken)
 		return NULL;
-	for (block = TAILQ_FIRST(&cache.ages); block && cache.bytes > keep; block = next) {
+	for (block = TAILQ_FIRST(&cache.ages); block && (cache.bytes > keep || cache.blocks > blocks); block = next) {
 		int rc;
 
 		next = TAILQ_NEXT(block, age);
@@ -265,6 +267,11 @@ struct block *cache_shrink(size_t keep, bool *update)
 size_t cache_bytes(void)
 {
 	return cache.bytes;
+}
+
+size_t cache_blocks(void)
+{
+	return cache.blocks;
 }
 
 uvm_reclaim_ring_t cache_ring(void)

@@ -33,13 +33,14 @@ int cache_put(struct block *block, bool *update);
 struct block *cache_take(size_t size, size_t alignment, enum contents *contents, bool *update);
 
 /*
- * Takes out the oldest blocks, until at most `keep` bytes are left, for the caller to unmap: a list by `next`. Those
- * being reclaimed just now stay.
+ * Takes out the oldest blocks, until at most `keep` bytes and `blocks` blocks are left, for the caller to unmap: a list
+ * by `next`. Those being reclaimed just now stay.
  */
-struct block *cache_shrink(size_t keep, bool *update);
+struct block *cache_shrink(size_t keep, size_t blocks, bool *update);
 
-/* Bytes of blocks in the cache, reclaimed or not. */
+/* What is in the cache, reclaimed or not. */
 size_t cache_bytes(void);
+size_t cache_blocks(void);
 
 /* Whether this process may have the file of a ring: one larger than RLIMIT_FSIZE is a signal, setrlimit(2). */
 bool cache_ring_may_be(void);

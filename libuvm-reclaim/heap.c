@@ -12,7 +12,7 @@
 
 #define WIPE_MAX (1 * MiB) /* above it a zeroed block is not worth having all its pages touched */
 
-struct knobs knobs = {.min = 64 * KiB, .cache = 64 * MiB, .front = 256 * KiB};
+struct knobs knobs = {.min = 64 * KiB, .cache = 64 * MiB, .maps = 16384, .front = 256 * KiB};
 bool heap_asked;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -82,6 +82,20 @@ static bool unmap_all(struct block *list)
 	return any;
 }
 
+/*
+ * Takes out what is too much, and some more, so that it is not too much again at once: bytes, or mappings, of which the
+ * program needs others. Needs the lock.
+ */
+static struct block *shrink_cache(bool *update)
+{
+	size_t keep = cache_bytes() > knobs.cache ? knobs.cache - knobs.cache / 8 : SIZE_MAX;
+	size_t blocks = SIZE_MAX;
+
+	if (block_count() > knobs.maps)
+		blocks = cache_blocks() - min_u64(cache_blocks(), block_count() - knobs.maps + knobs.maps / 16);
+	return keep == SIZE_MAX && blocks == SIZE_MAX ? NULL : cache_shrink(keep, blocks, update);
+}
+
 /* What enters the ring while the process forks would be missing in the child's. */
 void heap_keep(struct block *block)
 {
@@ -92,8 +106,8 @@ void heap_keep(struct block *block)
 	if (forking || block->size > knobs.cache || cache_put(block, &update) < 0) {
 		block->next = NULL;
 		list = block;
-	} else if (cache_bytes() > knobs.cache) {
-		list = cache_shrink(knobs.cache - knobs.cache / 8, &update);
+	} else {
+		list = shrink_cache(&update);
 	}
 	heap_unlock();
 	if (list)
@@ -116,7 +130,7 @@ static bool give_all_back(void)
 		return false;
 	front_empty();
 	heap_lock();
-	list = cache_shrink(0, &update);
+	list = cache_shrink(0, 0, &update);
 	heap_unlock();
 	return unmap_all(list);
 }
@@ -151,12 +165,13 @@ static struct block *take_cached(size_t size, size_t alignment, enum contents *c
 	return block;
 }
 
+/* Of too many blocks each one may be a mapping: then there is none, and the program's allocator has its own ways. */
 static struct block *new_block(size_t size)
 {
 	struct block *block;
 
 	heap_lock();
-	block = block_new();
+	block = block_count() < 2 * knobs.maps ? block_new() : NULL;
 	heap_unlock();
 	if (block)
 		block->size = size;

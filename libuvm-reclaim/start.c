@@ -1,5 +1,6 @@
 /* Before main(): knobs from the environment, and what is to be done around fork(2). */
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +126,24 @@ static size_t default_cache(void)
 }
 
 /*
+ * A quarter of the mappings that a process may have (vm.max_map_count of proc_sys_vm(5)). What cannot be read is as the
+ * kernel sets it.
+ */
+static size_t default_maps(void)
+{
+	int fd = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
+	char text[32];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	unsigned long most;
+
+	if (fd >= 0)
+		close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	most = strtoul(text, NULL, 10);
+	return most ? most / 4 : knobs.maps;
+}
+
+/*
  * A program that brings its own malloc() calls that and not ours; then whatever reaches us all the same has to go where
  * the rest goes. The address of the function does not tell: in a program that is not position independent it is one of
  * its own.
@@ -149,6 +168,7 @@ __attribute__((constructor(101))) static void start(void)
 {
 	real();
 	knobs.cache = default_cache();
+	knobs.maps = default_maps();
 	read_knob("UVM_RECLAIM_MIN", UINT64_C(1) << GRANULE_SHIFT, &knobs.min);
 	read_knob("UVM_RECLAIM_CACHE", 0, &knobs.cache);
 	read_knob("UVM_RECLAIM_FRONT", 0, &knobs.front);

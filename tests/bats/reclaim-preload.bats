@@ -164,6 +164,11 @@ target_ended() {
 	assert_success
 }
 
+@test "freed blocks leave the program enough of the mappings that it may have" {
+	(($(</proc/sys/vm/max_map_count) <= 1 << 20)) || skip "this machine allows so many mappings that none are missed"
+	heap_case mappings
+}
+
 @test "a program that is linked with musl" {
 	for each in heap heap_cases; do
 		musl-gcc -D_GNU_SOURCE -O2 -o "$BATS_TEST_TMPDIR/$each" "$ROOT/tests/targets/$each.c"

@@ -412,6 +412,46 @@ static void held(void)
 	use_heap();
 }
 
+static size_t most_mappings(void)
+{
+	char text[32] = "";
+	int fd = open("/proc/sys/vm/max_map_count", O_RDONLY);
+
+	check(fd >= 0 && read(fd, text, sizeof(text) - 1) > 0);
+	close(fd);
+	return strtoul(text, NULL, 10);
+}
+
+/* Each with a hole before it, so that it is a mapping of its own; its pages are not touched. */
+static void **make_apart(size_t count, size_t size)
+{
+	void **blocks = calloc(count, sizeof(*blocks));
+
+	check(blocks);
+	for (size_t i = 0; i < count; i++) {
+		blocks[i] = aligned_alloc(4 * size, size);
+		check(blocks[i]);
+	}
+	return blocks;
+}
+
+/* More than half of the mappings that a process may have are freed blocks; the program makes as many of its own. */
+static void mappings(void)
+{
+	size_t count = most_mappings() / 5 * 3;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	void **blocks = make_apart(count, (size_t)64 * 1024);
+	char *own;
+
+	for (size_t i = 0; i < count; i++)
+		free(blocks[i]);
+	own = mmap(NULL, count * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	check(own != MAP_FAILED);
+	for (size_t i = 0; i < count; i += 2)
+		check(mprotect(own + i * page, page, PROT_READ) == 0);
+	free(blocks);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -435,6 +475,7 @@ int main(int argc, char **argv)
 		{"signals", signals},
 		{"cycles", cycles},
 		{"held", held},
+		{"mappings", mappings},
 	};
 
 	for (size_t i = 0; argc > 1 && i < sizeof(cases) / sizeof(*cases); i++)
