@@ -2,8 +2,11 @@
 #include <stddef.h>
 #include <time.h>
 
+#include "base/size.h"
 #include "ring/ring.h"
 
+#define GROWTH       (16 * MiB)
+#define GROWN_PART   10 /* of a period: between samples of what has grown, at least */
 #define CLOCK_EVERY  64 /* operations between two looks at the clock */
 #define ADDRESSES    (UINT64_C(1) << 56)
 #define unlikely(is) __builtin_expect(!!(is), 0)
@@ -63,17 +66,32 @@ static void count_back(struct ring_shared *shared, uint64_t size)
 		set(&shared->minimum, bytes_in > bytes_out ? bytes_in - bytes_out : 0);
 }
 
+/*
+ * Whether so much has been entered since the ring held least that its program may be about to use up all the memory
+ * there is: as much as that was, and GROWTH.
+ */
+static bool has_grown(struct ring_shared *shared)
+{
+	uint64_t minimum = get(&shared->minimum);
+	int64_t grown = (int64_t)(get(&shared->bytes_in) - get(&shared->bytes_out) - minimum);
+
+	return unlikely(grown >= (int64_t)max_u64(GROWTH, minimum));
+}
+
+/* What has grown is sampled before the end of the period, but not all the time. */
 static bool sample_is_due(struct uvm_reclaim_ring *ring)
 {
 	struct ring_shared *shared = ring->view.shared;
+	bool grown = has_grown(shared);
 	struct timespec now;
-	uint64_t now_ns;
+	uint64_t now_ns, period_ns;
 
-	if (++ring->operations % CLOCK_EVERY)
+	if (++ring->operations % CLOCK_EVERY && !grown)
 		return false;
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	now_ns = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-	return now_ns >= get(&shared->sampled_ns) + get(&shared->period_ns);
+	period_ns = get(&shared->period_ns);
+	return now_ns >= get(&shared->sampled_ns) + (grown ? period_ns / GROWN_PART : period_ns);
 }
 
 /* From here until tail is stored again either no reclaimer gets this entry, or busy shows that one did. */
