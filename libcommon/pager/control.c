@@ -1,4 +1,4 @@
-/* The control socket: one request a connection, answered by records and an "end". */
+/* Requests of clients, one a connection, answered by records and an "end". */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -15,19 +15,17 @@
 #include "pager/out.h"
 #include "pager/supervisor.h"
 #include "pager/watch.h"
-#include "report/input.h"
 
-#define REQUEST_TIMEOUT_S 10
-#define REQUEST_BYTES     (64 * MiB)
-#define ANSWER_TIMEOUT_S  30
-#define UNREGISTER_TRIES  5000 /* a millisecond apart */
-#define DROP_MS           5000 /* for the supervisor to close what it holds */
+#define ANSWER_TIMEOUT_S 30
+#define UNREGISTER_TRIES 5000 /* a millisecond apart */
+#define DROP_MS          5000 /* for the supervisor to close what it holds */
 
 /* One client. */
 struct client {
 	struct pager *pager;
 	FILE *stream;
-	bool gone; /* it does not read any more; what it asked for is done all the same */
+	const struct region_vec *named; /* of its request: sorted, without overlaps */
+	bool gone;                      /* it does not read any more; what it asked for is done all the same */
 	uint64_t asked, moved, stored, compressed, skipped, zero_pages, filled_pages, regions, errors;
 };
 
@@ -65,7 +63,7 @@ static void send_region(void *context, json_t *record)
 	send_record(context, record);
 }
 
-static void send_end(struct client *client, int rc, bool partial, const struct error *error)
+static json_t *end_record(int rc, bool partial, const struct error *error)
 {
 	json_t *end = json_pack("{s:s,s:i,s:b}", "type", "end", "code", rc, "partial", partial);
 
@@ -73,7 +71,7 @@ static void send_end(struct client *client, int rc, bool partial, const struct e
 		json_object_set_new(
 			end, "error",
 			json_pack("{s:s,s:s,s:s}", "tried", error->tried, "why", error->why, "hint", error->hint));
-	send_record(client, end);
+	return end;
 }
 
 static void set(json_t *record, const char *key, uint64_t value)
@@ -86,29 +84,6 @@ static json_t *summary_of(const struct pager *pager, const char *op)
 {
 	return json_pack("{s:s,s:s,s:i,s:I}", "type", "summary", "op", op, "pid", pager->target.pid, "starttime",
 			 (json_int_t)pager->target.starttime);
-}
-
-static int read_regions(const json_t *request, struct region_vec *regions, struct error *error)
-{
-	const json_t *list = json_object_get(request, "regions");
-
-	if (list && !json_is_array(list))
-		return error_set(error, -EINVAL, "the regions are no array", NULL, "read the request");
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *pair = json_array_get(list, i);
-		struct region r;
-
-		if (input_address(json_array_get(pair, 0), &r.start) < 0 ||
-		    input_address(json_array_get(pair, 1), &r.end) < 0 || r.start >= r.end ||
-		    (r.start | r.end) & (page_size() - 1))
-			return error_set(error, -EINVAL, "a region is no page-aligned range", NULL, "read the request");
-		if (region_vec_push(regions, r) < 0)
-			return error_set(error, -ENOMEM, NULL, NULL, "read the request");
-	}
-	region_vec_sort(regions);
-	if (region_vec_overlap(regions) >= 0)
-		return error_set(error, -EINVAL, "two regions overlap", NULL, "read the request");
-	return 0;
 }
 
 /* Before anything is in the pool the target holds it for us. */
@@ -126,10 +101,8 @@ static int out_locked(struct pager *pager, const struct out_request *out, bool *
 static int run_out(struct client *client, const json_t *request, bool *partial, struct error *error)
 {
 	struct pager *pager = client->pager;
-	_cleanup_regions_ struct region_vec regions = {0};
-	int rc = read_regions(request, &regions, error);
 	struct out_request out = {
-		.regions = regions,
+		.regions = *client->named,
 		.everything = !json_object_get(request, "regions"),
 		.bytes = number_of(request, "bytes"),
 		.dry_run = json_is_true(json_object_get(request, "dry_run")),
@@ -142,9 +115,8 @@ static int run_out(struct client *client, const json_t *request, bool *partial, 
 	};
 	uint64_t begin = now_us();
 	json_t *summary;
+	int rc;
 
-	if (rc < 0)
-		return rc;
 	pthread_mutex_lock(&pager->job);
 	rc = out_locked(pager, &out, partial, error);
 	pthread_mutex_unlock(&pager->job);
@@ -185,23 +157,19 @@ static uint64_t poisoned(const struct pager *pager)
 static int run_in(struct client *client, const json_t *request, bool *partial, struct error *error)
 {
 	struct pager *pager = client->pager;
-	_cleanup_regions_ struct region_vec regions = {0};
-	int rc = read_regions(request, &regions, error);
+	struct region everything = {0, UINT64_MAX};
+	struct region_vec all = {.items = &everything, .count = 1};
 	uint64_t begin = now_us();
 	uint64_t before = poisoned(pager);
 	uint64_t brought = 0;
 	struct filler filler;
 	json_t *summary;
+	int rc = filler_init(&filler, pager);
 
-	if (rc == 0 && !json_object_get(request, "regions"))
-		rc = region_vec_push(&regions, (struct region){0, UINT64_MAX});
-	if (rc < 0)
-		return rc;
-	rc = filler_init(&filler, pager);
 	if (rc < 0)
 		return error_set(error, rc, NULL, NULL, "swap in process %d", pager->target.pid);
 	pthread_mutex_lock(&pager->job);
-	rc = bring_all(pager, &filler, &regions, &brought);
+	rc = bring_all(pager, &filler, json_object_get(request, "regions") ? client->named : &all, &brought);
 	if (pager->spaces[0].dead)
 		rc = -ESRCH;
 	pthread_mutex_unlock(&pager->job);
@@ -369,21 +337,17 @@ static int run_detach(struct client *client, bool *partial, struct error *error)
 /* Nobody waits for a client that neither takes its answers nor goes. One that watches holds up only itself. */
 static int set_patience(int connection, bool watching)
 {
-	struct timeval asking = {.tv_sec = REQUEST_TIMEOUT_S};
 	struct timeval answering = {.tv_sec = watching ? 0 : ANSWER_TIMEOUT_S};
 
-	return setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &asking, sizeof(asking)) < 0 ||
-			       setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &answering, sizeof(answering)) < 0
-		       ? -errno
-		       : 0;
+	return setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &answering, sizeof(answering)) < 0 ? -errno : 0;
 }
 
 /* The pages go out, the client is told who touches them, and in the end the session goes. */
 static int run_watch(struct client *client, const json_t *request, bool *partial, struct error *error)
 {
-	_cleanup_regions_ struct region_vec regions = {0};
 	struct error later = {0};
 	struct watch_request watch = {
+		.regions = *client->named,
 		.duration_ms = number_of(request, "duration_ms"),
 		.again_ms = number_of(request, "again_ms"),
 		.resume_ns = number_of(request, "resume_ns"),
@@ -391,14 +355,11 @@ static int run_watch(struct client *client, const json_t *request, bool *partial
 		.emit = send_region,
 		.context = client,
 	};
-	int rc = read_regions(request, &regions, error);
 	int rc_detach;
+	int rc;
 
-	if (rc == 0 && !index_header(client->pager->index)->watched)
-		rc = error_set(error, -EINVAL, "it was made to swap", "detach it first", "watch through the session");
-	if (rc < 0)
-		return rc;
-	watch.regions = regions;
+	if (!index_header(client->pager->index)->watched)
+		return error_set(error, -EINVAL, "it was made to swap", "detach it first", "watch through the session");
 	set_patience(watch.connection, true);
 	rc = watch_run(client->pager, &watch, partial, error);
 	if (rc == -EBUSY)
@@ -464,8 +425,7 @@ static int run_request(struct client *client, const json_t *request, bool *parti
 			 "read the request");
 }
 
-/* Only root and the session's owner. */
-static bool may_ask(int connection)
+bool control_may_ask(int connection)
 {
 	struct ucred peer;
 	socklen_t length = sizeof(peer);
@@ -474,59 +434,39 @@ static bool may_ask(int connection)
 	       (peer.uid == 0 || peer.uid == geteuid());
 }
 
-/* A request on its way: neither endless nor dripping. */
-struct request_reader {
-	int fd;
-	uint64_t deadline_us;
-	size_t left; /* bytes it may still have */
-};
-
-static size_t read_some(void *buffer, size_t size, void *context)
+bool control_is_quick(const json_t *request)
 {
-	struct request_reader *reader = context;
-	ssize_t n;
+	const char *verb = json_string_value(json_object_get(request, "verb"));
 
-	size = min_u64(size, reader->left);
-	if (!size || now_us() > reader->deadline_us)
-		return (size_t)-1;
-	n = recv(reader->fd, buffer, size, 0);
-	if (n <= 0)
-		return n < 0 ? (size_t)-1 : 0;
-	reader->left -= (size_t)n;
-	return (size_t)n;
+	return verb && (strcmp(verb, "status") == 0 || strcmp(verb, "refaults") == 0);
 }
 
-static json_t *read_request(int connection)
+void control_refuse(int connection, const struct error *error)
 {
-	struct request_reader reader = {
-		.fd = connection,
-		.deadline_us = now_us() + REQUEST_TIMEOUT_S * UINT64_C(1000000),
-		.left = REQUEST_BYTES,
-	};
-	json_t *request = json_load_callback(read_some, &reader, JSON_DISABLE_EOF_CHECK, NULL);
+	json_t *end = end_record(error->code, false, error);
+	char *text = end ? json_dumps(end, JSON_COMPACT) : NULL;
 
-	if (json_is_object(request))
-		return request;
-	json_decref(request);
-	return NULL;
+	/* It has room for a line as long as nothing was sent, or it is not waited for. */
+	if (text) {
+		send(connection, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
+		send(connection, "\n", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	}
+	free(text);
+	json_decref(end);
 }
 
-void control_serve(struct pager *pager, int connection)
+void control_serve(struct pager *pager, int connection, const json_t *request, const struct region_vec *regions)
 {
-	struct client client = {.pager = pager};
+	struct client client = {.pager = pager, .named = regions};
 	struct error error = {0};
 	bool partial = false;
-	json_t *request;
 	int rc;
 
-	if (!may_ask(connection) || set_patience(connection, false) < 0 || !(client.stream = fdopen(connection, "w"))) {
+	if (set_patience(connection, false) < 0 || !(client.stream = fdopen(connection, "w"))) {
 		close(connection);
 		return;
 	}
-	request = read_request(connection);
-	rc = request ? run_request(&client, request, &partial, &error)
-		     : error_set(&error, -EINVAL, "it is no JSON object", NULL, "read the request");
-	send_end(&client, rc, partial, &error);
-	json_decref(request);
+	rc = run_request(&client, request, &partial, &error);
+	send_record(&client, end_record(rc, partial, &error));
 	fclose(client.stream);
 }

@@ -166,8 +166,20 @@ void recover_pages(struct pager *pager);
 /* Ends what another worker died in: taking everything of ours out of the target. Whether it was in that. */
 bool recover_leave(struct pager *pager);
 
-/* control.c: one connection, served to its end (takes the descriptor). */
-void control_serve(struct pager *pager, int connection);
+/*
+ * control.c: one request, served to its end (takes the descriptor). `regions`: those that it gives, sorted, without
+ * overlaps.
+ */
+void control_serve(struct pager *pager, int connection, const json_t *request, const struct region_vec *regions);
+
+/* Answers a client with an error, unless it would have to wait for it. */
+void control_refuse(int connection, const struct error *error);
+
+/* Whether who is connected may ask: root and the session's owner. */
+bool control_may_ask(int connection);
+
+/* Whether a request only wants to be told something that is known. */
+bool control_is_quick(const json_t *request);
 
 /*
  * Everything back, everything of ours out of the target. `job` is taken. Returns 0 or -errno with `error` filled (pages

@@ -10,13 +10,13 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
+#include "pager/clients.h"
 #include "pager/held.h"
 #include "pager/out.h"
 #include "pager/pager.h"
 #include "pager/supervisor.h"
 
 #define HOUSEKEEPING_MS  250
-#define CLIENTS_MAX      32
 #define WATCHER_NS       UINT64_C(3000000000) /* a session made to be watched waits so long for a watcher */
 #define WORKER_NICE      (-10)
 #define DETACH_AGAIN_US  1000000
@@ -117,43 +117,6 @@ static void keep_house(struct pager *pager)
 	}
 }
 
-struct connection {
-	struct pager *pager;
-	int fd;
-};
-
-static void *connection_main(void *argument)
-{
-	struct connection connection = *(struct connection *)argument;
-
-	free(argument);
-	control_serve(connection.pager, connection.fd);
-	atomic_fetch_sub(&connection.pager->clients, 1);
-	return NULL;
-}
-
-static void accept_client(struct pager *pager)
-{
-	int fd = accept4(pager->control, NULL, NULL, SOCK_CLOEXEC);
-	struct connection *connection = fd < 0 ? NULL : malloc(sizeof(*connection));
-	pthread_t thread;
-
-	if (!connection) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	*connection = (struct connection){pager, fd};
-	atomic_fetch_add(&pager->clients, 1);
-	if (pthread_create(&thread, NULL, connection_main, connection) == 0) {
-		pthread_detach(thread);
-		return;
-	}
-	atomic_fetch_sub(&pager->clients, 1);
-	close(fd);
-	free(connection);
-}
-
 static int signals_fd(void)
 {
 	sigset_t set;
@@ -196,24 +159,26 @@ static bool forsaken(struct pager *pager)
 
 static void main_loop(struct pager *pager, int signals)
 {
-	struct pollfd fds[] = {
+	struct pollfd fds[4 + CLIENTS_WAITING] = {
 		{.fd = pager->control, .events = POLLIN},
 		{.fd = signals, .events = POLLIN},
 		{.fd = pager->target.pidfd, .events = POLLIN},
 		{.fd = pager->supervisor, .events = 0},
 	};
+	struct clients clients = {0};
 	bool ending = false;
 
 	while (!atomic_load(&pager->ended)) {
 		struct signalfd_siginfo info;
+		int wait_ms = HOUSEKEEPING_MS;
+		unsigned int waiting = clients_poll(&clients, fds + 4, &wait_ms);
 
-		/* More clients than that wait until one has gone. */
-		fds[0].fd = atomic_load(&pager->clients) < CLIENTS_MAX ? pager->control : -1;
 		/* A poll that fails tells nothing, and leaves what the one before has told. */
-		if (poll(fds, ARRAY_SIZE(fds), HOUSEKEEPING_MS) < 0)
+		if (poll(fds, 4 + waiting, wait_ms) < 0)
 			continue;
+		clients_serve(&clients, pager, fds + 4, waiting);
 		if (fds[0].revents & POLLIN)
-			accept_client(pager);
+			clients_accept(&clients, pager);
 		if (fds[1].revents & POLLIN && read(signals, &info, sizeof(info)) > 0)
 			ending = true;
 		if (ending || forsaken(pager))
@@ -224,6 +189,7 @@ static void main_loop(struct pager *pager, int signals)
 			poll(NULL, 0, REPLACE_AGAIN_MS);
 		keep_house(pager);
 	}
+	clients_end(&clients);
 }
 
 static void tell_ready(struct pager *pager)

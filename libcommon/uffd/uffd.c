@@ -2,7 +2,9 @@
 #include "uffd/uffd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/size.h"
@@ -187,11 +189,31 @@ bool uffd_registered(int fd, uint64_t address)
 	return rc == -EFAULT || rc == -EEXIST;
 }
 
+/* While the flag is clear, poll(2) says POLLERR of a userfaultfd, and nothing else (fs/userfaultfd.c,
+ * userfaultfd_poll). */
+static void set_nonblocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags >= 0 && !(flags & O_NONBLOCK))
+		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+/* O_NONBLOCK belongs to the description, which the target shares; RWF_NOWAIT (Linux 6.10) is of this call alone. */
 int uffd_read(int fd, struct uffd_msg *messages, size_t count)
 {
-	ssize_t n = read(fd, messages, count * sizeof(*messages));
+	struct iovec iov = {.iov_base = messages, .iov_len = count * sizeof(*messages)};
+	ssize_t n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
 
+	if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+		set_nonblocking(fd);
+		n = read(fd, messages, iov.iov_len);
+	}
+	if (n < 0 && errno == EAGAIN) {
+		set_nonblocking(fd);
+		return 0;
+	}
 	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+		return errno == EINTR ? 0 : -errno;
 	return (int)((size_t)n / sizeof(*messages));
 }

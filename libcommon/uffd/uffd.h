@@ -110,5 +110,8 @@ bool uffd_registered(int fd, uint64_t address);
  */
 bool uffd_absent(int fd, struct region region);
 
-/* Reads up to `count` messages without blocking. Returns how many, 0 when there are none, or -errno. */
+/*
+ * Reads up to `count` messages without blocking, whatever the target does to the flags of the description that it
+ * shares: O_NONBLOCK is set again when it is found cleared. Returns how many, 0 when there are none, or -errno.
+ */
 int uffd_read(int fd, struct uffd_msg *messages, size_t count);

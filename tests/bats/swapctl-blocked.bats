@@ -214,3 +214,17 @@ is_stopped() {
 	assert_regex "$(tail -n 1 "$TARGET_DIR/out")" '^ok 20000 '
 	(($(status_of .stops) > 20))
 }
+
+@test "a program that makes the session's userfaultfd block stops neither faults nor requests" {
+	start_contents mixed 8388608
+	swap_most out -p "$TARGET_PID"
+	ask block
+	swap_ok in -p "$TARGET_PID"
+	swap_most out -p "$TARGET_PID"
+	ask block
+	ask check
+	ask fork
+	swap_ok status -p "$TARGET_PID"
+	swap_ok detach -p "$TARGET_PID"
+	ask check
+}

@@ -171,3 +171,41 @@ nobody_is_hurt() {
 	assert_equal "$(stat -c %a "${SOCKET%/*}/index")" 600
 	nobody_is_hurt
 }
+
+@test "what many clients send at once costs the session little memory" {
+	local before
+	start_session
+	before=$(awk '/^VmHWM:/ { print $2 }' "/proc/$WORKER/status")
+	client <<-'PYTHON'
+		import threading
+		def send(data):
+		    c = s()
+		    try:
+		        for i in range(32):
+		            c.sendall(data)
+		    except (BrokenPipeError, ConnectionResetError):
+		        pass
+		    read(c)
+		objects = b"{}," * (1 << 18)
+		for begin in (b'{"a":[', b'{"regions":[', b'{"regions":[[4096,8192],"'):
+		    clients = [threading.Thread(target=send, args=(begin + objects,)) for i in range(8)]
+		    for c in clients:
+		        c.start()
+		    for c in clients:
+		        c.join()
+	PYTHON
+	(($(awk '/^VmHWM:/ { print $2 }' "/proc/$WORKER/status") < before + 32 * 1024))
+	nobody_is_hurt
+}
+
+@test "two hundred clients that say nothing do not keep a session from answering" {
+	local before
+	start_session
+	client <<-'PYTHON'
+		silent = [s() for i in range(200)]
+		begin = time.monotonic()
+		answer = end(request(b'{"verb":"status"}'))
+		assert answer["code"] == 0 and time.monotonic() - begin < 5, (answer, time.monotonic() - begin)
+	PYTHON
+	nobody_is_hurt
+}

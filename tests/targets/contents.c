@@ -11,6 +11,7 @@
  *	unmap, map	the last quarter away, and new in its place
  *	allocate BYTES	more memory, with contents of its own
  *	close		every descriptor from 3 on
+ *	block		O_NONBLOCK off, of each userfaultfd: who reads it blocks
  *	occupy		open /dev/null at every free number from 3 to 999
  *	exec		become sleep(1)
  *	exit		end with status 7
@@ -88,6 +89,26 @@ static int occupy(void)
 	return 0;
 }
 
+/* The description is shared with whoever has taken the descriptor. Returns whether there was none. */
+static int block(void)
+{
+	int found = 0;
+
+	for (int fd = 3; fd < 1000; fd++) {
+		char path[64];
+		char name[64] = "";
+		int flags = fcntl(fd, F_GETFL);
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		if (flags < 0 || readlink(path, name, sizeof(name) - 1) < 0 || !strstr(name, "[userfaultfd]"))
+			continue;
+		if (fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
+			die("fcntl");
+		found++;
+	}
+	return !found;
+}
+
 /* Returns the number of wrong pages found, or -1 for a word that is not known. */
 static ssize_t obey(struct contents *c, char *line)
 {
@@ -103,6 +124,8 @@ static ssize_t obey(struct contents *c, char *line)
 		return (ssize_t)fork_once(c);
 	if (!strcmp(word, "close"))
 		return close_range(3, ~0U, 0);
+	if (!strcmp(word, "block"))
+		return block();
 	if (!strcmp(word, "occupy"))
 		return occupy();
 	if (!strcmp(word, "exec"))

@@ -1,0 +1,144 @@
+/* Requests of clients are read as their bytes come, in memory that is bounded. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "pager/request.h"
+
+static struct request request;
+static struct error error;
+
+static int begin(void **state)
+{
+	(void)state;
+	request_free(&request);
+	error = (struct error){0};
+	return 0;
+}
+
+static int feed(const char *text)
+{
+	return request_feed(&request, text, strlen(text), &error);
+}
+
+static void test_bytes_one_by_one_make_a_request(void **state)
+{
+	static const char text[] =
+		" {\"verb\" : \"out\",\"bytes\":17, \"regions\" :[ [8192,12288] , [\"0x1000\",\"0x2000\"]],"
+		"\"note\":\"\\\"regions\\\":[[1\"} trailing";
+	size_t end = strchr(text, '}') - text;
+	json_t *object;
+
+	(void)state;
+	for (size_t i = 0; i < end; i++)
+		assert_int_equal(request_feed(&request, text + i, 1, &error), 0);
+	assert_int_equal(request_feed(&request, text + end, 1, &error), 1);
+	assert_int_equal(request_finish(&request, &object, &error), 0);
+	assert_string_equal(json_string_value(json_object_get(object, "verb")), "out");
+	assert_int_equal(json_integer_value(json_object_get(object, "bytes")), 17);
+	assert_string_equal(json_string_value(json_object_get(object, "note")), "\"regions\":[[1");
+	assert_int_equal(request.regions.count, 2);
+	assert_int_equal(request.regions.items[0].start, 0x1000);
+	assert_int_equal(request.regions.items[1].end, 12288);
+	json_decref(object);
+}
+
+static void test_what_is_no_request_is_refused(void **state)
+{
+	static const char *const texts[] = {
+		"[]",
+		"17",
+		"\"verb\"",
+		"{\"verb\":}",
+		"{\"regions\":17}",
+		"{\"regions\":[1]}",
+		"{\"regions\":[[1]]}",
+		"{\"regions\":[[1,2]]}",
+		"{\"regions\":[[4096,0]]}",
+		"{\"regions\":[[4096,8192][8192,12288]]}",
+		"{\"regions\":[,[4096,8192]]}",
+		"{\"regions\":[[[4096,8192]]]}",
+		"{\"regions\":[[\"x\",\"y\"]]}",
+		"{\"regions\":[[4096,8192],[4096,8192]]}",
+		"{\"\\u0072egions\":[[4096,8192]]}",
+		"{\"regions\":[[4096,                                                                              "
+		"8192]]}",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		json_t *object = NULL;
+		int rc = feed(texts[i]);
+
+		if (rc == 1)
+			rc = request_finish(&request, &object, &error);
+		if (rc != -EINVAL)
+			fail_msg("%s: %d", texts[i], rc);
+		json_decref(object);
+		request_free(&request);
+	}
+}
+
+static void test_a_request_without_end_is_refused(void **state)
+{
+	int rc = feed("{\"verb\":\"");
+
+	(void)state;
+	for (int i = 0; rc == 0 && i < 10000; i++)
+		rc = feed("x");
+	assert_int_equal(rc, -E2BIG);
+	request_free(&request);
+	for (rc = 0; rc == 0;)
+		rc = feed("{\"a\":");
+	assert_int_equal(rc, -E2BIG);
+}
+
+/* Gives a request regions until it is refused. Returns how many it took. */
+static size_t fill(struct request *r)
+{
+	char pair[64];
+	size_t count = 0;
+
+	assert_int_equal(request_feed(r, "{\"regions\":[", 12, &error), 0);
+	for (;; count++) {
+		int n = snprintf(pair, sizeof(pair), "%s[%zu,%zu]", count ? "," : "", count * 8192,
+				 count * 8192 + 4096);
+		int rc = request_feed(r, pair, (size_t)n, &error);
+
+		if (rc < 0) {
+			assert_int_equal(rc, -ENOMEM);
+			return count;
+		}
+	}
+}
+
+static void test_all_requests_together_hold_so_many_regions(void **state)
+{
+	static struct request other;
+
+	(void)state;
+	assert_int_equal(fill(&request), REQUEST_REGIONS);
+	assert_int_equal(fill(&other), 0);
+	request_free(&other);
+	request_free(&request);
+	assert_int_equal(feed("{\"regions\":[[4096,8192]]}"), 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_bytes_one_by_one_make_a_request, begin),
+		cmocka_unit_test_setup(test_what_is_no_request_is_refused, begin),
+		cmocka_unit_test_setup(test_a_request_without_end_is_refused, begin),
+		cmocka_unit_test_setup(test_all_requests_together_hold_so_many_regions, begin),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
