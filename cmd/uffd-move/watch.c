@@ -203,7 +203,7 @@ static int watch_once(struct watcher *w, struct error *error)
 		return fd;
 	}
 	connection = fd;
-	rc = interrupted ? -ECANCELED : session_exchange(dup(fd), request, take, w, error);
+	rc = interrupted ? -ECANCELED : session_exchange(w->target, dup(fd), request, take, w, error);
 	connection = -1;
 	close(fd);
 	json_decref(request);

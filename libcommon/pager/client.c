@@ -3,28 +3,34 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
 
 #include "base/cleanup.h"
+#include "base/size.h"
 #include "pager/paths.h"
 #include "pager/session.h"
 
-#define PATIENCE_S 2  /* with a session among many */
-#define CONNECT_S  60 /* with the one that was named; its answer is waited for as long as it takes */
+#define PATIENCE_US  1000000 /* with all of many sessions */
+#define AGAIN_MS     20      /* until one whose queue is full is asked again */
+#define CONNECT_S    60      /* with the one that was named */
+#define SILENCE_MS   10000   /* for which it may say nothing, before it has to show that it answers at all */
+#define ANSWER_BYTES 4096
 
 /*
  * Connects to the session in a directory below `sessions`. Returns a socket or -errno; -EAGAIN when nobody accepts in
- * time.
+ * time, which is at once with patience 0.
  */
 static int connect_to(int sessions, const char *name, int patience_s)
 {
 	struct timeval patience = {.tv_sec = patience_s};
 	_cleanup_close_ int directory = openat(sessions, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (patience_s ? 0 : SOCK_NONBLOCK), 0);
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	char path[64];
 
@@ -82,28 +88,156 @@ static int send_request(int fd, const json_t *request)
 	return text ? 0 : -ENOMEM;
 }
 
-int session_exchange(int fd, const json_t *request, session_record_fn callback, void *context, struct error *error)
+/* Records of a session as they come in, a line each. */
+struct answer {
+	int fd;
+	char *bytes;
+	size_t size, count, at;
+};
+
+static void answer_free(struct answer *answer)
 {
-	_cleanup_fclose_ FILE *stream = fdopen(fd, "r");
-	int rc;
+	if (answer->fd >= 0)
+		close(answer->fd);
+	free(answer->bytes);
+}
 
-	if (!stream) {
-		close(fd);
-		return error_set(error, -ENOMEM, NULL, NULL, "talk to the session");
+/* Reads what is there. Returns how much, 0 at the end, or -errno. */
+static ssize_t answer_read(struct answer *answer)
+{
+	ssize_t n;
+
+	if (answer->at)
+		memmove(answer->bytes, answer->bytes + answer->at, answer->count - answer->at);
+	answer->count -= answer->at;
+	answer->at = 0;
+	if (answer->count == answer->size) {
+		size_t size = answer->size ? answer->size * 2 : ANSWER_BYTES;
+		char *grown = realloc(answer->bytes, size);
+
+		if (!grown)
+			return -ENOMEM;
+		answer->bytes = grown;
+		answer->size = size;
 	}
-	rc = send_request(fd, request);
-	for (json_t *record; rc == 0 && (record = json_loadf(stream, JSON_DISABLE_EOF_CHECK, NULL));) {
-		const char *type = json_string_value(json_object_get(record, "type"));
+	n = recv(answer->fd, answer->bytes + answer->count, answer->size - answer->count, MSG_DONTWAIT);
+	if (n > 0)
+		answer->count += (size_t)n;
+	return n < 0 ? -errno : n;
+}
 
-		if (type && strcmp(type, "end") == 0) {
-			rc = end_of(record, error);
+/* The next record that has come in as a whole, or NULL. */
+static json_t *answer_next(struct answer *answer)
+{
+	char *line = answer->bytes + answer->at;
+	const char *end = answer->count > answer->at ? memchr(line, '\n', answer->count - answer->at) : NULL;
+
+	if (!end)
+		return NULL;
+	answer->at += (size_t)(end - line) + 1;
+	return json_loadb(line, (size_t)(end - line), 0, NULL);
+}
+
+static bool is_end(const json_t *record)
+{
+	const char *type = json_string_value(json_object_get(record, "type"));
+
+	return type && strcmp(type, "end") == 0;
+}
+
+/* Calls back for what has come in. Returns true with the answer's outcome in *rc at its end. */
+static bool take_records(struct answer *answer, session_record_fn callback, void *context, int *rc, struct error *error)
+{
+	json_t *record;
+
+	while ((record = answer_next(answer))) {
+		if (is_end(record)) {
+			*rc = end_of(record, error);
 			json_decref(record);
-			return rc;
+			return true;
 		}
 		callback(context, record);
 	}
-	return error_set(error, rc < 0 ? rc : -ECONNRESET, rc < 0 ? NULL : "it ended before it had answered",
-			 "see whether the target still runs", "talk to the session");
+	return false;
+}
+
+static void discard_record(void *context, json_t *record)
+{
+	(void)context;
+	json_decref(record);
+}
+
+/* Waits until there is more to read. Returns 0, or -ETIMEDOUT when nothing has come for so long. */
+static int await(int fd, int timeout_ms)
+{
+	struct pollfd readable = {.fd = fd, .events = POLLIN};
+	int rc = poll(&readable, 1, timeout_ms);
+
+	return rc == 0 ? -ETIMEDOUT : 0;
+}
+
+/* Whether a session that has nothing to say for long still answers others; one that is gone says so itself. */
+static bool is_responsive(const struct target *target)
+{
+	struct answer answer = {.fd = connect_target(target)};
+	json_t *request = json_pack("{s:s}", "verb", "status");
+	struct error ignored = {0};
+	bool over = answer.fd < 0 && answer.fd != -EAGAIN;
+	int rc = over || answer.fd < 0 ? 0 : send_request(answer.fd, request);
+
+	while (rc == 0 && answer.fd >= 0 && !over) {
+		rc = await(answer.fd, SILENCE_MS);
+		over = rc == 0 &&
+		       (answer_read(&answer) == 0 || take_records(&answer, discard_record, NULL, &rc, &ignored));
+	}
+	json_decref(request);
+	answer_free(&answer);
+	return over;
+}
+
+static int silent(const struct target *target, struct error *error)
+{
+	return error_set(error, -ETIMEDOUT, "its worker does not answer", "is it stopped (SIGSTOP)?",
+			 "talk to the session of process %d", target->pid);
+}
+
+static int exchange(const struct target *target, struct answer *answer, session_record_fn callback, void *context,
+		    struct error *error)
+{
+	int rc = 0;
+
+	for (;;) {
+		ssize_t n;
+
+		if (take_records(answer, callback, context, &rc, error))
+			return rc;
+		if (await(answer->fd, SILENCE_MS) < 0) {
+			if (!is_responsive(target))
+				return silent(target, error);
+			continue;
+		}
+		n = answer_read(answer);
+		if (n == 0 || n == -ECONNRESET)
+			return error_set(error, -ECONNRESET, "it ended before it had answered",
+					 "see whether the target still runs", "talk to the session");
+		if (n < 0 && n != -EAGAIN && n != -EINTR)
+			return error_set(error, (int)n, NULL, NULL, "talk to the session");
+	}
+}
+
+int session_exchange(const struct target *target, int fd, const json_t *request, session_record_fn callback,
+		     void *context, struct error *error)
+{
+	struct answer answer = {.fd = fd};
+	int rc = send_request(fd, request);
+
+	/* A session that ends what was begun may have said so before it closed its end. */
+	if (rc < 0 && rc != -EPIPE && rc != -ECONNRESET)
+		error_set(error, rc, NULL, "see whether the target still runs", "talk to the session");
+	else
+		rc = exchange(target, &answer, callback, context, error);
+	answer_free(&answer);
+	return rc;
 }
 
 int session_connect(const struct target *target, struct error *error)
@@ -128,23 +262,9 @@ int session_request(const struct target *target, json_t *request, session_record
 	int rc = request ? session_connect(target, error) : error_set(error, -ENOMEM, NULL, NULL, "ask the session");
 
 	if (rc >= 0)
-		rc = session_exchange(rc, request, callback, context, error);
+		rc = session_exchange(target, rc, request, callback, context, error);
 	json_decref(request);
 	return rc;
-}
-
-/* The record of a session that answers in time. Returns false when it does not. */
-static bool ask_status(int fd, session_record_fn callback, void *context)
-{
-	struct timeval patience = {.tv_sec = PATIENCE_S};
-	struct error ignored = {0};
-	json_t *request = json_pack("{s:s}", "verb", "status");
-	int rc;
-
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	rc = session_exchange(fd, request, callback, context, &ignored);
-	json_decref(request);
-	return rc == 0;
 }
 
 /* What is known of a session from its name alone. */
@@ -176,26 +296,122 @@ static json_t *orphan(int sessions, const char *name)
 	return bare_record(name, "orphaned");
 }
 
+/* One of many that are asked at the same time. */
+struct asked {
+	char name[SESSION_NAME];
+	struct answer answer;
+	bool sent, over;
+	json_t *record; /* what it has said */
+};
+
+static void keep_record(void *context, json_t *record)
+{
+	struct asked *asked = context;
+
+	json_decref(asked->record);
+	asked->record = record;
+}
+
+/* Asks one that was not asked yet. One with a full queue is asked again a little later. */
+static void ask(int sessions, struct asked *asked, const json_t *request)
+{
+	int fd = connect_to(sessions, asked->name, 0);
+
+	if (fd == -EAGAIN)
+		return;
+	asked->answer.fd = fd;
+	asked->sent = fd >= 0 && send_request(fd, request) == 0;
+	asked->over = !asked->sent;
+}
+
+static void hear(struct asked *asked)
+{
+	struct error ignored = {0};
+	ssize_t n = answer_read(&asked->answer);
+	int rc;
+
+	asked->over = take_records(&asked->answer, keep_record, asked, &rc, &ignored) || n == 0 ||
+		      (n < 0 && n != -EAGAIN && n != -EINTR);
+}
+
+/* Asks all, and waits for their answers until a second after that. */
+static void ask_all(int sessions, struct asked *all, size_t count)
+{
+	json_t *request = json_pack("{s:s}", "verb", "status");
+	struct pollfd *fds = calloc(count + 1, sizeof(*fds));
+	uint64_t deadline = now_us() + PATIENCE_US;
+	size_t left = fds ? count : 0;
+
+	while (left && now_us() < deadline) {
+		left = 0;
+		for (size_t i = 0; i < count; i++) {
+			if (!all[i].sent && !all[i].over)
+				ask(sessions, &all[i], request);
+			fds[i] = (struct pollfd){.fd = all[i].sent && !all[i].over ? all[i].answer.fd : -1,
+						 .events = POLLIN};
+			left += !all[i].over;
+		}
+		if (left)
+			poll(fds, count, AGAIN_MS);
+		for (size_t i = 0; i < count; i++)
+			if (fds[i].fd >= 0 && fds[i].revents)
+				hear(&all[i]);
+	}
+	free(fds);
+	json_decref(request);
+}
+
+static int find_all(DIR *dir, struct asked **all, size_t *count)
+{
+	size_t size = 0;
+
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		if (entry->d_name[0] == '.' || strlen(entry->d_name) >= SESSION_NAME)
+			continue;
+		if (*count == size) {
+			struct asked *grown = reallocarray(*all, size = size ? size * 2 : 64, sizeof(*grown));
+
+			if (!grown)
+				return -ENOMEM;
+			*all = grown;
+		}
+		(*all)[*count] = (struct asked){.answer.fd = -EAGAIN};
+		strcpy((*all)[(*count)++].name, entry->d_name);
+	}
+	return 0;
+}
+
+static json_t *record_of(int sessions, struct asked *asked)
+{
+	if (asked->record)
+		return steal_ptr(&asked->record);
+	/* Nobody listens there; otherwise nobody has answered, or it could not be asked. */
+	return asked->answer.fd == -ENOENT || asked->answer.fd == -ECONNREFUSED
+		       ? orphan(sessions, asked->name)
+		       : bare_record(asked->name, "unresponsive");
+}
+
 int session_list(session_record_fn callback, void *context, struct error *error)
 {
 	int sessions = paths_sessions(error);
 	_cleanup_closedir_ DIR *dir = sessions < 0 ? NULL : fdopendir(sessions);
+	struct asked *all = NULL;
+	size_t count = 0;
+	int rc;
 
 	if (!dir)
 		return sessions < 0 ? sessions : -ENOMEM;
-	for (struct dirent *entry; (entry = readdir(dir));) {
-		json_t *record;
-		int fd;
+	rc = find_all(dir, &all, &count);
+	if (rc == 0)
+		ask_all(sessions, all, count);
+	for (size_t i = 0; i < count; i++) {
+		json_t *record = rc == 0 ? record_of(sessions, &all[i]) : NULL;
 
-		if (entry->d_name[0] == '.')
-			continue;
-		fd = connect_to(dirfd(dir), entry->d_name, PATIENCE_S);
-		if (fd >= 0 && ask_status(fd, callback, context))
-			continue;
-		record = fd >= 0 || fd == -EAGAIN ? bare_record(entry->d_name, "unresponsive")
-						  : orphan(dirfd(dir), entry->d_name);
 		if (record)
 			callback(context, record);
+		json_decref(all[i].record);
+		answer_free(&all[i].answer);
 	}
-	return 0;
+	free(all);
+	return rc < 0 ? error_set(error, rc, NULL, NULL, "list the sessions") : 0;
 }

@@ -53,7 +53,8 @@ bool session_exists(const struct target *target);
 /*
  * Sends a request ({"verb":"out"|"in"|"check"|"status"|"detach", …}; takes the reference) to the session and calls back
  * for each record of the answer, "progress" records included. Returns 0, EXIT_PARTIAL's cause as 1 (done in part), or
- * -errno with `error` filled as the session reports it; -ENOENT when there is no session.
+ * -errno with `error` filled as the session reports it; -ENOENT when there is no session; -ETIMEDOUT when it says
+ * nothing for long and does not answer when it is asked whether it is there.
  */
 int session_request(const struct target *target, json_t *request, session_record_fn callback, void *context,
 		    struct error *error);
@@ -65,10 +66,12 @@ int session_request(const struct target *target, json_t *request, session_record
  * -ECONNRESET: the worker died; another one may be there soon.
  */
 int session_connect(const struct target *target, struct error *error);
-int session_exchange(int fd, const json_t *request, session_record_fn callback, void *context, struct error *error);
+int session_exchange(const struct target *target, int fd, const json_t *request, session_record_fn callback,
+		     void *context, struct error *error);
 
 /*
- * Calls back with the status record of every session of this user. Those without processes are reported as "orphaned",
- * those that do not answer in time as "unresponsive". Returns 0 or -errno.
+ * Calls back with the status record of every session of this user. They are asked at the same time; those without
+ * processes are reported as "orphaned", those that have not answered within a second as "unresponsive". Returns 0 or
+ * -errno.
  */
 int session_list(session_record_fn callback, void *context, struct error *error);

@@ -338,3 +338,20 @@ start_foreground() {
 	kill -CONT "$worker"
 	all_is_well
 }
+
+@test "several sessions that do not answer hold up the status of all for no longer than one" {
+	local i workers=() began
+	for i in 1 2 3 4; do
+		start_contents zeros $MEBIBYTE
+		swap_ok attach -p "$TARGET_PID"
+		workers+=("$(pid_of worker)")
+	done
+	kill -STOP "${workers[@]}"
+	began=${EPOCHREALTIME/[.,]/}
+	swap_ok status
+	((${EPOCHREALTIME/[.,]/} - began < 4000000))
+	for i in "${TARGETS[@]}"; do
+		assert_equal "$(record "map(select(.pid == $i).state) | .[0]")" unresponsive
+	done
+	kill -CONT "${workers[@]}"
+}
