@@ -13,6 +13,7 @@ int verb_in(int argc, const char **argv)
 	struct error error = {0};
 	json_t *regions = NULL;
 	json_t *request;
+	int signal;
 	int status;
 	int rc;
 
@@ -26,6 +27,6 @@ int verb_in(int argc, const char **argv)
 	request = json_pack("{s:s}", "verb", "in");
 	if (regions)
 		json_object_set_new(request, "regions", regions);
-	rc = session_request(&run.target, request, run_record, &run, &error);
-	return run_finish(&run, rc < 0 ? run_failed(&run, rc, &error) : rc > 0 ? EXIT_PARTIAL : EXIT_DONE);
+	rc = run_cancellable(&run, request, &signal, &error);
+	return run_finish(&run, run_outcome(&run, rc, signal, &error));
 }

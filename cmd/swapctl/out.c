@@ -33,6 +33,7 @@ static int swap_out(struct run *run, const struct session_options *session, bool
 	json_t *request = json_pack("{s:s,s:I,s:b}", "verb", "out", "bytes", (json_int_t)bytes, "dry_run", dry_run);
 	struct error error = {0};
 	bool made = false;
+	int signal;
 	int rc;
 
 	if (regions)
@@ -43,16 +44,14 @@ static int swap_out(struct run *run, const struct session_options *session, bool
 		return run_failed(run, rc, &error);
 	}
 	progress_begin(&run->progress, "swapping out", run->options.quiet);
-	rc = session_request(&run->target, request, run_record, run, &error);
+	rc = run_cancellable(run, request, &signal, &error);
 	progress_end(&run->progress);
 	if (made && (dry_run || rc == -EINVAL)) {
 		struct error ignored = {0};
 
 		session_request(&run->target, json_pack("{s:s}", "verb", "detach"), ignore_record, NULL, &ignored);
 	}
-	if (rc < 0)
-		return run_failed(run, rc, &error);
-	return rc > 0 ? EXIT_PARTIAL : EXIT_DONE;
+	return run_outcome(run, rc, signal, &error);
 }
 
 int verb_out(int argc, const char **argv)

@@ -1,5 +1,61 @@
-/* A verb without options of its own: one request to a session, or to all of them. */
+/* Requests to a session: those of verbs without options of their own, and those that a signal cuts short. */
+#include <errno.h>
+#include <signal.h>
+
+#include "base/cleanup.h"
 #include "swapctl.h"
+
+#define SIGNALLED(signal) (128 + (signal))
+
+static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t connection = -1;
+
+static void cancel(int number)
+{
+	interrupted = number;
+	if (connection >= 0)
+		session_cancel(connection);
+}
+
+/* The second one ends this program at once. */
+static void catch_signals(void)
+{
+	static const int numbers[] = {SIGINT, SIGTERM};
+	const struct sigaction action = {.sa_handler = cancel, .sa_flags = SA_RESTART | SA_RESETHAND};
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		sigaction(numbers[i], &action, NULL);
+}
+
+int run_cancellable(struct run *run, json_t *request, int *signal, struct error *error)
+{
+	int rc = request ? session_connect(&run->target, error)
+			 : error_set(error, -ENOMEM, NULL, NULL, "ask the session");
+	_cleanup_close_ int fd = rc;
+
+	*signal = 0;
+	if (rc >= 0)
+		rc = dup(fd);
+	if (rc >= 0) {
+		connection = fd;
+		catch_signals();
+		rc = session_exchange(&run->target, rc, request, run_record, run, error);
+		connection = -1;
+	}
+	json_decref(request);
+	if (rc == -ECANCELED)
+		*signal = interrupted;
+	return rc;
+}
+
+int run_outcome(const struct run *run, int rc, int signal, const struct error *error)
+{
+	if (signal)
+		return SIGNALLED(signal);
+	if (rc < 0)
+		return run_failed(run, rc, error);
+	return rc > 0 ? EXIT_PARTIAL : EXIT_DONE;
+}
 
 int run_request(const struct request_verb *verb, int argc, const char **argv)
 {

@@ -22,6 +22,15 @@ void attach_texts_free(struct attach_texts *texts);
  */
 int run_regions(struct run *run, json_t **list);
 
+/*
+ * A request (takes the reference) that SIGINT and SIGTERM cut short: what was done until then is still reported.
+ * Returns as session_request, with *signal the one that has ended it, or 0.
+ */
+int run_cancellable(struct run *run, json_t *request, int *signal, struct error *error);
+
+/* The exit code for its outcome, after saying what went wrong. */
+int run_outcome(const struct run *run, int rc, int signal, const struct error *error);
+
 /* A verb that is one request to the session of -p; with of_all, to every session when there is no -p. */
 struct request_verb {
 	const char *name, *usage, *about; /* as in struct cli_tool */

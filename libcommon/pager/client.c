@@ -296,6 +296,13 @@ static json_t *orphan(int sessions, const char *name)
 	return bare_record(name, "orphaned");
 }
 
+void session_cancel(int fd)
+{
+	const char enough = SESSION_ENOUGH;
+
+	send(fd, &enough, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 /* One of many that are asked at the same time. */
 struct asked {
 	char name[SESSION_NAME];

@@ -25,6 +25,7 @@ struct client {
 	struct pager *pager;
 	FILE *stream;
 	const struct region_vec *named; /* of its request: sorted, without overlaps */
+	bool enough;                    /* it wants no more of what it asked for */
 	bool gone;                      /* it does not read any more; what it asked for is done all the same */
 	uint64_t asked, moved, stored, compressed, skipped, zero_pages, filled_pages, regions, errors;
 };
@@ -38,6 +39,17 @@ static void send_record(void *context, json_t *record)
 			       fputc('\n', client->stream) == EOF || fflush(client->stream) == EOF;
 	}
 	json_decref(record);
+}
+
+/* Whether a client has said so, or something else has to be done now. */
+static bool has_enough(void *context)
+{
+	struct client *client = context;
+	char said;
+
+	if (!client->enough && recv(fileno(client->stream), &said, 1, MSG_DONTWAIT) == 1 && said == SESSION_ENOUGH)
+		client->enough = true;
+	return client->enough || atomic_load(&client->pager->leaving);
 }
 
 static uint64_t number_of(const json_t *record, const char *key)
@@ -112,6 +124,7 @@ static int run_out(struct client *client, const json_t *request, bool *partial, 
 			strcmp(index_header(pager->index)->store, "memory") != 0,
 		.emit = send_region,
 		.context = client,
+		.asker = {has_enough, client},
 	};
 	uint64_t begin = now_us();
 	json_t *summary;
@@ -138,14 +151,16 @@ static int run_out(struct client *client, const json_t *request, bool *partial, 
 
 static int bring_all(struct pager *pager, struct filler *filler, const struct region_vec *regions, uint64_t *brought)
 {
-	for (size_t i = 0; i < regions->count; i++) {
+	const struct asker *asker = filler->asker;
+
+	for (size_t i = 0; i < regions->count && !asker->enough(asker->context); i++) {
 		int64_t pages = fill_region(filler, &pager->spaces[0], regions->items[i]);
 
 		if (pages < 0)
 			return (int)pages;
 		*brought += (uint64_t)pages;
 	}
-	return 0;
+	return asker->enough(asker->context) ? -ECANCELED : 0;
 }
 
 /* Pages that came back as what they can only be when the store has lost them: a SIGBUS for whoever touches them. */
@@ -162,19 +177,24 @@ static int run_in(struct client *client, const json_t *request, bool *partial, s
 	uint64_t begin = now_us();
 	uint64_t before = poisoned(pager);
 	uint64_t brought = 0;
+	struct asker asker = {has_enough, client};
 	struct filler filler;
 	json_t *summary;
 	int rc = filler_init(&filler, pager);
 
 	if (rc < 0)
 		return error_set(error, rc, NULL, NULL, "swap in process %d", pager->target.pid);
+	filler.asker = &asker;
 	pthread_mutex_lock(&pager->job);
 	rc = bring_all(pager, &filler, json_object_get(request, "regions") ? client->named : &all, &brought);
 	if (pager->spaces[0].dead)
 		rc = -ESRCH;
 	pthread_mutex_unlock(&pager->job);
 	filler_free(&filler);
-	if (rc < 0)
+	if (rc == -ECANCELED)
+		error_set(error, rc, "it was told to stop, or the session is to end", NULL, "swap in all of process %d",
+			  pager->target.pid);
+	else if (rc < 0)
 		error_set(error, rc, rc == -ESRCH ? "it has ended" : "some pages could not be placed",
 			  rc == -ESRCH ? NULL : "is the memory of its cgroup at its limit?", "swap in process %d",
 			  pager->target.pid);
@@ -284,6 +304,7 @@ int control_detach(struct pager *pager, uint64_t *brought, struct error *error)
 
 	if (rc < 0)
 		return error_set(error, rc, NULL, NULL, "detach from process %d", pager->target.pid);
+	atomic_fetch_add(&pager->leaving, 1);
 	pthread_mutex_lock(&pager->job);
 	if (!atomic_load(&pager->ended)) {
 		rc = detach_locked(pager, &filler, brought, error);
@@ -291,6 +312,7 @@ int control_detach(struct pager *pager, uint64_t *brought, struct error *error)
 			atomic_store(&pager->ended, ENDED_DETACHED);
 	}
 	pthread_mutex_unlock(&pager->job);
+	atomic_fetch_sub(&pager->leaving, 1);
 	filler_free(&filler);
 	return rc;
 }

@@ -241,6 +241,11 @@ static bool drop_hole(struct pager *pager, struct space *space, uint64_t address
 	return true;
 }
 
+static bool has_enough(const struct filler *filler)
+{
+	return filler->asker && filler->asker->enough(filler->asker->context);
+}
+
 /* Brings the collected clusters. Returns the pages placed. */
 static int64_t bring_collected(struct filler *filler, struct space *space, const struct collection *collection,
 			       bool *progress)
@@ -248,7 +253,7 @@ static int64_t bring_collected(struct filler *filler, struct space *space, const
 	struct pager *pager = filler->pager;
 	int64_t brought = 0;
 
-	for (unsigned int i = 0; i < collection->count; i++) {
+	for (unsigned int i = 0; i < collection->count && !has_enough(filler); i++) {
 		struct claim claim;
 		int rc = 0;
 
@@ -276,7 +281,7 @@ int64_t fill_region(struct filler *filler, struct space *space, struct region re
 
 	if (!collection)
 		return -ENOMEM;
-	while (idle < ROUNDS) {
+	while (idle < ROUNDS && !has_enough(filler)) {
 		bool progress = false;
 
 		collection->count = 0;

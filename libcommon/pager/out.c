@@ -27,6 +27,7 @@ static const char *skip_name(unsigned int skip)
 		[SKIP_CHANGED] = "changed",
 		[SKIP_LIMIT] = "limit",
 		[SKIP_STORE] = "store",
+		[SKIP_CANCELLED] = "cancelled",
 	};
 
 	return skip < SKIP_NOT_RESIDENT ? eligibility_name((enum eligibility)skip) : names[skip];
@@ -45,15 +46,16 @@ static bool skip_counts(unsigned int skip)
 static json_t *skipped_object(struct out_region *r)
 {
 	json_t *skipped = json_object();
+	unsigned int rest = r->cancelled ? SKIP_CANCELLED : SKIP_NOT_RESIDENT;
 	uint64_t explained = r->moved;
 
 	r->skipped[SKIP_STORE] = r->returned;
 	r->moved -= min_u64(r->moved, r->returned);
 	r->skipped[SKIP_NOT_MAPPED] += region_bytes(r->region) - r->covered;
 	for (unsigned int i = 0; i < SKIP_COUNT; i++)
-		if (i != SKIP_NOT_RESIDENT && i != SKIP_STORE)
+		if (i != rest && i != SKIP_STORE)
 			explained += r->skipped[i];
-	r->skipped[SKIP_NOT_RESIDENT] = region_bytes(r->region) - min_u64(explained, region_bytes(r->region));
+	r->skipped[rest] = region_bytes(r->region) - min_u64(explained, region_bytes(r->region));
 	for (unsigned int i = 0; i < SKIP_COUNT; i++)
 		if (r->skipped[i])
 			json_object_set_new(skipped, skip_name(i), json_integer((json_int_t)r->skipped[i]));
@@ -184,8 +186,12 @@ static uint64_t place_for(const struct out_job *job, struct region region)
 
 static int plan(struct out_job *job, struct region region, bool executable, struct error *error)
 {
+	const struct asker *asker = &job->request->asker;
 	int rc = 0;
 
+	if (asker->enough && asker->enough(asker->context))
+		return error_set(error, -ECANCELED, "it was told to stop, or the session is to end", NULL,
+				 "swap out all of process %d", job->pager->target.pid);
 	if (job->piece_count == PIECES || place_for(job, region) + region_bytes(region) > SLOT_BYTES ||
 	    (job->piece_count && job->pieces[0].executable != executable))
 		rc = flush(job, error);
@@ -445,6 +451,7 @@ int out_run(struct pager *pager, const struct out_request *request, bool *partia
 	emit_finished(job, partial);
 	while (job->first) { /* cut short */
 		job->first->pending = 0;
+		job->first->cancelled = rc == -ECANCELED;
 		emit_finished(job, partial);
 	}
 	if (rc < 0 && !error->code)

@@ -10,15 +10,16 @@
 enum skip {
 	SKIP_NOT_RESIDENT = 16, /* nothing there to move */
 	SKIP_NOT_MAPPED,
-	SKIP_OUT,      /* out already */
-	SKIP_SHARED,   /* shared with another process since a fork */
-	SKIP_BUSY,     /* pinned, being changed, or the mapping changes all the time */
-	SKIP_IN_USE,   /* the page that the stopped thread itself needs */
-	SKIP_POISONED, /* nothing is there but the mark of a page that was lost */
-	SKIP_EXECUTES, /* writable and executable, and the program may not have more such memory */
-	SKIP_CHANGED,  /* the mapping is not what it was when it was looked at */
-	SKIP_LIMIT,    /* --bytes reached */
-	SKIP_STORE,    /* the store is full or failing; the pages went back */
+	SKIP_OUT,       /* out already */
+	SKIP_SHARED,    /* shared with another process since a fork */
+	SKIP_BUSY,      /* pinned, being changed, or the mapping changes all the time */
+	SKIP_IN_USE,    /* the page that the stopped thread itself needs */
+	SKIP_POISONED,  /* nothing is there but the mark of a page that was lost */
+	SKIP_EXECUTES,  /* writable and executable, and the program may not have more such memory */
+	SKIP_CHANGED,   /* the mapping is not what it was when it was looked at */
+	SKIP_LIMIT,     /* --bytes reached */
+	SKIP_STORE,     /* the store is full or failing; the pages went back */
+	SKIP_CANCELLED, /* who asked for it has had enough before it was its turn */
 	SKIP_COUNT,
 };
 
@@ -31,6 +32,7 @@ struct out_region {
 	uint64_t moved;
 	_Atomic uint64_t zero_pages, filled_pages, stored, compressed, returned;
 	uint64_t skipped[SKIP_COUNT];
+	bool cancelled;               /* cut short, because who asked has had enough */
 	_Atomic unsigned int pending; /* clusters not dealt with yet, and one while it is being walked */
 };
 

@@ -129,7 +129,7 @@ struct pager {
 	int ready;   /* pipe to whoever waits for the session: one JSON line; -1 when it has been told */
 	int control; /* listening socket */
 	_Atomic(unsigned int) clients; /* being served */
-	uint64_t detach_again_us;      /* not before then, after a failure */
+	_Atomic(unsigned int) leaving; /* threads that are to detach: what is being done for others comes to an end */
 };
 
 enum ending {
@@ -138,9 +138,16 @@ enum ending {
 	ENDED_DETACHED,
 };
 
+/* Who asked for something that takes long, and may have had enough of it. */
+struct asker {
+	bool (*enough)(void *context);
+	void *context;
+};
+
 /* Per-thread memory for bringing clusters back; no allocation happens while serving. */
 struct filler {
 	struct pager *pager;
+	const struct asker *asker; /* NULL: nobody, it is brought to an end */
 	struct store_scratch *scratch;
 	unsigned char *pages;    /* cluster_pages whole pages */
 	unsigned char *packed;   /* as the store gives them */
@@ -283,7 +290,7 @@ void fill_cluster(struct filler *filler, uint32_t number);
 
 /*
  * Brings back everything that is out in a region of a space; waits for what is on its way out. Returns pages brought,
- * or -errno.
+ * which are not all when the asker has had enough, or -errno.
  */
 int64_t fill_region(struct filler *filler, struct space *space, struct region region);
 
@@ -397,12 +404,13 @@ struct out_request {
 	bool dry_run;
 	bool pool;          /* to the pool, not to the store */
 	bool skip_unmapped; /* a region that is not mapped any more is skipped, not refused */
+	struct asker asker;
 	emit_fn emit;
 	void *context;
 };
 
 /*
  * Returns 0, or -errno with `error` filled: -EINVAL (a region outside any mapping; nothing was changed), -ESRCH,
- * -ENOSPC, -EPERM. *partial: something asked for could not be moved.
+ * -ENOSPC, -EPERM, -ECANCELED (the asker has had enough). *partial: something asked for could not be moved.
  */
 int out_run(struct pager *pager, const struct out_request *request, bool *partial, struct error *error);

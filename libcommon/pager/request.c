@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "pager/session.h"
 #include "report/input.h"
 
 enum request_state {
@@ -134,6 +135,8 @@ static int feed_one(struct request *request, char c, struct error *error)
 {
 	int rc;
 
+	if (c == SESSION_ENOUGH) /* in no JSON */
+		return error_set(error, -ECANCELED, "it was told to stop", NULL, "read the request");
 	if (request->state == PAIR)
 		return feed_pair(request, c, error);
 	if (request->state == LISTING || request->state == LISTED)

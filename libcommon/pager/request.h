@@ -33,7 +33,7 @@ struct request {
 
 /*
  * Takes bytes of a request. Returns 1 when it is complete (what follows is ignored), 0 when more is to come, or -errno
- * with `error` filled: -EINVAL it is no such object, -E2BIG it is longer than a request can be, -ENOMEM.
+ * with `error` filled: -EINVAL it is no such object, -E2BIG it is longer than a request can be, -ENOMEM, -ECANCELED.
  */
 int request_feed(struct request *request, const char *bytes, size_t count, struct error *error);
 

@@ -69,6 +69,14 @@ int session_connect(const struct target *target, struct error *error);
 int session_exchange(const struct target *target, int fd, const json_t *request, session_record_fn callback,
 		     void *context, struct error *error);
 
+#define SESSION_ENOUGH 0x18 /* ASCII's CAN */
+
+/*
+ * On the connection of a request ("out", "in"): asks the session to do no more of it. It says what was done then, and
+ * session_exchange returns -ECANCELED. May be called in a signal handler.
+ */
+void session_cancel(int fd);
+
 /*
  * Calls back with the status record of every session of this user. They are asked at the same time; those without
  * processes are reported as "orphaned", those that have not answered within a second as "unresponsive". Returns 0 or

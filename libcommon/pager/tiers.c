@@ -153,7 +153,7 @@ int pool_writeback(struct pager *pager, struct writeback *writeback)
 
 		if (rc == 0)
 			rc = failed;
-		if (failed || atomic_load(&pager->ended))
+		if (failed || atomic_load(&pager->ended) || atomic_load(&pager->leaving))
 			sweep.until_ds = 0; /* the rest is only counted */
 	}
 	store_scratch_free(sweep.scratch);

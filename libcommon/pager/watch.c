@@ -116,12 +116,20 @@ static void discard_record(void *context, json_t *record)
 	json_decref(record);
 }
 
+static bool is_leaving(void *context)
+{
+	const struct pager *pager = context;
+
+	return atomic_load(&pager->leaving) > 0;
+}
+
 /* Later rounds take what is still mapped: the program goes on meanwhile. */
 static int move_out(struct watch *watch, bool first, bool *partial, struct error *error)
 {
 	struct pager *pager = watch->pager;
 	const struct out_request out = {
 		.regions = watch->request->regions,
+		.asker = {is_leaving, pager},
 		.skip_unmapped = !first,
 		.emit = first ? watch->request->emit : discard_record,
 		.context = watch->request->context,

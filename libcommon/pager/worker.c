@@ -133,15 +133,31 @@ static int signals_fd(void)
 }
 
 /* Asked to end: everything back first, however often that has to be tried. */
-static void detach(struct pager *pager)
+static void *detach_main(void *argument)
 {
-	struct error error = {0};
-	uint64_t brought = 0;
+	struct pager *pager = argument;
 
-	if (now_us() < pager->detach_again_us)
-		return;
-	control_detach(pager, &brought, &error);
-	pager->detach_again_us = now_us() + DETACH_AGAIN_US;
+	while (!atomic_load(&pager->ended)) {
+		struct error error = {0};
+		uint64_t brought = 0;
+
+		if (control_detach(pager, &brought, &error) < 0)
+			usleep(DETACH_AGAIN_US);
+	}
+	atomic_fetch_sub(&pager->clients, 1);
+	return NULL;
+}
+
+/* In a thread of its own: requests are answered meanwhile. Returns whether it has begun. */
+static bool detach(struct pager *pager)
+{
+	pthread_t thread;
+
+	atomic_fetch_add(&pager->clients, 1);
+	if (pthread_create(&thread, NULL, detach_main, pager) == 0)
+		return pthread_detach(thread) == 0;
+	atomic_fetch_sub(&pager->clients, 1);
+	return false;
 }
 
 /* What was made to be watched and is watched no longer. */
@@ -167,6 +183,7 @@ static void main_loop(struct pager *pager, int signals)
 	};
 	struct clients clients = {0};
 	bool ending = false;
+	bool detaching = false;
 
 	while (!atomic_load(&pager->ended)) {
 		struct signalfd_siginfo info;
@@ -181,8 +198,8 @@ static void main_loop(struct pager *pager, int signals)
 			clients_accept(&clients, pager);
 		if (fds[1].revents & POLLIN && read(signals, &info, sizeof(info)) > 0)
 			ending = true;
-		if (ending || forsaken(pager))
-			detach(pager);
+		if (!detaching && (ending || forsaken(pager)))
+			detaching = detach(pager);
 		if (fds[2].revents)
 			fds[2].fd = -1; /* its address space may live on in children */
 		if (fds[3].revents && supervisor_replace(pager) < 0)
