@@ -10,9 +10,12 @@
 
 #include "base/cleanup.h"
 #include "pager/hook.h"
+#include "pager/pulse.h"
 #include "pager/watch.h"
 
 #define WAKE_SPACE UINT32_MAX
+
+_Static_assert(PULSE_THREADS == 1 + FAULT_THREADS_MAX, "a pulse for each thread");
 
 int fault_watch(struct pager *pager, struct space *space)
 {
@@ -102,8 +105,11 @@ void fault_serve_parked(struct filler *filler)
 	pager->parked = NULL;
 	pager->parked_count = pager->parked_size = 0;
 	pthread_mutex_unlock(&pager->lock);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
+		if (filler->pulse)
+			pulse_next(filler->pulse);
 		serve(filler, &batch[i]);
+	}
 	free(batch);
 }
 
@@ -171,6 +177,7 @@ static int read_one(struct filler *filler, struct space *space)
 	bool fork = false;
 	int rc;
 
+	pulse_next(filler->pulse);
 	pthread_rwlock_wrlock(&space->events);
 	pending->dropped = 0;
 	pending->kept = 0;
@@ -217,14 +224,19 @@ static void fault_loop(struct filler *filler, int epoll)
 
 	while (!atomic_load(&pager->ended)) {
 		struct epoll_event events[16];
-		int count = epoll_wait(epoll, events, ARRAY_SIZE(events), anything_parked(pager) ? RETRY_MS : -1);
+		int wait_ms = anything_parked(pager) ? RETRY_MS : -1;
+		int count;
 
+		pulse_end(filler->pulse);
+		count = epoll_wait(epoll, events, ARRAY_SIZE(events), wait_ms);
+		pulse_begin(filler->pulse);
 		for (int i = 0; i < count; i++)
 			if (events[i].data.u32 < INDEX_SPACES)
 				while (read_one(filler, &pager->spaces[events[i].data.u32]) > 0)
 					;
 		fault_serve_parked(filler);
 	}
+	pulse_end(filler->pulse);
 }
 
 static void *fault_main(void *argument)
@@ -233,6 +245,8 @@ static void *fault_main(void *argument)
 	struct filler filler;
 
 	if (filler_init(&filler, self->pager) == 0) {
+		filler.pulse = &self->pager->pulse->threads[1 + self->number];
+		pulse_begin(filler.pulse);
 		fault_loop(&filler, self->pager->fault_epoll[self->number]);
 		filler_free(&filler);
 	}

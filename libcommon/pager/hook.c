@@ -23,6 +23,23 @@ static void pause_at(const char *point)
 	}
 }
 
+static void hang_at(const char *point)
+{
+	const char *wanted = getenv("UVM_HANG_AT");
+	const char *mark = getenv("UVM_HANG_MARK");
+
+	if (wanted && mark && strcmp(wanted, point) == 0 && mkdir(mark, 0700) == 0)
+		for (;;)
+			pause();
+}
+
+unsigned int hook_number(const char *name, unsigned int normal)
+{
+	const char *chosen = getenv(name);
+
+	return chosen ? (unsigned int)strtoul(chosen, NULL, 10) : normal;
+}
+
 void hook(const char *point)
 {
 	static _Atomic unsigned long passed;
@@ -31,6 +48,7 @@ void hook(const char *point)
 	size_t length = strlen(point);
 
 	pause_at(point);
+	hang_at(point);
 	if (!wanted || !mark || strncmp(wanted, point, length) != 0 || (wanted[length] && wanted[length] != ':'))
 		return;
 	if (wanted[length] == ':' && atomic_fetch_add(&passed, 1) + 1 != strtoul(wanted + length + 1, NULL, 10))

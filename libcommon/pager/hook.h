@@ -7,11 +7,21 @@
  * worker passes it), UVM_KILL_MARK a folder that must not be there yet. It is made first, so that only one worker dies
  * of it, and so that a test knows that one did. Before that it waits where UVM_PAUSE_AT says so:
  * "POINT:MS[,POINT:MS]...".
+ * Where UVM_HANG_AT says so, a thread comes no further than to the point, once, as UVM_HANG_MARK (a folder) says.
  */
 void hook(const char *point);
+
+/* A number that a test may choose, by the environment. */
+unsigned int hook_number(const char *name, unsigned int normal);
 #else
 static inline void hook(const char *point)
 {
 	(void)point;
+}
+
+static inline unsigned int hook_number(const char *name, unsigned int normal)
+{
+	(void)name;
+	return normal;
 }
 #endif

@@ -24,6 +24,7 @@
 #include "proc/stat.h"
 
 #define PATIENCE_MS 10000 /* for a worker that does not come */
+#define ANSWER_MS   5000  /* for a keeper to read one message */
 #define DESCRIPTORS 2     /* poll(2) wants so many allowed; those below, of every process of ours, are open */
 #define SETTLE_US   100
 
@@ -151,8 +152,10 @@ int keeper_read(struct pager *pager)
 	__atomic_store_n(&header->read_state, READ_ASKED, __ATOMIC_SEQ_CST);
 	eventfd_write(pager->keeper_ask, 1);
 	while (!is_idle(pager)) {
-		poll(fds, ARRAY_SIZE(fds), -1);
-		if (fds[0].revents)
+		/* It was stopped: the one that takes its place finds what it has read, as after any other death. */
+		if (poll(fds, ARRAY_SIZE(fds), ANSWER_MS) == 0)
+			syscall(SYS_pidfd_send_signal, pager->keeper_pidfd, SIGKILL, NULL, 0);
+		else if (fds[0].revents)
 			eventfd_read(pager->keeper_answer, &count);
 		else if (fds[1].revents)
 			return replace_keeper(pager);

@@ -71,6 +71,8 @@ struct zero_claim {
 };
 
 struct kept;
+struct pulse;
+struct pulse_thread;
 struct refaults;
 
 struct pager {
@@ -89,6 +91,7 @@ struct pager {
 	int maps_fd, pagemap_fd;
 	int supervisor; /* socket: descriptors of children go there */
 	pid_t supervisor_pid;
+	struct pulse *pulse;          /* it looks at that */
 	uint64_t kept;                /* number of the last descriptor of a child handed to it */
 	const struct kept *inherited; /* those it holds, when this worker takes over from another; NULL for the first */
 	struct region staging;
@@ -147,7 +150,8 @@ struct asker {
 /* Per-thread memory for bringing clusters back; no allocation happens while serving. */
 struct filler {
 	struct pager *pager;
-	const struct asker *asker; /* NULL: nobody, it is brought to an end */
+	const struct asker *asker;  /* NULL: nobody, it is brought to an end */
+	struct pulse_thread *pulse; /* of a thread that serves faults; NULL of others */
 	struct store_scratch *scratch;
 	unsigned char *pages;    /* cluster_pages whole pages */
 	unsigned char *packed;   /* as the store gives them */

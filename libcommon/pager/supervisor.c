@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "pager/pulse.h"
 #include "uffd/uffd.h"
 
 #define RESTART_MS     10
@@ -39,6 +40,8 @@ struct supervisor {
 	unsigned int unready; /* workers that ended before */
 	bool terminating;     /* asked to end: each worker hears of it */
 	unsigned int failures;
+	struct pulse_watch pulse;
+	bool hung; /* the worker was, and has been killed for it */
 };
 
 static void keep_add(struct kept *kept, const struct keep_message *message, int fd)
@@ -131,13 +134,22 @@ static void take_signal(struct supervisor *v)
 
 /*
  * Threads that did not stop in time while the session was made are ours to let go. Returns for how long to wait before
- * the next look, in milliseconds.
+ * the next look, in milliseconds, PULSE_LOOK_MS at most.
  */
 static int let_threads_go(struct supervisor *v)
 {
 	struct road *road = &v->session->pager.road;
 
-	return road->ops && road->ops->reap(road) ? LINGER_MS : -1;
+	return road->ops && road->ops->reap(road) ? LINGER_MS : PULSE_LOOK_MS;
+}
+
+/* A worker that serves nothing any more makes room for another one. */
+static void look_after(struct supervisor *v)
+{
+	if (v->hung || !pulse_look(v->session->pager.pulse, &v->pulse, v->worker.pid))
+		return;
+	v->hung = true;
+	syscall(SYS_pidfd_send_signal, v->worker.pidfd, SIGKILL, NULL, 0);
 }
 
 /* Holds on until the worker has ended and all that it said is heard. */
@@ -150,6 +162,7 @@ static void hold(struct supervisor *v)
 	for (;;) {
 		if (poll(fds, ARRAY_SIZE(fds), let_threads_go(v)) < 0)
 			continue;
+		look_after(v);
 		if (fds[2].revents & POLLIN)
 			take_signal(v);
 		if (fds[0].revents && !take_message(v))
@@ -192,6 +205,8 @@ static int start_worker(struct supervisor *v, bool takes_over)
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
+	pulse_renew(pager->pulse, &v->pulse, v->hung);
+	v->hung = false;
 	pid = fork();
 	if (pid == 0) {
 		close(pair[0]);
@@ -282,7 +297,8 @@ int supervise(struct session *s, int ready, struct kept *adopted)
 	int rc;
 
 	begin(&v);
-	rc = start_worker(&v, adopted != NULL);
+	s->pager.pulse = pulse_new();
+	rc = s->pager.pulse ? start_worker(&v, adopted != NULL) : -ENOMEM;
 	if (rc == 0)
 		rc = run(&v);
 	if (rc < 0 && !adopted) /* nothing is out yet */
@@ -355,6 +371,7 @@ static void inherit(struct supervisor *v, const struct pager *pager)
 	s->pager.store_fd = pager->store_fd;
 	s->pager.key_fd = pager->key_fd;
 	s->pager.seal = pager->seal;
+	s->pager.pulse = pager->pulse;
 	s->pager.pool_fd = pager->pool_fd;
 	s->pager.control = pager->control;
 	s->pager.uffd_staging = pager->uffd_staging;

@@ -12,13 +12,16 @@
 
 #include "pager/clients.h"
 #include "pager/held.h"
+#include "pager/hook.h"
 #include "pager/out.h"
 #include "pager/pager.h"
+#include "pager/pulse.h"
 #include "pager/supervisor.h"
 
 #define HOUSEKEEPING_MS  250
 #define WATCHER_NS       UINT64_C(3000000000) /* a session made to be watched waits so long for a watcher */
 #define WORKER_NICE      (-10)
+#define LOCK_MS          200
 #define DETACH_AGAIN_US  1000000
 #define REPLACE_AGAIN_MS 100
 
@@ -117,6 +120,30 @@ static void keep_house(struct pager *pager)
 	}
 }
 
+/*
+ * Whether the locks that fault service needs can be had: who holds one for longer holds up those who fault, though
+ * nobody does just now.
+ */
+static bool locks_are_free(struct pager *pager)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += LOCK_MS * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
+	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
+		struct space *space = &pager->spaces[i];
+
+		if (!space->used || space->dead)
+			continue;
+		if (pthread_rwlock_clockwrlock(&space->events, CLOCK_MONOTONIC, &until) != 0)
+			return false;
+		pthread_rwlock_unlock(&space->events);
+	}
+	return true;
+}
+
 static int signals_fd(void)
 {
 	sigset_t set;
@@ -184,12 +211,16 @@ static void main_loop(struct pager *pager, int signals)
 	struct clients clients = {0};
 	bool ending = false;
 	bool detaching = false;
+	struct pulse_thread *self = &pager->pulse->threads[0];
 
+	pulse_begin(self);
 	while (!atomic_load(&pager->ended)) {
 		struct signalfd_siginfo info;
 		int wait_ms = HOUSEKEEPING_MS;
 		unsigned int waiting = clients_poll(&clients, fds + 4, &wait_ms);
 
+		if (locks_are_free(pager))
+			pulse_next(self);
 		/* A poll that fails tells nothing, and leaves what the one before has told. */
 		if (poll(fds, 4 + waiting, wait_ms) < 0)
 			continue;
@@ -205,7 +236,9 @@ static void main_loop(struct pager *pager, int signals)
 		if (fds[3].revents && supervisor_replace(pager) < 0)
 			poll(NULL, 0, REPLACE_AGAIN_MS);
 		keep_house(pager);
+		hook("house");
 	}
+	pulse_end(self);
 	clients_end(&clients);
 }
 

@@ -1,0 +1,93 @@
+#!/usr/bin/env bats
+# swapctl(1): a worker that lives and serves nothing is replaced; one that is only slow, or waits for its target, is not.
+
+bats_require_minimum_version 1.5.0
+load swap_helper
+
+PATH=$UVM_BUILD/hooks/bin:$PATH
+MEBIBYTE=1048576
+
+# start_session [NAME=VALUE...]: out, with a supervisor that loses patience after three looks.
+start_session() {
+	start_contents mixed $((16 * MEBIBYTE))
+	env UVM_PATIENCE=3 UVM_HANG_MARK="$BATS_TEST_TMPDIR/hung" "$@" "$(command -v swapctl)" attach -p "$TARGET_PID" --store memory >/dev/null 3>&-
+	WORKER=$(pid_of worker)
+}
+
+has_hung() {
+	[[ -d $BATS_TEST_TMPDIR/hung ]]
+}
+
+# The program's memory is what it was, and another worker serves it.
+is_replaced() {
+	wait_for 20 another worker "$WORKER"
+	check_session
+	swap_ok detach -p "$TARGET_PID"
+	ask check
+}
+
+@test "a worker that is stopped is replaced, and who waits for a page goes on" {
+	start_session
+	swap_most out -p "$TARGET_PID"
+	kill -STOP "$WORKER"
+	ask check
+	is_replaced
+}
+
+@test "a worker that hangs while it brings a page is replaced" {
+	start_session UVM_HANG_AT=loaded
+	swap_most out -p "$TARGET_PID"
+	ask check
+	has_hung
+	is_replaced
+}
+
+@test "a worker that hangs while it keeps messages from being read is replaced" {
+	start_session UVM_HANG_AT=moved
+	swap out -p "$TARGET_PID"
+	assert_equal "$status" 1
+	has_hung
+	ask check
+	is_replaced
+}
+
+@test "a worker that hangs in what it does between requests is replaced" {
+	start_session UVM_HANG_AT=house
+	wait_for 10 has_hung
+	is_replaced
+}
+
+@test "a keeper that is stopped holds up no fork" {
+	start_session UVM_PATIENCE=20
+	swap_most out -p "$TARGET_PID"
+	kill -STOP "$(pgrep -P "$WORKER" -x swapctl-keeper)"
+	ask fork
+	ask check
+	assert_equal "$(pid_of worker)" "$WORKER"
+}
+
+@test "a worker that waits for a program that is stopped is left alone" {
+	start_session
+	kill -STOP "$TARGET_PID"
+	swap out -p "$TARGET_PID"
+	swap out -p "$TARGET_PID"
+	wait_for 2 swap in -p "$TARGET_PID"
+	kill -CONT "$TARGET_PID"
+	ask check
+	assert_equal "$(pid_of worker)" "$WORKER"
+}
+
+# More threads than processors want them, at the worker's own priority or a better one.
+@test "a worker that is kept from its processor is left alone" {
+	local i
+	start_session
+	for i in 1 2 3 4 5 6 7 8; do
+		nice -n -15 sh -c 'while :; do :; done' 3>&- &
+		end_later $!
+	done
+	for i in 1 2 3; do
+		swap_most out -p "$TARGET_PID"
+		ask check
+	done
+	assert_equal "$(pid_of worker)" "$WORKER"
+}
