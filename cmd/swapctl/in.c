@@ -1,13 +1,114 @@
-/* swapctl in: memory back without waiting for faults. */
+/* swapctl in: memory back without waiting for faults, and kept there for a command. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
 #include "swapctl.h"
+#include "verb/command.h"
+
+#define SIGNALLED(signal) (128 + (signal))
+#define AGAIN_MS          100 /* until a session whose worker has died is asked again */
+
+static volatile sig_atomic_t command_pid;
+
+/* What is meant for the command. Signals of the terminal it gets itself. */
+static void pass_on(int number)
+{
+	if (command_pid > 0)
+		kill((pid_t)command_pid, number);
+}
+
+static void set_signals(void)
+{
+	const struct sigaction passed = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+
+	signal(SIGINT, SIG_IGN);
+	signal(SIGQUIT, SIG_IGN);
+	sigaction(SIGTERM, &passed, NULL);
+	sigaction(SIGHUP, &passed, NULL);
+}
+
+/* Returns as session_hold; 0 when there is nothing to hold. */
+static int hold(const struct run *run, struct error *error)
+{
+	int fd = session_hold(&run->target, error);
+
+	return fd == -ENOENT ? 0 : fd;
+}
+
+/* Until the command has ended. Another worker is asked to keep everything in core, too. */
+static int wait_for_command(const struct run *run, pid_t pid, int held)
+{
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	int status = 0;
+
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		struct pollfd fds[] = {{.fd = pidfd, .events = POLLIN}, {.fd = held ? held : -1, .events = POLLIN}};
+		struct error ignored = {0};
+
+		poll(fds, ARRAY_SIZE(fds), held < 0 ? AGAIN_MS : -1);
+		if (held > 0 && fds[1].revents)
+			close(held);
+		if (held < 0 || (held > 0 && fds[1].revents))
+			held = target_alive(&run->target) ? hold(run, &ignored) : 0;
+	}
+	if (held > 0)
+		close(held);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : SIGNALLED(WTERMSIG(status));
+}
+
+/* The command reads and writes what this program would; it prints no records. */
+static int run_for(struct run *run, char **words)
+{
+	struct error error = {0};
+	int held = hold(run, &error);
+	pid_t pid;
+
+	if (held < 0)
+		return run_failed(run, held, &error);
+	pid = fork();
+	if (pid == 0)
+		_exit(command_exec(run->name, words));
+	if (pid < 0) {
+		error_set(&error, -errno, NULL, NULL, "start %s", words[0]);
+		return run_failed(run, error.code, &error);
+	}
+	command_pid = pid;
+	set_signals();
+	return wait_for_command(run, pid, held);
+}
+
+/* Cuts argv where --for stands, and returns what follows it; NULL without one. */
+static char **words_for(int *argc, const char **argv)
+{
+	for (int i = 1; i < *argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "--for") == 0) {
+			argv[i] = NULL;
+			*argc = i;
+			return (char **)&argv[i + 1];
+		}
+	return NULL;
+}
 
 int verb_in(int argc, const char **argv)
 {
 	_cleanup_run_ struct run run = RUN_NONE("swapctl in");
+	char **words = words_for(&argc, argv);
+	const struct poptOption options[] = {
+		{"for", 0, POPT_ARG_NONE, NULL, 0, "keep everything in core while this runs; the last option",
+		 "COMMAND..."},
+		POPT_TABLEEND,
+	};
 	const struct cli_tool tool = {
 		.name = "swapctl in",
-		.usage = "-p PID [-r FILE] [OPTION...]",
+		.usage = "-p PID [-r FILE] [OPTION...] [--for COMMAND...]",
 		.about = "Brings memory that is out back: the given regions, or everything. The session stays.",
+		.options = options,
 		.takes = CLI_TAKES_PID | CLI_TAKES_REGIONS,
 	};
 	struct error error = {0};
@@ -19,7 +120,13 @@ int verb_in(int argc, const char **argv)
 
 	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
 		return status;
+	if (words && !*words)
+		return cli_usage_error(run.name, "--for: which command?");
+	if (words && run.options.regions)
+		return cli_usage_error(run.name, "--for: not with -r");
 	status = run_open(&run, region_columns, "region", false);
+	if (status == EXIT_DONE && words)
+		return run_for(&run, words);
 	if (status == EXIT_DONE)
 		status = run_regions(&run, &regions);
 	if (status != EXIT_DONE)

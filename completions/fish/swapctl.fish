@@ -34,6 +34,8 @@ complete -c swapctl -n "$session" -l cluster -x -a '4K 16K 64K 256K' -d 'What co
 complete -c swapctl -n "$session" -l road -x -a 'auto inject agent' -d 'How to reach into the process'
 complete -c swapctl -n '__fish_seen_subcommand_from run' -a '(__fish_complete_subcommand)'
 complete -c swapctl -n '__fish_seen_subcommand_from attach adopt' -l foreground -d 'Stay until the session ends'
+complete -c swapctl -n '__fish_seen_subcommand_from in' -l for -x -a '(__fish_complete_subcommand)' \
+    -d 'Keep everything in core while a command runs'
 complete -c swapctl -n '__fish_seen_subcommand_from out' -l bytes -x -a '64M 256M 1G 4G' -d 'Stop after so much has left'
 complete -c swapctl -n '__fish_seen_subcommand_from out' -s n -l dry-run -d 'Say what would leave, change nothing'
 complete -c swapctl -n "$auto" -l cgroup -x -a '(__fish_complete_directories)' -d 'The processes in a cgroup, and below it'
@@ -51,7 +53,7 @@ complete -c swapctl -n "$auto" -l leave -d 'Leave the sessions that were made'
 
 complete -c swapctl -n "$any" -l format -x -a 'json table' -d 'Form of the output'
 complete -c swapctl -n '__fish_seen_subcommand_from attach status adopt run' -l columns -x -d 'Columns of the table' \
-    -a 'pid starttime state supervisor_pid worker_pid store encrypted key compress cluster_bytes limit_bytes store_bytes store_allocated_bytes store_file_bytes pool_bytes out_pages moving_pages staged_pages pool_pages stored_pages zero_pages filled_pages poisoned_pages spaces moved_pages_total faults refaulted_pages brought_pages fresh_faults hot_faults fault_wait_us written_back_pages fault_p50_us fault_p99_us fault_max_us events stops longest_stop_us road'
+    -a 'pid starttime state supervisor_pid worker_pid store encrypted key compress cluster_bytes limit_bytes store_bytes store_allocated_bytes store_file_bytes pool_bytes out_pages moving_pages staged_pages pool_pages stored_pages zero_pages filled_pages poisoned_pages spaces moved_pages_total faults refaulted_pages brought_pages fresh_faults hot_faults fault_wait_us written_back_pages fault_p50_us fault_p99_us fault_max_us events stops longest_stop_us road kept_in tracer_pid'
 complete -c swapctl -n '__fish_seen_subcommand_from out in detach' -l columns -x -d 'Columns of the table' \
     -a 'pid starttime start end bytes asked_bytes moved_bytes stored_bytes compressed_bytes zero_pages filled_pages skipped_bytes skipped time_us'
 complete -c swapctl -n "$auto" -l columns -x -d 'Columns of the table' \

@@ -201,28 +201,33 @@ static int silent(const struct target *target, struct error *error)
 			 "talk to the session of process %d", target->pid);
 }
 
+/* Waits for more of an answer, as long as its session lives. Returns 0 or -errno with `error` filled. */
+static int answer_more(const struct target *target, struct answer *answer, struct error *error)
+{
+	ssize_t n;
+
+	if (await(answer->fd, SILENCE_MS) < 0)
+		return is_responsive(target) ? 0 : silent(target, error);
+	n = answer_read(answer);
+	if (n == 0 || n == -ECONNRESET)
+		return error_set(error, -ECONNRESET, "it ended before it had answered",
+				 "see whether the target still runs", "talk to the session");
+	if (n < 0 && n != -EAGAIN && n != -EINTR)
+		return error_set(error, (int)n, NULL, NULL, "talk to the session");
+	return 0;
+}
+
 static int exchange(const struct target *target, struct answer *answer, session_record_fn callback, void *context,
 		    struct error *error)
 {
 	int rc = 0;
 
-	for (;;) {
-		ssize_t n;
-
+	while (rc == 0) {
 		if (take_records(answer, callback, context, &rc, error))
 			return rc;
-		if (await(answer->fd, SILENCE_MS) < 0) {
-			if (!is_responsive(target))
-				return silent(target, error);
-			continue;
-		}
-		n = answer_read(answer);
-		if (n == 0 || n == -ECONNRESET)
-			return error_set(error, -ECONNRESET, "it ended before it had answered",
-					 "see whether the target still runs", "talk to the session");
-		if (n < 0 && n != -EAGAIN && n != -EINTR)
-			return error_set(error, (int)n, NULL, NULL, "talk to the session");
+		rc = answer_more(target, answer, error);
 	}
+	return rc;
 }
 
 int session_exchange(const struct target *target, int fd, const json_t *request, session_record_fn callback,
@@ -294,6 +299,40 @@ static json_t *orphan(int sessions, const char *name)
 		return NULL;
 	}
 	return bare_record(name, "orphaned");
+}
+
+/* Returns 1 when it is held, 0 when more is to come, or how the request has failed. */
+static int take_hold(struct answer *answer, struct error *error)
+{
+	json_t *record;
+	int rc = 0;
+
+	while (rc == 0 && (record = answer_next(answer))) {
+		const char *type = json_string_value(json_object_get(record, "type"));
+
+		if (type && strcmp(type, "held") == 0)
+			rc = 1;
+		else if (is_end(record))
+			rc = end_of(record, error) < 0 ? error->code : -ECONNRESET;
+		json_decref(record);
+	}
+	return rc;
+}
+
+int session_hold(const struct target *target, struct error *error)
+{
+	struct answer answer = {.fd = session_connect(target, error)};
+	json_t *request = json_pack("{s:s}", "verb", "hold");
+	int rc = answer.fd < 0 ? answer.fd : send_request(answer.fd, request);
+	int taken = 0;
+
+	while (rc == 0 && !(taken = take_hold(&answer, error)))
+		rc = answer_more(target, &answer, error);
+	if (rc == 0)
+		rc = taken > 0 ? steal_fd(&answer.fd) : taken;
+	json_decref(request);
+	answer_free(&answer);
+	return rc;
 }
 
 void session_cancel(int fd)

@@ -17,6 +17,7 @@
 #include "pager/watch.h"
 
 #define ANSWER_TIMEOUT_S 30
+#define HOLD_MS          250  /* between looks whether the session has ended */
 #define UNREGISTER_TRIES 5000 /* a millisecond apart */
 #define DROP_MS          5000 /* for the supervisor to close what it holds */
 
@@ -50,6 +51,14 @@ static bool has_enough(void *context)
 	if (!client->enough && recv(fileno(client->stream), &said, 1, MSG_DONTWAIT) == 1 && said == SESSION_ENOUGH)
 		client->enough = true;
 	return client->enough || atomic_load(&client->pager->leaving);
+}
+
+/* Nothing leaves while everything is to stay. */
+static bool out_has_enough(void *context)
+{
+	const struct client *client = context;
+
+	return has_enough(context) || atomic_load(&client->pager->holds);
 }
 
 static uint64_t number_of(const json_t *record, const char *key)
@@ -105,6 +114,11 @@ static int out_locked(struct pager *pager, const struct out_request *out, bool *
 
 	if (atomic_load(&pager->ended) || pager->spaces[0].dead)
 		return error_set(error, -ESRCH, "it has ended", NULL, "swap out process %d", pager->target.pid);
+	if (atomic_load(&pager->holds) && !out->dry_run)
+		return error_set(error, -EBUSY,
+				 atomic_load(&pager->tracer) ? "it is being traced, and kept in core meanwhile"
+							     : "it is kept in core for a command (swapctl in --for)",
+				 "try again after that", "swap out process %d", pager->target.pid);
 	if (out->pool)
 		rc = held_pool(pager, error);
 	return rc < 0 ? rc : out_run(pager, out, partial, error);
@@ -124,7 +138,7 @@ static int run_out(struct client *client, const json_t *request, bool *partial, 
 			strcmp(index_header(pager->index)->store, "memory") != 0,
 		.emit = send_region,
 		.context = client,
-		.asker = {has_enough, client},
+		.asker = {out_has_enough, client},
 	};
 	uint64_t begin = now_us();
 	json_t *summary;
@@ -204,6 +218,30 @@ static int run_in(struct client *client, const json_t *request, bool *partial, s
 	set(summary, "time_us", now_us() - begin);
 	*partial = poisoned(pager) != before;
 	send_record(client, summary);
+	return rc;
+}
+
+/* Whether the client of a hold has gone. What it says is nothing to us. */
+static bool has_gone(const struct client *client)
+{
+	struct pollfd fd = {.fd = fileno(client->stream), .events = POLLRDHUP};
+
+	return poll(&fd, 1, HOLD_MS) > 0;
+}
+
+/* Everything back, and nothing out again before the client has gone. */
+static int run_hold(struct client *client, const json_t *request, bool *partial, struct error *error)
+{
+	struct pager *pager = client->pager;
+	int rc;
+
+	atomic_fetch_add(&pager->holds, 1);
+	rc = run_in(client, request, partial, error);
+	if (rc == 0)
+		send_record(client, json_pack("{s:s}", "type", "held"));
+	while (rc == 0 && !client->gone && !atomic_load(&pager->ended) && !has_gone(client))
+		;
+	atomic_fetch_sub(&pager->holds, 1);
 	return rc;
 }
 
@@ -427,6 +465,8 @@ static int run_request(struct client *client, const json_t *request, bool *parti
 		return run_out(client, request, partial, error);
 	if (verb && strcmp(verb, "in") == 0)
 		return run_in(client, request, partial, error);
+	if (verb && strcmp(verb, "hold") == 0)
+		return run_hold(client, request, partial, error);
 	if (verb && strcmp(verb, "watch") == 0)
 		return run_watch(client, request, partial, error);
 	if (verb && strcmp(verb, "check") == 0)

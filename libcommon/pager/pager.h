@@ -132,6 +132,10 @@ struct pager {
 	int ready;   /* pipe to whoever waits for the session: one JSON line; -1 when it has been told */
 	int control; /* listening socket */
 	_Atomic(unsigned int) clients; /* being served */
+	_Atomic(unsigned int) holds;   /* as long as there are any everything is kept in core */
+	_Atomic(pid_t) tracer;         /* the debugger that is one of them; 0: none */
+	pthread_t tracer_thread;
+	bool tracer_watched;
 	_Atomic(unsigned int) leaving; /* threads that are to detach: what is being done for others comes to an end */
 };
 
@@ -360,6 +364,10 @@ int enter_again(struct pager *pager, struct error *error);
  */
 int forks_start(struct pager *pager);
 void forks_stop(struct pager *pager);
+
+/* tracer.c: notices a debugger of the target within a second, brings everything back and keeps it in core. */
+int tracer_start(struct pager *pager);
+void tracer_stop(struct pager *pager);
 
 /* discards.c: of the target's own memory. `lock` held: one was read; whether a page may yet be discarded by one. */
 void discard_note(struct pager *pager, struct region region);

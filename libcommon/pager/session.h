@@ -69,6 +69,12 @@ int session_connect(const struct target *target, struct error *error);
 int session_exchange(const struct target *target, int fd, const json_t *request, session_record_fn callback,
 		     void *context, struct error *error);
 
+/*
+ * Brings everything back and keeps it in core, as long as the socket that is returned is open, and this worker lives:
+ * then there is something to read. Returns a socket, or -errno as session_request.
+ */
+int session_hold(const struct target *target, struct error *error);
+
 #define SESSION_ENOUGH 0x18 /* ASCII's CAN */
 
 /*

@@ -110,6 +110,9 @@ json_t *status_record(struct pager *pager)
 	json_object_set_new(record, "encrypted", json_boolean(pager->seal));
 	if (pager->seal)
 		json_object_set_new(record, "key", json_string(seal_secret(pager->seal) ? "secret" : "locked"));
+	json_object_set_new(record, "kept_in", json_boolean(atomic_load(&pager->holds)));
+	if (atomic_load(&pager->tracer))
+		json_object_set_new(record, "tracer_pid", json_integer(atomic_load(&pager->tracer)));
 	if (pager->road.ops)
 		json_object_set_new(record, "road", json_string(pager->road.ops->name));
 	store_usage(pager->store, &usage);

@@ -281,7 +281,9 @@ static int start(struct pager *pager)
 	rc = keeper_start(pager);
 	if (rc == 0)
 		rc = fault_start(pager);
-	return rc < 0 ? rc : forks_start(pager);
+	if (rc == 0)
+		rc = forks_start(pager);
+	return rc < 0 ? rc : tracer_start(pager);
 }
 
 int worker_main(struct pager *pager)
@@ -300,6 +302,7 @@ int worker_main(struct pager *pager)
 		atomic_store(&pager->ended, ENDED_DETACHED);
 	tell_ready(pager);
 	main_loop(pager, signals);
+	tracer_stop(pager);
 	forks_stop(pager);
 	fault_stop(pager);
 	while (atomic_load(&pager->clients))
