@@ -422,7 +422,7 @@ static int find_all(DIR *dir, struct asked **all, size_t *count)
 			*all = grown;
 		}
 		(*all)[*count] = (struct asked){.answer.fd = -EAGAIN};
-		strcpy((*all)[(*count)++].name, entry->d_name);
+		memcpy((*all)[(*count)++].name, entry->d_name, strlen(entry->d_name) + 1);
 	}
 	return 0;
 }

@@ -41,7 +41,8 @@ static void take_out(struct clients *clients, unsigned int i)
 {
 	clients->whole -= clients->all[i]->object != NULL;
 	clients->count--;
-	memmove(&clients->all[i], &clients->all[i + 1], (clients->count - i) * sizeof(*clients->all));
+	for (; i < clients->count; i++)
+		clients->all[i] = clients->all[i + 1];
 }
 
 static void refuse(struct clients *clients, unsigned int i, const struct error *error)

@@ -112,8 +112,10 @@ struct pager {
 	unsigned int slot_pins[SLOTS]; /* threads that read the worker's copy of a slot */
 
 	pthread_t forks_thread; /* answers forks that ask, when `forks_ask` */
-	bool forks_ask;         /* there are no fork events */
-	bool staging_unread;    /* pages are in the staging area that were not read yet: forks wait */
+	pthread_t tracer_thread;
+	bool forks_ask;      /* there are no fork events */
+	bool tracer_watched; /* by its thread */
+	bool staging_unread; /* pages are in the staging area that were not read yet: forks wait */
 	pthread_t fault_threads[FAULT_THREADS_MAX];
 	int fault_epoll[FAULT_THREADS_MAX];
 	unsigned int fault_count;
@@ -134,8 +136,6 @@ struct pager {
 	_Atomic(unsigned int) clients; /* being served */
 	_Atomic(unsigned int) holds;   /* as long as there are any everything is kept in core */
 	_Atomic(pid_t) tracer;         /* the debugger that is one of them; 0: none */
-	pthread_t tracer_thread;
-	bool tracer_watched;
 	_Atomic(unsigned int) leaving; /* threads that are to detach: what is being done for others comes to an end */
 };
 

@@ -50,6 +50,10 @@ static void test_bytes_one_by_one_make_a_request(void **state)
 	json_decref(object);
 }
 
+static const char long_pair[] = "{\"regions\":[[4096,8192" /* and blanks, more than a pair may have */
+				"                                        "
+				"                                        ]]}";
+
 static void test_what_is_no_request_is_refused(void **state)
 {
 	static const char *const texts[] = {
@@ -68,8 +72,7 @@ static void test_what_is_no_request_is_refused(void **state)
 		"{\"regions\":[[\"x\",\"y\"]]}",
 		"{\"regions\":[[4096,8192],[4096,8192]]}",
 		"{\"\\u0072egions\":[[4096,8192]]}",
-		"{\"regions\":[[4096,                                                                              "
-		"8192]]}",
+		long_pair,
 	};
 
 	(void)state;
