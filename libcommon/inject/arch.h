@@ -2,6 +2,7 @@
 #pragma once
 
 #include <elf.h>
+#include <linux/audit.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,6 +13,7 @@
 struct arch_regs {
 	struct user_regs_struct user;
 };
+#define ARCH_AUDIT AUDIT_ARCH_X86_64
 /* What a core file tells of a thread (PTRACE_GETREGSET); the general registers first. */
 #define ARCH_REGSETS                                   \
 	{                                              \
@@ -22,6 +24,7 @@ struct arch_regs {
 	struct user_regs_struct user;
 	int syscall; /* NT_ARM_SYSTEM_CALL: the call the thread is in, -1 for none */
 };
+#define ARCH_AUDIT AUDIT_ARCH_AARCH64
 #define ARCH_REGSETS                                \
 	{                                           \
 		NT_PRSTATUS, NT_PRFPREG, NT_ARM_TLS \
@@ -45,23 +48,30 @@ uint64_t arch_ip(const struct arch_regs *regs);
 uint64_t arch_sp(const struct arch_regs *regs);
 void arch_set_ip(struct arch_regs *regs, uint64_t ip);
 
+/* In a stop that is not a system call's: whether the thread is in a system call all the same, and not before one. */
+bool arch_in_call(const struct arch_regs *regs);
+
+/* Makes that call be made again when the thread goes on, or fail with EINTR if a handler runs first. */
+void arch_restart(struct arch_regs *regs);
+
+/* Whether the kernel is about to do that by itself. */
+bool arch_restarts_anew(const struct arch_regs *regs);
+
+/* An argument of that call, from 0; what it returns, or the kernel's own number for a restart. */
+uint64_t arch_argument(const struct arch_regs *regs, unsigned int i);
+void arch_set_argument(struct arch_regs *regs, unsigned int i, uint64_t value);
+void arch_set_result(struct arch_regs *regs, int64_t result);
+
 /*
- * A system call that gives up with EINTR after any stop, handler or not (man 7 signal), looks interrupted in `regs`:
- * rewrites it so that the kernel restarts it unless a handler runs.
+ * A number below 2^31 that stays with a call for as long as it is restarted, and that its program never sees; 0: none.
+ * Only where the kernel reads half of the register that the number of the call is in (Linux 5.14).
  */
-void arch_restart_interrupted(struct arch_regs *regs);
+uint32_t arch_mark(const struct arch_regs *regs);
+void arch_set_mark(struct arch_regs *regs, uint32_t mark);
+bool arch_keeps_mark(void);
 
-/* When the thread waits in epoll_wait or epoll_pwait with a timeout: true, with the timeout in ms. */
-bool arch_epoll_timeout(const struct arch_regs *regs, int *timeout_ms);
-
-/*
- * The thread is on its way back into the call that was `interrupted` (as returned by arch_get_regs then), and not in it
- * yet.
- */
-bool arch_restarts(const struct arch_regs *regs, const struct arch_regs *interrupted);
-
-/* Makes a system call that is about to be restarted return 0 instead. */
-void arch_return_zero(struct arch_regs *regs);
+/* Takes it out of general registers as PTRACE_GETREGSET gives them. */
+void arch_hide_mark(void *general, size_t bytes);
 
 /* Registers for one system call at instruction `insn`; `frame` is where the way back lies (0 for none). */
 void arch_call(struct arch_regs *regs, uint64_t insn, uint64_t frame, long number, const uint64_t arguments[6]);
@@ -72,10 +82,10 @@ void arch_set_number(struct arch_regs *regs, long number);
 /* At a system call's entry stop: makes the kernel skip the call. Returns 0 or -errno. */
 int arch_skip(pid_t tid);
 
-/* The result of the call at its exit stop. */
+/* The result of the call at its exit stop, or of an interrupted one. */
 int64_t arch_result(const struct arch_regs *regs);
 
-/* Number of the call that the thread stands at the entry of. */
+/* Number of the call that the thread stands at the entry of, or in. */
 long arch_number(const struct arch_regs *regs);
 
 /* Offset of a system call instruction in code, or -1. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 /* Kernel-internal errors that a tracer sees (include/linux/errno.h). */
 #define ERESTARTSYS           512
@@ -53,71 +54,78 @@ void arch_set_ip(struct arch_regs *regs, uint64_t ip)
 	regs->user.orig_rax = (unsigned long long)-1;
 }
 
-static bool in_syscall(const struct arch_regs *regs)
+bool arch_in_call(const struct arch_regs *regs)
 {
 	return (long long)regs->user.orig_rax >= 0;
 }
 
-void arch_restart_interrupted(struct arch_regs *regs)
+void arch_restart(struct arch_regs *regs)
 {
-	if (!in_syscall(regs) || (long long)regs->user.rax != -EINTR)
-		return;
-	switch (regs->user.orig_rax) {
-	case SYS_epoll_wait:
-	case SYS_epoll_pwait:
-	case SYS_epoll_pwait2:
-	case SYS_semop:
-	case SYS_semtimedop:
-	case SYS_rt_sigtimedwait:
-	case SYS_io_getevents:
-	case SYS_io_pgetevents:
-	case SYS_accept:
-	case SYS_accept4:
-	case SYS_connect:
-	case SYS_recvfrom:
-	case SYS_recvmsg:
-	case SYS_recvmmsg:
-	case SYS_sendto:
-	case SYS_sendmsg:
-	case SYS_sendmmsg:
-	case SYS_read:
-	case SYS_readv:
-	case SYS_write:
-	case SYS_writev:
-	case SYS_msgrcv:
-	case SYS_msgsnd:
-	case SYS_io_uring_enter:
-		regs->user.rax = (unsigned long long)-ERESTARTNOHAND;
-		break;
-	default:
-		break;
-	}
+	regs->user.rax = (unsigned long long)-ERESTARTNOHAND;
 }
 
-bool arch_epoll_timeout(const struct arch_regs *regs, int *timeout_ms)
+bool arch_restarts_anew(const struct arch_regs *regs)
 {
-	if ((long long)regs->user.rax != -ERESTARTNOHAND || (int)regs->user.r10 <= 0)
-		return false;
-	*timeout_ms = (int)regs->user.r10;
-	return regs->user.orig_rax == SYS_epoll_wait || regs->user.orig_rax == SYS_epoll_pwait;
+	return arch_in_call(regs) && (long long)regs->user.rax == -ERESTARTNOHAND;
+}
+
+static unsigned long long *argument_register(struct user_regs_struct *user, unsigned int i)
+{
+	unsigned long long *registers[] = {&user->rdi, &user->rsi, &user->rdx, &user->r10, &user->r8, &user->r9};
+
+	return registers[i];
+}
+
+uint64_t arch_argument(const struct arch_regs *regs, unsigned int i)
+{
+	struct user_regs_struct user = regs->user;
+
+	return *argument_register(&user, i);
+}
+
+void arch_set_argument(struct arch_regs *regs, unsigned int i, uint64_t value)
+{
+	*argument_register(&regs->user, i) = value;
+}
+
+void arch_set_result(struct arch_regs *regs, int64_t result)
+{
+	regs->user.rax = (unsigned long long)result;
 }
 
 /*
- * arch_do_signal_or_restart of arch/x86/kernel/signal.c: orig_rax stays until the thread has been in its program again.
+ * entry_SYSCALL_64 of arch/x86/entry/entry_64.S keeps all of rax in orig_rax and takes its lower half as the number;
+ * a restart puts all of it back.
  */
-bool arch_restarts(const struct arch_regs *regs, const struct arch_regs *interrupted)
+uint32_t arch_mark(const struct arch_regs *regs)
 {
-	struct arch_regs again = *interrupted;
-
-	again.user.rax = again.user.orig_rax;
-	again.user.rip -= SYSCALL_LENGTH;
-	again.user.orig_rax = regs->user.orig_rax;
-	return memcmp(&again, regs, sizeof(again)) == 0;
+	return arch_in_call(regs) ? (uint32_t)(regs->user.orig_rax >> 32) : 0;
 }
 
-void arch_return_zero(struct arch_regs *regs)
+void arch_set_mark(struct arch_regs *regs, uint32_t mark)
 {
-	regs->user.rax = 0;
+	regs->user.orig_rax = (uint32_t)regs->user.orig_rax | (uint64_t)mark << 32;
+}
+
+void arch_hide_mark(void *general, size_t bytes)
+{
+	struct user_regs_struct *user = general;
+
+	if (bytes == sizeof(*user) && (long long)user->orig_rax >= 0)
+		user->orig_rax = (uint32_t)user->orig_rax;
+}
+
+bool arch_keeps_mark(void)
+{
+	static int keeps = -1;
+
+	if (keeps < 0) {
+		long result;
+
+		__asm__ volatile("syscall" : "=a"(result) : "a"((long)SYS_gettid | 1L << 32) : "rcx", "r11", "memory");
+		keeps = result == gettid();
+	}
+	return keeps;
 }
 
 void arch_call(struct arch_regs *regs, uint64_t insn, uint64_t frame, long number, const uint64_t arguments[6])
@@ -158,7 +166,7 @@ int64_t arch_result(const struct arch_regs *regs)
 
 long arch_number(const struct arch_regs *regs)
 {
-	return (long)regs->user.orig_rax;
+	return (int)regs->user.orig_rax;
 }
 
 ptrdiff_t arch_find_syscall(const unsigned char *code, size_t size)

@@ -15,9 +15,11 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "inject/places.h"
+#include "inject/restart.h"
 #include "inject/stop.h"
 #include "inject/thaw.h"
 #include "proc/cgroup.h"
+#include "proc/stat.h"
 #include "proc/tasks.h"
 
 #define STOP_TRIES     16
@@ -79,61 +81,14 @@ void inject_linger(struct inject *inject, pid_t tid)
 	}
 }
 
-/* State letter and voluntary context switches of a thread. */
-static int thread_state(const struct inject *inject, pid_t tid, char *state, uint64_t *switches)
+/* The state letter of a thread, or 'X' when it is gone. */
+static char thread_state(pid_t tid)
 {
-	char path[64];
-	char line[128];
-	_cleanup_fclose_ FILE *file = NULL;
+	struct proc_stat stat;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", inject->target->pid, tid);
-	file = fopen(path, "re");
-	if (!file)
-		return -ESRCH;
-	*state = '?';
-	*switches = 0;
-	while (fgets(line, sizeof(line), file)) {
-		sscanf(line, "State: %c", state);
-		if (sscanf(line, "voluntary_ctxt_switches: %" SCNu64, switches) == 1)
-			return 0;
-	}
-	return *state == '?' ? -ESRCH : 0;
-}
-
-/*
- * A restarted epoll_wait begins its timeout anew, so that a program stopped again and again would never see it expire.
- * When the same wait is met again (same registers, and the thread has slept at most once since), its time counts from
- * the first meeting; also when the thread was stopped in between before it was back in the call.
- */
-static void keep_deadline(struct inject *inject)
-{
-	struct inject_stop *stop = inject->stop;
-	uint64_t now = now_us();
-	uint64_t switches;
-	int timeout;
-	char state;
-
-	if (thread_state(inject, inject->tid, &state, &switches) < 0) {
-		stop->wait.tid = 0;
-		return;
-	}
-	if (!arch_epoll_timeout(&stop->first, &timeout)) {
-		if (stop->wait.tid != inject->tid || switches > stop->wait.switches + 1 ||
-		    !arch_restarts(&stop->first, &stop->wait.regs))
-			stop->wait.tid = 0;
-		return;
-	}
-	if (stop->wait.tid != inject->tid || switches > stop->wait.switches + 2 ||
-	    memcmp(&stop->wait.regs, &stop->first, sizeof(stop->first)) != 0) {
-		stop->wait.tid = inject->tid;
-		stop->wait.regs = stop->first;
-		stop->wait.since_us = now;
-		return;
-	}
-	if (now - stop->wait.since_us >= (uint64_t)timeout * 1000) {
-		arch_return_zero(&stop->first);
-		stop->wait.tid = 0;
-	}
+	if (proc_stat_read(tid, &stat) < 0)
+		return 'X';
+	return stat.state;
 }
 
 /*
@@ -204,8 +159,7 @@ static int keep(struct inject *inject, pid_t tid)
 	if (rc < 0)
 		return rc;
 	inject->tid = tid;
-	arch_restart_interrupted(&stop->first);
-	keep_deadline(inject);
+	restart_interrupted(tid, &stop->first);
 	abort_rseq(inject);
 	stop->now = stop->first;
 	stop->entered = false;
@@ -250,12 +204,9 @@ static int stop_thread(struct inject *inject, pid_t tid)
 static int stop_late(struct inject *inject, unsigned int i)
 {
 	pid_t tid = inject->lingering[i].tid;
-	uint64_t switches;
-	char state;
 	int rc;
 
-	if (!tid || inject->lingering[i].tracer != gettid() || thread_state(inject, tid, &state, &switches) < 0 ||
-	    state == 'D')
+	if (!tid || inject->lingering[i].tracer != gettid() || strchr("DX", thread_state(tid)))
 		return 1;
 	inject->stop->since_us = now_us();
 	rc = stop_wait_interrupted(tid, STOP_MS);
@@ -310,11 +261,9 @@ static int stop_any(struct inject *inject)
 		if (!tasks)
 			return errno == ENOENT ? -ESRCH : -errno;
 		for (pid_t tid; tries < STOP_TRIES && (tid = tasks_next(tasks)) > 0;) {
-			uint64_t switches;
-			char state;
+			char state = thread_state(tid);
 
-			if (thread_state(inject, tid, &state, &switches) < 0 || state == 'Z' || state == 'X' ||
-			    !shares_descriptors(inject, tid))
+			if (state == 'Z' || state == 'X' || !shares_descriptors(inject, tid))
 				continue;
 			if (inject_lingers(inject, tid) || (state == 'D') != (round == 1)) {
 				last = last == -ESRCH ? -ETIMEDOUT : last;
@@ -435,14 +384,11 @@ int inject_end(struct inject *inject)
 	struct inject_stop *stop = inject->stop;
 	pid_t tid = inject->tid;
 	uint64_t kept;
-	char state;
 	int rc = 0;
 
 	if (!tid)
 		return -ESRCH;
 	rc = stop->moved ? return_to_first(inject) : arch_set_regs(tid, &stop->first);
-	if (stop->wait.tid == tid)
-		thread_state(inject, tid, &state, &stop->wait.switches);
 	freeze(inject);
 	kept = now_us() - stop->since_us; /* not later: the thread may have the processor that we are on */
 	if (ptrace(PTRACE_DETACH, tid, NULL, NULL) < 0)

@@ -59,13 +59,6 @@ struct inject_stop {
 	bool entered;             /* at the entry stop of a call */
 	bool moved;               /* its registers are not its own */
 	struct inject_thaw *thaw; /* when the target was frozen */
-	/* The timed wait that was interrupted last, to keep its deadline over many stops. */
-	struct {
-		pid_t tid;
-		struct arch_regs regs;
-		uint64_t since_us;
-		uint64_t switches;
-	} wait;
 };
 
 /*

@@ -181,6 +181,7 @@ static int read_thread(pid_t tid, struct inject_registers *registers)
 	ptrace(PTRACE_GETSIGMASK, tid, sizeof(registers->sigmask), &registers->sigmask);
 	for (size_t i = 0; i < ARRAY_SIZE(types) && rc == 0; i++)
 		rc = read_set(tid, types[i], &registers->sets[i].data, &registers->sets[i].bytes);
+	arch_hide_mark(registers->sets[0].data, registers->sets[0].bytes);
 	return rc;
 }
 
@@ -195,6 +196,7 @@ static int read_serving(const struct inject *inject, struct inject_registers *re
 	registers->sigmask = inject->stop->sigmask;
 	if (rc == 0 && registers->sets[0].bytes == sizeof(inject->stop->first.user))
 		memcpy(registers->sets[0].data, &inject->stop->first.user, registers->sets[0].bytes);
+	arch_hide_mark(registers->sets[0].data, registers->sets[0].bytes);
 	return rc;
 }
 
