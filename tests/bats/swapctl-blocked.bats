@@ -166,6 +166,44 @@ stays_blocked() {
 	returns 10 0
 }
 
+# stop_all: by two tools; a clone stops every thread for a moment.
+stop_all() {
+	timeout 60 addrspace clone -p "$TARGET_PID" -- true >/dev/null 2>&1 3>&- || : # the other tool may have a thread in hand
+	swap_most out -p "$TARGET_PID"
+}
+
+# has_ended TIMES: so many calls have come back.
+has_ended() {
+	(($(grep -cE '^(ok|wrong) ' "$TARGET_DIR/out") >= $1))
+}
+
+# goes_on MS [FILE]: no call of interrupted fails or ends early, and the time of those that have one runs out although all are stopped over and over.
+goes_on() {
+	local calls timed deadline=$((SECONDS + 120))
+	start_with_input interrupted "$@"
+	read -r calls timed <<<"$TARGET_READY"
+	until has_ended "$timed"; do
+		stop_all
+		((SECONDS < deadline)) || fail "timeouts that do not run out: $(<"$TARGET_DIR/out")"
+	done
+	stop_all
+	tell go
+	wait_for 20 has_ended "$calls"
+	run ! grep '^wrong' "$TARGET_DIR/out"
+}
+
+@test "no call of thirty kinds that wait is cut short, and timeouts run out, however often and by whom their threads are stopped" {
+	goes_on 1000
+}
+
+@test "a file system whose server gives up what is interrupted does not let the program know" {
+	[[ -c /dev/fuse ]] || skip "this kernel has no FUSE"
+	local folder=$BATS_TEST_TMPDIR/mounted
+	mkdir "$folder"
+	start_target slowfs "$folder" 60
+	goes_on 1000 "$folder/f"
+}
+
 is_stopped() {
 	[[ $(ps -o stat= -p "$TARGET_PID") == T* ]]
 }
