@@ -10,7 +10,7 @@ enum page_state {
 	PAGE_FAILED, /* who touches it is told so, until it is filled or removed */
 };
 
-/* Waits for pages in order; the program has the other descriptor. */
+/* Waits for pages in order; the program has the other end. */
 struct blocker {
 	int fd;
 	struct region left;
@@ -34,6 +34,8 @@ struct uvm_cache {
 	struct asker *asker;
 	pthread_cond_t changed;
 	LIST_HEAD(, blocker) blockers;
+	size_t blocker_count;
+	size_t blockers_checked; /* from this number on it is looked which ones the program has closed */
 };
 
 /* All with the graph's lock held. */

@@ -1,12 +1,14 @@
 /* Waiting for pages of a cache. */
-#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "space/cache.h"
+
+#define BLOCKERS_FEW 16
 
 enum outcome {
 	PENDING,
@@ -24,12 +26,20 @@ static enum outcome advance(const struct uvm_cache *cache, struct region *left)
 	return cache->state[left->start / page_size()] == PAGE_FAILED ? FAILED : PENDING;
 }
 
-static void end(struct blocker *blocker, enum outcome outcome)
+static void forget(struct uvm_cache *cache, struct blocker *blocker)
 {
-	eventfd_write(blocker->fd, outcome);
 	close(blocker->fd);
 	LIST_REMOVE(blocker, of_cache);
+	cache->blocker_count--;
 	free(blocker);
+}
+
+static void end(struct uvm_cache *cache, struct blocker *blocker, enum outcome outcome)
+{
+	const uint64_t value = outcome;
+
+	send(blocker->fd, &value, sizeof(value), MSG_NOSIGNAL);
+	forget(cache, blocker);
 }
 
 void cache_notify(struct uvm_cache *cache)
@@ -42,7 +52,7 @@ void cache_notify(struct uvm_cache *cache)
 		enum outcome outcome = advance(cache, &blocker->left);
 
 		if (outcome != PENDING)
-			end(blocker, outcome);
+			end(cache, blocker, outcome);
 		blocker = next;
 	}
 }
@@ -51,7 +61,7 @@ void cache_end_blockers(struct uvm_cache *cache)
 {
 	pthread_cond_broadcast(&cache->changed);
 	while (!LIST_EMPTY(&cache->blockers))
-		end(LIST_FIRST(&cache->blockers), FAILED);
+		end(cache, LIST_FIRST(&cache->blockers), FAILED);
 }
 
 int uvm_cache_block_on_region(struct uvm_cache *cache, struct uvm_region region)
@@ -73,21 +83,49 @@ int uvm_cache_block_on_region(struct uvm_cache *cache, struct uvm_region region)
 	return rc == 0 && outcome == FAILED ? UVM_MEM_IO_ERROR : rc;
 }
 
+/* The program has closed every copy of its end. */
+static bool is_closed(const struct blocker *blocker)
+{
+	struct pollfd end = {.fd = blocker->fd};
+
+	return poll(&end, 1, 0) == 1 && end.revents & POLLHUP;
+}
+
+/* Looks each time their number has doubled, so that those that are closed are never more than the others. */
+static void forget_closed(struct uvm_cache *cache)
+{
+	struct blocker *blocker = LIST_FIRST(&cache->blockers);
+
+	if (cache->blocker_count < cache->blockers_checked)
+		return;
+	while (blocker) {
+		struct blocker *next = LIST_NEXT(blocker, of_cache);
+
+		if (is_closed(blocker))
+			forget(cache, blocker);
+		blocker = next;
+	}
+	cache->blockers_checked = 2 * cache->blocker_count + BLOCKERS_FEW;
+}
+
+/* Of a pair of sockets each end tells when the other one is closed. */
 static int add_blocker(struct uvm_cache *cache, struct region region, int *fd)
 {
 	struct blocker *blocker = calloc(1, sizeof(*blocker));
+	int ends[2];
 
 	if (!blocker)
 		return UVM_MEM_NO_MEMORY;
-	blocker->left = region;
-	blocker->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	*fd = blocker->fd < 0 ? -1 : fcntl(blocker->fd, F_DUPFD_CLOEXEC, 0);
-	if (*fd < 0) {
-		cleanup_close(&blocker->fd);
+	forget_closed(cache);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0) {
 		free(blocker);
 		return UVM_MEM_NO_MEMORY;
 	}
+	blocker->left = region;
+	blocker->fd = ends[0];
+	*fd = ends[1];
 	LIST_INSERT_HEAD(&cache->blockers, blocker, of_cache);
+	cache->blocker_count++;
 	cache_notify(cache);
 	return 0;
 }

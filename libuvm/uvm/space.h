@@ -259,7 +259,7 @@ int uvm_cache_block_on_region(struct uvm_cache *cache, struct uvm_region region)
 
 /*
  * The same as a descriptor that becomes readable: read(2) of 8 bytes gives 1 when all pages came, 2 when one failed or
- * the cache is gone. The caller closes it. INVALID_ARGUMENT, INVALID_STATE, NO_MEMORY.
+ * the cache is gone. The caller closes it, at any time. INVALID_ARGUMENT, INVALID_STATE, NO_MEMORY.
  */
 int uvm_cache_region_blocker(struct uvm_cache *cache, struct uvm_region region, int *blocker);
 

@@ -1,5 +1,6 @@
 /* Cache and Cacheable: what is allowed when, waiting for pages, and how long things live. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <unistd.h>
@@ -204,6 +205,33 @@ static void a_blocker_becomes_readable(void **state)
 	close(orphan);
 }
 
+static unsigned int descriptors(void)
+{
+	unsigned int count = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+static void a_blocker_closed_before_its_page_comes_leaves_no_descriptor(void **state)
+{
+	unsigned int before = descriptors();
+	int kept, fd;
+
+	(void)state;
+	assert_int_equal(uvm_cache_region_blocker(cache, pages(20, 21), &kept), 0);
+	for (int i = 0; i < 500; i++) {
+		assert_int_equal(uvm_cache_region_blocker(cache, pages(20, 21), &fd), 0);
+		close(fd);
+	}
+	assert_in_range(descriptors() - before, 2, 64);
+	answer(cache, pages(20, 21), 0);
+	assert_int_equal(blocker_says(kept, 0), 1);
+	assert_int_equal(descriptors(), before + 1);
+	close(kept);
+}
+
 static void memory_is_a_cacheable_too(void **state)
 {
 	struct uvm_mappable *memory = new_memory(4), *view;
@@ -273,6 +301,7 @@ int main(void)
 		test(a_region_can_be_waited_for),
 		test(waiting_ends_with_the_cacheable),
 		test(a_blocker_becomes_readable),
+		test(a_blocker_closed_before_its_page_comes_leaves_no_descriptor),
 		test(memory_is_a_cacheable_too),
 		test(cacheables_are_checked),
 		test(a_cache_goes_with_its_last_user),
