@@ -12,7 +12,7 @@
 
 #include "base/cleanup.h"
 #include "pager/paths.h"
-#include "proc/stat.h"
+#include "proc/target.h"
 
 #define PREFIX ".clone."
 #define NAME   64
@@ -32,13 +32,12 @@ static void remove_stale(int directory)
 		return;
 	rewinddir(dir);
 	for (struct dirent *entry; (entry = readdir(dir));) {
-		struct proc_stat stat;
 		uint64_t starttime;
 		pid_t pid;
 
 		if (sscanf(entry->d_name, PREFIX "%d.%" SCNu64, &pid, &starttime) != 2)
 			continue;
-		if (proc_stat_read(pid, &stat) < 0 || stat.starttime != starttime)
+		if (target_gone(pid, starttime))
 			unlinkat(directory, entry->d_name, 0);
 	}
 }

@@ -10,12 +10,15 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "pager/leftovers.h"
 #include "pager/paths.h"
 #include "pager/session.h"
 
+#define END_MS       200     /* from the end of a session to that of its process */
 #define PATIENCE_US  1000000 /* with all of many sessions */
 #define AGAIN_MS     20      /* until one whose queue is full is asked again */
 #define CONNECT_S    60      /* with the one that was named */
@@ -261,6 +264,12 @@ int session_connect(const struct target *target, struct error *error)
 	return fd;
 }
 
+/* Its memory is gone a moment before the process is. */
+static bool has_ended(const struct target *target)
+{
+	return poll(&(struct pollfd){.fd = target->pidfd, .events = POLLIN}, 1, END_MS) == 1;
+}
+
 int session_request(const struct target *target, json_t *request, session_record_fn callback, void *context,
 		    struct error *error)
 {
@@ -269,6 +278,8 @@ int session_request(const struct target *target, json_t *request, session_record
 	if (rc >= 0)
 		rc = session_exchange(target, rc, request, callback, context, error);
 	json_decref(request);
+	if (rc == -ECONNRESET && has_ended(target))
+		return error_set(error, -ESRCH, "it has ended", NULL, "talk to the session of process %d", target->pid);
 	return rc;
 }
 
@@ -284,21 +295,12 @@ static json_t *bare_record(const char *name, const char *state)
 			 "state", state);
 }
 
-/* A session whose processes are gone: NULL, and removed, when its target is gone as well. */
+/* Nobody listens there; NULL: it has ended meanwhile. */
 static json_t *orphan(int sessions, const char *name)
 {
-	_cleanup_target_ struct target target = TARGET_NONE;
-	struct error ignored = {0};
-	uint64_t starttime = 0;
-	int pid = 0;
-
-	if (sscanf(name, "%d.%" SCNu64, &pid, &starttime) != 2)
+	if (faccessat(sessions, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
 		return NULL;
-	if (target_open(&target, pid, -1, &ignored) < 0 || target.starttime != starttime) {
-		paths_remove_session(sessions, name);
-		return NULL;
-	}
-	return bare_record(name, "orphaned");
+	return bare_record(name, leftovers_is_gone(sessions, name) ? "gone" : "orphaned");
 }
 
 /* Returns 1 when it is held, 0 when more is to come, or how the request has failed. */
@@ -427,11 +429,19 @@ static int find_all(DIR *dir, struct asked **all, size_t *count)
 	return 0;
 }
 
+/* Whether it could be asked at all: what is in the way may be in ours, a limit of descriptors for instance. */
+static bool is_out_of_reach(const struct asked *asked)
+{
+	int rc = asked->answer.fd;
+
+	return rc < 0 && rc != -EAGAIN && rc != -ENOENT && rc != -ECONNREFUSED && rc != -ENOTDIR;
+}
+
 static json_t *record_of(int sessions, struct asked *asked)
 {
 	if (asked->record)
 		return steal_ptr(&asked->record);
-	/* Nobody listens there; otherwise nobody has answered, or it could not be asked. */
+	/* Nobody listens there; otherwise nobody has answered. */
 	return asked->answer.fd == -ENOENT || asked->answer.fd == -ECONNREFUSED
 		       ? orphan(sessions, asked->name)
 		       : bare_record(asked->name, "unresponsive");
@@ -443,21 +453,26 @@ int session_list(session_record_fn callback, void *context, struct error *error)
 	_cleanup_closedir_ DIR *dir = sessions < 0 ? NULL : fdopendir(sessions);
 	struct asked *all = NULL;
 	size_t count = 0;
+	bool asked;
 	int rc;
 
 	if (!dir)
-		return sessions < 0 ? sessions : -ENOMEM;
+		return sessions < 0 ? sessions : error_set(error, -errno, NULL, NULL, "list the sessions");
 	rc = find_all(dir, &all, &count);
-	if (rc == 0)
+	asked = rc == 0;
+	if (asked)
 		ask_all(sessions, all, count);
 	for (size_t i = 0; i < count; i++) {
-		json_t *record = rc == 0 ? record_of(sessions, &all[i]) : NULL;
+		bool known = asked && !is_out_of_reach(&all[i]);
+		json_t *record = known ? record_of(sessions, &all[i]) : NULL;
 
+		if (asked && !known && rc == 0)
+			rc = error_set(error, all[i].answer.fd, NULL, NULL, "look at session %s", all[i].name);
 		if (record)
 			callback(context, record);
 		json_decref(all[i].record);
 		answer_free(&all[i].answer);
 	}
 	free(all);
-	return rc < 0 ? error_set(error, rc, NULL, NULL, "list the sessions") : 0;
+	return asked ? rc : error_set(error, rc, NULL, NULL, "list the sessions");
 }

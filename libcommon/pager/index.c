@@ -12,7 +12,7 @@
 #include "base/size.h"
 
 #define MAGIC         "uvmindex"
-#define VERSION       5
+#define VERSION       6
 #define TABLE_PAGES   512
 #define TABLE_BYTES   (TABLE_PAGES * sizeof(index_entry))
 #define TABLES_MAX    (UINT64_C(1) << 20) /* 2 TiB out with pages of 4 KiB */
@@ -500,13 +500,17 @@ static int rebuild(struct index *index)
 	return 0;
 }
 
+bool index_is_header(const struct index_header *header)
+{
+	return memcmp(header->magic, MAGIC, sizeof(header->magic)) == 0 && header->version == VERSION;
+}
+
 int index_open(struct index **index, int fd)
 {
 	struct index_header header;
 	int rc;
 
-	if (pread(fd, &header, sizeof(header), 0) != sizeof(header) ||
-	    memcmp(header.magic, MAGIC, sizeof(header.magic)) != 0 || header.version != VERSION ||
+	if (pread(fd, &header, sizeof(header), 0) != sizeof(header) || !index_is_header(&header) ||
 	    header.tables > TABLES_MAX || header.clusters > CLUSTERS_MAX || !header.cluster_pages ||
 	    header.cluster_pages > CLUSTER_PAGES_MAX || header.discard_count > DISCARDS_MAX ||
 	    header.released_count > INDEX_SPACES)

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/region.h"
+#include "proc/boot.h"
 #include "store/store.h"
 #include "uffd/uffd.h"
 
@@ -109,6 +110,8 @@ struct index_header {
 	uint32_t cluster_pages;
 	uint32_t watched; /* made to be watched: pages come back one by one, and all of them when the watcher is gone */
 	uint64_t starttime;
+	uint64_t pid_namespace; /* in which the pid has its meaning (proc/boot.h), 0: not known */
+	char boot[BOOT_ID];     /* and the boot of the machine; empty: not known */
 	int32_t pid;
 	int32_t uffd_number; /* of the userfaultfd in the target */
 	int32_t uffd_holder; /* the thread of the target in whose table of descriptors it is */
@@ -182,6 +185,9 @@ struct index;
 
 /* Makes an index in an empty file (borrowed descriptor). Returns 0, -ENOSPC, -ENOMEM. */
 int index_create(struct index **index, int fd, unsigned int cluster_pages);
+
+/* Whether this is the beginning of an index of this version. */
+bool index_is_header(const struct index_header *header);
 
 /* Opens one that an earlier process left. Returns 0, -EBADMSG when it is not an index of this version, -ENOMEM. */
 int index_open(struct index **index, int fd);

@@ -7,12 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "pager/index.h"
+#include "pager/leftovers.h"
+#include "proc/boot.h"
 
 #define TRIAL_BYTES (1 * MiB) /* a store that cannot take this much is full */
 
@@ -109,9 +111,26 @@ static int check_store_directory(const char *path, struct error *error)
 	return 0;
 }
 
+/* Returns a descriptor or -errno. */
+static int make_store(const char *path)
+{
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int rc;
+
+	if (fd < 0)
+		return -errno;
+	flock(fd, LOCK_EX | LOCK_NB); /* where there are no locks, there are none to be seen */
+	rc = -posix_fallocate(fd, 0, TRIAL_BYTES);
+	if (rc == 0 && ftruncate(fd, 0) == 0)
+		return steal_fd(&fd);
+	unlink(path);
+	return rc < 0 ? rc : -EIO;
+}
+
 int paths_store(const char *directory, const char *name, char path[256], struct error *error)
 {
 	char chosen[256];
+	char boot[BOOT_ID];
 	int fd;
 	int rc;
 
@@ -129,29 +148,28 @@ int paths_store(const char *directory, const char *name, char path[256], struct 
 	rc = check_store_directory(chosen, error);
 	if (rc < 0)
 		return rc;
-	if (snprintf(path, 256, "%s/%s.store", chosen, name) >= 256)
+	leftovers_remove_stores(chosen);
+	boot_id(boot);
+	if (snprintf(path, 256, "%s/%s.%.8s.store", chosen, name, *boot ? boot : STORE_ANY_BOOT) >= 256)
 		return error_set(error, -EINVAL, "the path is too long", NULL, "keep the store in %s", chosen);
-	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return error_set(error, -errno, NULL,
-				 errno == EEXIST ? "remove it when no session uses it" : "choose another with --store",
-				 "make the store %s", path);
-	rc = -posix_fallocate(fd, 0, TRIAL_BYTES);
-	if (rc == 0 && ftruncate(fd, 0) == 0)
+	fd = make_store(path);
+	if (fd >= 0)
 		return fd;
-	unlink(path);
-	close(fd);
-	return error_set(error, rc, rc == -ENOSPC ? "its file system is full" : NULL, "choose another with --store",
+	return error_set(error, fd, fd == -ENOSPC ? "its file system is full" : NULL,
+			 fd == -EEXIST ? "remove it when no session uses it" : "choose another with --store",
 			 "make the store %s", path);
 }
 
-/* The header of a session's index, as far as it can be believed. */
-static bool read_header(int directory, struct index_header *header)
+int paths_read_header(int directory, struct index_header *header)
 {
 	_cleanup_close_ int fd = openat(directory, "index", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
-	return fd >= 0 && pread(fd, header, sizeof(*header), 0) == sizeof(*header) &&
-	       memchr(header->store, '\0', sizeof(header->store));
+	if (fd < 0)
+		return -errno;
+	if (pread(fd, header, sizeof(*header), 0) != sizeof(*header) || !index_is_header(header) ||
+	    !memchr(header->store, '\0', sizeof(header->store)) || !memchr(header->boot, '\0', sizeof(header->boot)))
+		return -EBADMSG;
+	return 0;
 }
 
 bool paths_is(int sessions, const char *name, int directory)
@@ -163,21 +181,26 @@ bool paths_is(int sessions, const char *name, int directory)
 	       named.st_dev == open.st_dev && named.st_ino == open.st_ino;
 }
 
+/* Whether it lies where paths_store puts the one of this session: what else an index names is not touched. */
+static bool is_store_of(const char *path, const char *name)
+{
+	const char *base = strrchr(path, '/');
+	size_t length = strlen(name);
+	size_t end = strlen(path);
+
+	return base && strncmp(base + 1, name, length) == 0 && base[1 + length] == '.' && end > strlen(STORE_SUFFIX) &&
+	       strcmp(path + end - strlen(STORE_SUFFIX), STORE_SUFFIX) == 0;
+}
+
 void paths_empty_session(int sessions, const char *name)
 {
 	_cleanup_close_ int directory = openat(sessions, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	struct index_header header;
-	char expected[SESSION_NAME + 8];
-	const char *base;
 
 	if (directory < 0)
 		return;
-	snprintf(expected, sizeof(expected), "/%s.store", name);
-	if (read_header(directory, &header)) {
-		base = strrchr(header.store, '/');
-		if (base && strcmp(base, expected) == 0)
-			unlink(header.store);
-	}
+	if (paths_read_header(directory, &header) == 0 && is_store_of(header.store, name))
+		unlink(header.store);
 	unlinkat(directory, "control", 0);
 	unlinkat(directory, "index", 0);
 }
@@ -186,17 +209,4 @@ void paths_remove_session(int sessions, const char *name)
 {
 	paths_empty_session(sessions, name);
 	unlinkat(sessions, name, AT_REMOVEDIR);
-}
-
-bool paths_orphan_matters(int sessions, const char *name, pid_t pid)
-{
-	_cleanup_close_ int directory = openat(sessions, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	struct index_header header;
-	char path[64];
-	char link[64] = "";
-
-	if (directory < 0 || !read_header(directory, &header) || header.uffd_holder <= 0)
-		return false;
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%d", pid, header.uffd_holder, header.uffd_number);
-	return readlink(path, link, sizeof(link) - 1) > 0 && strstr(link, "userfaultfd");
 }

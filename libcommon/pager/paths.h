@@ -6,9 +6,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "pager/index.h"
 #include "report/error.h"
 
-#define SESSION_NAME 40 /* "<pid>.<starttime>" */
+#define SESSION_NAME   40 /* "<pid>.<starttime>" */
+#define STORE_SUFFIX   ".store"
+#define STORE_ANY_BOOT "00000000" /* in the name of a store when the number of the boot is not known */
 
 /* The directory of all sessions, made (0700) when it is missing. Returns a descriptor or -errno. */
 int paths_sessions(struct error *error);
@@ -21,8 +24,9 @@ const char *paths_control(char path[64], int directory);
 
 /*
  * A new store file for a session, 0600, in `directory` (NULL: the default one, made when missing; "memory": a memfd).
- * Its path goes to path[256]. Returns a descriptor, or -errno with `error` filled: -EINVAL (missing, no directory),
- * -EACCES (somebody else's), -ENOSPC.
+ * It is called NAME.BOOT.store, with the first digits of the number of the boot, and locked (flock(2)) for as long as
+ * the session's processes have it open; what an earlier boot left there is removed. Its path goes to path[256]. Returns
+ * a descriptor, or -errno with `error` filled: -EINVAL (missing, no directory), -EACCES (somebody else's), -ENOSPC.
  */
 int paths_store(const char *directory, const char *name, char path[256], struct error *error);
 
@@ -36,7 +40,7 @@ void paths_empty_session(int sessions, const char *name);
 void paths_remove_session(int sessions, const char *name);
 
 /*
- * Whether a session whose processes are gone still has its userfaultfd in the target: then pages may be out, and their
- * readers wait.
+ * The header of the index in a session's directory, as far as it can be believed. Returns 0, -ENOENT when there is no
+ * index, or another -errno (-EBADMSG: it is damaged, or of another version).
  */
-bool paths_orphan_matters(int sessions, const char *name, pid_t pid);
+int paths_read_header(int directory, struct index_header *header);

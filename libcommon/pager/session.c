@@ -20,6 +20,7 @@
 
 #include "pager/held.h"
 #include "pager/keep.h"
+#include "pager/leftovers.h"
 #include "pager/out.h"
 #include "pager/paths.h"
 #include "pager/session.h"
@@ -78,6 +79,8 @@ static int make_index(struct session *s, const struct session_options *options, 
 	header = index_header(pager->index);
 	header->pid = pager->target.pid;
 	header->starttime = pager->target.starttime;
+	header->pid_namespace = pid_namespace();
+	boot_id(header->boot);
 	header->limit = options->limit;
 	header->watched = options->watch;
 	header->codec = options->codec;
@@ -184,7 +187,7 @@ static int make_directory(struct session *s, struct error *error)
 	rc = open_directory(s, "attach to", error);
 	if (rc < 0)
 		return rc;
-	if (paths_orphan_matters(s->sessions, s->name, pid))
+	if (leftovers_matter(s->sessions, s->name, &s->pager.target))
 		return error_set(error, -EBUSY,
 				 "both processes of its session were killed, and its pages are still out",
 				 "its threads wait when they touch them: take it up with swapctl adopt",
@@ -200,6 +203,7 @@ static int make_files(struct session *s, const struct session_options *options, 
 	s->sessions = paths_sessions(error);
 	if (s->sessions < 0)
 		return s->sessions;
+	leftovers_remove_sessions(s->sessions);
 	rc = make_directory(s, error);
 	if (rc < 0)
 		return rc;
@@ -265,6 +269,8 @@ static int reopen_store(struct session *s, struct error *error)
 	if (file) {
 		pager->store_fd = open(s->store, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 		rc = pager->store_fd < 0 ? -errno : 0;
+		if (rc == 0)
+			flock(pager->store_fd, LOCK_EX | LOCK_NB); /* as paths_store */
 		/* A pool that the program has closed is lost, and what was in it; the rest is served. */
 		pager->pool_fd = held < 0 ? -1 : held;
 	} else {
@@ -339,6 +345,8 @@ int session_take_up(struct session *s, const struct target *target, struct kept 
 	session_init(s, target, 0);
 	umask(077);
 	s->sessions = paths_sessions(error);
+	if (s->sessions >= 0)
+		leftovers_remove_sessions(s->sessions);
 	rc = s->sessions < 0 ? s->sessions : open_directory(s, "adopt the session of", error);
 	if (rc == 0)
 		rc = reopen_index(s, error);

@@ -85,7 +85,8 @@ void session_cancel(int fd);
 
 /*
  * Calls back with the status record of every session of this user. They are asked at the same time; those without
- * processes are reported as "orphaned", those that have not answered within a second as "unresponsive". Returns 0 or
- * -errno.
+ * processes are reported as "orphaned", or as "gone" when that of their target is proven to have ended, those that have
+ * not answered within a second as "unresponsive". Removes nothing. Returns 0, or -errno with `error` filled when one
+ * could not be looked at; the others were.
  */
 int session_list(session_record_fn callback, void *context, struct error *error);

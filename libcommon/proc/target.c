@@ -193,6 +193,32 @@ bool target_alive(const struct target *target)
 	return ready == 0;
 }
 
+/* /proc may be that of another pid namespace. */
+static bool proc_is_ours(void)
+{
+	char link[32] = "";
+
+	return readlink("/proc/self", link, sizeof(link) - 1) > 0 && strtol(link, NULL, 10) == getpid();
+}
+
+bool target_gone(pid_t pid, uint64_t starttime)
+{
+	struct target target = {.pid = pid, .pidfd = -1};
+	struct proc_stat stat;
+	bool gone;
+
+	if (kill(pid, 0) < 0 && errno == ESRCH)
+		return true;
+	if (!proc_is_ours())
+		return false;
+	target.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (target.pidfd < 0)
+		return errno == EINVAL || errno == ENOENT; /* a thread has the number now, no process */
+	gone = proc_stat_read(pid, &stat) == 0 && (stat.starttime != starttime || !target_alive(&target));
+	close(target.pidfd);
+	return gone;
+}
+
 int target_matches(const struct target *target, pid_t pid, uint64_t starttime, struct error *error)
 {
 	char why[100];

@@ -30,6 +30,13 @@ void target_close(struct target *target);
 /* True while the process exists and is not a zombie (poll on the pidfd). */
 bool target_alive(const struct target *target);
 
+/*
+ * Whether the process that had this pid and start time in this pid namespace has ended: no process has the pid, another
+ * one has, or it is a zombie without threads. False when that cannot be found out (no descriptor is left, /proc is of
+ * another namespace): what is done with the answer may not be done to a live process.
+ */
+bool target_gone(pid_t pid, uint64_t starttime);
+
 /* Compares with what a record says. pid or starttime 0 is "not said". Returns 0, or -ESTALE with `error` filled. */
 int target_matches(const struct target *target, pid_t pid, uint64_t starttime, struct error *error);
 
