@@ -196,8 +196,8 @@ static int open_output(struct cache *cache)
 
 static int block_signals(struct cache *cache)
 {
-	static const int ours[] = {SIGHUP, SIGINT, SIGTERM, SIGCHLD};
-	static const int of_command[] = {SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT};
+	static const int ours[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD};
+	static const int of_command[] = {SIGUSR1, SIGUSR2, SIGCONT};
 	sigset_t set;
 
 	sigemptyset(&set);

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "cache/live_parts.h"
+#include "proc/service.h"
 
 #define CHECK_MS       250 /* nobody tells when an address space is gone */
 #define BUSY_AGAIN_MS  1
@@ -173,6 +174,10 @@ static void look_after(struct live *live)
 
 void live_worker_run(struct live *live)
 {
+	sigset_t blocked;
+
+	sigprocmask(SIG_BLOCK, NULL, &blocked);
+	service_begin(&blocked);
 	prctl(PR_SET_NAME, "addrspace-cache");
 	atomic_store(&live->shared->worker, getpid());
 	if (source_restart(live->source) < 0 || live_fault_init(live) < 0)

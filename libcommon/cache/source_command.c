@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "cache/source_parts.h"
+#include "proc/service.h"
 
 #define PIPE_BYTES (1 << 20)
 
@@ -37,6 +38,8 @@ static int spawn(const char *command, char *const environment[], int output, pid
 	posix_spawnattr_setsigmask(&attributes, &none);
 	posix_spawnattr_setsigdefault(&attributes, &all);
 	rc = -posix_spawn(pid, "/bin/sh", &files, &attributes, words, environment);
+	if (rc == 0)
+		service_release(*pid);
 	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&files);
 	return rc;

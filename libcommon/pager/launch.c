@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "pager/session.h"
 #include "pager/supervisor.h"
+#include "proc/service.h"
 
 /* A line of JSON for whoever waits at the other end of the pipe. */
 static void tell_error(int ready, int rc, const struct error *error)
@@ -35,7 +36,6 @@ static void let_go_of_caller(int ready, int pidfd)
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int keep_low = ready < pidfd ? ready : pidfd;
 	int keep_high = ready < pidfd ? pidfd : ready;
-	sigset_t none;
 
 	for (int fd = 0; fd < 3; fd++)
 		dup2(null, fd);
@@ -44,11 +44,9 @@ static void let_go_of_caller(int ready, int pidfd)
 	if (keep_high > keep_low + 1)
 		close_range((unsigned int)keep_low + 1, (unsigned int)keep_high - 1, 0);
 	close_range((unsigned int)keep_high + 1, ~0U, 0);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	umask(077);
 	if (chdir("/") < 0)
 		_exit(EXIT_FAILURE);
-	setsid();
 }
 
 static int start_serving(struct session *s, int ready, struct kept *adopted)
@@ -163,14 +161,20 @@ static void stay(const struct target *target, int signals)
 	}
 }
 
+static void signals_of_end(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+}
+
 static int catch_signals(void)
 {
 	sigset_t set;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
+	signals_of_end(&set);
+	sigaddset(&set, SIGQUIT); /* of a terminal, too; nobody else of the session hears of it */
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -182,20 +186,20 @@ static int launch(const struct target *target, const struct session_options *opt
 		  session_record_fn callback, void *context, struct error *error)
 {
 	int signals = foreground ? catch_signals() : -1;
+	sigset_t ends; /* of a session; blocked from the beginning, for the supervisor waits for them */
 	int pipe_fds[2];
 	pid_t child;
 	int rc;
 
+	signals_of_end(&ends);
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return error_set(error, -errno, NULL, NULL, "attach to process %d", target->pid);
 	child = fork();
 	if (child < 0)
 		return error_set(error, -errno, NULL, NULL, "attach to process %d", target->pid);
 	if (child == 0) {
-		if (!foreground)
-			let_go_of_caller(pipe_fds[1], target->pidfd);
-		else
-			close(pipe_fds[0]);
+		service_begin(&ends);
+		let_go_of_caller(pipe_fds[1], target->pidfd);
 		_exit(run_session(target, options, pipe_fds[1]) == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
 	}
 	close(pipe_fds[1]);

@@ -245,7 +245,6 @@ int session_make(struct session *s, const struct target *target, const struct se
 	int rc;
 
 	session_init(s, target, cluster_pages(options));
-	umask(077);
 	rc = make_files(s, options, error);
 	if (rc < 0)
 		return rc;
@@ -343,7 +342,6 @@ int session_take_up(struct session *s, const struct target *target, struct kept 
 	int rc;
 
 	session_init(s, target, 0);
-	umask(077);
 	s->sessions = paths_sessions(error);
 	if (s->sessions >= 0)
 		leftovers_remove_sessions(s->sessions);

@@ -282,7 +282,6 @@ static void begin(struct supervisor *v)
 	sigset_t set;
 
 	prctl(PR_SET_NAME, "swapctl-super");
-	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);

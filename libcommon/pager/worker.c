@@ -25,18 +25,14 @@
 #define DETACH_AGAIN_US  1000000
 #define REPLACE_AGAIN_MS 100
 
-/* It serves page faults: it must not wait for its own pages, nor be chosen when memory runs out. */
+/* It serves page faults: it must not wait for its own pages. */
 static void stay_in_memory(bool sealed)
 {
-	_cleanup_close_ int adj = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
 	setpriority(PRIO_PROCESS, 0, WORKER_NICE); /* threads inherit it; without CAP_SYS_NICE it stays as it is */
 	mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
 	/* A core dump would hold what an encrypted store hides. */
 	if (sealed)
 		prctl(PR_SET_DUMPABLE, 0);
-	if (adj >= 0 && write(adj, "-1000", 5) < 0)
-		return; /* without CAP_SYS_RESOURCE it takes its chances */
 }
 
 static void init_locks(struct pager *pager)
@@ -155,7 +151,6 @@ static int signals_fd(void)
 	sigaddset(&set, SIGCHLD); /* inject waits for it */
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	sigdelset(&set, SIGCHLD);
-	signal(SIGPIPE, SIG_IGN);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 

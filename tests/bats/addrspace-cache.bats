@@ -574,3 +574,46 @@ refuses() {
 	end_target "$TARGET_PID"
 	refuses 6 'no such process' -p "$TARGET_PID" --from "$OBJECT"
 }
+
+# state_of PID: T when it is stopped.
+state_of() {
+	sed 's/.*) \(.\).*/\1/' "/proc/$1/stat"
+}
+
+is_stopped() {
+	[[ $(state_of "$1") == T ]]
+}
+
+@test "signals of a terminal do not stop the process that fills, and SIGQUIT ends the service in order" {
+	local signal
+	start_cached
+	set -m # a process group of its own
+	cache --from "$OBJECT" --block 4096
+	set +m
+	for signal in TSTP TTIN TTOU; do
+		kill -"$signal" -- -"$CACHE_PID"
+		wait_for 10 is_stopped "$CACHE_PID"
+		reply discard ok
+		reply "verify 1" "$(all_good 1)"
+		kill -CONT -- -"$CACHE_PID"
+	done
+	kill -QUIT -- -"$CACHE_PID"
+	ended
+	reply "verify 1" "$(all_good 1)"
+}
+
+@test "a command that fills has the limits of whoever started the service, and the process that serves its own" {
+	local worker
+	start_cached
+	(
+		ulimit -S -n 300
+		cache --from "exec:ulimit -S -n >$BATS_TEST_TMPDIR/limit; cat /proc/self/oom_score_adj >$BATS_TEST_TMPDIR/adj
+			tail -c +\$((UVM_OFFSET + 1)) $OBJECT | head -c \$UVM_LENGTH" --size "$BYTES"
+		reply "verify 1" "$(all_good 1)"
+		assert_equal "$(<"$BATS_TEST_TMPDIR/limit")" 300
+		assert_equal "$(<"$BATS_TEST_TMPDIR/adj")" "$(<"/proc/self/oom_score_adj")"
+		worker=$(record '.[0].worker_pid')
+		awk '/^Max open files/ { exit $4 != $5 || $4 == 300 }' "/proc/$worker/limits"
+		ends
+	)
+}

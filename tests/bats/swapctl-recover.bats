@@ -196,14 +196,17 @@ all_is_well() {
 	swap_fails 6 'swapctl adopt' adopt -p "$TARGET_PID"
 }
 
-@test "when the target is gone nothing is left to adopt, and its files go" {
+@test "when the target is gone nothing is left to adopt, and its files go with the next session" {
+	local first
 	start_out
+	first=$TARGET_PID
 	kill_both
-	kill -KILL "$TARGET_PID"
-	wait "$TARGET_PID" || :
-	swap_fails 6 'swapctl adopt' adopt -p "$TARGET_PID"
-	swap_ok status
-	wait_for 5 is_clean
+	end_target "$first"
+	swap_fails 6 'swapctl adopt' adopt -p "$first"
+	start_with_input contents text "$MEBIBYTE"
+	swap_ok attach -p "$TARGET_PID"
+	[[ ! $(left_files | grep "/$first\.") ]]
+	ask check
 }
 
 ends_by() {

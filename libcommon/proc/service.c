@@ -1,0 +1,88 @@
+#include "proc/service.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "proc/stat.h"
+
+#define PROTECTED "-1000" /* proc_pid_oom_score_adj(5) */
+
+/* All that could end a process of ours, or a system call that it depends on. */
+static const int resources[] = {RLIMIT_NOFILE,  RLIMIT_FSIZE, RLIMIT_AS,  RLIMIT_DATA,
+				RLIMIT_MEMLOCK, RLIMIT_NPROC, RLIMIT_CPU, RLIMIT_SIGPENDING};
+
+/* As service_begin found them. */
+static struct rlimit before[ARRAY_SIZE(resources)];
+static struct rlimit core_before;
+static char oom_before[16];
+static bool begun;
+
+/* The kernel refuses more descriptors than this, even to the superuser. */
+static rlim_t descriptors_max(void)
+{
+	_cleanup_fclose_ FILE *file = fopen("/proc/sys/fs/nr_open", "re");
+	unsigned long number;
+
+	return file && fscanf(file, "%lu", &number) == 1 ? number : 1048576;
+}
+
+static void raise_limits(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(resources); i++) {
+		rlim_t most = resources[i] == RLIMIT_NOFILE ? descriptors_max() : RLIM_INFINITY;
+
+		if (getrlimit(resources[i], &before[i]) < 0)
+			continue;
+		if (setrlimit(resources[i], &(struct rlimit){most, most}) < 0)
+			setrlimit(resources[i], &(struct rlimit){before[i].rlim_max, before[i].rlim_max});
+	}
+	getrlimit(RLIMIT_CORE, &core_before);
+	setrlimit(RLIMIT_CORE, &(struct rlimit){0, core_before.rlim_max});
+}
+
+static void reset_signals(const sigset_t *blocked)
+{
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL);
+	/* System calls fail instead. */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	sigprocmask(SIG_SETMASK, blocked, NULL);
+}
+
+static void write_oom(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "we");
+
+	if (file) {
+		fputs(text, file);
+		fclose(file);
+	}
+}
+
+void service_begin(const sigset_t *blocked)
+{
+	begun = true;
+	proc_file_read(getpid(), "oom_score_adj", oom_before, sizeof(oom_before));
+	write_oom("/proc/self/oom_score_adj", PROTECTED);
+	raise_limits();
+	reset_signals(blocked);
+	setsid();
+}
+
+void service_release(pid_t pid)
+{
+	char path[64];
+
+	if (!begun)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(resources); i++)
+		prlimit(pid, (__rlimit_resource_t)resources[i], &before[i], NULL);
+	prlimit(pid, RLIMIT_CORE, &core_before, NULL);
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
+	write_oom(path, oom_before);
+}
