@@ -17,11 +17,27 @@
 #define KEPT_FD_FROM 500 /* select(2) ends at 1024, and few programs count this high */
 #define BELOW_END    8
 
+#define UVM_PIDFD_THREAD O_EXCL /* PIDFD_THREAD of <linux/pidfd.h> */
+
+/* Those of a main thread that has ended are gone: pidfd_getfd(2) is asked for another thread's (since Linux 6.9). */
+static int take_of_thread(const struct target *target, int number)
+{
+	pid_t thread = target_thread(target);
+	_cleanup_close_ int pidfd = thread == target->pid ? -1 : (int)syscall(SYS_pidfd_open, thread, UVM_PIDFD_THREAD);
+	int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+
+	if (thread == target->pid)
+		return -EBADF;
+	return fd < 0 ? -errno : fd;
+}
+
 int inject_fd_take(const struct inject *inject, int number)
 {
 	int fd = (int)syscall(SYS_pidfd_getfd, inject->target->pidfd, number, 0);
 
-	return fd < 0 ? -errno : fd;
+	if (fd >= 0)
+		return fd;
+	return errno == EBADF || errno == ESRCH ? take_of_thread(inject->target, number) : -errno;
 }
 
 int inject_fd_close(struct inject *inject, int number)
@@ -155,7 +171,7 @@ bool inject_fd_is(const struct inject *inject, int number, int fd)
 
 	if (number < 0 || fd < 0)
 		return false;
-	differs = syscall(SYS_kcmp, getpid(), inject->target->pid, KCMP_FILE, fd, number);
+	differs = syscall(SYS_kcmp, getpid(), target_thread(inject->target), KCMP_FILE, fd, number);
 	return differs == 0 || (differs < 0 && errno != EBADF);
 }
 

@@ -237,11 +237,11 @@ static int stop_starved(struct inject *inject)
 
 /*
  * A thread may have descriptors of its own (unshare(2)), as an agent's has. Those that are made there, taken from the
- * process or closed are the main thread's: pidfd_getfd(2).
+ * process or closed are the main thread's, or those of the thread that stands for it: pidfd_getfd(2).
  */
 static bool shares_descriptors(const struct inject *inject, pid_t tid)
 {
-	pid_t pid = inject->target->pid;
+	pid_t pid = target_thread(inject->target);
 
 	return tid == pid || syscall(SYS_kcmp, pid, tid, KCMP_FILES, 0, 0) <= 0;
 }

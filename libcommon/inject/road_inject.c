@@ -73,7 +73,8 @@ static bool is_uffd(const struct road *road)
 	char link[64] = "";
 	ssize_t length;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", road->target->pid, road->number);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%d", road->target->pid, target_thread(road->target),
+		 road->number);
 	do
 		length = readlink(path, link, sizeof(link) - 1);
 	while (length < 0 && errno == ENOMEM);
@@ -281,6 +282,8 @@ static ssize_t read_staging(struct road *road, const struct iovec *here, const s
 {
 	ssize_t got = process_vm_readv(road->target->pid, here, count, there, count, 0);
 
+	if (got < 0 && errno == ESRCH) /* the main thread has ended, and its memory with it */
+		got = process_vm_readv(target_thread(road->target), here, count, there, count, 0);
 	return got < 0 ? -errno : got;
 }
 

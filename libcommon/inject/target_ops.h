@@ -121,7 +121,7 @@ struct road {
 	struct region staging;
 	struct region control; /* what else is ours in the target; must not be swapped */
 	int number;            /* of the userfaultfd, in the target */
-	pid_t holder;          /* the thread in whose table of descriptors it is */
+	pid_t holder;          /* the thread in whose descriptors it is; the main thread: in the process's */
 	struct inject inject;
 	struct agent agent;
 };

@@ -234,7 +234,10 @@ void held_find_lost(struct pager *pager)
 	char name[32];
 	int fd;
 
-	snprintf(name, sizeof(name), "task/%d/fd", pager->road.holder);
+	if (pager->road.holder == pager->target.pid)
+		snprintf(name, sizeof(name), "fd");
+	else
+		snprintf(name, sizeof(name), "task/%d/fd", pager->road.holder);
 	fd = pager->road.ops ? target_proc_open(&pager->target, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	dir = fd < 0 ? NULL : fdopendir(fd);
 	if (!dir) {

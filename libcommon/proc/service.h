@@ -7,8 +7,8 @@
 /*
  * Makes the calling process, which has one thread, one that goes on whatever becomes of its caller. Its limits
  * (setrlimit(2)) are the highest that may be had, but for core files, of which it writes none. Signals have their
- * default actions, but SIGPIPE and SIGXFSZ are ignored, and only the given ones are blocked. It leads a session of its own
- * (setsid(2)): no terminal sends it anything. The kernel does not choose it when memory runs out, with
+ * default actions, but SIGPIPE and SIGXFSZ are ignored, and only the given ones are blocked. It leads a session of its
+ * own (setsid(2)): no terminal sends it anything. The kernel does not choose it when memory runs out, with
  * CAP_SYS_RESOURCE. What is not permitted stays as it is.
  */
 void service_begin(const sigset_t *blocked);

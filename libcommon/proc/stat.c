@@ -50,10 +50,10 @@ static const char *stat_field(const char *after_name, int number)
 	return after_name;
 }
 
-int proc_stat_read(pid_t pid, struct proc_stat *stat)
+static int read_stat(pid_t pid, const char *name, struct proc_stat *stat)
 {
 	char text[1024];
-	ssize_t length = proc_file_read(pid, "stat", text, sizeof(text));
+	ssize_t length = proc_file_read(pid, name, text, sizeof(text));
 	const char *after;
 
 	if (length < 0)
@@ -66,6 +66,19 @@ int proc_stat_read(pid_t pid, struct proc_stat *stat)
 	stat->flags = (unsigned int)strtoul(stat_field(after, 9), NULL, 10);
 	stat->starttime = strtoull(stat_field(after, 22), NULL, 10);
 	return stat->state ? 0 : -ESRCH;
+}
+
+int proc_stat_read(pid_t pid, struct proc_stat *stat)
+{
+	return read_stat(pid, "stat", stat);
+}
+
+int proc_stat_read_thread(pid_t pid, pid_t tid, struct proc_stat *stat)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "task/%d/stat", tid);
+	return read_stat(pid, name, stat);
 }
 
 bool proc_stat_is_kernel_thread(const struct proc_stat *stat)

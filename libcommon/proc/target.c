@@ -16,9 +16,10 @@
 #include "proc/stat.h"
 #include "proc/tasks.h"
 
-#define GONE        "no such process"
-#define END_LOOKS   5
-#define END_LOOK_MS 10
+#define GONE         "no such process"
+#define END_LOOKS    5
+#define AGENT_THREAD "uvm-agent" /* inject/agent_protocol.h */
+#define END_LOOK_MS  10
 
 static int pid_of_pidfd(int pidfd, pid_t *pid, struct error *error)
 {
@@ -113,15 +114,14 @@ static bool runs_on(const struct target *target)
 	return target_alive(target);
 }
 
-/* A pidfd tells of the end of all threads, pidfd_open(2); what /proc/PID shows of memory is the main thread's. */
-static int error_of_zombie(const struct target *target, struct error *error)
+/* A pidfd tells of the end of all threads, pidfd_open(2). */
+static int check_zombie(const struct target *target, struct error *error)
 {
 	if (!target_alive(target))
 		return error_set(error, -ESRCH, "it has ended and waits for its parent", NULL, "open process %d",
 				 target->pid);
 	if (runs_on(target))
-		return error_set(error, -EOPNOTSUPP, "its main thread has ended while others run on", NULL,
-				 "open process %d", target->pid);
+		return 0;
 	return error_set(error, -ESRCH, "it is being ended", NULL, "open process %d", target->pid);
 }
 
@@ -139,8 +139,11 @@ static int identify(struct target *target, struct error *error)
 				 "open process %d", target->pid);
 	if (!result)
 		read_name(target);
-	if (!result && (stat.state == 'Z' || stat.state == 'X'))
-		return error_of_zombie(target, error);
+	if (!result && (stat.state == 'Z' || stat.state == 'X')) {
+		result = check_zombie(target, error);
+		if (result)
+			return result;
+	}
 	if (!result && !target_alive(target))
 		result = -ESRCH;
 	if (result)
@@ -234,14 +237,46 @@ int target_matches(const struct target *target, pid_t pid, uint64_t starttime, s
 	return 0;
 }
 
+static bool is_of_agent(pid_t tid)
+{
+	char name[32];
+
+	return proc_file_read(tid, "comm", name, sizeof(name)) > 0 && strcmp(name, AGENT_THREAD "\n") == 0;
+}
+
+pid_t target_thread(const struct target *target)
+{
+	_cleanup_closedir_ DIR *tasks = NULL;
+	struct proc_stat stat;
+
+	if (proc_stat_read_thread(target->pid, target->pid, &stat) < 0 || !proc_stat_is_exiting(&stat))
+		return target->pid;
+	tasks = tasks_open(target);
+	for (pid_t tid; tasks && (tid = tasks_next(tasks)) > 0;)
+		if (proc_stat_read_thread(target->pid, tid, &stat) == 0 && !proc_stat_is_exiting(&stat) &&
+		    !is_of_agent(tid))
+			return tid;
+	return target->pid;
+}
+
+/* Of threads and of the process as a whole the main thread's folder tells when that has ended, too. */
+static int path_of(const struct target *target, const char *name, char *path, size_t size)
+{
+	pid_t thread = strncmp(name, "task", strlen("task")) == 0 ? target->pid : target_thread(target);
+	int length = thread == target->pid ? snprintf(path, size, "/proc/%d/%s", target->pid, name)
+					   : snprintf(path, size, "/proc/%d/task/%d/%s", target->pid, thread, name);
+
+	return (size_t)length < size ? 0 : -ENAMETOOLONG;
+}
+
 int target_proc_open(const struct target *target, const char *name, int flags)
 {
 	_cleanup_close_ int fd = -1;
 	char path[300];
-	int failed;
+	int failed = path_of(target, name, path, sizeof(path));
 
-	if ((size_t)snprintf(path, sizeof(path), "/proc/%d/%s", target->pid, name) >= sizeof(path))
-		return -ENAMETOOLONG;
+	if (failed < 0)
+		return failed;
 	fd = open(path, flags | O_CLOEXEC);
 	failed = errno;
 	/* A process that is alive now was alive at the open, so its pid was nobody else's then. */

@@ -19,9 +19,9 @@ struct target {
 
 /*
  * Opens a target by pid, or by an inherited pidfd when pidfd >= 0 (which is duplicated; pid is then read from
- * /proc/self/fdinfo). Errors, with `error` filled: -ESRCH no such process (or a zombie, or one that is being ended),
- * -EOPNOTSUPP its main thread has ended while others run on, -EINVAL a thread that is not a group leader or a pidfd
- * that is none, -EPERM. On success the caller owns the target: target_close.
+ * /proc/self/fdinfo). A process whose main thread has ended while others run on is a target as any other. Errors, with
+ * `error` filled: -ESRCH no such process (or a zombie, or one that is being ended), -EINVAL a thread that is not a
+ * group leader or a pidfd that is none, -EPERM. On success the caller owns the target: target_close.
  */
 int target_open(struct target *target, pid_t pid, int pidfd, struct error *error);
 
@@ -52,8 +52,16 @@ int target_check(const struct target *target, struct error *error);
 int target_check_readable(const struct target *target, struct error *error);
 
 /*
- * Opens /proc/PID/<name> of this very process (checked by the pidfd after opening). Returns a descriptor, or -errno
- * (-ESRCH when gone).
+ * A thread that stands for the process where the kernel asks for one: the main thread or, when that has ended, another
+ * one that has not. The memory and the descriptors of a main thread that has ended are gone for whoever asks by its
+ * number (kernel/exit.c, exit_mm and exit_files). Threads of our agents are left out, for they have descriptors of
+ * their own. Returns the main thread when there is no other one.
+ */
+pid_t target_thread(const struct target *target);
+
+/*
+ * Opens /proc/PID/<name> of this very process (checked by the pidfd after opening), as target_thread shows it. Returns
+ * a descriptor, or -errno (-ESRCH when gone).
  */
 int target_proc_open(const struct target *target, const char *name, int flags);
 

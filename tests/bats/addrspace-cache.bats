@@ -575,13 +575,8 @@ refuses() {
 	refuses 6 'no such process' -p "$TARGET_PID" --from "$OBJECT"
 }
 
-# state_of PID: T when it is stopped.
-state_of() {
-	sed 's/.*) \(.\).*/\1/' "/proc/$1/stat"
-}
-
-is_stopped() {
-	[[ $(state_of "$1") == T ]]
+is_front_stopped() {
+	[[ $(sed 's/.*) \(.\).*/\1/' "/proc/$CACHE_PID/stat") == T ]]
 }
 
 @test "signals of a terminal do not stop the process that fills, and SIGQUIT ends the service in order" {
@@ -592,7 +587,7 @@ is_stopped() {
 	set +m
 	for signal in TSTP TTIN TTOU; do
 		kill -"$signal" -- -"$CACHE_PID"
-		wait_for 10 is_stopped "$CACHE_PID"
+		wait_for 10 is_front_stopped
 		reply discard ok
 		reply "verify 1" "$(all_good 1)"
 		kill -CONT -- -"$CACHE_PID"

@@ -15,10 +15,13 @@
  *	occupy		open /dev/null at every free number from 3 to 999
  *	exec		become sleep(1)
  *	exit		end with status 7
+ *	leave		the main thread ends, another one goes on
  */
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -109,6 +112,18 @@ static int block(void)
 	return !found;
 }
 
+static void *go_on(void *argument);
+
+/* The answer comes from the thread that goes on. */
+static int leave(struct contents *c)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, go_on, c) != 0)
+		return 1;
+	pthread_exit(NULL);
+}
+
 /* Returns the number of wrong pages found, or -1 for a word that is not known. */
 static ssize_t obey(struct contents *c, char *line)
 {
@@ -132,6 +147,8 @@ static ssize_t obey(struct contents *c, char *line)
 		return execlp("sleep", "sleep", "1000", (char *)NULL);
 	if (!strcmp(word, "exit"))
 		_exit(7);
+	if (!strcmp(word, "leave"))
+		return leave(c);
 	if (!strcmp(word, "write"))
 		rewrite(c, argument ? strtoull(argument, NULL, 0) : 0);
 	else if (!strcmp(word, "allocate"))
@@ -149,18 +166,46 @@ static ssize_t obey(struct contents *c, char *line)
 	return 0;
 }
 
-int main(int argc, char **argv)
+static void obey_all(struct contents *c)
 {
 	static char line[256];
-	struct contents c = contents_start(argc, argv);
 
 	while (fgets(line, sizeof(line), stdin)) {
-		ssize_t wrong = obey(&c, line);
+		ssize_t wrong = obey(c, line);
 
 		if (wrong)
 			printf("wrong %zd\n", wrong);
 		else
-			printf("ok %lx %lx %zu\n", (unsigned long)c.at, (unsigned long)(c.at + c.bytes), lost);
+			printf("ok %lx %lx %zu\n", (unsigned long)c->at, (unsigned long)(c->at + c->bytes), lost);
 	}
+}
+
+static bool main_thread_runs(void)
+{
+	char text[256] = "";
+	int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+
+	close(fd);
+	return n > 0 && !strstr(text, ") Z ");
+}
+
+static void *go_on(void *argument)
+{
+	struct contents *c = argument;
+
+	while (main_thread_runs())
+		usleep(1000);
+	printf("ok\n");
+	obey_all(c);
+	exit(0);
+}
+
+int main(int argc, char **argv)
+{
+	static struct contents c;
+
+	c = contents_start(argc, argv);
+	obey_all(&c);
 	return 0;
 }

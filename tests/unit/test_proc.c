@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -15,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -28,6 +30,7 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "proc/maps.h"
+#include "proc/stat.h"
 #include "proc/target.h"
 
 #ifndef MADV_WIPEONFORK
@@ -149,8 +152,12 @@ static void *stay(void *unused)
 static void test_main_thread_has_ended(void **state)
 {
 	struct error error = {0};
+	struct proc_stat stat = {0};
+	struct mapping mapping;
 	struct target target;
 	pthread_t thread;
+	uint64_t value;
+	int maps;
 	pid_t pid = fork();
 
 	(void)state;
@@ -159,11 +166,74 @@ static void test_main_thread_has_ended(void **state)
 		pthread_create(&thread, NULL, stay, NULL);
 		syscall(SYS_exit, 0);
 	}
-	while (target_open(&target, pid, -1, &error) == 0)
-		target_close(&target);
-	assert_int_equal(error.code, -EOPNOTSUPP);
-	assert_int_equal(target.pidfd, -1);
+	while (stat.state != 'Z')
+		assert_int_equal(proc_stat_read(pid, &stat), 0);
+	assert_int_equal(target_open(&target, pid, -1, &error), 0);
+	assert_int_equal(target.starttime, stat.starttime);
+	assert_int_not_equal(target_thread(&target), pid);
+	assert_false(target_gone(pid, stat.starttime));
+	assert_int_equal(target_status(&target, "VmRSS", &value), 0);
+	maps = target_proc_open(&target, "maps", O_RDONLY);
+	assert_int_equal(mapping_at(maps, (uintptr_t)&state, &mapping), 1);
+	assert_int_equal(target_check(&target, &error), 0);
+	close(maps);
+	kill(pid, SIGKILL);
+	while (target_alive(&target))
+		sched_yield();
+	assert_true(target_gone(pid, stat.starttime));
+	assert_true(target_gone(pid, stat.starttime + 1));
+	target_close(&target);
 	child_end(pid);
+}
+
+struct thread {
+	pid_t tid;
+	pthread_barrier_t barrier;
+};
+
+static void *thread_main(void *argument)
+{
+	struct thread *thread = argument;
+
+	thread->tid = (pid_t)syscall(SYS_gettid);
+	pthread_barrier_wait(&thread->barrier);
+	pthread_barrier_wait(&thread->barrier);
+	return NULL;
+}
+
+static void test_gone_is_proven(void **state)
+{
+	struct rlimit few = {0, 0}, before;
+	pid_t pid = child_new(NULL);
+	struct proc_stat stat;
+
+	(void)state;
+	assert_int_equal(proc_stat_read(pid, &stat), 0);
+	assert_false(target_gone(pid, stat.starttime));
+	assert_true(target_gone(pid, stat.starttime + 1));
+	getrlimit(RLIMIT_NOFILE, &before);
+	few.rlim_max = before.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &few);
+	assert_false(target_gone(pid, stat.starttime + 1)); /* it cannot be looked at */
+	setrlimit(RLIMIT_NOFILE, &before);
+	child_end(pid);
+	assert_true(target_gone(pid, stat.starttime));
+}
+
+/* A thread is no process. */
+static void test_a_thread_with_the_number_is_another(void **state)
+{
+	struct thread thread;
+	pthread_t id;
+
+	(void)state;
+	pthread_barrier_init(&thread.barrier, NULL, 2);
+	assert_int_equal(pthread_create(&id, NULL, thread_main, &thread), 0);
+	pthread_barrier_wait(&thread.barrier);
+	assert_true(target_gone(thread.tid, 1));
+	pthread_barrier_wait(&thread.barrier);
+	pthread_join(id, NULL);
+	pthread_barrier_destroy(&thread.barrier);
 }
 
 /* Its main thread may be gone before the others are. */
@@ -218,21 +288,6 @@ static void test_inherited_pidfd(void **state)
 	close(null);
 	close(fd);
 	child_end(pid);
-}
-
-struct thread {
-	pid_t tid;
-	pthread_barrier_t barrier;
-};
-
-static void *thread_main(void *argument)
-{
-	struct thread *thread = argument;
-
-	thread->tid = (pid_t)syscall(SYS_gettid);
-	pthread_barrier_wait(&thread->barrier);
-	pthread_barrier_wait(&thread->barrier);
-	return NULL;
 }
 
 static void test_thread_is_refused(void **state)
@@ -617,6 +672,8 @@ int main(void)
 		cmocka_unit_test(test_name_with_parentheses),
 		cmocka_unit_test(test_dead_and_zombie),
 		cmocka_unit_test(test_main_thread_has_ended),
+		cmocka_unit_test(test_gone_is_proven),
+		cmocka_unit_test(test_a_thread_with_the_number_is_another),
 		cmocka_unit_test(test_end_of_many_threads),
 		cmocka_unit_test(test_inherited_pidfd),
 		cmocka_unit_test(test_thread_is_refused),
