@@ -1,6 +1,8 @@
 /* What the parts of swapctl auto share. */
 #pragma once
 
+#include <pthread.h>
+
 #include "pager/policy.h"
 #include "proc/pressure.h"
 #include "swapctl.h"
@@ -26,12 +28,22 @@ struct managed {
 	bool refused; /* no session can be made for it */
 	bool seen;    /* it is in the cgroup still */
 	bool gone;
+	bool tended;     /* a thread is at it: nobody else changes anything of it */
+	bool released;   /* it is not looked after any more: its session is ended, if that is ours */
+	int connection;  /* to its session, while that is asked; -1 */
 	char store[256]; /* path, or "memory"; empty before it is known */
 	struct policy_observation now;
 	uint64_t refaulted; /* pages, of the last answer */
 };
 
+/*
+ * Each process is tended by a thread of its own, so that a session that does not answer holds up nobody. Everything,
+ * the policy and the records included, is under `lock`, which is let go while a session is waited for.
+ */
 struct automaton {
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* a thread has finished */
+	unsigned int threads;
 	struct run *run;
 	const struct auto_options *options;
 	struct policy *policy;
@@ -49,10 +61,10 @@ struct automaton {
 /* Runs until a signal, or until there is nothing left to look after. Returns an exit code. */
 int auto_run(struct run *run, const struct auto_options *options);
 
-/* auto_round.c: what there is to do now for one process. Returns 0, or -ESRCH when it is gone. */
+/* auto_round.c: what there is to do now for one process. Returns 0, or -ESRCH when it is gone. `lock` is held. */
 int auto_tend(struct automaton *a, struct managed *m);
 
-/* Its session, if it is ours, is ended. */
+/* Its session, if it is ours, is ended. `lock` is held. */
 void auto_detach(struct automaton *a, struct managed *m);
 
 /* Takes the record; output that nobody reads any more ends it all. */

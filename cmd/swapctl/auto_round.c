@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "auto.h"
 #include "base/cleanup.h"
@@ -40,18 +41,60 @@ static int asked(struct automaton *a, struct managed *m, const char *op, int rc,
 	if (!target_alive(&m->target))
 		return -ESRCH;
 	if (rc == -ENOENT || rc == -ESRCH)
-		m->attached = false; /* it runs another program, or somebody detached it */
-	else
+		m->attached = false;               /* it runs another program, or somebody detached it */
+	else if (rc != -EBUSY && rc != -ECANCELED) /* it is kept in core for a debugger, or something came before us */
 		auto_failed(a, m, op, error);
 	return -EAGAIN;
+}
+
+/* What a session says while others are looked after. */
+struct asking {
+	struct automaton *a;
+	session_record_fn callback;
+	void *context;
+};
+
+static void take_record(void *context, json_t *record)
+{
+	struct asking *asking = context;
+
+	pthread_mutex_lock(&asking->a->lock);
+	asking->callback(asking->context, record);
+	pthread_mutex_unlock(&asking->a->lock);
+}
+
+/* The connection that another thread may cancel is a copy: it is ours for as long as it stands there. */
+static int exchange(struct automaton *a, struct managed *m, const json_t *request, struct asking *asking,
+		    struct error *error)
+{
+	_cleanup_close_ int copy = -1;
+	int fd;
+	int rc;
+
+	pthread_mutex_unlock(&a->lock);
+	fd = session_connect(&m->target, error);
+	copy = fd < 0 ? -1 : dup(fd);
+	pthread_mutex_lock(&a->lock);
+	if (fd < 0)
+		return fd;
+	m->connection = copy;
+	pthread_mutex_unlock(&a->lock);
+	rc = session_exchange(&m->target, fd, request, take_record, asking, error);
+	pthread_mutex_lock(&a->lock);
+	m->connection = -1;
+	return rc;
 }
 
 static int ask(struct automaton *a, struct managed *m, const char *op, json_t *request, session_record_fn callback,
 	       void *context)
 {
+	struct asking asking = {a, callback, context};
 	struct error error = {0};
+	int rc = request ? exchange(a, m, request, &asking, &error)
+			 : error_set(&error, -ENOMEM, NULL, NULL, "ask the session");
 
-	return asked(a, m, op, session_request(&m->target, request, callback, context, &error), &error);
+	json_decref(request);
+	return asked(a, m, op, rc, &error);
 }
 
 static void take_refaults(void *context, json_t *record)
@@ -101,12 +144,17 @@ static int look_at_session(struct automaton *a, struct managed *m)
 static int attach(struct automaton *a, struct managed *m)
 {
 	struct error error = {0};
+	bool exists;
 	int rc;
 
-	m->attached = session_exists(&m->target);
-	if (m->attached)
+	pthread_mutex_unlock(&a->lock);
+	exists = session_exists(&m->target);
+	rc = exists ? 0 : session_attach(&m->target, &a->options->session, discard, NULL, &error);
+	pthread_mutex_lock(&a->lock);
+	if (exists) {
+		m->attached = true;
 		return 0;
-	rc = session_attach(&m->target, &a->options->session, discard, NULL, &error);
+	}
 	if (rc == 0) {
 		m->attached = m->made = true;
 		return 0;
@@ -321,11 +369,6 @@ int auto_tend(struct automaton *a, struct managed *m)
 
 void auto_detach(struct automaton *a, struct managed *m)
 {
-	struct error error = {0};
-	int rc;
-
-	if (!m->made || !target_alive(&m->target))
-		return;
-	rc = session_request(&m->target, json_pack("{s:s}", "verb", "detach"), discard, NULL, &error);
-	asked(a, m, "detach", rc, &error);
+	if (m->made && target_alive(&m->target))
+		ask(a, m, "detach", json_pack("{s:s}", "verb", "detach"), discard, NULL);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "auto.h"
@@ -12,7 +13,11 @@
 #include "base/size.h"
 #include "proc/cgroup.h"
 
-#define LOOK_MS 60000 /* new processes are found, and pressure is read, at least so often */
+#define LOOK_MS       60000   /* new processes are found, and pressure is read, at least so often */
+#define LOOK_AGAIN_MS 100     /* whether a signal has come, and while threads are at work */
+#define PATIENCE_US   1000000 /* the others are looked after again although a thread has not finished */
+#define GRACE_US      5000000 /* for what is under way, when all is to end */
+#define THREADS_MAX   64
 
 static int wake_fd = -1;
 
@@ -97,6 +102,7 @@ static int look_after(struct automaton *a, struct target *target)
 	m->target = *target;
 	m->attached = session_exists(&m->target);
 	m->seen = true;
+	m->connection = -1;
 	m->next = a->all;
 	a->all = m;
 	a->processes++;
@@ -138,9 +144,9 @@ static int meet_cgroup(struct automaton *a)
 	for (struct managed *m = a->all; m; m = m->next) {
 		if (m->seen || m->gone)
 			continue;
-		if (!a->options->leave)
-			auto_detach(a, m); /* it went to another cgroup, or ended */
-		m->gone = true;
+		/* It went to another cgroup, or ended. */
+		m->released = !a->options->leave;
+		m->gone = a->options->leave;
 	}
 	return rc;
 }
@@ -208,21 +214,93 @@ static void look(struct automaton *a, bool pressed)
 	}
 }
 
+/* What a thread does: one look after one process, or the last one. */
+struct tending {
+	struct automaton *a;
+	struct managed *m;
+};
+
+static void *tend_main(void *argument)
+{
+	struct tending tending = *(struct tending *)argument;
+	struct automaton *a = tending.a;
+	struct managed *m = tending.m;
+
+	free(argument);
+	pthread_mutex_lock(&a->lock);
+	if (m->released)
+		auto_detach(a, m);
+	else if (auto_tend(a, m) == -ESRCH)
+		m->gone = true;
+	m->gone |= m->released;
+	m->tended = false;
+	a->threads--;
+	pthread_cond_broadcast(&a->changed);
+	pthread_mutex_unlock(&a->lock);
+	return NULL;
+}
+
+/* In a thread of its own; without one it is the next look's. */
+static void tend(struct automaton *a, struct managed *m)
+{
+	struct tending *tending = malloc(sizeof(*tending));
+	pthread_t thread;
+
+	if (!tending)
+		return;
+	*tending = (struct tending){a, m};
+	m->tended = true;
+	a->threads++;
+	if (pthread_create(&thread, NULL, tend_main, tending) == 0) {
+		pthread_detach(thread);
+		return;
+	}
+	m->tended = false;
+	a->threads--;
+	free(tending);
+}
+
+static bool is_told_to_end(struct automaton *a)
+{
+	uint64_t stop;
+
+	a->ending |= eventfd_read(a->wake, &stop) == 0;
+	return a->ending;
+}
+
+/* Until there are no more threads than that, or so long. */
+static void wait_for_threads(struct automaton *a, unsigned int most, uint64_t us)
+{
+	uint64_t deadline = now_us() + us;
+
+	while (a->threads > most && now_us() < deadline) {
+		struct timespec until;
+
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += LOOK_AGAIN_MS * 1000000L;
+		until.tv_sec += until.tv_nsec / 1000000000L;
+		until.tv_nsec %= 1000000000L;
+		pthread_cond_timedwait(&a->changed, &a->lock, &until);
+	}
+}
+
 static void tend_all(struct automaton *a)
 {
 	struct managed **at = &a->all;
 
-	for (struct managed *m = a->all; m && !a->ending; m = m->next) {
-		uint64_t stop;
-
-		if (!m->gone && auto_tend(a, m) == -ESRCH)
-			m->gone = true;
-		a->ending |= eventfd_read(a->wake, &stop) == 0;
+	for (struct managed *m = a->all; m && !is_told_to_end(a); m = m->next) {
+		if (m->gone || m->tended)
+			continue;
+		if (a->threads >= THREADS_MAX)
+			wait_for_threads(a, THREADS_MAX - 1, PATIENCE_US);
+		if (a->threads < THREADS_MAX)
+			tend(a, m);
 	}
+	wait_for_threads(a, 0, PATIENCE_US);
 	while (*at) {
 		struct managed *m = *at;
 
-		if (!m->gone) {
+		if (!m->gone || m->tended) {
 			at = &m->next;
 			continue;
 		}
@@ -243,12 +321,18 @@ static bool wait_for_work(struct automaton *a)
 	uint64_t wait = min_u64(next > now ? next - now : 0, LOOK_MS);
 	struct pollfd fds[64] = {{.fd = a->wake, .events = POLLIN}, {.fd = a->trigger, .events = POLLPRI}};
 	unsigned int count = 2;
+	int ready;
 
+	if (a->threads) /* those that are still at work may be due all the time */
+		wait = max_u64(wait, LOOK_AGAIN_MS);
 	if (a->cgroup >= 0)
 		wait = min_u64(wait, a->options->knobs.interval_ms);
 	for (const struct managed *m = a->all; m && count < ARRAY_SIZE(fds); m = m->next)
 		fds[count++] = (struct pollfd){.fd = m->target.pidfd, .events = POLLIN};
-	if (poll(fds, count, (int)wait + 1) <= 0)
+	pthread_mutex_unlock(&a->lock);
+	ready = poll(fds, count, (int)wait + 1);
+	pthread_mutex_lock(&a->lock);
+	if (ready <= 0)
 		return false;
 	a->ending |= fds[0].revents != 0;
 	for (unsigned int i = 2; i < count; i++)
@@ -295,14 +379,51 @@ static void loop(struct automaton *a)
 	}
 }
 
+static void finish_threads(struct automaton *a)
+{
+	while (a->threads)
+		pthread_cond_wait(&a->changed, &a->lock);
+}
+
+static void cut_short(struct automaton *a, void (*how)(int fd))
+{
+	for (const struct managed *m = a->all; m; m = m->next)
+		if (m->connection >= 0)
+			how(m->connection);
+}
+
+static void hang_up(int fd)
+{
+	shutdown(fd, SHUT_RDWR);
+}
+
+/* What is under way is cut short; then all sessions that are ours are ended at the same time. */
+static void release_all(struct automaton *a)
+{
+	cut_short(a, session_cancel);
+	wait_for_threads(a, 0, GRACE_US);
+	cut_short(a, hang_up);
+	finish_threads(a);
+	for (struct managed *m = a->all; m; m = m->next) {
+		if (m->gone || a->options->leave)
+			continue;
+		while (a->threads >= THREADS_MAX)
+			pthread_cond_wait(&a->changed, &a->lock);
+		m->released = true;
+		tend(a, m);
+		if (!m->tended && !m->gone)
+			auto_detach(a, m);
+	}
+	finish_threads(a);
+}
+
 static void end(struct automaton *a)
 {
+	release_all(a);
 	while (a->all) {
 		struct managed *m = a->all;
 
 		a->all = m->next;
-		if (a->policy && !a->options->leave && !m->gone)
-			auto_detach(a, m);
 		forget(m);
 	}
 	policy_free(a->policy);
@@ -324,9 +445,13 @@ int auto_run(struct run *run, const struct auto_options *options)
 {
 	struct automaton a = {.run = run, .options = options, .wake = -1, .trigger = -1, .pressure = -1, .cgroup = -1};
 	struct error error = {0};
-	int rc = begin(&a, &error);
 	bool none;
+	int rc;
 
+	pthread_mutex_init(&a.lock, NULL);
+	pthread_cond_init(&a.changed, NULL);
+	pthread_mutex_lock(&a.lock);
+	rc = begin(&a, &error);
 	if (rc < 0) {
 		end(&a);
 		return run_failed(run, rc, &error);

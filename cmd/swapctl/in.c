@@ -12,6 +12,7 @@
 #include "verb/command.h"
 
 #define SIGNALLED(signal) (128 + (signal))
+#define TRIES             10
 #define AGAIN_MS          100 /* until a session whose worker has died is asked again */
 
 static volatile sig_atomic_t command_pid;
@@ -38,6 +39,9 @@ static int hold(const struct run *run, struct error *error)
 {
 	int fd = session_hold(&run->target, error);
 
+	/* Its worker has died: there is another one soon. */
+	for (int tries = 0; fd == -ECONNRESET && tries < TRIES && target_alive(&run->target); tries++)
+		fd = session_hold(&run->target, error);
 	return fd == -ENOENT ? 0 : fd;
 }
 
@@ -58,7 +62,7 @@ static int wait_for_command(const struct run *run, pid_t pid, int held)
 			held = target_alive(&run->target) ? hold(run, &ignored) : 0;
 	}
 	if (held > 0)
-		close(held);
+		session_release(held);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : SIGNALLED(WTERMSIG(status));
 }
 

@@ -23,6 +23,7 @@
 #define AGAIN_MS     20      /* until one whose queue is full is asked again */
 #define CONNECT_S    60      /* with the one that was named */
 #define SILENCE_MS   10000   /* for which it may say nothing, before it has to show that it answers at all */
+#define RESPONSE_MS  30000   /* to that; its supervisor replaces one that is hung sooner */
 #define ANSWER_BYTES 4096
 
 /*
@@ -189,7 +190,7 @@ static bool is_responsive(const struct target *target)
 	int rc = over || answer.fd < 0 ? 0 : send_request(answer.fd, request);
 
 	while (rc == 0 && answer.fd >= 0 && !over) {
-		rc = await(answer.fd, SILENCE_MS);
+		rc = await(answer.fd, RESPONSE_MS);
 		over = rc == 0 &&
 		       (answer_read(&answer) == 0 || take_records(&answer, discard_record, NULL, &rc, &ignored));
 	}
@@ -335,6 +336,18 @@ int session_hold(const struct target *target, struct error *error)
 	json_decref(request);
 	answer_free(&answer);
 	return rc;
+}
+
+void session_release(int fd)
+{
+	char rest[512];
+	ssize_t n;
+
+	shutdown(fd, SHUT_WR);
+	while (await(fd, SILENCE_MS) == 0 && (n = recv(fd, rest, sizeof(rest), MSG_DONTWAIT)) != 0)
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			break;
+	close(fd);
 }
 
 void session_cancel(int fd)

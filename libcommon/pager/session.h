@@ -75,6 +75,9 @@ int session_exchange(const struct target *target, int fd, const json_t *request,
  */
 int session_hold(const struct target *target, struct error *error);
 
+/* Lets memory leave again, and returns when the session has heard of it. Takes the socket. */
+void session_release(int fd);
+
 #define SESSION_ENOUGH 0x18 /* ASCII's CAN */
 
 /*

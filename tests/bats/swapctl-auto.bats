@@ -421,3 +421,26 @@ fails() {
 	wait "$orphan" || :
 	swap_ok status # which clears away
 }
+
+@test "a session that does not answer holds up neither the other processes nor the end" {
+	local bad processes began
+	start_contents mixed $((8 * MEBIBYTE))
+	bad=$TARGET_PID
+	swap_ok attach -p "$bad"
+	processes=("$(pid_of supervisor)" "$(pid_of worker)")
+	start_contents mixed $((8 * MEBIBYTE))
+	swap_ok attach -p "$TARGET_PID"
+	kill -STOP "${processes[@]}"
+	start_auto -p "$bad" "$TARGET_PID" --interval 1 --refault-backoff 1
+	has_rounds() {
+		ask check
+		(($(jq -rs "map(select(.type == \"round\" and .pid == $TARGET_PID)) | length" "$RECORDS") >= $1))
+	}
+	wait_for 20 has_rounds 3
+	began=$SECONDS
+	end_auto
+	((SECONDS - began < 100))
+	kill -CONT "${processes[@]}"
+	assert_equal "$status" 3
+	[[ $(jq -rs "map(select(.type == \"error\").pid) | unique | .[]" "$RECORDS") == "$bad" ]]
+}

@@ -39,27 +39,29 @@ out_pages() {
 }
 
 @test "in --for keeps everything in core although the worker is replaced" {
-	local worker
+	local worker command
 	start_swapped
 	worker=$(pid_of worker)
-	timeout 60 swapctl in -p "$TARGET_PID" --for sleep 50 3>&- &
-	is_kept() {
-		status_is .kept_in
+	swapctl in -p "$TARGET_PID" --for sleep 50 3>&- &
+	command=$!
+	add_target "$command"
+	has_command() {
+		pgrep -P "$command" -x sleep >/dev/null
 	}
-	wait_for 10 is_kept
+	wait_for 10 has_command
 	kill -KILL "$worker"
 	wait_for 10 another worker "$worker"
-	wait_for 10 is_kept
-	kill -KILL "$(pgrep -P "$(pgrep -P $!)")"
-	wait $! || assert_equal $? 137
-	run ! is_kept
+	wait_for 10 status_is .kept_in
+	has_command
+	kill -KILL "$(pgrep -P "$command")"
+	wait_for 10 status_is '.kept_in == false'
 }
 
 @test "in --for exits as its command does, and says what is wrong with its own arguments" {
 	start_swapped
 	swap in -p "$TARGET_PID" --for sh -c 'kill -TERM $$'
 	assert_equal "$status" 143
-	swap_fails 127 'cannot run' in -p "$TARGET_PID" --for /nonexistent
+	swap_fails 127 'run /nonexistent: No such file' in -p "$TARGET_PID" --for /nonexistent
 	swap_fails 2 'which command' in -p "$TARGET_PID" --for
 	swap_fails 2 'not with -r' in -p "$TARGET_PID" -r /dev/null --for true
 	swap_ok detach -p "$TARGET_PID"
