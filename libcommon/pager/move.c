@@ -434,6 +434,14 @@ static int64_t stop_again(struct out_job *job, bool pause, struct error *error)
 	return rc == 0 ? pager->road.ops->begin(&pager->road, error) : rc;
 }
 
+/* The thread is given back for a moment when it has been kept for longer than it should. */
+static int64_t keep_short(struct out_job *job, struct error *error)
+{
+	const struct road *road = &job->pager->road;
+
+	return road->ops->held_us(road) > HELD_US ? stop_again(job, false, error) : 0;
+}
+
 static int64_t move_piece(struct out_job *job, const struct piece *piece, struct error *error)
 {
 	struct pager *pager = job->pager;
@@ -468,8 +476,8 @@ static int64_t move_piece(struct out_job *job, const struct piece *piece, struct
 			pause = rc == 1;
 			rc = pause ? 0 : rc;
 		}
-		if (rc == 0 && (pause || pager->road.ops->held_us(&pager->road) > HELD_US))
-			rc = stop_again(job, pause, error);
+		if (rc == 0)
+			rc = pause ? stop_again(job, true, error) : keep_short(job, error);
 	}
 	if (rc == 0 && at < piece->region.end)
 		skip_rest(piece, &at, SKIP_BUSY);
@@ -508,6 +516,8 @@ int out_move(struct out_job *job, struct error *error)
 	if (rc < 0)
 		return (int)rc;
 	rc = prepare_slot(job);
+	if (rc == 0)
+		rc = keep_short(job, error);
 	for (unsigned int i = 0; rc == 0 && i < job->piece_count; i++) {
 		struct piece *piece = &job->pieces[i];
 
