@@ -85,11 +85,15 @@ static int run_session(const struct target *target, const struct session_options
 static int read_ready(int fd, session_record_fn callback, void *context, struct error *error)
 {
 	_cleanup_fclose_ FILE *stream = fdopen(fd, "r");
-	json_t *line = stream ? json_loadf(stream, JSON_DISABLE_EOF_CHECK, NULL) : NULL;
+	json_error_t failed = {0}; /* as it stays where there is no memory to begin with */
+	json_t *line = stream ? json_loadf(stream, JSON_DISABLE_EOF_CHECK, &failed) : NULL;
 	const char *type = json_string_value(json_object_get(line, "type"));
 	int rc = 0;
 
-	if (!type) {
+	if (!stream || (!line && (json_error_code(&failed) == json_error_out_of_memory ||
+				  json_error_code(&failed) == json_error_unknown))) {
+		rc = error_set(error, -ENOMEM, NULL, "see swapctl status: it may be there", "hear of the session");
+	} else if (!type) {
 		rc = error_set(error, -EIO, "the session ended while it was made", NULL, "attach");
 	} else if (strcmp(type, "failed") == 0) {
 		rc = (int)json_integer_value(json_object_get(line, "code"));

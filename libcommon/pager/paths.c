@@ -43,13 +43,15 @@ static int open_own(const char *path)
 {
 	struct stat st;
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	int rc;
 
 	if (fd < 0)
 		return -errno;
-	if (fstat(fd, &st) == 0 && st.st_uid == geteuid() && !(st.st_mode & 022))
+	rc = fstat(fd, &st) < 0 ? -errno : 0;
+	if (rc == 0 && st.st_uid == geteuid() && !(st.st_mode & 022))
 		return fd;
 	close(fd);
-	return -EACCES;
+	return rc < 0 ? rc : -EACCES;
 }
 
 int paths_sessions(struct error *error)
@@ -101,8 +103,11 @@ static int default_store(char path[256])
 static int check_store_directory(const char *path, struct error *error)
 {
 	struct stat st;
+	int rc = stat(path, &st) < 0 ? -errno : 0;
 
-	if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
+	if (rc < 0 && rc != -ENOENT && rc != -ENOTDIR)
+		return error_set(error, rc, NULL, NULL, "keep the store in %s", path);
+	if (rc < 0 || !S_ISDIR(st.st_mode))
 		return error_set(error, -EINVAL, "there is no such directory",
 				 "make it, or choose another with --store", "keep the store in %s", path);
 	if (st.st_uid != geteuid() && !(st.st_mode & S_ISVTX))

@@ -193,7 +193,7 @@ bool target_alive(const struct target *target)
 	do
 		ready = poll(&poll_fd, 1, 0);
 	while (ready < 0 && errno == EINTR);
-	return ready == 0;
+	return ready <= 0; /* an end that cannot be asked for is no end */
 }
 
 /* /proc may be that of another pid namespace. */

@@ -161,7 +161,7 @@ class Target:
 
     def __init__(self, program, *arguments):
         self.process = subprocess.Popen([BUILD / "targets" / program, *map(str, arguments)], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, bufsize=0)
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
         self.pid = self.process.pid
         self.buffer = b""
         line = self.line()
