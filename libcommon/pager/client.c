@@ -18,7 +18,6 @@
 #include "pager/paths.h"
 #include "pager/session.h"
 
-#define END_MS       200     /* from the end of a session to that of its process */
 #define PATIENCE_US  1000000 /* with all of many sessions */
 #define AGAIN_MS     20      /* until one whose queue is full is asked again */
 #define CONNECT_S    60      /* with the one that was named */
@@ -265,12 +264,6 @@ int session_connect(const struct target *target, struct error *error)
 	return fd;
 }
 
-/* Its memory is gone a moment before the process is. */
-static bool has_ended(const struct target *target)
-{
-	return poll(&(struct pollfd){.fd = target->pidfd, .events = POLLIN}, 1, END_MS) == 1;
-}
-
 int session_request(const struct target *target, json_t *request, session_record_fn callback, void *context,
 		    struct error *error)
 {
@@ -279,7 +272,7 @@ int session_request(const struct target *target, json_t *request, session_record
 	if (rc >= 0)
 		rc = session_exchange(target, rc, request, callback, context, error);
 	json_decref(request);
-	if (rc == -ECONNRESET && has_ended(target))
+	if (rc == -ECONNRESET && target_ends(target, END_MS))
 		return error_set(error, -ESRCH, "it has ended", NULL, "talk to the session of process %d", target->pid);
 	return rc;
 }

@@ -137,7 +137,7 @@ static bool may_fork(struct pager *pager)
 /*
  * The target's own thread that forks stands still until its fork is read: what it keeps from its child is looked at
  * before. Should the fork come after it was asked for here, it is looked at afterwards. -EINPROGRESS: it cannot be read
- * yet.
+ * yet. -ENOSPC: there is no room for a child.
  */
 static int next_message(struct pager *pager, struct space *space, bool *fork)
 {
@@ -161,6 +161,9 @@ static int next_message(struct pager *pager, struct space *space, bool *fork)
 		}
 		*fork = rc == -EMFILE;
 	}
+	/* It may be a fork, of a child, too; faults come before it. */
+	if (room_is_full(pager) && (*fork || uffd_changing(space->uffd)))
+		return -ENOSPC;
 	if (!*fork)
 		return uffd_read(space->uffd, &header->spaces[space->id].pending.message, 1);
 	event_read_fork(pager, park_message);
@@ -194,8 +197,10 @@ static int read_one(struct filler *filler, struct space *space)
 	if (fork)
 		event_apply_passed(pager);
 	pthread_rwlock_unlock(&space->events);
-	if (rc == -EINPROGRESS)
+	if (rc == -EINPROGRESS || rc == -EMFILE)
 		usleep(RETRY_MS * 1000); /* the mover needs `events` to come to an end, and writers go first */
+	if (rc == -ENOSPC)
+		room_make(filler);
 	if (rc <= 0 || message.event != UFFD_EVENT_PAGEFAULT)
 		return rc;
 	fault = take_fault(pager, space, &message);

@@ -9,6 +9,7 @@
 
 #include "pager/bring.h"
 #include "pager/hook.h"
+#include "pager/pulse.h"
 
 #define AHEAD_MAX  8
 #define COLLECT    1024    /* clusters looked up at a time by fill_region */
@@ -284,6 +285,8 @@ int64_t fill_region(struct filler *filler, struct space *space, struct region re
 	while (idle < ROUNDS && !has_enough(filler)) {
 		bool progress = false;
 
+		if (filler->pulse)
+			pulse_next(filler->pulse);
 		collection->count = 0;
 		collection->last = 0;
 		pthread_mutex_lock(&pager->lock);

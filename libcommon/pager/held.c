@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -15,6 +16,58 @@
 
 #define SETTLED_US 200000  /* most children exec or exit before that */
 #define AGAIN_US   1000000 /* after a failure */
+#define HELD_PART  16      /* of the descriptors that a program may have */
+#define LIMIT_LINE "\nMax open files"
+
+/*
+ * How many of its descriptors the program may be given for its children: a few of those it may have, and none when it
+ * has used up half of them itself. Those of an agent's thread are its own.
+ */
+static unsigned int may_hold(struct pager *pager)
+{
+	_cleanup_close_ int limits = -1;
+	char text[2048] = "";
+	const char *line;
+	struct stat open;
+	uint64_t most;
+	int folder;
+
+	if (pager->road.holder != pager->target.pid)
+		return INDEX_SPACES;
+	limits = target_proc_open(&pager->target, "limits", O_RDONLY);
+	if (limits < 0 || read(limits, text, sizeof(text) - 1) <= 0)
+		return 0;
+	line = strstr(text, LIMIT_LINE);
+	most = line ? strtoull(line + strlen(LIMIT_LINE), NULL, 10) : 0;
+	/* Since Linux 6.2 the folder's size is their number (fs/proc/fd.c, proc_fd_getattr). */
+	folder = target_proc_open(&pager->target, "fd", O_RDONLY | O_DIRECTORY);
+	if (folder >= 0 && fstat(folder, &open) == 0 && (uint64_t)open.st_size > most / 2)
+		most = 0;
+	if (folder >= 0)
+		close(folder);
+	return (unsigned int)min_u64(most / HELD_PART, INDEX_SPACES);
+}
+
+/* `lock` is held. */
+static unsigned int count_held(const struct pager *pager)
+{
+	const struct index_header *header = index_header(pager->index);
+	unsigned int count = header->released_count;
+
+	for (unsigned int i = 1; i < INDEX_SPACES; i++)
+		count += header->spaces[i].number > 0;
+	return count;
+}
+
+static bool holds_less_than(struct pager *pager, unsigned int most)
+{
+	unsigned int count;
+
+	pthread_mutex_lock(&pager->lock);
+	count = count_held(pager);
+	pthread_mutex_unlock(&pager->lock);
+	return count < most;
+}
 
 /* A child that has been there for a while and is not held yet. `lock` is held. */
 static bool wants_holding(const struct pager *pager, unsigned int i)
@@ -86,12 +139,14 @@ int held_pool(struct pager *pager, struct error *error)
 	return index_header(pager->index)->store_number ? 0 : while_held(pager, hold_memory, error);
 }
 
-/* A copy of the descriptor of a child that the target does not hold yet, or -1. */
-static int next_child(struct pager *pager, unsigned int *space)
+/* A copy of the descriptor of a child that the target does not hold yet, or -1: none, or it may not hold more. */
+static int next_child(struct pager *pager, unsigned int *space, unsigned int most)
 {
 	int fd = -1;
 
 	pthread_mutex_lock(&pager->lock);
+	if (count_held(pager) >= most)
+		*space = INDEX_SPACES;
 	for (; *space < INDEX_SPACES && fd < 0; ++*space)
 		if (wants_holding(pager, *space))
 			fd = dup(pager->spaces[*space].uffd);
@@ -159,11 +214,19 @@ void held_children(struct pager *pager)
 	struct road *road = &pager->road;
 	struct error ignored = {0};
 	unsigned int space = 1;
+	unsigned int most = 0;
 	int fd = -1;
 
 	if (!road->ops || pager->spaces[0].dead || now_us() < pager->held_again_us)
 		return;
-	fd = next_child(pager, &space);
+	fd = next_child(pager, &space, INDEX_SPACES);
+	if (fd >= 0) {
+		most = may_hold(pager);
+		if (!holds_less_than(pager, most)) {
+			pager->held_again_us = now_us() + AGAIN_US;
+			cleanup_close(&fd);
+		}
+	}
 	if (fd < 0 && !index_header(pager->index)->released_count)
 		return;
 	if (road->ops->begin(road, &ignored) < 0) {
@@ -172,7 +235,7 @@ void held_children(struct pager *pager)
 			close(fd);
 		return;
 	}
-	for (; fd >= 0; fd = next_child(pager, &space)) {
+	for (; fd >= 0; fd = next_child(pager, &space, most)) {
 		int number = road->ops->keep(road, fd);
 
 		close(fd);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -15,7 +16,11 @@
 #include "base/cleanup.h"
 #include "pager/session.h"
 #include "pager/supervisor.h"
+#include "proc/cgroup.h"
 #include "proc/service.h"
+
+/* The staging area's copy, compression, fault service, and some for the index; measured, and doubled. */
+#define MEMORY_BYTES (64 * MiB)
 
 /* A line of JSON for whoever waits at the other end of the pipe. */
 static void tell_error(int ready, int rc, const struct error *error)
@@ -54,7 +59,11 @@ static int start_serving(struct session *s, int ready, struct kept *adopted)
 	struct error error = {0};
 	int rc = supervise(s, ready, adopted);
 
-	if (rc < 0) {
+	if (rc < 0 && target_ends(&s->pager.target, 0)) {
+		rc = error_set(&error, -ESRCH, "it has ended", NULL, "start the session of process %d",
+			       s->pager.target.pid);
+		tell_error(ready, rc, &error);
+	} else if (rc < 0) {
 		error_set(&error, rc, rc == -ECHILD ? "its worker ends before it serves" : NULL,
 			  "see whether there is memory for it, and processes and descriptors are left",
 			  "start the session of process %d", s->pager.target.pid);
@@ -63,9 +72,41 @@ static int start_serving(struct session *s, int ready, struct kept *adopted)
 	return rc;
 }
 
+/*
+ * Memory that cannot be had in time would stop the target for good: at the limit of a cgroup, where nothing else is
+ * left to be ended, the kernel lets whoever asks for more wait.
+ */
+static int check_memory(const struct target *target, const char *to, struct error *error)
+{
+	uint64_t left = UINT64_MAX;
+	char text[SIZE_TEXT];
+	char why[128];
+
+	if (cgroup_leave_limits(&left) < 0 || left >= MEMORY_BYTES)
+		return 0;
+	size_format(text, left);
+	snprintf(why, sizeof(why), "its cgroup leaves it %s of memory, and a session needs %llu MiB", text,
+		 (unsigned long long)(MEMORY_BYTES / MiB));
+	return error_set(error, -ENOMEM, why, "start it from a cgroup with a higher limit", "%s process %d", to,
+			 target->pid);
+}
+
+static int check_descriptors(const struct target *target, const char *to, struct error *error)
+{
+	struct rlimit limit;
+	char why[128];
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= DESCRIPTORS_MIN)
+		return 0;
+	snprintf(why, sizeof(why), "it may have %llu descriptors, and a session needs %d",
+		 (unsigned long long)limit.rlim_cur, DESCRIPTORS_MIN);
+	return error_set(error, -EMFILE, why, "raise the limit (ulimit -H -n)", "%s process %d", to, target->pid);
+}
+
 /* Without options it takes up a session that is there. */
 static int run_session(const struct target *target, const struct session_options *options, int ready)
 {
+	const char *to = options ? "attach to" : "adopt the session of";
 	struct session *s = calloc(1, sizeof(*s));
 	struct error error = {0};
 	struct kept kept = {0};
@@ -73,7 +114,11 @@ static int run_session(const struct target *target, const struct session_options
 
 	if (!s)
 		return -ENOMEM;
-	rc = options ? session_make(s, target, options, &error) : session_take_up(s, target, &kept, &error);
+	rc = check_descriptors(target, to, &error);
+	if (rc == 0)
+		rc = check_memory(target, to, &error);
+	if (rc == 0)
+		rc = options ? session_make(s, target, options, &error) : session_take_up(s, target, &kept, &error);
 	if (rc < 0)
 		tell_error(ready, rc, &error);
 	else
@@ -82,7 +127,8 @@ static int run_session(const struct target *target, const struct session_options
 	return rc;
 }
 
-static int read_ready(int fd, session_record_fn callback, void *context, struct error *error)
+static int read_ready(int fd, const struct target *target, session_record_fn callback, void *context,
+		      struct error *error)
 {
 	_cleanup_fclose_ FILE *stream = fdopen(fd, "r");
 	json_error_t failed = {0}; /* as it stays where there is no memory to begin with */
@@ -93,8 +139,11 @@ static int read_ready(int fd, session_record_fn callback, void *context, struct 
 	if (!stream || (!line && (json_error_code(&failed) == json_error_out_of_memory ||
 				  json_error_code(&failed) == json_error_unknown))) {
 		rc = error_set(error, -ENOMEM, NULL, "see swapctl status: it may be there", "hear of the session");
+	} else if (!type && target_ends(target, END_MS)) {
+		rc = error_set(error, -ESRCH, "it has ended", NULL, "start the session of process %d", target->pid);
 	} else if (!type) {
-		rc = error_set(error, -EIO, "the session ended while it was made", NULL, "attach");
+		rc = error_set(error, -EIO, "the session ended while it was made", NULL,
+			       "start the session of process %d", target->pid);
 	} else if (strcmp(type, "failed") == 0) {
 		rc = (int)json_integer_value(json_object_get(line, "code"));
 		error_set(error, rc, json_string_value(json_object_get(line, "why")),
@@ -207,7 +256,7 @@ static int launch(const struct target *target, const struct session_options *opt
 		_exit(run_session(target, options, pipe_fds[1]) == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
 	}
 	close(pipe_fds[1]);
-	rc = read_ready(pipe_fds[0], callback, context, error);
+	rc = read_ready(pipe_fds[0], target, callback, context, error);
 	if (rc == 0 && foreground)
 		stay(target, signals);
 	return rc;

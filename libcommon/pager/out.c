@@ -6,10 +6,12 @@
 #include "pager/out.h"
 #include "pager/supervisor.h"
 #include "pages/pages.h"
+#include "proc/cgroup.h"
 #include "proc/maps.h"
 #include "report/report.h"
 
-#define PROGRESS_US 100000
+#define MEMORY_SPARE (24 * MiB) /* for what leaves at once, and for serving what is out */
+#define PROGRESS_US  100000
 
 _Static_assert((int)INELIGIBLE_OURS < (int)SKIP_NOT_RESIDENT, "reasons of mappings come first");
 
@@ -157,13 +159,27 @@ static int check_store(const struct out_job *job, struct error *error)
 	return rc;
 }
 
+/* At its limit the kernel would let us wait for memory, and the target for us. */
+static int check_memory(const struct out_job *job, struct error *error)
+{
+	uint64_t left;
+
+	if (!job->pager->memory_limited || cgroup_left_here(&left) < 0 || left >= MEMORY_SPARE)
+		return 0;
+	return error_set(error, -ENOMEM, "the cgroup of the session is near its limit of memory",
+			 "raise it, or start the session from another cgroup", "swap out process %d",
+			 job->pager->target.pid);
+}
+
 static int flush(struct out_job *job, struct error *error)
 {
 	int rc;
 
 	if (!job->piece_count)
 		return 0;
-	rc = out_move(job, error);
+	rc = check_memory(job, error);
+	if (rc == 0)
+		rc = out_move(job, error);
 	for (unsigned int i = 0; i < job->piece_count; i++)
 		out_done(job->pieces[i].result);
 	job->piece_count = 0;

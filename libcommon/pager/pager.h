@@ -18,6 +18,8 @@
 #include "store/store.h"
 #include "uffd/uffd.h"
 
+#define DESCRIPTORS_OWN   96 /* of a worker, its clients and what is open for a moment, besides those of children */
+#define DESCRIPTORS_MIN   (DESCRIPTORS_OWN + 32)
 #define FAULT_THREADS_MAX 8
 #define COMPRESSORS_MAX   4
 #define SLOT_BYTES        (4 * MiB)
@@ -46,8 +48,9 @@ struct space {
 	bool unsaved;      /* the supervisor does not hold it yet */
 	bool unwatched;    /* not every fault thread hears of its messages yet */
 	uint64_t since_us; /* when it was made */
-	bool check_soon;   /* pages came back since its registered mappings were looked at */
-	bool strays;       /* mappings may be registered that are not listed, with nothing out */
+	uint64_t room_again_us; /* not before then it is tried to let go of it to make room */
+	bool check_soon;        /* pages came back since its registered mappings were looked at */
+	bool strays;            /* mappings may be registered that are not listed, with nothing out */
 	pthread_rwlock_t events;
 	_Atomic(uint64_t)
 		held_up_since_ns;         /* a page of zeros could not be placed, and no event was read since; 0: no */
@@ -97,8 +100,13 @@ struct pager {
 	struct region staging;
 	uint64_t held_again_us; /* not before then the target is given something to hold */
 	unsigned char *mirror;  /* the worker's copy of what is staged; STAGING_BYTES, same layout */
+	bool memory_limited;    /* by a cgroup: nothing more leaves when little is left there */
 	bool staging_open;      /* the staging area is readable and writable now; under `job` */
 	unsigned int cluster_pages;
+
+	pthread_mutex_t room;           /* one thread makes room for children */
+	_Atomic(unsigned int) children; /* that are served */
+	unsigned int children_max;
 
 	pthread_mutex_t job; /* one changing request at a time */
 	struct space spaces[INDEX_SPACES];
@@ -343,6 +351,13 @@ json_t *refaults_record(struct pager *pager);                                  /
 
 /* The contents of a cluster are lost while it was staged, holes apart. `lock` held. */
 void cluster_lose(struct cluster *cluster);
+
+/* room.c: for children. How many there may be, by this process's limit of descriptors; whether there are so many. */
+void room_init(struct pager *pager);
+bool room_is_full(const struct pager *pager);
+
+/* Gives children all that is out in them back and lets them go, a few at a time. No lock is held. */
+void room_make(struct filler *filler);
 
 /* Drops a reference to a cluster; frees it, and its slot, with the last. `lock` is held. */
 void cluster_unref(struct pager *pager, uint32_t number);

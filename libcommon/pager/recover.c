@@ -152,6 +152,7 @@ static void find_spaces(struct pager *pager)
 		space->used = true;
 		space->check_soon = true;
 		space->unchecked = true;
+		atomic_fetch_add(&pager->children, 1);
 	}
 	for (size_t i = 0; i < pager->inherited->count; i++) {
 		const struct kept_item *item = &pager->inherited->items[i];

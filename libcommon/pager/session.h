@@ -10,6 +10,8 @@
 #include "report/error.h"
 #include "store/store.h"
 
+#define END_MS 200 /* from the end of a process's memory, and of its session, to that of the process */
+
 enum session_encrypt {
 	ENCRYPT_DEFAULT, /* when the store is a file */
 	ENCRYPT_YES,

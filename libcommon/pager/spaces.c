@@ -35,6 +35,8 @@ struct space *space_new(struct pager *pager, int uffd)
 		index_header(pager->index)->spaces[i].left_to_kernel = (struct region){0, 0};
 		space->held_up_since_ns = 0;
 		space->since_us = now_us();
+		space->room_again_us = 0;
+		atomic_fetch_add(&pager->children, 1);
 		return space;
 	}
 	return NULL;
@@ -83,6 +85,8 @@ static void close_space(struct pager *pager, struct space *space)
 		index_header(pager->index)->spaces[space->id].used = false;
 		held_forget(pager, space->id);
 		region_vec_free(&space->registered);
+		if (space->id != 0)
+			atomic_fetch_sub(&pager->children, 1);
 		space->used = space->id == 0; /* the target's own place is not given to a child */
 	}
 	pthread_mutex_unlock(&pager->lock);

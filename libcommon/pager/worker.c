@@ -17,6 +17,7 @@
 #include "pager/pager.h"
 #include "pager/pulse.h"
 #include "pager/supervisor.h"
+#include "proc/cgroup.h"
 
 #define HOUSEKEEPING_MS  250
 #define WATCHER_NS       UINT64_C(3000000000) /* a session made to be watched waits so long for a watcher */
@@ -254,6 +255,7 @@ static void tell_ready(struct pager *pager)
 
 static int start(struct pager *pager)
 {
+	uint64_t left = UINT64_MAX;
 	int rc = open_target_files(pager);
 
 	/* Later, the target may be gone and its children live on; what there is no room for now, another worker may
@@ -261,8 +263,13 @@ static int start(struct pager *pager)
 	if (rc < 0 && (!pager->inherited || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM))
 		return rc;
 	init_locks(pager);
+	room_init(pager);
 	pager->mirror = mmap(NULL, STAGING_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (pager->mirror == MAP_FAILED)
+		return -ENOMEM;
+	/* Where memory may run out it is had before a page leaves. */
+	pager->memory_limited = cgroup_left_here(&left) == 0 && left != UINT64_MAX;
+	if (pager->memory_limited && madvise(pager->mirror, STAGING_BYTES, MADV_POPULATE_WRITE) < 0 && errno != EINVAL)
 		return -ENOMEM;
 	rc = refaults_new(&pager->refaults);
 	if (rc == 0 && pager->inherited)

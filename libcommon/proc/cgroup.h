@@ -52,5 +52,17 @@ void cgroup_limits(int folder, cgroup_limit_fn callback, void *context);
 /* Opens the folder whose memory controller counts a process, of either version. Returns and errors as cgroup_of. */
 int cgroup_of_memory(const struct target *target);
 
+/*
+ * What this process may still use before its cgroup, or one above it, is at its limit (bytes; UINT64_MAX: no limit).
+ * Returns 0, or -errno when that cannot be told (-ENOENT: nothing here counts its memory).
+ */
+int cgroup_left_here(uint64_t *left);
+
+/*
+ * Moves this process out of cgroups that limit its memory, to the topmost one that can be seen; where that is not
+ * permitted it stays. Returns as cgroup_left_here, of where it is then.
+ */
+int cgroup_leave_limits(uint64_t *left);
+
 /* Whether a process is frozen by its cgroup or by one above it, of either version. */
 bool cgroup_is_frozen(const struct target *target);

@@ -196,6 +196,11 @@ bool target_alive(const struct target *target)
 	return ready <= 0; /* an end that cannot be asked for is no end */
 }
 
+bool target_ends(const struct target *target, int ms)
+{
+	return poll(&(struct pollfd){.fd = target->pidfd, .events = POLLIN}, 1, ms) == 1;
+}
+
 /* /proc may be that of another pid namespace. */
 static bool proc_is_ours(void)
 {

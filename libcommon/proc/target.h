@@ -30,6 +30,9 @@ void target_close(struct target *target);
 /* True while the process exists and is not a zombie (poll on the pidfd). */
 bool target_alive(const struct target *target);
 
+/* Whether it has ended, or does so within so many milliseconds. */
+bool target_ends(const struct target *target, int ms);
+
 /*
  * Whether the process that had this pid and start time in this pid namespace has ended: no process has the pid, another
  * one has, or it is a zombie without threads. False when that cannot be found out (no descriptor is left, /proc is of
