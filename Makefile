@@ -234,6 +234,7 @@ fail: deps
 	@+$(submake) all targets
 	@UVM_BUILD=$(abspath $(BUILD)) tests/fail/calls
 	@UVM_BUILD=$(abspath $(BUILD)) tests/fail/kills --one 300 --all 60
+	@UVM_BUILD=$(abspath $(BUILD)) tests/fail/adopt --runs 2000
 
 bench:
 	@tools/deps >&2

@@ -66,3 +66,7 @@ fails() {
 @test "no byte is wrong and nothing is left, whichever process is killed and whenever" {
 	timeout 300 "$ROOT/tests/fail/kills" --one 12 --all 4 3>&-
 }
+
+@test "a session whose processes were all killed can be adopted at once, by either road, and readers and children go on" {
+	timeout 300 "$ROOT/tests/fail/adopt" --runs 10 3>&-
+}
