@@ -44,6 +44,7 @@ struct automaton {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a thread has finished */
 	unsigned int threads;
+	bool writing; /* a thread has a session write back */
 	struct run *run;
 	const struct auto_options *options;
 	struct policy *policy;

@@ -230,23 +230,47 @@ static void tell_round(struct automaton *a, const struct managed *m, const struc
 	a->moved += staging->moved;
 }
 
+/*
+ * What is about to leave counts as if it had: others decide meanwhile by what is resident, and what stores take, in
+ * all. No more than its size uncompressed.
+ */
+static void expect(struct managed *m, const struct region_vec *regions, uint64_t bytes)
+{
+	uint64_t most = 0;
+
+	for (size_t i = 0; i < regions->count; i++)
+		most += region_bytes(regions->items[i]);
+	most = min_u64(min_u64(most, bytes), m->now.resident);
+	m->now.resident -= most;
+	m->now.used += most;
+	policy_observe(m->process, &m->now);
+}
+
 static int stage(struct automaton *a, struct managed *m, const struct region_vec *regions, uint64_t bytes)
 {
+	const struct policy_observation before = m->now;
 	struct staging staging = {.m = m};
-	uint64_t resident = m->now.resident;
 	uint64_t begin = now_us();
-	int rc = attach(a, m);
+	int rc;
 
+	expect(m, regions, bytes);
+	rc = attach(a, m);
 	if (rc == 0)
 		rc = ask(a, m, "out", out_request(regions, bytes), take_staged, &staging);
 	if (rc == 0)
 		rc = staging.rc;
-	if (rc == 0 && target_status(&m->target, "RssAnon", &m->now.resident) == 0)
+	if (target_status(&m->target, "RssAnon", &m->now.resident) == 0)
 		m->now.resident *= KiB;
+	else
+		m->now.resident = before.resident;
 	if (rc == 0)
 		rc = look_at_session(a, m);
-	if (rc == 0)
-		tell_round(a, m, &staging, resident, begin);
+	if (rc == 0) {
+		tell_round(a, m, &staging, before.resident, begin);
+	} else {
+		m->now.used = before.used;
+		policy_observe(m->process, &m->now);
+	}
 	return rc;
 }
 
@@ -329,13 +353,18 @@ static int write_back(struct automaton *a, struct managed *m)
 	uint64_t bytes;
 	int rc;
 
+	/* One after the other: what is free on the disk is free once. */
+	if (a->writing)
+		return 0;
 	a->look.free_bytes = free_bytes(m);
 	policy_look(a->policy, &a->look);
 	if (!policy_writeback(m->process, &age, &bytes))
 		return 0;
+	a->writing = true;
 	rc = ask(a, m, "writeback",
 		 json_pack("{s:s,s:I,s:I}", "verb", "writeback", "age_ms", (json_int_t)age, "bytes", (json_int_t)bytes),
 		 keep_summary, &summary);
+	a->writing = false;
 	/* Without an answer the pool is taken to be as it was. */
 	m->now.pool = summary ? number_of(summary, "pool_bytes") : m->now.pool;
 	policy_written(m->process, m->attached ? m->now.pool : 0, number_of(summary, "oldest_ms"), rc < 0);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "auto.h"
@@ -16,7 +15,6 @@
 #define LOOK_MS       60000   /* new processes are found, and pressure is read, at least so often */
 #define LOOK_AGAIN_MS 100     /* whether a signal has come, and while threads are at work */
 #define PATIENCE_US   1000000 /* the others are looked after again although a thread has not finished */
-#define GRACE_US      5000000 /* for what is under way, when all is to end */
 #define THREADS_MAX   64
 
 static int wake_fd = -1;
@@ -207,7 +205,8 @@ static void look(struct automaton *a, bool pressed)
 	for (struct managed *m = a->all; m; m = m->next) {
 		uint64_t kib;
 
-		if (m->gone || target_status(&m->target, "RssAnon", &kib) < 0)
+		/* What is under way counts as it will be. */
+		if (m->gone || m->tended || target_status(&m->target, "RssAnon", &kib) < 0)
 			continue;
 		m->now.resident = kib * KiB;
 		policy_observe(m->process, &m->now);
@@ -268,10 +267,10 @@ static bool is_told_to_end(struct automaton *a)
 	return a->ending;
 }
 
-/* Until there are no more threads than that, or so long. */
-static void wait_for_threads(struct automaton *a, unsigned int most, uint64_t us)
+/* Until there are no more threads than that, or a second has passed. */
+static void wait_for_threads(struct automaton *a, unsigned int most)
 {
-	uint64_t deadline = now_us() + us;
+	uint64_t deadline = now_us() + PATIENCE_US;
 
 	while (a->threads > most && now_us() < deadline) {
 		struct timespec until;
@@ -292,11 +291,11 @@ static void tend_all(struct automaton *a)
 		if (m->gone || m->tended)
 			continue;
 		if (a->threads >= THREADS_MAX)
-			wait_for_threads(a, THREADS_MAX - 1, PATIENCE_US);
+			wait_for_threads(a, THREADS_MAX - 1);
 		if (a->threads < THREADS_MAX)
 			tend(a, m);
 	}
-	wait_for_threads(a, 0, PATIENCE_US);
+	wait_for_threads(a, 0);
 	while (*at) {
 		struct managed *m = *at;
 
@@ -379,30 +378,19 @@ static void loop(struct automaton *a)
 	}
 }
 
+/* Sessions that do not answer are given up by those who ask. */
 static void finish_threads(struct automaton *a)
 {
 	while (a->threads)
 		pthread_cond_wait(&a->changed, &a->lock);
 }
 
-static void cut_short(struct automaton *a, void (*how)(int fd))
-{
-	for (const struct managed *m = a->all; m; m = m->next)
-		if (m->connection >= 0)
-			how(m->connection);
-}
-
-static void hang_up(int fd)
-{
-	shutdown(fd, SHUT_RDWR);
-}
-
 /* What is under way is cut short; then all sessions that are ours are ended at the same time. */
 static void release_all(struct automaton *a)
 {
-	cut_short(a, session_cancel);
-	wait_for_threads(a, 0, GRACE_US);
-	cut_short(a, hang_up);
+	for (const struct managed *m = a->all; m; m = m->next)
+		if (m->connection >= 0)
+			session_cancel(m->connection);
 	finish_threads(a);
 	for (struct managed *m = a->all; m; m = m->next) {
 		if (m->gone || a->options->leave)

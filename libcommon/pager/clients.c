@@ -9,15 +9,17 @@
 
 #include "pager/request.h"
 
-#define SAYING_US 10000000 /* for a request to come in as a whole */
-#define SERVED    32       /* at a time */
-#define QUICK     8        /* beside them, that want nothing but to be told something */
-#define TURN_MS   10       /* until one that waits is thought of again */
-#define CHUNK     65536
+#define SILENT_US  10000000 /* for the next bytes of a request */
+#define SAYING_US  60000000 /* for all of it */
+#define READING_US 20000    /* at one client, before the others are looked after */
+#define SERVED     32       /* at a time */
+#define QUICK      8        /* beside them, that want nothing but to be told something */
+#define TURN_MS    10       /* until one that waits is thought of again */
+#define CHUNK      65536
 
 struct waiting_client {
 	int fd;
-	uint64_t deadline_us;
+	uint64_t since_us, deadline_us;
 	struct request request;
 	json_t *object; /* its request, when that is complete */
 };
@@ -89,6 +91,7 @@ static bool make_room(struct clients *clients)
 void clients_accept(struct clients *clients, struct pager *pager)
 {
 	int fd = accept4(pager->control, NULL, NULL, SOCK_CLOEXEC);
+	uint64_t now = now_us();
 	struct waiting_client *client;
 	struct error error = {0};
 
@@ -99,7 +102,7 @@ void clients_accept(struct clients *clients, struct pager *pager)
 		close(fd);
 		return;
 	}
-	*client = (struct waiting_client){.fd = fd, .deadline_us = now_us() + SAYING_US};
+	*client = (struct waiting_client){.fd = fd, .since_us = now, .deadline_us = now + SILENT_US};
 	if (clients->count == CLIENTS_WAITING && !make_room(clients)) {
 		error_set(&error, -EBUSY, "too many others ask", "try again", "read the request");
 		control_refuse(fd, &error);
@@ -143,15 +146,20 @@ static int start_serving(struct pager *pager, struct waiting_client *client)
 /* Reads what is there. Returns as request_feed; a client that has gone before it was ready is -EINVAL. */
 static int read_some(struct waiting_client *client, struct error *error)
 {
+	const uint64_t until_us = now_us() + READING_US;
 	char bytes[CHUNK];
-	ssize_t n = recv(client->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
-	int rc;
+	int rc = 0;
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return 0;
-	if (n <= 0)
-		return error_set(error, -EINVAL, "it is no JSON object", NULL, "read the request");
-	rc = request_feed(&client->request, bytes, (size_t)n, error);
+	while (rc == 0 && now_us() < until_us) {
+		ssize_t n = recv(client->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return 0;
+		if (n <= 0)
+			return error_set(error, -EINVAL, "it is no JSON object", NULL, "read the request");
+		client->deadline_us = min_u64(now_us() + SILENT_US, client->since_us + SAYING_US);
+		rc = request_feed(&client->request, bytes, (size_t)n, error);
+	}
 	return rc > 0 ? request_finish(&client->request, &client->object, error) : rc;
 }
 

@@ -208,6 +208,7 @@ static void main_loop(struct pager *pager, int signals)
 	bool ending = false;
 	bool detaching = false;
 	struct pulse_thread *self = &pager->pulse->threads[0];
+	uint64_t kept_us = 0;
 
 	pulse_begin(self);
 	while (!atomic_load(&pager->ended)) {
@@ -231,8 +232,11 @@ static void main_loop(struct pager *pager, int signals)
 			fds[2].fd = -1; /* its address space may live on in children */
 		if (fds[3].revents && supervisor_replace(pager) < 0)
 			poll(NULL, 0, REPLACE_AGAIN_MS);
+		if (now_us() - kept_us < HOUSEKEEPING_MS * UINT64_C(1000))
+			continue; /* who asks much costs no more of that */
 		keep_house(pager);
 		hook("house");
+		kept_us = now_us();
 	}
 	pulse_end(self);
 	clients_end(&clients);
