@@ -1,6 +1,8 @@
 # uvmtools: "make check" builds and tests, "make deps" installs what that needs, "make V=1" shows the commands.
 # "make fail" lets every call of swapctl fail once and kills its processes: hours.
-# "make soak" goes on with the random test of swapctl for SOAK_SECONDS (an hour), with the steps that SEED gives it.
+# "make quick" is for the everyday loop: lint (clang-tidy only for files that changed), the unit tests and one test of swapctl's main job.
+# "make soak" repeats for longer what "make check" does a few times, then goes on with the random test of swapctl for SOAK_SECONDS (an hour), with the
+# steps that SEED gives it.
 
 VERSION  := 0.1.0
 BUILD    ?= build
@@ -91,7 +93,7 @@ LIBUVM_FILES := $(LIBUVM) $(BUILD)/lib/libuvm.so $(BUILD)/lib/uvm.pc
 RECLAIM      := $(BUILD)/lib/libuvm-reclaim.so
 RECLAIM_OBJS := $(patsubst %.c,$(BUILD)/obj/reclaim/%.o,$(wildcard libuvm-reclaim/*.c) libcommon/base/size.c $(RING_PARTS))
 
-.PHONY: all lib libuvm libuvm-reclaim tools unit targets benchmarks check model soak fail demo bench install uninstall deps clean format lint fuzz fuzzers
+.PHONY: all lib libuvm libuvm-reclaim tools unit targets benchmarks check quick model soak fail demo bench install uninstall deps clean format lint fuzz fuzzers
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -203,6 +205,12 @@ check: deps
 	@+$(submake) CC=clang TSAN=1 BUILD=$(BUILD)/thread $(BUILD)/thread/unit/test_ring_race
 	@UVM_BUILD=$(abspath $(BUILD)) tests/run
 
+QUICK := memory that was swapped out is gone
+quick: deps
+	@tools/lint --changed
+	@+$(submake) all unit targets
+	@UVM_BUILD=$(abspath $(BUILD)) UVM_TEST_FILTER='$(QUICK)' tests/run $(UNIT_BINS) tests/bats/swapctl.bats
+
 # The reclaim ring's protocol, much further than "make check" looks: some minutes and gigabytes.
 model: deps
 	MODEL_O=-O2 MODEL_MIB=6000 tests/model/run -DSTEPS=5 -DROUNDS=2 -DSTORES=4
@@ -222,12 +230,13 @@ demo: deps
 	@UVM_BUILD=$(abspath $(BUILD)) tools/demo
 
 SOAK_SECONDS ?= 3600
+REPEATED = $(filter-out tests/bats/swapctl-soak.bats,$(shell grep -lE '\<(repeat [0-9]|at_length)' tests/bats/*.bats))
 SEED ?= $(call once,SEED,$(shell od -An -N3 -tu4 /dev/urandom | tr -d ' '))
 soak: deps
 	@+$(submake) all targets
 	@echo "make soak SEED=$(SEED) SOAK_SECONDS=$(SOAK_SECONDS)"
-	@SEED=$(SEED) SOAK_SECONDS=$(SOAK_SECONDS) UVM_TEST_LIMIT=$$(($(SOAK_SECONDS) + 400)) \
-		UVM_BUILD=$(abspath $(BUILD)) tests/run tests/bats/swapctl-soak.bats
+	@UVM_TEST_LONG=1 SEED=$(SEED) SOAK_SECONDS=$(SOAK_SECONDS) UVM_TEST_LIMIT=$$(($(SOAK_SECONDS) + 400)) \
+		UVM_BUILD=$(abspath $(BUILD)) tests/run $(REPEATED) tests/bats/swapctl-soak.bats
 
 # Every call of a session fails once at every place that makes it, which takes hours; then its processes are killed at random.
 fail: deps

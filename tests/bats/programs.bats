@@ -5,7 +5,8 @@ bats_require_minimum_version 1.5.0
 load swap_helper
 
 MEBIBYTE=1048576
-KEYS=1000000
+KEYS=$(at_length 1000000 200000)
+OBJECTS=$(at_length 150000 40000)
 
 redis() {
 	timeout 120 redis-cli -s "$SOCKET" "$@" 2>&1
@@ -30,13 +31,13 @@ start_redis() {
 	end_later "$TARGET_PID"
 }
 
-# At least 300 MiB, every value different; below a power of two of keys, so that the server is not growing its table when it has been filled.
+# At least 300 bytes a key, every value different; below a power of two of keys, so that the server is not growing its table when it has been filled.
 fill_redis() {
 	redis eval 'for i = 0, ARGV[1] - 1 do redis.call("set", string.format("key:%012d", i), string.rep(redis.sha1hex(i), 6)) end' \
 		0 "$KEYS" >/dev/null
 	assert_equal "$(redis dbsize)" "$KEYS"
 	BEFORE=$(rss_anon)
-	((BEFORE > 300 * MEBIBYTE))
+	((BEFORE > 300 * KEYS))
 	DIGEST=$(redis debug digest)
 	assert_regex "$DIGEST" '^[0-9a-f]{40}$'
 }
@@ -72,7 +73,7 @@ verify_values() {
 run_benchmark() {
 	(
 		until [[ -e $BATS_TEST_TMPDIR/stop ]]; do
-			timeout 120 redis-benchmark -s "$SOCKET" -q -c 20 -n 50000 -r "$KEYS" get key:__rand_int__ || echo "failed: $?"
+			timeout 120 redis-benchmark -s "$SOCKET" -q -c 20 -n $((KEYS / 20)) -r "$KEYS" get key:__rand_int__ || echo "failed: $?"
 		done
 	) >"$BATS_TEST_TMPDIR/benchmark" 2>&1 3>&- &
 	BENCHMARK=$!
@@ -133,6 +134,7 @@ saves_all() {
 write_program() {
 	cat >"$BATS_TEST_TMPDIR/program.py" <<-'PYTHON'
 		import hashlib, random, sys
+		OBJECTS = int(sys.argv[1])
 		rand = random.Random(7)
 		def digest():
 		    h = hashlib.sha256()
@@ -141,14 +143,14 @@ write_program() {
 		    for block in blocks:
 		        h.update(block)
 		    return h.hexdigest()
-		table = {"key %d" % i: [rand.random(), str(i) * 5, (i, i + 1)] for i in range(150000)}
+		table = {"key %d" % i: [rand.random(), str(i) * 5, (i, i + 1)] for i in range(OBJECTS)}
 		index = {key: hash(value[2]) for key, value in table.items()}
-		blocks = [bytearray(rand.randbytes(1 << 20)) for _ in range(48)]
+		blocks = [bytearray(rand.randbytes(1 << 20)) for _ in range(OBJECTS // 3000)]
 		before = digest()
 		print("ready", flush=True)
 		for line in sys.stdin:
 		    if line == "work\n":
-		        for key in rand.sample(sorted(table), 30000):
+		        for key in rand.sample(sorted(table), OBJECTS // 5):
 		            del table[key]
 		            table["new " + key] = [rand.random(), key, (1, 2)]
 		            index["new " + key] = index.pop(key)
@@ -164,7 +166,7 @@ write_program() {
 python_works() {
 	local before i
 	before=$(rss_anon)
-	((before > 80 * MEBIBYTE))
+	((before > 500 * OBJECTS))
 	swap_most out -p "$TARGET_PID"
 	(($(rss_anon) < before / 20))
 	ask check
@@ -185,7 +187,7 @@ python_works() {
 
 @test "a python3 program works on its objects while they leave and come back" {
 	write_program
-	start_with_input /usr/bin/python3 "$BATS_TEST_TMPDIR/program.py"
+	start_with_input /usr/bin/python3 "$BATS_TEST_TMPDIR/program.py" "$OBJECTS"
 	python_works
 }
 
@@ -206,7 +208,7 @@ needs_huge_pages() {
 	[[ $library ]] || skip "libjemalloc2 is not installed"
 	write_program
 	start_with_input /usr/bin/env PYTHONMALLOC=malloc LD_PRELOAD="$library" MALLOC_CONF=thp:always,metadata_thp:always \
-		python3 "$BATS_TEST_TMPDIR/program.py"
+		python3 "$BATS_TEST_TMPDIR/program.py" "$OBJECTS"
 	grep -qF "$library" "/proc/$TARGET_PID/maps"
 	(($(huge_bytes) > 0))
 	python_works
@@ -215,7 +217,7 @@ needs_huge_pages() {
 @test "a program on glibc's malloc with huge pages works while they leave and come back" {
 	needs_huge_pages
 	write_program
-	start_with_input /usr/bin/env PYTHONMALLOC=malloc GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python3 "$BATS_TEST_TMPDIR/program.py"
+	start_with_input /usr/bin/env PYTHONMALLOC=malloc GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python3 "$BATS_TEST_TMPDIR/program.py" "$OBJECTS"
 	(($(huge_bytes) > 0))
 	python_works
 }

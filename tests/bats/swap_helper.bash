@@ -332,11 +332,30 @@ no_session() {
 	fi
 }
 
-# repeat SECONDS TIMES COMMAND...: over and over, for so long and at least so often; the command must not fail.
+# at_length LONG SHORT: the first in a run that takes its time ("make soak"), the second in all others.
+at_length() {
+	[[ ${UVM_TEST_LONG:-} ]] && echo "$1" || echo "$2"
+}
+
+# repeat SECONDS TIMES COMMAND...: over and over, in a long run for so long, in others for a tenth of it, and at least so often; the command must not
+# fail.
 repeat() {
-	local deadline=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000)) times=$2 repeated
+	local deadline=$((${EPOCHREALTIME/[.,]/} + $1 * $(at_length 1000000 100000))) times=$2 repeated
 	shift 2
 	for ((repeated = 0; repeated < times || ${EPOCHREALTIME/[.,]/} < deadline; repeated++)); do
+		"$@"
+	done
+}
+
+# repeat_until FILTER COMMAND...: over and over, until the target's session is like that; the command must not fail.
+repeat_until() {
+	local filter=$1 deadline=$((SECONDS + 120))
+	shift
+	until status_is "$filter"; do
+		if ((SECONDS > deadline)); then
+			echo "not within the deadline: $filter" >&2
+			return 1
+		fi
 		"$@"
 	done
 }

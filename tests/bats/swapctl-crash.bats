@@ -35,7 +35,7 @@ kill_workers() {
 @test "threads see no wrong byte while workers are killed under them" {
 	start_with_input threads 4 $((32 * MEBIBYTE))
 	swap_ok attach -p "$TARGET_PID"
-	kill_workers 15
+	kill_workers "$(at_length 15 3)"
 	swap_most out -p "$TARGET_PID"
 	check_session
 	ask stop
@@ -45,7 +45,7 @@ kill_workers() {
 @test "a program that forks, moves and discards all the time sees none either" {
 	start_with_input soak "$RANDOM"
 	swap_ok attach -p "$TARGET_PID"
-	kill_workers 15
+	kill_workers "$(at_length 15 3)"
 	swap_most out -p "$TARGET_PID"
 	check_session
 	ask stop

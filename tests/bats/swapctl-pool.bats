@@ -74,8 +74,8 @@ start_staged() {
 		control '{"verb":"out","stage":true}' || [[ $(record '.[-1].partial') == true ]]
 		control '{"verb":"writeback","age_ms":0}'
 	}
-	repeat 10 2 stage_and_write
-	(($(status_of .written_back_pages) > 0))
+	repeat 10 5 stage_and_write
+	repeat_until '.written_back_pages > 0' stage_and_write
 	assert_equal "$(status_of .poisoned_pages)" 0
 	ask stop
 	((${answer#ok } > 0))

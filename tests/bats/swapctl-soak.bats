@@ -6,9 +6,9 @@ bats_require_minimum_version 1.5.0
 load swap_helper
 
 SEED=${SEED:-$RANDOM}
-SOAK_SECONDS=${SOAK_SECONDS:-60}
-KILLS=300
-SUPERVISOR_KILLS=20
+SOAK_SECONDS=${SOAK_SECONDS:-$(at_length 60 10)}
+KILLS=$(at_length 300 50)
+SUPERVISOR_KILLS=$(at_length 20 6)
 
 # Of the supervisor's only child, whether it answers requests already or not.
 worker_of() {
