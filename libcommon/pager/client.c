@@ -212,6 +212,9 @@ static int answer_more(const struct target *target, struct answer *answer, struc
 	if (await(answer->fd, SILENCE_MS) < 0)
 		return is_responsive(target) ? 0 : silent(target, error);
 	n = answer_read(answer);
+	/* The memory of a process is gone a moment before the process is. */
+	if ((n == 0 || n == -ECONNRESET) && target_ends(target, END_MS))
+		return error_set(error, -ESRCH, "it has ended", NULL, "talk to the session of process %d", target->pid);
 	if (n == 0 || n == -ECONNRESET)
 		return error_set(error, -ECONNRESET, "it ended before it had answered",
 				 "see whether the target still runs", "talk to the session");
@@ -272,8 +275,6 @@ int session_request(const struct target *target, json_t *request, session_record
 	if (rc >= 0)
 		rc = session_exchange(target, rc, request, callback, context, error);
 	json_decref(request);
-	if (rc == -ECONNRESET && target_ends(target, END_MS))
-		return error_set(error, -ESRCH, "it has ended", NULL, "talk to the session of process %d", target->pid);
 	return rc;
 }
 

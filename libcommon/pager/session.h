@@ -65,7 +65,7 @@ int session_request(const struct target *target, json_t *request, session_record
  * For a request that takes long and is ended by hand: session_connect gives a socket (or -errno as session_request),
  * session_exchange sends the request (borrowed) on it and calls back as session_request does; it takes the socket.
  * Shutting the socket down for writing, from a signal handler for instance, asks the session to end what it does.
- * -ECONNRESET: the worker died; another one may be there soon.
+ * -ECONNRESET: the worker died; another one may be there soon. -ESRCH: the target has ended.
  */
 int session_connect(const struct target *target, struct error *error);
 int session_exchange(const struct target *target, int fd, const json_t *request, session_record_fn callback,

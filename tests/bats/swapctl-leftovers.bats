@@ -70,9 +70,10 @@ is_all_there() {
 
 # Whether process $1 has a socket that is connected to something.
 is_connected() {
-	local inode
-	inode=$(readlink "/proc/$1/fd/"* | sed -n 's/^socket:\[\(.*\)\]$/\1/p')
-	[[ $inode ]] && awk -v inode="$inode" '$7 == inode && $6 == "03" { found = 1 } END { exit !found }' /proc/net/unix
+	local inodes
+	inodes=$(readlink "/proc/$1/fd/"* | sed -n 's/^socket:\[\(.*\)\]$/\1/p')
+	awk -v inodes="$inodes" 'BEGIN { split(inodes, list); for (i in list) mine[list[i]] = 1 }
+		$7 in mine && $6 == "03" { found = 1 } END { exit !found }' /proc/net/unix
 }
 
 @test "what the session of a dead process left is shown as gone by status, and removed by the next attach" {
