@@ -55,12 +55,11 @@ static void keep_add(struct kept *kept, const struct keep_message *message, int 
 	}
 	if (kept->count == kept->size) {
 		size_t size = kept->size ? kept->size * 2 : 16;
-		void *grown = realloc(kept->items, size * sizeof(*kept->items));
+		void *grown;
 
-		if (!grown) {
-			close(fd);
-			return;
-		}
+		/* The child would read zeros if it was closed. Better late than that. */
+		while (!(grown = realloc(kept->items, size * sizeof(*kept->items))))
+			usleep(BACK_OFF_US);
 		kept->items = grown;
 		kept->size = size;
 	}

@@ -22,6 +22,25 @@
 #error "x86-64 and aarch64 only"
 #endif
 
+/* As much as there is. */
+static ssize_t read_start(int fd, void *to, size_t bytes)
+{
+	size_t done = 0;
+
+	while (done < bytes) {
+		ssize_t got = pread(fd, (char *)to + done, bytes - done, (off_t)done);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -1;
+		if (got == 0)
+			break;
+		done += (size_t)got;
+	}
+	return (ssize_t)done;
+}
+
 static int check_architecture(const struct target *target, struct error *error)
 {
 	_cleanup_close_ int fd = target_proc_open(target, "exe", O_RDONLY);
@@ -35,9 +54,7 @@ static int check_architecture(const struct target *target, struct error *error)
 		return error_set(error, fd, fd == -ESRCH ? "no such process" : NULL,
 				 fd == -EACCES || fd == -EPERM ? "run it as root or as the owner of the process" : NULL,
 				 "look at process %d (%s)", target->pid, target->name);
-	do
-		got = pread(fd, &header, sizeof(header), 0);
-	while (got < 0 && errno == EINTR);
+	got = read_start(fd, &header, sizeof(header));
 	if (got < 0)
 		return error_set(error, -errno, NULL, NULL, "look at process %d (%s)", target->pid, target->name);
 	if (got < (ssize_t)sizeof(header) || memcmp(header.e_ident, ELFMAG, SELFMAG))

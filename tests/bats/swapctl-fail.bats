@@ -60,7 +60,7 @@ fails() {
 }
 
 @test "no byte is wrong and nothing is left, whichever call fails in whichever phase" {
-	timeout 300 "$ROOT/tests/fail/calls" --seconds 8 3>&-
+	timeout 300 "$ROOT/tests/fail/calls" --seconds 5 3>&-
 }
 
 @test "no byte is wrong and nothing is left, whichever process is killed and whenever" {

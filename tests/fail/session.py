@@ -215,7 +215,9 @@ def stacks():
         for task in Path(f"/proc/{pid}/task").glob("*"):
             with contextlib.suppress(OSError):
                 stack = [line.split()[-1].split("+")[0] for line in (task / "stack").read_text().splitlines()[:4]]
-                text += f"    {pid} {task.name} {comm(pid)}: {' < '.join(stack)}\n"
+                state = (task / "stat").read_text().rsplit(") ", 1)[1][0]
+                if state not in "ZX":
+                    text += f"    {pid} {task.name} {comm(pid)} {state}: {' < '.join(stack)}\n"
     return text
 
 
