@@ -29,8 +29,6 @@
 
 #define DEFAULT_CLUSTER_PAGES 16
 #define BACKLOG               128
-#define DYING_US              5000000 /* for processes of a session to end that were killed */
-#define DYING_LOOK_US         5000
 
 static int make_store(struct session *s, const struct session_options *options, struct error *error)
 {

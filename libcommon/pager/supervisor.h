@@ -5,6 +5,10 @@
 #include "pager/pager.h"
 #include "pager/paths.h"
 
+/* For processes of a session that were killed to end: each of their threads needs a processor for that. */
+#define DYING_US      20000000
+#define DYING_LOOK_US 5000 /* between two looks */
+
 /* Everything that makes a session. Each supervisor has one, and the worker that it starts inherits it. */
 struct session {
 	struct pager pager; /* first: the worker's pager is the session's */

@@ -93,6 +93,28 @@ all_is_well() {
 	all_is_well
 }
 
+# Its threads need a processor to end, and until then the kernel calls it the tracer.
+@test "adopt waits for a worker that was killed and traces the process yet" {
+	local worker=$BATS_TEST_TMPDIR/swapctl-worker tracer adopting
+	start_out
+	kill_both
+	cp "$UVM_BUILD/targets/tracer" "$worker"
+	"$worker" "$TARGET_PID" >"$BATS_TEST_TMPDIR/tracer" 3>&- &
+	tracer=$!
+	end_later "$tracer"
+	wait_for 10 grep -q ready "$BATS_TEST_TMPDIR/tracer"
+	timeout 60 swapctl adopt -p "$TARGET_PID" >"$BATS_TEST_TMPDIR/adopted" 2>&1 3>&- &
+	adopting=$!
+	end_later "$adopting"
+	is_waiting() {
+		grep -q nanosleep "/proc/$(pgrep -P "$adopting")/stack"
+	}
+	wait_for 10 is_waiting
+	kill -KILL "$tracer"
+	wait "$adopting" || fail "$(<"$BATS_TEST_TMPDIR/adopted")"
+	all_is_well
+}
+
 @test "a store in memory outlives both as well" {
 	start_out --store memory
 	kill_both
