@@ -134,8 +134,10 @@ def descendants(pid):
 
 
 def is_gone(pid):
+    """With all of its threads: one whose first has ended looks like a zombie."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0] in "ZX"
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        return fields[0] in "ZX" and int(fields[17]) <= 1
     except OSError:
         return True
 
