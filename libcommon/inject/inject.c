@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <linux/kcmp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +13,13 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "inject/choose.h"
 #include "inject/places.h"
 #include "inject/restart.h"
 #include "inject/stop.h"
 #include "inject/thaw.h"
 #include "proc/cgroup.h"
 #include "proc/stat.h"
-#include "proc/tasks.h"
 
 #define STOP_TRIES     16
 #define STOP_MS        50      /* for a thread to stop, before another is tried */
@@ -235,49 +234,26 @@ static int stop_starved(struct inject *inject)
 	return -ETIMEDOUT;
 }
 
-/*
- * A thread may have descriptors of its own (unshare(2)), as an agent's has. Those that are made there, taken from the
- * process or closed are the main thread's, or those of the thread that stands for it: pidfd_getfd(2).
- */
-static bool shares_descriptors(const struct inject *inject, pid_t tid)
-{
-	pid_t pid = target_thread(inject->target);
-
-	return tid == pid || syscall(SYS_kcmp, pid, tid, KCMP_FILES, 0, 0) <= 0;
-}
-
-/* Threads that sleep uninterruptibly (a page fault of ours among them) are left for the second round. */
 static int stop_any(struct inject *inject)
 {
-	int last = -ESRCH;
+	struct choice choices[CHOICES];
+	ssize_t count = choose_threads(inject, choices);
+	int last = count < 0 ? (int)count : -ESRCH;
+	int tries = 0;
 
-	if (inject->favourite && !inject_lingers(inject, inject->favourite) &&
-	    shares_descriptors(inject, inject->favourite) && stop_thread(inject, inject->favourite) == 0)
-		return 0;
-	for (int round = 0; round < 2; round++) {
-		_cleanup_closedir_ DIR *tasks = tasks_open(inject->target);
-		int tries = 0;
-
-		if (!tasks)
-			return errno == ENOENT ? -ESRCH : -errno;
-		for (pid_t tid; tries < STOP_TRIES && (tid = tasks_next(tasks)) > 0;) {
-			char state = thread_state(tid);
-
-			if (state == 'Z' || state == 'X' || !shares_descriptors(inject, tid))
-				continue;
-			if (inject_lingers(inject, tid) || (state == 'D') != (round == 1)) {
-				last = last == -ESRCH ? -ETIMEDOUT : last;
-				continue;
-			}
-			tries++;
-			last = stop_thread(inject, tid);
-			if (last == 0) {
-				inject->favourite = tid;
-				return 0;
-			}
-			if (last == -EPERM || last == -ENOTSUP || last == -ENOEXEC)
-				return last;
+	for (ssize_t i = 0; i < count && tries < STOP_TRIES; i++) {
+		if (inject_lingers(inject, choices[i].tid)) {
+			last = last == -ESRCH ? -ETIMEDOUT : last;
+			continue;
 		}
+		tries++;
+		last = stop_thread(inject, choices[i].tid);
+		if (last == 0) {
+			inject->favourite = choices[i].tid;
+			return 0;
+		}
+		if (last == -EPERM || last == -ENOTSUP || last == -ENOEXEC)
+			return last;
 	}
 	return last == -ETIMEDOUT ? stop_starved(inject) : last;
 }

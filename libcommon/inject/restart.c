@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/bpf.h>
 #include <linux/io_uring.h>
 #include <linux/usbdevice_fs.h>
@@ -316,6 +317,42 @@ static const struct timed_call *find_timed(long number)
 		if (timed_calls[i].number == number)
 			return &timed_calls[i];
 	return NULL;
+}
+
+bool restart_loses(long number, const uint64_t arguments[6])
+{
+	switch (number) {
+	case SYS_write: /* pipe(7): up to that it is all or nothing */
+	case SYS_pwrite64:
+	case SYS_getrandom:
+		return arguments[number == SYS_getrandom ? 1 : 2] > PIPE_BUF;
+	case SYS_recvfrom:
+		return arguments[3] & MSG_WAITALL;
+	case SYS_recvmsg:
+		return arguments[2] & MSG_WAITALL;
+	case SYS_io_getevents:
+	case SYS_io_pgetevents:
+		return arguments[1] > 1;
+	case SYS_io_uring_enter: /* what was submitted is told without waiting for the rest */
+		return arguments[1] > 0 || arguments[2] > 1;
+	case SYS_writev:
+	case SYS_pwritev:
+	case SYS_pwritev2:
+	case SYS_sendto:
+	case SYS_sendmsg:
+	case SYS_sendmmsg:
+	case SYS_recvmmsg:
+	case SYS_sendfile:
+	case SYS_splice:
+	case SYS_tee:
+	case SYS_vmsplice:
+	case SYS_copy_file_range:
+	case SYS_close: /* SO_LINGER, and drivers that wait for what was written */
+	case SYS_ioctl:
+		return true;
+	default:
+		return false;
+	}
 }
 
 void restart_interrupted(pid_t tid, struct arch_regs *regs)

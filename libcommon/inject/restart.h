@@ -13,3 +13,9 @@
  * Source: arch_do_signal_or_restart of arch/x86/kernel/signal.c; man 7 signal.
  */
 void restart_interrupted(pid_t tid, struct arch_regs *regs);
+
+/*
+ * Whether a call with these arguments, interrupted, may have done a part of its work and say so, or has an effect that
+ * an interruption changes: what restart_interrupted cannot undo.
+ */
+bool restart_loses(long number, const uint64_t arguments[6]);

@@ -59,6 +59,7 @@ struct inject_stop {
 	bool entered;             /* at the entry stop of a call */
 	bool moved;               /* its registers are not its own */
 	struct inject_thaw *thaw; /* when the target was frozen */
+	unsigned int waits_in_vain;
 };
 
 /*

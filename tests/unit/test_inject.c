@@ -102,9 +102,16 @@ static void wait_for_state(pid_t pid, char state)
 	} while (stat.state != state);
 }
 
+/* One that gets no processor for seconds is asked again. */
 static void stop_once(struct waiting *waiting)
 {
-	assert_int_equal(inject_begin(&waiting->inject, NULL), 0);
+	uint64_t began = now_us();
+	int rc;
+
+	do
+		rc = inject_begin(&waiting->inject, NULL);
+	while (rc == -ETIMEDOUT && now_us() - began < GIVEN_UP_US);
+	assert_int_equal(rc, 0);
 	assert_int_equal(inject_end(&waiting->inject), 0);
 }
 
@@ -188,6 +195,65 @@ static void a_wait_that_begins_anew_is_another_one(void **state)
 	end_waiting(&waiting);
 }
 
+static void *wait_for_ever(void *unused)
+{
+	for (;;)
+		pause();
+	return unused;
+}
+
+/* Writes more than the pipe holds, with another thread beside it, and tells how much was written. */
+static void write_much(int from, int to)
+{
+	static char bytes[MiB];
+	int result;
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, wait_for_ever, NULL))
+		_exit(EXIT_FAILURE);
+	result = (int)write(to, bytes, sizeof(bytes));
+	if (write(to, &result, sizeof(result)) != sizeof(result))
+		_exit(EXIT_FAILURE);
+	_exit(read(from, &result, 1) != 0);
+}
+
+/* The main thread would be the first one to be taken. */
+static void a_write_that_is_half_done_is_left_alone_when_another_thread_waits(void **state)
+{
+	static char bytes[MiB];
+	struct waiting waiting = {.target = TARGET_NONE, .inject = INJECT_NONE};
+	int to[2], from[2];
+	size_t got = 0;
+	ssize_t n;
+
+	(void)state;
+	assert_int_equal(pipe(to), 0);
+	assert_int_equal(pipe(from), 0);
+	waiting.pid = fork();
+	if (waiting.pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(to[1]);
+		write_much(to[0], from[1]);
+	}
+	assert_true(waiting.pid > 0);
+	close(to[0]);
+	close(from[1]);
+	waiting.to = to[1];
+	waiting.from = from[0];
+	assert_int_equal(read(waiting.from, bytes, 1), 1);
+	wait_for_state(waiting.pid, 'S');
+	assert_int_equal(target_open(&waiting.target, waiting.pid, -1, NULL), 0);
+	assert_int_equal(inject_open(&waiting.inject, &waiting.target, NULL), 0);
+	for (unsigned int i = 0; i < 20; i++)
+		stop_once(&waiting);
+	for (got = 1; got < sizeof(bytes); got += (size_t)n) {
+		n = read(waiting.from, bytes, sizeof(bytes) - got);
+		assert_true(n > 0);
+	}
+	assert_int_equal(answer_of(&waiting), sizeof(bytes));
+	end_waiting(&waiting);
+}
+
 static void *stay_apart(void *unused)
 {
 	if (unshare(CLONE_FILES) < 0)
@@ -259,6 +325,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_wait_that_is_stopped_over_and_over_ends_in_time),
 		cmocka_unit_test(a_wait_that_begins_anew_is_another_one),
+		cmocka_unit_test(a_write_that_is_half_done_is_left_alone_when_another_thread_waits),
 		cmocka_unit_test(descriptors_are_made_where_the_main_thread_has_its_own),
 	};
 
