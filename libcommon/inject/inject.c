@@ -234,17 +234,24 @@ static int stop_starved(struct inject *inject)
 	return -ETIMEDOUT;
 }
 
+/* On a busy machine a thread that does not stop in time is waited for before one is taken that suits less. */
 static int stop_any(struct inject *inject)
 {
 	struct choice choices[CHOICES];
 	ssize_t count = choose_threads(inject, choices);
 	int last = count < 0 ? (int)count : -ESRCH;
 	int tries = 0;
+	bool starved = false;
 
 	for (ssize_t i = 0; i < count && tries < STOP_TRIES; i++) {
 		if (inject_lingers(inject, choices[i].tid)) {
 			last = last == -ESRCH ? -ETIMEDOUT : last;
 			continue;
+		}
+		if (last == -ETIMEDOUT && choices[i].suits >= SUITS_IN_PART && !starved) {
+			starved = true;
+			if (stop_starved(inject) == 0)
+				return 0;
 		}
 		tries++;
 		last = stop_thread(inject, choices[i].tid);
