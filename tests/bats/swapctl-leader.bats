@@ -38,7 +38,7 @@ look_at_rest() {
 	swap_ok status
 	record "map(select(.pid == $TARGET_PID))[0].state" | grep -x running
 	swap_ok detach -p "$TARGET_PID"
-	wait_for 5 no_session
+	wait_for 20 no_session
 	look_at_rest | diff "$BATS_TEST_TMPDIR/rest" -
 	ask check
 }
@@ -61,7 +61,7 @@ look_at_rest() {
 	out_region
 	check_session
 	swap_ok detach -p "$TARGET_PID"
-	wait_for 5 no_session
+	wait_for 20 no_session
 	[[ -z $(find "/proc/$TARGET_PID/task/"*/fd -lname '*userfaultfd*') ]]
 	ask check
 }

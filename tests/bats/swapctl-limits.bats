@@ -92,7 +92,7 @@ locked_inside() {
 	inside swapctl attach -p "$TARGET_PID"
 	assert_equal "$status" 1
 	assert_regex "$(<"$ERRORS")" '^swapctl attach: start the session of process [0-9]+: its worker ends before it serves'
-	wait_for 10 unchanged
+	wait_for 20 unchanged
 	swap_ok attach -p "$TARGET_PID"
 	ask check
 }

@@ -99,7 +99,7 @@ start_in_foreground() {
 		out_region
 		kill -"$signal" -- -"$FRONT"
 		wait "$FRONT"
-		wait_for 5 no_session
+		wait_for 20 no_session
 	done
 	ask check
 }
