@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "far.h"
 #include "raw.h"
 #include "uvm/swap_agent.h"
 
@@ -85,11 +86,13 @@ static int make(struct agent **agent)
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	uint64_t data = (sizeof(**agent) + page - 1) & ~(page - 1);
 	uint64_t bytes = page + data + AGENT_STACK + page;
-	char *own = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	uint64_t top = far_top();
+	long at = far_map(top, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1);
+	char *own = (char *)at;
 	uint64_t random;
 
-	if (own == MAP_FAILED)
-		return -ENOMEM;
+	if (at < 0)
+		return (int)at;
 	if (mprotect(own + page, data + AGENT_STACK, PROT_READ | PROT_WRITE) < 0 ||
 	    getrandom(&random, sizeof(random), 0) != sizeof(random)) {
 		munmap(own, bytes);
@@ -103,6 +106,7 @@ static int make(struct agent **agent)
 		.own_start = (uintptr_t)own,
 		.own_end = (uintptr_t)own + bytes,
 		.page = page,
+		.top = top,
 		.listener = -1,
 		.connection = -1,
 		.reclaim_listener = -1,

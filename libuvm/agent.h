@@ -17,6 +17,7 @@
 struct agent {
 	uint64_t own_start, own_end;
 	uint64_t page;
+	uint64_t top; /* of what it maps (far.h) */
 	struct agent_shared *shared;
 
 	uint32_t state; /* enum agent_state; futex */

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "agent.h"
+#include "far.h"
 #include "raw.h"
 #include "uffd/uapi.h"
 
@@ -53,7 +54,7 @@ static int open_uffds(struct agent *agent)
 static int map_staging(struct agent *agent)
 {
 	uint64_t bytes = AGENT_AREA_BYTES + SUPERPAGE;
-	long at = raw6(SYS_mmap, 0, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	long at = far_map(agent->top, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
 	uint64_t start;
 	uint64_t end;
 

@@ -17,6 +17,7 @@
 #include <sys/un.h>
 
 #include "agent.h"
+#include "far.h"
 #include "raw.h"
 #include "uffd/uapi.h"
 
@@ -386,7 +387,7 @@ static int map_shared(struct agent *agent)
 	if (at == 0)
 		at = raw3(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
 	if (at == 0)
-		at = raw6(SYS_mmap, 0, agent->page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		at = far_map(agent->top, agent->page, PROT_READ | PROT_WRITE, MAP_SHARED, (int)fd);
 	if (at < 0)
 		return (int)at;
 	raw3(SYS_madvise, at, agent->page, MADV_DONTFORK);

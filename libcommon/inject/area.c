@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "inject/far.h"
 #include "inject/stop.h"
 #include "proc/maps.h"
 
@@ -123,16 +124,16 @@ void inject_name(struct inject *inject, struct region region)
 }
 
 /*
- * Maps frames, scratch and trampoline. A process may be forbidden to have memory that is writable and executable, at
- * once or in this order: PR_SET_MDWE(2const). The other order is allowed.
+ * Maps frames, scratch and trampoline at a place that was chosen, or another such one. A process may be forbidden to
+ * have memory that is writable and executable, at once or in this order: PR_SET_MDWE(2const). The other order is
+ * allowed.
  */
-static int map_area(struct inject *inject)
+static int map_area(struct inject *inject, uint64_t place)
 {
 	size_t code_bytes;
 	const unsigned char *code = arch_trampoline(&code_bytes);
 	uint64_t bytes = inject_area_bytes();
-	int64_t at = inject_call(inject, SYS_mmap, 0, bytes, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
-				 (uint64_t)-1, 0);
+	int64_t at = far_map(inject, place, bytes, PROT_READ | PROT_EXEC, 0);
 	int64_t rc;
 
 	if (at < 0 && at > -4096)
@@ -184,12 +185,17 @@ static int prepare(struct inject *inject, const struct target *target, struct er
 
 static int begin_and_map(struct inject *inject, struct error *error)
 {
-	int rc = inject_begin(inject, error);
+	uint64_t place;
+	int rc = far_choose(inject->target, inject_area_bytes(), &place);
 
+	if (rc < 0)
+		return error_set(error, rc, NULL, NULL, "find room for the control area in process %d",
+				 inject->target->pid);
+	rc = inject_begin(inject, error);
 	if (rc < 0)
 		return rc;
 	inject_cave_take(inject);
-	rc = map_area(inject);
+	rc = map_area(inject, place);
 	if (rc < 0)
 		error_set(error, rc, NULL, rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
 			  "map the control area in process %d", inject->target->pid);

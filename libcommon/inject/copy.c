@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "inject/far.h"
 #include "inject/stop.h"
 #include "proc/stat.h"
 
@@ -93,8 +94,7 @@ static int64_t map_code(struct inject *inject, struct inject_copy *copy)
 	if (rc < 0)
 		return rc;
 	copy->child = rc > 0;
-	at = inject_call(inject, SYS_mmap, 0, bytes, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1,
-			 0);
+	at = far_map(inject, copy->own.start, bytes, PROT_READ | PROT_EXEC, 0);
 	if (at < 0 && at > -4096)
 		return at;
 	copy->own = (struct region){(uint64_t)at, (uint64_t)at + bytes};
@@ -276,6 +276,9 @@ int inject_copy_make(struct inject *inject, struct inject_copy *copy, bool with_
 	int64_t rc;
 
 	*copy = (struct inject_copy){0};
+	rc = far_choose(inject->target, INJECT_COPY_PAGES * page_size(), &copy->own.start);
+	if (rc < 0)
+		return explain(inject, rc, error);
 	rc = inject_begin(inject, error);
 	if (rc < 0)
 		return (int)rc;

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 
 #include "base/size.h"
+#include "inject/far.h"
 #include "inject/move_parts.h"
 #include "proc/maps.h"
 
@@ -22,22 +23,16 @@ static int64_t unmap(struct mover *mover, uint64_t start, uint64_t end)
 }
 
 /* Address space for a source, as far from a multiple of 2 MiB as it is, so that huge pages stay whole. */
-static int64_t reserve(struct mover *mover, struct region source)
+static int64_t reserve(struct mover *mover, struct region source, uint64_t place)
 {
-	uint64_t bytes = region_bytes(source), at;
-	int64_t hole = inject_call(&mover->inject, SYS_mmap, 0, bytes + ALIGN, PROT_NONE,
-				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, (uint64_t)-1, 0);
+	uint64_t bytes = region_bytes(source), before = source.start % ALIGN;
+	int64_t at = far_map(&mover->inject, place, before + bytes, PROT_NONE, MAP_NORESERVE);
 	int64_t rc;
 
-	if (is_error(hole))
-		return hole;
-	at = round_down((uint64_t)hole, ALIGN) + source.start % ALIGN;
-	if (at < (uint64_t)hole)
-		at += ALIGN;
-	rc = unmap(mover, (uint64_t)hole, at);
-	if (rc == 0)
-		rc = unmap(mover, at + bytes, (uint64_t)hole + bytes + ALIGN);
-	return rc < 0 ? rc : (int64_t)at;
+	if (is_error(at))
+		return at;
+	rc = unmap(mover, (uint64_t)at, (uint64_t)at + before);
+	return rc < 0 ? rc : at + (int64_t)before;
 }
 
 /* Gives each part the protection of the mapping that it is for. What breaks a rule stays closed. */
@@ -68,11 +63,16 @@ static void name(struct mover *mover, struct region region)
 
 int mover_map(struct mover *mover, struct region source, uint64_t *destination, struct error *error)
 {
-	int64_t rc = inject_begin(&mover->inject, error), at;
+	uint64_t place;
+	int64_t rc = far_choose(mover->target, region_bytes(source) + ALIGN, &place), at;
 
 	if (rc < 0)
+		return error_set(error, (int)rc, NULL, NULL, "find room for a destination in process %d",
+				 mover->target->pid);
+	rc = inject_begin(&mover->inject, error);
+	if (rc < 0)
 		return (int)rc;
-	at = reserve(mover, source);
+	at = reserve(mover, source, place);
 	rc = is_error(at) ? at : open_parts(mover, source, (uint64_t)at);
 	if (rc < 0 && !is_error(at))
 		unmap(mover, (uint64_t)at, (uint64_t)at + region_bytes(source));

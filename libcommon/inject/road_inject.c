@@ -7,30 +7,23 @@
 #include <unistd.h>
 
 #include "base/size.h"
+#include "inject/far.h"
 #include "inject/fd.h"
 #include "inject/places.h"
 #include "inject/stop.h"
 #include "inject/target_ops.h"
 
 /* Unreadable address space of the target, aligned so that huge pages can move whole. The thread is stopped. */
-static int map_staging(struct road *road, uint64_t wanted)
+static int map_staging(struct road *road, uint64_t place, uint64_t bytes)
 {
 	struct inject *inject = &road->inject;
-	uint64_t bytes = wanted + 2 * MiB;
-	int64_t at = inject_call(inject, SYS_mmap, 0, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-				 (uint64_t)-1, 0);
-	uint64_t start;
+	int64_t at = far_map(inject, place, bytes, PROT_NONE, MAP_NORESERVE);
 	int64_t rc;
 
 	if (at < 0 && at > -4096)
 		return (int)at;
-	start = round_up((uint64_t)at, 2 * MiB);
-	if (start > (uint64_t)at)
-		inject_call(inject, SYS_munmap, (uint64_t)at, start - (uint64_t)at, 0, 0, 0, 0);
-	if ((uint64_t)at + bytes > start + wanted)
-		inject_call(inject, SYS_munmap, start + wanted, (uint64_t)at + bytes - start - wanted, 0, 0, 0, 0);
-	road->staging = (struct region){start, start + wanted};
-	rc = inject_call3(inject, SYS_madvise, start, wanted, MADV_DONTFORK);
+	road->staging = (struct region){(uint64_t)at, (uint64_t)at + bytes};
+	rc = inject_call3(inject, SYS_madvise, road->staging.start, bytes, MADV_DONTFORK);
 	if (rc == 0)
 		inject_name(inject, road->staging);
 	return (int)rc;
@@ -38,6 +31,7 @@ static int map_staging(struct road *road, uint64_t wanted)
 
 static int make(struct road *road, uint64_t bytes, int uffd[2], struct error *error)
 {
+	uint64_t place;
 	int ignored;
 	int rc;
 
@@ -47,10 +41,14 @@ static int make(struct road *road, uint64_t bytes, int uffd[2], struct error *er
 	uffd[1] = inject_userfaultfd(&road->inject, false, &ignored, error);
 	if (uffd[1] < 0)
 		return uffd[1];
+	rc = far_choose(road->target, bytes, &place);
+	if (rc < 0)
+		return error_set(error, rc, NULL, NULL, "find room for a staging area in process %d",
+				 road->target->pid);
 	rc = inject_begin(&road->inject, error);
 	if (rc < 0)
 		return rc;
-	rc = map_staging(road, bytes);
+	rc = map_staging(road, place, bytes);
 	inject_end(&road->inject);
 	if (rc < 0)
 		return error_set(error, rc, NULL,

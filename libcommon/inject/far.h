@@ -1,0 +1,20 @@
+/* Where memory of ours goes in a target: a place that no program picks. */
+#pragma once
+
+#include <stdint.h>
+
+#include "inject/inject.h"
+
+/*
+ * A program maps again with MAP_FIXED where it once had something, and grows what it has: the kernel's own choice for
+ * mmap(2) is such a place. This one lies in the middle half of the widest stretch where nothing is mapped, at random.
+ */
+
+/* Chooses a place, aligned to 2 MiB, for so many bytes. Returns 0 with *at set, -ENOMEM, or -errno as maps_open. */
+int far_choose(const struct target *target, uint64_t bytes, uint64_t *at);
+
+/*
+ * Maps private anonymous memory there, on the stopped thread, or at another such place when something has come there
+ * since it was chosen. Returns the address, or a negative errno as mmap(2) (MAP_FIXED_NOREPLACE).
+ */
+int64_t far_map(struct inject *inject, uint64_t at, uint64_t bytes, int protection, int flags);
