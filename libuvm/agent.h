@@ -29,6 +29,7 @@ struct agent {
 	uint64_t staging;                                           /* address; 0: none */
 	bool moved;                                                 /* in this session; so pages may be out */
 	int passed, answer;             /* descriptors that came with a request, go with the reply */
+	uint64_t rseq;                  /* address of the thread's own area; 0: none */
 	uint64_t kept[AGENT_KEPT / 64]; /* numbers that are held for the session */
 	int reclaim_listener, reclaim_connection;
 	struct ring_shared ring; /* the beginning of a ring, as it was when a reclaimer's request was looked at */

@@ -25,6 +25,10 @@
 #define MADV_DONTNEED_LOCKED 24
 #endif
 
+/* Of glibc 2.35 and newer (sys/rseq.h); of other libraries they are not there. */
+extern const ptrdiff_t __rseq_offset __attribute__((weak));  /* NOLINT(bugprone-reserved-identifier) */
+extern const unsigned int __rseq_size __attribute__((weak)); /* NOLINT(bugprone-reserved-identifier) */
+
 /* Whether a request is about the staging area and nothing else. */
 static bool in_staging(const struct agent *agent, uint64_t address, uint64_t bytes)
 {
@@ -213,6 +217,19 @@ static bool serve_move(struct agent *agent)
 	return alive;
 }
 
+/* The descriptor is closed here once it is sent. */
+static int64_t tell_words(struct agent *agent)
+{
+	uint64_t word = 0;
+	long rc = raw2(SYS_prctl, PR_GET_TID_ADDRESS, &word);
+
+	agent_drop_passed(agent);
+	agent->passed = (int)raw4(SYS_openat, AT_FDCWD, "/proc/self/mem", O_RDONLY | O_CLOEXEC, 0);
+	agent->answer = agent->passed;
+	agent->reply->moved = (int64_t)word;
+	return rc < 0 ? rc : (int64_t)agent->rseq;
+}
+
 static int64_t perform(struct agent *agent, const struct agent_request *request)
 {
 	bool ours = in_staging(agent, request->address, request->bytes);
@@ -251,6 +268,8 @@ static int64_t perform(struct agent *agent, const struct agent_request *request)
 		return take(agent, request->address);
 	case AGENT_DROP:
 		return drop(agent, request->address);
+	case AGENT_WORDS:
+		return tell_words(agent);
 	case AGENT_MOVE:
 		return -EPROTO;
 	default:
@@ -437,6 +456,8 @@ void *agent_main(void *argument)
 {
 	struct agent *agent = argument;
 
+	if (&__rseq_size && __rseq_size)
+		agent->rseq = (uint64_t)((uintptr_t)__builtin_thread_pointer() + (uintptr_t)__rseq_offset);
 	agent->result = (int)raw3(SYS_close_range, 0, ~0U, CLOSE_RANGE_UNSHARE);
 	if (agent->result == 0)
 		agent->result = map_shared(agent);

@@ -21,28 +21,6 @@
 #define GUARD_TRIES 200
 #define GUARD_US    50000
 
-/* The pid in the innermost namespace: the last one of "NSpid:" (proc(5)). */
-static pid_t innermost_pid(pid_t pid)
-{
-	char text[4096];
-	const char *line;
-	long last = 0;
-	char *end;
-
-	if (proc_file_read(pid, "status", text, sizeof(text)) <= 0)
-		return 0;
-	line = strstr(text, "\nNSpid:");
-	if (!line)
-		return pid;
-	line += strlen("\nNSpid:");
-	for (long number; (number = strtol(line, &end, 10)) > 0 && end != line; line = end) {
-		last = number;
-		if (*end == '\n')
-			break;
-	}
-	return (pid_t)last;
-}
-
 static uint64_t status_bytes(const struct target *target, const char *field)
 {
 	uint64_t kib = 0;
@@ -82,7 +60,7 @@ int process_clone_make(struct process_clone *clone, const struct target *origina
 		inject_copy_free(&clone->copy);
 		return rc;
 	}
-	clone->there = innermost_pid(clone->target.pid);
+	clone->there = proc_innermost_pid(clone->target.pid);
 	return 0;
 }
 

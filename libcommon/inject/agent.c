@@ -216,6 +216,8 @@ void agent_disconnect(struct agent *agent)
 		close(agent->socket);
 	if (agent->memfd >= 0)
 		close(agent->memfd);
+	if (agent->mem_fd >= 0)
+		close(agent->mem_fd);
 	*agent = AGENT_NONE;
 }
 
@@ -311,4 +313,21 @@ int64_t agent_exchange(struct agent *agent, const struct agent_request *request,
 int64_t agent_call(struct agent *agent, const struct agent_request *request)
 {
 	return agent_exchange(agent, request, -1, NULL);
+}
+
+int agent_memory(struct agent *agent, const struct target *target)
+{
+	struct agent_reply reply = {0};
+	_cleanup_close_ int theirs = -1;
+	int rc = agent_send(agent, &(struct agent_request){.op = AGENT_WORDS}, NULL, -1);
+
+	if (rc == 0)
+		rc = agent_receive(agent, &reply, CALL_MS, &theirs);
+	if (rc < 0 || reply.result < 0)
+		return rc < 0 ? rc : (int)reply.result;
+	agent->words = (struct thread_words){.word = (uint64_t)reply.moved, .rseq = (uint64_t)reply.result};
+	agent->mem_fd = target_proc_open(target, "mem", O_RDONLY | O_CLOEXEC);
+	if (agent->mem_fd < 0)
+		agent->mem_fd = steal_fd(&theirs);
+	return agent->mem_fd < 0 ? -EACCES : 0;
 }

@@ -9,17 +9,24 @@
 #include "proc/target.h"
 #include "report/error.h"
 
+/* What the kernel writes to in a thread's memory: the word of clear_child_tid, the area of rseq(2). 0: none. */
+struct thread_words {
+	uint64_t word, rseq;
+};
+
 /* A connection. Survives fork: a child may go on where its parent was, one at a time. */
 struct agent {
 	int socket;                  /* -1: none */
 	int memfd;                   /* what of the staging area was read lies behind its first page */
 	struct agent_shared *shared; /* that first page, written by the target too */
 	struct region staging;
-	uint32_t number; /* of the last request */
-	bool late;       /* an answer is still to come: nothing new until it did */
+	int mem_fd;                /* /proc/PID/mem, to read from */
+	struct thread_words words; /* of its own thread */
+	uint32_t number;           /* of the last request */
+	bool late;                 /* an answer is still to come: nothing new until it did */
 };
 
-#define AGENT_NONE ((struct agent){.socket = -1, .memfd = -1})
+#define AGENT_NONE ((struct agent){.socket = -1, .memfd = -1, .mem_fd = -1})
 
 /*
  * The agent of a target: *tid is its thread, `name` the rest of an abstract socket's name behind the zero, the one that
@@ -42,6 +49,12 @@ int agent_connect(struct agent *agent, const struct target *target, struct agent
  * reclaimers before asked for. -EBUSY: it has a session; -ETIMEDOUT: it is still at it, or its process is stopped.
  */
 int agent_connect_reclaimer(struct agent *agent, const struct target *target);
+
+/*
+ * Sets agent->words, and agent->mem_fd by way of /proc or, where that is not permitted, of the agent. Returns 0, or a
+ * negative errno: -EACCES when neither may read it.
+ */
+int agent_memory(struct agent *agent, const struct target *target);
 
 /*
  * What went wrong in talking to it, for the user; `what` as agent_connect says (may be NULL), `tried`: as in "attach

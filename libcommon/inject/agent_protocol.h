@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define AGENT_MAGIC      UINT32_C(0x6d76751a)
-#define AGENT_VERSION    1
+#define AGENT_VERSION    2
 #define AGENT_NAME       "uvm-agent"   /* of its thread; the name of its abstract socket for sessions begins so */
 #define AGENT_RECLAIM    "uvm-reclaim" /* so that of another one, for reclaimers; agents of old have none */
 #define AGENT_AREA_BYTES (UINT64_C(16) << 20)
@@ -53,6 +53,12 @@ enum agent_op {
 	AGENT_KEEP, /* hold the descriptor that comes along; the result is its number */
 	AGENT_TAKE, /* the descriptor under the number `address` comes with the reply */
 	AGENT_DROP, /* close it */
+	/*
+	 * What the kernel writes to of the agent's own thread: the result is the address of its rseq area (0: none),
+	 * `moved` that of the word of clear_child_tid. /proc/self/mem to read from comes with the reply, if it can be
+	 * had.
+	 */
+	AGENT_WORDS,
 
 	/*
 	 * For reclaimers, whose socket knows these two and AGENT_PING. The region i of the request lies in the entry

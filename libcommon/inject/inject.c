@@ -25,7 +25,9 @@
 #define STOP_MS        50      /* for a thread to stop, before another is tried */
 #define STARVED_US     2000000 /* for one that only waits for a processor, when there is no other */
 #define USER_MS        200     /* for a stopped thread to reach its system call (a frozen cgroup keeps it from that) */
-#define LOOK_ANEW      16      /* stops after which we try again whether it does */
+#define AGAIN_US       1000
+#define AGAIN_TRIES    200
+#define LOOK_ANEW      16 /* stops after which we try again whether it does */
 #define ALL_SIGNALS    UINT64_MAX
 #define RSEQ_CS_OFFSET 8 /* struct rseq, include/uapi/linux/rseq.h */
 
@@ -92,9 +94,10 @@ static char thread_state(pid_t tid)
 
 /*
  * A thread inside a restartable sequence goes on at its abort handler: after running elsewhere the kernel has forgotten
- * the section (kernel/rseq.c).
+ * the section (kernel/rseq.c). Returns 0, or -EAGAIN when that cannot be told, for a page of it is out: the thread will
+ * have it back on its way out of the kernel.
  */
-static void abort_rseq(struct inject *inject)
+static int abort_rseq(struct inject *inject)
 {
 	struct __ptrace_rseq_configuration rseq = {0};
 	struct {
@@ -108,21 +111,33 @@ static void abort_rseq(struct inject *inject)
 
 	stop->rseq = (struct region){0, 0};
 	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, inject->tid, sizeof(rseq), &rseq) <= 0 || !rseq.rseq_abi_pointer)
-		return;
-	stop->rseq.start = round_down(rseq.rseq_abi_pointer, page_size());
-	stop->rseq.end = round_up(rseq.rseq_abi_pointer + rseq.rseq_abi_size, page_size());
-	if (inject_read(inject, rseq.rseq_abi_pointer + RSEQ_CS_OFFSET, &address, sizeof(address)) < 0 || !address)
-		return;
-	if (inject_read(inject, address, &section, sizeof(section)) < 0 || ip - section.start >= section.length)
-		return;
-	if (inject_read(inject, section.abort - sizeof(signature), &signature, sizeof(signature)) == 0 &&
-	    signature == rseq.signature)
+		return 0;
+	stop->rseq = (struct region){rseq.rseq_abi_pointer, rseq.rseq_abi_pointer + rseq.rseq_abi_size};
+	if (inject_read(inject, rseq.rseq_abi_pointer + RSEQ_CS_OFFSET, &address, sizeof(address)) < 0)
+		return -EAGAIN;
+	if (!address)
+		return 0;
+	if (inject_read(inject, address, &section, sizeof(section)) < 0)
+		return -EAGAIN;
+	if (ip - section.start >= section.length)
+		return 0;
+	if (inject_read(inject, section.abort - sizeof(signature), &signature, sizeof(signature)) < 0)
+		return -EAGAIN;
+	if (signature == rseq.signature)
 		arch_set_ip(&stop->first, section.abort);
+	return 0;
+}
+
+struct region inject_rseq(const struct inject *inject)
+{
+	return inject->stop->rseq;
 }
 
 struct region inject_rseq_pages(const struct inject *inject)
 {
-	return inject->stop->rseq;
+	struct region rseq = inject->stop->rseq;
+
+	return (struct region){round_down(rseq.start, page_size()), round_up(rseq.end, page_size())};
 }
 
 /* A tracer that may suspend seccomp filters does, which costs less than to ask whether there are any. */
@@ -159,7 +174,9 @@ static int keep(struct inject *inject, pid_t tid)
 		return rc;
 	inject->tid = tid;
 	restart_interrupted(tid, &stop->first);
-	abort_rseq(inject);
+	rc = abort_rseq(inject);
+	if (rc < 0)
+		return rc;
 	stop->now = stop->first;
 	stop->entered = false;
 	stop->moved = false;
@@ -282,6 +299,9 @@ static int explain_stop(const struct inject *inject, int rc, struct error *error
 	case -ENOEXEC:
 		return error_set(error, -EINVAL, "it runs another instruction set than this program", NULL,
 				 "stop a thread of process %d", inject->target->pid);
+	case -EAGAIN:
+		return error_set(error, rc, "where its threads are in restartable sequences cannot be read", NULL,
+				 "stop a thread of process %d", inject->target->pid);
 	case -ETIMEDOUT:
 		return error_set(error, rc, "none of its threads stops (uninterruptible sleep, or a frozen cgroup)",
 				 "see the State lines in /proc/PID/task/*/status; thaw its cgroup",
@@ -304,7 +324,20 @@ static void freeze(struct inject *inject)
 	inject_thaw_end(steal_ptr(&inject->stop->thaw));
 }
 
-int inject_begin(struct inject *inject, struct error *error)
+/* Threads of which all have to be let go again, since it cannot be told where they may go on, will have run meanwhile.
+ */
+static int stop_some(struct inject *inject)
+{
+	int rc = stop_any(inject);
+
+	for (int tries = 0; rc == -EAGAIN && tries < AGAIN_TRIES; tries++) {
+		usleep(AGAIN_US);
+		rc = stop_any(inject);
+	}
+	return rc;
+}
+
+static int begin(struct inject *inject, pid_t tid, struct error *error)
 {
 	sigset_t child;
 	int rc;
@@ -315,13 +348,28 @@ int inject_begin(struct inject *inject, struct error *error)
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	pthread_sigmask(SIG_BLOCK, &child, &inject->stop->our_sigmask);
-	rc = stop_any(inject);
+	if (!tid)
+		rc = stop_some(inject);
+	else
+		rc = inject_lingers(inject, tid) ? -EAGAIN : stop_thread(inject, tid);
 	if (rc == 0 && inject->frozen)
 		thaw(inject);
 	if (rc == 0)
 		return 0;
 	pthread_sigmask(SIG_SETMASK, &inject->stop->our_sigmask, NULL);
 	return explain_stop(inject, rc, error);
+}
+
+int inject_begin(struct inject *inject, struct error *error)
+{
+	return begin(inject, 0, error);
+}
+
+int inject_begin_on(struct inject *inject, pid_t tid, struct error *error)
+{
+	int rc = begin(inject, tid, error);
+
+	return rc == -ETIMEDOUT ? -EAGAIN : rc;
 }
 
 int inject_processor(const struct inject *inject)

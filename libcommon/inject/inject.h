@@ -97,6 +97,10 @@ void inject_abandon(struct inject *inject);
  * somebody's program stands still.
  */
 int inject_begin(struct inject *inject, struct error *error);
+
+/* The same with this very thread. -EAGAIN: it cannot be taken just now. */
+int inject_begin_on(struct inject *inject, pid_t tid, struct error *error);
+
 /* The processor on which the thread that served last ran last, or -1. */
 int inject_processor(const struct inject *inject);
 
@@ -162,9 +166,10 @@ struct place;
 int inject_place(struct inject *inject, pid_t tid, struct place *place);
 
 /*
- * Pages that hold the stopped thread's rseq area: [start, end) to leave where they are while it is stopped; empty when
- * it has none.
+ * The stopped thread's rseq area, and the pages that hold it: [start, end) to leave where they are while it is stopped;
+ * empty when it has none.
  */
+struct region inject_rseq(const struct inject *inject);
 struct region inject_rseq_pages(const struct inject *inject);
 
 #define inject_call1(i, n, a)       inject_call(i, n, a, 0, 0, 0, 0, 0)

@@ -43,6 +43,13 @@ static int enter(struct road *road, const struct target *target, uint64_t bytes,
 					   "take that up with swapctl adopt", "attach to process %d", target->pid)
 			       : explain(target, -EPROTO, NULL, error);
 	}
+	rc = agent_memory(&road->agent, target);
+	if (rc < 0) {
+		for (int i = 0; i < 2; i++)
+			close(uffd[i]);
+		abandon(road);
+		return explain(target, rc, NULL, error);
+	}
 	road->ops = &target_by_agent;
 	road->target = target;
 	road->staging = road->agent.staging;
@@ -67,6 +74,12 @@ static int rejoin(struct road *road, const struct target *target, struct error *
 		agent_disconnect(&road->agent);
 		return error_set(error, -ENOENT, "its agent had nothing out, and has let go of the session",
 				 "attach anew", "adopt the session of process %d", target->pid);
+	}
+	rc = agent_memory(&road->agent, target);
+	if (rc < 0) {
+		close(uffd[0]);
+		agent_disconnect(&road->agent);
+		return explain(target, rc, NULL, error);
 	}
 	road->ops = &target_by_agent;
 	road->target = target;
@@ -268,6 +281,20 @@ static struct region in_use(const struct road *road)
 	return (struct region){0, 0};
 }
 
+static int memory(const struct road *road)
+{
+	return road->agent.mem_fd;
+}
+
+/* Only of itself can the agent tell. */
+static int ask(struct road *road, pid_t tid, struct thread_words *words)
+{
+	if (tid != road->holder)
+		return -EPERM;
+	*words = road->agent.words;
+	return 0;
+}
+
 static int processor(const struct road *road)
 {
 	(void)road;
@@ -284,7 +311,8 @@ static unsigned int descriptors(const struct road *road, int *fds)
 {
 	fds[0] = road->agent.socket;
 	fds[1] = road->agent.memfd;
-	return fds[0] >= 0 ? 2 : 0;
+	fds[2] = road->agent.mem_fd;
+	return fds[0] >= 0 ? 3 : 0;
 }
 
 const struct target_ops target_by_agent = {
@@ -313,6 +341,8 @@ const struct target_ops target_by_agent = {
 	.discards_done = discards_done,
 	.held_us = held_us,
 	.in_use = in_use,
+	.memory = memory,
+	.ask = ask,
 	.processor = processor,
 	.reap = reap,
 	.descriptors = descriptors,

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -300,6 +301,29 @@ static struct region in_use(const struct road *road)
 	return inject_rseq_pages(&road->inject);
 }
 
+static int memory(const struct road *road)
+{
+	return road->inject.mem_fd;
+}
+
+/* prctl(PR_GET_TID_ADDRESS) is there for checkpointing (kernel/sys.c): EINVAL without it. */
+static int ask(struct road *road, pid_t tid, struct thread_words *words)
+{
+	struct inject *inject = &road->inject;
+	struct error ignored = {0};
+	int64_t rc = inject_begin_on(inject, tid, &ignored);
+
+	if (rc < 0)
+		return (int)rc;
+	words->rseq = inject_rseq(inject).start;
+	rc = inject_call(inject, SYS_prctl, PR_GET_TID_ADDRESS, inject->scratch, 0, 0, 0, 0);
+	if (rc == 0)
+		rc = inject_read(inject, inject->scratch, &words->word, sizeof(words->word));
+	if (inject->tid)
+		inject_end(inject);
+	return rc == -EINVAL ? -EOPNOTSUPP : rc == -ETIMEDOUT ? -EAGAIN : (int)rc;
+}
+
 static int processor(const struct road *road)
 {
 	return inject_processor(&road->inject);
@@ -342,6 +366,8 @@ const struct target_ops target_by_inject = {
 	.discards_done = discards_done,
 	.held_us = held_us,
 	.in_use = in_use,
+	.memory = memory,
+	.ask = ask,
 	.processor = processor,
 	.reap = reap,
 	.descriptors = descriptors,

@@ -11,7 +11,7 @@
 #include "report/error.h"
 #include "uffd/uapi.h"
 
-#define ROAD_DESCRIPTORS 2
+#define ROAD_DESCRIPTORS 3
 
 struct road;
 
@@ -102,6 +102,15 @@ struct target_ops {
 	uint64_t (*held_us)(const struct road *road);     /* how long a thread of the program has been kept */
 	struct region (*in_use)(const struct road *road); /* held; pages that must stay where they are */
 	int (*processor)(const struct road *road);        /* on which the work is done, -1: not known */
+	/*
+	 * /proc/PID/mem of the target, ours to read from: where a page is out that fails, and does not wait for fault
+	 * service.
+	 */
+	int (*memory)(const struct road *road);
+
+	/* Not held; stops that thread for a moment. -EPERM: this road cannot; -EAGAIN: not just now. */
+	int (*ask)(struct road *road, pid_t tid, struct thread_words *words);
+
 	/*
 	 * Now and then, while idle, on every thread that begins something. Returns how many threads of the target are
 	 * still to be let go.

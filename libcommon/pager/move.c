@@ -74,6 +74,8 @@ static enum skip page_obstacle(const struct pager *pager, struct region in_use, 
 		return SKIP_OUT;
 	if (address >= in_use.start && address < in_use.end)
 		return SKIP_IN_USE;
+	if (region_vec_find(&pager->pins.pages, address))
+		return SKIP_IN_USE;
 	if (discard_pending(pager, address))
 		return SKIP_BUSY;
 	return claimed_for_zero(pager, address) ? SKIP_BUSY : SKIP_COUNT;

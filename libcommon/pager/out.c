@@ -12,6 +12,7 @@
 
 #define MEMORY_SPARE (24 * MiB) /* for what leaves at once, and for serving what is out */
 #define PROGRESS_US  100000
+#define PIN_ROUNDS   16 /* of bringing back; what was read then may name more */
 
 _Static_assert((int)INELIGIBLE_OURS < (int)SKIP_NOT_RESIDENT, "reasons of mappings come first");
 
@@ -171,8 +172,55 @@ static int check_memory(const struct out_job *job, struct error *error)
 			 job->pager->target.pid);
 }
 
+/*
+ * Brings back a page that must not be out. Returns 1, 0 when it is in core, or -errno. What moves is staged: nobody
+ * waits for us.
+ */
+static int bring_pinned(struct out_job *job, uint64_t page)
+{
+	struct pager *pager = job->pager;
+	bool out;
+	int64_t rc;
+
+	pthread_mutex_lock(&pager->lock);
+	out = index_get(pager->index, 0, page) != ENTRY_NONE;
+	pthread_mutex_unlock(&pager->lock);
+	if (!out)
+		return 0;
+	rc = fill_region(&job->filler, &pager->spaces[0], (struct region){page, page + page_size()});
+	return rc < 0 ? (int)rc : 1;
+}
+
+/*
+ * What the kernel needs in core is looked for anew before anything moves and after each move: a thread may have
+ * started, or locked a robust mutex, while pages moved. Theirs come back at once.
+ */
+static int keep_pinned(struct out_job *job, struct error *error)
+{
+	struct pager *pager = job->pager;
+	const struct region_vec *pages = &pager->pins.pages;
+	int rc = 1;
+
+	for (int round = 0; rc > 0 && round < PIN_ROUNDS; round++) {
+		rc = pins_look(&pager->pins, &pager->road, error);
+		for (size_t i = 0; rc >= 0 && i < pages->count; i++)
+			for (uint64_t page = pages->items[i].start; rc >= 0 && page < pages->items[i].end;
+			     page += page_size()) {
+				int one = bring_pinned(job, page);
+
+				rc = one < 0 ? one : rc | one;
+			}
+	}
+	if (rc < 0 && !error->code)
+		error_set(error, rc, rc == -ESRCH ? "the process has ended" : NULL, NULL,
+			  "bring back what process %d needs in core", pager->target.pid);
+	return rc < 0 ? rc : 0;
+}
+
 static int flush(struct out_job *job, struct error *error)
 {
+	struct error ignored = {0};
+	int pinned;
 	int rc;
 
 	if (!job->piece_count)
@@ -188,8 +236,9 @@ static int flush(struct out_job *job, struct error *error)
 	if (out_stage(job) < 0 && rc == 0)
 		rc = error_set(error, -ESRCH, "the process has ended", NULL, "read pages of process %d",
 			       job->pager->target.pid);
-	if (rc < 0)
-		return rc;
+	pinned = keep_pinned(job, rc < 0 ? &ignored : error);
+	if (rc < 0 || pinned < 0)
+		return rc < 0 ? rc : pinned;
 	emit_progress(job);
 	return check_store(job, error);
 }
@@ -455,6 +504,8 @@ int out_run(struct pager *pager, const struct out_request *request, bool *partia
 		rc = filler_init(&job->filler, pager);
 	if (rc == 0 && !request->dry_run)
 		rc = staging_ready(pager, error);
+	if (rc == 0 && !request->dry_run)
+		rc = keep_pinned(job, error);
 	if (rc == 0 && !request->dry_run)
 		rc = out_start_compressors(job);
 	if (rc == 0)

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/latency.h"
 #include "base/size.h"
+#include "inject/pins.h"
 #include "inject/target_ops.h"
 #include "pager/index.h"
 #include "pager/session.h"
@@ -101,6 +102,7 @@ struct pager {
 	uint64_t held_again_us; /* not before then the target is given something to hold */
 	unsigned char *mirror;  /* the worker's copy of what is staged; STAGING_BYTES, same layout */
 	bool memory_limited;    /* by a cgroup: nothing more leaves when little is left there */
+	struct pins pins;       /* what must stay in core for the kernel's sake; under `job` */
 	bool staging_open;      /* the staging area is readable and writable now; under `job` */
 	unsigned int cluster_pages;
 

@@ -6,12 +6,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 
 /* include/linux/sched.h */
-#define PF_EXITING 0x00000004
-#define PF_KTHREAD 0x00200000
+#define PF_EXITING     0x00000004
+#define PF_IO_WORKER   0x00000010
+#define PF_USER_WORKER 0x00004000
+#define PF_KTHREAD     0x00200000
 
 ssize_t proc_file_read(pid_t pid, const char *name, char *text, size_t size)
 {
@@ -89,4 +93,37 @@ bool proc_stat_is_kernel_thread(const struct proc_stat *stat)
 bool proc_stat_is_exiting(const struct proc_stat *stat)
 {
 	return stat->state == 'Z' || stat->state == 'X' || stat->flags & PF_EXITING;
+}
+
+bool proc_stat_is_kernel_worker(const struct proc_stat *stat)
+{
+	return stat->flags & (PF_KTHREAD | PF_IO_WORKER | PF_USER_WORKER);
+}
+
+uint64_t proc_stat_age_us(const struct proc_stat *stat)
+{
+	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
+	uint64_t started = stat->starttime * 1000000 / hz;
+	struct timespec now;
+	uint64_t now_us;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	now_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	return now_us > started ? now_us - started : 0;
+}
+
+/* The last word of "NSpid: …" (proc(5)). */
+pid_t proc_innermost_pid(pid_t pid)
+{
+	char text[4096];
+	char *line, *last;
+
+	if (proc_file_read(pid, "status", text, sizeof(text)) <= 0)
+		return 0;
+	line = strstr(text, "\nNSpid:");
+	if (!line)
+		return pid;
+	line[strcspn(line + 1, "\n") + 1] = '\0';
+	last = strrchr(line, '\t');
+	return last ? (pid_t)strtol(last, NULL, 10) : 0;
 }

@@ -23,5 +23,14 @@ bool proc_stat_is_kernel_thread(const struct proc_stat *stat);
 /* It has ended, or is on its way out of the kernel for good. */
 bool proc_stat_is_exiting(const struct proc_stat *stat);
 
+/* A thread that the kernel made, of itself or in a program (io_uring, vhost): no program's code runs on it. */
+bool proc_stat_is_kernel_worker(const struct proc_stat *stat);
+
+/* How long ago it was started. */
+uint64_t proc_stat_age_us(const struct proc_stat *stat);
+
+/* What a process or thread calls itself: its number in the innermost pid namespace; 0: no such one. */
+pid_t proc_innermost_pid(pid_t pid);
+
 /* The whole of /proc/PID/<name>, cut to size - 1 bytes and terminated. Returns its length or -errno. */
 ssize_t proc_file_read(pid_t pid, const char *name, char *text, size_t size);
