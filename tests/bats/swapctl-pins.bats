@@ -44,7 +44,7 @@ out_all() {
 		ask join
 		ask lock 4
 		wait $!
-		out_all
+		swap_most out -p "$TARGET_PID"
 		ask end
 	done
 }
