@@ -56,19 +56,17 @@ static int listen_for_tracers(pid_t pid)
 {
 	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_CONNECTOR);
 	const struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = CN_IDX_PROC};
-	struct {
-		struct nlmsghdr header;
-		struct cn_msg message;
-		uint32_t op, events;
-	} __attribute__((packed)) request = {
-		.header = {.nlmsg_len = sizeof(request), .nlmsg_type = NLMSG_DONE},
-		.message = {.id = {CN_IDX_PROC, CN_VAL_PROC}, .len = 2 * sizeof(uint32_t)},
-		.op = PROC_CN_MCAST_LISTEN,
-		.events = PROC_EVENT_PTRACE,
-	};
+	const uint32_t asked[] = {PROC_CN_MCAST_LISTEN, PROC_EVENT_PTRACE};
+	const struct cn_msg message = {.id = {CN_IDX_PROC, CN_VAL_PROC}, .len = sizeof(asked)};
+	const struct nlmsghdr header = {.nlmsg_len = NLMSG_LENGTH(sizeof(message) + sizeof(asked)),
+					.nlmsg_type = NLMSG_DONE};
+	unsigned char request[NLMSG_LENGTH(sizeof(message) + sizeof(asked))];
 
+	memcpy(request, &header, sizeof(header));
+	memcpy(request + NLMSG_HDRLEN, &message, sizeof(message));
+	memcpy(request + NLMSG_HDRLEN + sizeof(message), asked, sizeof(asked));
 	if (fd < 0 || filter_for(fd, pid) < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    send(fd, &request, sizeof(request), 0) < 0)
+	    send(fd, request, sizeof(request), 0) < 0)
 		return -1;
 	return steal_fd(&fd);
 }
