@@ -130,11 +130,12 @@ static bool is_ours(const struct pager *pager, pid_t tracer)
 	return false;
 }
 
+/* Looked at twice: a thread of ours that has let go and ended meanwhile has no name any more. */
 static pid_t debugger_of(const struct pager *pager, pid_t tid)
 {
 	pid_t tracer = tracer_of(&pager->target, tid);
 
-	return tracer && !is_ours(pager, tracer) ? tracer : 0;
+	return tracer && !is_ours(pager, tracer) && tracer_of(&pager->target, tid) == tracer ? tracer : 0;
 }
 
 /* The main thread, and a part of the others: all of them in LOOKS looks. */
