@@ -9,12 +9,13 @@
  * The area of rseq(2) is read and written on every way out of the kernel, where a fault is served; a tracer reads it
  * without (/proc/PID/mem), and so does the thread that moves pages.
  *
- * Nothing else of the kind is known. Ruled out by reading Linux 6.18: PI futexes (a waiter corrects the word, and
- * faults as usual: futex_lock_pi, fixup_pi_owner); signal frames, alternate stacks and shadow stacks (written on the
- * way out, with faults); io_uring, AIO and perf rings (pages of the kernel, or pinned: UFFDIO_MOVE refuses those);
- * vfork and exec (the old memory is left before anything is exiting: exec_mm_release); user events (a worker of the
- * kernel faults, uprobe areas are special mappings). A program of BPF or perf that looks into user memory does not
- * wait: it sees nothing of a page that is out, and changes nothing. Core dumps (PF_DUMPCORE) lack what is out.
+ * Nothing else of the kind is known. No danger are: PI futexes (at the owner's exit only what the kernel itself keeps
+ * is changed, exit_pi_state_list; a waiter corrects the word, and faults as usual, fixup_pi_owner); signal frames,
+ * alternate stacks and shadow stacks (written on the way out, with faults); io_uring, AIO and perf rings (pages of the
+ * kernel, or pinned: UFFDIO_MOVE refuses those); vfork and exec (the old memory is left before anything is exiting:
+ * exec_mm_release); user events (a worker of the kernel faults, uprobe areas are special mappings). A program of BPF or
+ * perf that looks into user memory does not wait: it sees nothing of a page that is out, and changes nothing. Core
+ * dumps (PF_DUMPCORE) lack what is out.
  */
 #pragma once
 
