@@ -54,13 +54,6 @@ enum agent_op {
 	AGENT_TAKE, /* the descriptor under the number `address` comes with the reply */
 	AGENT_DROP, /* close it */
 	/*
-	 * What the kernel writes to of the agent's own thread: the result is the address of its rseq area (0: none),
-	 * `moved` that of the word of clear_child_tid. /proc/self/mem to read from comes with the reply, if it can be
-	 * had.
-	 */
-	AGENT_WORDS,
-
-	/*
 	 * For reclaimers, whose socket knows these two and AGENT_PING. The region i of the request lies in the entry
 	 * with the id `address` + i of the reclaim ring whose memfd comes along, by an open file description that holds
 	 * the reclaimers' lock; no bytes: nothing of that entry. Whatever is wrong with one region, nothing is done at
@@ -68,6 +61,13 @@ enum agent_op {
 	 */
 	AGENT_RECLAIM_DROP,  /* the contents go: any pages of these entries */
 	AGENT_RECLAIM_UNMAP, /* the mapping goes: one region, all of its entry, which ring_unmapping() has named last */
+
+	/*
+	 * For sessions again: what the kernel writes to of the agent's own thread: the result is the address of its
+	 * rseq area (0: none), `moved` that of the word of clear_child_tid. /proc/self/mem to read from comes with the
+	 * reply, if it can be had.
+	 */
+	AGENT_WORDS,
 };
 
 struct agent_region {

@@ -20,6 +20,7 @@
 #define END_LOOKS    5
 #define AGENT_THREAD "uvm-agent" /* inject/agent_protocol.h */
 #define END_LOOK_MS  10
+#define THREAD_TRIES 100 /* at threads that end while they are looked at */
 
 static int pid_of_pidfd(int pidfd, pid_t *pid, struct error *error)
 {
@@ -264,33 +265,40 @@ pid_t target_thread(const struct target *target)
 	return target->pid;
 }
 
-/* Of threads and of the process as a whole the main thread's folder tells when that has ended, too. */
-static int path_of(const struct target *target, const char *name, char *path, size_t size)
+/*
+ * Of threads and of the process as a whole the main thread's folder tells when that has ended, too. Returns the thread
+ * whose folder it is, or -ENAMETOOLONG.
+ */
+static pid_t path_of(const struct target *target, const char *name, char *path, size_t size)
 {
 	pid_t thread = strncmp(name, "task", strlen("task")) == 0 ? target->pid : target_thread(target);
 	int length = thread == target->pid ? snprintf(path, size, "/proc/%d/%s", target->pid, name)
 					   : snprintf(path, size, "/proc/%d/task/%d/%s", target->pid, thread, name);
 
-	return (size_t)length < size ? 0 : -ENAMETOOLONG;
+	return (size_t)length < size ? thread : -ENAMETOOLONG;
 }
 
 int target_proc_open(const struct target *target, const char *name, int flags)
 {
-	_cleanup_close_ int fd = -1;
-	char path[300];
-	int failed = path_of(target, name, path, sizeof(path));
+	for (unsigned int tries = 0;; tries++) {
+		char path[300];
+		pid_t thread = path_of(target, name, path, sizeof(path));
+		_cleanup_close_ int fd = thread < 0 ? -1 : open(path, flags | O_CLOEXEC);
+		int failed = thread < 0 ? -thread : errno;
 
-	if (failed < 0)
-		return failed;
-	fd = open(path, flags | O_CLOEXEC);
-	failed = errno;
-	/* A process that is alive now was alive at the open, so its pid was nobody else's then. */
-	if (!target_alive(target))
-		return -ESRCH;
-	return fd < 0 ? -failed : steal_fd(&fd);
+		/* A process that is alive now was alive at the open, so its pid was nobody else's then. */
+		if (!target_alive(target))
+			return -ESRCH;
+		if (fd >= 0)
+			return steal_fd(&fd);
+		if (failed != ENOENT || thread == target->pid || tries == THREAD_TRIES)
+			return -failed;
+	}
 }
 
-int target_status(const struct target *target, const char *field, uint64_t *value)
+/* Returns 0, -ENOENT without such a field, -ESRCH when the thread has ended whose file it is, or as target_proc_open.
+ */
+static int read_status(const struct target *target, const char *field, uint64_t *value)
 {
 	_cleanup_close_ int fd = target_proc_open(target, "status", O_RDONLY);
 	_cleanup_free_ char *line = NULL;
@@ -312,5 +320,19 @@ int target_status(const struct target *target, const char *field, uint64_t *valu
 		*value = strtoull(line + length + 1, &end, 10);
 		return errno || end == line + length + 1 ? -ENOENT : 0;
 	}
-	return target_alive(target) ? -ENOENT : -ESRCH;
+	return ferror(status) ? -ESRCH : -ENOENT;
+}
+
+int target_status(const struct target *target, const char *field, uint64_t *value)
+{
+	for (unsigned int tries = 0;; tries++) {
+		int rc = read_status(target, field, value);
+
+		if (rc == 0)
+			return 0;
+		if (!target_alive(target))
+			return -ESRCH;
+		if (rc != -ESRCH || tries == THREAD_TRIES)
+			return rc;
+	}
 }

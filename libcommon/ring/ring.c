@@ -67,15 +67,16 @@ static void count_back(struct ring_shared *shared, uint64_t size)
 }
 
 /*
- * Whether so much has been entered since the ring held least that its program may be about to use up all the memory
- * there is: as much as that was, and GROWTH.
+ * Whether memory is short, and so much has been entered since the ring held least that its program may be about to use
+ * it up: as much as that was, and GROWTH. At other times a short sample would trim what is needed now and then.
  */
 static bool has_grown(struct ring_shared *shared)
 {
 	uint64_t minimum = get(&shared->minimum);
 	int64_t grown = (int64_t)(get(&shared->bytes_in) - get(&shared->bytes_out) - minimum);
 
-	return unlikely(grown >= (int64_t)max_u64(GROWTH, minimum));
+	return unlikely(grown >= (int64_t)max_u64(GROWTH, minimum) &&
+			atomic_load_explicit(&shared->level, memory_order_relaxed) != RING_NORMAL);
 }
 
 /* What has grown is sampled before the end of the period, but not all the time. */

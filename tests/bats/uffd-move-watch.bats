@@ -212,7 +212,7 @@ refuses() {
 	}
 	run start_watch_table
 	assert_success
-	assert_output --regexp '^summary: op=watch .* moved_bytes=4.0 MiB .* ended=time$'
+	assert_output --regexp '^summary: op=watch .* moved_bytes=4.0 MiB .* ended=time unfinished=no$'
 	refute_output --partial '"type"'
 }
 
