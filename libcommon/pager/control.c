@@ -107,6 +107,17 @@ static json_t *summary_of(const struct pager *pager, const char *op)
 			 (json_int_t)pager->target.starttime);
 }
 
+/* A debugger, or a command, needs everything in core. */
+static int refuse_held(const struct pager *pager, struct error *error)
+{
+	pid_t tracer = atomic_load(&pager->tracer);
+	char why[96] = "it is kept in core for a command (swapctl in --for)";
+
+	if (tracer)
+		snprintf(why, sizeof(why), "process %d traces it, and it is kept in core meanwhile", tracer);
+	return error_set(error, -EBUSY, why, "try again after that", "swap out process %d", pager->target.pid);
+}
+
 /* Before anything is in the pool the target holds it for us. */
 static int out_locked(struct pager *pager, const struct out_request *out, bool *partial, struct error *error)
 {
@@ -115,10 +126,7 @@ static int out_locked(struct pager *pager, const struct out_request *out, bool *
 	if (atomic_load(&pager->ended) || pager->spaces[0].dead)
 		return error_set(error, -ESRCH, "it has ended", NULL, "swap out process %d", pager->target.pid);
 	if (atomic_load(&pager->holds) && !out->dry_run)
-		return error_set(error, -EBUSY,
-				 atomic_load(&pager->tracer) ? "it is being traced, and kept in core meanwhile"
-							     : "it is kept in core for a command (swapctl in --for)",
-				 "try again after that", "swap out process %d", pager->target.pid);
+		return refuse_held(pager, error);
 	if (out->pool)
 		rc = held_pool(pager, error);
 	return rc < 0 ? rc : out_run(pager, out, partial, error);

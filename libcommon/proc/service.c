@@ -1,9 +1,11 @@
 #include "proc/service.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -44,10 +46,15 @@ static void raise_limits(void)
 	setrlimit(RLIMIT_CORE, &(struct rlimit){0, core_before.rlim_max});
 }
 
+/* By the system call itself: sigaction(3) refuses the two signals that the C library keeps for its threads. */
 static void reset_signals(const sigset_t *blocked)
 {
+	const struct {
+		uint64_t handler, flags, restorer, mask; /* as rt_sigaction(2) has it */
+	} by_default = {0};
+
 	for (int number = 1; number < NSIG; number++)
-		signal(number, SIG_DFL);
+		syscall(SYS_rt_sigaction, number, &by_default, NULL, sizeof(by_default.mask));
 	/* System calls fail instead. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);

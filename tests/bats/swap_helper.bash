@@ -12,7 +12,7 @@ setup() {
 	fi
 	# Inherited by all that a test starts, so that it can be told from what others run.
 	export UVM_TEST_MARK=$BATS_TEST_TMPDIR
-	FILES_BEFORE=$'\n'$(session_files)$'\n'
+	FILES_BEFORE=$'\n'$(sessions_and_stores)$'\n'
 }
 
 # Pids of the tools that this test started, supervisors and workers among them.
@@ -21,7 +21,7 @@ our_processes() {
 }
 
 # Sessions and stores, one a line.
-session_files() (
+sessions_and_stores() (
 	shopt -s nullglob dotglob
 	printf '%s\n' "$SESSIONS"/* "$STORES"/* "$BATS_TEST_TMPDIR"/store*/*
 )
@@ -33,7 +33,7 @@ left_files() {
 		pid=${path##*/}
 		pid=${pid%%.*}
 		[[ ! $path || $FILES_BEFORE == *$'\n'"$path"$'\n'* || (-d /proc/$pid && $path != "$BATS_TEST_TMPDIR"*) ]] || echo "$path"
-	done < <(session_files)
+	done < <(sessions_and_stores)
 }
 
 is_clean() {
