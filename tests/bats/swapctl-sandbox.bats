@@ -165,6 +165,7 @@ in_namespaces() {
 	swap_fails 1 "trac.*$tracer|$tracer.*trac" out -p "$contents"
 	ask check
 	end_target "$tracer"
+	wait_for 10 status_is '.kept_in == false'
 	out_region
 	ask check
 }
