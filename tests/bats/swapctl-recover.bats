@@ -218,7 +218,7 @@ all_is_well() {
 	swap_fails 6 'swapctl adopt' adopt -p "$TARGET_PID"
 }
 
-@test "when the target is gone nothing is left to adopt, and its files go with the next session" {
+@test "when the target is gone nothing is left to adopt, and its files go" {
 	local first
 	start_out
 	first=$TARGET_PID
