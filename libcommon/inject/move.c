@@ -90,7 +90,7 @@ static int have_moved(struct step *step, uint64_t bytes)
 /* One UFFDIO_MOVE on the stopped thread. Returns what the ioctl did; *moved counts in any case. */
 static int64_t call_move(struct step *step, uint64_t bytes, uint64_t *moved)
 {
-	struct inject *inject = &step->mover->inject;
+	struct inject *inject = &step->mover->road.inject;
 	uint64_t address = inject->scratch + ARGUMENT_AT;
 	struct uffdio_move argument = {
 		.dst = step_destination(step),
@@ -128,7 +128,7 @@ static int64_t overcome_busy(struct step *step)
 	rc = move_run_of(mover, step->at, step_end(step), MAPPED_ONCE, MAPPED_ONCE, &run);
 	if (rc == 0 && run && step->job->make_exclusive && step->tried != step->at) {
 		step->tried = step->at;
-		rc = inject_call3(&mover->inject, SYS_madvise, step->at, run, MADV_POPULATE_WRITE);
+		rc = inject_call3(&mover->road.inject, SYS_madvise, step->at, run, MADV_POPULATE_WRITE);
 		return rc == -ESRCH ? rc : 0;
 	}
 	return rc < 0 ? rc : pass_over(step, page_size(), -EBUSY, NULL);
@@ -159,7 +159,7 @@ static int64_t overcome_invalid(struct step *step)
 {
 	uint64_t left = step_end(step) - step->at;
 	struct move_piece now = {0};
-	int64_t rc = inject_end(&step->mover->inject);
+	int64_t rc = inject_end(&step->mover->road.inject);
 
 	if (rc == 0)
 		rc = move_piece_at(step->mover, step->at, step_destination(step), left, &now);
@@ -171,7 +171,8 @@ static int64_t overcome_invalid(struct step *step)
 /* The program closed our descriptor (closefrom and its like): it gets another. */
 static int64_t give_again(struct step *step, int64_t why)
 {
-	int number = ++step->again < AGAIN_TRIES ? inject_fd_give(&step->mover->inject, step->mover->uffd) : (int)why;
+	int number =
+		++step->again < AGAIN_TRIES ? inject_fd_give(&step->mover->road.inject, step->mover->uffd) : (int)why;
 
 	if (number < 0)
 		return number;
@@ -207,7 +208,7 @@ static int64_t overcome(struct step *step, int64_t why)
 
 static uint64_t time_left(const struct step *step)
 {
-	uint64_t held = inject_held_us(&step->mover->inject);
+	uint64_t held = inject_held_us(&step->mover->road.inject);
 
 	return held < step->held ? step->held - held : 0;
 }
@@ -231,26 +232,39 @@ static uint64_t speed_of(uint64_t bytes, uint64_t us)
 	return max_u64(bytes / (us > CALL_US ? us - CALL_US : 1), 1);
 }
 
+/* The first pages of a region that must stay; empty when there are none. */
+static struct region first_pinned(const struct mover *mover, struct region region)
+{
+	const struct region_vec *pages = &mover->pins.pages;
+	struct region first = region_intersect(region, inject_rseq_pages(&mover->road.inject));
+
+	for (size_t i = 0; i < pages->count; i++) {
+		struct region pinned = region_intersect(region, pages->items[i]);
+
+		if (region_bytes(pinned) && (!region_bytes(first) || pinned.start < first.start))
+			first = pinned;
+	}
+	return first;
+}
+
 /*
- * The kernel writes to the rseq area of the thread whenever it goes on: that page would be there again at once, and
+ * The kernel writes to the rseq area of a thread whenever it goes on: that page would be there again at once, and
  * empty. Returns the bytes of the next call, 0 for none yet, or -errno.
  */
-static int64_t spare_rseq(struct step *step, uint64_t bytes)
+static int64_t spare_pinned(struct step *step, uint64_t bytes)
 {
-	struct region next = {step->at, step->at + bytes};
-	struct region rseq = region_intersect(next, inject_rseq_pages(&step->mover->inject));
+	struct region pinned = first_pinned(step->mover, (struct region){step->at, step->at + bytes});
 
-	if (rseq.start == rseq.end)
+	if (!region_bytes(pinned))
 		return (int64_t)bytes;
-	if (rseq.start > step->at)
-		return (int64_t)(rseq.start - step->at);
-	return pass_over(step, region_bytes(rseq), -EBUSY,
-			 "a thread that is stopped for the move needs them meanwhile");
+	if (pinned.start > step->at)
+		return (int64_t)(pinned.start - step->at);
+	return pass_over(step, region_bytes(pinned), -EBUSY, "the kernel needs them where they are, for a thread");
 }
 
 static int64_t move_once(struct step *step)
 {
-	int64_t rc = spare_rseq(step, call_bytes(step));
+	int64_t rc = spare_pinned(step, call_bytes(step));
 	uint64_t begun = now_us(), bytes = (uint64_t)rc, moved = 0;
 
 	if (rc <= 0)
@@ -266,7 +280,7 @@ static int64_t move_once(struct step *step)
 /* mremap(2) moves whatever is there, holes included, and replaces the destination: only where nothing is. */
 static int64_t remap_once(struct step *step)
 {
-	int64_t rc = spare_rseq(step, min_u64(REMAP_BYTES, step_end(step) - step->at));
+	int64_t rc = spare_pinned(step, min_u64(REMAP_BYTES, step_end(step) - step->at));
 	uint64_t bytes = (uint64_t)rc, to = step_destination(step), there = 0;
 
 	if (rc <= 0)
@@ -276,7 +290,7 @@ static int64_t remap_once(struct step *step)
 		rc = move_run_of(step->mover, to, to + bytes, POPULATED, 0, &bytes);
 	if (rc < 0 || !bytes)
 		return rc < 0 ? rc : overcome_pages(step, -EEXIST);
-	rc = inject_call(&step->mover->inject, SYS_mremap, step->at, bytes, bytes, REMAP_ANON, to, 0);
+	rc = inject_call(&step->mover->road.inject, SYS_mremap, step->at, bytes, bytes, REMAP_ANON, to, 0);
 	step->job->calls++;
 	if (rc == (int64_t)to)
 		return have_moved(step, bytes);
@@ -286,11 +300,11 @@ static int64_t remap_once(struct step *step)
 /* Another short stop: a thread must not be kept for long. */
 static int64_t stop_again(struct mover *mover, bool pause, struct error *error)
 {
-	int64_t rc = mover->inject.tid ? inject_end(&mover->inject) : 0;
+	int64_t rc = mover->road.inject.tid ? inject_end(&mover->road.inject) : 0;
 
-	if (rc == 0 && (pause || mover->inject.shares))
+	if (rc == 0 && (pause || mover->road.inject.shares))
 		usleep(pause ? BACK_OFF_US : BREATH_US);
-	return rc == 0 ? inject_begin(&mover->inject, error) : rc;
+	return rc == 0 ? inject_begin(&mover->road.inject, error) : rc;
 }
 
 static bool is_interrupted(const struct mover *mover)
@@ -301,7 +315,7 @@ static bool is_interrupted(const struct mover *mover)
 static int64_t move_steps(struct step *step, struct error *error)
 {
 	struct mover *mover = step->mover;
-	int64_t rc = inject_begin(&mover->inject, error);
+	int64_t rc = inject_begin(&mover->road.inject, error);
 
 	while (rc == 0 && step->at < step_end(step)) {
 		if (is_interrupted(mover)) {
@@ -309,12 +323,13 @@ static int64_t move_steps(struct step *step, struct error *error)
 			break;
 		}
 		rc = mover->method == MOVE_UFFD ? move_once(step) : remap_once(step);
-		if (rc >= 0 && step->at < step_end(step) && (rc || !mover->inject.tid || time_left(step) < WORTH_US))
+		if (rc >= 0 && step->at < step_end(step) &&
+		    (rc || !mover->road.inject.tid || time_left(step) < WORTH_US))
 			rc = stop_again(mover, rc == 1, error);
 		else if (rc > 0)
 			rc = 0;
 	}
-	if (mover->inject.tid && inject_end(&mover->inject) < 0 && rc == 0)
+	if (mover->road.inject.tid && inject_end(&mover->road.inject) < 0 && rc == 0)
 		rc = -ESRCH;
 	return rc;
 }
@@ -368,7 +383,7 @@ static int64_t move_piece(struct mover *mover, struct move_job *job, const struc
 /* We go to the processor of the thread that we stop: what is woken there runs at once. */
 static void settle(struct mover *mover)
 {
-	int processor = inject_processor(&mover->inject);
+	int processor = inject_processor(&mover->road.inject);
 	cpu_set_t one;
 
 	mover->settled = processor >= 0 && processor < CPU_SETSIZE &&
@@ -426,15 +441,17 @@ int mover_run(struct mover *mover, struct move_job *job, struct error *error)
 {
 	_cleanup_regions_ struct region_vec done = {0};
 	uint64_t begun;
-	int64_t rc;
+	int64_t rc = pins_look(&mover->pins, &mover->road, error);
 
-	mover->inject.longest_us = 0;
+	if (rc < 0 && rc != -EOPNOTSUPP)
+		return (int)rc;
+	mover->road.inject.longest_us = 0;
 	settle(mover);
 	begun = now_us();
 	rc = move_pieces(mover, job, &done, error);
 	unsettle(mover);
 	job->time_us += now_us() - begun;
-	job->longest_stop_us = max_u64(job->longest_stop_us, mover->inject.longest_us);
+	job->longest_stop_us = max_u64(job->longest_stop_us, mover->road.inject.longest_us);
 	count(mover, job, &done);
 	if (rc < 0 && !target_alive(mover->target))
 		rc = -ESRCH;
@@ -468,7 +485,7 @@ static int open_method(struct mover *mover, struct error *error)
 			       ? 0
 			       : error_set(error, -EOPNOTSUPP, "this kernel has no MREMAP_DONTUNMAP (Linux 5.7)", NULL,
 					   "move pages of process %d", mover->target->pid);
-	mover->uffd = inject_userfaultfd(&mover->inject, true, &mover->number, error);
+	mover->uffd = inject_userfaultfd(&mover->road.inject, true, &mover->number, error);
 	if (mover->uffd < 0)
 		return mover->uffd;
 	rc = uffd_handshake(mover->uffd, UFFD_FEATURE_MOVE);
@@ -497,9 +514,11 @@ int mover_open(struct mover *mover, const struct target *target, enum move_metho
 	*mover = MOVER_NONE;
 	mover->target = target;
 	mover->method = method;
+	mover->road.ops = &target_by_inject;
+	mover->road.target = target;
 	rc = open_views(mover, error);
 	if (rc == 0 && !look_only)
-		rc = inject_open(&mover->inject, target, error);
+		rc = inject_open(&mover->road.inject, target, error);
 	if (rc == 0 && !look_only) {
 		mover->injecting = true;
 		rc = open_method(mover, error);
@@ -524,12 +543,13 @@ static bool is_userfaultfd(const struct mover *mover)
 static int64_t close_there(struct mover *mover)
 {
 	struct error ignored = {0};
-	int64_t rc = mover->number < 0 || !is_userfaultfd(mover) ? -ENOENT : inject_begin(&mover->inject, &ignored);
+	int64_t rc =
+		mover->number < 0 || !is_userfaultfd(mover) ? -ENOENT : inject_begin(&mover->road.inject, &ignored);
 
 	if (rc < 0)
 		return rc == -ENOENT || rc == -ESRCH ? 0 : rc;
-	rc = inject_fd_close(&mover->inject, mover->number);
-	inject_end(&mover->inject);
+	rc = inject_fd_close(&mover->road.inject, mover->number);
+	inject_end(&mover->road.inject);
 	return rc == -ESRCH ? 0 : rc;
 }
 
@@ -539,11 +559,12 @@ int mover_close(struct mover *mover)
 
 	if (mover->injecting) {
 		rc = close_there(mover);
-		closed = inject_close(&mover->inject);
+		closed = inject_close(&mover->road.inject);
 	}
 	cleanup_close(&mover->uffd);
 	cleanup_close(&mover->pagemap_fd);
 	cleanup_close(&mover->maps_fd);
+	pins_free(&mover->pins);
 	*mover = MOVER_NONE;
 	return (int)(rc < 0 ? rc : closed);
 }

@@ -8,7 +8,8 @@
 #include <stdint.h>
 
 #include "base/region.h"
-#include "inject/inject.h"
+#include "inject/pins.h"
+#include "inject/target_ops.h"
 
 enum move_method {
 	MOVE_UFFD,   /* UFFDIO_MOVE (Linux 6.8) */
@@ -42,7 +43,8 @@ struct move_job {
 
 /* One target. Fill in by mover_open. Not thread safe. */
 struct mover {
-	struct inject inject;
+	struct road road;
+	struct pins pins;            /* pages that stay where they are */
 	const struct target *target; /* borrowed */
 	enum move_method method;
 	const volatile sig_atomic_t *interrupted; /* may be NULL; once it is set, what is left fails with -EINTR */
@@ -54,7 +56,7 @@ struct mover {
 	bool settled;
 };
 
-#define MOVER_NONE ((struct mover){.inject = {.mem_fd = -1}, .pagemap_fd = -1, .maps_fd = -1, .uffd = -1, .number = -1})
+#define MOVER_NONE ((struct mover){.road = ROAD_NONE, .pagemap_fd = -1, .maps_fd = -1, .uffd = -1, .number = -1})
 
 /*
  * Prepares a target. `look_only`: for mover_look, nothing is stopped or changed. The target must outlive the mover.

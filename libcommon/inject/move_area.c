@@ -19,14 +19,14 @@ static bool is_error(int64_t result)
 
 static int64_t unmap(struct mover *mover, uint64_t start, uint64_t end)
 {
-	return start < end ? inject_call(&mover->inject, SYS_munmap, start, end - start, 0, 0, 0, 0) : 0;
+	return start < end ? inject_call(&mover->road.inject, SYS_munmap, start, end - start, 0, 0, 0, 0) : 0;
 }
 
 /* Address space for a source, as far from a multiple of 2 MiB as it is, so that huge pages stay whole. */
 static int64_t reserve(struct mover *mover, struct region source, uint64_t place)
 {
 	uint64_t bytes = region_bytes(source), before = source.start % ALIGN;
-	int64_t at = far_map(&mover->inject, place, before + bytes, PROT_NONE, MAP_NORESERVE);
+	int64_t at = far_map(&mover->road.inject, place, before + bytes, PROT_NONE, MAP_NORESERVE);
 	int64_t rc;
 
 	if (is_error(at))
@@ -44,8 +44,8 @@ static int64_t open_parts(struct mover *mover, struct region source, uint64_t de
 	for (uint64_t at = source.start; rc == 0 && at < source.end; at += piece.bytes) {
 		rc = move_piece_at(mover, at, 0, source.end - at, &piece);
 		if (rc == 0 && !piece.rule)
-			rc = inject_call3(&mover->inject, SYS_mprotect, destination + (at - source.start), piece.bytes,
-					  (uint64_t)piece.protection);
+			rc = inject_call3(&mover->road.inject, SYS_mprotect, destination + (at - source.start),
+					  piece.bytes, (uint64_t)piece.protection);
 	}
 	return rc;
 }
@@ -54,7 +54,7 @@ static int64_t open_parts(struct mover *mover, struct region source, uint64_t de
 static void name(struct mover *mover, struct region region)
 {
 	static const char text[] = "uvm-moved";
-	struct inject *inject = &mover->inject;
+	struct inject *inject = &mover->road.inject;
 
 	if (inject_write(inject, inject->scratch, text, sizeof(text)) == 0)
 		inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, region.start, region_bytes(region),
@@ -69,7 +69,7 @@ int mover_map(struct mover *mover, struct region source, uint64_t *destination, 
 	if (rc < 0)
 		return error_set(error, (int)rc, NULL, NULL, "find room for a destination in process %d",
 				 mover->target->pid);
-	rc = inject_begin(&mover->inject, error);
+	rc = inject_begin(&mover->road.inject, error);
 	if (rc < 0)
 		return (int)rc;
 	at = reserve(mover, source, place);
@@ -78,7 +78,7 @@ int mover_map(struct mover *mover, struct region source, uint64_t *destination, 
 		unmap(mover, (uint64_t)at, (uint64_t)at + region_bytes(source));
 	if (rc == 0)
 		name(mover, (struct region){(uint64_t)at, (uint64_t)at + region_bytes(source)});
-	if (mover->inject.tid && inject_end(&mover->inject) < 0 && rc == 0)
+	if (mover->road.inject.tid && inject_end(&mover->road.inject) < 0 && rc == 0)
 		rc = -ESRCH;
 	if (rc < 0)
 		return error_set(error, (int)rc, rc == -ESRCH ? "the process has ended" : NULL,
@@ -114,11 +114,11 @@ int mover_unmap(struct mover *mover, struct region region)
 	int64_t rc = is_empty(mover, region);
 
 	if (rc == 0)
-		rc = inject_begin(&mover->inject, &ignored);
+		rc = inject_begin(&mover->road.inject, &ignored);
 	if (rc < 0)
 		return (int)rc;
 	rc = unmap(mover, region.start, region.end);
-	if (mover->inject.tid)
-		inject_end(&mover->inject);
+	if (mover->road.inject.tid)
+		inject_end(&mover->road.inject);
 	return (int)rc;
 }

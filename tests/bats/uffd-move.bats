@@ -407,8 +407,8 @@ is_free() {
 			>"$BATS_TEST_TMPDIR/moved" 3>&- || status=$?
 		assert_regex "$status" '^[03]$'
 		RECORDS=$BATS_TEST_TMPDIR/moved
-		# Where a thread that is stopped for it has its rseq area a page stays.
-		assert_equal "$(record 'map(select(.type == "error")) | map(select(.reason | test("stopped for the move") | not)) | length')" 0
+		# Where a thread has its rseq area a page stays.
+		assert_equal "$(record 'map(select(.type == "error")) | map(select(.reason | test("the kernel needs them") | not)) | length')" 0
 		(($(summary .moved_bytes) > 30 * MEBIBYTE)) || fail "only $(summary .moved_bytes) bytes moved"
 		move 0 --reverse -r "$BATS_TEST_TMPDIR/moved"
 		same_as_before
