@@ -114,7 +114,7 @@ static int refuse_held(const struct pager *pager, struct error *error)
 	char why[96] = "it is kept in core for a command (swapctl in --for)";
 
 	if (tracer)
-		snprintf(why, sizeof(why), "process %d traces it, and it is kept in core meanwhile", tracer);
+		snprintf(why, sizeof(why), "it is being traced by process %d, and kept in core meanwhile", tracer);
 	return error_set(error, -EBUSY, why, "try again after that", "swap out process %d", pager->target.pid);
 }
 

@@ -78,7 +78,7 @@ out_pages() {
 		status_is ".out_pages == 0 and .kept_in and .tracer_pid == $debugger"
 	}
 	wait_for 2 is_in
-	swap_fails 1 'it is being traced' out -p "$TARGET_PID"
+	swap_fails 1 "it is being traced by process $debugger" out -p "$TARGET_PID"
 	end_target "$debugger"
 	has_gone() {
 		status_is '.kept_in == false and (has("tracer_pid") | not)'
