@@ -1,5 +1,4 @@
-/* Choosing a thread. What may be said of a call that is interrupted in the middle cannot be unsaid: another one is
- * taken. */
+/* Choosing a thread: one whose call has nothing to lose by a stop, if there is one. */
 #include "inject/choose.h"
 
 #include <errno.h>

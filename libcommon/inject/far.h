@@ -10,7 +10,7 @@
  * mmap(2) is such a place. This one lies in the middle half of the widest stretch where nothing is mapped, at random.
  */
 
-/* Chooses a place, aligned to 2 MiB, for so many bytes. Returns 0 with *at set, -ENOMEM, or -errno as maps_open. */
+/* Chooses a place, aligned to 2 MiB, for so many bytes. Returns 0 with *at set, -ENOMEM, -EIO, or as maps_open. */
 int far_choose(const struct target *target, uint64_t bytes, uint64_t *at);
 
 /*

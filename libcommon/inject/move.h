@@ -84,10 +84,11 @@ int mover_unmap(struct mover *mover, struct region region);
 
 /*
  * Moves. A thread is stopped for some hundred microseconds at a time (about a millisecond in pieces of 256 MiB and
- * more). The destination must be mapped. A failing page range is noted in the job and stepped over. With MOVE_UFFD no
- * thread ever waits for this program, even if it is killed in the middle. Returns 0 (see the failures), or a negative
- * errno with `error` filled when it could not go on (-ESRCH: the target is gone); moved, holes and calls count up to
- * there.
+ * more), and each thread that has to be asked what the kernel needs of it, once. The destination must be mapped. A
+ * failing page range is noted in the job and stepped over, and so are the pages that the kernel needs. With MOVE_UFFD
+ * no thread ever waits for this program, even if it is killed in the middle. Returns 0 (see the failures), or a
+ * negative errno with `error` filled when it could not go on (-ESRCH: the target is gone; -ETIMEDOUT: a thread cannot
+ * be asked; others as pins_look); moved, holes and calls count up to there.
  */
 int mover_run(struct mover *mover, struct move_job *job, struct error *error);
 

@@ -9,7 +9,7 @@
  * The area of rseq(2) is read and written on every way out of the kernel, where a fault is served; a tracer reads it
  * without (/proc/PID/mem), and so does the thread that moves pages.
  *
- * Nothing else of the kind is known. No danger are: PI futexes (at the owner's exit only what the kernel itself keeps
+ * Nothing else of the kind is known. Not affected are PI futexes (at the owner's exit only what the kernel itself keeps
  * is changed, exit_pi_state_list; a waiter corrects the word, and faults as usual, fixup_pi_owner); signal frames,
  * alternate stacks and shadow stacks (written on the way out, with faults); io_uring, AIO and perf rings (pages of the
  * kernel, or pinned: UFFDIO_MOVE refuses those); vfork and exec (the old memory is left before anything is exiting:

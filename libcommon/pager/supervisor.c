@@ -259,7 +259,8 @@ static bool given_up(struct supervisor *v)
 	return v->ready >= 0 && ++v->unready == READY_TRIES;
 }
 
-/* From a worker at work to the end of the session. Returns the exit status, or -ECHILD when no worker comes to serve.
+/*
+ * From a worker at work to the end of the session. Returns the exit status, or -ECHILD when no worker comes to serve.
  */
 static int run(struct supervisor *v)
 {

@@ -262,8 +262,10 @@ static int start(struct pager *pager)
 	uint64_t left = UINT64_MAX;
 	int rc = open_target_files(pager);
 
-	/* Later, the target may be gone and its children live on; what there is no room for now, another worker may
-	 * have. */
+	/*
+	 * Later, the target may be gone and its children live on. Another worker may have the room that there is not
+	 * now.
+	 */
 	if (rc < 0 && (!pager->inherited || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM))
 		return rc;
 	init_locks(pager);
