@@ -21,7 +21,10 @@ try_out_and_in() {
 	local verb
 	for verb in out in; do
 		swap "$verb" -p "$TARGET_PID"
-		((status == 0 || status == 1 || status == 3))
+		if ((status != 0 && status != 1 && status != 3)); then
+			show_run "$verb" -p "$TARGET_PID"
+			return 1
+		fi
 	done
 }
 
