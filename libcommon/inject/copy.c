@@ -241,6 +241,11 @@ static int explain(const struct inject *inject, int64_t rc, struct error *error)
 		why = "its control group is frozen, and a copy would be born outside of it";
 		hint = "thaw it: write 0 to cgroup.freeze of its control group";
 		break;
+	case -EALREADY:
+		rc = -EBUSY;
+		why = STOP_HELD;
+		hint = "try again";
+		break;
 	case -ESRCH:
 		why = "it has ended";
 		break;

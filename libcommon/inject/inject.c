@@ -22,11 +22,11 @@
 #include "proc/stat.h"
 
 #define STOP_TRIES     16
-#define STOP_MS        50      /* for a thread to stop, before another is tried */
+#define STOP_MS        50      /* for a thread that lingers */
 #define STARVED_US     2000000 /* for one that only waits for a processor, when there is no other */
 #define USER_MS        200     /* for a stopped thread to reach its system call (a frozen cgroup keeps it from that) */
-#define AGAIN_US       1000
-#define AGAIN_TRIES    200
+#define AGAIN_US       200000
+#define LOOK_US        1000
 #define LOOK_ANEW      16 /* stops after which we try again whether it does */
 #define ALL_SIGNALS    UINT64_MAX
 #define RSEQ_CS_OFFSET 8 /* struct rseq, include/uapi/linux/rseq.h */
@@ -138,25 +138,6 @@ struct region inject_rseq_pages(const struct inject *inject)
 	struct region rseq = inject->stop->rseq;
 
 	return (struct region){round_down(rseq.start, page_size()), round_up(rseq.end, page_size())};
-}
-
-/* A tracer that may suspend seccomp filters does, which costs less than to ask whether there are any. */
-int inject_seize(struct inject *inject, pid_t tid)
-{
-	uint64_t seccomp = 0;
-
-	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP) < 0) {
-		int code = errno;
-
-		if (target_status(inject->target, "Seccomp", &seccomp) == 0 && seccomp)
-			return code == EPERM ? -ENOTSUP : -code;
-		if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD) < 0)
-			return -errno;
-	}
-	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
-		return -ESRCH;
-	stop_look(inject, tid);
-	return stop_wait_interrupted(tid, STOP_MS);
 }
 
 /* Keeps what the thread was doing; after this it can be sent elsewhere. */
@@ -299,6 +280,9 @@ static int explain_stop(const struct inject *inject, int rc, struct error *error
 	case -ENOEXEC:
 		return error_set(error, -EINVAL, "it runs another instruction set than this program", NULL,
 				 "stop a thread of process %d", inject->target->pid);
+	case -EALREADY:
+		return error_set(error, -EBUSY, STOP_HELD, "try again", "stop a thread of process %d",
+				 inject->target->pid);
 	case -EAGAIN:
 		return error_set(error, rc, "where its threads are in restartable sequences cannot be read", NULL,
 				 "stop a thread of process %d", inject->target->pid);
@@ -324,27 +308,31 @@ static void freeze(struct inject *inject)
 	inject_thaw_end(steal_ptr(&inject->stop->thaw));
 }
 
-/* Threads of which all have to be let go again, since it cannot be told where they may go on, will have run meanwhile.
+/*
+ * Threads of which all have to be let go again, since it cannot be told where they may go on, will have run meanwhile;
+ * those that another tool of ours holds, it lets go of.
  */
 static int stop_some(struct inject *inject)
 {
-	int rc = stop_any(inject);
+	uint64_t begun = now_us();
+	int rc;
 
-	for (int tries = 0; rc == -EAGAIN && tries < AGAIN_TRIES; tries++) {
-		usleep(AGAIN_US);
-		rc = stop_any(inject);
+	while ((rc = stop_any(inject)) == -EAGAIN || rc == -EALREADY) {
+		if (now_us() - begun > (rc == -EALREADY ? STARVED_US : AGAIN_US))
+			return rc;
+		usleep(LOOK_US);
 	}
 	return rc;
 }
 
-static int begin(struct inject *inject, pid_t tid, struct error *error)
+static int begin(struct inject *inject, pid_t tid)
 {
 	sigset_t child;
 	int rc;
 
 	inject_reap(inject);
 	if (!target_alive(inject->target))
-		return explain_stop(inject, -ESRCH, error);
+		return -ESRCH;
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	pthread_sigmask(SIG_BLOCK, &child, &inject->stop->our_sigmask);
@@ -357,19 +345,25 @@ static int begin(struct inject *inject, pid_t tid, struct error *error)
 	if (rc == 0)
 		return 0;
 	pthread_sigmask(SIG_SETMASK, &inject->stop->our_sigmask, NULL);
-	return explain_stop(inject, rc, error);
+	return rc;
 }
 
 int inject_begin(struct inject *inject, struct error *error)
 {
-	return begin(inject, 0, error);
+	int rc = begin(inject, 0);
+
+	return rc < 0 ? explain_stop(inject, rc, error) : 0;
 }
 
 int inject_begin_on(struct inject *inject, pid_t tid, struct error *error)
 {
-	int rc = begin(inject, tid, error);
+	int rc = begin(inject, tid);
 
-	return rc == -ETIMEDOUT ? -EAGAIN : rc;
+	if (rc == 0)
+		return 0;
+	if (rc == -ETIMEDOUT || rc == -EALREADY)
+		rc = -EAGAIN;
+	return explain_stop(inject, rc, error);
 }
 
 int inject_processor(const struct inject *inject)

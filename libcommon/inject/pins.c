@@ -16,7 +16,7 @@
 
 #define NEAR        4096    /* bytes between what libc keeps of one thread, at most */
 #define YOUNG_US    1000000 /* a thread says where its words are in the first moments of its life */
-#define TRIES       200     /* at a thread that cannot be asked, a millisecond apart */
+#define ASK_US      2000000 /* for a thread that cannot be asked, once a millisecond */
 #define RSEQ_BYTES  64      /* more than the area of any kernel so far has beyond what is aligned to 32 */
 #define ENTRY_FLAGS UINT64_C(1)
 
@@ -246,13 +246,14 @@ static int explain(const struct road *road, pid_t tid, int rc, struct error *err
 int pins_look(struct pins *pins, struct road *road, struct error *error)
 {
 	pid_t tid = road->target->pid;
+	uint64_t deadline = now_us() + ASK_US;
 	bool known;
 	int rc;
 
-	for (int tries = 0;; tries++) {
+	for (;;) {
 		known = pins->layout_known;
 		rc = look_once(pins, road, &tid);
-		if (rc == 0 || rc == -ENOMEM || rc == -ESRCH || rc == -EOPNOTSUPP || tries == TRIES)
+		if (rc == 0 || rc == -ENOMEM || rc == -ESRCH || rc == -EOPNOTSUPP || now_us() > deadline)
 			break;
 		if (known != pins->layout_known)
 			continue;

@@ -39,7 +39,7 @@ int inject_place(struct inject *inject, pid_t tid, struct place *place)
 }
 
 /*
- * Whether a thread stands in the control area, or may: it cannot be stopped now. The frame that brings it home is not
+ * Whether a thread stands in the control area, or may: it cannot be looked at now. The frame that brings it home is not
  * touched.
  */
 static bool on_trampoline(struct inject *inject, pid_t tid)
@@ -47,7 +47,7 @@ static bool on_trampoline(struct inject *inject, pid_t tid)
 	struct place place;
 	int rc = inject_place(inject, tid, &place);
 
-	return rc == -ETIMEDOUT || (rc == 0 && in_area(inject, place.ip));
+	return rc < 0 ? rc != -ESRCH : in_area(inject, place.ip);
 }
 
 /* One look at every thread. Returns how many are on the trampoline, or may be, or -ESRCH. */

@@ -24,9 +24,19 @@ void inject_name(struct inject *inject, struct region region);
  */
 int inject_write_code(struct inject *inject, uint64_t address, const unsigned char *code, size_t bytes);
 
+/* What -EALREADY of stop_seize stands for. */
+#define STOP_HELD "another tool of this project has its threads stopped"
+
 /*
- * Seizes a thread and waits until it stops. Returns 0, -ETIMEDOUT (it is to linger), -EPERM, -ENOTSUP (seccomp),
- * -ESRCH.
+ * Seizes a thread. Returns 0, -EALREADY (another tool of this project traces it, for a moment), -EPERM (somebody else
+ * does, or we must not), -ESRCH (it has ended or ends). Source: kernel/ptrace.c, ptrace_attach: EPERM stands for all of
+ * these.
+ */
+int stop_seize(const struct inject *inject, pid_t tid, unsigned long options);
+
+/*
+ * Seizes a thread and waits until it stops. Returns 0, -ETIMEDOUT (it is to linger), -ENOTSUP (seccomp), or as
+ * stop_seize.
  */
 int inject_seize(struct inject *inject, pid_t tid);
 

@@ -7,6 +7,7 @@
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
@@ -14,8 +15,10 @@
 #include "proc/stat.h"
 #include "proc/tasks.h"
 
-#define ALL_MS      3000 /* for a thread that shares its processor with many others */
-#define ASLEEP_MS   50   /* for one that sleeps uninterruptibly */
+#define ALL_MS      3000   /* for a thread that shares its processor with many others */
+#define ASLEEP_MS   50     /* for one that sleeps uninterruptibly */
+#define BUSY_US     200000 /* for another tool of ours to let one go: it may wait for one that we hold */
+#define LOOK_US     1000
 #define REGSET_MOST 16384
 
 static bool is_known(const struct inject *inject, const struct inject_threads *threads, pid_t tid)
@@ -43,20 +46,22 @@ static int add(struct inject_threads *threads, pid_t tid)
 	return 0;
 }
 
-/* Asks one thread to stop. Returns 1, 0 when there is nothing of it to stop, or -errno. */
-static int ask(struct inject_threads *threads, pid_t tid)
+/*
+ * Asks one thread to stop. Returns 1, 0 when there is nothing of it to stop, or -errno: as stop_seize, or -ENOMEM.
+ */
+static int ask(const struct inject *inject, struct inject_threads *threads, pid_t tid)
 {
 	int rc = add(threads, tid);
 
 	if (rc < 0)
 		return rc;
-	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD) == 0) {
+	rc = stop_seize(inject, tid, PTRACE_O_TRACESYSGOOD);
+	if (rc == 0) {
 		ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
 		return 1;
 	}
 	threads->count--;
-	/* A thread that ends cannot be seized: EPERM (kernel/ptrace.c, exit_state). */
-	return errno == ESRCH ? 0 : -errno;
+	return rc == -ESRCH ? 0 : rc;
 }
 
 /* Whether a thread's state is one of these letters; one that is gone counts as 'X'. */
@@ -70,6 +75,7 @@ static bool in_state(pid_t tid, const char *states)
 /* Asks every thread that was not asked yet. Returns how many those were, or -errno. */
 static int ask_new(const struct inject *inject, struct inject_threads *threads)
 {
+	uint64_t deadline = now_us() + BUSY_US;
 	_cleanup_closedir_ DIR *tasks = tasks_open(inject->target);
 	int count = 0;
 
@@ -80,8 +86,9 @@ static int ask_new(const struct inject *inject, struct inject_threads *threads)
 
 		if (is_known(inject, threads, tid))
 			continue;
-		rc = ask(threads, tid);
-		if (rc < 0 && (rc != -EPERM || !in_state(tid, "XZ")))
+		while ((rc = ask(inject, threads, tid)) == -EALREADY && now_us() < deadline)
+			usleep(LOOK_US);
+		if (rc < 0)
 			return rc;
 		count += rc > 0;
 	}

@@ -37,7 +37,8 @@ struct inject_threads {
 /*
  * Stops all other threads of a target of which inject_begin has stopped one. One that sleeps uninterruptibly (state D)
  * runs nothing and is not waited for long; it counts as missed. Returns 0, -ETIMEDOUT when a thread that could stop
- * does not, -ENOMEM, or what ptrace(2) said. inject_release_others must follow in any case.
+ * does not, -EALREADY when another tool of this project holds one, -ENOMEM, or what ptrace(2) said.
+ * inject_release_others must follow in any case.
  */
 int inject_stop_others(struct inject *inject, struct inject_threads *threads);
 

@@ -18,7 +18,7 @@
 #include "pager/supervisor.h"
 #include "proc/cgroup.h"
 #include "proc/service.h"
-#include "proc/stat.h"
+#include "proc/tracer.h"
 
 /* The staging area's copy, compression, fault service, and some for the index; measured, and doubled. */
 #define MEMORY_BYTES (64 * MiB)
@@ -275,24 +275,15 @@ int session_attach(const struct target *target, const struct session_options *op
 	return rc < 0 ? rc : launch(target, options, options->foreground, callback, context, error);
 }
 
-/* Whether a process of a session traces it: one that was killed does until its last thread has ended. */
-static bool traced_by_session(const struct target *target)
-{
-	static const char ours[] = "swapctl-";
-	char name[64] = "";
-	uint64_t tracer;
-
-	return target_status(target, "TracerPid", &tracer) == 0 && tracer &&
-	       proc_file_read((pid_t)tracer, "comm", name, sizeof(name)) > 0 && strncmp(name, ours, strlen(ours)) == 0;
-}
-
+/* A process of a session that was killed traces until its last thread has ended. */
 static int check_adoption(const struct target *target, struct error *error)
 {
 	uint64_t deadline = now_us() + DYING_US;
 	int rc;
 
-	while ((rc = target_check(target, error)) == -EBUSY && traced_by_session(target) && now_us() < deadline)
-		usleep(DYING_LOOK_US);
+	do
+		rc = target_check(target, error);
+	while (rc == -EBUSY && tracer_is_ours(tracer_of(target, target_thread(target))) && now_us() < deadline);
 	if (rc == 0)
 		*error = (struct error){0};
 	return rc;

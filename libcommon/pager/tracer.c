@@ -4,14 +4,12 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <limits.h>
 #include <linux/cn_proc.h>
 #include <linux/connector.h>
 #include <linux/filter.h>
 #include <linux/netlink.h>
 #include <poll.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -19,6 +17,7 @@
 #include "base/cleanup.h"
 #include "pager/pager.h"
 #include "proc/tasks.h"
+#include "proc/tracer.h"
 
 #define LOOK_MS    100
 #define LISTEN_MS  400 /* where the kernel tells of each tracer that comes */
@@ -82,60 +81,15 @@ static void wait_for_tracer(const struct tracer_watch *w)
 			;
 }
 
-static pid_t tracer_of(const struct target *target, pid_t tid)
-{
-	char path[64];
-	char line[128];
-	_cleanup_fclose_ FILE *file = NULL;
-	int tracer = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", target->pid, tid);
-	file = fopen(path, "re");
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "TracerPid: %d", &tracer) == 1)
-			break;
-	return tracer;
-}
-
-static const char *executable(const char *process, char path[PATH_MAX])
-{
-	char *name;
-
-	path[0] = '\0';
-	if (readlink(process, path, PATH_MAX - 1) < 0 || !(name = strrchr(path, '/')))
-		return NULL;
-	*name = '\0';
-	return name + 1;
-}
-
-/* Another tool of this project, or a process of this session: they let go of a thread after a moment. */
-static bool is_ours(const struct pager *pager, pid_t tracer)
-{
-	static const char *const tools[] = {"swapctl",    "uffd-move",  "addrspace",
-					    "reclaimctl", "superpages", "uffd-probe"};
-	char process[64];
-	char own[PATH_MAX] = "";
-	char theirs[PATH_MAX] = "";
-	const char *name;
-
-	if (tracer == getpid() || tracer == pager->supervisor_pid)
-		return true;
-	snprintf(process, sizeof(process), "/proc/%d/exe", tracer);
-	name = executable(process, theirs);
-	if (!name || !executable("/proc/self/exe", own) || strcmp(own, theirs) != 0)
-		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(tools); i++)
-		if (strncmp(name, tools[i], strlen(tools[i])) == 0)
-			return true;
-	return false;
-}
-
 /* Looked at twice: a thread of ours that has let go and ended meanwhile has no name any more. */
 static pid_t debugger_of(const struct pager *pager, pid_t tid)
 {
 	pid_t tracer = tracer_of(&pager->target, tid);
 
-	return tracer && !is_ours(pager, tracer) && tracer_of(&pager->target, tid) == tracer ? tracer : 0;
+	return tracer && tracer != pager->supervisor_pid && !tracer_is_ours(tracer) &&
+			       tracer_of(&pager->target, tid) == tracer
+		       ? tracer
+		       : 0;
 }
 
 /* The main thread, and a part of the others: all of them in LOOKS looks. */

@@ -7,10 +7,14 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/size.h"
 #include "proc/stat.h"
 #include "proc/target.h"
+#include "proc/tracer.h"
 
 #define SECCOMP_STRICT 1
+#define OURS_US        2000000
+#define OURS_LOOK_US   1000
 
 #if defined(__x86_64__)
 #define OWN_MACHINE EM_X86_64
@@ -67,11 +71,23 @@ static int check_architecture(const struct target *target, struct error *error)
 	return 0;
 }
 
+/* A tool of ours lets go after a moment; one that was killed traces until its last thread has ended. */
+static int wait_for_ours(const struct target *target, uint64_t *tracer)
+{
+	uint64_t deadline = now_us() + OURS_US;
+	int result;
+
+	while ((result = target_status(target, "TracerPid", tracer)) == 0 && *tracer &&
+	       tracer_is_ours((pid_t)*tracer) && now_us() < deadline)
+		usleep(OURS_LOOK_US);
+	return result;
+}
+
 static int check_tracer(const struct target *target, struct error *error)
 {
 	char name[64] = "", why[128];
 	uint64_t tracer;
-	int result = target_status(target, "TracerPid", &tracer);
+	int result = wait_for_ours(target, &tracer);
 
 	if (result)
 		return error_set(error, result, NULL, NULL, "look at process %d (%s)", target->pid, target->name);

@@ -104,3 +104,27 @@ out_pages() {
 	(($(out_pages) > 1000))
 	assert_equal "$(status_of .kept_in)" false
 }
+
+# held COMMAND...: runs a command while what looks like another tool of the same folder holds the target's thread, for half a second.
+held() {
+	local holder
+	timeout 0.5 "$TOOLS/swapctl-holder" "$TARGET_PID" >"$BATS_TEST_TMPDIR/holder" 3>&- &
+	holder=$!
+	wait_for 10 grep -q ready "$BATS_TEST_TMPDIR/holder"
+	timeout 60 "$TOOLS/$1" "${@:2}" >"$RECORDS" 3>&-
+	wait "$holder" || (($? == 124))
+}
+
+@test "a thread that another tool of ours holds for a moment is waited for" {
+	TOOLS=$BATS_TEST_TMPDIR/tools RECORDS=$BATS_TEST_TMPDIR/records
+	mkdir "$TOOLS"
+	cp "$UVM_BUILD"/bin/{swapctl,addrspace} "$TOOLS"
+	cp "$UVM_BUILD/targets/tracer" "$TOOLS/swapctl-holder"
+	start_contents mixed $((8 * MEBIBYTE))
+	held swapctl attach -p "$TARGET_PID"
+	held swapctl out -p "$TARGET_PID"
+	(($(out_pages) > 1500))
+	held addrspace clone -p "$TARGET_PID" --core "$BATS_TEST_TMPDIR/core"
+	(($(out_pages) > 1500))
+	ask check
+}
