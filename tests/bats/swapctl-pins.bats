@@ -12,6 +12,11 @@ out_all() {
 	(($(summary .moved_bytes) > 0))
 }
 
+# The target's main thread has ended, and but one of the others.
+is_one_left() {
+	[[ $(<"/proc/$TARGET_PID/stat") == *") Z "* && $(find "/proc/$TARGET_PID/task" -mindepth 1 -maxdepth 1 | wc -l) == 2 ]]
+}
+
 @test "robust mutexes in private memory tell that their owner has ended, with the memory of the program out" {
 	start_with_input ends $((4 * MEBIBYTE))
 	ask lock 3
@@ -47,4 +52,15 @@ out_all() {
 		swap_most out -p "$TARGET_PID"
 		ask end
 	done
+}
+
+@test "a thread in a restartable sequence of which the description is out is not interrupted without being told" {
+	[[ ${UVM_ROAD:-} != agent ]] || return 0 # which stops no thread
+	start_with_input section $((4 * MEBIBYTE))
+	out_region
+	assert_equal "$(wc -l <"$TARGET_DIR/out")" 1
+	tell leave
+	wait_for 10 is_one_left
+	swap_most out -p "$TARGET_PID"
+	take_answer 1 leave
 }
