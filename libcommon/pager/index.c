@@ -30,6 +30,7 @@ _Static_assert(sizeof(struct index_header) <= HEADER_BYTES, "the header has outg
 /* The file is allocated in steps: a full file system is an error code then, not a SIGBUS. */
 #define GROW_TABLES   256
 #define GROW_CLUSTERS 16384
+#define GROW_AGAIN_US 1000000 /* after a step that did not fit */
 #define EMPTY_SLOT    UINT32_MAX
 
 struct index {
@@ -43,6 +44,7 @@ struct index {
 	uint64_t *fills;
 
 	uint64_t tables_allocated, clusters_allocated; /* in the file */
+	uint64_t grow_again_us;                        /* not before then a whole step is tried */
 	uint32_t *hash;                                /* table numbers by key, linear probing */
 	uint64_t hash_size;
 	uint16_t *live; /* entries of each table */
@@ -173,12 +175,21 @@ void index_commit(struct index *index, const struct index_growth *growth)
 	index->clusters_allocated = max_u64(index->clusters_allocated, growth->clusters_to);
 }
 
-/* One more table, or one more cluster, in the file. */
+/*
+ * One more table, or one more cluster, in the file. A step that does not fit takes long to fail, and would be tried for
+ * each page of a program that forks, while that waits: for a while only what is needed is asked for.
+ */
 static int grow(struct index *index, uint64_t tables, uint64_t clusters)
 {
 	struct index_growth growth = index_plan(index, tables, clusters);
-	int rc = index_allocate(index, &growth);
+	int rc = now_us() < index->grow_again_us ? -ENOSPC : index_allocate(index, &growth);
 
+	if (rc < 0) {
+		index->grow_again_us = now_us() + GROW_AGAIN_US;
+		growth.tables_to = growth.tables_from + tables;
+		growth.clusters_to = growth.clusters_from + clusters;
+		rc = index_allocate(index, &growth);
+	}
 	if (rc == 0)
 		index_commit(index, &growth);
 	return rc;

@@ -1,5 +1,6 @@
 /* The index of a session, held against a plain table; and read again after its process is gone. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,11 +19,28 @@
 #define PAGES  5000 /* of each space, spread over several tables */
 #define STEPS  200000
 #define BASE   UINT64_C(0x7f0000000000)
+#define LARGE  65536
+#define SPARE  20 /* tables, and their keys */
 
 struct fixture {
 	int fd;
 	struct index *index;
 };
+
+/* On the file system, in bytes; and how often so much was asked for that it takes long. */
+static uint64_t room = UINT64_MAX;
+static unsigned int large;
+
+/* In front of that of libc: there is no more than there is room for. */
+int posix_fallocate(int fd, off_t at, off_t bytes)
+{
+	large += bytes > LARGE;
+	if ((uint64_t)bytes > room)
+		return ENOSPC;
+	if (room != UINT64_MAX)
+		room -= (uint64_t)bytes;
+	return fallocate(fd, 0, at, bytes) < 0 ? errno : 0;
+}
 
 static int set_up(void **state)
 {
@@ -169,6 +187,21 @@ static void test_damaged_header(void **state)
 	assert_int_equal(index_open(&index, f->fd), -EBADMSG);
 }
 
+static void test_nearly_full(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t table = 512 * page_size();
+
+	room = SPARE * (512 + 1) * sizeof(index_entry);
+	large = 0;
+	for (uint64_t at = 0; at < 100 * table; at += page_size())
+		assert_int_equal(index_set(f->index, 0, BASE + at, entry_make(1, 0)), at < SPARE * table ? 0 : -ENOSPC);
+	assert_true(large < 100); /* of 40,960 that found no room */
+	room = UINT64_MAX;
+	assert_int_equal(index_set(f->index, 0, BASE + 99 * table, entry_make(1, 0)), 0);
+	assert_int_equal(index_count(f->index, 0), SPARE * 512 + 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -177,6 +210,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_clusters_are_reused, set_up, tear_down),
 		cmocka_unit_test(test_foreign_file),
 		cmocka_unit_test_setup_teardown(test_damaged_header, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_nearly_full, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
