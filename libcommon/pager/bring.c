@@ -6,6 +6,7 @@
 
 #include "pager/bring.h"
 #include "pager/hook.h"
+#include "pager/pulse.h"
 
 enum outcome {
 	VOID,  /* an event took the page from us before it was placed, or will */
@@ -18,7 +19,7 @@ int filler_init(struct filler *filler, struct pager *pager)
 {
 	size_t bytes = pager->cluster_pages * page_size();
 
-	*filler = (struct filler){.pager = pager};
+	*filler = (struct filler){.pager = pager, .pulse = &pager->pulse->threads[PULSE_JOB]};
 	if (store_scratch_new(&filler->scratch, bytes) < 0)
 		return -ENOMEM;
 	filler->pages = aligned_alloc(page_size(), bytes);

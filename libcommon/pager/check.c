@@ -169,6 +169,7 @@ static void walk_in_chunks(struct check *check)
 		do {
 			const struct space *space = &pager->spaces[check->space];
 
+			job_step(pager);
 			check->left = CHUNK;
 			pthread_mutex_lock(&pager->lock);
 			more = space->used && !space->dead &&
@@ -414,9 +415,9 @@ int check_session(struct pager *pager, emit_fn emit, void *context, struct check
 	if (!check)
 		return rc;
 	*check = (struct check){.pager = pager, .sums = sums, .found = json_array(), .emit = emit, .context = context};
-	pthread_mutex_lock(&pager->job);
+	job_begin(pager);
 	rc = atomic_load(&pager->ended) || pager->spaces[0].dead ? -ESRCH : check_index(check);
-	pthread_mutex_unlock(&pager->job);
+	job_end(pager);
 	if (rc == 0)
 		rc = read_records(check);
 	json_decref(check->found);

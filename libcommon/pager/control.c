@@ -152,9 +152,9 @@ static int run_out(struct client *client, const json_t *request, bool *partial, 
 	json_t *summary;
 	int rc;
 
-	pthread_mutex_lock(&pager->job);
+	job_begin(pager);
 	rc = out_locked(pager, &out, partial, error);
-	pthread_mutex_unlock(&pager->job);
+	job_end(pager);
 	if (rc == -EINVAL)
 		return rc;
 	summary = summary_of(pager, "out");
@@ -207,11 +207,11 @@ static int run_in(struct client *client, const json_t *request, bool *partial, s
 	if (rc < 0)
 		return error_set(error, rc, NULL, NULL, "swap in process %d", pager->target.pid);
 	filler.asker = &asker;
-	pthread_mutex_lock(&pager->job);
+	job_begin(pager);
 	rc = bring_all(pager, &filler, json_object_get(request, "regions") ? client->named : &all, &brought);
 	if (pager->spaces[0].dead)
 		rc = -ESRCH;
-	pthread_mutex_unlock(&pager->job);
+	job_end(pager);
 	filler_free(&filler);
 	if (rc == -ECANCELED)
 		error_set(error, rc, "it was told to stop, or the session is to end", NULL, "swap in all of process %d",
@@ -351,13 +351,13 @@ int control_detach(struct pager *pager, uint64_t *brought, struct error *error)
 	if (rc < 0)
 		return error_set(error, rc, NULL, NULL, "detach from process %d", pager->target.pid);
 	atomic_fetch_add(&pager->leaving, 1);
-	pthread_mutex_lock(&pager->job);
+	job_begin(pager);
 	if (!atomic_load(&pager->ended)) {
 		rc = detach_locked(pager, &filler, brought, error);
 		if (rc == 0)
 			atomic_store(&pager->ended, ENDED_DETACHED);
 	}
-	pthread_mutex_unlock(&pager->job);
+	job_end(pager);
 	atomic_fetch_sub(&pager->leaving, 1);
 	filler_free(&filler);
 	return rc;
@@ -448,9 +448,9 @@ static int run_writeback(struct client *client, const json_t *request, struct er
 	json_t *summary;
 	int rc;
 
-	pthread_mutex_lock(&pager->job);
+	job_begin(pager);
 	rc = pool_writeback(pager, &writeback);
-	pthread_mutex_unlock(&pager->job);
+	job_end(pager);
 	if (rc < 0)
 		error_set(error, rc, rc == -ENOSPC ? "the store is full (its limit, or its file system)" : NULL,
 			  "nothing is lost: what was staged stays in memory", "write staged pages of process %d back",

@@ -15,7 +15,7 @@
 
 #define WAKE_SPACE UINT32_MAX
 
-_Static_assert(PULSE_THREADS == 1 + FAULT_THREADS_MAX, "a pulse for each thread");
+_Static_assert(PULSE_JOB == 1 + FAULT_THREADS_MAX, "a pulse for each thread");
 
 int fault_watch(struct pager *pager, struct space *space)
 {
@@ -106,8 +106,7 @@ void fault_serve_parked(struct filler *filler)
 	pager->parked_count = pager->parked_size = 0;
 	pthread_mutex_unlock(&pager->lock);
 	for (size_t i = 0; i < count; i++) {
-		if (filler->pulse)
-			pulse_next(filler->pulse);
+		pulse_next(filler->pulse);
 		serve(filler, &batch[i]);
 	}
 	free(batch);

@@ -285,8 +285,7 @@ int64_t fill_region(struct filler *filler, struct space *space, struct region re
 	while (idle < ROUNDS && !has_enough(filler)) {
 		bool progress = false;
 
-		if (filler->pulse)
-			pulse_next(filler->pulse);
+		pulse_next(filler->pulse);
 		collection->count = 0;
 		collection->last = 0;
 		pthread_mutex_lock(&pager->lock);

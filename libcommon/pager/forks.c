@@ -23,10 +23,10 @@ static bool bring_everything(struct pager *pager, struct filler *filler)
 	const struct region everything = {0, UINT64_MAX};
 	bool done;
 
-	pthread_mutex_lock(&pager->job);
+	job_begin(pager);
 	done = atomic_load(&pager->ended) || pager->spaces[0].dead ||
 	       fill_region(filler, &pager->spaces[0], everything) >= 0;
-	pthread_mutex_unlock(&pager->job);
+	job_end(pager);
 	return done;
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pager/hook.h"
 #include "pager/out.h"
 #include "pager/supervisor.h"
 #include "pages/pages.h"
@@ -254,6 +255,8 @@ static int plan(struct out_job *job, struct region region, bool executable, stru
 	const struct asker *asker = &job->request->asker;
 	int rc = 0;
 
+	job_step(job->pager);
+	hook("planned");
 	if (asker->enough && asker->enough(asker->context))
 		return error_set(error, -ECANCELED, "it was told to stop, or the session is to end", NULL,
 				 "swap out all of process %d", job->pager->target.pid);

@@ -165,7 +165,7 @@ struct asker {
 struct filler {
 	struct pager *pager;
 	const struct asker *asker;  /* NULL: nobody, it is brought to an end */
-	struct pulse_thread *pulse; /* of a thread that serves faults; NULL of others */
+	struct pulse_thread *pulse; /* that of a job, except for threads that serve faults */
 	struct store_scratch *scratch;
 	unsigned char *pages;    /* cluster_pages whole pages */
 	unsigned char *packed;   /* as the store gives them */
@@ -381,6 +381,14 @@ int enter_again(struct pager *pager, struct error *error);
  */
 int forks_start(struct pager *pager);
 void forks_stop(struct pager *pager);
+
+/*
+ * job.c: the lock of requests that change what is out, `job`, with a sign of life: a holder that does not come to a
+ * next step for long is hung, and the supervisor replaces the worker.
+ */
+void job_begin(struct pager *pager);
+void job_step(struct pager *pager);
+void job_end(struct pager *pager);
 
 /* tracer.c: notices a debugger of the target within a second, brings everything back and keeps it in core. */
 int tracer_start(struct pager *pager);

@@ -13,6 +13,7 @@
 
 #define STARVED  10  /* times as long, for a thread that waits for a processor */
 #define STARTING 10  /* and before the main thread's first round */
+#define JOB      4   /* and for a request, which waits for the target or a disk */
 #define FORGIVEN 600 /* looks at a worker in health, after which others that were hung are forgotten */
 
 struct pulse *pulse_new(void)
@@ -64,9 +65,10 @@ static bool in_state(pid_t tid, const char *states)
 }
 
 /* For how many looks a thread of the worker may be at what it is at. */
-static unsigned int patience_with(const struct pulse_watch *watch, const struct pulse_thread *thread, bool starting)
+static unsigned int patience_with(const struct pulse_watch *watch, const struct pulse_thread *thread, size_t i,
+				  bool starting)
 {
-	unsigned int patience = watch->patience * (starting ? STARTING : 1);
+	unsigned int patience = watch->patience * (starting ? STARTING : i == PULSE_JOB ? JOB : 1);
 
 	return in_state((pid_t)atomic_load(&thread->tid), "R") ? patience * STARVED : patience;
 }
@@ -83,7 +85,7 @@ static bool thread_is_hung(const struct pulse *pulse, struct pulse_watch *watch,
 		return false;
 	}
 	return ++watch->threads[i].looks >= watch->patience &&
-	       watch->threads[i].looks >= patience_with(watch, thread, starting);
+	       watch->threads[i].looks >= patience_with(watch, thread, i, starting);
 }
 
 bool pulse_look(const struct pulse *pulse, struct pulse_watch *watch, pid_t worker)

@@ -5,8 +5,9 @@
  * one and the same round, for as long as PULSE_PATIENCE looks of the supervisor, which are a second apart. Looks are
  * counted, not time: a machine that sleeps, or does not let the supervisor run, is not held against the worker. A
  * thread that could run, and is not let, has ten times as long; so has whatever comes before the first round, where the
- * worker before is made good. What waits for the target, a swap-out most of all, is in other threads and is not looked
- * at, unless it holds what those need.
+ * worker before is made good. What waits for the target or for a disk, a swap-out most of all, is in other threads: all
+ * that is looked at there is whether the request that keeps others waiting comes on, and it may stand four times as
+ * long.
  */
 #pragma once
 
@@ -18,7 +19,8 @@
 #define PULSE_PATIENCE     30
 #define PULSE_PATIENCE_MAX 960 /* after many workers, one after the other, that were hung */
 #define PULSE_STOPPED      10  /* looks at a worker that is stopped (SIGSTOP) */
-#define PULSE_THREADS      9   /* the main thread, and FAULT_THREADS_MAX */
+#define PULSE_JOB          9   /* whichever thread has the lock of changing requests */
+#define PULSE_THREADS      10  /* the main thread, FAULT_THREADS_MAX, and that one */
 #define PULSE_LOOK_MS      1000
 
 /* One thread. `count` changes with each piece of work, and is even while there is none. */

@@ -149,7 +149,10 @@ int pool_writeback(struct pager *pager, struct writeback *writeback)
 		return rc;
 	sweep.until_ds = now > age ? now - age : 0;
 	while ((number = next_old(&sweep))) {
-		int failed = write_one(&sweep, number);
+		int failed;
+
+		job_step(pager);
+		failed = write_one(&sweep, number);
 
 		if (rc == 0)
 			rc = failed;

@@ -127,10 +127,10 @@ static void bring_back(struct tracer_watch *w, struct filler *filler)
 	struct pager *pager = w->pager;
 	const struct region everything = {0, UINT64_MAX};
 
-	pthread_mutex_lock(&pager->job);
+	job_begin(pager);
 	if (!atomic_load(&pager->ended) && !pager->spaces[0].dead)
 		fill_region(filler, &pager->spaces[0], everything);
-	pthread_mutex_unlock(&pager->job);
+	job_end(pager);
 }
 
 static void *tracer_main(void *argument)

@@ -136,7 +136,7 @@ static int move_out(struct watch *watch, bool first, bool *partial, struct error
 	};
 	int rc = 0;
 
-	pthread_mutex_lock(&pager->job);
+	pthread_mutex_lock(&pager->job); /* without a sign of life: the client may take its time */
 	if (atomic_load(&pager->ended) || pager->spaces[0].dead)
 		rc = error_set(error, -ESRCH, "it has ended", NULL, "watch process %d", pager->target.pid);
 	else

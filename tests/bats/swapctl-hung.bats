@@ -20,7 +20,7 @@ has_hung() {
 
 # The program's memory is what it was, and another worker serves it.
 is_replaced() {
-	wait_for 20 another worker "$WORKER"
+	wait_for 40 another worker "$WORKER"
 	check_session
 	swap_ok detach -p "$TARGET_PID"
 	ask check
@@ -54,6 +54,14 @@ is_replaced() {
 @test "a worker that hangs in what it does between requests is replaced" {
 	start_session UVM_HANG_AT=house
 	wait_for 10 has_hung
+	is_replaced
+}
+
+@test "a worker whose request never comes to an end is replaced, and the next one is served" {
+	start_session UVM_HANG_AT=planned
+	timeout 100 swapctl out -p "$TARGET_PID" >/dev/null 2>&1 3>&- &
+	wait_for 10 has_hung
+	ask check
 	is_replaced
 }
 

@@ -1,0 +1,20 @@
+/* The lock of changing requests, and its sign of life: who waits for it waits for the target, a disk, or for ever. */
+#include "pager/pager.h"
+#include "pager/pulse.h"
+
+void job_begin(struct pager *pager)
+{
+	pthread_mutex_lock(&pager->job);
+	pulse_begin(&pager->pulse->threads[PULSE_JOB]);
+}
+
+void job_step(struct pager *pager)
+{
+	pulse_next(&pager->pulse->threads[PULSE_JOB]);
+}
+
+void job_end(struct pager *pager)
+{
+	pulse_end(&pager->pulse->threads[PULSE_JOB]);
+	pthread_mutex_unlock(&pager->job);
+}
