@@ -12,7 +12,7 @@ enum outcome {
 	VOID,  /* an event took the page from us before it was placed, or will */
 	DONE,  /* it is there now */
 	RETRY, /* the kernel said: not now */
-	GONE,  /* nothing is registered there any more, and no event will say so: MADV_DONTFORK kept it from a child */
+	GONE,  /* not to come back, and no event says so: MADV_DONTFORK kept it from a child, or a guard lies over it */
 };
 
 int filler_init(struct filler *filler, struct pager *pager)
@@ -278,6 +278,19 @@ static void place_run(struct claim *claim, enum kind kind, unsigned int first, u
 	}
 }
 
+/* What lies under a guard is given up. Returns what is left of a mask: nothing while the pages may lie elsewhere. */
+static uint64_t give_up_guarded(const struct pager *pager, struct claim *claim, uint64_t mask)
+{
+	uint64_t guarded = guards_over(pager, claim, mask);
+
+	if (guarded && uffd_changing(claim->space->uffd))
+		return 0;
+	for (unsigned int i = 0; i < CLUSTER_PAGES_MAX; i++)
+		if (bit(guarded, i))
+			claim->outcome[i] = GONE;
+	return mask & ~guarded;
+}
+
 /* Places the pages of a mask, as far as they are still ours to place. */
 static void place(struct pager *pager, struct claim *claim, uint64_t mask)
 {
@@ -292,6 +305,7 @@ static void place(struct pager *pager, struct claim *claim, uint64_t mask)
 			    (entry_make(claim->number, i) | ENTRY_FILLING))
 			valid |= UINT64_C(1) << i;
 	pthread_mutex_unlock(&pager->lock);
+	valid = give_up_guarded(pager, claim, valid);
 	for (unsigned int i = 0; i < cluster->pages;) {
 		unsigned int end = i + 1;
 

@@ -59,12 +59,12 @@ static struct parked_fault take_fault(struct pager *pager, const struct space *s
 	struct parked_fault fault = {
 		.space = space->id,
 		.address = round_down(message->arg.pagefault.address, page_size()),
-		.write = message->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE,
 		.since_ns = latency_now_ns(),
 	};
 
 	if (space->id == 0 && index_header(pager->index)->watched)
-		watch_note(pager, fault.address, message->arg.pagefault.feat.ptid, fault.write, fault.since_ns);
+		watch_note(pager, fault.address, message->arg.pagefault.feat.ptid,
+			   message->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE, fault.since_ns);
 	return fault;
 }
 
@@ -79,7 +79,7 @@ static void serve(struct filler *filler, const struct parked_fault *fault)
 {
 	struct pager *pager = filler->pager;
 	struct space *space = &pager->spaces[fault->space];
-	int rc = fill_fault(filler, space, fault->address, fault->write);
+	int rc = fill_fault(filler, space, fault->address);
 	uint64_t waited_ns;
 
 	if (rc == -EAGAIN) {

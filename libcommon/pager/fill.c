@@ -54,9 +54,8 @@ static bool leave_to_kernel(struct pager *pager, struct space *space, struct reg
 	return noted;
 }
 
-static int place_zero(struct pager *pager, struct space *space, uint64_t address, bool write)
+static int place_zero(struct pager *pager, struct space *space, uint64_t address)
 {
-	static const unsigned char zeros[65536] __attribute__((aligned(65536)));
 	struct region page = {address, address + page_size()};
 	size_t done;
 	int rc = -EAGAIN; /* something was moved there meanwhile */
@@ -69,12 +68,8 @@ static int place_zero(struct pager *pager, struct space *space, uint64_t address
 		rc = 0;
 	pthread_mutex_unlock(&pager->lock);
 	if (rc == 0) {
-		/*
-		 * A reader gets the shared zero page as it would have from the kernel; a writer is spared the second
-		 * fault.
-		 */
-		rc = write ? uffd_copy(space->uffd, address, zeros, page_size(), true, &done)
-			   : uffd_zeropage(space->uffd, address, page_size(), &done);
+		/* The shared zero page, for writers too: a copy would take the place of a guard. */
+		rc = uffd_zeropage(space->uffd, address, page_size(), &done);
 		if (rc == -ENOMEM || (rc == -EAGAIN && !leave_to_kernel(pager, space, page))) {
 			rc = -EAGAIN;
 		} else if (rc < 0 && rc != -ESRCH) {
@@ -87,7 +82,7 @@ static int place_zero(struct pager *pager, struct space *space, uint64_t address
 }
 
 /* A page that was never out, or that the target discarded. `lock` is held, and released here. */
-static int fill_fresh(struct pager *pager, struct space *space, uint64_t address, bool write)
+static int fill_fresh(struct pager *pager, struct space *space, uint64_t address)
 {
 	struct zero_claim *claim = find_zeroing(pager, 0, 0);
 	int rc;
@@ -101,7 +96,7 @@ static int fill_fresh(struct pager *pager, struct space *space, uint64_t address
 	index_header(pager->index)->counters.fresh_faults++;
 	pthread_mutex_unlock(&pager->lock);
 	hook("zeroing");
-	rc = place_zero(pager, space, address, write);
+	rc = place_zero(pager, space, address);
 	pthread_mutex_lock(&pager->lock);
 	*claim = (struct zero_claim){0, 0};
 	pthread_mutex_unlock(&pager->lock);
@@ -173,7 +168,7 @@ void fill_ahead(struct filler *filler, struct space *space, uint64_t address)
  * What cannot be placed now is not woken, but looked at again later: the fault that would come anew would be read
  * before the event that is in the way, and so would those of all other threads, for ever.
  */
-int fill_fault(struct filler *filler, struct space *space, uint64_t address, bool write)
+int fill_fault(struct filler *filler, struct space *space, uint64_t address)
 {
 	struct pager *pager = filler->pager;
 	struct index_counters *counters = &index_header(pager->index)->counters;
@@ -182,7 +177,7 @@ int fill_fault(struct filler *filler, struct space *space, uint64_t address, boo
 
 	pthread_mutex_lock(&pager->lock);
 	if (index_get(pager->index, space->id, address) == ENTRY_NONE)
-		return fill_fresh(pager, space, address, write);
+		return fill_fresh(pager, space, address);
 	rc = uffd_changing(space->uffd) ? 0 : claim_at(pager, space, address, &claim);
 	if (rc > 0) {
 		counters->faults++;

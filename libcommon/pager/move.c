@@ -376,6 +376,24 @@ static int64_t empty_rest(const struct out_job *job)
 	return pager->road.ops->discard(&pager->road, rest);
 }
 
+/* Of the marks in a page table, guards and poison are refused (mm/userfaultfd.c, move_pages_pte). */
+static int64_t step_over_marks(struct pager *pager, const struct piece *piece, uint64_t *at)
+{
+	uint64_t entries[EXCLUSIVE_RUN];
+	size_t count = min_u64(EXCLUSIVE_RUN, (piece->region.end - *at) / page_size());
+	size_t run = 0;
+	int64_t rc = pagemap_read(pager->pagemap_fd, *at, count, entries);
+
+	if (rc < 0)
+		return rc;
+	while (run < count && entries[run] & PAGEMAP_GUARD)
+		run++;
+	if (!run) /* what is not counted is not resident */
+		piece->result->skipped[SKIP_POISONED] += page_size();
+	*at += (run ? run : 1) * page_size();
+	return 0;
+}
+
 /* What to do about a move that failed at *at. Returns 0 to go on, 1 to let the thread run for a moment, or -errno. */
 static int64_t overcome(struct out_job *job, const struct piece *piece, uint64_t *at, int64_t why, uint64_t *tried,
 			unsigned int *again)
@@ -398,10 +416,8 @@ static int64_t overcome(struct out_job *job, const struct piece *piece, uint64_t
 		if (++*again < AGAIN_TRIES)
 			return give_again(job->pager);
 		return why;
-	case -EFAULT: /* of the kernel's own marks only that of poison is refused (mm/userfaultfd.c, move_pages_pte) */
-		piece->result->skipped[SKIP_POISONED] += page_size();
-		*at += page_size();
-		return 0;
+	case -EFAULT:
+		return step_over_marks(job->pager, piece, at);
 	case -ECANCELED: /* a thread of it is about to fork */
 		skip_rest(piece, at, SKIP_BUSY);
 		return 0;

@@ -64,7 +64,6 @@ struct space {
 struct parked_fault {
 	unsigned int space;
 	uint64_t address;
-	bool write;
 	uint64_t since_ns; /* when it was read */
 };
 
@@ -103,6 +102,7 @@ struct pager {
 	unsigned char *mirror;  /* the worker's copy of what is staged; STAGING_BYTES, same layout */
 	bool memory_limited;    /* by a cgroup: nothing more leaves when little is left there */
 	struct pins pins;       /* what must stay in core for the kernel's sake; under `job` */
+	uint64_t guards_seen;   /* up to this address, by the worker's main thread; the next look goes on there */
 	bool staging_open;      /* the staging area is readable and writable now; under `job` */
 	unsigned int cluster_pages;
 
@@ -292,7 +292,7 @@ void event_wake(struct pager *pager, struct space *space, const struct uffd_msg 
 /* fill.c: pages back into an address space. */
 
 /* Answers one missing fault. Returns 0, -EAGAIN when it must be parked, -ESRCH when the space is dead. */
-int fill_fault(struct filler *filler, struct space *space, uint64_t address, bool write);
+int fill_fault(struct filler *filler, struct space *space, uint64_t address);
 
 /* Brings the clusters that a program walking in order will ask for next, from `address` on. */
 void fill_ahead(struct filler *filler, struct space *space, uint64_t address);
@@ -400,6 +400,12 @@ bool discard_pending(const struct pager *pager, uint64_t address);
 
 /* Forgets those that are over. No lock is held, and no thread of the target. */
 void discards_settle(struct pager *pager);
+
+/*
+ * guards.c: forgets what is out under guards that the target has laid over it since it was looked for them last; of
+ * much memory a part at a time. No lock is held.
+ */
+void guards_look(struct pager *pager);
 
 /* spaces.c */
 struct space *space_new(struct pager *pager,

@@ -101,6 +101,7 @@ static void keep_house(struct pager *pager)
 			space_tidy(pager);
 		}
 	}
+	guards_look(pager);
 	pthread_mutex_lock(&pager->lock);
 	if (!any_needed(pager)) {
 		int running = RUNNING;

@@ -303,3 +303,61 @@ is_over() {
 	ask discard
 	ask check
 }
+
+# guards: the kernel knows them, and says where they are (Linux 6.15).
+needs_guards() {
+	run_tool python3 - <<-'PYTHON'
+		import ctypes, mmap
+		m = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+		at = ctypes.addressof(ctypes.c_char.from_buffer(m))
+		libc = ctypes.CDLL(None)
+		libc.madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+		if libc.madvise(at, mmap.PAGESIZE, 102):
+		    raise SystemExit("no")
+		with open("/proc/self/pagemap", "rb") as pagemap:
+		    pagemap.seek(at // mmap.PAGESIZE * 8)
+		    print("told" if int.from_bytes(pagemap.read(8), "little") >> 58 & 1 else "not told")
+	PYTHON
+	if [[ $(<"$RECORDS") != told ]]; then
+		skip "this kernel has no guards, or does not tell where they are"
+	fi
+}
+
+@test "guards over what is out stay when it is brought back, and nothing is under them" {
+	needs_guards
+	start_changes
+	out_region
+	ask guard
+	swap_ok in -p "$TARGET_PID"
+	ask check
+	out_region
+	assert_equal "$(record '.[0].skipped | has("poisoned")')" false
+	ask check
+	check_session
+	ask unguard
+	ask check
+	out_region
+	ask fill
+	ask check
+}
+
+@test "guards over what is out are there for who touches their neighbours" {
+	needs_guards
+	start_changes
+	out_region
+	ask guard
+	ask check
+	ask unguard
+	ask check
+}
+
+@test "what was out under a guard that is removed holds zeros once the guard was seen" {
+	needs_guards
+	start_changes
+	out_region
+	ask guard
+	wait_for 10 status_is '.out_pages == 4096 - 342'
+	ask unguard
+	ask check
+	wait_for 10 status_is '.out_pages == 0'
+}

@@ -15,6 +15,8 @@
  *	lock, unlock	mlock, munlock
  *	lockall WHEN	mlockall current, future or both, some new memory, munlockall
  *	advise NAME	madvise for the whole, whatever the kernel says to it; touches nothing
+ *	guard, unguard	MADV_GUARD_INSTALL, MADV_GUARD_REMOVE for every third page of the second quarter; touch nothing
+ *	fill		zeros of the second quarter, and nothing else, get contents
  *	heap		the program break up and down again
  *	discards N	N times: other contents and MADV_DONTNEED for parts of the first half, verified
  *	map		new memory in the last quarter
@@ -23,7 +25,6 @@
  */
 #include <spawn.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "contents.h"
 
@@ -230,6 +231,41 @@ static ssize_t advise(struct contents *c, const char *argument)
 	return 0;
 }
 
+static void guard_some(struct contents *c, int advice, enum state state)
+{
+	for (size_t i = c->bytes / PAGE / 4; i < c->bytes / PAGE / 2; i += 3) {
+		if (madvise(c->at + i * PAGE, PAGE, advice))
+			die("madvise");
+		c->states[i] = (unsigned char)state;
+	}
+}
+
+static ssize_t guard(struct contents *c, const char *argument)
+{
+	(void)argument;
+	guard_some(c, 102, GUARDED);
+	return 0;
+}
+
+static ssize_t unguard(struct contents *c, const char *argument)
+{
+	(void)argument;
+	guard_some(c, 103, ZEROS);
+	return 0;
+}
+
+static ssize_t fill(struct contents *c, const char *argument)
+{
+	(void)argument;
+	for (size_t i = c->bytes / PAGE / 4; i < c->bytes / PAGE / 2; i++) {
+		if (c->states[i] != ZEROS)
+			continue;
+		pattern_page((uint64_t *)(c->at + i * PAGE), &c->pattern, i);
+		c->states[i] = FILLED;
+	}
+	return 0;
+}
+
 static ssize_t move_heap(struct contents *c, const char *argument)
 {
 	size_t bytes = 4 * MEBIBYTE;
@@ -298,6 +334,7 @@ static const struct command {
 	{"shrink", shrink},     {"replace", replace},       {"protect", protect},     {"lock", lock},
 	{"unlock", unlock},     {"lockall", lock_all},      {"advise", advise},       {"heap", move_heap},
 	{"discards", discards}, {"map", map_again},         {"exec", become_another}, {"exit", end},
+	{"guard", guard},       {"unguard", unguard},       {"fill", fill},
 };
 
 /* Returns the number of wrong pages found, or -1 for a word that is not known. */

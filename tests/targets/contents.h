@@ -4,11 +4,15 @@
  */
 #pragma once
 
+#include <sys/uio.h>
+#include <unistd.h>
+
 #include "pattern.h"
 
 enum state {
 	FILLED,
 	ZEROS,
+	GUARDED, /* MADV_GUARD_INSTALL: whoever touches it gets SIGSEGV */
 	ABSENT
 };
 
@@ -21,15 +25,34 @@ struct contents {
 	size_t more_bytes;
 };
 
-static inline size_t wrong_pages(const struct contents *c)
+/* The kernel touches it in our place, and answers EFAULT where we would get SIGSEGV. */
+static inline bool can_be_read(char *at)
+{
+	char byte;
+
+	return process_vm_readv(getpid(), &(struct iovec){&byte, 1}, 1, &(struct iovec){at, 1}, 1, 0) == 1;
+}
+
+static inline bool is_wrong(const struct contents *c, size_t page)
 {
 	static const struct pattern zeros = {"zeros", 0};
+
+	switch (c->states[page]) {
+	case ABSENT:
+		return false;
+	case GUARDED:
+		return can_be_read(c->at + page * PAGE);
+	default:
+		return !pattern_holds_page(c->at, c->states[page] == ZEROS ? &zeros : &c->pattern, page);
+	}
+}
+
+static inline size_t wrong_pages(const struct contents *c)
+{
 	size_t wrong = 0;
 
 	for (size_t i = 0; i < c->bytes / PAGE; i++)
-		if (c->states[i] != ABSENT &&
-		    !pattern_holds_page(c->at, c->states[i] == ZEROS ? &zeros : &c->pattern, i))
-			wrong++;
+		wrong += is_wrong(c, i);
 	return wrong + (c->more ? pattern_wrong(c->more, c->more_bytes, &c->pattern) : 0);
 }
 
@@ -38,7 +61,7 @@ static inline void rewrite(struct contents *c, uint64_t seed)
 {
 	c->pattern.seed = seed;
 	for (size_t i = 0; i < c->bytes / PAGE; i++) {
-		if (c->states[i] == ABSENT)
+		if (c->states[i] == ABSENT || c->states[i] == GUARDED)
 			continue;
 		pattern_page((uint64_t *)(c->at + i * PAGE), &c->pattern, i);
 		c->states[i] = FILLED;
