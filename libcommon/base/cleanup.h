@@ -8,10 +8,20 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof(*(a)))
 
-static inline void cleanup_close(const int *fd)
+/* Takes a descriptor out of a variable that owns it, leaving -1 behind. */
+static inline int steal_fd(int *fd)
+{
+	int taken = *fd;
+
+	*fd = -1;
+	return taken;
+}
+
+/* Closing twice would close what somebody else has opened meanwhile. */
+static inline void cleanup_close(int *fd)
 {
 	if (*fd >= 0)
-		close(*fd);
+		close(steal_fd(fd));
 }
 
 static inline void cleanup_free(void *p)
@@ -35,15 +45,6 @@ static inline void cleanup_closedir(DIR **d)
 #define _cleanup_free_     __attribute__((cleanup(cleanup_free)))
 #define _cleanup_fclose_   __attribute__((cleanup(cleanup_fclose)))
 #define _cleanup_closedir_ __attribute__((cleanup(cleanup_closedir)))
-
-/* Takes a descriptor out of a variable that owns it, leaving -1 behind. */
-static inline int steal_fd(int *fd)
-{
-	int taken = *fd;
-
-	*fd = -1;
-	return taken;
-}
 
 /* Takes a pointer out of a variable that owns it, leaving NULL behind. */
 #define steal_ptr(p)                            \

@@ -160,3 +160,12 @@ holds() {
 	swap_ok detach -p "$TARGET_PID"
 	wait_for 5 holds 0
 }
+
+@test "children forked while a program holds as many descriptors as it may are all served" {
+	ulimit -S -n 64
+	start_with_input children 800 $((MEBIBYTE / 8))
+	swap_ok out -p "$TARGET_PID"
+	ask fork
+	ask check
+	swap_ok detach -p "$TARGET_PID"
+}
