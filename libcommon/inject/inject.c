@@ -140,6 +140,23 @@ struct region inject_rseq_pages(const struct inject *inject)
 	return (struct region){round_down(rseq.start, page_size()), round_up(rseq.end, page_size())};
 }
 
+/*
+ * Whether the stopped thread has the memory that the control area is in. After exec it has not, though that memory may
+ * live on in processes that share it (clone(2), CLONE_VM).
+ */
+static bool is_in_memory(const struct inject *inject, pid_t tid)
+{
+	size_t bytes;
+	long word = 0, there;
+
+	if (!inject->area.end)
+		return true;
+	memcpy(&word, arch_trampoline(&bytes), sizeof(word));
+	errno = 0;
+	there = ptrace(PTRACE_PEEKDATA, tid, inject->area.start + AREA_DATA, NULL);
+	return !errno && there == word;
+}
+
 /* Keeps what the thread was doing; after this it can be sent elsewhere. */
 static int keep(struct inject *inject, pid_t tid)
 {
@@ -147,6 +164,8 @@ static int keep(struct inject *inject, pid_t tid)
 	unsigned char frame[ARCH_FRAME] = {0};
 	int rc = arch_get_regs(tid, &stop->first);
 
+	if (rc == 0 && !is_in_memory(inject, tid))
+		rc = -ESTALE;
 	if (rc == 0 && !arch_native(&stop->first))
 		rc = -ENOEXEC;
 	if (rc == 0 && ptrace(PTRACE_GETSIGMASK, tid, sizeof(stop->sigmask), &stop->sigmask) < 0)
@@ -286,6 +305,9 @@ static int explain_stop(const struct inject *inject, int rc, struct error *error
 	case -EAGAIN:
 		return error_set(error, rc, "where its threads are in restartable sequences cannot be read", NULL,
 				 "stop a thread of process %d", inject->target->pid);
+	case -ESTALE:
+		return error_set(error, rc, "it runs another program now", NULL, "stop a thread of process %d",
+				 inject->target->pid);
 	case -ETIMEDOUT:
 		return error_set(error, rc, "none of its threads stops (uninterruptible sleep, or a frozen cgroup)",
 				 "see the State lines in /proc/PID/task/*/status; thaw its cgroup",

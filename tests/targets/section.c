@@ -20,6 +20,7 @@
 
 static char *page; /* nobody brings it */
 
+#ifdef __x86_64__
 /* The sequence, of which these are start, end, and where it goes on when it was interrupted (rseq(2)). */
 extern const char section_start[], section_end[], section_abort[];
 
@@ -53,6 +54,13 @@ aborted:
 	for (;;)
 		pause();
 }
+#else
+static void *run(void *descriptor)
+{
+	*(char *)descriptor = *page;
+	return NULL;
+}
+#endif
 
 /* A page that is asked for, and never comes. */
 static int make_page(void)
