@@ -161,7 +161,7 @@ static void learn_layout(struct pins *pins, const struct road *road, const struc
 }
 
 /* Threads of the kernel (io_uring, vhost) have no words. Those that are exiting are waited for. */
-static int ask(struct pins *pins, struct road *road, struct pin_thread *thread, uint64_t head)
+static int ask(struct pins *pins, struct road *road, struct pin_thread *thread, uint64_t head, bool shares)
 {
 	struct proc_stat stat;
 	int rc = proc_stat_read(thread->tid, &stat);
@@ -175,6 +175,9 @@ static int ask(struct pins *pins, struct road *road, struct pin_thread *thread, 
 	rc = road->ops->ask(road, thread->tid, &thread->words);
 	if (rc == -ESRCH)
 		return target_alive(road->target) ? 0 : rc;
+	/* It has another memory by now, or cannot be asked by an agent. */
+	if (shares && (rc == -ESTALE || (rc == -EPERM && road->ops == &target_by_agent)))
+		return 0;
 	if (rc < 0)
 		return rc;
 	thread->starttime = stat.starttime;
@@ -183,7 +186,8 @@ static int ask(struct pins *pins, struct road *road, struct pin_thread *thread, 
 	return pin_words(pins, &thread->words);
 }
 
-static int look_at(struct pins *pins, struct road *road, pid_t tid)
+/* `shares`: it is a thread of another process. */
+static int look_at(struct pins *pins, struct road *road, pid_t tid, bool shares)
 {
 	struct thread_words words;
 	struct pin_thread *thread;
@@ -202,25 +206,39 @@ static int look_at(struct pins *pins, struct road *road, pid_t tid)
 		return rc;
 	if (follows_layout(pins, road, thread, head, &words))
 		return pin_words(pins, &words);
-	return ask(pins, road, thread, head);
+	return ask(pins, road, thread, head, shares);
 }
 
-/* One look at every thread. Returns 0, -EAGAIN when one cannot be asked yet, or another error; *tid is that thread. */
-static int look_once(struct pins *pins, struct road *road, pid_t *tid)
+/* One look at every thread of a process. As look_once. */
+static int look_at_process(struct pins *pins, struct road *road, const struct target *process, pid_t *tid)
 {
-	_cleanup_closedir_ DIR *tasks = tasks_open(road->target);
-	int rc = tasks ? 0 : -ESRCH;
+	_cleanup_closedir_ DIR *tasks = tasks_open(process);
+	bool shares = process != road->target;
+	int rc = tasks || shares ? 0 : -ESRCH;
 
-	pins->look++;
-	pins->pages.count = 0;
 	for (pid_t next; tasks && (next = tasks_next(tasks)) > 0;) {
-		int one = look_at(pins, road, next);
+		int one = look_at(pins, road, next, shares);
 
 		if (one < 0 && (rc == 0 || rc == -EAGAIN || rc == -EPERM)) {
 			rc = one;
 			*tid = next;
 		}
 	}
+	return rc;
+}
+
+/* One look at every thread. Returns 0, -EAGAIN when one cannot be asked yet, or another error; *tid is that thread. */
+static int look_once(struct pins *pins, struct road *road, pid_t *tid)
+{
+	int shared = sharers_look(&pins->sharers, road->target);
+	int rc;
+
+	pins->look++;
+	pins->pages.count = 0;
+	rc = look_at_process(pins, road, road->target, tid);
+	for (size_t i = 0; shared == 0 && i < pins->sharers.count; i++)
+		shared = look_at_process(pins, road, &(struct target){.pid = pins->sharers.pids[i], .pidfd = -1}, tid);
+	rc = rc < 0 ? rc : shared;
 	forget_ended(pins);
 	region_vec_normalize(&pins->pages);
 	return rc;
@@ -267,6 +285,7 @@ int pins_look(struct pins *pins, struct road *road, struct error *error)
 void pins_free(struct pins *pins)
 {
 	free(pins->threads);
+	sharers_free(&pins->sharers);
 	region_vec_free(&pins->pages);
 	*pins = (struct pins){0};
 }

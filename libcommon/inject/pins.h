@@ -25,6 +25,7 @@
 
 #include "base/region.h"
 #include "inject/target_ops.h"
+#include "proc/sharers.h"
 #include "report/error.h"
 
 /* What is known of one thread. */
@@ -40,6 +41,7 @@ struct pin_thread {
 struct pins {
 	struct pin_thread *threads; /* sorted by tid */
 	size_t count, capacity;
+	struct sharers sharers;
 	uint64_t look;
 	/* Where libc keeps the words of a thread, as seen from the head of its robust list. */
 	bool layout_known;
@@ -48,10 +50,10 @@ struct pins {
 };
 
 /*
- * Looks at all threads, and leaves the pages in pins->pages. Threads are told apart from those of libc by what lies in
- * their memory; one that is not like those is stopped once and asked (prctl(PR_GET_TID_ADDRESS),
- * PTRACE_GET_RSEQ_CONFIGURATION). No thread may be stopped by us. A page that is out cannot be read, and is among the
- * answer: bring it back, and look again.
+ * Looks at all threads, those of processes that share the memory too (clone(2), CLONE_VM), and leaves the pages in
+ * pins->pages. Threads are told apart from those of libc by what lies in their memory; one that is not like those is
+ * stopped once and asked (prctl(PR_GET_TID_ADDRESS), PTRACE_GET_RSEQ_CONFIGURATION). No thread may be stopped by us. A
+ * page that is out cannot be read, and is among the answer: bring it back, and look again.
  *
  * Returns 0, or -errno with `error` filled: -ETIMEDOUT (a thread cannot be asked now), -EPERM (not on this road),
  * -EOPNOTSUPP (CONFIG_CHECKPOINT_RESTORE), -ESRCH, -ENOMEM.

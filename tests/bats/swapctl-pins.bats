@@ -64,3 +64,99 @@ is_one_left() {
 	swap_most out -p "$TARGET_PID"
 	take_answer 1 leave
 }
+
+# ends_of PROGRAM: threads of a program end with its memory out, old ones and new ones.
+ends_of() {
+	start_with_input "$1" $((4 * MEBIBYTE))
+	ask join
+	ask lock 3
+	ask word
+	out_all
+	ask join
+	ask lock 2
+	out_all
+	ask end
+	ask join
+	ask lock 2
+	out_all
+	ask end
+	end_current
+}
+
+@test "what threads of musl leave behind, and of static programs, is cleared with the memory of the program out" {
+	local program=$BATS_TEST_TMPDIR/ends
+	[[ ${UVM_ROAD:-} != agent ]] || return 0 # which has a library of its own in the program
+	musl-gcc -D_GNU_SOURCE -O2 -pthread -o "$program" "$ROOT/tests/targets/ends.c"
+	ends_of "$program"
+	musl-gcc -static -D_GNU_SOURCE -O2 -pthread -o "$program-static" "$ROOT/tests/targets/ends.c"
+	ends_of "$program-static"
+	gcc -static -D_GNU_SOURCE -O2 -pthread -o "$program-glibc" "$ROOT/tests/targets/ends.c"
+	ends_of "$program-glibc"
+}
+
+# start_sharing: a program, and CHILD, which shares its memory and obeys "one".
+start_sharing() {
+	start_with_input sharing $((8 * MEBIBYTE))
+	grow_child - one
+}
+
+# tell_child COMMAND: without waiting for an answer.
+tell_child() {
+	echo "$*" >"$TARGET_DIR/one"
+}
+
+@test "a process that shares memory leaves it as its program expects, whichever of them was swapped" {
+	[[ ${UVM_ROAD:-} != agent ]] || return 0 # which cannot ask it
+	start_sharing
+	out_all
+	tell_child exit
+	ask gone
+	ask check
+	ask child two
+	read_answer
+	swap_most out -p "$CHILD"
+	(($(summary .moved_bytes) > 0))
+	echo exit >"$TARGET_DIR/two"
+	ask gone
+	ask check
+}
+
+@test "memory that is out outlives the process that was swapped in one that shares it" {
+	local end
+	musl-gcc -static -x c -o "$BATS_TEST_TMPDIR/other" - <<<'int pause(void); int main(void) { for (;;) pause(); }'
+	for end in exit "exec $BATS_TEST_TMPDIR/other"; do
+		start_sharing
+		out_all
+		tell "$end"
+		wait_for 10 is_another "$TARGET_PID"
+		ask_child one fork
+		ask_child one check
+		tell_child exit
+		wait_for 10 is_session_gone
+		end_target "$TARGET_PID"
+		start_sharing
+		swap_most out -p "$CHILD"
+		tell_child "$end"
+		wait_for 10 is_another "$CHILD"
+		ask check
+		end_current
+	done
+}
+
+# is_another PID: it has ended, or runs another program.
+is_another() {
+	[[ $(readlink "/proc/$1/exe") != */sharing ]]
+}
+
+@test "a program that was executed is not taken for the one before, which lives on in a process that shares its memory" {
+	musl-gcc -static -x c -o "$BATS_TEST_TMPDIR/other" - <<<'int pause(void); int main(void) { for (;;) pause(); }'
+	start_sharing
+	out_all
+	tell "exec $BATS_TEST_TMPDIR/other"
+	wait_for 10 is_another "$TARGET_PID"
+	swap_fails 6 'another program' detach -p "$TARGET_PID"
+	kill -0 "$TARGET_PID"
+	ask_child one check
+	tell_child exit
+	wait_for 10 is_session_gone
+}
