@@ -24,8 +24,9 @@ int place_at_rest(const struct target *target, pid_t tid, struct place *place);
 int places_read(const struct target *target, struct inject *inject, struct place **places, size_t *count);
 
 /*
- * Whether each thread of the target has been seen outside madvise(2) since this was called; one that runs is stopped
- * for a moment, or with no injector (NULL) waited for, a few milliseconds in all. False also when one of them could not
- * be looked at. No thread may be stopped by us then.
+ * Whether each thread of the target, and of processes that share its memory, has been seen outside madvise(2) since
+ * this was called, also where a worker of io_uring does it in its place. A thread of the target that runs is stopped
+ * for a moment; others, or with no injector (NULL) all, are waited for, a few milliseconds in all. False also when one
+ * of them could not be looked at. No thread may be stopped by us then.
  */
 bool places_outside_madvise(const struct target *target, struct inject *inject);
