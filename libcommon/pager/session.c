@@ -156,13 +156,33 @@ static int open_directory(struct session *s, const char *to, struct error *error
 	int rc;
 
 	pager->directory = openat(s->sessions, s->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (pager->directory < 0)
-		return error_set(error, -errno, errno == ENOENT ? "it has no session" : NULL, NULL, "%s process %d", to,
-				 pid);
-	rc = lock_directory(pager);
+	rc = pager->directory < 0 ? -errno : lock_directory(pager);
+	/* It may have ended while it was waited for, and have removed it. */
+	if (rc == 0 && !paths_is(s->sessions, s->name, pager->directory))
+		rc = -ENOENT;
 	if (rc == -EEXIST)
 		return error_set(error, rc, "it has a session already", "see swapctl status", "%s process %d", to, pid);
-	return rc < 0 ? error_set(error, rc, NULL, NULL, "lock the session of process %d", pid) : 0;
+	return rc < 0 ? error_set(error, rc, rc == -ENOENT ? "it has no session" : NULL, NULL, "%s process %d", to, pid)
+		      : 0;
+}
+
+/* Returns 1 when it was not there before, 0 when it was, or -errno with `error` filled. */
+static int make_or_open(struct session *s, struct error *error)
+{
+	for (;;) {
+		bool made = mkdirat(s->sessions, s->name, 0700) == 0;
+		int rc;
+
+		if (!made && errno != EEXIST)
+			return error_set(error, -errno, NULL, NULL, "attach to process %d", s->pager.target.pid);
+		rc = open_directory(s, "attach to", error);
+		if (rc < 0 && made)
+			unlinkat(s->sessions, s->name, AT_REMOVEDIR);
+		if (rc != -ENOENT || made)
+			return rc < 0 ? rc : made;
+		*error = (struct error){0};
+		cleanup_close(&s->pager.directory);
+	}
 }
 
 /*
@@ -171,25 +191,15 @@ static int open_directory(struct session *s, const char *to, struct error *error
  */
 static int make_directory(struct session *s, struct error *error)
 {
-	pid_t pid = s->pager.target.pid;
-	int rc;
+	int rc = make_or_open(s, error);
 
-	if (mkdirat(s->sessions, s->name, 0700) == 0) {
-		rc = open_directory(s, "attach to", error);
-		if (rc < 0)
-			unlinkat(s->sessions, s->name, AT_REMOVEDIR);
-		return rc;
-	}
-	if (errno != EEXIST)
-		return error_set(error, -errno, NULL, NULL, "attach to process %d", pid);
-	rc = open_directory(s, "attach to", error);
-	if (rc < 0)
-		return rc;
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
 	if (leftovers_matter(s->sessions, s->name, &s->pager.target))
 		return error_set(error, -EBUSY,
 				 "both processes of its session were killed, and its pages are still out",
 				 "its threads wait when they touch them: take it up with swapctl adopt",
-				 "attach to process %d", pid);
+				 "attach to process %d", s->pager.target.pid);
 	paths_empty_session(s->sessions, s->name);
 	return 0;
 }

@@ -138,3 +138,33 @@ is_connected() {
 	swap_ok detach -p "$TARGET_PID"
 	rm -r "$folder"
 }
+
+is_locked() {
+	! flock -n "$1" true
+}
+
+# While it is locked, as by a session that is about to end, somebody waits for it; then it is removed. Arguments: of swapctl.
+waits_for_the_end() {
+	local folder
+	folder=$SESSIONS/$TARGET_PID.$(starttime "$TARGET_PID")
+	mkdir -m 700 -p "$SESSIONS" "$folder"
+	# shellcheck disable=SC2016
+	flock "$folder" bash -c 'until find /proc/[0-9]*/fd -lname "$0" 2>/dev/null | sed "s,fd/.*,comm," | xargs -r grep -qsx swapctl; do :; done
+		rm -r "$0"' "$folder" 3>&- &
+	wait_for 10 is_locked "$folder"
+	swap "$@" -p "$TARGET_PID"
+}
+
+@test "a session that ends while it is waited for is not taken for one whose processes were killed" {
+	start_contents mixed $((4 * 1048576))
+	waits_for_the_end attach
+	assert_equal "$status" 0
+	swap_most out -p "$TARGET_PID"
+	ask check
+	swap_ok detach -p "$TARGET_PID"
+	wait_for 10 no_session
+	waits_for_the_end adopt
+	assert_equal "$status" 1
+	assert_regex "$(<"$ERRORS")" 'it has no session'
+	wait_for 10 no_session
+}
