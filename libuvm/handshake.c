@@ -157,7 +157,6 @@ void agent_release(struct agent *agent)
 		agent->kept[i] = 0;
 	if (agent->staging)
 		raw2(SYS_munmap, agent->staging, AGENT_AREA_BYTES);
-	raw4(SYS_fallocate, agent->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, agent->page, AGENT_AREA_BYTES);
 	agent->memory_uffd = agent->staging_uffd = -1;
 	agent->staging = 0;
 	agent->moved = false;

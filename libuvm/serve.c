@@ -45,30 +45,7 @@ static int64_t map_area(struct agent *agent)
 	if (at < 0)
 		return at;
 	raw5(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, AGENT_AREA_BYTES, "uvmtools");
-	raw4(SYS_fallocate, agent->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, agent->page, AGENT_AREA_BYTES);
 	return raw3(SYS_madvise, start, AGENT_AREA_BYTES, MADV_DONTFORK);
-}
-
-/* By pwrite, which stops at a page that is not there, where a load would be a SIGBUS. Returns bytes. */
-static int64_t read_regions(struct agent *agent, const struct agent_request *request)
-{
-	int64_t bytes = 0;
-
-	for (uint64_t i = 0; i < request->count; i++) {
-		const struct agent_region *r = &request->regions[i];
-		long got;
-
-		if (!in_staging(agent, r->address, r->bytes))
-			return bytes ? bytes : -EINVAL;
-		got = raw4(SYS_pwrite64, agent->memfd, r->address, r->bytes,
-			   agent->page + (r->address - agent->staging));
-		if (got < 0)
-			return bytes ? bytes : got;
-		bytes += got;
-		if ((uint64_t)got != r->bytes)
-			break;
-	}
-	return bytes;
 }
 
 /* SIGSETXID included, which libc does not let anybody block: its handler touches libc's memory. */
@@ -256,8 +233,6 @@ static int64_t perform(struct agent *agent, const struct agent_request *request)
 		return ours ? raw3(SYS_madvise, request->address, request->bytes, MADV_DONTNEED_LOCKED) : -EINVAL;
 	case AGENT_POPULATE:
 		return raw3(SYS_madvise, request->address, request->bytes, MADV_POPULATE_WRITE);
-	case AGENT_READ:
-		return read_regions(agent, request);
 	case AGENT_SUPERPAGES:
 		return agent_superpages(agent, request->address, request->bytes);
 	case AGENT_UFFD:
@@ -393,15 +368,11 @@ static int listen_somewhere(struct agent *agent)
 	return agent->reclaim_listener < 0 ? agent->reclaim_listener : 0;
 }
 
-/*
- * The page that session, agent and forking threads share, and behind it the copy of the staging area. A session trusts
- * its size because it is sealed.
- */
+/* The page that session, agent and forking threads share. A session trusts its size because it is sealed. */
 static int map_shared(struct agent *agent)
 {
-	uint64_t bytes = agent->page + AGENT_AREA_BYTES;
 	long fd = raw2(SYS_memfd_create, "uvm-agent", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	long at = fd < 0 ? fd : raw2(SYS_ftruncate, fd, bytes);
+	long at = fd < 0 ? fd : raw2(SYS_ftruncate, fd, agent->page);
 
 	if (at == 0)
 		at = raw3(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);

@@ -112,7 +112,7 @@ static int map_shared(struct agent *agent)
 	void *at;
 
 	if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(agent->memfd, &st) < 0 ||
-	    (uint64_t)st.st_size != page_size() + AGENT_AREA_BYTES)
+	    (uint64_t)st.st_size != page_size())
 		return -EPROTO;
 	at = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_SHARED, agent->memfd, 0);
 	if (at == MAP_FAILED)

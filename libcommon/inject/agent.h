@@ -16,9 +16,9 @@ struct thread_words {
 
 /* A connection. Survives fork: a child may go on where its parent was, one at a time. */
 struct agent {
-	int socket;                  /* -1: none */
-	int memfd;                   /* what of the staging area was read lies behind its first page */
-	struct agent_shared *shared; /* that first page, written by the target too */
+	int socket; /* -1: none */
+	int memfd;
+	struct agent_shared *shared; /* its page, written by the target too */
 	struct region staging;
 	int mem_fd;                /* /proc/PID/mem, to read from */
 	struct thread_words words; /* of its own thread */

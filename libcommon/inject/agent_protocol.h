@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define AGENT_MAGIC      UINT32_C(0x6d76751a)
-#define AGENT_VERSION    2
+#define AGENT_VERSION    3
 #define AGENT_NAME       "uvm-agent"   /* of its thread; the name of its abstract socket for sessions begins so */
 #define AGENT_RECLAIM    "uvm-reclaim" /* so that of another one, for reclaimers; agents of old have none */
 #define AGENT_AREA_BYTES (UINT64_C(16) << 20)
@@ -17,7 +17,7 @@
 enum agent_descriptor {
 	AGENT_FD_MEMORY,  /* userfaultfd for the program's memory, before its handshake */
 	AGENT_FD_STAGING, /* another one, for the staging area */
-	AGENT_FD_SHARED,  /* memfd: a page with struct agent_shared, and behind it the copy of the staging area */
+	AGENT_FD_SHARED,  /* memfd: a page with struct agent_shared */
 	AGENT_FDS,
 };
 
@@ -42,11 +42,6 @@ enum agent_op {
 	AGENT_PROTECT, /* of the staging area; `mode` is the protection */
 	AGENT_DISCARD, /* of the staging area */
 	AGENT_POPULATE,
-	/*
-	 * Copies regions of the staging area to the memfd, same offsets behind its first page; stops at a page that is
-	 * not there.
-	 */
-	AGENT_READ,
 	AGENT_SUPERPAGES, /* GetSuperPagesUsed: at most `bytes` superpages, from `address` on */
 	AGENT_CLOSE,      /* the session is over */
 	AGENT_UFFD, /* another userfaultfd for the staging area comes with the reply; the one before it is closed */
@@ -78,21 +73,21 @@ struct agent_request {
 	uint32_t op;
 	uint32_t number; /* comes back in the reply */
 	uint64_t address, bytes, to, mode;
-	uint64_t count;                /* of the regions that follow; AGENT_READ and AGENT_RECLAIM_ only */
+	uint64_t count;                /* of the regions that follow; AGENT_RECLAIM_ only */
 	struct agent_region regions[]; /* no more of them are sent than there are */
 };
 
 struct agent_reply {
 	uint32_t op;
 	uint32_t number;
-	int64_t result; /* 0 or a negative errno; bytes for AGENT_READ */
+	int64_t result; /* 0 or a negative errno */
 	int64_t moved;  /* as in struct uffdio_move */
 	uint64_t count; /* of the regions that follow; AGENT_SUPERPAGES only */
 	struct agent_region regions[];
 };
 
 /*
- * In the first page of the memfd. Without fork events a child would read zeros for what is out: a thread that forks
+ * In the memfd. Without fork events a child would read zeros for what is out: a thread that forks
  * draws a ticket and waits until it is granted, which is when everything is back; until its fork is over the agent
  * moves nothing. All atomic; `asked` and `granted` are futexes.
  */

@@ -223,45 +223,35 @@ static int move_cancel(struct road *road)
 	return agent_send(&road->agent, &(struct agent_request){.op = AGENT_CANCEL}, NULL, -1);
 }
 
-/* From the memfd, with pread and not through a mapping: the target could write to that while it is looked at. */
-static ssize_t take_copy(const struct agent *agent, const struct iovec *here, const struct agent_region *there,
-			 unsigned int count, uint64_t bytes)
+/* As much as is there in one piece. Nobody of the target is asked: its agent may wait for what we are to serve. */
+static size_t read_memory(const struct agent *agent, uint64_t address, void *to, size_t bytes)
 {
-	ssize_t done = 0;
+	size_t done = 0;
 
-	for (unsigned int i = 0; i < count && bytes; i++) {
-		size_t wanted = min_u64(there[i].bytes, bytes);
-		off_t offset = (off_t)(page_size() + (there[i].address - agent->staging.start));
+	while (done < bytes) {
+		ssize_t got = pread(agent->mem_fd, (char *)to + done, bytes - done, (off_t)(address + done));
 
-		if (pread(agent->memfd, here[i].iov_base, wanted, offset) != (ssize_t)wanted)
-			return done ? done : -EIO;
-		done += (ssize_t)wanted;
-		bytes -= wanted;
+		if (got > 0)
+			done += (size_t)got;
+		else if (got == 0 || errno != EINTR)
+			break;
 	}
 	return done;
 }
 
 static ssize_t read_staging(struct road *road, const struct iovec *here, const struct iovec *there, unsigned int count)
 {
-	struct agent_region regions[AGENT_REGIONS];
-	struct agent_request request = {.op = AGENT_READ, .count = count};
-	struct agent_reply reply = {0};
-	uint64_t bytes = 0;
-	int rc;
+	size_t done = 0;
+	size_t got;
 
-	if (count > AGENT_REGIONS)
-		return -E2BIG;
 	for (unsigned int i = 0; i < count; i++) {
-		regions[i] = (struct agent_region){(uint64_t)there[i].iov_base, there[i].iov_len};
-		bytes += there[i].iov_len;
+		errno = ESRCH; /* nothing is read of an address space that is gone, without an error */
+		got = read_memory(&road->agent, (uint64_t)there[i].iov_base, here[i].iov_base, there[i].iov_len);
+		done += got;
+		if (got != there[i].iov_len)
+			return done ? (ssize_t)done : -errno;
 	}
-	rc = agent_send(&road->agent, &request, regions, -1);
-	/* However long it takes: a page that could not be read would be lost. */
-	if (rc == 0)
-		rc = agent_receive(&road->agent, &reply, -1, NULL);
-	if (rc < 0 || reply.result < 0)
-		return rc < 0 ? rc : reply.result;
-	return take_copy(&road->agent, here, regions, count, min_u64((uint64_t)reply.result, bytes));
+	return (ssize_t)done;
 }
 
 static bool discards_done(struct road *road)

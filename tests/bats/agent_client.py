@@ -7,7 +7,7 @@ import socket
 import struct
 import sys
 
-PING, FORKS, READY, MOVE, CANCEL, MAP, PROTECT, DISCARD, POPULATE, READ, SUPERPAGES, CLOSE = range(12)
+PING, FORKS, READY, MOVE, CANCEL, MAP, PROTECT, DISCARD, POPULATE, SUPERPAGES, CLOSE = range(11)
 GREETING = struct.Struct("<IIiiQQQQiI")
 REQUEST = struct.Struct("<IIQQQQQ")
 REPLY = struct.Struct("<IIqqQ")
@@ -77,7 +77,7 @@ def twice(pid):
 
 def garbage(pid):
     agent = Agent(pid)
-    for message in b"x", b"y" * (REQUEST.size - 1), b"\xff" * REQUEST.size, b"z" * 100000, REQUEST.pack(READ, 0, 0, 0, 0, 0, 400):
+    for message in b"x", b"y" * (REQUEST.size - 1), b"\xff" * REQUEST.size, b"z" * 100000, REQUEST.pack(PING, 0, 0, 0, 0, 0, 400):
         agent.socket.send(message)
         result, _ = agent.answer(0)
         assert result == -EINVAL, result

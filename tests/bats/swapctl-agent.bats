@@ -158,6 +158,30 @@ teardown_nobody() {
 	ask check
 }
 
+@test "children are served when the worker died in a swap-out and the program is stopped" {
+	local mark=$BATS_TEST_TMPDIR/hung worker out
+	start_agent changes mixed $((8 * MEBIBYTE))
+	mkdir "$mark"
+	UVM_HANG_AT=reading UVM_HANG_MARK=$mark "$UVM_BUILD/hooks/bin/swapctl" attach -p "$TARGET_PID" --road agent >/dev/null 3>&-
+	out_region
+	grow_child - kid
+	ask write 5
+	worker=$(pid_of worker)
+	rmdir "$mark"
+	swapctl out -p "$TARGET_PID" >/dev/null 2>&1 3>&- &
+	out=$!
+	wait_for 20 test -d "$mark"
+	kill -STOP "$TARGET_PID"
+	kill -KILL "$worker"
+	wait "$out" || :
+	ASK_DEADLINE=30 ask_child kid check
+	kill -CONT "$TARGET_PID"
+	ask check
+	ask_child kid check
+	swap_ok detach -p "$TARGET_PID"
+	ask check
+}
+
 @test "a program of another user's, with nothing permitted to either, is swapped by that user" {
 	prepare_nobody
 	start_nobodys "$FOLDER/bin/contents" mixed $((16 * MEBIBYTE))
