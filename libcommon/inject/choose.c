@@ -2,7 +2,6 @@
 #include "inject/choose.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <linux/kcmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,18 +31,14 @@ static bool shares_descriptors(const struct inject *inject, pid_t tid)
 	return tid == pid || syscall(SYS_kcmp, pid, tid, KCMP_FILES, 0, 0) <= 0;
 }
 
-/* By /proc/TID/syscall: "running", or the number of a call and its arguments (proc_pid_syscall(5)). */
 static enum suits suits_by_call(pid_t tid)
 {
-	char text[256];
-	long number;
 	uint64_t arguments[6];
+	long number;
+	int rc = proc_syscall_read(tid, &number, arguments);
 
-	if (proc_file_read(tid, "syscall", text, sizeof(text)) < 0 || text[0] == 'r')
-		return SUITS_RUNS;
-	if (sscanf(text, "%ld %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64, &number,
-		   &arguments[0], &arguments[1], &arguments[2], &arguments[3], &arguments[4], &arguments[5]) != 7)
-		return SUITS_WAITS;
+	if (rc <= 0)
+		return rc < 0 ? SUITS_RUNS : SUITS_WAITS;
 	return restart_loses(number, arguments) ? SUITS_IN_PART : SUITS_WAITS;
 }
 

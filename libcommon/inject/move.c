@@ -441,7 +441,7 @@ int mover_run(struct mover *mover, struct move_job *job, struct error *error)
 {
 	_cleanup_regions_ struct region_vec done = {0};
 	uint64_t begun;
-	int64_t rc = pins_look(&mover->pins, &mover->road, error);
+	int64_t rc = pins_look(&mover->pins, &mover->road, true, error);
 
 	if (rc < 0 && rc != -EOPNOTSUPP)
 		return (int)rc;

@@ -11,14 +11,16 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "inject/restart.h"
 #include "proc/stat.h"
 #include "proc/tasks.h"
 
-#define NEAR        4096    /* bytes between what libc keeps of one thread, at most */
-#define YOUNG_US    1000000 /* a thread says where its words are in the first moments of its life */
-#define ASK_US      2000000 /* for a thread that cannot be asked, once a millisecond */
-#define RSEQ_BYTES  64      /* more than the area of any kernel so far has beyond what is aligned to 32 */
-#define ENTRY_FLAGS UINT64_C(1)
+#define NEAR          4096    /* bytes between what libc keeps of one thread, at most */
+#define YOUNG_US      1000000 /* a thread says where its words are in the first moments of its life */
+#define ASK_US        2000000 /* for a thread that cannot be asked, once a millisecond */
+#define RSEQ_BYTES    64      /* more than the area of any kernel so far has beyond what is aligned to 32 */
+#define ENTRY_FLAGS   UINT64_C(1)
+#define WAITING_SHARE 9 /* times what a look at what threads wait for takes, until the next one */
 
 static int pin(struct pins *pins, uint64_t address, uint64_t bytes)
 {
@@ -209,6 +211,29 @@ static int look_at(struct pins *pins, struct road *road, pid_t tid, bool shares)
 	return ask(pins, road, thread, head, shares);
 }
 
+/* The futex that a thread waits to get. One that runs may be about to wait again. */
+static void look_at_call(struct pin_thread *thread)
+{
+	uint64_t arguments[6];
+	long number;
+	int rc = proc_syscall_read(thread->tid, &number, arguments);
+
+	if (rc >= 0)
+		thread->waited_for = rc ? restart_inherits(number, arguments) : 0;
+}
+
+/* Takes a tenth of the time at most when there is no need for it. */
+static void look_at_calls(struct pins *pins, bool whole)
+{
+	uint64_t begun = now_us();
+
+	if (!whole && begun < pins->waiting_again_us)
+		return;
+	for (size_t i = 0; i < pins->count; i++)
+		look_at_call(&pins->threads[i]);
+	pins->waiting_again_us = now_us() + (now_us() - begun) * WAITING_SHARE;
+}
+
 /* One look at every thread of a process. As look_once. */
 static int look_at_process(struct pins *pins, struct road *road, const struct target *process, pid_t *tid)
 {
@@ -228,7 +253,7 @@ static int look_at_process(struct pins *pins, struct road *road, const struct ta
 }
 
 /* One look at every thread. Returns 0, -EAGAIN when one cannot be asked yet, or another error; *tid is that thread. */
-static int look_once(struct pins *pins, struct road *road, pid_t *tid)
+static int look_once(struct pins *pins, struct road *road, bool whole, pid_t *tid)
 {
 	int shared = sharers_look(&pins->sharers, road->target);
 	int rc;
@@ -240,6 +265,10 @@ static int look_once(struct pins *pins, struct road *road, pid_t *tid)
 		shared = look_at_process(pins, road, &(struct target){.pid = pins->sharers.pids[i], .pidfd = -1}, tid);
 	rc = rc < 0 ? rc : shared;
 	forget_ended(pins);
+	look_at_calls(pins, whole);
+	for (size_t i = 0; rc == 0 && i < pins->count; i++)
+		if (pins->threads[i].waited_for)
+			rc = pin(pins, pins->threads[i].waited_for, sizeof(uint32_t));
 	region_vec_normalize(&pins->pages);
 	return rc;
 }
@@ -261,7 +290,7 @@ static int explain(const struct road *road, pid_t tid, int rc, struct error *err
 			 road->target->pid);
 }
 
-int pins_look(struct pins *pins, struct road *road, struct error *error)
+int pins_look(struct pins *pins, struct road *road, bool whole, struct error *error)
 {
 	pid_t tid = road->target->pid;
 	uint64_t deadline = now_us() + ASK_US;
@@ -270,7 +299,7 @@ int pins_look(struct pins *pins, struct road *road, struct error *error)
 
 	for (;;) {
 		known = pins->layout_known;
-		rc = look_once(pins, road, &tid);
+		rc = look_once(pins, road, whole, &tid);
 		if (rc == 0 || rc == -ENOMEM || rc == -ESRCH || rc == -EOPNOTSUPP || now_us() > deadline)
 			break;
 		if (known != pins->layout_known)

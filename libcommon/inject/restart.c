@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/bpf.h>
+#include <linux/futex.h>
 #include <linux/io_uring.h>
 #include <linux/usbdevice_fs.h>
 #include <stdio.h>
@@ -34,6 +35,10 @@
 #define MARK_MASK        0x7fffffffU
 #define RING_ABS_TIMER   (1U << 5) /* IORING_ENTER_*, newer than the headers */
 #define RING_EXT_ARG_REG (1U << 6)
+
+#ifndef FUTEX_LOCK_PI2
+#define FUTEX_LOCK_PI2 13
+#endif
 
 #define FOREVER_MS (INT64_C(1) << 29) /* six days; what takes longer starts anew */
 
@@ -319,6 +324,21 @@ static const struct timed_call *find_timed(long number)
 	return NULL;
 }
 
+uint64_t restart_inherits(long number, const uint64_t arguments[6])
+{
+	if (number != SYS_futex)
+		return 0;
+	switch (arguments[1] & FUTEX_CMD_MASK) {
+	case FUTEX_LOCK_PI:
+	case FUTEX_LOCK_PI2:
+		return arguments[0];
+	case FUTEX_WAIT_REQUEUE_PI:
+		return arguments[4];
+	default:
+		return 0;
+	}
+}
+
 bool restart_loses(long number, const uint64_t arguments[6])
 {
 	switch (number) {
@@ -335,6 +355,9 @@ bool restart_loses(long number, const uint64_t arguments[6])
 		return arguments[1] > 1;
 	case SYS_io_uring_enter: /* what was submitted is told without waiting for the rest */
 		return arguments[1] > 0 || arguments[2] > 1;
+	case SYS_futex: /* with priority inheritance a waiter has a place in a queue, and its owner the waiter's
+			   priority */
+		return restart_inherits(number, arguments) != 0;
 	case SYS_writev:
 	case SYS_pwritev:
 	case SYS_pwritev2:

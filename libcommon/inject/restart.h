@@ -14,6 +14,9 @@
  */
 void restart_interrupted(pid_t tid, struct arch_regs *regs);
 
+/* The address of the futex with priority inheritance that a call waits to get; 0: it does not. */
+uint64_t restart_inherits(long number, const uint64_t arguments[6]);
+
 /*
  * Whether a call with these arguments, interrupted, may have done a part of its work and say so, or has an effect that
  * an interruption changes: what restart_interrupted cannot undo.

@@ -196,14 +196,14 @@ static int bring_pinned(struct out_job *job, uint64_t page)
  * What the kernel needs in core is looked for anew before anything moves and after each move: a thread may have
  * started, or locked a robust mutex, while pages moved. Theirs come back at once.
  */
-static int keep_pinned(struct out_job *job, struct error *error)
+static int keep_pinned(struct out_job *job, bool whole, struct error *error)
 {
 	struct pager *pager = job->pager;
 	const struct region_vec *pages = &pager->pins.pages;
 	int rc = 1;
 
 	for (int round = 0; rc > 0 && round < PIN_ROUNDS; round++) {
-		rc = pins_look(&pager->pins, &pager->road, error);
+		rc = pins_look(&pager->pins, &pager->road, whole, error);
 		for (size_t i = 0; rc >= 0 && i < pages->count; i++)
 			for (uint64_t page = pages->items[i].start; rc >= 0 && page < pages->items[i].end;
 			     page += page_size()) {
@@ -237,7 +237,7 @@ static int flush(struct out_job *job, struct error *error)
 	if (out_stage(job) < 0 && rc == 0)
 		rc = error_set(error, -ESRCH, "the process has ended", NULL, "read pages of process %d",
 			       job->pager->target.pid);
-	pinned = keep_pinned(job, rc < 0 ? &ignored : error);
+	pinned = keep_pinned(job, false, rc < 0 ? &ignored : error);
 	if (rc < 0 || pinned < 0)
 		return rc < 0 ? rc : pinned;
 	emit_progress(job);
@@ -422,6 +422,15 @@ static int out_walk(struct out_job *job, bool *partial, struct error *error)
 	return rc;
 }
 
+static int out_all(struct out_job *job, bool *partial, struct error *error)
+{
+	struct error ignored = {0};
+	int rc = out_walk(job, partial, error);
+	int pinned = job->request->dry_run ? 0 : keep_pinned(job, true, rc < 0 ? &ignored : error);
+
+	return rc < 0 ? rc : pinned;
+}
+
 /* Regions outside any mapping are a mistake of whoever asked; nothing is changed then. */
 static int check_regions(struct pager *pager, const struct region_vec *asked, uint64_t *total, struct error *error)
 {
@@ -508,11 +517,11 @@ int out_run(struct pager *pager, const struct out_request *request, bool *partia
 	if (rc == 0 && !request->dry_run)
 		rc = staging_ready(pager, error);
 	if (rc == 0 && !request->dry_run)
-		rc = keep_pinned(job, error);
+		rc = keep_pinned(job, true, error);
 	if (rc == 0 && !request->dry_run)
 		rc = out_start_compressors(job);
 	if (rc == 0)
-		rc = out_walk(job, partial, error);
+		rc = out_all(job, partial, error);
 	out_finish_compressors(job);
 	if (rc == 0)
 		rc = check_store(job, error);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,4 +127,17 @@ pid_t proc_innermost_pid(pid_t pid)
 	line[strcspn(line + 1, "\n") + 1] = '\0';
 	last = strrchr(line, '\t');
 	return last ? (pid_t)strtol(last, NULL, 10) : 0;
+}
+
+int proc_syscall_read(pid_t tid, long *number, uint64_t arguments[6])
+{
+	char text[256];
+	ssize_t length = proc_file_read(tid, "syscall", text, sizeof(text));
+
+	if (length < 0)
+		return (int)length;
+	if (text[0] == 'r')
+		return -EAGAIN;
+	return sscanf(text, "%ld %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64, number,
+		      &arguments[0], &arguments[1], &arguments[2], &arguments[3], &arguments[4], &arguments[5]) == 7;
 }

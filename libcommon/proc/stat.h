@@ -32,5 +32,11 @@ uint64_t proc_stat_age_us(const struct proc_stat *stat);
 /* What a process or thread calls itself: its number in the innermost pid namespace; 0: no such one. */
 pid_t proc_innermost_pid(pid_t pid);
 
+/*
+ * The system call that a thread is in. Returns 1, 0 when it waits in none (in a page fault), or -errno: -EAGAIN, it
+ * runs. proc_pid_syscall(5).
+ */
+int proc_syscall_read(pid_t tid, long *number, uint64_t arguments[6]);
+
 /* The whole of /proc/PID/<name>, cut to size - 1 bytes and terminated. Returns its length or -errno. */
 ssize_t proc_file_read(pid_t pid, const char *name, char *text, size_t size);

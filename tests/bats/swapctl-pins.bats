@@ -40,6 +40,16 @@ is_one_left() {
 	ask end
 }
 
+@test "a thread that waits for a futex with priority inheritance gets it when its owner has ended, with the memory of the program out" {
+	local i
+	start_with_input ends $((4 * MEBIBYTE))
+	for i in 1 2; do
+		ask inherit
+		out_all
+		ask end
+	done
+}
+
 @test "threads that start and lock while pages leave are told of all the same" {
 	local i
 	start_with_input ends $((4 * MEBIBYTE))

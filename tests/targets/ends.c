@@ -5,6 +5,7 @@
  *	join		start a thread with pthread_create
  *	word		start one with clone(2), its word of CLONE_CHILD_CLEARTID in the memory
  *	lock COUNT	start one that locks so many robust mutexes in the memory
+ *	inherit		start one that holds a futex with priority inheritance in the memory, and one that waits for it
  *	end		have all of them end, and see that it shows: joined, the word cleared, EOWNERDEAD
  */
 #include <errno.h>
@@ -18,8 +19,10 @@
 
 #define MOST      64
 #define STACK     65536
-#define PATIENCE  10 /* s */
-#define PAGES_OFF 7  /* between two words */
+#define PATIENCE  10  /* s */
+#define LOCK_PI   134 /* FUTEX_LOCK_PI_PRIVATE of <linux/futex.h>, which musl-gcc does not find */
+#define WAITERS   0x80000000U
+#define PAGES_OFF 7 /* between two words */
 
 static char *memory;
 static size_t bytes, used;
@@ -31,6 +34,8 @@ static pid_t raw[MOST]; /* the threads that these are of */
 static pthread_mutex_t *locks[MOST];
 static size_t joined_count, words_count, locks_count;
 static _Atomic size_t locked;
+static uint32_t *inherited; /* what is waited for */
+static long got;            /* by whom it is waited for */
 
 /* A place of its own in the memory. */
 static void *place(void)
@@ -97,6 +102,20 @@ static void *lock_all(void *count)
 	return NULL;
 }
 
+static void *hold(void *count)
+{
+	syscall(SYS_futex, inherited, LOCK_PI, 0, NULL);
+	locked += (size_t)count;
+	wait_at_gate();
+	return NULL;
+}
+
+static void *wait_for_holder(void *argument)
+{
+	got = syscall(SYS_futex, inherited, LOCK_PI, 0, NULL);
+	return argument;
+}
+
 static void start_thread(void *(*run)(void *), size_t count)
 {
 	size_t wanted = locked + count;
@@ -104,6 +123,17 @@ static void start_thread(void *(*run)(void *), size_t count)
 	if (pthread_create(&joined[joined_count++], NULL, run, (void *)count))
 		die("pthread_create");
 	while (locked < wanted)
+		usleep(1000);
+}
+
+static void start_inheriting(void)
+{
+	inherited = place();
+	*inherited = 0;
+	got = -1;
+	start_thread(hold, 1);
+	start_thread(wait_for_holder, 0);
+	while (!(*(volatile uint32_t *)inherited & WAITERS))
 		usleep(1000);
 }
 
@@ -136,6 +166,8 @@ static size_t wrong_ends(void)
 		wrong += pthread_timedjoin_np(joined[i], NULL, &until) != 0;
 	for (size_t i = 0; i < locks_count; i++)
 		wrong += pthread_mutex_timedlock(locks[i], &until) != EOWNERDEAD;
+	wrong += inherited && got != 0;
+	inherited = NULL;
 	joined_count = words_count = locks_count = 0;
 	return wrong;
 }
@@ -160,6 +192,8 @@ int main(int argc, char **argv)
 			start_thread(wait_only, 0);
 		} else if (!strncmp(line, "word", 4)) {
 			start_raw();
+		} else if (!strncmp(line, "inherit", 7)) {
+			start_inheriting();
 		} else if (!strncmp(line, "lock", 4)) {
 			start_thread(lock_all, strtoul(line + 4, NULL, 10));
 		} else {
