@@ -39,7 +39,7 @@ static inline uint64_t claim_end(const struct claim *claim)
 }
 
 /*
- * guards.c: those pages of a mask over which the program has laid a guard; of the target only. `events` is held shared:
- * while an event is unread the pages of the claim may lie elsewhere.
+ * guards.c: those pages of a mask over which the program has laid a guard, in a child if its process is known.
+ * `events` is held shared: while an event is unread the pages of the claim may lie elsewhere.
  */
 uint64_t guards_over(const struct pager *pager, const struct claim *claim, uint64_t mask);

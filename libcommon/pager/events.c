@@ -152,10 +152,10 @@ static void drop_unforked(struct moving *m, const struct region_vec *unforked)
 	for (size_t i = 0; unforked && i < unforked->count; i++)
 		space_drop(m->pager, m->to, unforked->items[i]);
 	/*
-	 * Which process a parent is that is a child itself, is not known: its own child tells what it has, but not what
-	 * of that is wiped. If it changes already, it is asked again later.
+	 * Which process a parent is that is a child itself, may not be known: its own child tells what it has, but not
+	 * what of that is wiped. If it changes already, it is asked again later.
 	 */
-	if (!unforked && m->count) {
+	if (m->from->id != 0 && m->count) {
 		m->to->unchecked = true;
 		check_absent(m->pager, m->to);
 	}
@@ -247,8 +247,10 @@ void event_find_unforked(struct pager *pager, const struct space *parent, struct
 {
 	const struct index_header *header = index_header(pager->index);
 
-	if (parent->id != 0)
+	if (parent->id != 0) {
+		fork->unforked = parent->unforked_known ? &parent->unforked : NULL;
 		return;
+	}
 	for (size_t i = 0; header->unforked_known && i < header->unforked_count; i++)
 		while (region_vec_push(unforked, header->unforked[i]) < 0)
 			usleep(BACK_OFF_US);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "pager/children.h"
 #include "pager/hook.h"
 #include "pager/pulse.h"
 #include "pager/watch.h"
@@ -160,6 +161,8 @@ static int next_message(struct pager *pager, struct space *space, bool *fork)
 		}
 		*fork = rc == -EMFILE;
 	}
+	if (space->id != 0 && index_count(pager->index, space->id) && uffd_changing(space->uffd))
+		child_look(space);
 	/* It may be a fork, of a child, too; faults come before it. */
 	if (room_is_full(pager) && (*fork || uffd_changing(space->uffd)))
 		return -ENOSPC;
@@ -192,6 +195,8 @@ static int read_one(struct filler *filler, struct space *space)
 		event_apply(pager, space, pending);
 		event_wake(pager, space, &message);
 	}
+	if (message.event == UFFD_EVENT_PAGEFAULT)
+		child_learn(space, (pid_t)message.arg.pagefault.feat.ptid);
 	pending->message.event = 0;
 	if (fork)
 		event_apply_passed(pager);

@@ -5,6 +5,7 @@
  * the guard it holds zeros.
  */
 #include "pager/bring.h"
+#include "pager/children.h"
 #include "pages/pages.h"
 #include "pages/scan.h"
 
@@ -16,12 +17,17 @@ uint64_t guards_over(const struct pager *pager, const struct claim *claim, uint6
 	uint64_t entries[CLUSTER_PAGES_MAX];
 	uint64_t guarded = 0;
 	unsigned int first, end;
+	uint64_t start;
+	int rc;
 
-	if (!mask || claim->space->id != 0)
+	if (!mask)
 		return 0;
 	first = (unsigned int)__builtin_ctzll(mask);
 	end = 64 - (unsigned int)__builtin_clzll(mask);
-	if (pagemap_read(pager->pagemap_fd, claim->base + first * page_size(), end - first, entries) < 0)
+	start = claim->base + first * page_size();
+	rc = claim->space->id ? child_pagemap_read(claim->space, start, end - first, entries)
+			      : pagemap_read(pager->pagemap_fd, start, end - first, entries);
+	if (rc < 0)
 		return 0;
 	for (unsigned int i = first; i < end; i++)
 		if (entries[i - first] & PAGEMAP_GUARD)

@@ -56,6 +56,10 @@ struct space {
 	_Atomic(uint64_t)
 		held_up_since_ns;         /* a page of zeros could not be placed, and no event was read since; 0: no */
 	struct region_vec left_to_kernel; /* pages that were unregistered meanwhile, under `lock` */
+	pid_t pid;          /* of a child: its process; not above 0: not known, after so many tries; under `events` */
+	uint64_t starttime; /* of that process */
+	struct region_vec unforked; /* what a child of a child does not get; under `events` held exclusively */
+	bool unforked_known;        /* it was looked at before the event that is read next */
 	bool unchecked; /* entries may be left of what its parent kept from it; under `events` held exclusively */
 	struct region_vec registered; /* sorted, under `lock`; mappings that are registered with `uffd` */
 };

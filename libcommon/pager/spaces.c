@@ -31,6 +31,8 @@ struct space *space_new(struct pager *pager, int uffd)
 		space->unwatched = false;
 		space->strays = false;
 		space->unchecked = false;
+		space->pid = 0;
+		space->unforked_known = false;
 		region_vec_free(&space->left_to_kernel);
 		index_header(pager->index)->spaces[i].left_to_kernel = (struct region){0, 0};
 		space->held_up_since_ns = 0;
@@ -85,6 +87,7 @@ static void close_space(struct pager *pager, struct space *space)
 		index_header(pager->index)->spaces[space->id].used = false;
 		held_forget(pager, space->id);
 		region_vec_free(&space->registered);
+		region_vec_free(&space->unforked);
 		if (space->id != 0)
 			atomic_fetch_sub(&pager->children, 1);
 		space->used = space->id == 0; /* the target's own place is not given to a child */

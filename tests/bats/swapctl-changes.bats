@@ -246,6 +246,29 @@ is_over() {
 	ask_child first check
 }
 
+@test "a child of a child finds zeros in what that one wipes on fork, and what it had where it changed its mind" {
+	start_changes
+	out_region
+	for name in wipes keeps; do
+		grow_child - "$name"
+		ask_child "$name" peek # who has touched nothing is not known
+		ask_child "$name" advise WIPEONFORK
+	done
+	ask_child keeps advise KEEPONFORK
+	grow_child wipes wiped
+	grow_child keeps kept
+	ask advise WIPEONFORK
+	grow_child - first
+	grow_child first second
+	ask_child first advise KEEPONFORK
+	grow_child first third
+	for name in wiped kept wipes keeps second third first; do
+		ask_child "$name" check
+	done
+	ask check
+	check_session
+}
+
 @test "what is kept from children with MADV_DONTFORK does not turn up in what they map there" {
 	start_changes
 	out_region
@@ -360,4 +383,20 @@ needs_guards() {
 	ask unguard
 	ask check
 	wait_for 10 status_is '.out_pages == 0'
+}
+
+@test "guards of a child over what is out stay when it is brought back" {
+	needs_guards
+	start_changes
+	out_region
+	grow_child - first
+	ask_child first peek # who has touched nothing is not known
+	ask_child first guard
+	grow_child first second
+	ask_child second check
+	swap_ok detach -p "$TARGET_PID"
+	ask_child first check
+	ask_child first unguard
+	ask_child first check
+	ask check
 }

@@ -3,6 +3,7 @@
  * each, and answers with a line that is "ok…" when all of its memory was as it should be. Prints "ready START END".
  *
  *	check		verify everything
+ *	peek		verify the first page
  *	write SEED	give everything that is mapped other contents
  *	child NAME	a child that goes on and obeys the pipe NAME in the current folder; the answer ends
  *			with its pid
@@ -38,6 +39,12 @@ static ssize_t check(struct contents *c, const char *argument)
 {
 	(void)argument;
 	return (ssize_t)wrong_pages(c);
+}
+
+static ssize_t peek(struct contents *c, const char *argument)
+{
+	(void)argument;
+	return is_wrong(c, 0);
 }
 
 static void set_states(struct contents *c, size_t from, size_t to, enum state state)
@@ -334,7 +341,7 @@ static const struct command {
 	{"shrink", shrink},     {"replace", replace},       {"protect", protect},     {"lock", lock},
 	{"unlock", unlock},     {"lockall", lock_all},      {"advise", advise},       {"heap", move_heap},
 	{"discards", discards}, {"map", map_again},         {"exec", become_another}, {"exit", end},
-	{"guard", guard},       {"unguard", unguard},       {"fill", fill},
+	{"guard", guard},       {"unguard", unguard},       {"fill", fill},           {"peek", peek},
 };
 
 /* Returns the number of wrong pages found, or -1 for a word that is not known. */
