@@ -95,15 +95,19 @@ all_is_well() {
 
 # Its threads need a processor to end, and until then the kernel calls it the tracer.
 @test "adopt waits for a worker that was killed and traces the process yet" {
-	local worker=$BATS_TEST_TMPDIR/swapctl-worker tracer adopting
+	local tools=$BATS_TEST_TMPDIR/tools worker tracer adopting
 	start_out
 	kill_both
+	# What traces is one of ours when it comes from the same folder.
+	mkdir "$tools"
+	cp "$UVM_BUILD/bin/swapctl" "$tools"
+	worker=$tools/swapctl-worker
 	cp "$UVM_BUILD/targets/tracer" "$worker"
 	"$worker" "$TARGET_PID" >"$BATS_TEST_TMPDIR/tracer" 3>&- &
 	tracer=$!
 	end_later "$tracer"
 	wait_for 10 grep -q ready "$BATS_TEST_TMPDIR/tracer"
-	timeout 60 swapctl adopt -p "$TARGET_PID" >"$BATS_TEST_TMPDIR/adopted" 2>&1 3>&- &
+	timeout 60 "$tools/swapctl" adopt -p "$TARGET_PID" >"$BATS_TEST_TMPDIR/adopted" 2>&1 3>&- &
 	adopting=$!
 	end_later "$adopting"
 	is_waiting() {
