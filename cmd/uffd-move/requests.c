@@ -164,17 +164,18 @@ static int gather(struct gathering *gathering, int file)
 {
 	_cleanup_fclose_ FILE *stream = NULL;
 	int again = fcntl(file, F_DUPFD_CLOEXEC, 3), rc = 0;
+	json_error_t failed = {0};
 	json_t *value;
 
 	stream = again < 0 ? NULL : fdopen(again, "r");
 	if (!stream)
 		return -errno;
 	rewind(stream);
-	while (!rc && (value = json_loadf(stream, JSON_DISABLE_EOF_CHECK, NULL))) {
+	while (!rc && (value = json_loadf(stream, JSON_DISABLE_EOF_CHECK, &failed))) {
 		rc = take_value(gathering, value);
 		json_decref(value);
 	}
-	return rc;
+	return !rc && input_ran_out(&failed) ? -ENOMEM : rc; /* at the end it says so */
 }
 
 /* The parts of a request whose destination (where the pages came from) is not in `failed`. */

@@ -17,12 +17,14 @@
 #include "pager/leftovers.h"
 #include "pager/paths.h"
 #include "pager/session.h"
+#include "report/input.h"
 
 #define PATIENCE_US  1000000 /* with all of many sessions */
 #define AGAIN_MS     20      /* until one whose queue is full is asked again */
 #define CONNECT_S    60      /* with the one that was named */
 #define SILENCE_MS   10000   /* for which it may say nothing, before it has to show that it answers at all */
-#define RESPONSE_MS  30000   /* to that; its supervisor replaces one that is hung sooner */
+#define HANGS        "one that hangs is replaced, try again in a minute; let one that is stopped go on (kill -CONT)"
+#define RESPONSE_MS  30000 /* to that; its supervisor replaces one that is hung sooner */
 #define ANSWER_BYTES 4096
 
 /*
@@ -96,6 +98,7 @@ struct answer {
 	int fd;
 	char *bytes;
 	size_t size, count, at;
+	bool ran_out; /* there was no memory for what has come */
 };
 
 static void answer_free(struct answer *answer)
@@ -134,11 +137,15 @@ static json_t *answer_next(struct answer *answer)
 {
 	char *line = answer->bytes + answer->at;
 	const char *end = answer->count > answer->at ? memchr(line, '\n', answer->count - answer->at) : NULL;
+	json_error_t failed;
+	json_t *record;
 
 	if (!end)
 		return NULL;
 	answer->at += (size_t)(end - line) + 1;
-	return json_loadb(line, (size_t)(end - line), 0, NULL);
+	record = json_loadb(line, (size_t)(end - line), 0, &failed);
+	answer->ran_out |= !record && input_ran_out(&failed);
+	return record;
 }
 
 static bool is_end(const json_t *record)
@@ -161,7 +168,9 @@ static bool take_records(struct answer *answer, session_record_fn callback, void
 		}
 		callback(context, record);
 	}
-	return false;
+	if (answer->ran_out)
+		*rc = error_set(error, -ENOMEM, NULL, NULL, "read the answer of the session");
+	return answer->ran_out;
 }
 
 static void discard_record(void *context, json_t *record)
@@ -200,8 +209,8 @@ static bool is_responsive(const struct target *target)
 
 static int silent(const struct target *target, struct error *error)
 {
-	return error_set(error, -ETIMEDOUT, "its worker does not answer", "is it stopped (SIGSTOP)?",
-			 "talk to the session of process %d", target->pid);
+	return error_set(error, -ETIMEDOUT, "its worker does not answer", HANGS, "talk to the session of process %d",
+			 target->pid);
 }
 
 /* Waits for more of an answer, as long as its session lives. Returns 0 or -errno with `error` filled. */
@@ -259,7 +268,7 @@ int session_connect(const struct target *target, struct error *error)
 		return error_set(error, -ENOENT, "it has no session", "make one with swapctl attach or swapctl out",
 				 "find the session of process %d", target->pid);
 	if (fd == -EAGAIN)
-		return error_set(error, -ETIMEDOUT, "its worker accepts no connection", "is it stopped (SIGSTOP)?",
+		return error_set(error, -ETIMEDOUT, "its worker accepts no connection", HANGS,
 				 "talk to the session of process %d", target->pid);
 	if (fd < 0)
 		return error_set(error, fd, NULL, fd == -EACCES ? "run as the user who made it, or as root" : NULL,

@@ -19,6 +19,7 @@
 #include "proc/cgroup.h"
 #include "proc/service.h"
 #include "proc/tracer.h"
+#include "report/input.h"
 
 /* The staging area's copy, compression, fault service, and some for the index; measured, and doubled. */
 #define MEMORY_BYTES (64 * MiB)
@@ -137,8 +138,7 @@ static int read_ready(int fd, const struct target *target, session_record_fn cal
 	const char *type = json_string_value(json_object_get(line, "type"));
 	int rc = 0;
 
-	if (!stream || (!line && (json_error_code(&failed) == json_error_out_of_memory ||
-				  json_error_code(&failed) == json_error_unknown))) {
+	if (!stream || (!line && input_ran_out(&failed))) {
 		rc = error_set(error, -ENOMEM, NULL, "see swapctl status: it may be there", "hear of the session");
 	} else if (!type && target_ends(target, END_MS)) {
 		rc = error_set(error, -ESRCH, "it has ended", NULL, "start the session of process %d", target->pid);

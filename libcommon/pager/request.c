@@ -27,6 +27,11 @@ static int invalid(struct error *error, const char *why)
 	return error_set(error, -EINVAL, why, NULL, "read the request");
 }
 
+static int no_memory(struct error *error)
+{
+	return error_set(error, -ENOMEM, NULL, NULL, "read the request");
+}
+
 static int keep(struct request *request, char c, struct error *error)
 {
 	if (request->length == sizeof(request->text))
@@ -48,18 +53,21 @@ static int count_region(struct request *request, struct error *error)
 
 static int take_pair(struct request *request, struct error *error)
 {
-	json_t *pair = json_loadb(request->pair, request->pair_length, 0, NULL);
+	json_error_t failed;
+	json_t *pair = json_loadb(request->pair, request->pair_length, 0, &failed);
 	struct region r = {0, 0};
 	bool right = json_array_size(pair) == 2 && input_address(json_array_get(pair, 0), &r.start) == 0 &&
 		     input_address(json_array_get(pair, 1), &r.end) == 0 && r.start < r.end &&
 		     !((r.start | r.end) & (page_size() - 1));
-	int rc = right ? count_region(request, error) : invalid(error, "a region is no page-aligned range");
+	int rc = right                             ? count_region(request, error)
+		 : !pair && input_ran_out(&failed) ? no_memory(error)
+						   : invalid(error, "a region is no page-aligned range");
 
 	json_decref(pair);
 	request->pair_length = 0;
 	request->state = LISTED;
 	if (rc == 0 && region_vec_push(&request->regions, r) < 0)
-		rc = error_set(error, -ENOMEM, NULL, NULL, "read the request");
+		rc = no_memory(error);
 	return rc;
 }
 
@@ -167,8 +175,11 @@ int request_feed(struct request *request, const char *bytes, size_t count, struc
 int request_finish(struct request *request, json_t **object, struct error *error)
 {
 	const json_t *list;
+	json_error_t failed;
 
-	*object = json_loadb(request->text, request->length, 0, NULL);
+	*object = json_loadb(request->text, request->length, 0, &failed);
+	if (!*object && input_ran_out(&failed))
+		return no_memory(error);
 	list = json_object_get(*object, "regions");
 	if (!json_is_object(*object))
 		return invalid(error, "it is no JSON object");

@@ -134,12 +134,42 @@ static void test_all_requests_together_hold_so_many_regions(void **state)
 	assert_int_equal(feed("{\"regions\":[[4096,8192]]}"), 1);
 }
 
+static size_t allocations_left;
+
+static void *allocate(size_t bytes)
+{
+	return allocations_left && allocations_left-- ? malloc(bytes) : NULL;
+}
+
+static void test_a_request_without_memory_for_it_says_so(void **state)
+{
+	json_t *object = NULL;
+	size_t failures = 0;
+	int rc;
+
+	(void)state;
+	json_set_alloc_funcs(allocate, free);
+	do {
+		begin(state);
+		allocations_left = failures;
+		rc = feed("{\"verb\":\"out\",\"bytes\":17,\"regions\":[[4096,8192]]}");
+		if (rc == 1)
+			rc = request_finish(&request, &object, &error);
+		assert_true(rc == 0 || rc == -ENOMEM);
+	} while (rc < 0 && ++failures < 100);
+	json_set_alloc_funcs(malloc, free);
+	assert_int_equal(rc, 0);
+	assert_true(failures > 5);
+	json_decref(object);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_bytes_one_by_one_make_a_request, begin),
 		cmocka_unit_test_setup(test_what_is_no_request_is_refused, begin),
 		cmocka_unit_test_setup(test_a_request_without_end_is_refused, begin),
+		cmocka_unit_test_setup(test_a_request_without_memory_for_it_says_so, begin),
 		cmocka_unit_test_setup(test_all_requests_together_hold_so_many_regions, begin),
 	};
 
