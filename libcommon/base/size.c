@@ -166,3 +166,18 @@ const char *address_format(char text[ADDRESS_TEXT], uint64_t address)
 	snprintf(text, ADDRESS_TEXT, "0x%" PRIx64, address);
 	return text;
 }
+
+size_t first_not_before(const void *items, size_t count, size_t size, before_fn before, const void *key)
+{
+	size_t low = 0, high = count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (before((const char *)items + middle * size, key))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}

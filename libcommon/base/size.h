@@ -47,6 +47,13 @@ uint64_t page_size(void);
  */
 bool machine_holds(uint64_t bytes, bool locked);
 
+/*
+ * The first of `count` things in order that is not `before` a key, or `count`. Theirs is the size of one of them, in
+ * bytes.
+ */
+typedef bool (*before_fn)(const void *item, const void *key);
+size_t first_not_before(const void *items, size_t count, size_t size, before_fn before, const void *key);
+
 /* Microseconds of CLOCK_MONOTONIC. */
 uint64_t now_us(void);
 

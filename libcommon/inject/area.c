@@ -29,12 +29,15 @@ static bool is_passing(unsigned int *tries)
 	return true;
 }
 
-int inject_read(struct inject *inject, uint64_t address, void *to, size_t bytes)
+/* Reads into `to`, or writes `from` when there is none. */
+static int transfer(const struct inject *inject, uint64_t address, char *to, const char *from, size_t bytes)
 {
 	unsigned int tries = 0;
 
 	for (size_t done = 0; done < bytes;) {
-		ssize_t n = pread(inject->mem_fd, (char *)to + done, bytes - done, (off_t)(address + done));
+		off_t at = (off_t)(address + done);
+		ssize_t n = to ? pread(inject->mem_fd, to + done, bytes - done, at)
+			       : pwrite(inject->mem_fd, from + done, bytes - done, at);
 
 		if (n < 0 && is_passing(&tries))
 			continue;
@@ -45,20 +48,14 @@ int inject_read(struct inject *inject, uint64_t address, void *to, size_t bytes)
 	return 0;
 }
 
+int inject_read(struct inject *inject, uint64_t address, void *to, size_t bytes)
+{
+	return transfer(inject, address, to, NULL, bytes);
+}
+
 int inject_write(struct inject *inject, uint64_t address, const void *from, size_t bytes)
 {
-	unsigned int tries = 0;
-
-	for (size_t done = 0; done < bytes;) {
-		ssize_t n = pwrite(inject->mem_fd, (const char *)from + done, bytes - done, (off_t)(address + done));
-
-		if (n < 0 && is_passing(&tries))
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		done += (size_t)n;
-	}
-	return 0;
+	return transfer(inject, address, NULL, from, bytes);
 }
 
 int inject_write_code(struct inject *inject, uint64_t address, const unsigned char *code, size_t bytes)

@@ -76,24 +76,14 @@ static int pin_words(struct pins *pins, const struct thread_words *words)
 	return rc < 0 || !words->rseq ? rc : pin(pins, words->rseq, RSEQ_BYTES);
 }
 
-static size_t place_of(const struct pins *pins, pid_t tid)
+static bool is_before(const void *thread, const void *tid)
 {
-	size_t low = 0, high = pins->count;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (pins->threads[middle].tid < tid)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return ((const struct pin_thread *)thread)->tid < *(const pid_t *)tid;
 }
 
 static struct pin_thread *find(struct pins *pins, pid_t tid)
 {
-	size_t at = place_of(pins, tid);
+	size_t at = first_not_before(pins->threads, pins->count, sizeof(*pins->threads), is_before, &tid);
 
 	if (at < pins->count && pins->threads[at].tid == tid)
 		return &pins->threads[at];

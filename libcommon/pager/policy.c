@@ -124,21 +124,15 @@ static void tell(const struct policy_process *process, const char *op, const cha
 #define NUMBERS(...) ((const struct policy_number[POLICY_NUMBERS]){__VA_ARGS__})
 #define NOWHERE      ((struct region){0, 0})
 
+static bool is_before(const void *known, const void *start)
+{
+	return ((const struct known *)known)->start < *(const uint64_t *)start;
+}
+
 /* The place of a superpage among what is known: its own, or that of the next one. */
 static size_t place_of(const struct policy_process *process, uint64_t start)
 {
-	size_t low = 0;
-	size_t high = process->known_count;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (process->known[middle].start < start)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return first_not_before(process->known, process->known_count, sizeof(*process->known), is_before, &start);
 }
 
 static struct known *find(const struct policy_process *process, uint64_t start)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/size.h"
 #include "proc/smaps.h"
 
 const char *eligibility_name(enum eligibility eligibility)
@@ -40,18 +41,16 @@ static bool has_any_flag(const char *flags, const char *const *list, size_t coun
 	return false;
 }
 
+static bool ends_by(const void *region, const void *start)
+{
+	return ((const struct region *)region)->end <= *(const uint64_t *)start;
+}
+
 static bool covered_by(const struct region_vec *regions, struct region region)
 {
-	size_t low = 0, high = regions ? regions->count : 0;
+	size_t low =
+		regions ? first_not_before(regions->items, regions->count, sizeof(region), ends_by, &region.start) : 0;
 
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (regions->items[middle].end <= region.start)
-			low = middle + 1;
-		else
-			high = middle;
-	}
 	for (; regions && low < regions->count && regions->items[low].start <= region.start; low++) {
 		region.start = regions->items[low].end;
 		if (region.start >= region.end)

@@ -131,7 +131,7 @@ pid_t proc_innermost_pid(pid_t pid)
 
 int proc_syscall_read(pid_t tid, long *number, uint64_t arguments[6])
 {
-	char text[256];
+	char text[256] = "";
 	ssize_t length = proc_file_read(tid, "syscall", text, sizeof(text));
 
 	if (length < 0)
