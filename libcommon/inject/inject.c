@@ -309,9 +309,10 @@ static int explain_stop(const struct inject *inject, int rc, struct error *error
 		return error_set(error, rc, "it runs another program now", NULL, "stop a thread of process %d",
 				 inject->target->pid);
 	case -ETIMEDOUT:
-		return error_set(error, rc, "none of its threads stops (uninterruptible sleep, or a frozen cgroup)",
-				 "thaw its cgroup, or try again when a thread has left state D (/proc/PID/task/*/status)",
-				 "stop a thread of process %d", inject->target->pid);
+		return error_set(
+			error, rc, "none of its threads stops (uninterruptible sleep, or a frozen cgroup)",
+			"thaw its cgroup, or try again when a thread has left state D (/proc/PID/task/*/status)",
+			"stop a thread of process %d", inject->target->pid);
 	default:
 		return error_set(error, rc, rc == -ESRCH ? "it has ended" : NULL, NULL, "stop a thread of process %d",
 				 inject->target->pid);

@@ -215,8 +215,8 @@ static int take_record(struct region_input *input, const struct reader *reader, 
 }
 
 /*
- * Most of these failures leave the text empty, and the code as it was. A string that there is no memory for counts as no
- * string: it is refused where one is right (jansson, load.c, lex_scan_string).
+ * Most of these failures leave the text empty, and the code as it was. A string that there is no memory for counts as
+ * no string: it is refused where one is right (jansson, load.c, lex_scan_string).
  */
 bool input_ran_out(const json_error_t *failed)
 {
