@@ -71,6 +71,9 @@ static int rejoin(struct road *road, const struct target *target, struct error *
 	close(uffd[1]); /* it has had its handshake */
 	if (!greeting.resumed || greeting.area_start != road->staging.start || greeting.number != road->number) {
 		close(uffd[0]);
+		/* What it has just made is gone when it has answered: nobody who comes next takes that for ours. */
+		if (!greeting.resumed)
+			agent_call(&road->agent, &(struct agent_request){.op = AGENT_CLOSE});
 		agent_disconnect(&road->agent);
 		return error_set(error, -ENOENT, "its agent had nothing out, and has let go of the session",
 				 "attach anew", "adopt the session of process %d", target->pid);

@@ -182,6 +182,29 @@ teardown_nobody() {
 	ask check
 }
 
+@test "an agent of which nothing was out is there for the next session as soon as adopt has said so" {
+	local agent hog
+	start_agent contents text $((4 * MEBIBYTE))
+	agent=$(grep -lx uvm-agent "/proc/$TARGET_PID"/task/*/comm)
+	agent=$(basename "$(dirname "$agent")")
+	swap_ok attach -p "$TARGET_PID" --road agent
+	# It takes its time.
+	taskset --pid --cpu-list 0 "$agent"
+	renice 12 "$agent"
+	(exec timeout 300 taskset --cpu-list 0 sh -c 'while :; do :; done') 3>&- &
+	hog=$!
+	for _ in {1..6}; do
+		kill_both
+		run ! swapctl adopt -p "$TARGET_PID" 3>&-
+		swapctl attach -p "$TARGET_PID" --road agent >/dev/null 3>&-
+		assert_output --partial 'its agent had nothing out'
+	done
+	kill "$hog"
+	wait "$hog" || :
+	swap_most out -p "$TARGET_PID"
+	ask check
+}
+
 @test "a program of another user's, with nothing permitted to either, is swapped by that user" {
 	prepare_nobody
 	start_nobodys "$FOLDER/bin/contents" mixed $((16 * MEBIBYTE))
