@@ -32,6 +32,7 @@ struct agent {
 	uint64_t rseq;                  /* address of the thread's own area; 0: none */
 	uint64_t kept[AGENT_KEPT / 64]; /* numbers that are held for the session */
 	int reclaim_listener, reclaim_connection;
+	bool deaf;               /* a connection could not be taken: for want of descriptors, it is still there */
 	struct ring_shared ring; /* the beginning of a ring, as it was when a reclaimer's request was looked at */
 
 	struct agent_request *request; /* in the bytes below, and behind each its regions */

@@ -15,11 +15,14 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "agent.h"
 #include "far.h"
 #include "raw.h"
 #include "uffd/uapi.h"
+
+#define DEAF_NS 100000000 /* after a connection could not be taken */
 
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
@@ -296,10 +299,11 @@ static bool may_connect(int connection)
 }
 
 /* A connection of somebody who may have one, or -1. */
-static int accept_from(int listener)
+static int accept_from(struct agent *agent, int listener)
 {
 	long fd = raw4(SYS_accept4, listener, 0, 0, SOCK_CLOEXEC);
 
+	agent->deaf = fd < 0;
 	if (fd < 0)
 		return -1;
 	if (may_connect((int)fd))
@@ -310,7 +314,7 @@ static int accept_from(int listener)
 
 static void welcome(struct agent *agent)
 {
-	int fd = accept_from(agent->listener);
+	int fd = accept_from(agent, agent->listener);
 
 	if (fd < 0)
 		return;
@@ -328,7 +332,7 @@ static void welcome(struct agent *agent)
 
 static void welcome_reclaimer(struct agent *agent)
 {
-	int fd = accept_from(agent->reclaim_listener);
+	int fd = accept_from(agent, agent->reclaim_listener);
 
 	if (fd < 0)
 		return;
@@ -404,15 +408,19 @@ static bool stop_asked(const struct agent *agent)
  */
 static void serve_next(struct agent *agent)
 {
-	bool taken = agent->reclaim_connection >= 0;
+	bool taken = agent->reclaim_connection >= 0, deaf = agent->deaf;
+	const struct timespec pause = {.tv_nsec = DEAF_NS};
 	struct pollfd fds[] = {
-		{agent->listener, POLLIN, 0},
+		{deaf ? -1 : agent->listener, POLLIN, 0},
 		{agent->connection, POLLIN, 0},
-		{taken ? -1 : agent->reclaim_listener, POLLIN, 0},
+		{deaf || taken ? -1 : agent->reclaim_listener, POLLIN, 0},
 		{agent->reclaim_connection, POLLIN, 0},
 	};
 
-	raw5(SYS_ppoll, fds, sizeof(fds) / sizeof(*fds), 0, 0, 0);
+	agent->deaf = false;
+	/* Of more descriptors than the program may have, poll(2) tells nothing. */
+	if (raw5(SYS_ppoll, fds, sizeof(fds) / sizeof(*fds), deaf ? &pause : NULL, 0, 0) == -EINVAL)
+		raw4(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &pause, 0);
 	if (fds[1].revents)
 		serve_request(agent);
 	if (fds[3].revents)

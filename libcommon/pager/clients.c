@@ -15,6 +15,7 @@
 #define SERVED     32       /* at a time */
 #define QUICK      8        /* beside them, that want nothing but to be told something */
 #define TURN_MS    10       /* until one that waits is thought of again */
+#define DEAF_US    100000   /* after one could not be taken in */
 #define CHUNK      65536
 
 struct waiting_client {
@@ -62,6 +63,8 @@ unsigned int clients_poll(const struct clients *clients, struct pollfd *fds, int
 
 	if (clients->whole)
 		*most = (int)min_u64((uint64_t)*most, TURN_MS);
+	if (now < clients->deaf_until_us)
+		*most = (int)min_u64((uint64_t)*most, (clients->deaf_until_us - now) / 1000 + 1);
 	for (unsigned int i = 0; i < clients->count; i++) {
 		const struct waiting_client *client = clients->all[i];
 		uint64_t left = client->deadline_us > now ? (client->deadline_us - now) / 1000 + 1 : 0;
@@ -88,6 +91,11 @@ static bool make_room(struct clients *clients)
 	return false;
 }
 
+int clients_listen(const struct clients *clients, const struct pager *pager)
+{
+	return now_us() < clients->deaf_until_us ? -1 : pager->control;
+}
+
 void clients_accept(struct clients *clients, struct pager *pager)
 {
 	int fd = accept4(pager->control, NULL, NULL, SOCK_CLOEXEC);
@@ -95,8 +103,10 @@ void clients_accept(struct clients *clients, struct pager *pager)
 	struct waiting_client *client;
 	struct error error = {0};
 
-	if (fd < 0)
+	if (fd < 0) { /* who could not be taken in is still there */
+		clients->deaf_until_us = now + DEAF_US;
 		return;
+	}
 	client = control_may_ask(fd) ? calloc(1, sizeof(*client)) : NULL;
 	if (!client) {
 		close(fd);

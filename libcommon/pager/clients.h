@@ -13,7 +13,8 @@ struct waiting_client;
 struct clients {
 	struct waiting_client *all[CLIENTS_WAITING];
 	unsigned int count;
-	unsigned int whole; /* of them, that have said it and wait for their turn */
+	unsigned int whole;     /* of them, that have said it and wait for their turn */
+	uint64_t deaf_until_us; /* nobody was taken in for want of descriptors or memory: not again before */
 };
 
 /*
@@ -21,6 +22,9 @@ struct clients {
  * Returns how many descriptors.
  */
 unsigned int clients_poll(const struct clients *clients, struct pollfd *fds, int *most);
+
+/* The descriptor of the control socket to be polled, or -1: not now. */
+int clients_listen(const struct clients *clients, const struct pager *pager);
 
 /* Takes one in. The longest silent one goes when there are too many. */
 void clients_accept(struct clients *clients, struct pager *pager);

@@ -217,6 +217,7 @@ static void main_loop(struct pager *pager, int signals)
 		int wait_ms = HOUSEKEEPING_MS;
 		unsigned int waiting = clients_poll(&clients, fds + 4, &wait_ms);
 
+		fds[0].fd = clients_listen(&clients, pager);
 		if (locks_are_free(pager))
 			pulse_next(self);
 		/* A poll that fails tells nothing, and leaves what the one before has told. */

@@ -209,3 +209,70 @@ nobody_is_hurt() {
 	PYTHON
 	nobody_is_hurt
 }
+
+# cpu_ms FOLDER: the time that a process, or a thread, of /proc has taken of its processors.
+cpu_ms() {
+	awk '{ print int($1 / 1000000) }' "$1/schedstat"
+}
+
+# is_modest FOLDER: it does not go on trying all the time.
+is_modest() {
+	local before i
+	before=$(cpu_ms "$1")
+	for i in {1..100}; do
+		nap
+	done
+	(($(cpu_ms "$1") - before < 500))
+}
+
+# fill_descriptors PID FOLDER: none can be opened beyond those of FOLDER, which is in /proc and the process or a thread of it.
+fill_descriptors() {
+	local limit
+	limit=$(find "$2/fd" -mindepth 1 -printf '%f\n' | sort -n | awk '$1 == n { n++ } END { print n + 0 }')
+	prlimit --pid "$1" "--nofile=$limit:"
+}
+
+@test "a worker that may open no further descriptor does not try without pause, and takes clients in later" {
+	local status_pid
+	start_session
+	fill_descriptors "$WORKER" "/proc/$WORKER"
+	timeout 60 swapctl status -p "$TARGET_PID" >"$BATS_TEST_TMPDIR/status" 3>&- &
+	status_pid=$!
+	is_modest "/proc/$WORKER"
+	prlimit --pid "$WORKER" --nofile=1024:
+	wait "$status_pid"
+	grep -q '"state":"running"' "$BATS_TEST_TMPDIR/status"
+	ask check
+}
+
+@test "an agent that may open no further descriptor does not try without pause, and takes sessions in later" {
+	local attach_pid agent
+	UVM_ROAD=agent start_contents mixed $MEBIBYTE
+	agent=$(dirname "$(grep -lx uvm-agent /proc/"$TARGET_PID"/task/*/comm)")
+	fill_descriptors "$TARGET_PID" "$agent"
+	timeout 60 swapctl attach -p "$TARGET_PID" --road agent >"$BATS_TEST_TMPDIR/attach" 2>&1 3>&- &
+	attach_pid=$!
+	is_modest "$agent"
+	prlimit --pid "$TARGET_PID" --nofile=1024:
+	wait "$attach_pid"
+	swap_most out -p "$TARGET_PID"
+	fill_descriptors "$TARGET_PID" "$agent"
+	timeout 60 python3 - "$agent" 3>&- <<-'PYTHON' &
+		import os, socket, sys
+		fds = sys.argv[1] + "/fd/"
+		held = [os.readlink(fds + number) for number in os.listdir(fds)]
+		for line in open("/proc/net/unix"):
+		    if "@uvm-agent." in line and "socket:[%s]" % line.split()[6] in held:
+		        c = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+		        c.connect("\0" + line.split("@")[1].strip())
+		        try:
+		            c.recv(1)
+		        except ConnectionResetError:
+		            pass
+	PYTHON
+	is_modest "$agent"
+	prlimit --pid "$TARGET_PID" --nofile=1024:
+	ask check
+	end_current
+	wait $!
+}
