@@ -23,10 +23,12 @@
 #include "pager/pager.h"
 #include "proc/stat.h"
 
-#define PATIENCE_MS 10000 /* for a worker that does not come */
-#define ANSWER_MS   5000  /* for a keeper to read one message */
-#define DESCRIPTORS 2     /* poll(2) wants so many allowed; those below, of every process of ours, are open */
-#define SETTLE_US   100
+#define PATIENCE_MS  10000 /* for a worker that does not come */
+#define ANSWER_MS    5000  /* for a keeper to read one message */
+#define DESCRIPTORS  2     /* poll(2) wants so many allowed; those below, of every process of ours, are open */
+#define SETTLE_US    100
+#define FIND_TRIES   10000 /* at a keeper of which it cannot be told whether it is gone, SETTLE_US apart */
+#define SETTLE_TRIES 5
 
 static bool change_state(struct pager *pager, uint32_t from, uint32_t to)
 {
@@ -91,6 +93,14 @@ static void start_keeper(struct pager *pager)
 	if (pid > 0 && proc_stat_read(pid, &stat) == 0) {
 		header->keeper_starttime = stat.starttime;
 		header->keeper = pid;
+	} else if (pid > 0) { /* nobody would find it */
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		if (pager->keeper_pidfd >= 0)
+			close(pager->keeper_pidfd);
+		pager->keeper_pidfd = -1;
+		close(pager->keeper_ends[1]);
+		pager->keeper_ends[1] = -1;
 	}
 }
 
@@ -163,37 +173,56 @@ int keeper_read(struct pager *pager)
 	return header->read_result;
 }
 
-/* The keeper of the worker before, not whoever has its number by now. Returns a pidfd, or -errno. */
+/* One look for the keeper of the worker before, not for whoever has its number by now. Returns as find. */
+static int look_for(const struct index_header *header)
+{
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, header->keeper, 0);
+	struct proc_stat stat;
+	int rc;
+
+	if (pidfd < 0) /* a thread may have the number */
+		return errno == EINVAL || errno == ENOENT ? -ESRCH : -errno;
+	rc = proc_stat_read(header->keeper, &stat);
+	if (rc < 0)
+		return rc;
+	return stat.starttime == header->keeper_starttime ? steal_fd(&pidfd) : -ESRCH;
+}
+
+/* Returns a pidfd, -ESRCH when it is gone, or another -errno: that cannot be told, and was tried for long. */
 static int find(const struct pager *pager)
 {
 	const struct index_header *header = index_header(pager->index);
-	int pidfd = header->keeper > 0 ? (int)syscall(SYS_pidfd_open, header->keeper, 0) : -1;
-	struct proc_stat stat;
+	int rc = header->keeper > 0 ? look_for(header) : -ESRCH;
 
-	if (pidfd >= 0 && proc_stat_read(header->keeper, &stat) == 0 && stat.starttime == header->keeper_starttime)
-		return pidfd;
-	if (pidfd >= 0)
-		close(pidfd);
-	return -ESRCH;
+	for (int tries = 0; rc < 0 && rc != -ESRCH && tries < FIND_TRIES; tries++) {
+		usleep(SETTLE_US);
+		rc = look_for(header);
+	}
+	return rc;
 }
 
 void keeper_settle(struct pager *pager)
 {
-	_cleanup_close_ int pidfd = find(pager);
-	struct pollfd end = {.fd = pidfd, .events = POLLIN};
+	unsigned int unknown = 0;
 
 	change_state(pager, READ_ASKED, READ_IDLE);
-	while (!is_idle(pager) && pidfd >= 0 && poll(&end, 1, 0) == 0)
+	while (!is_idle(pager) && unknown < SETTLE_TRIES) {
+		_cleanup_close_ int pidfd = find(pager);
+
+		if (pidfd == -ESRCH || (pidfd >= 0 && poll(&(struct pollfd){.fd = pidfd, .events = POLLIN}, 1, 0) == 1))
+			break;
+		unknown += pidfd < 0;
 		usleep(SETTLE_US);
+	}
 	index_header(pager->index)->read_state = READ_IDLE;
 }
 
 int keeper_take(const struct pager *pager, int number)
 {
 	_cleanup_close_ int pidfd = find(pager);
-	int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+	int fd = pidfd < 0 ? pidfd : (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
 
-	return fd < 0 ? -errno : fd;
+	return pidfd < 0 || fd >= 0 ? fd : -errno;
 }
 
 void keeper_end(struct pager *pager)
