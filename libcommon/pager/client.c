@@ -18,6 +18,7 @@
 #include "pager/paths.h"
 #include "pager/session.h"
 #include "report/input.h"
+#include "report/report.h"
 
 #define PATIENCE_US  1000000 /* with all of many sessions */
 #define AGAIN_MS     20      /* until one whose queue is full is asked again */
@@ -80,7 +81,7 @@ static int end_of(const json_t *end, struct error *error)
 
 static int send_request(int fd, const json_t *request)
 {
-	_cleanup_free_ char *text = json_dumps(request, JSON_COMPACT);
+	_cleanup_free_ char *text = report_text(request, JSON_COMPACT);
 	size_t length = text ? strlen(text) : 0;
 
 	for (size_t at = 0; at < length;) {

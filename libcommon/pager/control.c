@@ -15,6 +15,7 @@
 #include "pager/out.h"
 #include "pager/supervisor.h"
 #include "pager/watch.h"
+#include "report/report.h"
 
 #define ANSWER_TIMEOUT_S 30
 #define HOLD_MS          250  /* between looks whether the session has ended */
@@ -514,7 +515,7 @@ bool control_is_quick(const json_t *request)
 void control_refuse(int connection, const struct error *error)
 {
 	json_t *end = end_record(error->code, false, error);
-	char *text = end ? json_dumps(end, JSON_COMPACT) : NULL;
+	char *text = report_text(end, JSON_COMPACT);
 
 	/* It has room for a line as long as nothing was sent, or it is not waited for. */
 	if (text) {

@@ -20,6 +20,7 @@
 #include "proc/service.h"
 #include "proc/tracer.h"
 #include "report/input.h"
+#include "report/report.h"
 
 /* The staging area's copy, compression, fault service, and some for the index; measured, and doubled. */
 #define MEMORY_BYTES (64 * MiB)
@@ -29,7 +30,7 @@ static void tell_error(int ready, int rc, const struct error *error)
 {
 	json_t *line = json_pack("{s:s,s:i,s:s,s:s,s:s}", "type", "failed", "code", rc, "tried", error->tried, "why",
 				 error->why, "hint", error->hint);
-	char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
+	char *text = report_text(line, JSON_COMPACT);
 
 	if (text)
 		dprintf(ready, "%s\n", text);

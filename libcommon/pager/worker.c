@@ -18,6 +18,7 @@
 #include "pager/pulse.h"
 #include "pager/supervisor.h"
 #include "proc/cgroup.h"
+#include "report/report.h"
 
 #define HOUSEKEEPING_MS  250
 #define WATCHER_NS       UINT64_C(3000000000) /* a session made to be watched waits so long for a watcher */
@@ -247,7 +248,7 @@ static void main_loop(struct pager *pager, int signals)
 static void tell_ready(struct pager *pager)
 {
 	json_t *record = status_record(pager);
-	char *text = record ? json_dumps(record, JSON_COMPACT) : NULL;
+	char *text = report_text(record, JSON_COMPACT);
 
 	if (text && pager->ready >= 0)
 		dprintf(pager->ready, "%s\n", text);

@@ -68,10 +68,23 @@ static json_t *versioned(json_t *record)
 	return full;
 }
 
+char *report_text(const json_t *json, size_t flags)
+{
+	size_t length = json ? json_dumpb(json, NULL, 0, flags) : 0;
+	char *text = length ? malloc(length + 1) : NULL;
+
+	if (!text || json_dumpb(json, text, length, flags) != length) {
+		free(text);
+		return NULL;
+	}
+	text[length] = '\0';
+	return text;
+}
+
 static int print_json(json_t *record)
 {
 	json_t *full = versioned(record);
-	char *line = full ? json_dumps(full, JSON_COMPACT) : NULL;
+	char *line = report_text(full, JSON_COMPACT);
 	int status = -ENOMEM;
 
 	if (line) {

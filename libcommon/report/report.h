@@ -52,6 +52,12 @@ json_t *report_address(uint64_t address);
 /* {"type":type} with pid, starttime, start, end, bytes: what every region record begins with. The caller owns it. */
 json_t *report_region(const char *type, int pid, uint64_t starttime, uint64_t start, uint64_t end);
 
+/*
+ * As json_dumps(3), which leaves out a part of the text without a word where memory runs out in the middle of it
+ * (jansson 2.14, do_dump: a key). NULL when out of memory, or for NULL; the caller frees it.
+ */
+char *report_text(const json_t *json, size_t flags);
+
 /* A set of flags: array of the names of the bits that are set, "bitN" for one without a name (names may hold NULLs). */
 json_t *report_flags(uint64_t bits, const char *const *names, unsigned int count);
 

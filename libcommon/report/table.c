@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "base/text.h"
+#include "report/report.h"
 
 #define KEPT_RECORDS 1000
 
@@ -127,7 +128,7 @@ static char *join(const json_t *array)
 		return NULL;
 	json_array_foreach(array, index, item) {
 		_cleanup_free_ char *other =
-			json_is_string(item) ? NULL : json_dumps(item, JSON_COMPACT | JSON_ENCODE_ANY);
+			json_is_string(item) ? NULL : report_text(item, JSON_COMPACT | JSON_ENCODE_ANY);
 
 		fprintf(stream, "%s%s", index ? "," : "", other ? other : json_string_value(item));
 	}
@@ -157,7 +158,7 @@ static char *shown_value(const json_t *value, int kind)
 	else if (json_is_array(value))
 		text = join(value);
 	else
-		text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+		text = report_text(value, JSON_COMPACT | JSON_ENCODE_ANY);
 	return length < 0 || !text ? NULL : text_make_safe(text);
 }
 

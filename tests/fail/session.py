@@ -19,6 +19,7 @@ STORES = Path("/var/lib/uvmtools")
 DEADLINE_S = 60  # for a command or an answer, on a machine that is busy
 MEBIBYTE = 1 << 20
 PR_SET_CHILD_SUBREAPER = 36
+MESSAGE = r"^swapctl( [a-z]+)?: .+: .+$|^virtual memory exhausted\.$"  # the second is of popt(3), which ends the process itself
 SHORT = -1  # instead of an errno: half of what was asked for
 
 ROLES = ["caller", "maker", "supervisor", "worker", "keeper"]
@@ -236,7 +237,7 @@ class Result:
         lines = self.err.splitlines()
         if self.code == 0 and lines:
             raise Wrong(f"MESSAGE swapctl {self.verb} succeeded and said: {self.err}")
-        if self.code == 1 and (len(lines) != 1 or not re.match(r"^swapctl( [a-z]+)?: .+: .+$", lines[0])):
+        if self.code == 1 and (len(lines) != 1 or not re.match(MESSAGE, lines[0])):
             raise Wrong(f"MESSAGE swapctl {self.verb} ended with 1 and said: {self.err!r}")
         return self
 

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -465,9 +466,42 @@ static void progress_is_drawn_and_wiped(void **state)
 	assert_string_equal(capture_end(&printed), "\r\033[Kmoving: 1.0 MiB of 4.0 MiB (25%)\r\033[K");
 }
 
+static int failing; /* which allocation of jansson's; 0: none */
+
+static void *allocate(size_t bytes)
+{
+	return failing && --failing == 0 ? NULL : malloc(bytes);
+}
+
+static void a_text_is_whole_or_there_is_none(void **state)
+{
+	static const char whole[] = "{\"verb\":\"out\",\"dry_run\":false,\"a_key_that_is_long\":0}";
+	json_t *json = json_pack("{s:s,s:b,s:i}", "verb", "out", "dry_run", 0, "a_key_that_is_long", 0);
+	int refused = 0;
+
+	(void)state;
+	assert_null(report_text(NULL, JSON_COMPACT));
+	json_set_alloc_funcs(allocate, free);
+	for (int i = 1; i < 20; i++) {
+		char *text;
+
+		failing = i;
+		text = report_text(json, JSON_COMPACT);
+		if (text)
+			assert_string_equal(text, whole);
+		refused += !text;
+		free(text);
+	}
+	failing = 0;
+	json_set_alloc_funcs(malloc, free);
+	assert_in_range(refused, 0, 18);
+	json_decref(json);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_text_is_whole_or_there_is_none),
 		cmocka_unit_test(records_are_lines_with_the_version_first),
 		cmocka_unit_test(without_a_terminal_the_format_is_json),
 		cmocka_unit_test(records_are_flushed_one_by_one),
