@@ -16,12 +16,18 @@ teardown() {
 	return "$status"
 }
 
-# make_cgroup CONTROLLER FILE VALUE: a folder with a limit in it. Sets CGROUP.
+# make_cgroup CONTROLLER VALUE: a folder with a limit in it, of the version that counts here. Sets CGROUP, HIERARCHY (that it is in), and the names of
+# its limit and its use.
 make_cgroup() {
-	CGROUP=/sys/fs/cgroup/$1/uvmtools-test.$BATS_TEST_NUMBER.$$
+	HIERARCHY=$(findmnt -nt cgroup2 -o TARGET | head -n 1) LIMIT=$1.max USE=$1.current
+	if [[ ! $HIERARCHY || $(<"$HIERARCHY/cgroup.subtree_control") != *"$1"* ]]; then
+		HIERARCHY=/sys/fs/cgroup/$1
+		[[ $1 != memory ]] || LIMIT=memory.limit_in_bytes USE=memory.usage_in_bytes
+	fi
+	CGROUP=$HIERARCHY/uvmtools-test.$BATS_TEST_NUMBER.$$
 	mkdir "$CGROUP" 2>/dev/null || skip "no cgroup with a $1 limit can be made here"
 	CGROUPS+=("$CGROUP")
-	echo "$3" >"$CGROUP/$2"
+	echo "$2" >"$CGROUP/$LIMIT"
 }
 
 # inside COMMAND...: in that cgroup. Sets $status; messages are in $ERRORS.
@@ -37,13 +43,13 @@ inside() {
 # The same, where the cgroup cannot be left.
 locked_inside() {
 	# shellcheck disable=SC2016
-	inside unshare --mount sh -c 'mount -o bind,ro /sys/fs/cgroup/memory /sys/fs/cgroup/memory && exec "$@"' - "$@"
+	inside unshare --mount sh -c 'mount -o bind,ro "$0" "$0" && exec "$@"' "$HIERARCHY" "$@"
 }
 
 @test "a session that is started in a cgroup with little memory leaves it, and serves" {
 	local pid
 	start_contents mixed $((32 * MEBIBYTE))
-	make_cgroup memory memory.limit_in_bytes $((24 * MEBIBYTE))
+	make_cgroup memory $((24 * MEBIBYTE))
 	inside swapctl out -p "$TARGET_PID" --store memory
 	[[ $status == 0 || $status == 3 ]]
 	(($(status_of .out_pages) > 8000))
@@ -59,7 +65,7 @@ locked_inside() {
 @test "where such a cgroup cannot be left the session is refused" {
 	start_contents mixed "$MEBIBYTE"
 	snapshot
-	make_cgroup memory memory.limit_in_bytes $((24 * MEBIBYTE))
+	make_cgroup memory $((24 * MEBIBYTE))
 	locked_inside swapctl out -p "$TARGET_PID"
 	assert_equal "$status" 1
 	assert_regex "$(<"$ERRORS")" '^swapctl out: attach to process [0-9]+: its cgroup leaves it [0-9.]+ [KM]iB of memory, and a session needs 64 MiB'
@@ -69,12 +75,12 @@ locked_inside() {
 @test "near the limit of its cgroup a session takes nothing more, and serves what is out" {
 	local used
 	start_contents mixed $((48 * MEBIBYTE))
-	make_cgroup memory memory.limit_in_bytes $((160 * MEBIBYTE))
+	make_cgroup memory $((160 * MEBIBYTE))
 	locked_inside swapctl attach -p "$TARGET_PID" --store memory --no-encrypt --compress none
 	assert_equal "$status" 0
 	swap out -p "$TARGET_PID" --bytes 8M
-	used=$(<"$CGROUP/memory.usage_in_bytes")
-	echo $((used + 40 * MEBIBYTE)) >"$CGROUP/memory.limit_in_bytes"
+	used=$(<"$CGROUP/$USE")
+	echo $((used + 40 * MEBIBYTE)) >"$CGROUP/$LIMIT"
 	swap out -p "$TARGET_PID"
 	assert_equal "$status" 1
 	assert_regex "$(<"$ERRORS")" 'the cgroup of the session is near its limit of memory'
@@ -88,7 +94,7 @@ locked_inside() {
 	start_contents mixed "$MEBIBYTE"
 	snapshot
 	# swapctl, the supervisor, a worker and its keeper, and no thread that serves.
-	make_cgroup pids pids.max 5
+	make_cgroup pids 5
 	inside swapctl attach -p "$TARGET_PID"
 	assert_equal "$status" 1
 	assert_regex "$(<"$ERRORS")" '^swapctl attach: start the session of process [0-9]+: its worker ends before it serves'
