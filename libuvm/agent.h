@@ -73,6 +73,9 @@ void agent_serve_reclaimer(struct agent *agent);
  */
 int agent_greet(struct agent *agent);
 
+/* A staging area, into agent->staging. Returns 0 or -errno. */
+int agent_map_staging(struct agent *agent);
+
 /* Tells a second client that the agent is in use. */
 void agent_refuse(const struct agent *agent, int connection);
 

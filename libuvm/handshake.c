@@ -51,7 +51,7 @@ static int open_uffds(struct agent *agent)
 }
 
 /* Unreadable address space, aligned so that huge pages can move whole. */
-static int map_staging(struct agent *agent)
+int agent_map_staging(struct agent *agent)
 {
 	uint64_t bytes = AGENT_AREA_BYTES + SUPERPAGE;
 	long at = far_map(agent->top, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
@@ -119,7 +119,7 @@ int agent_greet(struct agent *agent)
 {
 	bool resumed = agent->memory_uffd >= 0;
 	int uffd = resumed ? 0 : open_uffds(agent);
-	int area = resumed ? 0 : map_staging(agent);
+	int area = resumed ? 0 : agent_map_staging(agent);
 	struct agent_greeting greeting = {
 		.magic = AGENT_MAGIC,
 		.version = AGENT_VERSION,
@@ -142,10 +142,34 @@ int agent_greet(struct agent *agent)
 	return sent < 0 ? (int)sent : uffd < 0 ? uffd : area;
 }
 
+/*
+ * The program may have mapped something there: nothing is registered there then. The source is an address that nothing
+ * maps, so that the area stays as it is (libcommon/uffd/uffd.c, probe).
+ */
+static bool staging_is_ours(const struct agent *agent)
+{
+	struct uffdio_copy probe = {.dst = agent->staging, .src = 0x10000, .len = AGENT_AREA_BYTES};
+
+	return raw3(SYS_ioctl, agent->staging_uffd, UFFDIO_COPY, &probe) != -ENOENT;
+}
+
+static void unmap_staging(const struct agent *agent)
+{
+	struct uffdio_range area = {.start = agent->staging, .len = AGENT_AREA_BYTES};
+
+	if (!staging_is_ours(agent))
+		return;
+	/* Or nobody would read the event of its end. */
+	raw3(SYS_ioctl, agent->staging_uffd, UFFDIO_UNREGISTER, &area);
+	raw2(SYS_munmap, agent->staging, AGENT_AREA_BYTES);
+}
+
 void agent_release(struct agent *agent)
 {
 	struct agent_shared *shared = agent->shared;
 
+	if (agent->staging)
+		unmap_staging(agent);
 	if (agent->memory_uffd >= 0)
 		raw1(SYS_close, agent->memory_uffd);
 	if (agent->staging_uffd >= 0)
@@ -155,8 +179,6 @@ void agent_release(struct agent *agent)
 			raw1(SYS_close, i);
 	for (int i = 0; i < AGENT_KEPT / 64; i++)
 		agent->kept[i] = 0;
-	if (agent->staging)
-		raw2(SYS_munmap, agent->staging, AGENT_AREA_BYTES);
 	agent->memory_uffd = agent->staging_uffd = -1;
 	agent->staging = 0;
 	agent->moved = false;

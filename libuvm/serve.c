@@ -51,6 +51,29 @@ static int64_t map_area(struct agent *agent)
 	return raw3(SYS_madvise, start, AGENT_AREA_BYTES, MADV_DONTFORK);
 }
 
+static int64_t change_area(struct agent *agent, uint64_t mode)
+{
+	int64_t rc = 0;
+
+	if (mode > AGENT_AREA_NEW || !agent->staging)
+		return -EINVAL;
+	if (mode == AGENT_AREA_UNMAP)
+		rc = raw2(SYS_munmap, agent->staging, AGENT_AREA_BYTES);
+	if (rc < 0)
+		return rc;
+	agent->staging = 0;
+	if (mode == AGENT_AREA_NEW)
+		rc = agent_map_staging(agent);
+	return rc < 0 ? rc : (int64_t)agent->staging;
+}
+
+/* A program that locks all of its memory locks this too: nothing could be moved there from what is not locked. */
+static int64_t protect(uint64_t address, uint64_t bytes, uint64_t protection)
+{
+	raw3(SYS_munlock, address, bytes, 0);
+	return raw3(SYS_mprotect, address, bytes, protection & (PROT_READ | PROT_WRITE | PROT_EXEC));
+}
+
 /* SIGSETXID included, which libc does not let anybody block: its handler touches libc's memory. */
 static void block_all(uint64_t *before)
 {
@@ -151,7 +174,10 @@ static int64_t drop(struct agent *agent, uint64_t number)
 	return raw1(SYS_close, number);
 }
 
-/* The one before it may have had its handshake, with somebody who is gone. */
+/*
+ * The one before it may have had its handshake, with somebody who is gone; and whoever maps over the staging area may
+ * wait for that one.
+ */
 static int64_t another_uffd(struct agent *agent)
 {
 	int fd = agent_open_uffd();
@@ -222,16 +248,10 @@ static int64_t perform(struct agent *agent, const struct agent_request *request)
 		return 0;
 	case AGENT_MAP:
 		return map_area(agent);
+	case AGENT_AREA:
+		return change_area(agent, request->mode);
 	case AGENT_PROTECT:
-		/*
-		 * A program that locks all of its memory locks this too; nothing could be moved there from memory that
-		 * is not locked.
-		 */
-		if (ours)
-			raw3(SYS_munlock, request->address, request->bytes, 0);
-		return ours ? raw3(SYS_mprotect, request->address, request->bytes,
-				   request->mode & (PROT_READ | PROT_WRITE | PROT_EXEC))
-			    : -EINVAL;
+		return ours ? protect(request->address, request->bytes, request->mode) : -EINVAL;
 	case AGENT_DISCARD:
 		return ours ? raw3(SYS_madvise, request->address, request->bytes, MADV_DONTNEED_LOCKED) : -EINVAL;
 	case AGENT_POPULATE:
@@ -284,8 +304,12 @@ static void serve_request(struct agent *agent)
 	 * Gone without a word: what it may have moved out must not read as zeros, so the descriptors stay open for
 	 * whoever takes over.
 	 */
-	if (!agent->moved)
+	if (agent->moved) {
+		another_uffd(agent);
+		agent->answer = -1;
+	} else {
 		agent_release(agent);
+	}
 }
 
 /* Only root and the program's own user. */

@@ -39,6 +39,7 @@ enum agent_op {
 	AGENT_MOVE,    /* MovePTEsLeavingMapping(address and bytes, to); `mode` as for UFFDIO_MOVE */
 	AGENT_CANCEL,  /* no move after all; the only request without a reply */
 	AGENT_MAP,     /* MapArea: the staging area becomes PROT_NONE and empty */
+	AGENT_AREA,    /* `mode` is an enum agent_area; the result of a new one is its address */
 	AGENT_PROTECT, /* of the staging area; `mode` is the protection */
 	AGENT_DISCARD, /* of the staging area */
 	AGENT_POPULATE,
@@ -63,6 +64,13 @@ enum agent_op {
 	 * reply, if it can be had.
 	 */
 	AGENT_WORDS,
+};
+
+/* What becomes of the staging area. */
+enum agent_area {
+	AGENT_AREA_UNMAP,
+	AGENT_AREA_FORGET, /* something else is there; nothing is done to it */
+	AGENT_AREA_NEW,    /* the same, and another one is made */
 };
 
 struct agent_region {

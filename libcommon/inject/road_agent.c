@@ -163,6 +163,24 @@ static int64_t map_area(struct road *road)
 	return agent_call(&road->agent, &(struct agent_request){.op = AGENT_MAP});
 }
 
+static int64_t drop_area(struct road *road, bool ours)
+{
+	return agent_call(&road->agent, &(struct agent_request){.op = AGENT_AREA,
+								.mode = ours ? AGENT_AREA_UNMAP : AGENT_AREA_FORGET});
+}
+
+static int new_area(struct road *road, struct error *error)
+{
+	int64_t at = agent_call(&road->agent, &(struct agent_request){.op = AGENT_AREA, .mode = AGENT_AREA_NEW});
+
+	if (at > 0 && at & (int64_t)(2 * MiB - 1))
+		at = -EPROTO;
+	if (at <= 0)
+		return explain(road->target, at ? (int)at : -EPROTO, "staging area", error);
+	road->staging = road->agent.staging = (struct region){(uint64_t)at, (uint64_t)at + AGENT_AREA_BYTES};
+	return 0;
+}
+
 /* Nobody but the agent can close it. */
 static int64_t give(struct road *road, int uffd)
 {
@@ -323,6 +341,8 @@ const struct target_ops target_by_agent = {
 	.discard = discard,
 	.populate = populate,
 	.map_area = map_area,
+	.drop_area = drop_area,
+	.new_area = new_area,
 	.give = give,
 	.keep = keep,
 	.drop = drop,

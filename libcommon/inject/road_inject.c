@@ -30,19 +30,11 @@ static int map_staging(struct road *road, uint64_t place, uint64_t bytes)
 	return (int)rc;
 }
 
-static int make(struct road *road, uint64_t bytes, int uffd[2], struct error *error)
+static int make_staging(struct road *road, uint64_t bytes, struct error *error)
 {
 	uint64_t place;
-	int ignored;
-	int rc;
+	int rc = far_choose(road->target, bytes, &place);
 
-	uffd[0] = inject_userfaultfd(&road->inject, true, &road->number, error);
-	if (uffd[0] < 0)
-		return uffd[0];
-	uffd[1] = inject_userfaultfd(&road->inject, false, &ignored, error);
-	if (uffd[1] < 0)
-		return uffd[1];
-	rc = far_choose(road->target, bytes, &place);
 	if (rc < 0)
 		return error_set(error, rc, NULL, NULL, "find room for a staging area in process %d",
 				 road->target->pid);
@@ -55,8 +47,23 @@ static int make(struct road *road, uint64_t bytes, int uffd[2], struct error *er
 		return error_set(error, rc, NULL,
 				 rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
 				 "map a staging area in process %d", road->target->pid);
-	road->control = road->inject.area;
 	return 0;
+}
+
+static int make(struct road *road, uint64_t bytes, int uffd[2], struct error *error)
+{
+	int ignored;
+	int rc;
+
+	uffd[0] = inject_userfaultfd(&road->inject, true, &road->number, error);
+	if (uffd[0] < 0)
+		return uffd[0];
+	uffd[1] = inject_userfaultfd(&road->inject, false, &ignored, error);
+	if (uffd[1] < 0)
+		return uffd[1];
+	rc = make_staging(road, bytes, error);
+	road->control = road->inject.area;
+	return rc;
 }
 
 static void abandon(struct road *road)
@@ -215,6 +222,18 @@ static int64_t map_area(struct road *road)
 	return rc;
 }
 
+static int64_t drop_area(struct road *road, bool ours)
+{
+	struct region area = road->staging;
+
+	return ours ? inject_call(&road->inject, SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0) : 0;
+}
+
+static int new_area(struct road *road, struct error *error)
+{
+	return make_staging(road, region_bytes(road->staging), error);
+}
+
 static int64_t give(struct road *road, int uffd)
 {
 	int number = inject_fd_keep(&road->inject, uffd);
@@ -355,6 +374,8 @@ const struct target_ops target_by_inject = {
 	.discard = discard,
 	.populate = populate,
 	.map_area = map_area,
+	.drop_area = drop_area,
+	.new_area = new_area,
 	.give = give,
 	.keep = keep,
 	.drop = drop,

@@ -40,7 +40,10 @@ struct target_ops {
 	/* A second userfaultfd before its handshake, for the staging area, as enter makes it. */
 	int (*new_uffd)(struct road *road, struct error *error);
 
-	/* Everything that enter made is removed. After a failure it can be called again. */
+	/*
+	 * Everything that enter made is removed; the staging area only if road->staging still says where it is. After a
+	 * failure it can be called again.
+	 */
 	int (*leave)(struct road *road, struct error *error);
 
 	/* Forgets the target without touching it. */
@@ -65,6 +68,15 @@ struct target_ops {
 	int64_t (*discard)(struct road *road, struct region region);                 /* held; of the staging area */
 	int64_t (*populate)(struct road *road, struct region region);                /* held; MADV_POPULATE_WRITE */
 	int64_t (*map_area)(struct road *road); /* held; the staging area as it was made */
+
+	/* held; the staging area goes, or, when it is not `ours` any more, is given up and stays as it is. */
+	int64_t (*drop_area)(struct road *road, bool ours);
+
+	/*
+	 * Another staging area, as enter makes it, in place of the one in road->staging: that is given up, and stays as
+	 * it is. Not held. Errors as enter.
+	 */
+	int (*new_area)(struct road *road, struct error *error);
 
 	/* held; gives the target the descriptor again that it has closed; changes road->number. */
 	int64_t (*give)(struct road *road, int uffd);
