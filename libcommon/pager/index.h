@@ -124,6 +124,7 @@ struct index_header {
 	uint32_t road;         /* enum road_choice; which one was taken */
 	struct region control; /* what is ours in the target besides the staging area */
 	struct region staging; /* in the target */
+	uint64_t staging_mark[2]; /* random; its last page begins with them while it is open */
 	uint64_t limit;        /* of the store, bytes; 0: none */
 	struct codec_choice codec;
 	char store[256];  /* path, or "memory" */

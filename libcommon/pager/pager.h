@@ -94,7 +94,7 @@ struct pager {
 	struct store *pool; /* records that are staged: in memory, before they are written back to the store */
 	int pool_fd;
 	int index_fd;
-	int uffd_staging;
+	int uffd_staging; /* who maps over what is registered with it waits until we read its events */
 	int maps_fd, pagemap_fd;
 	int supervisor; /* socket: descriptors of children go there */
 	pid_t supervisor_pid;
@@ -108,6 +108,7 @@ struct pager {
 	struct pins pins;       /* what must stay in core for the kernel's sake; under `job` */
 	uint64_t guards_seen;   /* up to this address, by the worker's main thread; the next look goes on there */
 	bool staging_open;      /* the staging area is readable and writable now; under `job` */
+	bool staging_gone;      /* the program has mapped something there: it is not ours any more; under `job` */
 	unsigned int cluster_pages;
 
 	pthread_mutex_t room;           /* one thread makes room for children */
@@ -130,6 +131,7 @@ struct pager {
 	bool forks_ask;      /* there are no fork events */
 	bool tracer_watched; /* by its thread */
 	bool staging_unread; /* pages are in the staging area that were not read yet: forks wait */
+	bool staging_torn;   /* the program has discarded some of them */
 	pthread_t fault_threads[FAULT_THREADS_MAX];
 	int fault_epoll[FAULT_THREADS_MAX];
 	unsigned int fault_count;

@@ -182,11 +182,16 @@ bool uffd_absent(int fd, struct region region)
 	return probe(fd, region) == -ENOENT && !uffd_changing(fd);
 }
 
-bool uffd_registered(int fd, uint64_t address)
+bool uffd_covers(int fd, struct region region)
 {
-	int rc = probe(fd, page_at(address));
+	int rc = probe(fd, region);
 
 	return rc == -EFAULT || rc == -EEXIST;
+}
+
+bool uffd_registered(int fd, uint64_t address)
+{
+	return uffd_covers(fd, page_at(address));
 }
 
 /* While the flag is clear, poll(2) says POLLERR of a userfaultfd, and nothing else (fs/userfaultfd.c,

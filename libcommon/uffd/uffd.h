@@ -105,6 +105,12 @@ bool uffd_changing(int fd);
 bool uffd_registered(int fd, uint64_t address);
 
 /*
+ * Whether a region lies in one mapping that is registered, with this descriptor or another one. False while the address
+ * space changes. Page-aligned.
+ */
+bool uffd_covers(int fd, struct region region);
+
+/*
  * Whether a region is not registered as a whole, or not one mapping, and no event that was not read is the cause. False
  * while the address space changes. Page-aligned.
  */

@@ -1,0 +1,377 @@
+/* The staging area: opened and closed, and told from what the program maps in its place. */
+#include "pager/staging.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "pager/hook.h"
+#include "proc/maps.h"
+
+#define CHANGING_TRIES 1000
+#define CHANGING_US    100
+#define DRAIN_TRIES    20
+
+struct region staging_slot_whole(const struct pager *pager, unsigned int slot)
+{
+	uint64_t start = pager->staging.start + slot * SLOT_BYTES;
+
+	return (struct region){start, start + SLOT_BYTES};
+}
+
+static struct region mark_page(const struct pager *pager)
+{
+	return (struct region){pager->staging.end - page_size(), pager->staging.end};
+}
+
+struct region staging_slot(const struct pager *pager, unsigned int slot)
+{
+	struct region region = staging_slot_whole(pager, slot);
+
+	region.end = min_u64(region.end, mark_page(pager).start);
+	return region;
+}
+
+/*
+ * One mapping, or several where a slot is executable: of ours those that lie side by side and are alike are one, and of
+ * others none is one with ours.
+ */
+static bool has_shape(const struct pager *pager, bool open)
+{
+	struct region area = pager->staging;
+	struct mapping mapping;
+	int before = -1;
+
+	for (uint64_t at = area.start; at < area.end; at = mapping.region.end) {
+		if (mapping_at(pager->maps_fd, at, &mapping) <= 0 || mapping.region.start != at ||
+		    mapping.region.end > area.end || (mapping.region.end - area.start) % SLOT_BYTES ||
+		    mapping.kind != MAPPING_ANON || mapping.shared || mapping.read != open || mapping.write != open ||
+		    mapping.execute == before)
+			return false;
+		before = mapping.execute;
+	}
+	return true;
+}
+
+static bool is_ours(const struct pager *pager, bool open)
+{
+	uint64_t mark[2];
+
+	if (!has_shape(pager, open))
+		return false;
+	return !open || (pread(pager->road.ops->memory(&pager->road), mark, sizeof(mark),
+			       (off_t)mark_page(pager).start) == sizeof(mark) &&
+			 memcmp(mark, index_header(pager->index)->staging_mark, sizeof(mark)) == 0);
+}
+
+/* With each part of the area that is one mapping of private memory. */
+static void for_pieces(const struct pager *pager, int (*call)(int fd, struct region region), int fd)
+{
+	struct region area = pager->staging;
+	struct mapping mapping;
+
+	for (uint64_t at = area.start; at < area.end; at = mapping.region.end) {
+		if (mapping_at_or_after(pager->maps_fd, at, &mapping) <= 0)
+			return;
+		mapping.region = region_intersect(mapping.region, area);
+		if (!region_bytes(mapping.region))
+			return;
+		if (mapping.kind == MAPPING_ANON && !mapping.shared)
+			call(fd, mapping.region);
+	}
+}
+
+/* Not left registered with a descriptor that nobody serves, whosever it is. */
+static void unregister_pieces(const struct pager *pager)
+{
+	if (uffd_unregister(pager->uffd_staging, pager->staging) < 0)
+		for_pieces(pager, uffd_unregister, pager->uffd_staging);
+}
+
+void staging_drain(struct pager *pager)
+{
+	struct uffd_msg message;
+
+	for (int tries = 0; tries < DRAIN_TRIES && uffd_changing(pager->uffd_staging); tries++)
+		while (uffd_read(pager->uffd_staging, &message, 1) > 0)
+			;
+}
+
+int staging_explain(const struct pager *pager, int rc, const char *tried, struct error *error)
+{
+	return error_set(error, rc,
+			 rc == -ESRCH        ? "the process has ended"
+			 : rc == -ETIMEDOUT  ? "it does not run (stopped, or its cgroup is frozen)"
+			 : rc == -EADDRINUSE ? "it has mapped something over the staging area"
+					     : NULL,
+			 rc == -EADDRINUSE ? "try again: there will be another one" : NULL, "%s process %d", tried,
+			 pager->target.pid);
+}
+
+/*
+ * Nothing of it is touched from now on. What has been moved there with pages out may just have been unregistered:
+ * whoever did that waits for his event, and has not touched it.
+ */
+static int gone(struct pager *pager)
+{
+	pager->staging_gone = true;
+	pager->staging_open = false;
+	unregister_pieces(pager);
+	for_pieces(pager, uffd_register_missing, pager->spaces[0].uffd);
+	pager->spaces[0].strays = true;
+	staging_drain(pager);
+	return target_alive(&pager->target) ? -EADDRINUSE : -ESRCH;
+}
+
+/* Fails, and changes nothing, where something else has come to lie since the area was made. */
+static int put_mark(const struct pager *pager)
+{
+	static _Alignas(65536) unsigned char page[65536];
+	struct index_header *header = index_header(pager->index);
+	size_t done;
+
+	if (getrandom(header->staging_mark, sizeof(header->staging_mark), 0) < 0)
+		return -errno;
+	memcpy(page, header->staging_mark, sizeof(header->staging_mark));
+	return has_shape(pager, false)
+		       ? uffd_copy(pager->uffd_staging, mark_page(pager).start, page, page_size(), true, &done)
+		       : -EEXIST;
+}
+
+int staging_begin(struct pager *pager, struct error *error)
+{
+	bool looking = pager->maps_fd >= 0;
+	int rc = 0;
+
+	if (!looking)
+		pager->maps_fd = target_proc_open(&pager->target, "maps", O_RDONLY | O_CLOEXEC);
+	if (pager->maps_fd < 0)
+		return pager->maps_fd;
+	rc = uffd_register_missing(pager->uffd_staging, pager->staging);
+	if (rc == 0)
+		rc = put_mark(pager);
+	if (rc < 0)
+		rc = gone(pager);
+	if (!looking)
+		close(steal_fd(&pager->maps_fd));
+	return rc < 0 ? staging_explain(pager, rc, "make the staging area of", error) : 0;
+}
+
+/* Whoever maps over it waits from now on. */
+static int hold(struct pager *pager)
+{
+	struct space *space = &pager->spaces[0];
+	int rc = 0;
+
+	pthread_rwlock_rdlock(&space->events);
+	if (is_ours(pager, true)) {
+		uffd_unregister(space->uffd, pager->staging);
+		hook("staging-between");
+		rc = uffd_register_missing(pager->uffd_staging, pager->staging);
+	}
+	if (rc < 0 || !is_ours(pager, true))
+		rc = gone(pager);
+	pthread_rwlock_unlock(&space->events);
+	return rc;
+}
+
+/* Pages can move there from now on. */
+static int let_go(struct pager *pager)
+{
+	uffd_unregister(pager->uffd_staging, pager->staging);
+	hook("staging-between");
+	if (uffd_register_missing(pager->spaces[0].uffd, pager->staging) < 0 || !is_ours(pager, true))
+		return gone(pager);
+	staging_drain(pager);
+	return 0;
+}
+
+int64_t staging_open(struct pager *pager)
+{
+	struct road *road = &pager->road;
+	int64_t rc;
+
+	if (pager->staging_gone)
+		return -EADDRINUSE;
+	if (!uffd_covers(pager->uffd_staging, pager->staging) || !is_ours(pager, false))
+		return gone(pager);
+	rc = road->ops->protect(road, pager->staging, PROT_READ | PROT_WRITE);
+	if (rc < 0)
+		return rc;
+	pager->staging_open = true;
+	pager->staging_torn = false;
+	return let_go(pager);
+}
+
+int64_t staging_empty(struct pager *pager, struct region region, bool was_executable)
+{
+	struct road *road = &pager->road;
+	int64_t rc = pager->staging_gone ? -EADDRINUSE : hold(pager);
+
+	if (rc < 0)
+		return rc;
+	hook("discarding");
+	rc = road->ops->discard(road, region);
+	if (rc == 0 && was_executable)
+		rc = road->ops->protect(road, region, PROT_READ | PROT_WRITE);
+	return rc < 0 ? rc : let_go(pager);
+}
+
+/*
+ * What was mapped there between the last look and the change of protection has that now, and nobody has seen it yet: it
+ * may be used again.
+ */
+static void repair(struct pager *pager)
+{
+	struct region area = pager->staging;
+	struct mapping mapping;
+
+	for (uint64_t at = area.start; at < area.end; at = mapping.region.end) {
+		if (mapping_at_or_after(pager->maps_fd, at, &mapping) <= 0)
+			return;
+		mapping.region = region_intersect(mapping.region, area);
+		if (!region_bytes(mapping.region))
+			return;
+		if (!mapping.read && !mapping.write && !uffd_registered(pager->spaces[0].uffd, mapping.region.start))
+			pager->road.ops->protect(&pager->road, mapping.region, PROT_READ | PROT_WRITE);
+	}
+}
+
+static int64_t shut(struct pager *pager)
+{
+	struct road *road = &pager->road;
+	struct region all = {pager->staging.start, mark_page(pager).start};
+	int64_t rc = hold(pager);
+
+	if (rc == 0)
+		rc = road->ops->discard(road, all);
+	if (rc == 0)
+		rc = road->ops->protect(road, pager->staging, PROT_NONE);
+	if (rc < 0)
+		return rc == -EADDRINUSE ? 0 : rc;
+	pager->staging_open = false;
+	if (uffd_changing(pager->uffd_staging))
+		repair(pager);
+	staging_drain(pager);
+	return 0;
+}
+
+int staging_close(struct pager *pager)
+{
+	struct road *road = &pager->road;
+	struct error error = {0};
+	int64_t rc;
+
+	if (!pager->staging_open || pager->staging_gone || pager->uffd_staging < 0)
+		return 0;
+	rc = road->ops->begin(road, &error);
+	if (rc < 0)
+		return (int)rc;
+	rc = shut(pager);
+	road->ops->end(road);
+	return (int)rc;
+}
+
+bool staging_holds(const struct pager *pager, struct region region)
+{
+	int fd = pager->uffd_staging >= 0 ? pager->uffd_staging : pager->spaces[0].uffd;
+
+	for (int tries = 0; tries < CHANGING_TRIES; tries++) {
+		if (uffd_covers(fd, region))
+			return true;
+		if (!uffd_changing(fd))
+			break;
+		usleep(CHANGING_US);
+	}
+	return is_ours(pager, true);
+}
+
+/* Whether the area, closed and not registered, is kept from children, as ours is. */
+static bool is_kept(const struct pager *pager)
+{
+	_cleanup_regions_ struct region_vec kept = {0};
+	bool found = false;
+
+	if (kept_from_children(&pager->target, &kept) < 0)
+		return false;
+	for (size_t i = 0; i < kept.count; i++)
+		found |= region_contains(kept.items[i], pager->staging);
+	return found;
+}
+
+static int another(struct pager *pager, struct error *error)
+{
+	struct road *road = &pager->road;
+	int rc = road->ops->new_area(road, error);
+
+	if (rc < 0)
+		return rc;
+	pager->staging = index_header(pager->index)->staging = road->staging;
+	pager->staging_gone = false;
+	return staging_begin(pager, error);
+}
+
+int staging_renew(struct pager *pager, struct error *error)
+{
+	if (!pager->staging_gone && !pager->staging_open && !uffd_covers(pager->uffd_staging, pager->staging) &&
+	    (!has_shape(pager, false) || !is_kept(pager) ||
+	     uffd_register_missing(pager->uffd_staging, pager->staging) < 0 || !has_shape(pager, false)))
+		gone(pager);
+	return pager->staging_gone ? another(pager, error) : 0;
+}
+
+int staging_leave(struct pager *pager, struct error *error)
+{
+	struct road *road = &pager->road;
+	int64_t rc = 0;
+
+	if (!road->staging.end)
+		return 0;
+	if (pager->maps_fd < 0)
+		pager->maps_fd = target_proc_open(&pager->target, "maps", O_RDONLY | O_CLOEXEC);
+	if (!pager->staging_gone) {
+		rc = road->ops->begin(road, error);
+		if (rc < 0) {
+			unregister_pieces(pager); /* nobody may come to wait for an event */
+			return (int)rc;
+		}
+		if (is_ours(pager, pager->staging_open)) {
+			uffd_unregister(pager->uffd_staging, pager->staging);
+			uffd_unregister(pager->spaces[0].uffd, pager->staging);
+		}
+		if (is_ours(pager, pager->staging_open))
+			rc = road->ops->drop_area(road, true);
+		else
+			gone(pager);
+		road->ops->end(road);
+		staging_drain(pager);
+	}
+	if (pager->staging_gone)
+		rc = road->ops->drop_area(road, false);
+	if (rc < 0)
+		return error_set(error, (int)rc, NULL, NULL, "unmap the staging area of process %d", pager->target.pid);
+	road->staging = (struct region){0, 0};
+	return 0;
+}
+
+int staging_recover(struct pager *pager)
+{
+	struct mapping mapping;
+
+	pager->staging = pager->road.staging = index_header(pager->index)->staging;
+	if (pager->road.agent.staging.end)
+		pager->road.agent.staging = pager->staging;
+	if (pager->spaces[0].dead)
+		return -ESRCH;
+	pager->staging_open = !has_shape(pager, false);
+	if (mapping_at(pager->maps_fd, pager->staging.start, &mapping) == -ESRCH)
+		return -ESRCH;
+	/* Nobody would serve a fault there. */
+	if (pager->staging_open && pager->uffd_staging >= 0 && is_ours(pager, true))
+		unregister_pieces(pager);
+	return 0;
+}
