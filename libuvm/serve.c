@@ -39,18 +39,6 @@ static bool in_staging(const struct agent *agent, uint64_t address, uint64_t byt
 	       bytes <= AGENT_AREA_BYTES && address - agent->staging <= AGENT_AREA_BYTES - bytes;
 }
 
-static int64_t map_area(struct agent *agent)
-{
-	uint64_t start = agent->staging;
-	long at = raw6(SYS_mmap, start, AGENT_AREA_BYTES, PROT_NONE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-
-	if (at < 0)
-		return at;
-	raw5(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, AGENT_AREA_BYTES, "uvmtools");
-	return raw3(SYS_madvise, start, AGENT_AREA_BYTES, MADV_DONTFORK);
-}
-
 static int64_t change_area(struct agent *agent, uint64_t mode)
 {
 	int64_t rc = 0;
@@ -246,8 +234,6 @@ static int64_t perform(struct agent *agent, const struct agent_request *request)
 	case AGENT_FORKS:
 		__atomic_store_n(&agent->shared->ask, request->address != 0, __ATOMIC_SEQ_CST);
 		return 0;
-	case AGENT_MAP:
-		return map_area(agent);
 	case AGENT_AREA:
 		return change_area(agent, request->mode);
 	case AGENT_PROTECT:

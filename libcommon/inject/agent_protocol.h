@@ -38,8 +38,7 @@ enum agent_op {
 	AGENT_READY,   /* be ready to move: nothing but a move or a cancel comes next */
 	AGENT_MOVE,    /* MovePTEsLeavingMapping(address and bytes, to); `mode` as for UFFDIO_MOVE */
 	AGENT_CANCEL,  /* no move after all; the only request without a reply */
-	AGENT_MAP,     /* MapArea: the staging area becomes PROT_NONE and empty */
-	AGENT_AREA,    /* `mode` is an enum agent_area; the result of a new one is its address */
+	AGENT_AREA,    /* MapArea: `mode` is an enum agent_area; the result of a new one is its address */
 	AGENT_PROTECT, /* of the staging area; `mode` is the protection */
 	AGENT_DISCARD, /* of the staging area */
 	AGENT_POPULATE,

@@ -158,11 +158,6 @@ static int64_t populate(struct road *road, struct region region)
 		&(struct agent_request){.op = AGENT_POPULATE, .address = region.start, .bytes = region_bytes(region)});
 }
 
-static int64_t map_area(struct road *road)
-{
-	return agent_call(&road->agent, &(struct agent_request){.op = AGENT_MAP});
-}
-
 static int64_t drop_area(struct road *road, bool ours)
 {
 	return agent_call(&road->agent, &(struct agent_request){.op = AGENT_AREA,
@@ -340,7 +335,6 @@ const struct target_ops target_by_agent = {
 	.protect = protect,
 	.discard = discard,
 	.populate = populate,
-	.map_area = map_area,
 	.drop_area = drop_area,
 	.new_area = new_area,
 	.give = give,

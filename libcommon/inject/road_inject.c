@@ -207,21 +207,6 @@ static int64_t populate(struct road *road, struct region region)
 	return inject_call3(&road->inject, SYS_madvise, region.start, region_bytes(region), MADV_POPULATE_WRITE);
 }
 
-static int64_t map_area(struct road *road)
-{
-	struct inject *inject = &road->inject;
-	uint64_t start = road->staging.start;
-	uint64_t bytes = region_bytes(road->staging);
-	int64_t rc = inject_call(inject, SYS_mmap, start, bytes, PROT_NONE,
-				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, (uint64_t)-1, 0);
-
-	if (rc != (int64_t)start)
-		return rc;
-	rc = inject_call3(inject, SYS_madvise, start, bytes, MADV_DONTFORK);
-	inject_name(inject, road->staging);
-	return rc;
-}
-
 static int64_t drop_area(struct road *road, bool ours)
 {
 	struct region area = road->staging;
@@ -373,7 +358,6 @@ const struct target_ops target_by_inject = {
 	.protect = protect,
 	.discard = discard,
 	.populate = populate,
-	.map_area = map_area,
 	.drop_area = drop_area,
 	.new_area = new_area,
 	.give = give,

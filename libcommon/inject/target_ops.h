@@ -67,7 +67,6 @@ struct target_ops {
 	int64_t (*protect)(struct road *road, struct region region, int protection); /* held */
 	int64_t (*discard)(struct road *road, struct region region);                 /* held; of the staging area */
 	int64_t (*populate)(struct road *road, struct region region);                /* held; MADV_POPULATE_WRITE */
-	int64_t (*map_area)(struct road *road); /* held; the staging area as it was made */
 
 	/* held; the staging area goes, or, when it is not `ours` any more, is given up and stays as it is. */
 	int64_t (*drop_area)(struct road *road, bool ours);

@@ -13,6 +13,7 @@
 #include "pager/hook.h"
 #include "pager/keep.h"
 #include "pager/out.h"
+#include "pager/staging.h"
 #include "pager/supervisor.h"
 #include "pager/watch.h"
 #include "report/report.h"
@@ -339,7 +340,9 @@ static int detach_locked(struct pager *pager, struct filler *filler, uint64_t *b
 	held_return(pager);
 	/* The descriptor in the target goes last, when nothing is registered any more. */
 	index_header(pager->index)->leaving = 1;
-	rc = pager->road.ops ? pager->road.ops->leave(&pager->road, error) : 0;
+	rc = pager->road.ops ? staging_leave(pager, error) : 0;
+	if (rc == 0 && pager->road.ops)
+		rc = pager->road.ops->leave(&pager->road, error);
 	hook("left");
 	return rc == -ESRCH ? 0 : rc;
 }

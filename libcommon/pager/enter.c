@@ -2,7 +2,7 @@
 #include <errno.h>
 
 #include "pager/held.h"
-#include "pager/out.h"
+#include "pager/staging.h"
 #include "pager/supervisor.h"
 
 #define FEATURES                                                                                                     \
@@ -29,6 +29,8 @@ static void leave(struct pager *pager)
 	struct error ignored = {0};
 
 	held_return(pager);
+	if (road->ops && pager->staging.end)
+		staging_leave(pager, &ignored);
 	if (road->ops && road->ops->leave(road, &ignored) < 0 && road->ops)
 		road->ops->abandon(road);
 }
@@ -69,7 +71,7 @@ static int take_road(struct pager *pager, const struct target_ops *ops, struct e
 		return rc;
 	rc = enable_memory(pager, uffd[0], error);
 	if (rc == 0)
-		rc = handshake(uffd[1], UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE, error);
+		rc = handshake(uffd[1], UFFD_FEATURE_EVENT_UNMAP, error);
 	if (rc < 0) {
 		leave(pager);
 		close(uffd[0]);
@@ -85,7 +87,9 @@ static int take_road(struct pager *pager, const struct target_ops *ops, struct e
 	header->uffd_holder = road->holder;
 	header->road = ops == &target_by_agent ? ROAD_AGENT : ROAD_INJECT;
 	pager->spaces[0].used = true;
-	rc = held_store(pager, error);
+	rc = staging_begin(pager, error);
+	if (rc == 0)
+		rc = held_store(pager, error);
 	if (rc < 0)
 		leave(pager);
 	return rc;
@@ -151,7 +155,7 @@ int session_staging(struct pager *pager, struct error *error)
 	uffd = pager->road.ops->new_uffd(&pager->road, error);
 	if (uffd < 0)
 		return uffd;
-	rc = handshake(uffd, UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE, error);
+	rc = handshake(uffd, UFFD_FEATURE_EVENT_UNMAP, error);
 	if (rc < 0)
 		close(uffd);
 	else

@@ -287,6 +287,9 @@ void event_apply(struct pager *pager, struct space *space, struct index_pending 
 		hook("removing");
 		if (space->id == 0)
 			discard_note(pager, (struct region){message->arg.remove.start, message->arg.remove.end});
+		if (space->id == 0 && region_overlaps(pager->staging, (struct region){message->arg.remove.start,
+										      message->arg.remove.end}))
+			pager->staging_torn = true;
 		space_drop(pager, space, (struct region){message->arg.remove.start, message->arg.remove.end});
 		break;
 	case UFFD_EVENT_UNMAP:

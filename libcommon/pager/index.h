@@ -125,7 +125,7 @@ struct index_header {
 	struct region control; /* what is ours in the target besides the staging area */
 	struct region staging; /* in the target */
 	uint64_t staging_mark[2]; /* random; its last page begins with them while it is open */
-	uint64_t limit;        /* of the store, bytes; 0: none */
+	uint64_t limit;           /* of the store, bytes; 0: none */
 	struct codec_choice codec;
 	char store[256];  /* path, or "memory" */
 	uint32_t leaving; /* everything is back, and what is ours in the target is being removed */

@@ -7,17 +7,20 @@
 #include "pager/held.h"
 #include "pager/hook.h"
 #include "pager/out.h"
+#include "pager/staging.h"
 #include "pages/pages.h"
 
 #define HELD_US       400 /* a thread is let go after so long, and stopped again for the rest */
 #define AGAIN_TRIES   200 /* while events are unread or the target has not run on */
 #define EXCLUSIVE_RUN 512 /* pages made exclusive in one call */
 
-static struct region slot_region(const struct pager *pager, const struct batch *batch)
+/* What is left of the current slot. */
+static struct region slot_rest(const struct out_job *job)
 {
-	uint64_t start = pager->staging.start + batch->slot * SLOT_BYTES;
+	struct region rest = staging_slot(job->pager, job->current->slot);
 
-	return (struct region){start, start + SLOT_BYTES};
+	rest.start += job->current->used;
+	return rest;
 }
 
 /*
@@ -27,28 +30,21 @@ static struct region slot_region(const struct pager *pager, const struct batch *
 static int64_t prepare_slot(struct out_job *job)
 {
 	struct pager *pager = job->pager;
-	struct road *road = &pager->road;
 	struct batch *batch = job->current;
-	struct region slot = slot_region(pager, batch);
 	int64_t rc = 0;
 
-	/*
-	 * Open already, it may hold what an earlier swap-out could not clear away: that would be taken for contents of
-	 * holes.
-	 */
-	if (pager->staging_open)
-		rc = road->ops->discard(road, slot);
-	else
-		rc = road->ops->protect(road, pager->staging, PROT_READ | PROT_WRITE);
-	pager->staging_open |= rc == 0;
+	if (!pager->staging_open)
+		rc = staging_open(pager);
+	else if (batch->dirty)
+		rc = staging_empty(pager, slot_rest(job), batch->executable);
+	else if (!staging_holds(pager, slot_rest(job)))
+		rc = -EADDRINUSE;
 	hook("discarded");
-	if (rc == 0 && batch->executable)
-		rc = road->ops->protect(road, slot, PROT_READ | PROT_WRITE);
 	if (rc < 0)
 		return rc;
 	batch->executable = false;
-	uffd_unregister(pager->uffd_staging, slot);
-	return uffd_register_missing(pager->spaces[0].uffd, slot);
+	batch->dirty = true;
+	return 0;
 }
 
 /* One attempt at moving a run of pages. */
@@ -232,10 +228,8 @@ static int64_t move_overdue(struct pager *pager, struct attempt *attempt)
 {
 	uint64_t entries[EXCLUSIVE_RUN];
 	size_t pages = region_bytes(attempt->run) / page_size();
-	uint64_t end =
-		round_down(attempt->staging - pager->staging.start, SLOT_BYTES) + pager->staging.start + SLOT_BYTES;
 
-	uffd_unregister(pager->spaces[0].uffd, (struct region){attempt->staging, end});
+	uffd_unregister(pager->spaces[0].uffd, pager->staging);
 	attempt->moved = 0;
 	for (size_t first = 0; first < pages; first += EXCLUSIVE_RUN) {
 		size_t count = min_u64(EXCLUSIVE_RUN, pages - first);
@@ -277,7 +271,7 @@ static int64_t attempt_move(struct out_job *job, const struct piece *piece, uint
 	struct space *space = &pager->spaces[0];
 	int64_t rc = pager->road.ops->move_enter(&pager->road);
 
-	*attempt = (struct attempt){.staging = slot_region(pager, job->current).start + job->current->used};
+	*attempt = (struct attempt){.staging = slot_rest(job).start};
 	if (rc < 0)
 		return rc;
 	pthread_rwlock_rdlock(&space->events);
@@ -289,7 +283,7 @@ static int64_t attempt_move(struct out_job *job, const struct piece *piece, uint
 		pthread_mutex_lock(&pager->lock);
 	}
 	if (rc == 0) {
-		attempt->run = next_run(job, piece, at, SLOT_BYTES - job->current->used);
+		attempt->run = next_run(job, piece, at, region_bytes(slot_rest(job)));
 		rc = region_bytes(attempt->run) ? mark(job, piece, attempt) : 1;
 	}
 	pthread_mutex_unlock(&pager->lock);
@@ -369,11 +363,7 @@ static int64_t give_again(struct pager *pager)
 /* A program that locks all of its memory (mlockall) populates the slot, too. */
 static int64_t empty_rest(const struct out_job *job)
 {
-	struct pager *pager = job->pager;
-	struct region rest = slot_region(pager, job->current);
-
-	rest.start += job->current->used;
-	return pager->road.ops->discard(&pager->road, rest);
+	return staging_empty(job->pager, slot_rest(job), false);
 }
 
 /* Of the marks in a page table, guards and poison are refused (mm/userfaultfd.c, move_pages_pte). */
@@ -423,6 +413,8 @@ static int64_t overcome(struct out_job *job, const struct piece *piece, uint64_t
 		return 0;
 	case -EINVAL:
 	case -EPERM:
+		if (region_bytes(slot_rest(job)) && !staging_holds(job->pager, slot_rest(job)))
+			return -EADDRINUSE;
 		skip_rest(piece, at, SKIP_CHANGED);
 		return 0;
 	case -ENOENT:
@@ -446,7 +438,7 @@ static int64_t stop_again(struct out_job *job, bool pause, struct error *error)
 	int64_t rc = pager->road.ops->end(&pager->road);
 
 	if (rc == 0)
-		rc = out_read(job, false);
+		rc = out_read(job);
 	if (rc == 0 && pause)
 		usleep(BACK_OFF_US);
 	return rc == 0 ? pager->road.ops->begin(&pager->road, error) : rc;
@@ -470,17 +462,15 @@ static int64_t move_piece(struct out_job *job, const struct piece *piece, struct
 	int64_t rc = 0;
 
 	if (piece->executable) {
-		struct region slot = slot_region(pager, batch);
-
 		batch->executable = true;
-		slot.start += batch->used;
-		rc = pager->road.ops->protect(&pager->road, slot, PROT_READ | PROT_WRITE | PROT_EXEC);
+		rc = pager->road.ops->protect(&pager->road, staging_slot_whole(pager, batch->slot),
+					      PROT_READ | PROT_WRITE | PROT_EXEC);
 		if (rc == -EACCES) { /* PR_SET_MDWE(2const) */
 			skip_rest(piece, &at, SKIP_EXECUTES);
 			return 0;
 		}
 	}
-	while (rc == 0 && at < piece->region.end && batch->used < SLOT_BYTES) {
+	while (rc == 0 && at < piece->region.end && region_bytes(slot_rest(job))) {
 		struct attempt attempt;
 		bool pause = false;
 
@@ -541,37 +531,13 @@ int out_move(struct out_job *job, struct error *error)
 
 		/* A whole superpage in its place moves as one huge page. */
 		if (region_bytes(piece->region) == 2 * MiB && job->current->used % (2 * MiB))
-			job->current->used = min_u64(round_up(job->current->used, 2 * MiB), SLOT_BYTES);
+			job->current->used += min_u64(round_up(job->current->used, 2 * MiB) - job->current->used,
+						      region_bytes(slot_rest(job)));
 		rc = move_piece(job, piece, error);
 	}
 	if (pager->road.ops->end(&pager->road) < 0)
 		rc = -ESRCH;
 	if (rc < 0 && (!error->code || rc == -ESRCH))
-		error_set(error, (int)rc,
-			  rc == -ESRCH       ? "the process has ended"
-			  : rc == -ETIMEDOUT ? "it does not run (stopped, or its cgroup is frozen)"
-					     : NULL,
-			  NULL, "move pages of process %d aside", pager->target.pid);
-	return (int)rc;
-}
-
-int out_close_staging(struct pager *pager)
-{
-	struct road *road = &pager->road;
-	struct error error = {0};
-	int64_t rc;
-
-	if (!pager->staging_open)
-		return 0;
-	uffd_unregister(pager->uffd_staging, pager->staging);
-	for (unsigned int i = 0; i < SLOTS; i++)
-		uffd_unregister(pager->spaces[0].uffd, slot_region(pager, &(struct batch){.slot = i}));
-	rc = road->ops->begin(road, &error);
-	if (rc < 0)
-		return (int)rc;
-	rc = road->ops->map_area(road);
-	if (rc == 0)
-		pager->staging_open = false;
-	road->ops->end(road);
+		staging_explain(pager, (int)rc, "move aside pages of", error);
 	return (int)rc;
 }

@@ -5,6 +5,7 @@
 
 #include "pager/hook.h"
 #include "pager/out.h"
+#include "pager/staging.h"
 #include "pager/supervisor.h"
 #include "pages/pages.h"
 #include "proc/cgroup.h"
@@ -250,6 +251,12 @@ static uint64_t place_for(const struct out_job *job, struct region region)
 	return region_bytes(region) == 2 * MiB ? round_up(job->planned, 2 * MiB) : job->planned;
 }
 
+/* In the slot that is being planned for; a piece has room in any. */
+static uint64_t slot_room(const struct out_job *job)
+{
+	return job->current ? region_bytes(staging_slot(job->pager, job->current->slot)) : SLOT_BYTES;
+}
+
 static int plan(struct out_job *job, struct region region, bool executable, struct error *error)
 {
 	const struct asker *asker = &job->request->asker;
@@ -260,7 +267,7 @@ static int plan(struct out_job *job, struct region region, bool executable, stru
 	if (asker->enough && asker->enough(asker->context))
 		return error_set(error, -ECANCELED, "it was told to stop, or the session is to end", NULL,
 				 "swap out all of process %d", job->pager->target.pid);
-	if (job->piece_count == PIECES || place_for(job, region) + region_bytes(region) > SLOT_BYTES ||
+	if (job->piece_count == PIECES || place_for(job, region) + region_bytes(region) > slot_room(job) ||
 	    (job->piece_count && job->pieces[0].executable != executable))
 		rc = flush(job, error);
 	if (rc < 0)
@@ -406,7 +413,7 @@ static int out_walk(struct out_job *job, bool *partial, struct error *error)
 		 * change it did not run.
 		 */
 		if (region_overlaps(mapping.region, job->pager->road.control) ||
-		    region_overlaps(mapping.region, job->pager->staging))
+		    (!job->pager->staging_gone && region_overlaps(mapping.region, job->pager->staging)))
 			verdict = INELIGIBLE_OURS;
 		rc = out_mapping(job, &walk, &pages, &mapping, verdict, &at);
 		if (rc < 0)
@@ -489,12 +496,12 @@ static int staging_ready(struct pager *pager, struct error *error)
 	int rc = session_staging(pager, error);
 
 	if (rc == 0) {
-		rc = out_close_staging(pager);
+		rc = staging_close(pager);
 		if (rc < 0)
 			error_set(error, rc, rc == -ETIMEDOUT ? "none of its threads stops, or runs" : NULL, NULL,
 				  "clear the staging area in process %d", pager->target.pid);
 	}
-	return rc;
+	return rc < 0 ? rc : staging_renew(pager, error);
 }
 
 int out_run(struct pager *pager, const struct out_request *request, bool *partial, struct error *error)
@@ -525,7 +532,7 @@ int out_run(struct pager *pager, const struct out_request *request, bool *partia
 	out_finish_compressors(job);
 	if (rc == 0)
 		rc = check_store(job, error);
-	if (out_close_staging(pager) < 0 && target_alive(&pager->target))
+	if (staging_close(pager) < 0 && target_alive(&pager->target))
 		*partial = true;
 	emit_finished(job, partial);
 	while (job->first) { /* cut short */

@@ -47,7 +47,8 @@ struct batch_cluster {
 /* A staging slot and what is in it. */
 struct batch {
 	unsigned int slot;
-	bool executable; /* part of it has been made executable */
+	bool dirty;      /* pages of an earlier batch lie in it */
+	bool executable; /* it has been made executable */
 	uint64_t used;   /* bytes */
 	uint64_t read;   /* of them */
 	struct batch_cluster *clusters;
@@ -103,14 +104,11 @@ struct out_job {
  */
 int out_move(struct out_job *job, struct error *error);
 
-/* The staging area empty, unreadable and one mapping again. Returns 0 or -errno. */
-int out_close_staging(struct pager *pager);
-
 /*
- * stage.c: reads what has moved since it was read last; with `whole` nothing moves into the slot any more. What cannot
- * be read because the target has ended is lost. Returns 0 or -errno.
+ * stage.c: reads what has moved since it was read last. What cannot be read, because the target has ended or has mapped
+ * something over it, is lost. Returns 0 or -errno.
  */
-int out_read(struct out_job *job, bool whole);
+int out_read(struct out_job *job);
 
 /* Reads the rest and hands the batch to the compressors. Returns as out_read. */
 int out_stage(struct out_job *job);

@@ -7,7 +7,7 @@
 #include "pager/held.h"
 #include "pager/hook.h"
 #include "pager/keep.h"
-#include "pager/out.h"
+#include "pager/staging.h"
 #include "pages/pages.h"
 #include "proc/maps.h"
 
@@ -205,6 +205,37 @@ static void finish_passed(struct pager *pager)
 	region_vec_free(&pager->spaces[0].registered); /* found anew */
 }
 
+/* A page that has never left, or was nowhere, needs nothing to be as it was. */
+static void never_left(struct pager *pager, uint32_t number, unsigned int i)
+{
+	struct cluster *cluster = index_cluster(pager->index, number);
+	uint64_t at = cluster->source + i * page_size();
+
+	cluster->holes |= UINT64_C(1) << i;
+	if (index_get(pager->index, 0, at) == entry_make(number, i)) {
+		index_set(pager->index, 0, at, ENTRY_NONE);
+		cluster->refs--;
+	}
+}
+
+/*
+ * The place of a cluster in the staging area is the program's now. What was on its way, and is still where it came
+ * from, has never left; the rest is lost.
+ */
+static void lose_cluster(struct pager *pager, uint32_t number)
+{
+	struct cluster *cluster = index_cluster(pager->index, number);
+	uint64_t entry;
+
+	for (unsigned int i = 0; i < cluster->pages; i++) {
+		if (cluster->state == CLUSTER_MOVING &&
+		    pagemap_read(pager->pagemap_fd, cluster->source + i * page_size(), 1, &entry) == 0 &&
+		    entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED))
+			never_left(pager, number, i);
+	}
+	cluster_lose(cluster);
+}
+
 /*
  * Pages of a cluster that was on its way: those in the staging area are read; those that are not there have never left.
  */
@@ -213,65 +244,40 @@ static int read_cluster(struct pager *pager, uint32_t number)
 	struct cluster *cluster = index_cluster(pager->index, number);
 	uint64_t offset = cluster->staging - pager->staging.start;
 	uint64_t entries[CLUSTER_PAGES_MAX];
+	uint64_t unreadable = 0;
 	size_t page = page_size();
+	struct region there = {cluster->staging, cluster->staging + cluster->pages * page};
 	int rc;
 
-	if (cluster->staging < pager->staging.start || cluster->staging + cluster->pages * page > pager->staging.end)
+	if (!region_contains(pager->staging, there))
 		return -EBADMSG;
-	rc = pagemap_read(pager->pagemap_fd, cluster->staging, cluster->pages, entries);
+	rc = pagemap_read(pager->pagemap_fd, there.start, cluster->pages, entries);
 	for (unsigned int i = 0; rc == 0 && i < cluster->pages; i++) {
-		struct iovec here = {pager->mirror + offset + i * page, page};
-		struct iovec there = {(void *)(cluster->staging + i * page), page};
-		uint64_t at = cluster->source + i * page;
+		struct iovec to = {pager->mirror + offset + i * page, page};
+		struct iovec from = {(void *)(there.start + i * page), page};
 
-		if (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) {
-			if (pager->road.ops->read(&pager->road, &here, &there, 1) != (ssize_t)page)
-				cluster->lost |= UINT64_C(1) << i;
-			continue;
-		}
-		cluster->holes |= UINT64_C(1) << i;
-		if (index_get(pager->index, 0, at) == entry_make(number, i)) {
-			index_set(pager->index, 0, at, ENTRY_NONE);
-			cluster->refs--;
-		}
+		if (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) &&
+		    pager->road.ops->read(&pager->road, &to, &from, 1) != (ssize_t)page)
+			unreadable |= UINT64_C(1) << i;
 	}
+	if (rc < 0)
+		return rc;
+	if (!staging_holds(pager, there)) {
+		lose_cluster(pager, number);
+		return 0;
+	}
+	for (unsigned int i = 0; i < cluster->pages; i++)
+		if (!(entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)))
+			never_left(pager, number, i);
+	cluster->lost |= unreadable;
 	cluster->state = CLUSTER_STAGED;
-	return rc;
-}
-
-/* The front of it may be registered with the other descriptor already; since 6.17 the kernel refuses both at once. */
-static void unregister_slot(struct pager *pager, struct region slot)
-{
-	size_t page = page_size();
-
-	if (uffd_unregister(pager->spaces[0].uffd, slot) == 0)
-		return;
-	for (uint64_t at = slot.start; at < slot.end; at += page)
-		uffd_unregister(pager->spaces[0].uffd, (struct region){at, at + page});
-}
-
-static int open_slots(struct pager *pager)
-{
-	struct mapping mapping;
-
-	if (pager->spaces[0].dead || mapping_at(pager->maps_fd, pager->staging.start, &mapping) <= 0)
-		return -ESRCH;
-	pager->staging_open = mapping.write || region_bytes(mapping.region) != STAGING_BYTES;
-	for (unsigned int i = 0; i < SLOTS; i++) {
-		struct region slot = {pager->staging.start + i * SLOT_BYTES,
-				      pager->staging.start + (i + 1) * SLOT_BYTES};
-
-		unregister_slot(pager, slot);
-		if (pager->uffd_staging >= 0)
-			uffd_register_missing(pager->uffd_staging, slot);
-	}
 	return 0;
 }
 
 /* With the target went what was in its staging area. Children that have it out get SIGBUS, not zeros. */
 static int read_staged(struct pager *pager)
 {
-	int rc = open_slots(pager);
+	int rc = staging_recover(pager);
 
 	for (uint64_t i = 1; i < index_header(pager->index)->clusters; i++) {
 		struct cluster *cluster = index_cluster(pager->index, (uint32_t)i);
@@ -368,7 +374,7 @@ void recover_pages(struct pager *pager)
 			fill_cluster(&filler, (uint32_t)i);
 	hook("recovered");
 	filler_free(&filler);
-	out_close_staging(pager);
+	staging_close(pager);
 	hook("closed");
 	pager->spaces[0].strays = !pager->spaces[0].dead && !space_unregister_all(pager);
 	held_find_lost(pager);
@@ -396,8 +402,8 @@ bool recover_leave(struct pager *pager)
 			return false; /* something left since */
 	if (pager->spaces[0].dead || !still_ours(pager, header->control, true))
 		return true;
-	if (!still_ours(pager, header->staging, false))
-		road->staging = (struct region){0, 0};
+	if (staging_leave(pager, &ignored) < 0)
+		return true;
 	if (road->ops->begin(road, &ignored) < 0)
 		return true;
 	road->ops->drop(road, road->number, pager->spaces[0].uffd);

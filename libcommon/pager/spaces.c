@@ -309,7 +309,7 @@ static bool unregister_listed(struct pager *pager, const struct region_vec *list
 			at++;
 		if (at < list->count && mapping.kind == MAPPING_ANON && !mapping.shared &&
 		    region_overlaps(list->items[at], mapping.region) &&
-		    !region_overlaps(pager->staging, mapping.region))
+		    (pager->staging_gone || !region_overlaps(pager->staging, mapping.region)))
 			all &= unregister_empty(pager, mapping.region, limit);
 	}
 	maps_close(&reader);

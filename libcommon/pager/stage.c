@@ -8,6 +8,7 @@
 
 #include "pager/hook.h"
 #include "pager/out.h"
+#include "pager/staging.h"
 #include "pages/pages.h"
 
 #define READ_VECTORS      512
@@ -60,18 +61,23 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
 	}
 }
 
-/* A page that was a hole is resident again in the sense of the index: nothing of it is out. `lock` held. */
+/*
+ * A page that was a hole is resident again in the sense of the index: nothing of it is out. Where pages may have gone
+ * since, it is not known for a hole: those are lost. `lock` held.
+ */
 static void settle_holes(struct pager *pager, const struct batch_cluster *bc, const uint64_t *entries,
-			 const unsigned char *unreadable)
+			 const unsigned char *unreadable, bool torn)
 {
 	struct cluster *cluster = index_cluster(pager->index, bc->number);
 
 	for (unsigned int i = 0; i < bc->pages; i++) {
 		uint64_t at = bc->source + i * page_size();
+		bool there = entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
+		bool lost = unreadable[i] || (torn && !there);
 
-		if (unreadable[i])
+		if (lost)
 			cluster->lost |= UINT64_C(1) << i;
-		if (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) {
+		if (there || lost) {
 			bc->result->moved += page_size();
 			continue;
 		}
@@ -120,30 +126,40 @@ static int read_pagemap(const struct pager *pager, struct region region, uint64_
 	return rc;
 }
 
-int out_read(struct out_job *job, bool whole)
+/* Clusters that were not there any more at the end of reading: bytes of the program's may have been read. */
+static void find_lost(struct out_job *job, struct region moved)
+{
+	struct pager *pager = job->pager;
+	const struct batch *batch = job->current;
+
+	if (!region_bytes(moved) || staging_holds(pager, moved))
+		return;
+	for (size_t i = batch->clusters_read; i < batch->count; i++) {
+		const struct batch_cluster *bc = &batch->clusters[i];
+		struct region there = {bc->staging, bc->staging + bc->pages * page_size()};
+
+		if (!staging_holds(pager, there))
+			memset(job->unreadable + (there.start - moved.start) / page_size(), 1, bc->pages);
+	}
+}
+
+int out_read(struct out_job *job)
 {
 	struct pager *pager = job->pager;
 	struct batch *batch = job->current;
-	uint64_t slot = pager->staging.start + batch->slot * SLOT_BYTES;
+	uint64_t slot = staging_slot(pager, batch->slot).start;
 	struct region moved = {slot + batch->read, slot + batch->used};
-	struct region closed = {moved.start, whole ? slot + SLOT_BYTES : moved.end};
 	uint64_t *entries = job->entries;
 	unsigned char *unreadable = job->unreadable;
 	int rc;
 
 	hook("reading");
-	/*
-	 * Under the descriptor with UFFD_FEATURE_SIGBUS a read of a page that is not there fails; under the other one
-	 * it would wait for us.
-	 */
-	if (region_bytes(closed)) {
-		uffd_unregister(pager->spaces[0].uffd, closed);
-		uffd_register_missing(pager->uffd_staging, closed);
-	}
 	rc = read_pagemap(pager, moved, entries);
 	memset(unreadable, 0, sizeof(job->unreadable));
-	if (rc == 0)
+	if (rc == 0) {
 		read_pages(pager, moved, entries, unreadable);
+		find_lost(job, moved);
+	}
 	hook("read");
 	pthread_mutex_lock(&pager->lock);
 	for (; batch->clusters_read < batch->count; batch->clusters_read++) {
@@ -151,7 +167,7 @@ int out_read(struct out_job *job, bool whole)
 		size_t page = (bc->staging - moved.start) / page_size();
 
 		if (rc == 0)
-			settle_holes(pager, bc, entries + page, unreadable + page);
+			settle_holes(pager, bc, entries + page, unreadable + page, pager->staging_torn);
 		else /* the target has ended; children of it have what moved no longer */
 			cluster_lose(index_cluster(pager->index, bc->number));
 	}
@@ -167,7 +183,7 @@ int out_stage(struct out_job *job)
 {
 	struct pager *pager = job->pager;
 	struct batch *batch = job->current;
-	int rc = out_read(job, true);
+	int rc = out_read(job);
 
 	pthread_mutex_lock(&pager->lock);
 	job->moved += moved_bytes(pager, batch);

@@ -16,6 +16,7 @@
 #include "pager/out.h"
 #include "pager/pager.h"
 #include "pager/pulse.h"
+#include "pager/staging.h"
 #include "pager/supervisor.h"
 #include "proc/cgroup.h"
 #include "report/report.h"
@@ -113,6 +114,7 @@ static void keep_house(struct pager *pager)
 	pthread_mutex_unlock(&pager->lock);
 	if (pthread_mutex_trylock(&pager->job) == 0) {
 		held_children(pager);
+		staging_drain(pager);
 		if (pager->road.ops)
 			pager->road.ops->reap(&pager->road);
 		pthread_mutex_unlock(&pager->job);
