@@ -4,6 +4,7 @@
 bats_require_minimum_version 1.5.0
 load swap_helper
 
+PATH=$UVM_BUILD/hooks/bin:$PATH
 MEBIBYTE=1048576
 
 # Prints how many mappings of the target are ours, and the bytes between them and the nearest other one. Ours are kept from children ("dc"), and
@@ -54,4 +55,118 @@ mapped_again() {
 	done
 	swap_ok detach -p "$TARGET_PID"
 	ask check
+}
+
+# taken_at POINT HOW CONDITION...: a program of which areas of ours are mapped over when its pages are on their way and have come to a point, which is
+# when the condition is met. Leaves the exit status of the swap-out in $status, and how many pages were lost in $lost.
+taken_at() {
+	start_with_input holes mixed $((2 * MEBIBYTE))
+	UVM_PAUSE_AT=$1:2000 swap_ok attach -p "$TARGET_PID"
+	region "$START" "$END" >"$BATS_TEST_TMPDIR/region"
+	timeout -k 5 60 swapctl out -p "$TARGET_PID" -r "$BATS_TEST_TMPDIR/region" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+	wait_for 20 "${@:3}"
+	ask take "$2"
+	[[ $answer == "ok 1" ]]
+	status=0
+	wait $! || status=$?
+	lost_pages
+}
+
+# The session can still be checked, read and ended; what was lost stays so.
+goes_on() {
+	lost_pages
+	swap_ok check -p "$TARGET_PID"
+	swap in -p "$TARGET_PID"
+	swap_ok detach -p "$TARGET_PID"
+	ask lost
+	[[ $answer == "ok $lost" ]]
+}
+
+@test "a program that maps over the staging area between swap-outs loses nothing" {
+	local how
+	for how in whole part moved; do
+		start_with_input holes mixed $((8 * MEBIBYTE))
+		out_region
+		ask take "$how"
+		[[ $answer == "ok 1" ]]
+		ask check
+		out_region
+		ask take "$how"
+		swap_ok detach -p "$TARGET_PID"
+		ask check
+		end_current
+	done
+}
+
+@test "pages whose place was mapped over before they were read are SIGBUS, and never zeros or what is there now" {
+	local how
+	for how in whole part moved; do
+		taken_at reading "$how" status_is ".moving_pages > 0"
+		((lost > 0))
+		assert_equal "$(status_of .poisoned_pages)" "$lost"
+		goes_on
+		end_current
+	done
+}
+
+@test "a program that maps over a slot while it is emptied keeps what it has mapped" {
+	local how
+	for how in whole part; do
+		start_with_input holes mixed $((40 * MEBIBYTE))
+		UVM_PAUSE_AT=discarding:300 swap_ok attach -p "$TARGET_PID"
+		timeout -k 5 60 swapctl out -p "$TARGET_PID" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+		wait_for 20 status_is ".moved_pages_total > 4000"
+		ask take "$how"
+		[[ $answer == "ok 1" ]]
+		wait $! || :
+		goes_on
+		end_current
+	done
+}
+
+@test "a program that maps over every staging area again and again is right in every byte" {
+	local how i
+	for how in whole part moved; do
+		start_with_input holes mixed $((24 * MEBIBYTE))
+		ask over "$how"
+		for ((i = 0; i < $(at_length 200 10); i++)); do
+			swap out -p "$TARGET_PID"
+			ask lost
+			swap in -p "$TARGET_PID"
+			ask lost
+		done
+		timeout 60 swapctl detach -p "$TARGET_PID" 3>&-
+		ask lost
+		ask taken
+		((${answer##* } > 1))
+		end_current
+	done
+}
+
+@test "a worker that takes over finds the staging area mapped over" {
+	local how
+	for how in whole part moved; do
+		export UVM_KILL_AT=written UVM_KILL_MARK=$BATS_TEST_TMPDIR/written.$how
+		taken_at recovering "$how" test -e "$UVM_KILL_MARK"
+		assert_equal "$(status_of .poisoned_pages)" "$lost"
+		((lost > 0))
+		goes_on
+		end_current
+	done
+}
+
+@test "a session that is adopted finds the staging area mapped over" {
+	local how
+	for how in whole part moved; do
+		start_with_input holes mixed $((8 * MEBIBYTE))
+		out_region
+		kill_both
+		ask take "$how"
+		swap_ok adopt -p "$TARGET_PID"
+		ask check
+		out_region
+		swap_ok detach -p "$TARGET_PID"
+		ask check
+		end_current
+	done
 }
