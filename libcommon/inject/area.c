@@ -120,6 +120,35 @@ void inject_name(struct inject *inject, struct region region)
 			    inject->scratch, 0);
 }
 
+static const char mark[] = "control area of uvmtools";
+
+/* Reading where no memory is any more gives nothing (fs/proc/base.c, mem_rw). */
+static int mapped_over(const struct inject *inject)
+{
+	char byte;
+
+	return pread(inject->mem_fd, &byte, sizeof(byte), (off_t)inject->area.start) == 0 ? -ESTALE : -EADDRINUSE;
+}
+
+int inject_check_trampoline(const struct inject *inject)
+{
+	return inject_is_trampoline(inject->mem_fd, inject->area.start + AREA_DATA) ? 0 : mapped_over(inject);
+}
+
+int inject_check_area(const struct inject *inject)
+{
+	struct mapping mapping;
+	char there[sizeof(mark)];
+	uint64_t start = inject->area.start;
+
+	if (mapping_at(inject->maps_fd, start, &mapping) > 0 && mapping.region.start == start &&
+	    mapping.region.end == start + AREA_DATA && mapping.kind == MAPPING_ANON && !mapping.shared &&
+	    mapping.write && pread(inject->mem_fd, there, sizeof(there), (off_t)(start + AREA_MARK)) == sizeof(there) &&
+	    memcmp(there, mark, sizeof(mark)) == 0)
+		return inject_check_trampoline(inject);
+	return mapped_over(inject);
+}
+
 /*
  * Maps frames, scratch and trampoline at a place that was chosen, or another such one. A process may be forbidden to
  * have memory that is writable and executable, at once or in this order: PR_SET_MDWE(2const). The other order is
@@ -140,6 +169,8 @@ static int map_area(struct inject *inject, uint64_t place)
 		rc = inject_call3(inject, SYS_mprotect, (uint64_t)at, AREA_DATA, PROT_READ | PROT_WRITE);
 	if (rc == 0)
 		rc = inject_call3(inject, SYS_madvise, (uint64_t)at, bytes, MADV_DONTFORK);
+	if (rc == 0)
+		rc = inject_write(inject, (uint64_t)at + AREA_MARK, mark, sizeof(mark));
 	if (rc < 0) {
 		/* A thread that does not get a processor may get one yet. */
 		for (int tries = 0; tries < UNMAP_TRIES; tries++)
@@ -171,7 +202,8 @@ static int prepare(struct inject *inject, const struct target *target, struct er
 		return error_set(error, rc, NULL, rc == -ESRCH ? NULL : "run as root or with CAP_SYS_PTRACE",
 				 "open the memory of process %d", target->pid);
 	}
-	rc = find_gadget(inject);
+	inject->maps_fd = target_proc_open(target, "maps", O_RDONLY | O_CLOEXEC);
+	rc = inject->maps_fd < 0 ? inject->maps_fd : find_gadget(inject);
 	if (rc < 0) {
 		inject_abandon(inject);
 		return error_set(error, rc, rc == -ENOEXEC ? "it maps no system call instruction" : NULL, NULL,
@@ -201,15 +233,24 @@ static int begin_and_map(struct inject *inject, struct error *error)
 	return rc;
 }
 
+int inject_renew(struct inject *inject, struct error *error)
+{
+	int rc;
+
+	inject->area = (struct region){0, 0};
+	rc = begin_and_map(inject, error);
+	if (rc == -ETIMEDOUT && inject->frozen)
+		rc = begin_and_map(inject, error);
+	return rc;
+}
+
 int inject_open(struct inject *inject, const struct target *target, struct error *error)
 {
 	int rc = prepare(inject, target, error);
 
 	if (rc < 0)
 		return rc;
-	rc = begin_and_map(inject, error);
-	if (rc == -ETIMEDOUT && inject->frozen)
-		rc = begin_and_map(inject, error);
+	rc = inject_renew(inject, error);
 	if (rc < 0)
 		inject_abandon(inject);
 	return rc;
@@ -230,7 +271,8 @@ static int check_area(struct inject *inject, struct region area)
 {
 	if (region_bytes(area) != inject_area_bytes() || area.start & (page_size() - 1))
 		return -ENOENT;
-	return inject_is_trampoline(inject->mem_fd, area.start + AREA_DATA) ? 0 : -ENOENT;
+	inject->area = area;
+	return inject_check_area(inject) == 0 ? 0 : -ENOENT;
 }
 
 int inject_rejoin(struct inject *inject, const struct target *target, struct region area, struct error *error)
@@ -264,6 +306,8 @@ void inject_abandon(struct inject *inject)
 {
 	if (inject->mem_fd >= 0)
 		close(inject->mem_fd);
+	if (inject->maps_fd >= 0)
+		close(inject->maps_fd);
 	free(inject->stop);
 	*inject = INJECT_NONE;
 }
@@ -277,8 +321,10 @@ static int64_t begin_and_unmap(struct inject *inject, struct region area)
 		return rc;
 	/* No trampoline to stand on while it goes. */
 	inject_cave_take(inject);
+	rc = inject_check_area(inject);
 	inject->area = (struct region){0, 0};
-	rc = inject_call(inject, SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0);
+	if (rc == 0)
+		rc = inject_call(inject, SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0);
 	inject_end(inject);
 	inject_cave_leave(inject);
 	return rc;
@@ -293,7 +339,7 @@ int inject_close(struct inject *inject)
 		rc = begin_and_unmap(inject, area);
 		if (rc == -ETIMEDOUT && inject->frozen)
 			rc = begin_and_unmap(inject, area);
-		if (rc == -ESRCH)
+		if (rc == -ESRCH || rc == -EADDRINUSE) /* none of it is ours any more */
 			rc = 0;
 	}
 	while (inject_reap(inject) > 0)

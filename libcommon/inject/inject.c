@@ -164,6 +164,8 @@ static int keep(struct inject *inject, pid_t tid)
 	unsigned char frame[ARCH_FRAME] = {0};
 	int rc = arch_get_regs(tid, &stop->first);
 
+	if (rc == 0 && inject->area.end)
+		rc = inject_check_area(inject);
 	if (rc == 0 && !is_in_memory(inject, tid))
 		rc = -ESTALE;
 	if (rc == 0 && !arch_native(&stop->first))
@@ -276,7 +278,7 @@ static int stop_any(struct inject *inject)
 			inject->favourite = choices[i].tid;
 			return 0;
 		}
-		if (last == -EPERM || last == -ENOTSUP || last == -ENOEXEC)
+		if (last == -EPERM || last == -ENOTSUP || last == -ENOEXEC || last == -EADDRINUSE)
 			return last;
 	}
 	return last == -ETIMEDOUT ? stop_starved(inject) : last;
@@ -302,6 +304,9 @@ static int explain_stop(const struct inject *inject, int rc, struct error *error
 	case -EALREADY:
 		return error_set(error, -EBUSY, STOP_HELD, "try again", "stop a thread of process %d",
 				 inject->target->pid);
+	case -EADDRINUSE:
+		return error_set(error, rc, "it has mapped something over the control area", NULL,
+				 "make calls in process %d", inject->target->pid);
 	case -EAGAIN:
 		return error_set(error, rc, "where its threads are in restartable sequences cannot be read", NULL,
 				 "stop a thread of process %d", inject->target->pid);
@@ -471,6 +476,8 @@ int inject_enter(struct inject *inject, long number, uint64_t a0, uint64_t a1, u
 
 	if (!inject->tid)
 		return -ESRCH;
+	if (inject->area.end && (rc = inject_check_trampoline(inject)) < 0)
+		return rc;
 	arch_call(&stop->now, insn, stop->frame, number, (uint64_t[]){a0, a1, a2, a3, a4, a5});
 	if (arch_set_regs(inject->tid, &stop->now) < 0)
 		return inject_lost(inject);

@@ -29,6 +29,7 @@
 struct inject {
 	const struct target *target; /* borrowed */
 	int mem_fd;                  /* /proc/PID/mem, read-write */
+	int maps_fd;                 /* /proc/PID/maps */
 	uint64_t gadget;             /* a system call instruction that the target has anyway */
 	uint64_t cave;               /* what stands for the control area while there is none; 0: nothing */
 	struct region area;          /* the control area in the target; empty before it is mapped */
@@ -52,7 +53,7 @@ struct inject {
 	uint64_t longest_us; /* the longest time a thread was kept */
 };
 
-#define INJECT_NONE ((struct inject){.mem_fd = -1})
+#define INJECT_NONE ((struct inject){.mem_fd = -1, .maps_fd = -1})
 
 /*
  * Prepares a target: finds a system call instruction, maps the control area. The target must outlive the injector.
@@ -68,6 +69,12 @@ int inject_open(struct inject *inject, const struct target *target, struct error
  * was.
  */
 int inject_rejoin(struct inject *inject, const struct target *target, struct region area, struct error *error);
+
+/*
+ * After -EADDRINUSE of inject_begin: another control area in place of the one that the program has mapped over, which
+ * is left as it is. Returns 0, or as inject_open; there is none then.
+ */
+int inject_renew(struct inject *inject, struct error *error);
 
 /* In a child of the process that used it: whatever that one was in the middle of is its own affair. */
 void inject_reset(struct inject *inject);
@@ -93,8 +100,9 @@ int inject_close_apart(struct inject *inject);
 void inject_abandon(struct inject *inject);
 
 /*
- * Stops one thread for injection. Returns 0, or as inject_open. After 0, inject_end must follow soon: a thread of
- * somebody's program stands still.
+ * Stops one thread for injection. Returns 0, -EADDRINUSE when the program has mapped something over the control area
+ * (no thread is sent there), or as inject_open. After 0, inject_end must follow soon: a thread of somebody's program
+ * stands still.
  */
 int inject_begin(struct inject *inject, struct error *error);
 
@@ -109,7 +117,7 @@ int inject_end(struct inject *inject);
 
 /*
  * Runs one system call on the stopped thread. Returns what it returned (a negative errno for failure), or -ESRCH when
- * the thread is gone.
+ * the thread is gone, -EADDRINUSE when the trampoline is.
  */
 int64_t inject_call(struct inject *inject, long number, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
 		    uint64_t a5);

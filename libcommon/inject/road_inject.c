@@ -30,6 +30,19 @@ static int map_staging(struct road *road, uint64_t place, uint64_t bytes)
 	return (int)rc;
 }
 
+/* Another control area is made when the program has mapped something over that one. */
+static int begin(struct road *road, struct error *error)
+{
+	int rc = inject_begin(&road->inject, error);
+
+	if (rc != -EADDRINUSE)
+		return rc;
+	*error = (struct error){0};
+	rc = inject_renew(&road->inject, error);
+	road->control = road->inject.area;
+	return rc < 0 ? rc : inject_begin(&road->inject, error);
+}
+
 static int make_staging(struct road *road, uint64_t bytes, struct error *error)
 {
 	uint64_t place;
@@ -38,7 +51,7 @@ static int make_staging(struct road *road, uint64_t bytes, struct error *error)
 	if (rc < 0)
 		return error_set(error, rc, NULL, NULL, "find room for a staging area in process %d",
 				 road->target->pid);
-	rc = inject_begin(&road->inject, error);
+	rc = begin(road, error);
 	if (rc < 0)
 		return rc;
 	rc = map_staging(road, place, bytes);
@@ -90,7 +103,7 @@ static bool is_uffd(const struct road *road)
 static int leave(struct road *road, struct error *error)
 {
 	pid_t pid = road->target->pid;
-	int rc = inject_begin(&road->inject, error);
+	int rc = begin(road, error);
 
 	if (rc < 0)
 		return rc;
@@ -171,11 +184,6 @@ static int forks(struct road *road, bool ask)
 {
 	(void)road;
 	return ask ? -EPERM : 0;
-}
-
-static int begin(struct road *road, struct error *error)
-{
-	return inject_begin(&road->inject, error);
 }
 
 static int end(struct road *road)
@@ -336,7 +344,8 @@ static int processor(const struct road *road)
 static unsigned int descriptors(const struct road *road, int *fds)
 {
 	fds[0] = road->inject.mem_fd;
-	return fds[0] >= 0;
+	fds[1] = road->inject.maps_fd;
+	return fds[0] >= 0 ? 2 : 0;
 }
 
 static unsigned int reap(struct road *road)

@@ -8,12 +8,25 @@
 
 #define FRAMES 8
 
-/* The control area: frames, scratch, trampoline, in this order. */
+/*
+ * The control area: frames, scratch, a mark, trampoline, in this order. What lies before the trampoline is one mapping,
+ * which becomes one with no other: MADV_DONTFORK.
+ */
 #define AREA_FRAMES (FRAMES * ARCH_FRAME)
-#define AREA_DATA   (AREA_FRAMES + INJECT_SCRATCH)
+#define AREA_MARK   (AREA_FRAMES + INJECT_SCRATCH)
+#define AREA_DATA   (AREA_MARK + 4096)
 
 /* Whether the code at an address of a target (its /proc/PID/mem) is the trampoline of a control area. */
 bool inject_is_trampoline(int mem_fd, uint64_t address);
+
+/*
+ * Whether the control area is as it was made. The program may have mapped something over it. Returns 0, -EADDRINUSE
+ * when it is not ours any more, or -ESTALE when its memory is gone.
+ */
+int inject_check_area(const struct inject *inject);
+
+/* The same, quickly, of the trampoline alone. */
+int inject_check_trampoline(const struct inject *inject);
 
 /* Names a mapping "uvmtools": a courtesy, where the kernel can (CONFIG_ANON_VMA_NAME). A thread is stopped. */
 void inject_name(struct inject *inject, struct region region);

@@ -523,6 +523,7 @@ int out_move(struct out_job *job, struct error *error)
 	rc = pager->road.ops->begin(&pager->road, error);
 	if (rc < 0)
 		return (int)rc;
+	index_header(pager->index)->control = pager->road.control; /* there may be another one now */
 	rc = prepare_slot(job);
 	if (rc == 0)
 		rc = keep_short(job, error);

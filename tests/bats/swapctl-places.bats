@@ -170,3 +170,20 @@ goes_on() {
 		end_current
 	done
 }
+
+@test "a program that maps over the control area keeps what it has mapped, and the session makes another one" {
+	local how
+	for how in control frames; do
+		start_with_input holes mixed $((8 * MEBIBYTE))
+		out_region
+		ask take "$how"
+		[[ $answer != "ok 0" ]]
+		ask check
+		out_region
+		ask take "$how"
+		swap_ok in -p "$TARGET_PID"
+		swap_ok detach -p "$TARGET_PID"
+		ask check
+		end_current
+	done
+}
