@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <linux/bpf.h>
 #include <linux/io_uring.h>
 #include <mqueue.h>
 #include <poll.h>
@@ -32,6 +33,8 @@
 #include <unistd.h>
 
 #include "pattern.h"
+
+#define LOOPS 60000 /* of the verifier: longer than it is left alone */
 
 static long ms;
 static const char *slow_file = "/dev/zero";
@@ -361,6 +364,23 @@ static long use_file(void)
 	return 0;
 }
 
+/* A loop that the verifier goes through: interrupted, it gives up with EAGAIN. */
+static long load_program(void)
+{
+	static const struct bpf_insn loop[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_7},
+		{.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = BPF_REG_7, .imm = 1},
+		{.code = BPF_JMP | BPF_JLT | BPF_K, .dst_reg = BPF_REG_7, .off = -2, .imm = LOOPS},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	union bpf_attr load = {.prog_type = BPF_PROG_TYPE_SOCKET_FILTER, .insn_cnt = sizeof(loop) / sizeof(*loop)};
+
+	load.insns = (uintptr_t)loop;
+	load.license = (uintptr_t) "GPL";
+	return syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof(load)) < 0 ? -1 : 0;
+}
+
 static const struct {
 	const char *name;
 	long (*make)(void);
@@ -401,6 +421,7 @@ static const struct {
 	{"inotify", wait_inotify, 1, 0, false},
 	{"open", wait_fifo, 1, 0, false},
 	{"a slow file", use_file, 0, 0, false},
+	{"bpf", load_program, 0, 0, false},
 };
 
 #define CALLS (sizeof(calls) / sizeof(*calls))
