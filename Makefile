@@ -93,7 +93,7 @@ LIBUVM_FILES := $(LIBUVM) $(BUILD)/lib/libuvm.so $(BUILD)/lib/uvm.pc
 RECLAIM      := $(BUILD)/lib/libuvm-reclaim.so
 RECLAIM_OBJS := $(patsubst %.c,$(BUILD)/obj/reclaim/%.o,$(wildcard libuvm-reclaim/*.c) libcommon/base/size.c $(RING_PARTS))
 
-.PHONY: all lib libuvm libuvm-reclaim tools unit targets benchmarks check quick model soak fail demo bench install uninstall deps clean format lint fuzz fuzzers
+.PHONY: all lib libuvm libuvm-reclaim tools unit targets benchmarks check quick model soak fail guest demo bench install uninstall deps clean format lint fuzz fuzzers
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -244,6 +244,11 @@ fail: deps
 	@UVM_BUILD=$(abspath $(BUILD)) tests/fail/calls
 	@UVM_BUILD=$(abspath $(BUILD)) tests/fail/kills --one 300 --all 60
 	@UVM_BUILD=$(abspath $(BUILD)) tests/fail/adopt --runs 2000
+
+# What depends on cgroups of version 2, in a guest with a kernel of your choice (KERNEL=/boot/vmlinuz…): 10 minutes, under emulation.
+guest: deps
+	@+$(submake) all targets
+	@UVM_BUILD=$(abspath $(BUILD)) tests/guest $(KERNEL)
 
 bench:
 	@tools/deps >&2
