@@ -34,8 +34,11 @@ int run_cancellable(struct run *run, json_t *request, int *signal, struct error 
 	_cleanup_close_ int fd = rc;
 
 	*signal = 0;
-	if (rc >= 0)
+	if (rc >= 0) {
 		rc = dup(fd);
+		if (rc < 0)
+			rc = error_set(error, -errno, NULL, NULL, "talk to the session");
+	}
 	if (rc >= 0) {
 		connection = fd;
 		catch_signals();

@@ -165,6 +165,8 @@ static int read_some(struct waiting_client *client, struct error *error)
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return 0;
+		if (n < 0 && errno != ECONNRESET)
+			return error_set(error, -errno, NULL, "try again", "read the request");
 		if (n <= 0)
 			return error_set(error, -EINVAL, "it is no JSON object", NULL, "read the request");
 		client->deadline_us = min_u64(now_us() + SILENT_US, client->since_us + SAYING_US);

@@ -45,6 +45,14 @@ fails() {
 	timeout 300 "$ROOT/tests/fail/calls" --phase status --call memory --role caller 3>&-
 }
 
+@test "a command that has no descriptor left for its connection says so" {
+	fails out descriptor EMFILE
+}
+
+@test "a session that cannot read a request says why, and blames nobody" {
+	fails out receive ENOMEM
+}
+
 @test "adopting waits for the last of the processes that were killed" {
 	start_contents mixed $((4 * 1048576))
 	swap_most out -p "$TARGET_PID"
