@@ -50,7 +50,7 @@ fails() {
 }
 
 @test "a session that cannot read a request says why, and blames nobody" {
-	fails out receive ENOMEM
+	timeout 300 "$ROOT/tests/fail/calls" --phase out --call receive --error ENOMEM --role worker --nth 2 3>&-
 }
 
 @test "adopting waits for the last of the processes that were killed" {
