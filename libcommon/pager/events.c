@@ -11,6 +11,7 @@
 #include "proc/maps.h"
 
 #define ABSENT_RUN (2 * MiB)
+#define FORKS_MAX  FAULT_THREADS_MAX /* read in one go: there is room for them when there is for one (room.c) */
 
 /* Entries on their way from one place to another. */
 struct moving {
@@ -161,6 +162,68 @@ static void drop_unforked(struct moving *m, const struct region_vec *unforked)
 	}
 }
 
+/* The first page of a region that is out. */
+static int take_first(void *context, uint64_t address, index_entry entry)
+{
+	(void)entry;
+	*(uint64_t *)context = address;
+	return 1;
+}
+
+static bool first_out(struct pager *pager, const struct space *space, struct region region, uint64_t *address)
+{
+	return index_walk(pager->index, space->id, region, take_first, address) > 0;
+}
+
+/* Whether a child was forked after memory had moved. What stays registered at both places is told by what was there. */
+static bool has_moved(struct pager *pager, const struct space *parent, const struct space *child,
+		      const struct uffd_msg *message)
+{
+	uint64_t from = message->arg.remap.from;
+	uint64_t distance = message->arg.remap.to - from;
+	uint64_t at;
+
+	if (!first_out(pager, child, (struct region){from, from + message->arg.remap.len}, &at))
+		return true;
+	if (!uffd_registered(child->uffd, at))
+		return true;
+	return uffd_registered(child->uffd, at + distance) && !region_vec_find(&parent->registered, at + distance);
+}
+
+/*
+ * Of what was put aside while the fork was awaited, the child's own mappings tell what came before it: it takes that
+ * over as far as they do. A discard was under way at the same time as the fork: a child may find zeros by then.
+ */
+static void apply_to_child(struct pager *pager, const struct space *parent, struct space *child)
+{
+	const struct index_header *header = index_header(pager->index);
+
+	for (unsigned int i = 0; i < PASSED_MAX; i++) {
+		struct index_pending passed = header->passed[i];
+		struct region region = {passed.message.arg.remove.start, passed.message.arg.remove.end};
+		uint64_t at;
+
+		switch (passed.message.event) {
+		case UFFD_EVENT_REMAP:
+			if (!has_moved(pager, parent, child, &passed.message))
+				return;
+			apply_remap(pager, child, &passed);
+			break;
+		case UFFD_EVENT_UNMAP:
+			if (first_out(pager, child, region, &at) && uffd_registered(child->uffd, at))
+				return;
+			space_drop(pager, child, region);
+			region_vec_remove(&child->registered, region);
+			break;
+		case UFFD_EVENT_REMOVE:
+			space_drop(pager, child, region);
+			break;
+		default:
+			break;
+		}
+	}
+}
+
 void event_fork(struct pager *pager, struct space *parent, const struct fork_event *fork)
 {
 	struct moving m = {.pager = pager, .from = parent, .keep = true};
@@ -179,6 +242,8 @@ void event_fork(struct pager *pager, struct space *parent, const struct fork_eve
 	m.to = child;
 	index_walk(pager->index, parent->id, (struct region){0, UINT64_MAX}, note_entry, &m);
 	put_entries(&m);
+	if (parent->id == 0)
+		apply_to_child(pager, parent, child);
 	drop_unforked(&m, fork->unforked);
 	child->check_soon = true;
 	index_header(pager->index)->spaces[child->id].used = true;
@@ -319,27 +384,55 @@ static void make_pending(struct index_header *header, struct index_pending *fork
 	fork->message.event = 0;
 }
 
-void event_read_fork(struct pager *pager, void (*fault)(struct pager *pager, const struct uffd_msg *message))
+/* Of changes: the arguments of a remap take as much room as those of any other. */
+static bool is_same(const struct uffd_msg *a, const struct uffd_msg *b)
+{
+	return a->event == b->event && a->arg.remap.from == b->arg.remap.from && a->arg.remap.to == b->arg.remap.to &&
+	       a->arg.remap.len == b->arg.remap.len;
+}
+
+/* Should we die in the middle of it, the next worker does it again. */
+void event_put_aside(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
+	struct index_pending *pending = &header->spaces[0].pending;
 	unsigned int passed = 0;
 
 	while (passed < PASSED_MAX && header->passed[passed].message.event)
 		passed++;
+	if (passed == PASSED_MAX)
+		return;
+	if (!passed || !is_same(&header->passed[passed - 1].message, &pending->message)) {
+		header->passed[passed].dropped = header->passed[passed].kept = 0;
+		header->passed[passed].message = pending->message;
+	}
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	pending->message.event = 0;
+}
+
+void event_read_fork(struct pager *pager, void (*fault)(struct pager *pager, const struct uffd_msg *message))
+{
+	struct index_header *header = index_header(pager->index);
+	unsigned int passed = 0;
+	unsigned int forks = 0;
+
+	for (; passed < PASSED_MAX && header->passed[passed].message.event; passed++)
+		forks += header->passed[passed].message.event == UFFD_EVENT_FORK;
 	header->fork_awaited = true;
-	while (header->fork_awaited && passed < PASSED_MAX) {
+	while (header->fork_awaited && passed < PASSED_MAX && forks < FORKS_MAX) {
 		struct index_pending *next = &header->passed[passed];
 
-		next->dropped = 0;
+		next->dropped = next->kept = 0;
 		if (uffd_read(pager->spaces[0].uffd, &next->message, 1) <= 0)
-			break; /* the process is being killed */
+			break; /* that was all; or the process is being killed */
 		hook("fork-passed");
-		if (next->message.event == UFFD_EVENT_FORK) {
+		if (next->message.event == UFFD_EVENT_FORK && !passed) {
 			make_pending(header, next);
 		} else if (next->message.event == UFFD_EVENT_PAGEFAULT) {
 			fault(pager, &next->message);
 			next->message.event = 0;
 		} else {
+			forks += next->message.event == UFFD_EVENT_FORK;
 			passed++;
 		}
 	}
@@ -350,29 +443,39 @@ void event_find_passed_fork(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
 
-	for (unsigned int i = 0; i < PASSED_MAX; i++) {
-		unsigned int event = header->passed[i].message.event;
-
-		if (event == UFFD_EVENT_FORK)
-			make_pending(header, &header->passed[i]);
-		else if (event == UFFD_EVENT_PAGEFAULT)
+	if (header->passed[0].message.event == UFFD_EVENT_FORK)
+		make_pending(header, &header->passed[0]);
+	for (unsigned int i = 0; i < PASSED_MAX; i++)
+		if (header->passed[i].message.event == UFFD_EVENT_PAGEFAULT)
 			header->passed[i].message.event = 0; /* it faults again */
-	}
 }
 
-void event_apply_passed(struct pager *pager)
+/* Those that are forks, or those that are not. */
+static void apply_passed(struct pager *pager, bool forks)
 {
 	struct index_header *header = index_header(pager->index);
 
 	for (unsigned int i = 0; i < PASSED_MAX; i++) {
 		struct uffd_msg message = header->passed[i].message;
 
-		if (!message.event)
+		if (!message.event || (message.event == UFFD_EVENT_FORK) != forks)
 			continue;
 		event_apply(pager, &pager->spaces[0], &header->passed[i]);
 		event_wake(pager, &pager->spaces[0], &message);
 		header->passed[i].message.event = 0;
 	}
+}
+
+void event_apply_passed(struct pager *pager)
+{
+	apply_passed(pager, true);
+	apply_passed(pager, false);
+}
+
+void event_forget_fork(struct pager *pager)
+{
+	index_header(pager->index)->fork_awaited = false;
+	event_apply_passed(pager);
 }
 
 void event_wake(struct pager *pager, struct space *space, const struct uffd_msg *message)

@@ -131,6 +131,8 @@ static bool may_fork(struct pager *pager)
 	pthread_mutex_lock(&pager->lock);
 	out = index_count(pager->index, 0) > 0;
 	pthread_mutex_unlock(&pager->lock);
+	if (index_header(pager->index)->fork_awaited)
+		return true;
 	return out && !pager->forks_ask && (staging_unread(pager) || uffd_changing(pager->spaces[0].uffd));
 }
 
@@ -147,7 +149,11 @@ static int next_message(struct pager *pager, struct space *space, bool *fork)
 	if (space->id == 0) {
 		header->unforked_known = false;
 		rc = may_fork(pager) ? keeper_read(pager) : -ENOENT;
-		if (rc >= 0)
+		if (rc == 0 && header->fork_awaited) /* who was to fork has been killed */
+			event_forget_fork(pager);
+		if (rc > 0 && header->fork_awaited && header->spaces[0].pending.message.event != UFFD_EVENT_PAGEFAULT)
+			event_put_aside(pager);
+		if (rc >= 0 || rc == -EINPROGRESS)
 			return rc;
 		/*
 		 * A child would lose what is in its parent's staging area if that one ended, as it does to become a
@@ -159,7 +165,7 @@ static int next_message(struct pager *pager, struct space *space, bool *fork)
 			event_look(pager);
 			hook("fork-looked");
 		}
-		*fork = rc == -EMFILE;
+		*fork = header->fork_awaited;
 	}
 	if (space->id != 0 && index_count(pager->index, space->id) && uffd_changing(space->uffd))
 		child_look(space);

@@ -546,6 +546,8 @@ bool index_has_fork(int fd)
 		return true; /* the next worker will see */
 	for (unsigned int i = 0; i < INDEX_SPACES; i++)
 		fork |= header->spaces[i].pending.message.event == UFFD_EVENT_FORK;
+	for (unsigned int i = 0; i < PASSED_MAX; i++)
+		fork |= header->passed[i].message.event == UFFD_EVENT_FORK;
 	munmap((void *)header, sizeof(*header));
 	return fork;
 }

@@ -140,8 +140,7 @@ struct index_header {
 	 */
 	uint32_t unforked_known, unforked_count;
 	struct region unforked[UNFORKED_MAX];
-	/* Messages that came later than a fork and were read before it. While it is awaited, none of them is applied.
-	 */
+	/* Messages that were read before a fork that is older than they are. While it is awaited, none is applied. */
 	uint32_t fork_awaited;
 	struct index_pending passed[PASSED_MAX];
 	/* Events that were read, while the kernel may not have done yet what they tell of. */

@@ -52,6 +52,8 @@ static void answer(struct pager *pager)
 		return;
 	hook("keeper-taken");
 	header->read_result = uffd_read(pager->spaces[0].uffd, &header->spaces[0].pending.message, 1);
+	if (header->read_result == -EMFILE)
+		header->fork_awaited = true;
 	hook("keeper-read");
 	change_state(pager, READ_TAKEN, READ_IDLE);
 	eventfd_write(pager->keeper_answer, 1);
@@ -145,7 +147,7 @@ static int replace_keeper(struct pager *pager)
 	close(pager->keeper_pidfd);
 	close(pager->keeper_ends[1]);
 	start_keeper(pager);
-	return header->spaces[0].pending.message.event ? 1 : 0;
+	return header->spaces[0].pending.message.event ? 1 : -EINPROGRESS;
 }
 
 int keeper_read(struct pager *pager)

@@ -241,8 +241,9 @@ void fault_serve_parked(struct filler *filler);
  * tells it of another supervisor, the one that the next worker will come from; `events` is held exclusively.
  *
  * keeper_start returns 0 or -errno. keeper_read has it read a message of the target into the index, as uffd_read would,
- * unless that is a fork: -EMFILE, and the thread that forks waits on. -ESRCH: there is no keeper. `events` is held
- * exclusively. keeper_settle waits until the keeper before reads nothing any more.
+ * unless that is a fork: -EMFILE, and the thread that forks waits on, behind all others (`fork_awaited`). -EINPROGRESS:
+ * again; -ESRCH: there is no keeper. `events` is held exclusively. keeper_settle waits until the keeper before reads
+ * nothing any more.
  */
 int keeper_start(struct pager *pager);
 void keeper_stop(struct pager *pager);
@@ -280,14 +281,22 @@ void event_look(struct pager *pager);
 
 /*
  * Reads on until that fork is pending: what was read in vain goes to the end of the queue (fs/userfaultfd.c,
- * userfaultfd_ctx_read). Events that were behind it and come before it now are put aside, for event_apply_passed after
- * it; faults are given to the callback. `events` is held exclusively.
+ * userfaultfd_ctx_read). When events come before it that were behind it, all there are are put aside, forks among them:
+ * event_apply_passed makes their children of what there was before, each with the events that it shows, and applies the
+ * events. Faults are given to the callback. `events` is held exclusively.
  */
 void event_read_fork(struct pager *pager, void (*fault)(struct pager *pager, const struct uffd_msg *message));
 void event_apply_passed(struct pager *pager);
 
-/* A fork that was among what a worker that died had put aside is pending then. */
+/* A worker that took over: a fork that was about to be pending is. */
 void event_find_passed_fork(struct pager *pager);
+
+/* There is no fork any more that is awaited. */
+void event_forget_fork(struct pager *pager);
+
+/* An event was read, not a fault, while a fork is awaited that may be older: puts it aside, as long as there is room.
+ */
+void event_put_aside(struct pager *pager);
 
 /* Forgets what is out in a child where it has nothing, if no event is unread. `events` is held exclusively. */
 void event_check_absent(struct pager *pager, struct space *space);

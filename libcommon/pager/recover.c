@@ -82,9 +82,12 @@ static void apply_pending(struct pager *pager)
 	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
 		struct index_pending *pending = &index_header(pager->index)->spaces[i].pending;
 		unsigned int event = pending->message.event;
+		bool changes = event == UFFD_EVENT_REMAP || event == UFFD_EVENT_REMOVE || event == UFFD_EVENT_UNMAP;
 
 		pager->spaces[i].id = i;
-		if (event == UFFD_EVENT_REMAP || event == UFFD_EVENT_REMOVE || event == UFFD_EVENT_UNMAP)
+		if (i == 0 && changes && index_header(pager->index)->fork_awaited)
+			event_put_aside(pager);
+		if (changes && pending->message.event)
 			event_apply(pager, &pager->spaces[i], pending);
 		if (event != UFFD_EVENT_FORK)
 			pending->message.event = 0;
@@ -163,22 +166,30 @@ static void find_spaces(struct pager *pager)
 	}
 }
 
+static void finish_fork(struct pager *pager, struct space *parent, struct index_pending *pending)
+{
+	int uffd = -1;
+
+	if (parent->used && !find_kept(pager, pending->kept))
+		uffd = keeper_take(pager, (int)pending->message.arg.fork.ufd);
+	if (uffd >= 0) {
+		pending->message.arg.fork.ufd = (uint32_t)uffd;
+		event_apply(pager, parent, pending);
+	}
+	pending->message.event = 0;
+}
+
 /* Forks that were read, but whose descriptors are not with the supervisor yet. */
 static void finish_forks(struct pager *pager)
 {
-	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
-		struct index_pending *pending = &index_header(pager->index)->spaces[i].pending;
-		int uffd = -1;
+	struct index_header *header = index_header(pager->index);
 
-		if (pending->message.event == UFFD_EVENT_FORK && pager->spaces[i].used &&
-		    !find_kept(pager, pending->kept))
-			uffd = keeper_take(pager, (int)pending->message.arg.fork.ufd);
-		if (uffd >= 0) {
-			pending->message.arg.fork.ufd = (uint32_t)uffd;
-			event_apply(pager, &pager->spaces[i], pending);
-		}
-		pending->message.event = 0;
-	}
+	for (unsigned int i = 0; i < INDEX_SPACES; i++)
+		if (header->spaces[i].pending.message.event == UFFD_EVENT_FORK)
+			finish_fork(pager, &pager->spaces[i], &header->spaces[i].pending);
+	for (unsigned int i = 0; i < PASSED_MAX; i++)
+		if (header->passed[i].message.event == UFFD_EVENT_FORK)
+			finish_fork(pager, &pager->spaces[0], &header->passed[i]);
 	keeper_end(pager);
 }
 
@@ -188,7 +199,7 @@ static void ignore_fault(struct pager *pager, const struct uffd_msg *message)
 	(void)message; /* it faults again */
 }
 
-/* What was put aside for a fork comes after it, whether that one has been read or not. */
+/* What was put aside for forks comes after them, whether they have been read or not. */
 static void finish_passed(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);

@@ -168,3 +168,33 @@ are_served() {
 	wait_for 10 are_served 1
 	ask_child d check
 }
+
+# What is put into the queue while the first fork waits there is read before it, once that was refused.
+forks_in_disorder() {
+	export UVM_PAUSE_AT=keeper-asked:300
+	start_with_input disorder "$1" $((4 * MEBIBYTE))
+	swap_ok attach -p "$TARGET_PID"
+	out_region
+	ask go
+	check_session
+	# One that was made before the change, and one that was made after it.
+	assert_equal "$(grep -c 'before, right' "$TARGET_DIR/err")" 1
+	assert_equal "$(grep -c 'after, right' "$TARGET_DIR/err")" 1
+}
+
+@test "two children that are forked before and after memory moves have it where it was and where it is" {
+	forks_in_disorder remap
+}
+
+@test "two children that are forked before and after memory is unmapped have what there was" {
+	forks_in_disorder unmap
+}
+
+@test "two children that are forked before and after memory moves have it, whenever the worker is killed" {
+	for point in fork-looked fork-passed:2 fork-read:2 fork-saved:1 forking:500 remapping:300; do
+		export UVM_KILL_AT=$point UVM_KILL_MARK=$BATS_TEST_TMPDIR/killed.$point
+		forks_in_disorder remap
+		[[ -d $UVM_KILL_MARK ]]
+		end_current
+	done
+}
