@@ -53,6 +53,7 @@ struct watched {
 	struct watched_cgroup *cgroup; /* the innermost with a limit, or NULL */
 	bool named, gone;              /* by the user; to be dropped */
 	unsigned int failures;
+	unsigned int late;   /* times in a row that something took too long */
 	uint64_t retry_ns;   /* not before */
 	uint64_t stopped_ns; /* since when; 0: it runs */
 	uint64_t refused_ns; /* the stop of which it was told that nothing can be done then */

@@ -9,7 +9,7 @@
 #include "watch.h"
 
 #define LOCK_MS  200 /* others hold it for the time of a few batches */
-#define PATIENCE 2   /* what takes longer than it should is told of when it has happened so often */
+#define PATIENCE 5   /* what takes longer than it should is told of when it has so often in a row */
 
 static void set(json_t *record, const char *key, uint64_t number)
 {
@@ -30,7 +30,8 @@ static void failed(struct watcher *w, struct watched *m, const char *op, const s
 		return;
 	}
 	postpone(m, ring_now_ns());
-	if ((error->code == -ETIMEDOUT && m->failures < PATIENCE) || (m->stopped_ns && m->refused_ns == m->stopped_ns))
+	m->late = error->code == -ETIMEDOUT ? m->late + 1 : 0;
+	if ((m->late && m->late < PATIENCE) || (m->stopped_ns && m->refused_ns == m->stopped_ns))
 		return;
 	m->refused_ns = m->stopped_ns;
 	watch_failed(w, &m->target, op, error);
@@ -341,6 +342,8 @@ static void act(struct watcher *w, struct watched *m, const struct ring_look *lo
 		failed(w, m, "reclaim", &error);
 	else if (done.entries || is_claimed(&m->ring.view))
 		m->failures = 0; /* the program may wait for what is claimed: it is tried again soon */
+	if (rc == 0)
+		m->late = 0;
 	if (rc == 0 && !done.entries)
 		postpone(m, ring_now_ns()); /* it says that there is more than there is, or is cancelling */
 }
@@ -361,7 +364,7 @@ static void tend_ring(struct watcher *w, struct watched *m, uint64_t now_ns)
 	decision = ring_decide(&w->options->knobs, &look);
 	if (decision.why == RING_LEAVE) {
 		m->told = decision;
-		m->failures = 0;
+		m->failures = m->late = 0;
 	} else if (w->options->dry_run) {
 		pretend_act(w, m, &look, &decision);
 	} else {

@@ -42,12 +42,15 @@ static enum suits suits_by_call(pid_t tid)
 	return restart_loses(number, arguments) ? SUITS_IN_PART : SUITS_WAITS;
 }
 
-/* SUITS_COUNT: not at all. */
-static enum suits suits(const struct inject *inject, pid_t tid)
+/* SUITS_COUNT: not at all; *failed says why, when that is not that it has ended. */
+static enum suits suits(const struct inject *inject, pid_t tid, int *failed)
 {
 	struct proc_stat stat;
+	int rc = proc_stat_read(tid, &stat);
 
-	if (proc_stat_read(tid, &stat) < 0 || strchr("ZX", stat.state) || !shares_descriptors(inject, tid))
+	if (rc < 0 && rc != -ESRCH && rc != -ENOENT)
+		*failed = rc;
+	if (rc < 0 || strchr("ZX", stat.state) || !shares_descriptors(inject, tid))
 		return SUITS_COUNT;
 	if (stat.state == 'D' || inject_lingers(inject, tid))
 		return SUITS_LATE;
@@ -74,8 +77,9 @@ static ssize_t look_once(const struct inject *inject, struct choice choices[CHOI
 	_cleanup_closedir_ DIR *tasks = NULL;
 	struct choice choice = {.tid = inject->favourite};
 	size_t count = 0;
+	int failed = 0;
 
-	choice.suits = choice.tid ? suits(inject, choice.tid) : SUITS_COUNT;
+	choice.suits = choice.tid ? suits(inject, choice.tid, &failed) : SUITS_COUNT;
 	if (choice.suits != SUITS_COUNT)
 		count = put_in(choices, count, &choice);
 	if (count && choice.suits == SUITS_WAITS)
@@ -87,11 +91,11 @@ static ssize_t look_once(const struct inject *inject, struct choice choices[CHOI
 	while ((count < CHOICES || choices[CHOICES - 1].suits != SUITS_WAITS) && (choice.tid = tasks_next(tasks)) > 0) {
 		if (choice.tid == inject->favourite)
 			continue;
-		choice.suits = suits(inject, choice.tid);
+		choice.suits = suits(inject, choice.tid, &failed);
 		if (choice.suits != SUITS_COUNT)
 			count = put_in(choices, count, &choice);
 	}
-	return (ssize_t)count;
+	return count ? (ssize_t)count : failed;
 }
 
 ssize_t choose_threads(struct inject *inject, struct choice choices[CHOICES])

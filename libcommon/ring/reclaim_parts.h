@@ -13,7 +13,7 @@
 int reclaimer_hold(struct reclaimer *reclaimer, struct error *error);
 void reclaimer_let_go(struct reclaimer *reclaimer);
 
-/* The error of a process whose threads do not run, whatever was tried. Returns -EBUSY. */
+/* The error of a process whose threads do not run, whatever was tried. Returns -EBUSY (frozen) or -ETIMEDOUT. */
 int reclaimer_frozen(const struct reclaimer *reclaimer, struct error *error);
 
 /*

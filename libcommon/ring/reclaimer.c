@@ -143,7 +143,7 @@ int reclaimer_frozen(const struct reclaimer *reclaimer, struct error *error)
 {
 	bool frozen = cgroup_is_frozen(reclaimer->target);
 
-	return error_set(error, -EBUSY,
+	return error_set(error, frozen ? -EBUSY : -ETIMEDOUT,
 			 frozen ? "its cgroup is frozen, and it cannot be moved to another one for a moment"
 				: "its threads do not get a processor",
 			 frozen ? "thaw it: write 0 to cgroup.freeze of its cgroup" : "try again",

@@ -25,6 +25,7 @@ end_watch() {
 	kill -"${2:-TERM}" "$WATCH"
 	wait "$WATCH" || status=$?
 	if ((status != $1)); then
+		jq -c 'select(.type == "error")' "$RECORDS" >&2 || :
 		tail -n 5 "$RECORDS" "$ERRORS" >&2
 	fi
 	assert_equal "$status" "$1"
