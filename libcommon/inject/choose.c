@@ -86,7 +86,7 @@ static ssize_t look_once(const struct inject *inject, struct choice choices[CHOI
 		return (ssize_t)count;
 	tasks = tasks_open(inject->target);
 	if (!tasks)
-		return errno == ENOENT ? -ESRCH : -errno;
+		return tasks_error();
 	/* The last one of a full list serves as well as the first. */
 	while ((count < CHOICES || choices[CHOICES - 1].suits != SUITS_WAITS) && (choice.tid = tasks_next(tasks)) > 0) {
 		if (choice.tid == inject->favourite)

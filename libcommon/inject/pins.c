@@ -229,7 +229,7 @@ static int look_at_process(struct pins *pins, struct road *road, const struct ta
 {
 	_cleanup_closedir_ DIR *tasks = tasks_open(process);
 	bool shares = process != road->target;
-	int rc = tasks || shares ? 0 : -ESRCH;
+	int rc = tasks || (shares && errno == ENOENT) ? 0 : tasks_error();
 
 	for (pid_t next; tasks && (next = tasks_next(tasks)) > 0;) {
 		int one = look_at(pins, road, next, shares);

@@ -63,7 +63,7 @@ int places_read(const struct target *target, struct inject *inject, struct place
 	size_t used = 0, capacity = 0;
 
 	if (!tasks)
-		return -ESRCH;
+		return tasks_error();
 	for (pid_t tid; (tid = tasks_next(tasks)) > 0;) {
 		int rc;
 

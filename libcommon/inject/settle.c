@@ -50,15 +50,15 @@ static bool on_trampoline(struct inject *inject, pid_t tid)
 	return rc < 0 ? rc != -ESRCH : in_area(inject, place.ip);
 }
 
-/* One look at every thread. Returns how many are on the trampoline, or may be, or -ESRCH. */
+/* One look at every thread. Returns how many are on the trampoline, or may be, or as tasks_error. */
 static int count_on_trampoline(struct inject *inject)
 {
 	_cleanup_closedir_ DIR *tasks = tasks_open(inject->target);
 	int count = 0;
 
-	inject_reap(inject);
 	if (!tasks)
-		return -ESRCH;
+		return tasks_error();
+	inject_reap(inject);
 	for (pid_t tid; (tid = tasks_next(tasks)) > 0;)
 		count += inject_lingers(inject, tid) || on_trampoline(inject, tid);
 	return count;
@@ -114,15 +114,15 @@ static enum standing disarm_thread(struct inject *inject, pid_t tid)
 	return stands;
 }
 
-/* One look at every thread: how many there are of each kind. Returns 0 or -ESRCH. */
+/* One look at every thread: how many there are of each kind. Returns 0 or as tasks_error. */
 static int disarm_all(struct inject *inject, unsigned int *harmless, unsigned int *unknown)
 {
 	_cleanup_closedir_ DIR *tasks = tasks_open(inject->target);
 
 	*harmless = *unknown = 0;
-	inject_reap(inject);
 	if (!tasks)
-		return -ESRCH;
+		return tasks_error();
+	inject_reap(inject);
 	for (pid_t tid; (tid = tasks_next(tasks)) > 0;) {
 		enum standing stands = inject_lingers(inject, tid) ? STANDS_UNKNOWN : disarm_thread(inject, tid);
 

@@ -80,7 +80,7 @@ static int ask_new(const struct inject *inject, struct inject_threads *threads)
 	int count = 0;
 
 	if (!tasks)
-		return -ESRCH;
+		return tasks_error();
 	for (pid_t tid; (tid = tasks_next(tasks)) > 0;) {
 		int rc;
 

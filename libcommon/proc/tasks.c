@@ -1,6 +1,7 @@
 /* The threads of a process, and processes. */
 #include "proc/tasks.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,6 +11,11 @@ DIR *tasks_open(const struct target *target)
 
 	snprintf(path, sizeof(path), "/proc/%d/task", target->pid);
 	return opendir(path);
+}
+
+int tasks_error(void)
+{
+	return errno == ENOENT ? -ESRCH : -errno;
 }
 
 DIR *processes_open(void)
