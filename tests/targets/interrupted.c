@@ -369,6 +369,7 @@ static long load_program(void)
 {
 	static const struct bpf_insn loop[] = {
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_7},
+		/* NOLINTNEXTLINE(misc-redundant-expression): two of them are 0 */
 		{.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = BPF_REG_7, .imm = 1},
 		{.code = BPF_JMP | BPF_JLT | BPF_K, .dst_reg = BPF_REG_7, .off = -2, .imm = LOOPS},
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},

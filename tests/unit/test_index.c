@@ -32,7 +32,7 @@ static uint64_t room = UINT64_MAX;
 static unsigned int large;
 
 /* In front of that of libc: there is no more than there is room for. */
-int posix_fallocate(int fd, off_t at, off_t bytes)
+int posix_fallocate(int fd, off_t at, off_t bytes) /* NOLINT(readability-inconsistent-declaration-parameter-name) */
 {
 	large += bytes > LARGE;
 	if ((uint64_t)bytes > room)
