@@ -101,6 +101,15 @@ void staging_drain(struct pager *pager)
 			;
 }
 
+/*
+ * Whoever populates all of its memory (mlockall) in the moment in which the area is held waits there. Closed, it has
+ * nothing to populate.
+ */
+static void wake_populating(const struct pager *pager)
+{
+	uffd_wake(pager->uffd_staging, pager->staging);
+}
+
 int staging_explain(const struct pager *pager, int rc, const char *tried, struct error *error)
 {
 	return error_set(error, rc,
@@ -211,6 +220,7 @@ int64_t staging_empty(struct pager *pager, struct region region, bool was_execut
 {
 	struct road *road = &pager->road;
 	int64_t rc = pager->staging_gone ? -EADDRINUSE : hold(pager);
+	int opened;
 
 	if (rc < 0)
 		return rc;
@@ -218,7 +228,8 @@ int64_t staging_empty(struct pager *pager, struct region region, bool was_execut
 	rc = road->ops->discard(road, region);
 	if (rc == 0 && was_executable)
 		rc = road->ops->protect(road, region, PROT_READ | PROT_WRITE);
-	return rc < 0 ? rc : let_go(pager);
+	opened = let_go(pager); /* in any case: a fault there waits as long as it is held */
+	return rc < 0 ? rc : opened;
 }
 
 /*
@@ -247,13 +258,17 @@ static int64_t shut(struct pager *pager)
 	struct region all = {pager->staging.start, mark_page(pager).start};
 	int64_t rc = hold(pager);
 
-	if (rc == 0)
-		rc = road->ops->discard(road, all);
-	if (rc == 0)
-		rc = road->ops->protect(road, pager->staging, PROT_NONE);
 	if (rc < 0)
 		return rc == -EADDRINUSE ? 0 : rc;
+	rc = road->ops->discard(road, all);
+	if (rc == 0)
+		rc = road->ops->protect(road, pager->staging, PROT_NONE);
+	if (rc < 0) {
+		let_go(pager);
+		return rc;
+	}
 	pager->staging_open = false;
+	wake_populating(pager);
 	if (uffd_changing(pager->uffd_staging))
 		repair(pager);
 	staging_drain(pager);
@@ -373,5 +388,7 @@ int staging_recover(struct pager *pager)
 	/* Nobody would serve a fault there. */
 	if (pager->staging_open && pager->uffd_staging >= 0 && is_ours(pager, true))
 		unregister_pieces(pager);
+	else if (pager->uffd_staging >= 0)
+		wake_populating(pager);
 	return 0;
 }
