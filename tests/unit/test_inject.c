@@ -102,6 +102,19 @@ static void wait_for_state(pid_t pid, char state)
 	} while (stat.state != state);
 }
 
+/* There is a child before its parent waits for it; what sleeps uninterruptibly before that waits for something else. */
+static void wait_for_vfork(pid_t pid)
+{
+	char name[64];
+	char children[64];
+	uint64_t began = now_us();
+
+	snprintf(name, sizeof(name), "task/%d/children", pid);
+	while (proc_file_read(pid, name, children, sizeof(children)) <= 0)
+		assert_true(now_us() - began < GIVEN_UP_US);
+	wait_for_state(pid, 'D');
+}
+
 /* One that gets no processor for seconds is asked again. */
 static void stop_once(struct waiting *waiting)
 {
@@ -306,7 +319,7 @@ static void descriptors_are_made_where_the_main_thread_has_its_own(void **state)
 	assert_int_equal(target_open(&target, pid, -1, NULL), 0);
 	assert_int_equal(inject_open(&inject, &target, NULL), 0);
 	assert_int_equal(write(to[1], "", 1), 1);
-	wait_for_state(pid, 'D');
+	wait_for_vfork(pid);
 	assert_int_equal(inject_userfaultfd(&inject, true, &number, NULL), -ETIMEDOUT);
 	assert_int_equal(write(to[1], "", 1), 1);
 	do
