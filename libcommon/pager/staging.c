@@ -15,6 +15,8 @@
 #define CHANGING_TRIES 1000
 #define CHANGING_US    100
 #define DRAIN_TRIES    20
+#define LOOK_TRIES     20 /* a look that fails for want of memory, most of all, says nothing of the area */
+#define LOOK_AGAIN_US  500
 
 struct region staging_slot_whole(const struct pager *pager, unsigned int slot)
 {
@@ -36,6 +38,32 @@ struct region staging_slot(const struct pager *pager, unsigned int slot)
 	return region;
 }
 
+static int look(const struct pager *pager, uint64_t at, struct mapping *mapping)
+{
+	int rc = mapping_at(pager->maps_fd, at, mapping);
+
+	for (int tries = 0; rc < 0 && rc != -ESRCH && tries < LOOK_TRIES; tries++) {
+		usleep(LOOK_AGAIN_US);
+		rc = mapping_at(pager->maps_fd, at, mapping);
+	}
+	return rc;
+}
+
+static bool has_mark(const struct pager *pager)
+{
+	uint64_t mark[2];
+	ssize_t got = -1;
+
+	for (int tries = 0; got < 0 && tries < LOOK_TRIES; tries++) {
+		if (tries)
+			usleep(LOOK_AGAIN_US);
+		got = pread(pager->road.ops->memory(&pager->road), mark, sizeof(mark), (off_t)mark_page(pager).start);
+		if (got < 0 && errno == EIO)
+			break;
+	}
+	return got == sizeof(mark) && memcmp(mark, index_header(pager->index)->staging_mark, sizeof(mark)) == 0;
+}
+
 /*
  * One mapping, or several where a slot is executable: of ours those that lie side by side and are alike are one, and of
  * others none is one with ours.
@@ -47,10 +75,9 @@ static bool has_shape(const struct pager *pager, bool open)
 	int before = -1;
 
 	for (uint64_t at = area.start; at < area.end; at = mapping.region.end) {
-		if (mapping_at(pager->maps_fd, at, &mapping) <= 0 || mapping.region.start != at ||
-		    mapping.region.end > area.end || (mapping.region.end - area.start) % SLOT_BYTES ||
-		    mapping.kind != MAPPING_ANON || mapping.shared || mapping.read != open || mapping.write != open ||
-		    mapping.execute == before)
+		if (look(pager, at, &mapping) <= 0 || mapping.region.start != at || mapping.region.end > area.end ||
+		    (mapping.region.end - area.start) % SLOT_BYTES || mapping.kind != MAPPING_ANON || mapping.shared ||
+		    mapping.read != open || mapping.write != open || mapping.execute == before)
 			return false;
 		before = mapping.execute;
 	}
@@ -59,13 +86,7 @@ static bool has_shape(const struct pager *pager, bool open)
 
 static bool is_ours(const struct pager *pager, bool open)
 {
-	uint64_t mark[2];
-
-	if (!has_shape(pager, open))
-		return false;
-	return !open || (pread(pager->road.ops->memory(&pager->road), mark, sizeof(mark),
-			       (off_t)mark_page(pager).start) == sizeof(mark) &&
-			 memcmp(mark, index_header(pager->index)->staging_mark, sizeof(mark)) == 0);
+	return has_shape(pager, open) && (!open || has_mark(pager));
 }
 
 /* With each part of the area that is one mapping of private memory. */
