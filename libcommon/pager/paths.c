@@ -16,6 +16,7 @@
 #include "pager/leftovers.h"
 #include "proc/boot.h"
 
+#define LOOK_TRIES  20
 #define TRIAL_BYTES (1 * MiB) /* a store that cannot take this much is full */
 
 static int make_directory(const char *path)
@@ -177,12 +178,22 @@ int paths_read_header(int directory, struct index_header *header)
 	return 0;
 }
 
+/* A failure for want of memory says nothing of what is there. */
+static bool look_at(int folder, const char *name, int flags, struct stat *stat)
+{
+	int rc = fstatat(folder, name, stat, flags);
+
+	for (int tries = 0; rc < 0 && errno != ENOENT && tries < LOOK_TRIES; tries++)
+		rc = fstatat(folder, name, stat, flags);
+	return rc == 0;
+}
+
 bool paths_is(int sessions, const char *name, int directory)
 {
 	struct stat named;
 	struct stat open;
 
-	return fstatat(sessions, name, &named, AT_SYMLINK_NOFOLLOW) == 0 && fstat(directory, &open) == 0 &&
+	return look_at(sessions, name, AT_SYMLINK_NOFOLLOW, &named) && look_at(directory, "", AT_EMPTY_PATH, &open) &&
 	       named.st_dev == open.st_dev && named.st_ino == open.st_ino;
 }
 
