@@ -10,6 +10,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define PAUSE_LOOK_MS 10
+
+static void pause_for(unsigned long ms)
+{
+	const char *mark = getenv("UVM_PAUSE_MARK");
+
+	for (; mark && ms > PAUSE_LOOK_MS && access(mark, F_OK) == 0; ms -= PAUSE_LOOK_MS)
+		usleep(PAUSE_LOOK_MS * 1000);
+	if (!mark)
+		usleep((useconds_t)ms * 1000);
+}
+
 static void pause_at(const char *point)
 {
 	const char *wanted = getenv("UVM_PAUSE_AT");
@@ -17,7 +29,7 @@ static void pause_at(const char *point)
 
 	while (wanted) {
 		if (strncmp(wanted, point, length) == 0 && wanted[length] == ':')
-			usleep((useconds_t)strtoul(wanted + length + 1, NULL, 10) * 1000);
+			pause_for(strtoul(wanted + length + 1, NULL, 10));
 		wanted = strchr(wanted, ',');
 		wanted += wanted != NULL;
 	}

@@ -61,12 +61,14 @@ mapped_again() {
 # when the condition is met. Leaves the exit status of the swap-out in $status, and how many pages were lost in $lost.
 taken_at() {
 	start_with_input holes mixed $((2 * MEBIBYTE))
-	UVM_PAUSE_AT=$1:2000 swap_ok attach -p "$TARGET_PID"
+	mkdir "$BATS_TEST_TMPDIR/pause"
+	UVM_PAUSE_AT=$1:30000 UVM_PAUSE_MARK=$BATS_TEST_TMPDIR/pause swap_ok attach -p "$TARGET_PID"
 	region "$START" "$END" >"$BATS_TEST_TMPDIR/region"
 	timeout -k 5 60 swapctl out -p "$TARGET_PID" -r "$BATS_TEST_TMPDIR/region" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
 	wait_for 20 "${@:3}"
 	ask take "$2"
 	[[ $answer == "ok 1" ]]
+	rmdir "$BATS_TEST_TMPDIR/pause"
 	status=0
 	wait $! || status=$?
 	lost_pages

@@ -262,7 +262,8 @@ fill_descriptors() {
 		fds = sys.argv[1] + "/fd/"
 		held = [os.readlink(fds + number) for number in os.listdir(fds)]
 		for line in open("/proc/net/unix"):
-		    if "@uvm-agent." in line and "socket:[%s]" % line.split()[6] in held:
+		    listens = line.split()[3] == "00010000"
+		    if listens and "@uvm-agent." in line and "socket:[%s]" % line.split()[6] in held:
 		        c = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 		        c.connect("\0" + line.split("@")[1].strip())
 		        try:
@@ -272,7 +273,7 @@ fill_descriptors() {
 	PYTHON
 	is_modest "$agent"
 	prlimit --pid "$TARGET_PID" --nofile=1024:
+	wait $!
 	ask check
 	end_current
-	wait $!
 }

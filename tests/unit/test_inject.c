@@ -272,13 +272,14 @@ static void a_write_that_is_half_done_is_left_alone_when_another_thread_waits(vo
 	end_waiting(&waiting);
 }
 
-static void *stay_apart(void *unused)
+/* Says so when its descriptors are its own. */
+static void *stay_apart(void *to)
 {
-	if (unshare(CLONE_FILES) < 0)
+	if (unshare(CLONE_FILES) < 0 || write(*(int *)to, "", 1) != 1)
 		_exit(EXIT_FAILURE);
 	for (;;)
 		pause();
-	return unused;
+	return NULL;
 }
 
 static int wait_for_byte(void *from)
@@ -308,8 +309,7 @@ static void descriptors_are_made_where_the_main_thread_has_its_own(void **state)
 		pthread_t thread;
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (pthread_create(&thread, NULL, stay_apart, NULL) || write(from[1], "", 1) != 1 ||
-		    read(to[0], &byte, 1) != 1)
+		if (pthread_create(&thread, NULL, stay_apart, &from[1]) || read(to[0], &byte, 1) != 1)
 			_exit(EXIT_FAILURE);
 		clone(wait_for_byte, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, &to[0]);
 		for (;;)
