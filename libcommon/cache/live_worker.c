@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "cache/live_parts.h"
+#include "confine/confine.h"
 #include "proc/service.h"
 
 #define CHECK_MS       250 /* nobody tells when an address space is gone */
@@ -178,6 +179,8 @@ void live_worker_run(struct live *live)
 
 	sigprocmask(SIG_BLOCK, NULL, &blocked);
 	service_begin(&blocked);
+	if (!source_runs_commands(live->source))
+		confine_process(); /* a command is its user's, and has the user's rights */
 	prctl(PR_SET_NAME, "addrspace-cache");
 	atomic_store(&live->shared->worker, getpid());
 	if (source_restart(live->source) < 0 || live_fault_init(live) < 0)

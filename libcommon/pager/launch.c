@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "confine/confine.h"
 #include "pager/session.h"
 #include "pager/supervisor.h"
 #include "proc/cgroup.h"
@@ -52,7 +53,6 @@ static void let_go_of_caller(int ready, int pidfd)
 	if (keep_high > keep_low + 1)
 		close_range((unsigned int)keep_low + 1, (unsigned int)keep_high - 1, 0);
 	close_range((unsigned int)keep_high + 1, ~0U, 0);
-	umask(077);
 	if (chdir("/") < 0)
 		_exit(EXIT_FAILURE);
 }
@@ -254,6 +254,7 @@ static int launch(const struct target *target, const struct session_options *opt
 		return error_set(error, -errno, NULL, NULL, "attach to process %d", target->pid);
 	if (child == 0) {
 		service_begin(&ends);
+		confine_process();
 		let_go_of_caller(pipe_fds[1], target->pidfd);
 		_exit(run_session(target, options, pipe_fds[1]) == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
 	}

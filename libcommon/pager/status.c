@@ -1,6 +1,7 @@
 /* The session record. */
 #include <unistd.h>
 
+#include "confine/confine.h"
 #include "pager/pager.h"
 #include "report/report.h"
 #include "store/seal.h"
@@ -93,6 +94,14 @@ static void set_faults(struct pager *pager, json_t *record)
 	set(record, "longest_stop_us", pager->road.inject.longest_us);
 }
 
+static json_t *missing(const struct pager *pager)
+{
+	pid_t keeper = index_header(pager->index)->keeper;
+	const pid_t ours[] = {getpid(), pager->supervisor_pid, keeper};
+
+	return confine_missing(ours, ARRAY_SIZE(ours) - (keeper <= 0));
+}
+
 json_t *status_record(struct pager *pager)
 {
 	const struct index_header *header = index_header(pager->index);
@@ -110,6 +119,7 @@ json_t *status_record(struct pager *pager)
 	json_object_set_new(record, "encrypted", json_boolean(pager->seal));
 	if (pager->seal)
 		json_object_set_new(record, "key", json_string(seal_secret(pager->seal) ? "secret" : "locked"));
+	json_object_set_new(record, "missing", missing(pager));
 	json_object_set_new(record, "kept_in", json_boolean(atomic_load(&pager->holds)));
 	if (atomic_load(&pager->tracer))
 		json_object_set_new(record, "tracer_pid", json_integer(atomic_load(&pager->tracer)));

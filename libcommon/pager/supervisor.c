@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -282,6 +283,7 @@ static void begin(struct supervisor *v)
 	sigset_t set;
 
 	prctl(PR_SET_NAME, "swapctl-super");
+	mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT); /* who waits for the next worker waits for its pages */
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);

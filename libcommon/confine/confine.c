@@ -1,0 +1,95 @@
+#include "confine/confine.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "proc/stat.h"
+
+#define NOT_PERMITTED "this user or this kernel does not permit it"
+
+void confine_process(void)
+{
+	umask(077);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+/* One process as the kernel shows it. */
+struct looked {
+	pid_t pid;
+	char status[4096];
+};
+
+/* The number behind "NAME:" in /proc/PID/status; `otherwise` where this kernel shows none. */
+static uint64_t number_of(const struct looked *looked, const char *name, int base, uint64_t otherwise)
+{
+	const char *line = looked->status;
+	size_t length = strlen(name);
+
+	while (line && (strncmp(line, name, length) != 0 || line[length] != ':')) {
+		line = strchr(line, '\n');
+		line += line != NULL;
+	}
+	return line ? strtoull(line + length + 1, NULL, base) : otherwise;
+}
+
+static bool has_no_new_privs(const struct looked *looked)
+{
+	return number_of(looked, "NoNewPrivs", 10, 0) == 1;
+}
+
+static bool has_limits(const struct looked *looked)
+{
+	static const int unlimited[] = {RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_NPROC, RLIMIT_CPU};
+	struct rlimit limit;
+
+	for (size_t i = 0; i < ARRAY_SIZE(unlimited); i++)
+		if (prlimit(looked->pid, (__rlimit_resource_t)unlimited[i], NULL, &limit) == 0 &&
+		    limit.rlim_cur != RLIM_INFINITY)
+			return false;
+	return prlimit(looked->pid, RLIMIT_CORE, NULL, &limit) < 0 || limit.rlim_cur == 0;
+}
+
+static bool has_memory_locked(const struct looked *looked)
+{
+	return number_of(looked, "VmLck", 10, 1) > 0;
+}
+
+static bool has_oom_score(const struct looked *looked)
+{
+	char text[16];
+
+	return proc_file_read(looked->pid, "oom_score_adj", text, sizeof(text)) <= 0 || atoi(text) == -1000;
+}
+
+/* Everything that a process of ours has, by the name that a record gives it. */
+static const struct part {
+	const char *name;
+	bool (*has)(const struct looked *looked);
+} parts[] = {
+	{"no_new_privs", has_no_new_privs},
+	{"limits", has_limits},
+	{"locked_memory", has_memory_locked},
+	{"oom_score_adj", has_oom_score},
+};
+
+json_t *confine_missing(const pid_t *pids, unsigned int count)
+{
+	json_t *missing = json_object();
+
+	for (unsigned int i = 0; missing && i < count; i++) {
+		struct looked looked = {.pid = pids[i]};
+
+		if (proc_file_read(pids[i], "status", looked.status, sizeof(looked.status)) <= 0)
+			continue;
+		for (size_t k = 0; k < ARRAY_SIZE(parts); k++)
+			if (!parts[k].has(&looked))
+				json_object_set_new(missing, parts[k].name, json_string(NOT_PERMITTED));
+	}
+	return missing;
+}

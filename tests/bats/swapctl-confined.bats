@@ -1,0 +1,71 @@
+#!/usr/bin/env bats
+# swapctl(1): the processes of a session have no more power than their work takes, and the session says what it could not have.
+
+bats_require_minimum_version 1.5.0
+load swap_helper
+
+MEBIBYTE=1048576
+
+# The worker's, the supervisor's and the keeper's pid.
+session_processes() {
+	status_of '.worker_pid, .supervisor_pid'
+	keeper_of "$(status_of .worker_pid)"
+}
+
+keeper_of() {
+	pgrep -P "$1" -x swapctl-keeper
+}
+
+# field PID NAME: of /proc/PID/status.
+field() {
+	sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"
+}
+
+# Whether root here is the whole of it: some machines keep CAP_SYS_RESOURCE (24) from it, on which limits and the OOM score depend.
+may_all() {
+	((16#$(field $$ CapEff) >> 24 & 1))
+}
+
+# is_confined PID: all that a process of a session has.
+is_confined() {
+	assert_equal "$(field "$1" NoNewPrivs)" 1 || return
+	assert_equal "$(field "$1" Umask)" 0077 || return
+	assert_regex "$(field "$1" VmLck)" '^[1-9][0-9]* kB$' || return
+	assert_regex "$(grep '^Max core file size' "/proc/$1/limits")" ' 0  ' || return
+	if may_all; then
+		assert_equal "$(<"/proc/$1/oom_score_adj")" -1000 || return
+		assert_regex "$(grep '^Max locked memory' "/proc/$1/limits")" ' unlimited  ' || return
+	fi
+	assert_equal "$(ps -o tty= -p "$1" | tr -d ' ')" '?' || return
+	assert_not_equal "$(ps -o sid= -p "$1" | tr -d ' ')" "$(ps -o sid= -p $$ | tr -d ' ')" || return
+}
+
+session_is_confined() {
+	local pids pid
+	mapfile -t pids < <(session_processes)
+	assert_equal "${#pids[@]}" 3 || return
+	for pid in "${pids[@]}"; do
+		is_confined "$pid" || return
+	done
+	assert_equal "$(status_of '.missing | del(.limits, .oom_score_adj) | tojson')" '{}'
+	! may_all || assert_equal "$(status_of '.missing | tojson')" '{}'
+}
+
+@test "worker, supervisor and keeper are confined, and so are those that come after them" {
+	start_contents mixed $((8 * MEBIBYTE))
+	swap_ok attach -p "$TARGET_PID"
+	session_is_confined
+	kill -KILL "$(status_of .worker_pid)"
+	wait_for 10 session_is_confined
+	kill -KILL "$(status_of .supervisor_pid)"
+	wait_for 10 session_is_confined
+	ask check
+}
+
+@test "a session that may not choose its limits and how it fares when memory runs out says so" {
+	start_contents mixed $((8 * MEBIBYTE))
+	prlimit --as=$((64 * 1024 * MEBIBYTE)) setpriv --bounding-set=-sys_resource --inh-caps=-sys_resource \
+		swapctl attach -p "$TARGET_PID" >"$BATS_TEST_TMPDIR/records" 3>&-
+	assert_equal "$(status_of '.missing | keys | join(",")')" limits,oom_score_adj
+	assert_regex "$(status_of .missing.oom_score_adj)" 'does not permit'
+}
