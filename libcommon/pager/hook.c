@@ -3,8 +3,10 @@
 
 #ifdef UVM_HOOKS
 
+#include <limits.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,7 +17,10 @@
 static void pause_for(unsigned long ms)
 {
 	const char *mark = getenv("UVM_PAUSE_MARK");
+	char reached[PATH_MAX];
 
+	if (mark && snprintf(reached, sizeof(reached), "%s.reached", mark) < (int)sizeof(reached))
+		mkdir(reached, 0700);
 	for (; mark && ms > PAUSE_LOOK_MS && access(mark, F_OK) == 0; ms -= PAUSE_LOOK_MS)
 		usleep(PAUSE_LOOK_MS * 1000);
 	if (!mark)

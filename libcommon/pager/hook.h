@@ -6,7 +6,8 @@
  * Kills this process when the environment names the point: UVM_KILL_AT is "POINT" or "POINT:N" (the Nth time that this
  * worker passes it), UVM_KILL_MARK a folder that must not be there yet. It is made first, so that only one worker dies
  * of it, and so that a test knows that one did. Before that it waits where UVM_PAUSE_AT says so:
- * "POINT:MS[,POINT:MS]...", or for no longer than what UVM_PAUSE_MARK names is there.
+ * "POINT:MS[,POINT:MS]...", or for no longer than what UVM_PAUSE_MARK names is there; the folder of that name with
+ * ".reached" behind it tells that a thread has come so far.
  * Where UVM_HANG_AT says so, a thread comes no further than to the point, once, as UVM_HANG_MARK (a folder) says.
  */
 void hook(const char *point);

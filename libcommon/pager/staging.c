@@ -281,6 +281,7 @@ static int64_t shut(struct pager *pager)
 
 	if (rc < 0)
 		return rc == -EADDRINUSE ? 0 : rc;
+	hook("closing");
 	rc = road->ops->discard(road, all);
 	if (rc == 0)
 		rc = road->ops->protect(road, pager->staging, PROT_NONE);

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # swapctl(1): what seldom happens at the same time, made likely by workers that take their time at some points.
+# shellcheck disable=SC2030,SC2031 # each test is a process of its own
 
 bats_require_minimum_version 1.5.0
 load swap_helper
@@ -31,6 +32,33 @@ has_left() {
 	wait "$OUT" || :
 	tell exit
 	wait_for 10 is_session_gone
+}
+
+# In the staging area: a page that is out would come.
+waits_for_good() {
+	local before
+	before=$(status_of .out_pages)
+	grep -q handle_userfault "/proc/$TARGET_PID/stack" && nap && grep -q handle_userfault "/proc/$TARGET_PID/stack" &&
+		status_is ".out_pages == $before"
+}
+
+# Over the agent, which takes no thread of the program for what it does.
+@test "a program that locks all of its memory while the staging area is closed goes on" {
+	local lines pause=$BATS_TEST_TMPDIR/pause
+	UVM_ROAD=agent
+	start_with_input changes mixed $((2 * MEBIBYTE))
+	mkdir "$pause"
+	UVM_PAUSE_AT=closing:60000 UVM_PAUSE_MARK=$pause swap_ok attach -p "$TARGET_PID"
+	region "$START" "$END" >"$BATS_TEST_TMPDIR/region"
+	goes_out -r "$BATS_TEST_TMPDIR/region"
+	wait_for 20 test -e "$pause.reached"
+	lines=$(wc -l <"$TARGET_DIR/out")
+	tell lockall both
+	wait_for 20 waits_for_good
+	rmdir "$pause"
+	take_answer "$lines" lockall both
+	wait "$OUT"
+	ask check
 }
 
 @test "what is lost with the program and the worker at once is SIGBUS to its children, not zeros" {
