@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "pager/paths.h"
 #include "proc/target.h"
+#include "report/parse.h"
 
 #define PREFIX ".clone."
 #define NAME   64
@@ -72,6 +73,8 @@ int clone_note_read(const struct target *clone, struct clone_note *note, struct 
 	_cleanup_close_ int directory = paths_sessions(error);
 	_cleanup_close_ int fd = -1;
 	char name[NAME];
+	_cleanup_fclose_ FILE *stream = NULL;
+	json_error_t failed = {0};
 	json_t *text;
 	int original = 0;
 	int there = 0;
@@ -84,7 +87,12 @@ int clone_note_read(const struct target *clone, struct clone_note *note, struct 
 	if (fd < 0)
 		return error_set(error, -EPERM, "it is no clone that addrspace clone --hold made for this user",
 				 "end other processes with kill(1)", "drop process %d (%s)", clone->pid, clone->name);
-	text = json_loadfd(fd, 0, NULL);
+	stream = fdopen(fd, "r");
+	if (stream)
+		fd = -1;
+	text = stream ? parse_stream(stream, 0, &failed) : NULL;
+	if (!text && parse_ran_out(&failed))
+		return error_set(error, -ENOMEM, NULL, NULL, "read the note on clone %d", clone->pid);
 	/* A note cut short by a full disk still says that the process is ours. */
 	json_unpack(text, "{s:i, s:I, s:b, s:i}", "original_pid", &original, "original_starttime", &starttime, "child",
 		    &child, "there", &there);

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "report/input.h"
+#include "report/parse.h"
 #include "uffd-move.h"
 
 int requests_add(struct requests *requests, struct request request)
@@ -171,11 +172,11 @@ static int gather(struct gathering *gathering, int file)
 	if (!stream)
 		return -errno;
 	rewind(stream);
-	while (!rc && (value = json_loadf(stream, JSON_DISABLE_EOF_CHECK, &failed))) {
+	while (!rc && (value = parse_stream(stream, JSON_DISABLE_EOF_CHECK, &failed))) {
 		rc = take_value(gathering, value);
 		json_decref(value);
 	}
-	return !rc && input_ran_out(&failed) ? -ENOMEM : rc; /* at the end it says so */
+	return !rc && parse_ran_out(&failed) ? -ENOMEM : rc; /* at the end it says so */
 }
 
 /* The parts of a request whose destination (where the pages came from) is not in `failed`. */

@@ -17,7 +17,7 @@
 #include "pager/leftovers.h"
 #include "pager/paths.h"
 #include "pager/session.h"
-#include "report/input.h"
+#include "report/parse.h"
 #include "report/report.h"
 
 #define PATIENCE_US  1000000 /* with all of many sessions */
@@ -144,8 +144,8 @@ static json_t *answer_next(struct answer *answer)
 	if (!end)
 		return NULL;
 	answer->at += (size_t)(end - line) + 1;
-	record = json_loadb(line, (size_t)(end - line), 0, &failed);
-	answer->ran_out |= !record && input_ran_out(&failed);
+	record = parse_text(line, (size_t)(end - line), 0, &failed);
+	answer->ran_out |= !record && parse_ran_out(&failed);
 	return record;
 }
 

@@ -20,7 +20,7 @@
 #include "proc/cgroup.h"
 #include "proc/service.h"
 #include "proc/tracer.h"
-#include "report/input.h"
+#include "report/parse.h"
 #include "report/report.h"
 
 /* The staging area's copy, compression, fault service, and some for the index; measured, and doubled. */
@@ -135,11 +135,11 @@ static int read_ready(int fd, const struct target *target, session_record_fn cal
 {
 	_cleanup_fclose_ FILE *stream = fdopen(fd, "r");
 	json_error_t failed = {0}; /* as it stays where there is no memory to begin with */
-	json_t *line = stream ? json_loadf(stream, JSON_DISABLE_EOF_CHECK, &failed) : NULL;
+	json_t *line = stream ? parse_stream(stream, JSON_DISABLE_EOF_CHECK, &failed) : NULL;
 	const char *type = json_string_value(json_object_get(line, "type"));
 	int rc = 0;
 
-	if (!stream || (!line && input_ran_out(&failed))) {
+	if (!stream || (!line && parse_ran_out(&failed))) {
 		rc = error_set(error, -ENOMEM, NULL, "see swapctl status: it may be there", "hear of the session");
 	} else if (!type && target_ends(target, END_MS)) {
 		rc = error_set(error, -ESRCH, "it has ended", NULL, "start the session of process %d", target->pid);

@@ -9,6 +9,7 @@
 #include "base/size.h"
 #include "pager/session.h"
 #include "report/input.h"
+#include "report/parse.h"
 
 enum request_state {
 	BEFORE, /* its opening brace */
@@ -54,13 +55,13 @@ static int count_region(struct request *request, struct error *error)
 static int take_pair(struct request *request, struct error *error)
 {
 	json_error_t failed;
-	json_t *pair = json_loadb(request->pair, request->pair_length, 0, &failed);
+	json_t *pair = parse_text(request->pair, request->pair_length, 0, &failed);
 	struct region r = {0, 0};
 	bool right = json_array_size(pair) == 2 && input_address(json_array_get(pair, 0), &r.start) == 0 &&
 		     input_address(json_array_get(pair, 1), &r.end) == 0 && r.start < r.end &&
 		     !((r.start | r.end) & (page_size() - 1));
 	int rc = right                             ? count_region(request, error)
-		 : !pair && input_ran_out(&failed) ? no_memory(error)
+		 : !pair && parse_ran_out(&failed) ? no_memory(error)
 						   : invalid(error, "a region is no page-aligned range");
 
 	json_decref(pair);
@@ -177,8 +178,8 @@ int request_finish(struct request *request, json_t **object, struct error *error
 	const json_t *list;
 	json_error_t failed;
 
-	*object = json_loadb(request->text, request->length, 0, &failed);
-	if (!*object && input_ran_out(&failed))
+	*object = parse_text(request->text, request->length, 0, &failed);
+	if (!*object && parse_ran_out(&failed))
 		return no_memory(error);
 	list = json_object_get(*object, "regions");
 	if (!json_is_object(*object))

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "report/parse.h"
 
 #define MAX_REGIONS      UINT64_C(16000000)
 #define MAX_RECORD_BYTES (16 * MiB)
@@ -214,20 +215,6 @@ static int take_record(struct region_input *input, const struct reader *reader, 
 	return 0;
 }
 
-/*
- * Most of these failures leave the text empty, and the code as it was. A string that there is no memory for counts as
- * no string: it is refused where one is right (jansson, load.c, lex_scan_string).
- */
-bool input_ran_out(const json_error_t *failed)
-{
-	static const char *const of_strings[] = {"string or '}' expected near '\"", "invalid token near '\""};
-
-	for (size_t i = 0; i < ARRAY_SIZE(of_strings); i++)
-		if (strncmp(failed->text, of_strings[i], strlen(of_strings[i])) == 0)
-			return true;
-	return !failed->text[0];
-}
-
 /* One object whose '{' was read. */
 static int read_record(struct region_input *input, struct reader *reader, uint64_t align)
 {
@@ -238,8 +225,8 @@ static int read_record(struct region_input *input, struct reader *reader, uint64
 
 	if (error)
 		return error;
-	record = json_loadb(reader->text, reader->size, JSON_REJECT_DUPLICATES, &parse);
-	if (!record && input_ran_out(&parse))
+	record = parse_text(reader->text, reader->size, JSON_REJECT_DUPLICATES, &parse);
+	if (!record && parse_ran_out(&parse))
 		return unreadable(reader, -ENOMEM);
 	if (!record)
 		return refuse(reader, line + (parse.line > 0 ? (size_t)parse.line - 1 : 0), "%s", parse.text);

@@ -27,9 +27,6 @@ int region_input_read(struct region_input *input, const char *path, uint64_t ali
 
 void region_input_free(struct region_input *input);
 
-/* Whether jansson has failed for want of memory. All zeros counts as that. */
-bool input_ran_out(const json_error_t *failed);
-
 /* An address from a JSON value (integer, or string of hex with or without 0x). Returns 0 or -EINVAL. */
 int input_address(const json_t *value, uint64_t *address);
 
