@@ -19,6 +19,8 @@
 #define UNMAP_TRIES     10
 #define MEMORY_TRIES    20
 #define MEMORY_AGAIN_US 500
+#define CLOSE_TRIES     20
+#define CLOSE_AGAIN_US  5000
 
 /* The kernel takes a page to copy by (fs/proc/base.c, mem_rw), and may find none. */
 static bool is_passing(unsigned int *tries)
@@ -351,6 +353,12 @@ static int64_t begin_and_unmap(struct inject *inject, struct region area)
 	return rc;
 }
 
+/* Whether what it lacks may be there in a moment. */
+static bool is_short(int64_t rc)
+{
+	return rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE;
+}
+
 int inject_close(struct inject *inject)
 {
 	struct region area = inject->area;
@@ -360,6 +368,11 @@ int inject_close(struct inject *inject)
 		rc = begin_and_unmap(inject, area);
 		if (rc == -ETIMEDOUT && inject->frozen)
 			rc = begin_and_unmap(inject, area);
+		/* Nobody comes back to what is left behind. */
+		for (int tries = 0; is_short(rc) && inject->area.end && tries < CLOSE_TRIES; tries++) {
+			usleep(CLOSE_AGAIN_US);
+			rc = begin_and_unmap(inject, area);
+		}
 		if (rc == -ESRCH || rc == -EADDRINUSE) /* none of it is ours any more */
 			rc = 0;
 	}

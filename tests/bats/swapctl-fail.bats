@@ -53,6 +53,10 @@ fails() {
 	timeout 300 "$ROOT/tests/fail/calls" --phase out --call receive --error ENOMEM --role worker --nth 2 3>&-
 }
 
+@test "a detach that has no memory for a moment leaves nothing in the program" {
+	timeout 300 "$ROOT/tests/fail/calls" --phase detach --call memory --role worker 3>&-
+}
+
 @test "adopting waits for the last of the processes that were killed" {
 	start_contents mixed $((4 * 1048576))
 	swap_most out -p "$TARGET_PID"
