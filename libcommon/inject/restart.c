@@ -3,8 +3,8 @@
  * plain EINTR comes from aio, bpf(2), epoll, fallocate(2) on tmpfs, FUSE and other file systems whose server says so,
  * io_uring, poll and select that cannot write what is left of their time, System V semaphores, sigtimedwait(2), sockets
  * with a timeout, and many drivers. Such a call has done nothing yet, or has taken it back, so that it can be made
- * again; one that has done a part says how much instead. is_final() has the exceptions, which are by reading of the
- * kernel alone: no test has a USB device, or a server that interrupts close(2).
+ * again; one that has done a part says how much instead. is_final() has the exceptions. What a USB device does is by
+ * reading of the kernel alone: its test has another file in its place.
  *
  * The kernel does not tell how much of a relative timeout is left. When a call is made again for the first time, the
  * time at which it is to end is put in the upper half of the register with its number, of which the kernel reads the

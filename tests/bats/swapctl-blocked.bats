@@ -204,6 +204,20 @@ goes_on() {
 	goes_on 1000 "$folder/f"
 }
 
+@test "a close and a transfer by USB that were given up are not done a second time" {
+	[[ -c /dev/fuse ]] || skip "this kernel has no FUSE"
+	local call folder=$BATS_TEST_TMPDIR/mounted
+	mkdir "$folder"
+	start_target slowfs "$folder" 1 final
+	for call in close usb; do
+		start_with_input blocked "$call" -1 "$folder/f"
+		wait_for 5 is_asleep
+		swap_most out -p "$TARGET_PID"
+		returns -1 EINTR
+		end_current
+	done
+}
+
 is_stopped() {
 	[[ $(ps -o stat= -p "$TARGET_PID") == T* ]]
 }

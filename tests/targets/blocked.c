@@ -1,14 +1,17 @@
 /*
- * Blocks in one system call: blocked CALL [MS]. Prints "ready [PORT]" and, once the call has returned, "returned RESULT
- * ERRNO MS MEMORY": how long it took, and "ok" or "wrong" for the memory it has. What ends the call: MS, a line on
- * standard input, a connection to PORT, or SIGUSR1.
+ * Blocks in one system call: blocked CALL [MS [FILE]]. Prints "ready [PORT]" and, once the call has returned, "returned
+ * RESULT ERRNO MS MEMORY": how long it took, and "ok" or "wrong" for the memory it has. What ends the call: MS, a line
+ * on standard input, a connection to PORT, or SIGUSR1.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/usbdevice_fs.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -72,9 +75,9 @@ static pid_t child_at_input(uint32_t *word)
 
 /* Every call is made once; what must be there before is made by prepare(). */
 static struct {
-	const char *name;
+	const char *name, *path;
 	long ms;
-	int epoll, listener, pair[2];
+	int epoll, listener, pair[2], file;
 	uint32_t *word;
 	pid_t child;
 	sigset_t usr1;
@@ -116,6 +119,10 @@ static int prepare(void)
 		die("socketpair");
 	if (is("futex"))
 		call.word = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (is("close") || is("usb"))
+		call.file = open(call.path, O_RDWR | O_CLOEXEC);
+	if (call.file < 0)
+		die(call.path);
 	if (is("futex") || is("wait4"))
 		call.child = child_at_input(call.word);
 	return is("accept") ? listen_somewhere() : 0;
@@ -149,6 +156,14 @@ static long wait_for_child(void)
 	return wait4(call.child, &status, 0, NULL) == call.child && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+/* The request alone counts: the file may be any that has ioctl(2). */
+static long transfer(void)
+{
+	struct usbdevfs_ctrltransfer control = {0};
+
+	return ioctl(call.file, USBDEVFS_CONTROL, &control);
+}
+
 static long block(void)
 {
 	struct epoll_event event;
@@ -174,6 +189,10 @@ static long block(void)
 		return wait_for_child();
 	if (is("futex"))
 		return syscall(SYS_futex, call.word, FUTEX_WAIT, 0, NULL, NULL, 0);
+	if (is("close"))
+		return close(call.file);
+	if (is("usb"))
+		return transfer();
 	if (is("pause"))
 		return pause();
 	if (is("sigsuspend"))
@@ -191,6 +210,7 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		return 2;
 	call.name = argv[1];
+	call.path = argc > 3 ? argv[3] : "";
 	call.ms = argc > 2 ? strtol(argv[2], NULL, 0) : -1;
 	at = map_aligned(BYTES);
 	pattern_fill(at, BYTES, &pattern);

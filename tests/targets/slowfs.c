@@ -1,10 +1,12 @@
 /*
- * A FUSE file system at FOLDER that has one file, "f", of 1,000 bytes: slowfs FOLDER MS. Each open, read and look at it
- * takes so long, and fails with EINTR when it is interrupted, as a server may. Prints "ready" when it is mounted.
+ * A FUSE file system at FOLDER that has one file, "f", of 1,000 bytes: slowfs FOLDER MS [final]. Each open, read and
+ * look at it takes so long, and fails with EINTR when it is interrupted, as a server may. With "final" so do close(2)
+ * and ioctl(2), but these end only when they are interrupted. Prints "ready" when it is mounted.
  * Written from the protocol: include/uapi/linux/fuse.h, Documentation/filesystems/fuse.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fuse.h>
 #include <poll.h>
 #include <pthread.h>
@@ -30,6 +32,7 @@ static struct waiting {
 
 static int device;
 static long delay;
+static bool final;
 
 static long now_ms(void)
 {
@@ -88,11 +91,11 @@ static void start(const struct fuse_in_header *in, const struct fuse_init_in *in
 	answer(in->unique, 0, &out, sizeof(out));
 }
 
-static void delay_request(const struct fuse_in_header *in)
+static void delay_request(const struct fuse_in_header *in, long ms)
 {
 	for (size_t i = 0; i < REQUESTS; i++)
 		if (!waiting[i].due) {
-			waiting[i] = (struct waiting){in->unique, in->opcode, now_ms() + delay};
+			waiting[i] = (struct waiting){in->unique, in->opcode, now_ms() + ms};
 			return;
 		}
 	answer(in->unique, -ENOMEM, NULL, 0);
@@ -131,13 +134,13 @@ static void serve(const struct fuse_in_header *in, const void *argument)
 		break;
 	case FUSE_GETATTR:
 		if (in->nodeid == INODE)
-			delay_request(in);
+			delay_request(in, delay);
 		else
 			answer_attributes(in->unique, in->nodeid);
 		break;
 	case FUSE_OPEN:
 	case FUSE_READ:
-		delay_request(in);
+		delay_request(in, delay);
 		break;
 	case FUSE_INTERRUPT:
 		interrupt_request(((const struct fuse_interrupt_in *)argument)->unique);
@@ -146,6 +149,12 @@ static void serve(const struct fuse_in_header *in, const void *argument)
 	case FUSE_BATCH_FORGET:
 		break;
 	case FUSE_FLUSH:
+	case FUSE_IOCTL:
+		if (final)
+			delay_request(in, LONG_MAX / 2);
+		else
+			answer(in->unique, in->opcode == FUSE_FLUSH ? 0 : -ENOSYS, NULL, 0);
+		break;
 	case FUSE_RELEASE:
 		answer(in->unique, 0, NULL, 0);
 		break;
@@ -164,6 +173,7 @@ int main(int argc, char **argv)
 	if (argc < 3)
 		return 2;
 	delay = strtol(argv[2], NULL, 0);
+	final = argc > 3;
 	device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", device);
 	if (device < 0 || mount("slowfs", argv[1], "fuse.slowfs", MS_NOSUID | MS_NODEV, options)) {
