@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # reclaimctl watch(1): rings are reclaimed when their programs, memory or limits ask for it, and for no other reason.
+# shellcheck disable=SC2013,SC2030,SC2031 # each test is a process of its own
 
 bats_require_minimum_version 1.5.0
 load swap_helper
@@ -200,12 +201,6 @@ make_memory_cgroup() {
 	make_memory_cgroup
 	# shellcheck disable=SC2016
 	start_with_input /bin/bash -c 'echo $$ >"$0" && exec "$@"' "$CGROUP/cgroup.procs" "$UVM_BUILD/targets/ringcache" $BLOCKS $BYTES
-	limit=$(($(<"$CGROUP/$USE") + 20 * MEBIBYTE))
-	echo "$limit" >"$CGROUP/$LIMIT"
-	start_watch -p "$TARGET_PID" --period 100ms --grace 3600 --margin 4M -v
-	wait_for 10 has_record '.type == "sample"'
-	run ! has_record '.why == "limit"'
-	end_watch 0
 	limit=$(($(<"$CGROUP/$USE") / 4096 * 4096 + MEBIBYTE))
 	echo "$limit" >"$CGROUP/$LIMIT"
 	start_watch -p "$TARGET_PID" --period 3600 --margin 4M
@@ -216,6 +211,13 @@ make_memory_cgroup() {
 	wait_for 20 has_room
 	end_watch 0
 	(($(ring_of .bytes) > RING / 4))
+	# Far from it. Where the machine is slow all of it goes for another reason: it was not used for ten periods.
+	limit=$(($(<"$CGROUP/$USE") + 20 * MEBIBYTE))
+	echo "$limit" >"$CGROUP/$LIMIT"
+	start_watch -p "$TARGET_PID" --period 100ms --grace 3600 --margin 4M -v
+	wait_for 10 has_record '.type == "sample"'
+	run ! has_record '.why == "limit"'
+	end_watch 0
 	check_cache
 }
 
