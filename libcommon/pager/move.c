@@ -243,9 +243,42 @@ static int64_t move_overdue(struct pager *pager, struct attempt *attempt)
 	return -ETIMEDOUT;
 }
 
+static bool is_there(uint64_t entry)
+{
+	return entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
+}
+
+/*
+ * A move that is cut short because the kernel migrates a page at the same time may have moved more than it says (seen
+ * with Linux 6.18, mm/userfaultfd.c, move_pages). What is in the staging area, and no longer where it was, has moved;
+ * nothing has been placed there since, for the index has all of it on its way. Returns 0, or -ESRCH: it cannot be told.
+ */
+static int count_moved(const struct pager *pager, struct attempt *attempt)
+{
+	uint64_t before[EXCLUSIVE_RUN];
+	uint64_t after[EXCLUSIVE_RUN];
+	size_t pages = region_bytes(attempt->run) / page_size();
+	size_t count;
+
+	for (size_t first = attempt->moved / page_size(); first < pages; first += count) {
+		count = min_u64(EXCLUSIVE_RUN, pages - first);
+		if (out_pagemap(pager, attempt->run.start + first * page_size(), count, before) != 0 ||
+		    out_pagemap(pager, attempt->staging + first * page_size(), count, after) != 0)
+			return -ESRCH;
+		for (size_t i = 0; i < count; i++) {
+			if (is_there(before[i]))
+				return 0;
+			if (is_there(after[i]))
+				attempt->moved = (first + i + 1) * page_size();
+		}
+	}
+	return 0;
+}
+
 /* The ioctl itself; the thread stands at its entry. */
 static int64_t call_move(struct pager *pager, struct attempt *attempt)
 {
+	const unsigned int told = hook_number("UVM_MOVE_TOLD", 0); /* pages */
 	struct uffdio_move argument = {
 		.dst = attempt->staging,
 		.src = attempt->run.start,
@@ -256,8 +289,12 @@ static int64_t call_move(struct pager *pager, struct attempt *attempt)
 
 	if (rc == -ETIMEDOUT)
 		return move_overdue(pager, attempt);
+	if (rc == 0 && told && argument.len > told * page_size()) {
+		argument.move = (int64_t)(told * page_size());
+		rc = -EAGAIN;
+	}
 	attempt->moved = rc == 0 ? argument.len : argument.move > 0 ? (uint64_t)argument.move : 0;
-	return rc;
+	return rc == 0 || rc == -ESRCH || count_moved(pager, attempt) == 0 ? rc : -ESRCH;
 }
 
 /*

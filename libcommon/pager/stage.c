@@ -109,16 +109,12 @@ void cluster_lose(struct cluster *cluster)
 	cluster->state = CLUSTER_STAGED;
 }
 
-/*
- * Which pages are in the staging area now. What is there is nowhere else: a read that fails is tried again, unless the
- * address space is gone. Returns 0 or -errno.
- */
-static int read_pagemap(const struct pager *pager, struct region region, uint64_t *entries)
+int out_pagemap(const struct pager *pager, uint64_t address, size_t count, uint64_t *entries)
 {
 	int rc;
 
 	for (unsigned int tries = 0; tries < PAGEMAP_TRIES; tries++) {
-		rc = pagemap_read(pager->pagemap_fd, region.start, region_bytes(region) / page_size(), entries);
+		rc = pagemap_read(pager->pagemap_fd, address, count, entries);
 		if (rc == 0 || rc == -ESRCH)
 			return rc;
 		usleep(PAGEMAP_AGAIN_US);
@@ -154,7 +150,7 @@ int out_read(struct out_job *job)
 	int rc;
 
 	hook("reading");
-	rc = read_pagemap(pager, moved, entries);
+	rc = out_pagemap(pager, moved.start, region_bytes(moved) / page_size(), entries);
 	memset(unreadable, 0, sizeof(job->unreadable));
 	if (rc == 0) {
 		read_pages(pager, moved, entries, unreadable);

@@ -61,6 +61,21 @@ waits_for_good() {
 	ask check
 }
 
+@test "pages that the kernel has moved without saying so are not lost" {
+	local told
+	for told in 1 3 200; do
+		start_with_input contents mixed $((8 * MEBIBYTE))
+		UVM_MOVE_TOLD=$told swap_ok attach -p "$TARGET_PID"
+		out_region
+		assert_equal "$(resident)" 0
+		check_session
+		ask check
+		swap_ok detach -p "$TARGET_PID"
+		ask check
+		end_current
+	done
+}
+
 @test "what is lost with the program and the worker at once is SIGBUS to its children, not zeros" {
 	local worker
 	export UVM_PAUSE_AT=staged:3000,loaded:50
