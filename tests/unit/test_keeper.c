@@ -38,8 +38,10 @@ static void limit_descriptors(rlim_t count)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* In front of that of libc. A look begins with a descriptor of the process. */
-long syscall(long number, ...) /* NOLINT(readability-inconsistent-declaration-parameter-name) */
+/* In front of that of libc. A look begins with a descriptor of the process. Arguments are read that may not be there.
+ */
+__attribute__((no_sanitize("address"))) long
+syscall(long number, ...) /* NOLINT(readability-inconsistent-declaration-parameter-name) */
 {
 	static long (*real)(long number, ...);
 	long a[6];
