@@ -38,8 +38,7 @@ static void limit_descriptors(rlim_t count)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* In front of that of libc. A look begins with a descriptor of the process. Arguments are read that may not be there.
- */
+/* In front of that of libc. A look begins with a descriptor of the process. Not all of the arguments may be there. */
 __attribute__((no_sanitize("address"))) long
 syscall(long number, ...) /* NOLINT(readability-inconsistent-declaration-parameter-name) */
 {
