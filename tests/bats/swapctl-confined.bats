@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# swapctl(1): the processes of a session have no more power than their work takes, and the session says what it could not have.
+# swapctl(1), LEAST POWER: what the processes of a session give up, and that the session says what it could not have.
 
 bats_require_minimum_version 1.5.0
 load swap_helper
