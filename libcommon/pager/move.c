@@ -220,6 +220,11 @@ static void settle(struct out_job *job, const struct attempt *attempt)
 	pager->staging_unread |= keep > attempt->first;
 }
 
+static bool is_there(uint64_t entry)
+{
+	return entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
+}
+
 /*
  * The target did not answer in time, and may yet do what it was told. Without a registered destination it cannot any
  * more (UFFDIO_MOVE: EINVAL), and what is in the staging area then is what has moved.
@@ -234,18 +239,13 @@ static int64_t move_overdue(struct pager *pager, struct attempt *attempt)
 	for (size_t first = 0; first < pages; first += EXCLUSIVE_RUN) {
 		size_t count = min_u64(EXCLUSIVE_RUN, pages - first);
 
-		if (pagemap_read(pager->pagemap_fd, attempt->staging + first * page_size(), count, entries) < 0)
+		if (out_pagemap(pager, attempt->staging + first * page_size(), count, entries) != 0)
 			return -ESRCH;
 		for (size_t i = 0; i < count; i++)
-			if (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED))
+			if (is_there(entries[i]))
 				attempt->moved = (first + i + 1) * page_size();
 	}
 	return -ETIMEDOUT;
-}
-
-static bool is_there(uint64_t entry)
-{
-	return entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
 }
 
 /*
