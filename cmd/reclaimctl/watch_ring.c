@@ -208,7 +208,8 @@ static int sample(struct watcher *w, struct watched *m, uint64_t now_ns, struct 
 	rc = ring_lock(m->ring.fd, LOCK_MS);
 	if (rc < 0)
 		return rc;
-	bring_up_to_date(w, m, &view, now_ns, look);
+	/* The program may have taken one since: another one right after it would take all for unneeded. */
+	bring_up_to_date(w, m, &view, ring_now_ns(), look);
 	ring_unlock(m->ring.fd);
 	return 0;
 }
