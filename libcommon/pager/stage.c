@@ -149,7 +149,8 @@ int out_read(struct out_job *job)
 	unsigned char *unreadable = job->unreadable;
 	int rc;
 
-	hook("reading");
+	if (region_bytes(moved))
+		hook("reading");
 	rc = out_pagemap(pager, moved.start, region_bytes(moved) / page_size(), entries);
 	memset(unreadable, 0, sizeof(job->unreadable));
 	if (rc == 0) {

@@ -57,18 +57,27 @@ mapped_again() {
 	ask check
 }
 
+# has_mapped LINES: the program has mapped over an area of ours, and waits for a worker that reads of it, or has answered, after so many lines.
+has_mapped() {
+	grep -q userfaultfd_event_wait "/proc/$TARGET_PID/stack" || has_answers $(($1 + 1))
+}
+
 # taken_at POINT HOW CONDITION...: a program of which areas of ours are mapped over when its pages are on their way and have come to a point, which is
 # when the condition is met. Leaves the exit status of the swap-out in $status, and how many pages were lost in $lost.
 taken_at() {
+	local lines
 	start_with_input holes mixed $((2 * MEBIBYTE))
 	mkdir "$BATS_TEST_TMPDIR/pause"
 	UVM_PAUSE_AT=$1:30000 UVM_PAUSE_MARK=$BATS_TEST_TMPDIR/pause swap_ok attach -p "$TARGET_PID"
 	region "$START" "$END" >"$BATS_TEST_TMPDIR/region"
 	timeout -k 5 60 swapctl out -p "$TARGET_PID" -r "$BATS_TEST_TMPDIR/region" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
 	wait_for 20 "${@:3}"
-	ask take "$2"
-	[[ $answer == "ok 1" ]]
+	lines=$(wc -l <"$TARGET_DIR/out")
+	tell take "$2"
+	wait_for 20 has_mapped "$lines"
 	rmdir "$BATS_TEST_TMPDIR/pause"
+	take_answer "$lines" take "$2"
+	[[ $answer == "ok 1" ]]
 	status=0
 	wait $! || status=$?
 	lost_pages
