@@ -12,11 +12,11 @@
 #include "base/size.h"
 
 #define MAGIC         "uvmindex"
-#define VERSION       7
+#define VERSION       8
 #define TABLE_PAGES   512
 #define TABLE_BYTES   (TABLE_PAGES * sizeof(index_entry))
 #define TABLES_MAX    (UINT64_C(1) << 20) /* 2 TiB out with pages of 4 KiB */
-#define CLUSTERS_MAX  (UINT64_C(1) << 25)
+#define CLUSTERS_MAX  (UINT64_C(1) << ENTRY_CLUSTER_BITS)
 #define HEADER_BYTES  (256 * KiB)
 #define KEYS_BYTES    (TABLES_MAX * sizeof(uint64_t))
 #define TABLES_BYTES  (TABLES_MAX * TABLE_BYTES)
@@ -28,8 +28,9 @@
 _Static_assert(sizeof(struct index_header) <= HEADER_BYTES, "the header has outgrown its place");
 
 /* The file is allocated in steps: a full file system is an error code then, not a SIGBUS. */
-#define GROW_TABLES   256
-#define GROW_CLUSTERS 16384
+#define GROW_TABLES   8 /* and a part of what there is: a small session has a small index */
+#define GROW_CLUSTERS 64
+#define GROW_PART     16
 #define GROW_AGAIN_US 1000000 /* after a step that did not fit */
 #define EMPTY_SLOT    UINT32_MAX
 
@@ -140,16 +141,24 @@ static int allocate(const struct index *index, uint64_t at, uint64_t bytes)
 	return rc;
 }
 
+/* To how many the file grows when so many are needed. */
+static uint64_t step(uint64_t allocated, uint64_t needed, uint64_t smallest, uint64_t most)
+{
+	if (needed <= allocated || allocated == most)
+		return allocated;
+	return min_u64(round_up(max_u64(needed, allocated + allocated / GROW_PART), smallest), most);
+}
+
 struct index_growth index_plan(const struct index *index, uint64_t tables, uint64_t clusters)
 {
-	uint64_t tables_wanted = min_u64(index->header->tables + tables, TABLES_MAX);
-	uint64_t clusters_wanted = min_u64(index->header->clusters + clusters, CLUSTERS_MAX);
+	uint64_t tables_wanted = index->header->tables + tables;
+	uint64_t clusters_wanted = index->header->clusters + clusters;
 
 	return (struct index_growth){
 		.tables_from = index->tables_allocated,
-		.tables_to = max_u64(index->tables_allocated, round_up(tables_wanted, GROW_TABLES)),
+		.tables_to = step(index->tables_allocated, tables_wanted, GROW_TABLES, TABLES_MAX),
 		.clusters_from = index->clusters_allocated,
-		.clusters_to = max_u64(index->clusters_allocated, round_up(clusters_wanted, GROW_CLUSTERS)),
+		.clusters_to = step(index->clusters_allocated, clusters_wanted, GROW_CLUSTERS, CLUSTERS_MAX),
 	};
 }
 

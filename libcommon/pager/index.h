@@ -160,25 +160,27 @@ struct index_header {
 	struct index_counters counters;
 };
 
-typedef uint64_t index_entry;
+/* Number of a cluster, which is never 0, page in it, mark: there is one for each page that is out. */
+typedef uint32_t index_entry;
 
-#define ENTRY_NONE    UINT64_C(0)
-#define ENTRY_USED    UINT64_C(1)
-#define ENTRY_FILLING UINT64_C(2)
+#define ENTRY_NONE         UINT32_C(0)
+#define ENTRY_FILLING      UINT32_C(1)
+#define ENTRY_SUB_BITS     6
+#define ENTRY_CLUSTER_BITS 25
 
 static inline uint32_t entry_cluster(index_entry e)
 {
-	return (uint32_t)(e >> 32);
+	return e >> (1 + ENTRY_SUB_BITS);
 }
 
 static inline unsigned int entry_sub(index_entry e)
 {
-	return (unsigned int)(e >> 8) & 0xff;
+	return e >> 1 & ((1U << ENTRY_SUB_BITS) - 1);
 }
 
 static inline index_entry entry_make(uint32_t cluster, unsigned int sub)
 {
-	return (uint64_t)cluster << 32 | (uint64_t)sub << 8 | ENTRY_USED;
+	return cluster << (1 + ENTRY_SUB_BITS) | sub << 1;
 }
 
 struct index;

@@ -529,14 +529,19 @@ static int64_t move_piece(struct out_job *job, const struct piece *piece, struct
 	return rc;
 }
 
-/* Room in the index for whatever this stop may mark, before anybody is stopped for it. */
-static int reserve(struct pager *pager)
+/* Room in the index for what this stop marks, before anybody is stopped for it. */
+static int reserve(const struct out_job *job)
 {
+	struct pager *pager = job->pager;
 	struct index_growth growth;
+	uint64_t clusters = 0;
 	int rc;
 
+	/* A piece lies in one superpage, and so in one table; it may begin and end within a cluster. */
+	for (unsigned int i = 0; i < job->piece_count; i++)
+		clusters += region_bytes(job->pieces[i].region) / page_size() / pager->cluster_pages + 2;
 	pthread_mutex_lock(&pager->lock);
-	growth = index_plan(pager->index, 2 * PIECES, 2 * SLOT_BYTES / page_size());
+	growth = index_plan(pager->index, job->piece_count, clusters);
 	pthread_mutex_unlock(&pager->lock);
 	rc = index_allocate(pager->index, &growth);
 	if (rc < 0)
@@ -550,7 +555,7 @@ static int reserve(struct pager *pager)
 int out_move(struct out_job *job, struct error *error)
 {
 	struct pager *pager = job->pager;
-	int64_t rc = reserve(pager);
+	int64_t rc = reserve(job);
 
 	if (rc < 0)
 		return error_set(error, (int)rc, NULL, "make room in the directory of sessions",

@@ -19,14 +19,15 @@ check_finds() {
 	assert_equal "$(summary .errors)" "$(record 'map(select(.type == "error")) | length')"
 }
 
-# index_do PYTHON: with the index mapped as `index`, and CLUSTERS, CLUSTER, ENTRIES: where its clusters and its entries begin, the size of a cluster, and where its slot begins.
+# index_do PYTHON: with the index mapped as `index`, and CLUSTERS, CLUSTER, ENTRIES, ENTRY: where its clusters and its entries begin, the sizes of one, and
+# where its slot begins.
 index_do() {
 	python3 - "$SESSIONS/$TARGET_PID.$(starttime "$TARGET_PID")/index" "$1" <<-'PYTHON'
 		import os, struct, sys
 		fd = os.open(sys.argv[1], os.O_RDWR)
 		ENTRIES = (256 << 10) + (8 << 20)
-		CLUSTERS = ENTRIES + (4096 << 20)
-		CLUSTER, SLOT = 96, 48
+		CLUSTERS = ENTRIES + (2048 << 20)
+		CLUSTER, ENTRY, SLOT = 96, 4, 48
 		def get(at, form):
 		    return struct.unpack(form, os.pread(fd, struct.calcsize(form), at))[0]
 		def put(at, form, value):
@@ -154,20 +155,20 @@ flip_byte() {
 @test "entries that point nowhere, and pages that are in two places, are named" {
 	start_contents random $((4 * MEBIBYTE))
 	out_region
-	index_do 'print(get(ENTRIES + 80, "Q")); put(ENTRIES + 80, "Q", 4000 << 32 | 1)' >"$BATS_TEST_TMPDIR/entry"
+	index_do 'print(get(ENTRIES + 10 * ENTRY, "I")); put(ENTRIES + 10 * ENTRY, "I", 4000 << 7)' >"$BATS_TEST_TMPDIR/entry"
 	check_finds "the page is out, and the index does not say where" 1
-	index_do "put(ENTRIES + 80, 'Q', $(<"$BATS_TEST_TMPDIR/entry"))"
+	index_do "put(ENTRIES + 10 * ENTRY, 'I', $(<"$BATS_TEST_TMPDIR/entry"))"
 	check_session
 	ask check
 	check_session
 	swap_ok detach -p "$TARGET_PID"
 	wait_for 5 is_session_gone
 	out_region --bytes 1M
-	index_do 'put(ENTRIES + 8 * 300, "Q", get(ENTRIES + 8 * 10, "Q"))'
+	index_do 'put(ENTRIES + 300 * ENTRY, "I", get(ENTRIES + 10 * ENTRY, "I"))'
 	check_finds "the page is out, and in core as well" 1
 	assert_equal "$(record 'map(select(.reason == "the page is out, and in core as well"))[0].start')" \
 		"$(printf '0x%x' $((0x$START + 300 * 4096)))"
-	index_do 'put(ENTRIES + 8 * 300, "Q", 0)'
+	index_do 'put(ENTRIES + 300 * ENTRY, "I", 0)'
 	check_session
 	ask check
 }

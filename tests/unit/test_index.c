@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -15,12 +16,13 @@
 #include "base/size.h"
 #include "pager/index.h"
 
-#define SPACES 3
-#define PAGES  5000 /* of each space, spread over several tables */
-#define STEPS  200000
-#define BASE   UINT64_C(0x7f0000000000)
-#define LARGE  65536
-#define SPARE  20 /* tables, and their keys */
+#define SPACES         3
+#define PAGES          5000 /* of each space, spread over several tables */
+#define STEPS          200000
+#define BASE           UINT64_C(0x7f0000000000)
+#define LARGE          8192
+#define SPARE          20 /* tables, and their keys */
+#define FIRST_CLUSTERS 64
 
 struct fixture {
 	int fd;
@@ -192,7 +194,7 @@ static void test_nearly_full(void **state)
 	struct fixture *f = *state;
 	uint64_t table = 512 * page_size();
 
-	room = SPARE * (512 + 1) * sizeof(index_entry);
+	room = SPARE * (512 * sizeof(index_entry) + sizeof(uint64_t)) + FIRST_CLUSTERS * sizeof(struct cluster);
 	large = 0;
 	for (uint64_t at = 0; at < 100 * table; at += page_size())
 		assert_int_equal(index_set(f->index, 0, BASE + at, entry_make(1, 0)), at < SPARE * table ? 0 : -ENOSPC);
@@ -200,6 +202,33 @@ static void test_nearly_full(void **state)
 	room = UINT64_MAX;
 	assert_int_equal(index_set(f->index, 0, BASE + 99 * table, entry_make(1, 0)), 0);
 	assert_int_equal(index_count(f->index, 0), SPARE * 512 + 1);
+}
+
+static uint64_t file_bytes(int fd)
+{
+	struct stat stat;
+
+	assert_int_equal(fstat(fd, &stat), 0);
+	return (uint64_t)stat.st_blocks * 512;
+}
+
+static void test_is_small(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t empty = file_bytes(f->fd);
+	uint64_t out = 64 * MiB;
+
+	for (uint64_t at = 0; at < out; at += 16 * page_size()) {
+		uint32_t cluster = index_cluster_new(f->index, 16);
+
+		assert_int_not_equal(cluster, 0);
+		for (unsigned int i = 0; i < 16; i++)
+			assert_int_equal(index_set(f->index, 0, BASE + at + i * page_size(), entry_make(cluster, i)),
+					 0);
+		if (at == 0)
+			assert_in_range(file_bytes(f->fd) - empty, 1, 64 * KiB);
+	}
+	assert_in_range(file_bytes(f->fd) - empty, 1, out * 3 / 1000);
 }
 
 int main(void)
@@ -211,6 +240,7 @@ int main(void)
 		cmocka_unit_test(test_foreign_file),
 		cmocka_unit_test_setup_teardown(test_damaged_header, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_nearly_full, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_is_small, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
