@@ -23,21 +23,24 @@ int filler_init(struct filler *filler, struct pager *pager)
 	if (store_scratch_new(&filler->scratch, bytes) < 0)
 		return -ENOMEM;
 	filler->pages = aligned_alloc(page_size(), bytes);
-	filler->packed = aligned_alloc(page_size(), bytes);
-	if (!filler->pages || !filler->packed) {
+	if (!filler->pages) {
 		filler_free(filler);
 		return -ENOMEM;
 	}
-	memset(filler->pages, 0, bytes);
-	memset(filler->packed, 0, bytes);
+	if (pager->memory_limited)
+		filler_reserve(filler);
 	return 0;
+}
+
+void filler_reserve(struct filler *filler)
+{
+	memset(filler->pages, 0, filler->pager->cluster_pages * page_size());
 }
 
 void filler_free(struct filler *filler)
 {
 	store_scratch_free(filler->scratch);
 	free(filler->pages);
-	free(filler->packed);
 	*filler = (struct filler){0};
 }
 
@@ -109,20 +112,23 @@ uint64_t cluster_tag(const struct pager *pager, uint32_t number)
 	return (uint64_t)number << 32 | cluster->generation;
 }
 
-/* Spreads what the store gave back over the pages that it belongs to. */
+/*
+ * Spreads what the store gave back over the pages that it belongs to, the last one first: none lies behind its place.
+ */
 static void unpack(struct filler *filler, const struct claim *claim, uint64_t apart)
 {
 	struct pager *pager = filler->pager;
 	const struct cluster *cluster = index_cluster(pager->index, claim->number);
-	const unsigned char *packed = filler->packed;
+	unsigned int packed = cluster->pages;
 	size_t page = page_size();
 
-	for (unsigned int i = 0; i < cluster->pages; i++) {
+	for (unsigned int i = 0; i < cluster->pages; i++)
+		packed -= bit(apart, i);
+	for (unsigned int i = cluster->pages; i-- > 0;) {
 		unsigned char *to = filler->pages + i * page;
 
 		if (!bit(apart, i)) {
-			memcpy(to, packed, page);
-			packed += page;
+			memmove(to, filler->pages + --packed * page, page);
 		} else if (bit(cluster->filled, i)) {
 			uint64_t word = *index_fill(pager->index, claim->number, i, false);
 
@@ -181,7 +187,7 @@ static bool load(struct filler *filler, struct claim *claim, bool first)
 		rc = store_read_first(store, filler->scratch, &slot, tag, filler->pages,
 				      (claim->wanted + 1) * page_size());
 	else if (data_pages(cluster) & ~cluster->lost)
-		rc = store_read(store, filler->scratch, &slot, tag, apart ? filler->packed : filler->pages);
+		rc = store_read(store, filler->scratch, &slot, tag, filler->pages);
 	if (rc < 0)
 		lose(pager, claim->number);
 	if (apart) /* known without the store, whatever became of it */

@@ -324,7 +324,7 @@ static void read_record(struct check *check, struct filler *filler, const struct
 		 slot.offset + slot.length > (uint64_t)st.st_size)
 		wrong(check, -EBADMSG, "the store ends before its record does", start, placed->number);
 	else
-		rc = store_read(store, filler->scratch, &slot, cluster_tag(pager, placed->number), filler->packed);
+		rc = store_read(store, filler->scratch, &slot, cluster_tag(pager, placed->number), filler->pages);
 	if (rc < 0)
 		wrong(check, rc, rc == -EBADMSG ? "the store does not hold what was written" : NULL, start,
 		      placed->number);

@@ -260,6 +260,7 @@ static void *fault_main(void *argument)
 	struct filler filler;
 
 	if (filler_init(&filler, self->pager) == 0) {
+		filler_reserve(&filler);
 		filler.pulse = &self->pager->pulse->threads[1 + self->number];
 		pulse_begin(filler.pulse);
 		fault_loop(&filler, self->pager->fault_epoll[self->number]);

@@ -39,6 +39,7 @@ static void *forks_main(void *argument)
 
 	if (filler_init(&filler, pager) < 0)
 		return NULL;
+	filler_reserve(&filler);
 	while (!atomic_load(&pager->ended)) {
 		uint32_t asked = __atomic_load_n(&shared->asked, __ATOMIC_SEQ_CST);
 

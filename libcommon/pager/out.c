@@ -4,17 +4,16 @@
 #include <string.h>
 
 #include "pager/hook.h"
+#include "pager/mirror.h"
 #include "pager/out.h"
 #include "pager/staging.h"
 #include "pager/supervisor.h"
 #include "pages/pages.h"
-#include "proc/cgroup.h"
 #include "proc/maps.h"
 #include "report/report.h"
 
-#define MEMORY_SPARE (24 * MiB) /* for what leaves at once, and for serving what is out */
-#define PROGRESS_US  100000
-#define PIN_ROUNDS   16 /* of bringing back; what was read then may name more */
+#define PROGRESS_US 100000
+#define PIN_ROUNDS  16 /* of bringing back; what was read then may name more */
 
 _Static_assert((int)INELIGIBLE_OURS < (int)SKIP_NOT_RESIDENT, "reasons of mappings come first");
 
@@ -162,18 +161,6 @@ static int check_store(const struct out_job *job, struct error *error)
 	return rc;
 }
 
-/* At its limit the kernel would let us wait for memory, and the target for us. */
-static int check_memory(const struct out_job *job, struct error *error)
-{
-	uint64_t left;
-
-	if (!job->pager->memory_limited || cgroup_left_here(&left) < 0 || left >= MEMORY_SPARE)
-		return 0;
-	return error_set(error, -ENOMEM, "the cgroup of the session is near its limit of memory",
-			 "raise it, or start the session from another cgroup", "swap out process %d",
-			 job->pager->target.pid);
-}
-
 /*
  * Brings back a page that must not be out. Returns 1, 0 when it is in core, or -errno. What moves is staged: nobody
  * waits for us.
@@ -227,7 +214,7 @@ static int flush(struct out_job *job, struct error *error)
 
 	if (!job->piece_count)
 		return 0;
-	rc = check_memory(job, error);
+	rc = mirror_check_memory(job->pager, MEMORY_SPARE, error);
 	if (rc == 0)
 		rc = out_move(job, error);
 	for (unsigned int i = 0; i < job->piece_count; i++)
@@ -522,6 +509,8 @@ int out_run(struct pager *pager, const struct out_request *request, bool *partia
 	if (rc == 0)
 		rc = filler_init(&job->filler, pager);
 	if (rc == 0 && !request->dry_run)
+		rc = mirror_reserve(pager, error);
+	if (rc == 0 && !request->dry_run)
 		rc = staging_ready(pager, error);
 	if (rc == 0 && !request->dry_run)
 		rc = keep_pinned(job, true, error);
@@ -530,6 +519,7 @@ int out_run(struct pager *pager, const struct out_request *request, bool *partia
 	if (rc == 0)
 		rc = out_all(job, partial, error);
 	out_finish_compressors(job);
+	mirror_give_back(pager);
 	if (rc == 0)
 		rc = check_store(job, error);
 	if (staging_close(pager) < 0 && target_alive(&pager->target))

@@ -26,8 +26,9 @@
 #define SLOT_BYTES        (4 * MiB)
 #define SLOTS             4
 #define STAGING_BYTES     (SLOTS * SLOT_BYTES)
-#define RETRY_MS          1  /* for parked faults, when nothing else happens */
-#define BACK_OFF_US       50 /* while the target has not run on after an event */
+#define MEMORY_SPARE      (24 * MiB) /* in a cgroup, for what leaves at once, and for serving what is out */
+#define RETRY_MS          1          /* for parked faults, when nothing else happens */
+#define BACK_OFF_US       50         /* while the target has not run on after an event */
 
 /*
  * One address space with pages of ours out: the target's, or that of a child it forked.
@@ -104,16 +105,17 @@ struct pager {
 	struct region staging;
 	uint64_t held_again_us; /* not before then the target is given something to hold */
 	unsigned char *mirror;  /* the worker's copy of what is staged; STAGING_BYTES, same layout */
-	bool memory_limited;    /* by a cgroup: nothing more leaves when little is left there */
 	struct pins pins;       /* what must stay in core for the kernel's sake; under `job` */
 	uint64_t guards_seen;   /* up to this address, by the worker's main thread; the next look goes on there */
 	bool staging_open;      /* the staging area is readable and writable now; under `job` */
 	bool staging_gone;      /* the program has mapped something there: it is not ours any more; under `job` */
+	bool memory_limited;    /* by a cgroup: nothing more leaves when little is left there */
 	unsigned int cluster_pages;
 
 	pthread_mutex_t room;           /* one thread makes room for children */
 	_Atomic(unsigned int) children; /* that are served */
 	unsigned int children_max;
+	unsigned int spaces_made; /* the first ones, which have locks; the rest takes no memory yet */
 
 	pthread_mutex_t job; /* one changing request at a time */
 	struct space spaces[INDEX_SPACES];
@@ -173,8 +175,7 @@ struct filler {
 	const struct asker *asker;  /* NULL: nobody, it is brought to an end */
 	struct pulse_thread *pulse; /* that of a job, except for threads that serve faults */
 	struct store_scratch *scratch;
-	unsigned char *pages;    /* cluster_pages whole pages */
-	unsigned char *packed;   /* as the store gives them */
+	unsigned char *pages;    /* cluster_pages whole pages; as the store gives them, then each in its place */
 	unsigned int walk_space; /* of the fault before, to notice a walk in order of address */
 	uint64_t walk_next;
 	unsigned int walk_ahead; /* clusters to bring along */
@@ -221,7 +222,12 @@ int control_detach(struct pager *pager, uint64_t *brought, struct error *error);
 /* status.c: what is known of the session. The caller owns it. */
 json_t *status_record(struct pager *pager);
 
+/*
+ * bring.c: memory for a thread. filler_reserve has it now: whoever is waited for by the target must not wait for
+ * memory. Where a cgroup limits memory that is done for all threads. Returns 0 or -ENOMEM.
+ */
 int filler_init(struct filler *filler, struct pager *pager);
+void filler_reserve(struct filler *filler);
 void filler_free(struct filler *filler);
 
 /* fault.c: threads that read messages and answer faults. */
@@ -422,7 +428,9 @@ void discards_settle(struct pager *pager);
  */
 void guards_look(struct pager *pager);
 
-/* spaces.c */
+/* spaces.c: the places of spaces up to this one, with their locks. `lock` is held, or nothing else runs. */
+void space_make(struct pager *pager, unsigned int id);
+
 struct space *space_new(struct pager *pager,
 			int uffd); /* `lock` held; takes the descriptor on success; not watched yet */
 void space_close(struct pager *pager, struct space *space);

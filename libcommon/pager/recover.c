@@ -3,13 +3,17 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "pager/held.h"
 #include "pager/hook.h"
 #include "pager/keep.h"
+#include "pager/mirror.h"
 #include "pager/staging.h"
 #include "pages/pages.h"
 #include "proc/maps.h"
+
+#define MEMORY_AGAIN_US 10000
 
 static int open_store(struct pager *pager)
 {
@@ -84,13 +88,15 @@ static void apply_pending(struct pager *pager)
 		unsigned int event = pending->message.event;
 		bool changes = event == UFFD_EVENT_REMAP || event == UFFD_EVENT_REMOVE || event == UFFD_EVENT_UNMAP;
 
-		pager->spaces[i].id = i;
+		if (!event || event == UFFD_EVENT_FORK)
+			continue;
 		if (i == 0 && changes && index_header(pager->index)->fork_awaited)
 			event_put_aside(pager);
-		if (changes && pending->message.event)
+		if (changes && pending->message.event) {
+			space_make(pager, i);
 			event_apply(pager, &pager->spaces[i], pending);
-		if (event != UFFD_EVENT_FORK)
-			pending->message.event = 0;
+		}
+		pending->message.event = 0;
 	}
 	region_vec_free(&pager->spaces[0].registered); /* found anew */
 }
@@ -144,12 +150,14 @@ static void find_spaces(struct pager *pager)
 		const struct kept_item *item = header->spaces[i].used ? find_kept(pager, header->spaces[i].kept) : NULL;
 		struct space *space = &pager->spaces[i];
 
-		space->id = i;
-		if (!item) {
+		if (!item && (header->spaces[i].used || index_count(pager->index, i))) {
 			header->spaces[i].used = false;
+			space_make(pager, i);
 			space_drop(pager, space, (struct region){0, UINT64_MAX});
-			continue;
 		}
+		if (!item)
+			continue;
+		space_make(pager, i);
 		space->uffd = item->fd;
 		space->kept = item->number;
 		space->used = true;
@@ -375,16 +383,17 @@ void recover_pages(struct pager *pager)
 	struct filler filler;
 
 	hook("started");
-	for (unsigned int i = 0; i < INDEX_SPACES; i++)
+	for (unsigned int i = 0; i < pager->spaces_made; i++)
 		go_on(pager, &pager->spaces[i]);
 	hook("awake");
-	if (filler_init(&filler, pager) < 0)
-		return;
+	while (filler_init(&filler, pager) < 0) /* the next swap-out would write over what is staged */
+		usleep(MEMORY_AGAIN_US);
 	for (uint64_t i = 1; i < index_header(pager->index)->clusters; i++)
 		if (index_cluster(pager->index, (uint32_t)i)->state == CLUSTER_STAGED)
 			fill_cluster(&filler, (uint32_t)i);
 	hook("recovered");
 	filler_free(&filler);
+	mirror_give_back(pager);
 	staging_close(pager);
 	hook("closed");
 	pager->spaces[0].strays = !pager->spaces[0].dead && !space_unregister_all(pager);

@@ -231,7 +231,7 @@ void session_init(struct session *s, const struct target *target, unsigned int c
 {
 	struct pager *pager = &s->pager;
 
-	*s = (struct session){.sessions = -1};
+	s->sessions = -1;
 	pager->road = ROAD_NONE;
 	pager->target = *target;
 	pager->cluster_pages = cluster_pages;

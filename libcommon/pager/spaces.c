@@ -11,6 +11,21 @@
 
 #define ROOM_STEPS 8
 
+void space_make(struct pager *pager, unsigned int id)
+{
+	pthread_rwlockattr_t writers_first;
+
+	pthread_rwlockattr_init(&writers_first);
+	pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	for (; pager->spaces_made <= id; pager->spaces_made++) {
+		struct space *space = &pager->spaces[pager->spaces_made];
+
+		space->id = pager->spaces_made;
+		pthread_rwlock_init(&space->events, &writers_first);
+	}
+	pthread_rwlockattr_destroy(&writers_first);
+}
+
 struct space *space_new(struct pager *pager, int uffd)
 {
 	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
@@ -22,7 +37,7 @@ struct space *space_new(struct pager *pager, int uffd)
 		 * `used` falls only under `events` and `lock`. Who found something about the one that was here before
 		 * looks again under them.
 		 */
-		space->id = i;
+		space_make(pager, i);
 		space->uffd = uffd;
 		space->used = true;
 		space->dead = false;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -22,7 +23,8 @@
 #define RESTART_MS     10
 #define RESTART_MAX_MS 5000
 #define LINGER_MS      10
-#define READY_TRIES    5 /* workers that end before the session is served: then it is given up */
+#define HEAP_BLOCK_MAX 16384 /* bytes; larger ones are mappings of their own */
+#define READY_TRIES    5     /* workers that end before the session is served: then it is given up */
 
 /* The worker that is watched; a child of ours, or the one that made us. */
 struct worker {
@@ -278,12 +280,20 @@ static int run(struct supervisor *v)
 	return v->worker.over ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* Memory is locked, and so cannot be trimmed, only unmapped: one heap for all threads, and nothing large in it. */
+static void keep_heap_small(void)
+{
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MMAP_THRESHOLD, HEAP_BLOCK_MAX);
+}
+
 static void begin(struct supervisor *v)
 {
 	sigset_t set;
 
 	prctl(PR_SET_NAME, "swapctl-super");
 	mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT); /* who waits for the next worker waits for its pages */
+	keep_heap_small();
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -389,7 +399,7 @@ static void inherit(struct supervisor *v, const struct pager *pager)
 
 static void become_supervisor(const struct pager *pager, const struct worker *worker)
 {
-	struct supervisor v = {.session = malloc(sizeof(struct session)), .worker = *worker, .ready = -1};
+	struct supervisor v = {.session = calloc(1, sizeof(struct session)), .worker = *worker, .ready = -1};
 
 	if (!v.session)
 		_exit(EXIT_FAILURE);

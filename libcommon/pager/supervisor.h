@@ -18,7 +18,8 @@ struct session {
 	bool removed;    /* nothing of it is left on the file system */
 };
 
-/* A session with nothing in it but what it is about. The target is borrowed for as long as the session lives. */
+/* In zeroed memory: a session with nothing in it but what it is about. The target is borrowed for as long as the
+ * session lives. */
 void session_init(struct session *s, const struct target *target, unsigned int cluster_pages);
 
 /*

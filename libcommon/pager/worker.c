@@ -13,12 +13,12 @@
 #include "pager/clients.h"
 #include "pager/held.h"
 #include "pager/hook.h"
+#include "pager/mirror.h"
 #include "pager/out.h"
 #include "pager/pager.h"
 #include "pager/pulse.h"
 #include "pager/staging.h"
 #include "pager/supervisor.h"
-#include "proc/cgroup.h"
 #include "report/report.h"
 
 #define HOUSEKEEPING_MS  250
@@ -36,19 +36,6 @@ static void stay_in_memory(bool sealed)
 	/* A core dump would hold what an encrypted store hides. */
 	if (sealed)
 		prctl(PR_SET_DUMPABLE, 0);
-}
-
-static void init_locks(struct pager *pager)
-{
-	pthread_rwlockattr_t writers_first;
-
-	pthread_mutex_init(&pager->job, NULL);
-	pthread_mutex_init(&pager->lock, NULL);
-	pthread_rwlockattr_init(&writers_first);
-	pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	for (unsigned int i = 0; i < INDEX_SPACES; i++)
-		pthread_rwlock_init(&pager->spaces[i].events, &writers_first);
-	pthread_rwlockattr_destroy(&writers_first);
 }
 
 static int open_target_files(struct pager *pager)
@@ -264,7 +251,6 @@ static void tell_ready(struct pager *pager)
 
 static int start(struct pager *pager)
 {
-	uint64_t left = UINT64_MAX;
 	int rc = open_target_files(pager);
 
 	/*
@@ -273,16 +259,13 @@ static int start(struct pager *pager)
 	 */
 	if (rc < 0 && (!pager->inherited || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM))
 		return rc;
-	init_locks(pager);
+	pthread_mutex_init(&pager->job, NULL);
+	pthread_mutex_init(&pager->lock, NULL);
+	space_make(pager, 0);
 	room_init(pager);
-	pager->mirror = mmap(NULL, STAGING_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (pager->mirror == MAP_FAILED)
-		return -ENOMEM;
-	/* Where memory may run out it is had before a page leaves. */
-	pager->memory_limited = cgroup_left_here(&left) == 0 && left != UINT64_MAX;
-	if (pager->memory_limited && madvise(pager->mirror, STAGING_BYTES, MADV_POPULATE_WRITE) < 0 && errno != EINVAL)
-		return -ENOMEM;
-	rc = refaults_new(&pager->refaults);
+	rc = mirror_make(pager);
+	if (rc == 0)
+		rc = refaults_new(&pager->refaults);
 	if (rc == 0 && pager->inherited)
 		rc = recover_state(pager, pager->index_fd);
 	if (rc < 0)
