@@ -39,12 +39,12 @@ static const char *skip_name(unsigned int skip)
 
 /*
  * Whether a reason means that something which could have left did not. The page or two that the stopped thread stands
- * on never can, nor can what needs a slot that a rule of the program forbids.
+ * on never can, nor can what is ours, nor what needs a slot that a rule of the program forbids.
  */
 static bool skip_counts(unsigned int skip)
 {
 	return skip != SKIP_NOT_RESIDENT && skip != SKIP_OUT && skip != SKIP_LIMIT && skip != SKIP_IN_USE &&
-	       skip != SKIP_POISONED && skip != SKIP_EXECUTES;
+	       skip != SKIP_POISONED && skip != SKIP_EXECUTES && skip != INELIGIBLE_OURS;
 }
 
 static json_t *skipped_object(struct out_region *r)

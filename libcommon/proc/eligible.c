@@ -63,10 +63,9 @@ static enum eligibility judge(const struct mapping *mapping, const char *flags, 
 {
 	/*
 	 * Device memory, shadow stacks, memory with tags that a copy would lose, memory the kernel may drop, sealed
-	 * memory, and what is kept from children: buffers that devices write to, and our own areas where the kernel
-	 * shows no names of anonymous memory.
+	 * memory. Pages that a device writes to are pinned: the kernel moves none of them (UFFDIO_MOVE, EBUSY).
 	 */
-	static const char *const special[] = {"io", "pf", "mm", "ss", "mt", "dp", "sl", "dc"};
+	static const char *const special[] = {"io", "pf", "mm", "ss", "mt", "dp", "sl"};
 	static const char *const userfaultfd[] = {"um", "uw", "ui"};
 
 	if (mapping_has_our_name(mapping))

@@ -80,7 +80,7 @@ enum eligibility {
 	INELIGIBLE_LOCKED,      /* "locked": mlock */
 	INELIGIBLE_WIPEONFORK,  /* "wipe-on-fork" */
 	INELIGIBLE_USERFAULTFD, /* "userfaultfd": registered with somebody else's descriptor */
-	INELIGIBLE_OURS,        /* "uvmtools": the staging area of a session */
+	INELIGIBLE_OURS,        /* "uvmtools": an area of a session, known by its name or to the session by its place */
 };
 
 /* The reason as records spell it ("locked"). */

@@ -300,6 +300,22 @@ is_over() {
 	ask check
 }
 
+@test "what is kept from children leaves like the rest, and a child has none of it" {
+	start_with_input marks $((12 * MEBIBYTE)) 1
+	ask absent
+	superpages -p "$TARGET_PID" --swappable 3>&- | swap_ok out -p "$TARGET_PID" -r -
+	(($(status_of .out_pages) >= 12 * MEBIBYTE * 8 / 10 / 4096))
+	ask absent
+	out_region
+	(($(status_of .out_pages) >= 12 * MEBIBYTE * 8 / 10 / 4096))
+	kill -KILL "$(status_of .worker_pid)"
+	ask absent
+	check_session
+	ask check
+	swap_ok detach -p "$TARGET_PID"
+	ask check
+}
+
 @test "pages discarded again and again while they go out and come in" {
 	start_changes
 	swap_ok attach -p "$TARGET_PID"

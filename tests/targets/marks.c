@@ -4,10 +4,13 @@
  *
  *	wipe		MADV_WIPEONFORK for the second third, fork, and the other way round at once for the others
  *	keep		the same with MADV_DONTFORK; the child grows its first third by what it did not get
+ *	absent		MADV_DONTFORK for everything from now on; a child that touches any third ends by SIGSEGV
  *	check		verify everything
  *
  * The answer is "ok", or "wrong" and what it was. Prints "ready START END".
  */
+#include <signal.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 #include "pattern.h"
@@ -71,6 +74,29 @@ static void fork_in_between(int mark, int unmark)
 	_exit(0);
 }
 
+static bool is_absent(int part)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		signal(SIGSEGV, SIG_DFL);
+		_exit(*(volatile char *)parts[part] == 1);
+	}
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV;
+}
+
+static void keep_all(void)
+{
+	bool absent = true;
+
+	for (int part = 0; part < 3; part++)
+		advise(part, MADV_DONTFORK);
+	for (int part = 0; part < 3; part++)
+		absent &= is_absent(part);
+	dprintf(1, absent ? "ok\n" : "wrong: a child has it\n");
+}
+
 int main(int argc, char **argv)
 {
 	size_t count = argc > 2 ? strtoull(argv[2], NULL, 0) : 0;
@@ -95,6 +121,8 @@ int main(int argc, char **argv)
 			fork_in_between(MADV_WIPEONFORK, MADV_KEEPONFORK);
 		else if (!strcmp(line, "keep\n"))
 			fork_in_between(MADV_DONTFORK, MADV_DOFORK);
+		else if (!strcmp(line, "absent\n"))
+			keep_all();
 		else if (!strcmp(line, "check\n"))
 			dprintf(1, "%s\n", pattern_wrong(parts[0], 3 * bytes, &pattern) ? "wrong" : "ok");
 	}

@@ -625,7 +625,7 @@ static void test_eligibility(void **state)
 	assert_int_equal(verdict_at(plain, NULL), ELIGIBLE);
 	assert_int_equal(verdict_at(locked, NULL), INELIGIBLE_LOCKED);
 	assert_int_equal(verdict_at(wiped, NULL), INELIGIBLE_WIPEONFORK);
-	assert_int_equal(verdict_at(kept, NULL), INELIGIBLE_SPECIAL);
+	assert_int_equal(verdict_at(kept, NULL), ELIGIBLE);
 	assert_int_equal(verdict_at(map_alone(PROT_READ, MAP_PRIVATE), NULL), INELIGIBLE_READ_ONLY);
 	assert_int_equal(verdict_at(map_alone(PROT_NONE, MAP_PRIVATE), NULL), INELIGIBLE_READ_ONLY);
 	assert_int_equal(verdict_at(map_alone(PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_GROWSDOWN), NULL),
