@@ -25,13 +25,14 @@ static const struct report_column round_columns[] = {
 };
 
 struct texts {
-	char *cgroup, *stage, *backoff, *interval, *regions, *min_free, *total_limit, *pressure, *target, *hold;
+	char *cgroup, *stage, *backoff, *interval, *regions, *min_free, *min_saved, *total_limit, *pressure, *target,
+		*hold;
 };
 
 static void texts_free(struct texts *t)
 {
-	char **all[] = {&t->cgroup,   &t->stage,       &t->backoff,  &t->interval, &t->regions,
-			&t->min_free, &t->total_limit, &t->pressure, &t->target,   &t->hold};
+	char **all[] = {&t->cgroup,    &t->stage,       &t->backoff,  &t->interval, &t->regions, &t->min_free,
+			&t->min_saved, &t->total_limit, &t->pressure, &t->target,   &t->hold};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		free(*all[i]);
@@ -124,6 +125,8 @@ static int parse_knobs(const struct texts *t, struct auto_options *options)
 	if (status == EXIT_DONE)
 		status = parse_size("min-free", t->min_free, true, &knobs->min_free);
 	if (status == EXIT_DONE)
+		status = parse_size("min-saved", t->min_saved, true, &knobs->min_saved);
+	if (status == EXIT_DONE)
 		status = parse_size("total-limit", t->total_limit, false, &knobs->total_limit);
 	return status;
 }
@@ -171,6 +174,7 @@ int verb_auto(int argc, const char **argv)
 			  .interval_ms = 120000,
 			  .regions_per_round = 100,
 			  .min_free = 128 * MiB,
+			  .min_saved = 16 * MiB,
 			  .limit = 128 * MiB,
 			  .total_limit = 1024 * MiB},
 	};
@@ -188,6 +192,8 @@ int verb_auto(int argc, const char **argv)
 		 "N"},
 		{"min-free", 0, POPT_ARG_STRING, &texts.min_free, 0, "keep free on the store's file system (128M)",
 		 "BYTES"},
+		{"min-saved", 0, POPT_ARG_STRING, &texts.min_saved, 0,
+		 "no session for a process of which less can leave (16M)", "BYTES"},
 		{"total-limit", 0, POPT_ARG_STRING, &texts.total_limit, 0, "most bytes of all stores (1024M)", "BYTES"},
 		{"pressure", 0, POPT_ARG_STRING, &texts.pressure, 0, "only when the kernel tells of so much pressure",
 		 "some|full:TIME/WINDOW"},

@@ -65,8 +65,8 @@ int auto_run(struct run *run, const struct auto_options *options);
 /* auto_round.c: what there is to do now for one process. Returns 0, or -ESRCH when it is gone. `lock` is held. */
 int auto_tend(struct automaton *a, struct managed *m);
 
-/* Its session, if it is ours, is ended. `lock` is held. */
-void auto_detach(struct automaton *a, struct managed *m);
+/* Its session, if it is ours, is ended. Returns 0, or -errno when that was told. `lock` is held. */
+int auto_detach(struct automaton *a, struct managed *m);
 
 /* Takes the record; output that nobody reads any more ends it all. */
 void auto_emit(struct automaton *a, json_t *record);

@@ -129,6 +129,8 @@ static void take_status(void *context, json_t *record)
 	m->now.pool = number_of(record, "pool_bytes");
 	m->now.used = m->now.pool + number_of(record, "store_bytes");
 	m->now.stalled_us = number_of(record, "fault_wait_us");
+	m->now.out = number_of(record, "out_pages") * page_size();
+	m->now.forks = number_of(json_object_get(record, "events"), "fork");
 	json_decref(record);
 }
 
@@ -306,6 +308,19 @@ static int offer_all(struct managed *m)
 	return rc;
 }
 
+/* Without its session the process is as it was, and what is known of it still holds. */
+static int end_session(struct automaton *a, struct managed *m)
+{
+	int rc = auto_detach(a, m);
+
+	if (rc < 0)
+		return rc;
+	m->attached = m->made = false;
+	m->now.pool = m->now.used = m->now.out = m->now.forks = m->now.stalled_us = 0;
+	policy_observe(m->process, &m->now);
+	return 0;
+}
+
 static int run_round(struct automaton *a, struct managed *m)
 {
 	_cleanup_regions_ struct region_vec regions = {0};
@@ -320,6 +335,10 @@ static int run_round(struct automaton *a, struct managed *m)
 	a->refaulted += m->refaulted;
 	if (rc < 0 || !policy_due(m->process))
 		return rc;
+	if (m->made && !policy_pays(m->process))
+		return end_session(a, m);
+	m->now.served = m->attached;
+	policy_observe(m->process, &m->now);
 	bytes = policy_round(m->process);
 	if (!bytes)
 		return 0;
@@ -396,8 +415,9 @@ int auto_tend(struct automaton *a, struct managed *m)
 	return rc == -ESRCH || !target_alive(&m->target) ? -ESRCH : 0;
 }
 
-void auto_detach(struct automaton *a, struct managed *m)
+int auto_detach(struct automaton *a, struct managed *m)
 {
-	if (m->made && target_alive(&m->target))
-		ask(a, m, "detach", json_pack("{s:s}", "verb", "detach"), discard, NULL);
+	if (!m->made || !target_alive(&m->target))
+		return 0;
+	return ask(a, m, "detach", json_pack("{s:s}", "verb", "detach"), discard, NULL);
 }

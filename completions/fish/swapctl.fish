@@ -46,6 +46,7 @@ complete -c swapctl -n "$auto" -l stage -x -d 'Seconds in memory before the stor
 complete -c swapctl -n "$auto" -l refault-backoff -x -d 'What comes back within so many seconds is left alone'
 complete -c swapctl -n "$auto" -l interval -x -d 'Seconds between rounds of one process'
 complete -c swapctl -n "$auto" -l regions-per-round -x -d 'Most superpages that a round takes'
+complete -c swapctl -n "$auto" -l min-saved -x -a '0 16M 64M' -d 'No session for a process of which less can leave'
 complete -c swapctl -n "$auto" -l min-free -x -a '64M 128M 1G' -d 'Keep free on the file system of the store'
 complete -c swapctl -n "$auto" -l total-limit -x -a '256M 1G 4G' -d 'The most that all stores may take'
 complete -c swapctl -n "$auto" -l explain -d 'A record for each decision'

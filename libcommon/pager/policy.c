@@ -9,12 +9,14 @@
 
 #define NEVER       UINT64_MAX
 #define SUPERPAGE   (2 * MiB)
-#define PROBE       100   /* a round of POLICY_HOLD takes at most this part, as senpai does */
-#define TIMES_MAX   10    /* the time to be left alone doubles so often */
-#define FORGET      4     /* … and all is forgotten after so many of it in peace */
-#define RETRY_MS    60000 /* a write-back that could not be */
-#define RETRY_LEFT  1000  /* what was being asked for when it was to be written */
-#define LIMIT_SPARE 64    /* this part of a limit is kept for what records have beside their pages */
+#define PROBE       100        /* a round of POLICY_HOLD takes at most this part, as senpai does */
+#define TIMES_MAX   10         /* the time to be left alone doubles so often */
+#define FORGET      4          /* … and all is forgotten after so many of it in peace */
+#define RETRY_MS    60000      /* a write-back that could not be */
+#define RETRY_LEFT  1000       /* what was being asked for when it was to be written */
+#define LIMIT_SPARE 64         /* this part of a limit is kept for what records have beside their pages */
+#define LITTLE      2          /* this part of what a session must save is not worth keeping it */
+#define FORK_SAVES  (16 * MiB) /* must be out for each fork a second: in a session a fork takes about 20 ms longer */
 
 /* A superpage of which something is known. */
 struct known {
@@ -39,6 +41,9 @@ struct policy_process {
 	uint64_t due_ms;
 	uint64_t writeback_ms;
 	uint64_t mark_ms, mark_us; /* when the pressure was read last, and what it was */
+	uint64_t forks_ms, forks;  /* when forks were counted last, and how many there were; 0: not in this session */
+	uint64_t staged_ms;        /* when something left last */
+	unsigned int unpaid;       /* sessions that did not pay */
 	struct known *known;       /* sorted */
 	size_t known_count, known_size;
 	struct candidate *candidates;
@@ -229,6 +234,50 @@ void policy_refaults_lost(struct policy_process *process, uint64_t pages)
 	     NUMBERS({"refaulted_pages", pages}, {"alone_ms", policy->knobs.backoff_ms}));
 }
 
+/* Forks that take longer than what is out is worth. */
+static bool forks_much(struct policy_process *process)
+{
+	const struct policy *policy = process->policy;
+	uint64_t now = policy->look.now_ms;
+	uint64_t elapsed = now - process->forks_ms;
+	uint64_t forks = process->seen.forks - min_u64(process->seen.forks, process->forks);
+	bool counted = process->forks_ms && elapsed;
+
+	process->forks_ms = now;
+	process->forks = process->seen.forks;
+	if (!counted || process->seen.out >= forks * FORK_SAVES / elapsed * 1000)
+		return false;
+	tell(process, "end", "forks", NOWHERE,
+	     NUMBERS({"forks", forks}, {"elapsed_us", elapsed * 1000}, {"out_bytes", process->seen.out}));
+	return true;
+}
+
+/* What was out has come back, and nothing has left for a while. */
+static bool saves_little(const struct policy_process *process)
+{
+	const struct policy *policy = process->policy;
+
+	if (process->seen.out >= policy->knobs.min_saved / LITTLE ||
+	    policy->look.now_ms < process->staged_ms + policy->knobs.backoff_ms)
+		return false;
+	tell(process, "end", "little-out", NOWHERE,
+	     NUMBERS({"out_bytes", process->seen.out}, {"min_saved_bytes", policy->knobs.min_saved}));
+	return true;
+}
+
+bool policy_pays(struct policy_process *process)
+{
+	const struct policy *policy = process->policy;
+
+	if (!policy->knobs.min_saved || (!forks_much(process) && !saves_little(process)))
+		return true;
+	process->due_ms = policy->look.now_ms + time_alone(policy, process->unpaid);
+	process->forks_ms = process->forks = 0;
+	if (process->unpaid < TIMES_MAX)
+		process->unpaid++;
+	return false;
+}
+
 static uint64_t total_of(const struct policy *policy, bool resident)
 {
 	uint64_t sum = 0;
@@ -381,6 +430,20 @@ static void forget(struct policy_process *process)
 	process->known_count = kept;
 }
 
+/* Whether all that may leave, in this round or a later one, is enough for a session. */
+static bool would_pay(const struct policy_process *process)
+{
+	uint64_t least = process->policy->knobs.min_saved;
+	uint64_t all = 0;
+
+	for (size_t i = 0; i < process->candidate_count; i++)
+		all += process->candidates[i].resident;
+	if (process->seen.served || all >= least)
+		return true;
+	tell(process, "wait", "saves-little", NOWHERE, NUMBERS({"resident_bytes", all}, {"min_saved_bytes", least}));
+	return false;
+}
+
 int policy_choose(struct policy_process *process, uint64_t bytes, struct region_vec *regions)
 {
 	const unsigned int most = process->policy->knobs.regions_per_round;
@@ -388,6 +451,8 @@ int policy_choose(struct policy_process *process, uint64_t bytes, struct region_
 	size_t count = 0;
 
 	forget(process);
+	if (!would_pay(process))
+		return 0;
 	qsort(process->candidates, process->candidate_count, sizeof(*process->candidates), compare);
 	for (; count < process->candidate_count && count < most && planned < bytes; count++) {
 		const struct candidate *c = &process->candidates[count];
@@ -424,7 +489,7 @@ int policy_staged(struct policy_process *process, uint64_t superpage, uint64_t m
 		     NUMBERS({"times", known->times}, {"alone_ms", alone}));
 		return 0;
 	}
-	known->staged_ms = now;
+	known->staged_ms = process->staged_ms = now;
 	process->seen.resident -= min_u64(process->seen.resident, moved);
 	process->writeback_ms = min_u64(process->writeback_ms, now + policy->knobs.stage_ms);
 	return 0;

@@ -27,6 +27,7 @@ struct policy_knobs {
 	unsigned int regions_per_round;
 	uint64_t min_free;
 	uint64_t limit, total_limit; /* of records, of one process and of all; 0: none */
+	uint64_t min_saved;          /* a session that saves less does not pay for its own memory; 0: any does */
 };
 
 /* The machine, as far as it matters. */
@@ -43,6 +44,9 @@ struct policy_observation {
 	uint64_t used;       /* records of it, in memory and in the store */
 	uint64_t pool;       /* of that, in memory */
 	uint64_t stalled_us; /* its threads have waited for pages to come back, since its session began */
+	uint64_t out;        /* bytes */
+	uint64_t forks;      /* since its session began */
+	bool served;         /* it has a session */
 };
 
 struct policy_number {
@@ -56,7 +60,7 @@ struct policy_number {
 struct policy_decision {
 	int pid;
 	uint64_t starttime;
-	const char *op;                               /* "stage", "leave", "writeback", "wait" */
+	const char *op;                               /* "stage", "leave", "writeback", "wait", "end" */
 	const char *why;                              /* "cold", "refault", "limit", … */
 	struct region region;                         /* empty: it is about the process */
 	struct policy_number numbers[POLICY_NUMBERS]; /* what it rested on; ended by a key NULL, or full */
@@ -83,6 +87,12 @@ void policy_observe(struct policy_process *process, const struct policy_observat
 
 /* Nothing is done for it before so many milliseconds have passed; UINT64_MAX: ever. */
 void policy_postpone(struct policy_process *process, uint64_t ms);
+
+/*
+ * Whether the session of a process that is due and has been observed pays. If not, the caller ends it, and the process
+ * is left alone for a while, longer each time.
+ */
+bool policy_pays(struct policy_process *process);
 
 /* Pages of a superpage were asked for, the first of them at `at_ms`. */
 void policy_refaulted(struct policy_process *process, uint64_t superpage, uint64_t pages, uint64_t at_ms);

@@ -1,15 +1,17 @@
 #!/usr/bin/env bats
 # swapctl auto(1): what is cold leaves, what is hot stays, within what was allowed.
 
+# shellcheck disable=SC2030,SC2031,SC2317 # each test is a process of its own
 bats_require_minimum_version 1.5.0
 load swap_helper
 
 MEBIBYTE=1048576
 
-# start_auto OPTION...: in the background. Sets $AUTO; records go to $RECORDS, messages to $ERRORS.
+# start_auto OPTION...: in the background, for programs that are too small for a session to pay. Sets $AUTO; records go to $RECORDS, messages to
+# $ERRORS.
 start_auto() {
 	RECORDS=$BATS_TEST_TMPDIR/auto ERRORS=$BATS_TEST_TMPDIR/auto.errors
-	swapctl auto "$@" >"$RECORDS" 2>"$ERRORS" 3>&- &
+	swapctl auto --min-saved 0 "$@" >"$RECORDS" 2>"$ERRORS" 3>&- &
 	AUTO=$!
 }
 
@@ -54,7 +56,7 @@ teardown() {
 	snapshot
 	start_auto -p "$TARGET_PID" --interval 1 --stage 4 --refault-backoff 60
 	is_settled() {
-		(($(status_of .stored_pages) >= cold / 4096 * 98 / 100))
+		(($(status_of .stored_pages) >= cold * 98 / 100 / 4096))
 	}
 	wait_for 30 is_settled
 	(($(status_of .out_pages) <= cold / 4096 + 600))
@@ -84,7 +86,7 @@ teardown() {
 	assert_equal "$(status_of .store_bytes)" 0
 	end_auto INT
 	assert_equal "$status" 0
-	! has_record '.type == "writeback"'
+	run ! has_record '.type == "writeback"'
 }
 
 @test "each time a region comes back too soon it is left alone for twice as long" {
@@ -116,7 +118,7 @@ teardown() {
 @test "every reason that a decision can have is described in uvm-json(5)" {
 	local why count=0
 	for why in $(grep -A 1 'tell(process,' "$ROOT/libcommon/pager/policy.c" | grep -oE '[^{]"[a-z-]+"' | tr -cd 'a-z\n-' | sort -u); do
-		[[ $why =~ ^(stage|leave|writeback|wait)$ ]] && continue
+		[[ $why =~ ^(stage|leave|writeback|wait|end)$ ]] && continue
 		grep -qE "^\.It Li (.* )?$why( |\$)" "$ROOT/man/uvm-json.5" || {
 			echo "not described: $why" >&2
 			return 1
@@ -124,6 +126,31 @@ teardown() {
 		count=$((count + 1))
 	done
 	((count >= 15))
+}
+
+@test "no session is made for a program of which less could leave than a session takes" {
+	start_contents random $((8 * MEBIBYTE))
+	start_auto -p "$TARGET_PID" --interval 1 --min-saved 16M --explain
+	wait_for 20 has_record '.why == "saves-little" and .resident_bytes >= 8388608 and .min_saved_bytes == 16777216'
+	run ! compgen -G "$SESSIONS/$TARGET_PID.*"
+	end_auto
+	assert_equal "$status" 0
+	assert_equal "$(summary .moved_bytes)" 0
+}
+
+# For which of the two reasons depends on how fast it forks.
+@test "the session of a program that forks and touches its memory ends, and the program goes on" {
+	start_with_input forker $((4 * MEBIBYTE))
+	start_auto -p "$TARGET_PID" --interval 1 --min-saved 4M --refault-backoff 1 --explain
+	wait_for 60 has_record '.op == "end" and (.why | IN("forks", "little-out")) and has("out_bytes")'
+	is_alone() {
+		! compgen -G "$SESSIONS/$TARGET_PID.*"
+	}
+	wait_for 30 is_alone
+	end_auto
+	assert_equal "$status" 0
+	ask stop
+	[[ $answer == ok* ]]
 }
 
 @test "--target leaves as much in memory as was said, of all processes together" {
@@ -361,7 +388,7 @@ fails() {
 	done
 	fails 2 '--interval: 0' "${p[@]}" --interval 0
 	fails 2 '--refault-backoff: 0' "${p[@]}" --refault-backoff 0
-	for option in --min-free --limit --total-limit --target; do
+	for option in --min-free --min-saved --limit --total-limit --target; do
 		fails 2 "$option: .* not a size" "${p[@]}" "$option" much
 		fails 2 "$option: .* not a size" "${p[@]}" "$option=-1"
 	done
@@ -410,7 +437,7 @@ fails() {
 	orphan=$TARGET_PID
 	swap_most out -p "$orphan" --bytes 4M
 	kill_both
-	fails 1 'adopt' -p "$orphan"
+	fails 1 'adopt' -p "$orphan" --min-saved 0
 	start_contents text $((8 * MEBIBYTE))
 	start_auto -p "$TARGET_PID" "$orphan" --interval 1
 	wait_for 20 has_record ".type == \"round\" and .pid == $TARGET_PID and .moved_bytes > 0"

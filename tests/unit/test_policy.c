@@ -383,6 +383,85 @@ static void test_hold(void **state)
 	end(&b);
 }
 
+static void test_no_session_for_little(void **state)
+{
+	struct policy_observation seen = {.resident = GiB};
+	struct policy_knobs knobs = usual;
+	struct bench b;
+
+	(void)state;
+	knobs.min_saved = 16 * MiB;
+	begin(&b, &knobs);
+	assert_int_equal(round_of(&b, 7), 0);
+	assert_string_equal(b.last, "wait saves-little");
+	assert_int_equal(number(&b, "resident_bytes"), 14 * MiB);
+	at(&b, 120 * SECOND);
+	assert_int_equal(round_of(&b, 8), 8);
+	/* Where there is a session already, any will do. */
+	seen.served = true;
+	policy_observe(b.process, &seen);
+	at(&b, 240 * SECOND);
+	assert_int_equal(round_of(&b, 1), 1);
+	end(&b);
+}
+
+static void test_a_session_that_saves_little_ends(void **state)
+{
+	struct policy_observation seen = {.resident = GiB, .served = true, .out = 16 * MiB};
+	struct policy_knobs knobs = usual;
+	struct bench b;
+
+	(void)state;
+	knobs.min_saved = 16 * MiB;
+	begin(&b, &knobs);
+	assert_int_equal(round_of(&b, 8), 8);
+	at(&b, 120 * SECOND);
+	policy_observe(b.process, &seen);
+	assert_true(policy_pays(b.process));
+	seen.out = 8 * MiB - 1;
+	at(&b, 45 * SECOND - 1);
+	policy_observe(b.process, &seen);
+	assert_true(policy_pays(b.process));
+	at(&b, 120 * SECOND);
+	assert_false(policy_pays(b.process));
+	assert_string_equal(b.last, "end little-out");
+	at(&b, (120 + 45) * SECOND - 1);
+	assert_false(policy_due(b.process));
+	at(&b, (120 + 45) * SECOND);
+	assert_true(policy_due(b.process));
+	/* Longer each time. */
+	assert_false(policy_pays(b.process));
+	at(&b, (120 + 45 + 90) * SECOND - 1);
+	assert_false(policy_due(b.process));
+	at(&b, (120 + 45 + 90) * SECOND);
+	assert_true(policy_due(b.process));
+	end(&b);
+}
+
+static void test_a_session_of_a_program_that_forks_much_ends(void **state)
+{
+	struct policy_observation seen = {.resident = GiB, .served = true, .out = 32 * MiB, .forks = 1000};
+	struct policy_knobs knobs = usual;
+	struct bench b;
+
+	(void)state;
+	knobs.min_saved = 16 * MiB;
+	begin(&b, &knobs);
+	policy_observe(b.process, &seen);
+	assert_true(policy_pays(b.process)); /* not known how fast */
+	at(&b, 10 * SECOND);
+	seen.forks += 20;
+	policy_observe(b.process, &seen);
+	assert_true(policy_pays(b.process)); /* 32 MiB are worth two a second */
+	at(&b, 20 * SECOND);
+	seen.forks += 21;
+	policy_observe(b.process, &seen);
+	assert_false(policy_pays(b.process));
+	assert_string_equal(b.last, "end forks");
+	assert_int_equal(number(&b, "forks"), 21);
+	end(&b);
+}
+
 static void test_written_back_when_old_enough(void **state)
 {
 	uint64_t age = 0;
@@ -487,6 +566,9 @@ int main(void)
 		cmocka_unit_test(test_pressure),
 		cmocka_unit_test(test_target),
 		cmocka_unit_test(test_hold),
+		cmocka_unit_test(test_no_session_for_little),
+		cmocka_unit_test(test_a_session_that_saves_little_ends),
+		cmocka_unit_test(test_a_session_of_a_program_that_forks_much_ends),
 		cmocka_unit_test(test_written_back_when_old_enough),
 		cmocka_unit_test(test_disk_space_is_spared),
 		cmocka_unit_test(test_unknown_refaults_delay_everything),
