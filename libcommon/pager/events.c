@@ -275,6 +275,10 @@ static void note_unforked(struct pager *pager, const struct region_vec *regions)
 	for (size_t i = 0; i < regions->count && header->unforked_count <= UNFORKED_MAX; i++) {
 		if (!index_any(pager->index, 0, regions->items[i]))
 			continue;
+		if (index_room_for_unforked(pager->index) < 0) {
+			header->unforked_count = UNFORKED_MAX + 1;
+			break;
+		}
 		if (header->unforked_count < UNFORKED_MAX)
 			header->unforked[header->unforked_count] = regions->items[i];
 		header->unforked_count++;

@@ -54,7 +54,7 @@ static unsigned int count_held(const struct pager *pager)
 	const struct index_header *header = index_header(pager->index);
 	unsigned int count = header->released_count;
 
-	for (unsigned int i = 1; i < INDEX_SPACES; i++)
+	for (unsigned int i = 1; i < header->spaces_there; i++)
 		count += header->spaces[i].number > 0;
 	return count;
 }
@@ -253,7 +253,7 @@ void held_children(struct pager *pager)
 /* Whether the index knows that the target holds it. `lock` is held. */
 static bool is_noted(const struct index_header *header, int number)
 {
-	for (unsigned int i = 1; i < INDEX_SPACES; i++)
+	for (unsigned int i = 1; i < header->spaces_there; i++)
 		if (header->spaces[i].number == number)
 			return true;
 	for (unsigned int i = 0; i < header->released_count; i++)

@@ -149,6 +149,32 @@ static uint64_t step(uint64_t allocated, uint64_t needed, uint64_t smallest, uin
 	return min_u64(round_up(max_u64(needed, allocated + allocated / GROW_PART), smallest), most);
 }
 
+int index_room_for_space(struct index *index, unsigned int space)
+{
+	struct index_header *header = index->header;
+	uint32_t there = header->spaces_there;
+	int rc = 0;
+
+	if (space < there)
+		return 0;
+	rc = allocate(index, offsetof(struct index_header, spaces) + there * sizeof(header->spaces[0]),
+		      (space + 1 - there) * sizeof(header->spaces[0]));
+	if (rc == 0)
+		header->spaces_there = space + 1;
+	return rc;
+}
+
+int index_room_for_unforked(struct index *index)
+{
+	struct index_header *header = index->header;
+	int rc = header->unforked_there
+			 ? 0
+			 : allocate(index, offsetof(struct index_header, unforked), sizeof(header->unforked));
+
+	header->unforked_there |= rc == 0;
+	return rc;
+}
+
 struct index_growth index_plan(const struct index *index, uint64_t tables, uint64_t clusters)
 {
 	uint64_t tables_wanted = index->header->tables + tables;
@@ -480,12 +506,17 @@ static int new_index(struct index **made, int fd, unsigned int cluster_pages)
 
 int index_create(struct index **index, int fd, unsigned int cluster_pages)
 {
-	int rc = -posix_fallocate(fd, 0, HEADER_BYTES);
+	int rc = -posix_fallocate(fd, 0, offsetof(struct index_header, spaces));
 
 	if (rc == 0)
 		rc = new_index(index, fd, cluster_pages);
 	if (rc < 0)
 		return rc;
+	rc = index_room_for_space(*index, 0);
+	if (rc < 0) {
+		index_close(*index);
+		return rc;
+	}
 	(*index)->header->version = VERSION;
 	(*index)->header->cluster_pages = cluster_pages;
 	(*index)->header->clusters = 1; /* 0 stands for none */
@@ -533,7 +564,7 @@ int index_open(struct index **index, int fd)
 	if (pread(fd, &header, sizeof(header), 0) != sizeof(header) || !index_is_header(&header) ||
 	    header.tables > TABLES_MAX || header.clusters > CLUSTERS_MAX || !header.cluster_pages ||
 	    header.cluster_pages > CLUSTER_PAGES_MAX || header.discard_count > DISCARDS_MAX ||
-	    header.released_count > INDEX_SPACES)
+	    header.released_count > INDEX_SPACES || header.spaces_there > INDEX_SPACES)
 		return -EBADMSG;
 	rc = new_index(index, fd, header.cluster_pages);
 	if (rc < 0)
@@ -553,7 +584,7 @@ bool index_has_fork(int fd)
 
 	if (header == MAP_FAILED)
 		return true; /* the next worker will see */
-	for (unsigned int i = 0; i < INDEX_SPACES; i++)
+	for (unsigned int i = 0; i < header->spaces_there; i++)
 		fork |= header->spaces[i].pending.message.event == UFFD_EVENT_FORK;
 	for (unsigned int i = 0; i < PASSED_MAX; i++)
 		fork |= header->passed[i].message.event == UFFD_EVENT_FORK;

@@ -139,7 +139,6 @@ struct index_header {
 	 * thread that forks still stood in the call.
 	 */
 	uint32_t unforked_known, unforked_count;
-	struct region unforked[UNFORKED_MAX];
 	/* Messages that were read before a fork that is older than they are. While it is awaited, none is applied. */
 	uint32_t fork_awaited;
 	struct index_pending passed[PASSED_MAX];
@@ -150,6 +149,12 @@ struct index_header {
 	uint64_t tables; /* page tables ever used */
 	uint64_t clusters;
 	uint64_t next_generation;
+	struct index_counters counters;
+	/*
+	 * What follows has room in the file as far as it was needed: so many spaces, and the list when there was one.
+	 * The rest is not to be touched: where the file has a hole, reading fills it.
+	 */
+	uint32_t spaces_there, unforked_there;
 	struct {
 		uint32_t used;
 		int32_t number; /* of its descriptor in the target, which holds it for us; 0: not there */
@@ -157,7 +162,7 @@ struct index_header {
 		uint64_t kept;                /* number of its descriptor with the supervisor; 0 for the target's own */
 		struct region left_to_kernel; /* all pages that are unregistered for a while lie in it */
 	} spaces[INDEX_SPACES];
-	struct index_counters counters;
+	struct region unforked[UNFORKED_MAX];
 };
 
 /* Number of a cluster, which is never 0, page in it, mark: there is one for each page that is out. */
@@ -203,6 +208,10 @@ bool index_has_fork(int fd);
 void index_close(struct index *index);
 
 struct index_header *index_header(struct index *index);
+
+/* Room in the header for a space, and those before it; for the list of what is not forked. Return 0 or -ENOSPC. */
+int index_room_for_space(struct index *index, unsigned int space);
+int index_room_for_unforked(struct index *index);
 
 /*
  * The file grows in three steps, so that the file system, which may take milliseconds, is not waited for under a lock

@@ -83,7 +83,7 @@ static int find_registered(struct pager *pager, struct region_vec *mappings)
 /* What the dead worker had read and not noted, but for forks: first those that were noted are found. */
 static void apply_pending(struct pager *pager)
 {
-	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
+	for (unsigned int i = 0; i < index_header(pager->index)->spaces_there; i++) {
 		struct index_pending *pending = &index_header(pager->index)->spaces[i].pending;
 		unsigned int event = pending->message.event;
 		bool changes = event == UFFD_EVENT_REMAP || event == UFFD_EVENT_REMOVE || event == UFFD_EVENT_UNMAP;
@@ -111,7 +111,7 @@ static const struct kept_item *find_kept(const struct pager *pager, uint64_t num
 
 static bool known(const struct index_header *header, uint64_t number)
 {
-	for (unsigned int i = 1; i < INDEX_SPACES; i++)
+	for (unsigned int i = 1; i < header->spaces_there; i++)
 		if (header->spaces[i].used && header->spaces[i].kept == number)
 			return true;
 	return false;
@@ -132,7 +132,7 @@ static int find_left_to_kernel(struct pager *pager)
 {
 	int rc = 0;
 
-	for (unsigned int i = 0; rc == 0 && i < INDEX_SPACES; i++) {
+	for (unsigned int i = 0; rc == 0 && i < index_header(pager->index)->spaces_there; i++) {
 		struct region left = index_header(pager->index)->spaces[i].left_to_kernel;
 
 		if (left.end)
@@ -146,7 +146,7 @@ static void find_spaces(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
 
-	for (unsigned int i = 1; i < INDEX_SPACES; i++) {
+	for (unsigned int i = 1; i < header->spaces_there; i++) {
 		const struct kept_item *item = header->spaces[i].used ? find_kept(pager, header->spaces[i].kept) : NULL;
 		struct space *space = &pager->spaces[i];
 
@@ -192,7 +192,7 @@ static void finish_forks(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
 
-	for (unsigned int i = 0; i < INDEX_SPACES; i++)
+	for (unsigned int i = 0; i < header->spaces_there; i++)
 		if (header->spaces[i].pending.message.event == UFFD_EVENT_FORK)
 			finish_fork(pager, &pager->spaces[i], &header->spaces[i].pending);
 	for (unsigned int i = 0; i < PASSED_MAX; i++)

@@ -331,7 +331,7 @@ static void retake_children(struct session *s, struct kept *kept)
 	struct road *road = &s->pager.road;
 
 	kept->items = calloc(INDEX_SPACES, sizeof(*kept->items));
-	for (unsigned int i = 1; kept->items && i < INDEX_SPACES; i++) {
+	for (unsigned int i = 1; kept->items && i < header->spaces_there; i++) {
 		int fd = header->spaces[i].used && header->spaces[i].number > 0
 				 ? road->ops->take(road, header->spaces[i].number)
 				 : -1;

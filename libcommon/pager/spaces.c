@@ -33,6 +33,8 @@ struct space *space_new(struct pager *pager, int uffd)
 
 		if (space->used)
 			continue;
+		if (index_room_for_space(pager->index, i) < 0)
+			break;
 		/*
 		 * `used` falls only under `events` and `lock`. Who found something about the one that was here before
 		 * looks again under them.

@@ -285,6 +285,7 @@ static void keep_heap_small(void)
 {
 	mallopt(M_ARENA_MAX, 1);
 	mallopt(M_MMAP_THRESHOLD, HEAP_BLOCK_MAX);
+	mallopt(M_TRIM_THRESHOLD, HEAP_BLOCK_MAX);
 }
 
 static void begin(struct supervisor *v)

@@ -103,3 +103,26 @@ start_in_foreground() {
 	done
 	ask check
 }
+
+# In KiB, of all processes of the session.
+session_takes() {
+	local pid
+	for pid in $(session_processes); do
+		cat "/proc/$pid/smaps_rollup"
+	done | awk '/^Pss:/ { sum += $2 } END { print sum }'
+}
+
+@test "a session takes 2 MiB and 0.3 percent of what is out, and no more when all came back and left again" {
+	local out=$((48 * MEBIBYTE)) takes
+	start_with_input contents mixed "$out"
+	for _ in 1 2; do
+		swap_most out -p "$TARGET_PID"
+		takes=$(session_takes)
+		echo "it takes $takes KiB"
+		((takes > 0 && takes <= 2048 + out * 3 / 1024 / 1000))
+		ask check
+		takes=$(session_takes)
+		echo "it takes $takes KiB after faults"
+		((takes > 0 && takes <= 2048 + out * 3 / 1024 / 1000))
+	done
+}
