@@ -37,27 +37,46 @@ void process_clone_measure(struct process_clone *clone, const struct target *ori
 	if (kept_from_children(original, &kept) == 0)
 		for (size_t i = 0; i < kept.count; i++)
 			clone->left_out_bytes += region_bytes(kept.items[i]);
+	clone->left_out_bytes -= min_u64(clone->left_out_bytes, clone->kept.bytes);
 }
 
-int process_clone_make(struct process_clone *clone, const struct target *original, bool with_registers,
-		       struct error *error)
+/* Where all threads of the original stand still. */
+struct still {
+	struct process_clone *clone;
+	const struct target *original;
+	const struct inject *inject;
+};
+
+static void keep_unforked(void *context)
+{
+	const struct still *still = context;
+
+	kept_take(&still->clone->kept, still->original, still->inject->area);
+}
+
+int process_clone_make(struct process_clone *clone, const struct target *original, bool for_core, struct error *error)
 {
 	uint64_t begun = now_us();
 	struct inject inject;
+	struct still still = {clone, original, &inject};
+	const struct inject_copy_still request = {keep_unforked, &still};
 	int rc = inject_open(&inject, original, error);
 
 	*clone = PROCESS_CLONE_NONE;
 	if (rc < 0)
 		return rc;
-	rc = inject_copy_make(&inject, &clone->copy, with_registers, error);
+	rc = inject_copy_make(&inject, &clone->copy, for_core ? &request : NULL, error);
 	inject_close(&inject);
-	if (rc < 0)
+	if (rc < 0) {
+		kept_free(&clone->kept);
 		return rc;
+	}
 	clone->time_us = now_us() - begun;
 	rc = target_open(&clone->target, clone->copy.pid, -1, error);
 	if (rc < 0) {
 		kill(clone->copy.pid, SIGKILL);
 		inject_copy_free(&clone->copy);
+		kept_free(&clone->kept);
 		return rc;
 	}
 	clone->there = proc_innermost_pid(clone->target.pid);
@@ -165,6 +184,7 @@ void process_clone_close(struct process_clone *clone)
 	}
 	cleanup_close(&clone->guard_fd);
 	inject_copy_free(&clone->copy);
+	kept_free(&clone->kept);
 	target_close(&clone->target);
 	*clone = PROCESS_CLONE_NONE;
 }

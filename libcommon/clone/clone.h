@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "clone/kept.h"
 #include "inject/copy.h"
 #include "proc/target.h"
 #include "report/error.h"
@@ -15,7 +16,8 @@ struct process_clone {
 	pid_t there;             /* its pid as the original sees it */
 	uint64_t bytes;          /* mapped in it */
 	uint64_t resident_bytes; /* shared with the original until one of them writes */
-	uint64_t left_out_bytes; /* of the original: MADV_DONTFORK and MADV_WIPEONFORK of madvise(2) */
+	struct kept_memory kept; /* with `for_core`: what the original keeps from its children */
+	uint64_t left_out_bytes; /* of the original, and not kept: MADV_DONTFORK and MADV_WIPEONFORK of madvise(2) */
 	uint64_t time_us;        /* from the beginning until the clone was there */
 	pid_t guard;             /* see process_clone_guard; 0: none */
 	int guard_fd;
@@ -24,12 +26,12 @@ struct process_clone {
 #define PROCESS_CLONE_NONE ((struct process_clone){.target = TARGET_NONE, .guard_fd = -1})
 
 /*
- * Clones a process. The clone is traced by the calling thread and dies with it, unless it is parked. `with_registers`
- * as inject_copy_make. Returns 0 or -errno with `error` filled, as inject_open and inject_copy_make. On success:
- * process_clone_close, which leaves the process alone, or process_clone_remove before it.
+ * Clones a process. The clone is traced by the calling thread and dies with it, unless it is parked. `for_core`:
+ * keeps the registers of all threads, and what a fork leaves out, while they stand still. Returns 0 or -errno with
+ * `error` filled, as inject_open and inject_copy_make. On success: process_clone_close, which leaves the process alone,
+ * or process_clone_remove before it.
  */
-int process_clone_make(struct process_clone *clone, const struct target *original, bool with_registers,
-		       struct error *error);
+int process_clone_make(struct process_clone *clone, const struct target *original, bool for_core, struct error *error);
 
 /* Finds out how large it is, and what of the original it lacks; which takes longer than the clone itself. */
 void process_clone_measure(struct process_clone *clone, const struct target *original);

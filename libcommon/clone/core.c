@@ -92,14 +92,16 @@ static int read_pages(struct writer *w, uint64_t address, size_t bytes)
 	return 0;
 }
 
-static int write_region(struct writer *w, struct region region, uint64_t offset)
+static int write_region(struct writer *w, const struct memory_mapping *mapping, struct region region, uint64_t offset)
 {
 	int rc = 0;
 
 	for (uint64_t at = region.start; rc == 0 && at < region.end; at += CHUNK) {
 		size_t bytes = min_u64(CHUNK, region.end - at);
 
-		if (memory_read(&w->memory, at, w->buffer, bytes) < 0)
+		if (mapping->copy)
+			memcpy(w->buffer, mapping->copy + (at - mapping->is.region.start), bytes);
+		else if (memory_read(&w->memory, at, w->buffer, bytes) < 0)
 			rc = read_pages(w, at, bytes);
 		if (rc == 0)
 			rc = write_chunk(w, bytes, offset + (at - region.start));
@@ -115,7 +117,7 @@ static int write_mapping(struct writer *w, size_t i)
 	int rc = header->p_filesz ? core_choose(&w->memory, mapping, w->filter, &part) : 0;
 
 	for (size_t j = 0; rc == 0 && j < part.found.count; j++)
-		rc = write_region(w, part.found.items[j],
+		rc = write_region(w, mapping, part.found.items[j],
 				  header->p_offset + (part.found.items[j].start - mapping->is.region.start));
 	return rc;
 }
@@ -253,6 +255,9 @@ int clone_core_write(struct clone_core *core, const struct process_clone *clone,
 	int rc = w.buffer ? memory_open(&w.memory, &clone->target) : -ENOMEM;
 
 	w.filter = core_filter_of(original) | (all ? CORE_USUAL | CORE_DONTDUMP : 0);
+	if (rc == 0)
+		rc = kept_add(&clone->kept, &w.memory);
+	core->unreadable_bytes += clone->kept.unreadable;
 	if (rc == 0)
 		rc = write_all(&w, clone, original);
 	if (rc == 0)

@@ -132,7 +132,8 @@ static int choose_anon(const struct memory *memory, const struct memory_mapping 
 	struct region region = mapping->is.region;
 
 	part->bytes = region_bytes(region);
-	return mapping->served ? region_vec_push(&part->found, region) : memory_populated(memory, region, &part->found);
+	return mapping->served || mapping->copy ? region_vec_push(&part->found, region)
+						: memory_populated(memory, region, &part->found);
 }
 
 /* Shared memory that has a name in a file system is a file to the kernel (fs/coredump.c, vma_dump_size). */

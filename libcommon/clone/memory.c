@@ -31,6 +31,7 @@ static int add(struct memory *memory, const struct mapping *mapping, const char 
 		.is = *mapping,
 		.served = flags && (vm_flags_have(flags, "um") || vm_flags_have(flags, "ui")),
 		.dontdump = flags && vm_flags_have(flags, "dd"),
+		.unforked = flags && vm_flags_have(flags, "dc"),
 	};
 	return 0;
 }

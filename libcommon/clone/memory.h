@@ -12,7 +12,9 @@ struct memory_mapping {
 	struct mapping is;
 	/* Registered with a userfaultfd that serves missing pages: a page that is not there may hold anything. */
 	bool served;
-	bool dontdump; /* MADV_DONTDUMP of madvise(2): the program keeps it out of cores */
+	bool dontdump;             /* MADV_DONTDUMP of madvise(2): the program keeps it out of cores */
+	bool unforked;             /* MADV_DONTFORK: the program keeps it from its children */
+	const unsigned char *copy; /* its contents, where they were kept; NULL: they are in the process */
 };
 
 /* What a process has mapped, in order of address, and ways to look at it. */

@@ -256,7 +256,7 @@ static int explain(const struct inject *inject, int64_t rc, struct error *error)
 }
 
 /* On the one thread that is stopped; all others for the time it takes. */
-static int64_t make(struct inject *inject, struct inject_copy *copy, bool with_registers)
+static int64_t make(struct inject *inject, struct inject_copy *copy, const struct inject_copy_still *still)
 {
 	struct inject_threads others = {0};
 	int64_t rc = inject->stop->thaw ? -EBUSY : map_code(inject, copy);
@@ -266,8 +266,10 @@ static int64_t make(struct inject *inject, struct inject_copy *copy, bool with_r
 	rc = inject_stop_others(inject, &others);
 	copy->threads_missed = others.missed;
 	copy->threads = others.count + 1 - others.missed;
-	if (rc == 0 && with_registers)
+	if (rc == 0 && still)
 		rc = inject_registers_read(inject, &others, &copy->registers, &copy->threads);
+	if (rc == 0 && still)
+		still->look(still->context);
 	if (rc == 0)
 		rc = run_code(inject, copy);
 	inject_release_others(&others);
@@ -276,7 +278,8 @@ static int64_t make(struct inject *inject, struct inject_copy *copy, bool with_r
 	return rc;
 }
 
-int inject_copy_make(struct inject *inject, struct inject_copy *copy, bool with_registers, struct error *error)
+int inject_copy_make(struct inject *inject, struct inject_copy *copy, const struct inject_copy_still *still,
+		     struct error *error)
 {
 	int64_t rc;
 
@@ -287,7 +290,7 @@ int inject_copy_make(struct inject *inject, struct inject_copy *copy, bool with_
 	rc = inject_begin(inject, error);
 	if (rc < 0)
 		return (int)rc;
-	rc = make(inject, copy, with_registers);
+	rc = make(inject, copy, still);
 	copy->pause_us = inject_held_us(inject);
 	inject_end(inject);
 	if (rc == 0)

@@ -30,14 +30,21 @@ struct inject_copy {
 	size_t threads;
 };
 
+struct inject_copy_still {
+	void (*look)(void *context);
+	void *context;
+};
+
 /*
- * Makes a copy of an opened target. `with_registers`: keep those of all threads. The copy is stopped, traced by the
+ * Makes a copy of an opened target. `still` (NULL: nothing): the registers of all threads are kept, and it is called
+ * back while they all stand still. The copy is stopped, traced by the
  * calling thread, and killed by the kernel if that one ends. On success the caller owns copy->registers, and calls
  * inject_copy_linger until it returns 0. Returns 0, or -errno with `error` filled: -ENOMEM (overcommit), -EAGAIN (a
  * limit of processes), -EBUSY (frozen), -ENOSYS (no close_range(2), Linux 5.9), -ETIMEDOUT (a thread does not stop, or
  * nobody answers the fork event of a userfaultfd), or as inject_begin.
  */
-int inject_copy_make(struct inject *inject, struct inject_copy *copy, bool with_registers, struct error *error);
+int inject_copy_make(struct inject *inject, struct inject_copy *copy, const struct inject_copy_still *still,
+		     struct error *error);
 
 /*
  * Lets the copy run to where it waits, and leaves it there without a tracer: stopped (state T), or asleep when it is

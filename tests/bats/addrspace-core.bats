@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # addrspace clone --core: core files of live processes, held against what debuggers and the programs themselves say.
 
-# shellcheck disable=SC2030,SC2031 # each test is a process of its own
+# shellcheck disable=SC2030,SC2031,SC2034,SC2153 # each test is a process of its own
 bats_require_minimum_version 1.5.0
 load swap_helper
 
@@ -210,4 +210,21 @@ refuses() {
 	end_later "$clone"
 	kill -0 "$clone"
 	addrspace drop -p "$clone" >/dev/null
+}
+
+@test "memory that a program keeps from its children is in its core, pages that are out too" {
+	local bytes=$((12 * MEBIBYTE))
+	start_with_input marks "$bytes" 1
+	ask absent
+	read -r start end <<<"$TARGET_READY"
+	core
+	(($(record '.[0].left_out_bytes') < bytes))
+	cmp <(core_bytes "$start" "$end") <(memory_of "$TARGET_PID" "$start" "$end")
+	swap_most out -p "$TARGET_PID"
+	(($(status_of .out_pages) >= bytes * 8 / 10 / 4096))
+	core
+	ask absent
+	ask check
+	cmp <(core_bytes "$start" "$end") <(memory_of "$TARGET_PID" "$start" "$end")
+	swap_ok detach -p "$TARGET_PID"
 }
