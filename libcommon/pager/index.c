@@ -564,7 +564,8 @@ int index_open(struct index **index, int fd)
 	if (pread(fd, &header, sizeof(header), 0) != sizeof(header) || !index_is_header(&header) ||
 	    header.tables > TABLES_MAX || header.clusters > CLUSTERS_MAX || !header.cluster_pages ||
 	    header.cluster_pages > CLUSTER_PAGES_MAX || header.discard_count > DISCARDS_MAX ||
-	    header.released_count > INDEX_SPACES || header.spaces_there > INDEX_SPACES)
+	    header.released_count > INDEX_SPACES || header.spaces_there > INDEX_SPACES ||
+	    header.former_count > FORMER_MAX)
 		return -EBADMSG;
 	rc = new_index(index, fd, header.cluster_pages);
 	if (rc < 0)

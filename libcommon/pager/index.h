@@ -96,6 +96,7 @@ enum read_state {
 #define UNFORKED_MAX 4096
 #define PASSED_MAX   64
 #define DISCARDS_MAX 64
+#define FORMER_MAX   512
 
 /* Memory that the target discards, of which it said so first. */
 struct index_discard {
@@ -124,6 +125,9 @@ struct index_header {
 	uint32_t road;         /* enum road_choice; which one was taken */
 	struct region control; /* what is ours in the target besides the staging area */
 	struct region staging; /* in the target */
+	/* Where staging areas were that the program has mapped something over; what is left of them lies there. */
+	uint64_t former_count;
+	struct region former[FORMER_MAX];
 	uint64_t staging_mark[2]; /* random; its last page begins with them while it is open */
 	uint64_t limit;           /* of the store, bytes; 0: none */
 	struct codec_choice codec;

@@ -377,6 +377,17 @@ static int copy_registered(struct pager *pager, struct region_vec *ours)
 	return rc;
 }
 
+/* What the program has mapped over an area of ours stays with what is left of that: it cannot be told apart. */
+static bool is_ours(const struct pager *pager, struct region region)
+{
+	const struct index_header *header = index_header(pager->index);
+	bool ours = region_overlaps(region, pager->road.control) || region_overlaps(region, pager->staging);
+
+	for (uint64_t i = 0; !ours && i < header->former_count; i++)
+		ours = region_overlaps(region, header->former[i]);
+	return ours;
+}
+
 static int out_walk(struct out_job *job, bool *partial, struct error *error)
 {
 	_cleanup_regions_ struct region_vec ours = {0};
@@ -399,8 +410,7 @@ static int out_walk(struct out_job *job, bool *partial, struct error *error)
 		 * By its place: how an area of ours looks may be half of what it should, when the thread that was to
 		 * change it did not run.
 		 */
-		if (region_overlaps(mapping.region, job->pager->road.control) ||
-		    (!job->pager->staging_gone && region_overlaps(mapping.region, job->pager->staging)))
+		if (is_ours(job->pager, mapping.region))
 			verdict = INELIGIBLE_OURS;
 		rc = out_mapping(job, &walk, &pages, &mapping, verdict, &at);
 		if (rc < 0)

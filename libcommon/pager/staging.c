@@ -342,9 +342,15 @@ static bool is_kept(const struct pager *pager)
 
 static int another(struct pager *pager, struct error *error)
 {
+	struct index_header *header = index_header(pager->index);
 	struct road *road = &pager->road;
-	int rc = road->ops->new_area(road, error);
+	int rc;
 
+	if (header->former_count == FORMER_MAX)
+		return staging_explain(pager, -EADDRINUSE, "make another staging area of", error);
+	if (!header->former_count || header->former[header->former_count - 1].start != pager->staging.start)
+		header->former[header->former_count++] = pager->staging;
+	rc = road->ops->new_area(road, error);
 	if (rc < 0)
 		return rc;
 	pager->staging = index_header(pager->index)->staging = road->staging;

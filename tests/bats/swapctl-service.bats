@@ -104,12 +104,12 @@ start_in_foreground() {
 	ask check
 }
 
-# In KiB, of all processes of the session.
+# In KiB, of all processes of the session, without the files that they map: how much of those is theirs depends on who else has them.
 session_takes() {
 	local pid
 	for pid in $(session_processes); do
 		cat "/proc/$pid/smaps_rollup"
-	done | awk '/^Pss:/ { sum += $2 } END { print sum }'
+	done | awk '/^Pss_(Anon|Shmem):/ { sum += $2 } END { print sum }'
 }
 
 @test "a session takes 2 MiB and 0.3 percent of what is out, and no more when all came back and left again" {
