@@ -10,7 +10,9 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "confine/capabilities.h"
 #include "proc/stat.h"
+#include "proc/tasks.h"
 
 #define NOT_PERMITTED "this user or this kernel does not permit it"
 
@@ -44,6 +46,16 @@ static bool has_no_new_privs(const struct looked *looked)
 	return number_of(looked, "NoNewPrivs", 10, 0) == 1;
 }
 
+static bool has_capabilities(const struct looked *looked)
+{
+	uint64_t permitted = number_of(looked, "CapPrm", 16, 0);
+
+	for (unsigned int i = 0; i < 64; i++)
+		if (permitted >> i & 1 && !confine_capability_is_needed(i))
+			return false;
+	return true;
+}
+
 static bool has_limits(const struct looked *looked)
 {
 	static const int unlimited[] = {RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_NPROC, RLIMIT_CPU};
@@ -68,15 +80,27 @@ static bool has_oom_score(const struct looked *looked)
 	return proc_file_read(looked->pid, "oom_score_adj", text, sizeof(text)) <= 0 || atoi(text) == -1000;
 }
 
+bool confine_is_filtered(const struct target *target)
+{
+	_cleanup_closedir_ DIR *tasks = tasks_open(target);
+	bool filtered = !tasks;
+
+	for (pid_t tid; tasks && !filtered && (tid = tasks_next(tasks)) > 0;) {
+		struct looked looked = {.pid = tid};
+
+		filtered = proc_file_read(tid, "status", looked.status, sizeof(looked.status)) > 0 &&
+			   number_of(&looked, "Seccomp", 10, 0) > 0;
+	}
+	return filtered;
+}
+
 /* Everything that a process of ours has, by the name that a record gives it. */
 static const struct part {
 	const char *name;
 	bool (*has)(const struct looked *looked);
 } parts[] = {
-	{"no_new_privs", has_no_new_privs},
-	{"limits", has_limits},
-	{"locked_memory", has_memory_locked},
-	{"oom_score_adj", has_oom_score},
+	{"no_new_privs", has_no_new_privs},   {"capabilities", has_capabilities}, {"limits", has_limits},
+	{"locked_memory", has_memory_locked}, {"oom_score_adj", has_oom_score},
 };
 
 json_t *confine_missing(const pid_t *pids, unsigned int count)

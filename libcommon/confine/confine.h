@@ -2,13 +2,35 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <sys/types.h>
+
+#include "proc/target.h"
 
 /*
  * Nothing that the calling process or a child of it executes gets more power than it has (PR_SET_NO_NEW_PRIVS), and
  * files that it makes are its user's alone. What the kernel refuses stays as it is: confine_missing tells.
  */
 void confine_process(void);
+
+/* The calling process, or its children, may have to suspend a seccomp filter or enter a network namespace. */
+#define CONFINE_ADMIN 1U
+
+/*
+ * Keeps of the capabilities of the calling thread, which is the only one, what a process needs that serves another one.
+ * Returns 0 or -errno: it has them all then.
+ */
+int confine_capabilities(unsigned int flags);
+
+/* None for the calling thread. Takes no lock and no memory. Returns 0 or -errno. */
+int confine_no_capabilities(void);
+
+/*
+ * Whether any thread of a process has a seccomp filter. Only a thread without one may suspend it
+ * (PTRACE_O_SUSPEND_SECCOMP; kernel/ptrace.c, check_ptrace_options), and only with CAP_SYS_ADMIN. True also when that
+ * cannot be told.
+ */
+bool confine_is_filtered(const struct target *target);
 
 /*
  * What could not be had of the confinement of `count` processes: the reason by name, in an object that is empty when

@@ -295,9 +295,11 @@ static int explain_stop(const struct inject *inject, int rc, struct error *error
 				 "run as root or with CAP_SYS_PTRACE; see also kernel.yama.ptrace_scope",
 				 "stop a thread of process %d", inject->target->pid);
 	case -ENOTSUP:
-		return error_set(error, -EPERM, "it runs under a seccomp filter that cannot be suspended",
-				 "run as root (CAP_SYS_ADMIN), outside of any seccomp filter",
-				 "stop a thread of process %d", inject->target->pid);
+		return error_set(
+			error, -EPERM, "it runs under a seccomp filter that cannot be suspended",
+			"run as root (CAP_SYS_ADMIN), outside of any seccomp filter; if it is newer than the session, "
+			"kill the session's processes and use swapctl adopt",
+			"stop a thread of process %d", inject->target->pid);
 	case -ENOEXEC:
 		return error_set(error, -EINVAL, "it runs another instruction set than this program", NULL,
 				 "stop a thread of process %d", inject->target->pid);

@@ -36,10 +36,11 @@ struct inject {
 	uint64_t scratch;            /* address of INJECT_SCRATCH bytes, while open */
 	unsigned int frame;          /* which frame the next stop uses */
 
-	pid_t tid;       /* the thread that is stopped now, 0 for none */
-	pid_t favourite; /* the thread that served last time */
-	bool frozen;     /* its threads did not run, because of their cgroup */
-	bool shares;     /* the thread seems to have no processor of its own */
+	pid_t tid;           /* the thread that is stopped now, 0 for none */
+	pid_t favourite;     /* the thread that served last time */
+	bool frozen;         /* its threads did not run, because of their cgroup */
+	bool cannot_suspend; /* seccomp filters: what has one is left alone */
+	bool shares;         /* the thread seems to have no processor of its own */
 	struct inject_stop *stop;
 
 	/*

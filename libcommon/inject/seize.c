@@ -1,5 +1,6 @@
 /* Seizing a thread: becoming its tracer. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 
@@ -30,21 +31,45 @@ int stop_seize(const struct inject *inject, pid_t tid, unsigned long options)
 	return -EPERM;
 }
 
-/* A tracer that may suspend seccomp filters does, which costs less than to ask whether there are any. */
+/* Whether a thread has a seccomp filter; also when that cannot be told. */
+static bool is_filtered(pid_t tid)
+{
+	static const char field[] = "\nSeccomp:";
+	char text[4096];
+	const char *line;
+	ssize_t length = proc_file_read(tid, "status", text, sizeof(text));
+
+	if (length < 0)
+		return length != -ESRCH;
+	line = strstr(text, field);
+	return line && strtoul(line + sizeof(field) - 1, NULL, 10) != 0;
+}
+
+/*
+ * A tracer that may suspend seccomp filters does, which costs less than to ask whether there are any. One that may not
+ * is refused by the kernel (ptrace(2), PTRACE_O_SUSPEND_SECCOMP), and asks once the thread can put none on any more.
+ */
 int inject_seize(struct inject *inject, pid_t tid)
 {
-	uint64_t seccomp = 0;
-	int rc = stop_seize(inject, tid, PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP);
+	int rc = -EPERM;
 
+	if (!inject->cannot_suspend)
+		rc = stop_seize(inject, tid, PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP);
 	if (rc < 0 && rc != -EALREADY && rc != -ESRCH) {
-		if (target_status(inject->target, "Seccomp", &seccomp) == 0 && seccomp)
+		if (is_filtered(tid))
 			return rc == -EPERM ? -ENOTSUP : rc;
 		rc = stop_seize(inject, tid, PTRACE_O_TRACESYSGOOD);
+		inject->cannot_suspend |= rc == 0;
 	}
 	if (rc < 0)
 		return rc;
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
 		return -ESRCH;
 	stop_look(inject, tid);
-	return stop_wait_interrupted(tid, STOP_MS);
+	rc = stop_wait_interrupted(tid, STOP_MS);
+	if (rc == 0 && inject->cannot_suspend && is_filtered(tid)) {
+		stop_let_go(tid, 0);
+		rc = -ENOTSUP;
+	}
+	return rc;
 }

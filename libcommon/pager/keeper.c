@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "confine/confine.h"
 #include "pager/hook.h"
 #include "pager/pager.h"
 #include "proc/stat.h"
@@ -71,6 +72,7 @@ static void keep(struct pager *pager)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	limit.rlim_cur = DESCRIPTORS;
 	setrlimit(RLIMIT_NOFILE, &limit);
+	confine_no_capabilities();
 	while (!fds[0].revents)
 		if (poll(fds, ARRAY_SIZE(fds), -1) > 0 && fds[1].revents)
 			answer(pager);

@@ -57,10 +57,22 @@ static void let_go_of_caller(int ready, int pidfd)
 		_exit(EXIT_FAILURE);
 }
 
+/* What the target was entered with is not needed any more. */
+static void confine(const struct session *s)
+{
+	const struct road *road = &s->pager.road;
+	bool admin = road->ops != &target_by_inject || confine_is_filtered(&s->pager.target);
+
+	confine_capabilities(admin ? CONFINE_ADMIN : 0);
+}
+
 static int start_serving(struct session *s, int ready, struct kept *adopted)
 {
 	struct error error = {0};
-	int rc = supervise(s, ready, adopted);
+	int rc;
+
+	confine(s);
+	rc = supervise(s, ready, adopted);
 
 	if (rc < 0 && target_ends(&s->pager.target, 0)) {
 		rc = error_set(&error, -ESRCH, "it has ended", NULL, "start the session of process %d",

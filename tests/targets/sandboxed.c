@@ -2,6 +2,7 @@
  * A program that may not do much: sandboxed MODE BYTES.
  *
  *	eperm, kill	its seccomp filter lets it read, write and end, and nothing else
+ *	late		as kill, but it puts its filter on at the second line
  *	mdwe		PR_SET_MDWE, after the last quarter of its memory was made executable
  *	filtered	what is writable cannot become executable by its seccomp filter
  *
@@ -77,7 +78,7 @@ static void restrict_self(const char *mode, char *at, size_t bytes)
 			die("PR_SET_MDWE");
 	} else if (!strcmp(mode, "filtered")) {
 		forbid_execution();
-	} else {
+	} else if (strcmp(mode, "late")) {
 		confine(strcmp(mode, "kill") ? SECCOMP_RET_ERRNO | EPERM : SECCOMP_RET_KILL_PROCESS);
 	}
 }
@@ -87,7 +88,7 @@ int main(int argc, char **argv)
 	const struct pattern pattern = {"mixed", 13};
 	size_t bytes = argc > 2 ? strtoull(argv[2], NULL, 0) : 0;
 	char *at = bytes ? map_aligned(bytes) : NULL, text[80], byte;
-	int length;
+	int length, lines = 0;
 
 	if (!at)
 		return 2;
@@ -99,6 +100,8 @@ int main(int argc, char **argv)
 	while (read(0, &byte, 1) == 1) {
 		const char *answer = pattern_wrong(at, bytes, &pattern) ? "wrong\n" : "ok\n";
 
+		if (byte == '\n' && ++lines == 2 && !strcmp(argv[1], "late"))
+			confine(SECCOMP_RET_KILL_PROCESS);
 		if (byte == '\n' && write(1, answer, strlen(answer)) < 0)
 			return 1;
 	}
