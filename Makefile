@@ -8,7 +8,7 @@ VERSION  := 0.1.0
 BUILD    ?= build
 PREFIX   ?= /usr/local
 DESTDIR  ?=
-PKGS     := popt jansson liblz4 libzstd zlib libxxhash libsodium libcap-ng
+PKGS     := popt jansson liblz4 libzstd zlib libxxhash libsodium libcap-ng libseccomp
 PKGS_ALL := $(PKGS) cmocka
 
 ifeq ($(origin CC),default)

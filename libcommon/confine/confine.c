@@ -1,6 +1,7 @@
 /* What our processes give up, and what of it the kernel did not grant. */
 #include "confine/confine.h"
 
+#include <linux/seccomp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -13,8 +14,6 @@
 #include "confine/capabilities.h"
 #include "proc/stat.h"
 #include "proc/tasks.h"
-
-#define NOT_PERMITTED "this user or this kernel does not permit it"
 
 void confine_process(void)
 {
@@ -54,6 +53,11 @@ static bool has_capabilities(const struct looked *looked)
 		if (permitted >> i & 1 && !confine_capability_is_needed(i))
 			return false;
 	return true;
+}
+
+static bool has_seccomp(const struct looked *looked)
+{
+	return number_of(looked, "Seccomp", 10, 0) == SECCOMP_MODE_FILTER;
 }
 
 static bool has_limits(const struct looked *looked)
@@ -99,11 +103,22 @@ static const struct part {
 	const char *name;
 	bool (*has)(const struct looked *looked);
 } parts[] = {
-	{"no_new_privs", has_no_new_privs},   {"capabilities", has_capabilities}, {"limits", has_limits},
-	{"locked_memory", has_memory_locked}, {"oom_score_adj", has_oom_score},
+	{"no_new_privs", has_no_new_privs},
+	{"capabilities", has_capabilities},
+	{"seccomp", has_seccomp},
+	{"limits", has_limits},
+	{"locked_memory", has_memory_locked},
+	{"oom_score_adj", has_oom_score},
 };
 
-json_t *confine_missing(const pid_t *pids, unsigned int count)
+static const char *reason(const struct target *target, const struct part *part)
+{
+	if (part->has == has_seccomp && confine_is_filtered(target))
+		return "the process has a seccomp filter, and only who has none may suspend it";
+	return "this user or this kernel does not permit it";
+}
+
+json_t *confine_missing(const struct target *target, const pid_t *pids, unsigned int count)
 {
 	json_t *missing = json_object();
 
@@ -114,7 +129,7 @@ json_t *confine_missing(const pid_t *pids, unsigned int count)
 			continue;
 		for (size_t k = 0; k < ARRAY_SIZE(parts); k++)
 			if (!parts[k].has(&looked))
-				json_object_set_new(missing, parts[k].name, json_string(NOT_PERMITTED));
+				json_object_set_new(missing, parts[k].name, json_string(reason(target, &parts[k])));
 	}
 	return missing;
 }

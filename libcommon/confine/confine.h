@@ -2,6 +2,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <linux/filter.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -25,6 +26,27 @@ int confine_capabilities(unsigned int flags);
 /* None for the calling thread. Takes no lock and no memory. Returns 0 or -errno. */
 int confine_no_capabilities(void);
 
+/* The system calls that a process is left with. */
+struct confine_calls {
+	bool serves;       /* all that serving another process takes; otherwise what changes only the process itself */
+	bool opens_memory; /* with that: existing files may be opened for reading and writing */
+	const char *const *written; /* with that: paths to be opened for writing, by these pointers; ends with NULL */
+};
+
+/*
+ * A seccomp filter: other calls fail with EPERM, and are logged where the kernel does that. Files are opened for
+ * reading, nothing is executed, no namespace is made, and sockets are Unix and netlink ones. Returns 0 or -errno, and
+ * an empty program then. The caller frees it.
+ */
+int confine_filter_make(struct sock_fprog *program, const struct confine_calls *calls);
+void confine_filter_free(struct sock_fprog *program);
+
+/*
+ * For the calling thread and what it starts, for good; after confine_process. Takes no lock and no memory. Returns 0 or
+ * -errno: -ENOENT, the program is empty.
+ */
+int confine_filter_put_on(const struct sock_fprog *program);
+
 /*
  * Whether any thread of a process has a seccomp filter. Only a thread without one may suspend it
  * (PTRACE_O_SUSPEND_SECCOMP; kernel/ptrace.c, check_ptrace_options), and only with CAP_SYS_ADMIN. True also when that
@@ -33,8 +55,8 @@ int confine_no_capabilities(void);
 bool confine_is_filtered(const struct target *target);
 
 /*
- * What could not be had of the confinement of `count` processes: the reason by name, in an object that is empty when
- * nothing is missing. Looks at what they are by now (proc_pid_status(5), prlimit(2)); processes that are gone count for
- * nothing. The caller owns it; NULL without memory.
+ * What could not be had of the confinement of `count` processes that serve a target: the reason by name, in an object
+ * that is empty when nothing is missing. Looks at what they are by now (proc_pid_status(5), prlimit(2)); processes that
+ * are gone count for nothing. The caller owns it; NULL without memory.
  */
-json_t *confine_missing(const pid_t *pids, unsigned int count);
+json_t *confine_missing(const struct target *target, const pid_t *pids, unsigned int count);

@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "inject/written.h"
 
 #define KEPT_FD_FROM 500 /* select(2) ends at 1024, and few programs count this high */
 #define BELOW_END    8
@@ -207,7 +208,7 @@ static int make_and_take(struct inject *inject, int device, bool keep, int *numb
 
 int inject_userfaultfd(struct inject *inject, bool keep, int *number, struct error *error)
 {
-	_cleanup_close_ int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	_cleanup_close_ int device = open(inject_uffd_device, O_RDWR | O_CLOEXEC);
 	int rc = inject_begin(inject, error);
 
 	*number = -1;

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "inject/threads.h"
+#include "inject/written.h"
 #include "proc/cgroup.h"
 
 #define REMOVE_TRIES 1000 /* milliseconds until the cgroup has forgotten the process */
@@ -111,7 +112,7 @@ static int open_cgroups(const struct target *target, struct inject_thaw *thaw)
 	thaw->parent = above_frozen(folder);
 	if (thaw->parent < 0)
 		return thaw->parent;
-	thaw->home = openat(folder, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	thaw->home = openat(folder, inject_cgroup_procs, O_WRONLY | O_CLOEXEC);
 	snprintf(thaw->pid, sizeof(thaw->pid), "%d", target->pid);
 	snprintf(thaw->name, sizeof(thaw->name), "uvmtools-thaw-%d", target->pid);
 	return thaw->home < 0 ? -errno : 0;
@@ -119,13 +120,13 @@ static int open_cgroups(const struct target *target, struct inject_thaw *thaw)
 
 static int leave_home(struct inject_thaw *thaw)
 {
-	char path[sizeof(thaw->name) + sizeof("/cgroup.procs")];
+	_cleanup_close_ int folder = -1;
 	_cleanup_close_ int procs = -1;
 
 	if (mkdirat(thaw->parent, thaw->name, 0755) < 0 && errno != EEXIST)
 		return -errno;
-	snprintf(path, sizeof(path), "%s/cgroup.procs", thaw->name);
-	procs = openat(thaw->parent, path, O_WRONLY | O_CLOEXEC);
+	folder = openat(thaw->parent, thaw->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	procs = folder < 0 ? -1 : openat(folder, inject_cgroup_procs, O_WRONLY | O_CLOEXEC);
 	return procs < 0 ? -errno : move(procs, thaw->pid);
 }
 

@@ -3,14 +3,23 @@
 
 #ifdef UVM_HOOKS
 
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "base/cleanup.h"
 
 #define PAUSE_LOOK_MS 10
 
@@ -50,6 +59,90 @@ static void hang_at(const char *point)
 			pause();
 }
 
+static long make_file(const char *mark)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s.made", mark);
+	return open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+}
+
+static long open_to_write(const char *mark)
+{
+	(void)mark;
+	return open("/dev/null", O_WRONLY | O_CLOEXEC);
+}
+
+static long open_to_change(const char *mark)
+{
+	(void)mark;
+	return open("/dev/null", O_RDWR | O_CLOEXEC);
+}
+
+static long execute(const char *mark)
+{
+	char *words[] = {"touch", (char *)mark, NULL};
+
+	return execve("/usr/bin/touch", words, (char *[]){NULL});
+}
+
+static long reach_out(const char *mark)
+{
+	(void)mark;
+	return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+static long mount_there(const char *mark)
+{
+	return mount("none", mark, "tmpfs", 0, NULL);
+}
+
+static long leave_space(const char *mark)
+{
+	(void)mark;
+	return syscall(SYS_unshare, CLONE_NEWUSER);
+}
+
+static long load_code(const char *mark)
+{
+	(void)mark;
+	return syscall(SYS_init_module, "", 0UL, "");
+}
+
+static long trace(const char *mark)
+{
+	(void)mark;
+	return ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+}
+
+/* What must be refused, each with a folder that says what became of it. */
+static void try_at(const char *point)
+{
+	static const struct {
+		const char *name;
+		long (*run)(const char *mark);
+	} trials[] = {
+		{"create", make_file},    {"write", open_to_write}, {"change", open_to_change},
+		{"execute", execute},     {"inet", reach_out},      {"mount", mount_there},
+		{"unshare", leave_space}, {"module", load_code},    {"ptrace", trace},
+	};
+	const char *wanted = getenv("UVM_TRY_AT");
+	const char *mark = getenv("UVM_TRY_MARK");
+	char path[256];
+
+	if (!wanted || !mark || strcmp(wanted, point) != 0 || mkdir(mark, 0700) < 0)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(trials); i++) {
+		long rc = trials[i].run(mark);
+
+		snprintf(path, sizeof(path), "%s/%s.%s", mark, trials[i].name,
+			 rc < 0 ? strerrorname_np(errno) : "done");
+		mkdir(path, 0700);
+	}
+	snprintf(path, sizeof(path), "%s/end", mark);
+	mkdir(path, 0700);
+}
+
 unsigned int hook_number(const char *name, unsigned int normal)
 {
 	const char *chosen = getenv(name);
@@ -66,6 +159,7 @@ void hook(const char *point)
 
 	pause_at(point);
 	hang_at(point);
+	try_at(point);
 	if (!wanted || !mark || strncmp(wanted, point, length) != 0 || (wanted[length] && wanted[length] != ':'))
 		return;
 	if (wanted[length] == ':' && atomic_fetch_add(&passed, 1) + 1 != strtoul(wanted + length + 1, NULL, 10))

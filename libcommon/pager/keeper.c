@@ -19,7 +19,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "confine/confine.h"
 #include "pager/hook.h"
 #include "pager/pager.h"
 #include "proc/stat.h"
@@ -73,6 +72,7 @@ static void keep(struct pager *pager)
 	limit.rlim_cur = DESCRIPTORS;
 	setrlimit(RLIMIT_NOFILE, &limit);
 	confine_no_capabilities();
+	confine_filter_put_on(&pager->keeper_filter);
 	while (!fds[0].revents)
 		if (poll(fds, ARRAY_SIZE(fds), -1) > 0 && fds[1].revents)
 			answer(pager);
@@ -115,6 +115,7 @@ int keeper_start(struct pager *pager)
 	pager->keeper_ends[0] = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	if (pager->keeper_ask < 0 || pager->keeper_answer < 0 || pager->keeper_ends[0] < 0)
 		return -errno;
+	confine_filter_make(&pager->keeper_filter, &(struct confine_calls){.serves = false});
 	start_keeper(pager);
 	return 0;
 }

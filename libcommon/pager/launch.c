@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "confine/confine.h"
+#include "inject/written.h"
 #include "pager/session.h"
 #include "pager/supervisor.h"
 #include "proc/cgroup.h"
@@ -57,13 +58,22 @@ static void let_go_of_caller(int ready, int pidfd)
 		_exit(EXIT_FAILURE);
 }
 
-/* What the target was entered with is not needed any more. */
+/*
+ * What the target was entered with is not needed any more. A filter on its threads is suspended for each stop, which
+ * only a process without one may do: the next worker and the next supervisor come from this one.
+ */
 static void confine(const struct session *s)
 {
 	const struct road *road = &s->pager.road;
-	bool admin = road->ops != &target_by_inject || confine_is_filtered(&s->pager.target);
+	const struct confine_calls calls = {.serves = true, .written = inject_written};
+	bool suspends = road->ops == &target_by_inject && confine_is_filtered(&s->pager.target);
+	struct sock_fprog filter;
 
-	confine_capabilities(admin ? CONFINE_ADMIN : 0);
+	confine_capabilities(suspends || road->ops != &target_by_inject ? CONFINE_ADMIN : 0);
+	if (suspends || confine_filter_make(&filter, &calls) < 0)
+		return;
+	confine_filter_put_on(&filter);
+	confine_filter_free(&filter);
 }
 
 static int start_serving(struct session *s, int ready, struct kept *adopted)

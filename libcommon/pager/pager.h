@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/latency.h"
 #include "base/size.h"
+#include "confine/confine.h"
 #include "inject/pins.h"
 #include "inject/target_ops.h"
 #include "pager/index.h"
@@ -149,6 +150,7 @@ struct pager {
 	int keeper_ask, keeper_answer; /* eventfds */
 	int keeper_ends[2];            /* pidfds of the two whose end it waits for: worker and supervisor */
 	int keeper_pidfd;              /* -1: there is none */
+	struct sock_fprog keeper_filter;
 	int ready;   /* pipe to whoever waits for the session: one JSON line; -1 when it has been told */
 	int control; /* listening socket */
 	_Atomic(unsigned int) clients; /* being served */

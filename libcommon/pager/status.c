@@ -1,7 +1,6 @@
 /* The session record. */
 #include <unistd.h>
 
-#include "confine/confine.h"
 #include "pager/pager.h"
 #include "report/report.h"
 #include "store/seal.h"
@@ -99,7 +98,7 @@ static json_t *missing(const struct pager *pager)
 	pid_t keeper = index_header(pager->index)->keeper;
 	const pid_t ours[] = {getpid(), pager->supervisor_pid, keeper};
 
-	return confine_missing(ours, ARRAY_SIZE(ours) - (keeper <= 0));
+	return confine_missing(&pager->target, ours, ARRAY_SIZE(ours) - (keeper <= 0));
 }
 
 json_t *status_record(struct pager *pager)

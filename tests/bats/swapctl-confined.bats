@@ -42,6 +42,9 @@ allowed() {
 is_confined() {
 	assert_equal "$(field "$1" NoNewPrivs)" 1 || return
 	assert_equal "$(field "$1" Umask)" 0077 || return
+	if [[ ! ${FILTERED-} || $(<"/proc/$1/comm") == swapctl-keeper ]]; then
+		assert_equal "$(field "$1" Seccomp)" 2 || return
+	fi
 	assert_equal "$((16#$(field "$1" CapPrm) & ~$(allowed "$1")))" 0 || return
 	assert_regex "$(field "$1" VmLck)" '^[1-9][0-9]* kB$' || return
 	assert_regex "$(grep '^Max core file size' "/proc/$1/limits")" ' 0  ' || return
@@ -60,8 +63,8 @@ session_is_confined() {
 	for pid in "${pids[@]}"; do
 		is_confined "$pid" || return
 	done
-	assert_equal "$(status_of '.missing | del(.limits, .oom_score_adj) | tojson')" '{}' || return
-	! may_all || assert_equal "$(status_of '.missing | tojson')" '{}'
+	assert_equal "$(status_of '.missing | del(.limits, .oom_score_adj) | keys | join(",")')" "${FILTERED:+seccomp}" || return
+	! may_all || assert_equal "$(status_of '.missing | keys | join(",")')" "${FILTERED:+seccomp}"
 }
 
 @test "worker, supervisor and keeper are confined, and so are those that come after them" {
@@ -94,9 +97,42 @@ session_is_confined() {
 	kill_both
 	swap_ok adopt -p "$TARGET_PID"
 	FILTERED=1 session_is_confined
+	assert_regex "$(status_of .missing.seccomp)" 'who has none may suspend it'
 	swap_most out -p "$TARGET_PID"
 	assert_equal "$(resident)" 0
 	ask check
 	swap_ok detach -p "$TARGET_PID"
 	ask check
+}
+
+# attach_and_try POINT: a session whose first process that comes to this point tries what it must not do. Sets $mark.
+attach_and_try() {
+	mark=$BATS_TEST_TMPDIR/tried
+	UVM_TRY_AT=$1 UVM_TRY_MARK=$mark "$UVM_BUILD/hooks/bin/swapctl" attach -p "$TARGET_PID" >/dev/null 3>&-
+}
+
+# What became of the trials, in one line.
+tried() {
+	wait_for 10 test -e "$mark/end"
+	(cd "$mark" && echo *)
+}
+
+refused() {
+	echo "change.EPERM create.EPERM end execute.EPERM inet.EPERM module.EPERM mount.EPERM ptrace.$1 unshare.EPERM write.EPERM"
+}
+
+@test "a worker can neither open a file to write to it, nor execute a program, nor leave its place" {
+	start_contents mixed $((8 * MEBIBYTE))
+	attach_and_try house
+	assert_equal "$(tried)" "$(refused "done")"
+	swap_ok out -p "$TARGET_PID"
+	ask check
+}
+
+@test "a keeper can do nothing but keep" {
+	start_contents mixed $((8 * MEBIBYTE))
+	attach_and_try keeper-asked
+	swap_ok out -p "$TARGET_PID"
+	ask fork
+	assert_equal "$(tried)" "$(refused EPERM)"
 }
