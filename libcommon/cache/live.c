@@ -14,9 +14,11 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "cache/live_parts.h"
+#include "confine/confine.h"
 
 #define RESTART_MS     10
 #define RESTART_MAX_MS 2000
+#define SERVED_MS      10     /* between looks whether it does */
 #define HURRY_US       300000 /* a signal sooner than that is the same one, sent to a group */
 
 static bool is_kept(const struct live *live, int fd)
@@ -198,6 +200,16 @@ static void become_watcher(struct live *live)
 	live->watcher_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 }
 
+/* Until the worker serves, or has ended. */
+static void wait_until_served(const struct live *live)
+{
+	struct pollfd fds[] = {{.fd = live->worker_pidfd, .events = POLLIN},
+			       {.fd = live->wake_watcher, .events = POLLIN}};
+
+	while (!atomic_load(&live->shared->served) && !fds[0].revents)
+		poll(fds, ARRAY_SIZE(fds), SERVED_MS);
+}
+
 static int serve(struct live *live)
 {
 	unsigned int failures = 0;
@@ -207,10 +219,12 @@ static int serve(struct live *live)
 
 		if (rc < 0)
 			return rc;
-		if (live->took_over)
+		if (live->took_over) {
 			become_watcher(live);
-		else if (!atomic_load(&live->shared->restarts) && live->callbacks->ready)
+		} else if (!atomic_load(&live->shared->restarts) && live->callbacks->ready) {
+			wait_until_served(live);
 			live->callbacks->ready(live->callbacks->context, live);
+		}
 		watch(live);
 		if (!bury(live))
 			poll(NULL, 0, (int)min_u64(RESTART_MS << failures++, RESTART_MAX_MS));
@@ -268,6 +282,14 @@ json_t *live_summary(const struct live *live)
 uint64_t live_errors(const struct live *live)
 {
 	return atomic_load(&live->shared->errors);
+}
+
+json_t *live_missing(const struct live *live)
+{
+	const char *given_up = source_runs_commands(live->source) ? "its source runs commands of the user" : NULL;
+	pid_t worker = live_worker(live);
+
+	return confine_missing(live->target, &worker, 1, given_up);
 }
 
 pid_t live_worker(const struct live *live)

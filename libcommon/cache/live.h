@@ -76,4 +76,7 @@ uint64_t live_errors(const struct live *live);
 /* The process that serves now. */
 pid_t live_worker(const struct live *live);
 
+/* What could not be had of its confinement: confine_missing. The caller owns it. */
+json_t *live_missing(const struct live *live);
+
 void live_free(struct live *live);

@@ -30,6 +30,7 @@ struct live_error {
 struct live_shared {
 	_Atomic(int) stage;
 	_Atomic(bool) ending; /* asked to */
+	_Atomic(bool) served; /* a worker has begun to */
 	_Atomic(bool) hurry;  /* asked again: nothing is filled any more */
 	_Atomic(bool) injectable;
 	_Atomic(pid_t) worker;

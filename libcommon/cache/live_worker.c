@@ -14,6 +14,7 @@
 #include "base/size.h"
 #include "cache/live_parts.h"
 #include "confine/confine.h"
+#include "inject/written.h"
 #include "proc/service.h"
 
 #define CHECK_MS       250 /* nobody tells when an address space is gone */
@@ -173,23 +174,42 @@ static void look_after(struct live *live)
 	take_over(live);
 }
 
+/*
+ * What the worker is left with is what a watcher that comes after it needs: at the end it enters the target once more.
+ * A command of the source is its user's, and is not to lack anything.
+ */
+static void confine(const struct live *live)
+{
+	const struct confine_calls calls = {.serves = true, .opens_memory = true, .written = inject_written};
+	bool suspends = confine_is_filtered(live->target);
+	struct sock_fprog filter;
+
+	if (source_runs_commands(live->source))
+		return;
+	confine_process();
+	confine_capabilities(suspends ? CONFINE_ADMIN : 0);
+	mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT); /* it must not wait for its own pages */
+	if (suspends || confine_filter_make(&filter, &calls) < 0)
+		return;
+	confine_filter_put_on(&filter);
+	confine_filter_free(&filter);
+}
+
 void live_worker_run(struct live *live)
 {
 	sigset_t blocked;
 
 	sigprocmask(SIG_BLOCK, NULL, &blocked);
 	service_begin(&blocked);
-	if (!source_runs_commands(live->source))
-		confine_process(); /* a command is its user's, and has the user's rights */
 	prctl(PR_SET_NAME, "addrspace-cache");
 	atomic_store(&live->shared->worker, getpid());
 	if (source_restart(live->source) < 0 || live_fault_init(live) < 0)
 		_exit(EXIT_FAILURE);
-	if (!source_runs_commands(live->source))
-		mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT); /* it must not wait for its own pages */
 	live_event_recover(live);
+	confine(live);
 	if (start_threads(live) < 0)
 		_exit(EXIT_FAILURE);
+	atomic_store(&live->shared->served, true);
 	eventfd_write(live->wake_watcher, 1);
 	look_after(live);
 }

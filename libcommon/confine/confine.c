@@ -111,14 +111,16 @@ static const struct part {
 	{"oom_score_adj", has_oom_score},
 };
 
-static const char *reason(const struct target *target, const struct part *part)
+static const char *reason(const struct target *target, const struct part *part, const char *given_up)
 {
+	if (part->has != has_limits && part->has != has_oom_score && given_up)
+		return given_up;
 	if (part->has == has_seccomp && confine_is_filtered(target))
 		return "the process has a seccomp filter, and only who has none may suspend it";
 	return "this user or this kernel does not permit it";
 }
 
-json_t *confine_missing(const struct target *target, const pid_t *pids, unsigned int count)
+json_t *confine_missing(const struct target *target, const pid_t *pids, unsigned int count, const char *given_up)
 {
 	json_t *missing = json_object();
 
@@ -129,7 +131,8 @@ json_t *confine_missing(const struct target *target, const pid_t *pids, unsigned
 			continue;
 		for (size_t k = 0; k < ARRAY_SIZE(parts); k++)
 			if (!parts[k].has(&looked))
-				json_object_set_new(missing, parts[k].name, json_string(reason(target, &parts[k])));
+				json_object_set_new(missing, parts[k].name,
+						    json_string(reason(target, &parts[k], given_up)));
 	}
 	return missing;
 }

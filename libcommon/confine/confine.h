@@ -56,7 +56,8 @@ bool confine_is_filtered(const struct target *target);
 
 /*
  * What could not be had of the confinement of `count` processes that serve a target: the reason by name, in an object
- * that is empty when nothing is missing. Looks at what they are by now (proc_pid_status(5), prlimit(2)); processes that
- * are gone count for nothing. The caller owns it; NULL without memory.
+ * that is empty when nothing is missing. `given_up`: why they gave up nothing, if they are not meant to, or NULL. Looks
+ * at what they are by now (proc_pid_status(5), prlimit(2)); processes that are gone count for nothing. The caller owns
+ * it; NULL without memory.
  */
-json_t *confine_missing(const struct target *target, const pid_t *pids, unsigned int count);
+json_t *confine_missing(const struct target *target, const pid_t *pids, unsigned int count, const char *given_up);

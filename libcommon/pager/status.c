@@ -98,7 +98,7 @@ static json_t *missing(const struct pager *pager)
 	pid_t keeper = index_header(pager->index)->keeper;
 	const pid_t ours[] = {getpid(), pager->supervisor_pid, keeper};
 
-	return confine_missing(&pager->target, ours, ARRAY_SIZE(ours) - (keeper <= 0));
+	return confine_missing(&pager->target, ours, ARRAY_SIZE(ours) - (keeper <= 0), NULL);
 }
 
 json_t *status_record(struct pager *pager)

@@ -73,10 +73,12 @@ static void write_oom(const char *path, const char *text)
 
 void service_begin(const sigset_t *blocked)
 {
+	if (!begun) { /* otherwise it has them from the process that it was copied from */
+		proc_file_read(getpid(), "oom_score_adj", oom_before, sizeof(oom_before));
+		write_oom("/proc/self/oom_score_adj", PROTECTED);
+		raise_limits();
+	}
 	begun = true;
-	proc_file_read(getpid(), "oom_score_adj", oom_before, sizeof(oom_before));
-	write_oom("/proc/self/oom_score_adj", PROTECTED);
-	raise_limits();
 	reset_signals(blocked);
 	setsid();
 }

@@ -190,6 +190,36 @@ is_stopped() {
 	reply "verify 0" "$(all_good 1)"
 }
 
+# What a process has of NoNewPrivs, Seccomp and Umask.
+power() {
+	sed -nE 's/^(NoNewPrivs|Seccomp|Umask):[[:space:]]*//p' "/proc/$1/status" | xargs
+}
+
+# What the worker lacks, but for what root cannot have everywhere.
+missing() {
+	record '.[0].missing | del(.limits, .oom_score_adj) | keys | join(" ")'
+}
+
+@test "its worker has no more power than it needs, and says so; one that runs commands gives theirs to them" {
+	start_cached
+	cache --from "$OBJECT"
+	assert_equal "$(missing)" ""
+	assert_equal "$(power "$(record '.[0].worker_pid')")" "0077 1 2"
+	assert_regex "$(grep ^CapPrm "/proc/$(record '.[0].worker_pid')/status")" '0000000000[0-9a-f]*$'
+	ends
+	start_cached
+	reply confine ok
+	cache --from "$OBJECT"
+	assert_equal "$(missing)" seccomp
+	ends
+	start_cached
+	cache --from "exec:tail -c +\$((UVM_OFFSET + 1)) $OBJECT | head -c \$UVM_LENGTH" --size "$BYTES"
+	assert_equal "$(missing)" "capabilities locked_memory no_new_privs seccomp"
+	assert_equal "$(record '.[0].missing.seccomp')" "its source runs commands of the user"
+	assert_equal "$(power "$(record '.[0].worker_pid')")" "$(power $$)"
+	ends
+}
+
 @test "a program that ends or becomes another one ends the service" {
 	local how
 	for how in exit exec; do
