@@ -26,7 +26,8 @@
 static const char harmless[] =
 	"read readv pread64 preadv preadv2 write writev pwrite64 pwritev pwritev2 close close_range lseek dup dup2 "
 	"dup3 fcntl ioctl poll ppoll select pselect6 epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 "
-	"eventfd2 signalfd4 timerfd_create timerfd_settime timerfd_gettime pipe pipe2 fstat newfstatat stat lstat statx fstatfs "
+	"eventfd2 signalfd4 timerfd_create timerfd_settime timerfd_gettime pipe pipe2 fstat newfstatat stat lstat "
+	"statx fstatfs "
 	"fsync fdatasync sync_file_range fallocate ftruncate fadvise64 flock memfd_create getdents64 sendfile splice "
 	"copy_file_range "
 	"brk mmap munmap mremap mprotect madvise mincore mlock mlock2 mlockall munlock munlockall msync membarrier "
@@ -97,7 +98,8 @@ static void allow_if(struct rules *rules, const char *call, unsigned int argumen
 	allow(rules, call, 1, (struct scmp_arg_cmp[]){SCMP_CMP(argument, SCMP_CMP_MASKED_EQ, mask, value)});
 }
 
-/* Everything may be opened for reading, with opens_memory also for writing to what is there, and `written` by their pointers. */
+/* Everything may be opened for reading, with opens_memory also for writing to what is there, and `written` by their
+ * pointers. */
 static void allow_opening(struct rules *rules, const struct confine_calls *calls)
 {
 	uint64_t mask = calls->opens_memory ? WRITES & ~O_RDWR : WRITES;
@@ -106,7 +108,7 @@ static void allow_opening(struct rules *rules, const struct confine_calls *calls
 	allow_if(rules, "open", 1, mask, O_RDONLY);
 	for (const char *const *path = calls->written; path && *path; path++)
 		allow(rules, "openat", 2,
-		      (struct scmp_arg_cmp[]){SCMP_CMP(1, SCMP_CMP_EQ, (uintptr_t)*path),
+		      (struct scmp_arg_cmp[]){SCMP_CMP(1, SCMP_CMP_EQ, (uintptr_t)*path, 0),
 					      SCMP_CMP(2, SCMP_CMP_MASKED_EQ, WRITES & ~O_ACCMODE, 0)});
 }
 
