@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "cache/live_parts.h"
+#include "confine/confine.h"
 #include "proc/maps.h"
 #include "uffd/uffd.h"
 
@@ -35,7 +36,7 @@ static void read_pages(struct live *live, struct block *block)
 		block->valid += page_size();
 }
 
-int live_fill_read(struct live *live, struct block *block)
+static int read_block(struct live *live, struct block *block)
 {
 	uint64_t end = source_bytes(live->source);
 	size_t bytes;
@@ -59,6 +60,15 @@ int live_fill_read(struct live *live, struct block *block)
 		read_pages(live, block);
 	note_error(live, block, rc);
 	return 0;
+}
+
+int live_fill_read(struct live *live, struct block *block)
+{
+	bool force = confine_force(false);
+	int rc = read_block(live, block);
+
+	confine_force(force);
+	return rc;
 }
 
 /* What is to be done with the bytes from `offset` on, and where that ends. */

@@ -2,6 +2,7 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <linux/capability.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -26,6 +27,36 @@ bool confine_capability_is_needed(unsigned int capability)
 	return capability == CAP_SYS_ADMIN; /* CONFINE_ADMIN */
 }
 
+/* What confine_capabilities has left, by the words of capset(2). */
+static struct __user_cap_data_struct left[_LINUX_CAPABILITY_U32S_3];
+static __thread bool lowered;
+
+static void note_left(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+
+	if (syscall(SYS_capget, &header, left) < 0)
+		memset(left, 0, sizeof(left));
+}
+
+bool confine_force(bool in_force)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	bool before = !lowered;
+
+	if (in_force == before || !(left[0].permitted | left[1].permitted))
+		return before;
+	memcpy(data, left, sizeof(data));
+	if (!in_force) {
+		data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective &= CAP_TO_MASK(CAP_IPC_LOCK);
+		data[1 - CAP_TO_INDEX(CAP_IPC_LOCK)].effective = 0;
+	}
+	if (syscall(SYS_capset, &header, data) == 0)
+		lowered = !in_force;
+	return before;
+}
+
 int confine_capabilities(unsigned int flags)
 {
 	bool held[CAP_LAST_CAP + 1] = {false};
@@ -42,7 +73,10 @@ int confine_capabilities(unsigned int flags)
 	for (unsigned int i = 0; i <= CAP_LAST_CAP; i++)
 		if (held[i])
 			capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET, i);
-	return capng_apply(sets) < 0 ? -EPERM : 0;
+	if (capng_apply(sets) < 0)
+		return -EPERM;
+	note_left();
+	return 0;
 }
 
 int confine_no_capabilities(void)

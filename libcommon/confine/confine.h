@@ -23,6 +23,14 @@ void confine_process(void);
  */
 int confine_capabilities(unsigned int flags);
 
+/*
+ * Whether those are in force in the calling thread; a new thread has it as the one that makes it. Out of force all are
+ * out but CAP_IPC_LOCK, which every allocation may take. For what reads what others wrote: it can open nothing that is
+ * another user's. Returns whether they were. Does nothing where confine_capabilities left none. A call costs as much as
+ * a system call does, when it changes something.
+ */
+bool confine_force(bool in_force);
+
 /* None for the calling thread. Takes no lock and no memory. Returns 0 or -errno. */
 int confine_no_capabilities(void);
 

@@ -363,18 +363,22 @@ int bring(struct filler *filler, struct claim *claim, bool first)
 	struct pager *pager = filler->pager;
 	uint64_t wanted = UINT64_C(1) << claim->wanted;
 	unsigned int placed;
-	bool more;
+	bool more, force;
 
 	hook("filling");
+	force = confine_force(false);
 	more = load(filler, claim, first);
 	hook("loaded");
+	confine_force(force);
 	if (more) {
 		const struct store_slot *slot = &index_cluster(pager->index, claim->number)->slot;
 
 		place(pager, claim, wanted);
 		hook("placed-first");
+		confine_force(false);
 		if (store_read_rest(filler->scratch, slot, filler->pages) < 0)
 			lose(pager, claim->number);
+		confine_force(force);
 		place(pager, claim, ~wanted);
 	} else {
 		place(pager, claim, UINT64_MAX);

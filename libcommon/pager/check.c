@@ -303,6 +303,16 @@ static unsigned int pin(struct pager *pager, const struct placed *placed)
 	return pages;
 }
 
+static int read_back(const struct check *check, const struct store *store, struct filler *filler,
+		     const struct store_slot *slot, uint32_t number)
+{
+	bool force = confine_force(false);
+	int rc = store_read(store, filler->scratch, slot, cluster_tag(check->pager, number), filler->pages);
+
+	confine_force(force);
+	return rc;
+}
+
 static void read_record(struct check *check, struct filler *filler, const struct placed *placed)
 {
 	struct pager *pager = check->pager;
@@ -324,7 +334,7 @@ static void read_record(struct check *check, struct filler *filler, const struct
 		 slot.offset + slot.length > (uint64_t)st.st_size)
 		wrong(check, -EBADMSG, "the store ends before its record does", start, placed->number);
 	else
-		rc = store_read(store, filler->scratch, &slot, cluster_tag(pager, placed->number), filler->pages);
+		rc = read_back(check, store, filler, &slot, placed->number);
 	if (rc < 0)
 		wrong(check, rc, rc == -EBADMSG ? "the store does not hold what was written" : NULL, start,
 		      placed->number);

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "pager/hook.h"
 #include "pager/request.h"
 
 #define SILENT_US  10000000 /* for the next bytes of a request */
@@ -190,7 +191,12 @@ static bool serve_one(struct clients *clients, struct pager *pager, unsigned int
 	int rc = 0;
 
 	if (readable && !client->object) {
+		bool force = confine_force(false);
+
 		rc = read_some(client, &error);
+		if (rc == 0 && client->object)
+			hook("asked");
+		confine_force(force);
 		clients->whole += client->object != NULL;
 	}
 	if (rc == 0 && !client->object && now_us() > client->deadline_us)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -112,7 +113,19 @@ static long load_code(const char *mark)
 static long trace(const char *mark)
 {
 	(void)mark;
-	return ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+	return ptrace(PTRACE_DETACH, getpid(), NULL, NULL); /* ESRCH where it is allowed */
+}
+
+static long open_as_others(const char *mark)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+
+	(void)mark;
+	if (syscall(SYS_capget, &header, data) < 0)
+		return -1;
+	errno = EPERM;
+	return data[0].effective & ~CAP_TO_MASK(CAP_IPC_LOCK) || data[1].effective ? 0 : -1;
 }
 
 /* What must be refused, each with a folder that says what became of it. */
@@ -122,9 +135,10 @@ static void try_at(const char *point)
 		const char *name;
 		long (*run)(const char *mark);
 	} trials[] = {
-		{"create", make_file},    {"write", open_to_write}, {"change", open_to_change},
-		{"execute", execute},     {"inet", reach_out},      {"mount", mount_there},
-		{"unshare", leave_space}, {"module", load_code},    {"ptrace", trace},
+		{"create", make_file},          {"write", open_to_write}, {"change", open_to_change},
+		{"execute", execute},           {"inet", reach_out},      {"mount", mount_there},
+		{"unshare", leave_space},       {"module", load_code},    {"ptrace", trace},
+		{"capability", open_as_others},
 	};
 	const char *wanted = getenv("UVM_TRY_AT");
 	const char *mark = getenv("UVM_TRY_MARK");

@@ -411,6 +411,7 @@ static void *compress_main(void *argument)
 	struct compressor *c = argument;
 
 	yield_soon();
+	confine_force(false);
 	compress_loop(c);
 	compressor_free(c);
 	return NULL;

@@ -117,14 +117,15 @@ tried() {
 	(cd "$mark" && echo *)
 }
 
+# refused PTRACE CAPABILITY: what has become of the two, when nothing else is to be had.
 refused() {
-	echo "change.EPERM create.EPERM end execute.EPERM inet.EPERM module.EPERM mount.EPERM ptrace.$1 unshare.EPERM write.EPERM"
+	echo "capability.$2 change.EPERM create.EPERM end execute.EPERM inet.EPERM module.EPERM mount.EPERM ptrace.$1 unshare.EPERM write.EPERM"
 }
 
 @test "a worker can neither open a file to write to it, nor execute a program, nor leave its place" {
 	start_contents mixed $((8 * MEBIBYTE))
 	attach_and_try house
-	assert_equal "$(tried)" "$(refused "done")"
+	assert_equal "$(tried)" "$(refused ESRCH "done")"
 	swap_ok out -p "$TARGET_PID"
 	ask check
 }
@@ -134,5 +135,23 @@ refused() {
 	attach_and_try keeper-asked
 	swap_ok out -p "$TARGET_PID"
 	ask fork
-	assert_equal "$(tried)" "$(refused EPERM)"
+	assert_equal "$(tried)" "$(refused EPERM EPERM)"
+}
+
+@test "what comes from the store, and from clients, is taken apart without capabilities" {
+	local how point
+	for how in fault in recovery asked; do
+		start_contents mixed $((8 * MEBIBYTE))
+		mark=$BATS_TEST_TMPDIR/tried.$how
+		point=loaded
+		[[ $how != asked ]] || point=asked
+		UVM_TRY_AT=$point UVM_TRY_MARK=$mark "$UVM_BUILD/hooks/bin/swapctl" attach -p "$TARGET_PID" >/dev/null 3>&-
+		swap_ok out -p "$TARGET_PID"
+		case $how in
+		in) swap_ok in -p "$TARGET_PID" ;;
+		recovery) kill -KILL "$(status_of .worker_pid)" ;;
+		esac
+		ask check
+		assert_equal "$(tried)" "$(refused ESRCH EPERM)"
+	done
 }
