@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -27,27 +26,14 @@ struct looked {
 	char status[4096];
 };
 
-/* The number behind "NAME:" in /proc/PID/status; `otherwise` where this kernel shows none. */
-static uint64_t number_of(const struct looked *looked, const char *name, int base, uint64_t otherwise)
-{
-	const char *line = looked->status;
-	size_t length = strlen(name);
-
-	while (line && (strncmp(line, name, length) != 0 || line[length] != ':')) {
-		line = strchr(line, '\n');
-		line += line != NULL;
-	}
-	return line ? strtoull(line + length + 1, NULL, base) : otherwise;
-}
-
 static bool has_no_new_privs(const struct looked *looked)
 {
-	return number_of(looked, "NoNewPrivs", 10, 0) == 1;
+	return proc_status_number(looked->status, "NoNewPrivs", 10, 0) == 1;
 }
 
 static bool has_capabilities(const struct looked *looked)
 {
-	uint64_t permitted = number_of(looked, "CapPrm", 16, 0);
+	uint64_t permitted = proc_status_number(looked->status, "CapPrm", 16, 0);
 
 	for (unsigned int i = 0; i < 64; i++)
 		if (permitted >> i & 1 && !confine_capability_is_needed(i))
@@ -57,7 +43,7 @@ static bool has_capabilities(const struct looked *looked)
 
 static bool has_seccomp(const struct looked *looked)
 {
-	return number_of(looked, "Seccomp", 10, 0) == SECCOMP_MODE_FILTER;
+	return proc_status_number(looked->status, "Seccomp", 10, 0) == SECCOMP_MODE_FILTER;
 }
 
 static bool has_limits(const struct looked *looked)
@@ -74,7 +60,7 @@ static bool has_limits(const struct looked *looked)
 
 static bool has_memory_locked(const struct looked *looked)
 {
-	return number_of(looked, "VmLck", 10, 1) > 0;
+	return proc_status_number(looked->status, "VmLck", 10, 1) > 0;
 }
 
 static bool has_oom_score(const struct looked *looked)
@@ -93,7 +79,7 @@ bool confine_is_filtered(const struct target *target)
 		struct looked looked = {.pid = tid};
 
 		filtered = proc_file_read(tid, "status", looked.status, sizeof(looked.status)) > 0 &&
-			   number_of(&looked, "Seccomp", 10, 0) > 0;
+			   proc_status_number(looked.status, "Seccomp", 10, 0) > 0;
 	}
 	return filtered;
 }
@@ -116,7 +102,7 @@ static const char *reason(const struct target *target, const struct part *part, 
 	if (part->has != has_limits && part->has != has_oom_score && given_up)
 		return given_up;
 	if (part->has == has_seccomp && confine_is_filtered(target))
-		return "the process has a seccomp filter, and only who has none may suspend it";
+		return "the process has a seccomp filter, and only a process without one may suspend it";
 	return "this user or this kernel does not permit it";
 }
 

@@ -24,10 +24,10 @@ void confine_process(void);
 int confine_capabilities(unsigned int flags);
 
 /*
- * Whether those are in force in the calling thread; a new thread has it as the one that makes it. Out of force all are
- * out but CAP_IPC_LOCK, which every allocation may take. For what reads what others wrote: it can open nothing that is
- * another user's. Returns whether they were. Does nothing where confine_capabilities left none. A call costs as much as
- * a system call does, when it changes something.
+ * Puts those in force in the calling thread, or out of it, but for CAP_IPC_LOCK, which every allocation may take. For
+ * code that reads what others wrote: it can open nothing that is another user's. While they are out of force, no thread
+ * and no process is made: it would have none either, and not know. Returns whether they were in force. Does nothing
+ * where confine_capabilities left none; makes a system call only when that changes something.
  */
 bool confine_force(bool in_force);
 

@@ -30,18 +30,19 @@ struct inject_copy {
 	size_t threads;
 };
 
+/* Called back while all threads of the target stand still. */
 struct inject_copy_still {
 	void (*look)(void *context);
 	void *context;
 };
 
 /*
- * Makes a copy of an opened target. `still` (NULL: nothing): the registers of all threads are kept, and it is called
- * back while they all stand still. The copy is stopped, traced by the
- * calling thread, and killed by the kernel if that one ends. On success the caller owns copy->registers, and calls
- * inject_copy_linger until it returns 0. Returns 0, or -errno with `error` filled: -ENOMEM (overcommit), -EAGAIN (a
- * limit of processes), -EBUSY (frozen), -ENOSYS (no close_range(2), Linux 5.9), -ETIMEDOUT (a thread does not stop, or
- * nobody answers the fork event of a userfaultfd), or as inject_begin.
+ * Makes a copy of an opened target. `still` (NULL: nothing): it is called back, and the registers of all threads are
+ * kept. The copy is stopped, traced by the calling thread, and killed by the kernel if that one ends. On success the
+ * caller owns copy->registers, and calls inject_copy_linger until it returns 0. Returns 0, or -errno with `error`
+ * filled: -ENOMEM (overcommit), -EAGAIN (a limit of processes), -EBUSY (frozen), -ENOSYS (no close_range(2),
+ * Linux 5.9), -ETIMEDOUT (a thread does not stop, or nobody answers the fork event of a userfaultfd), or as
+ * inject_begin.
  */
 int inject_copy_make(struct inject *inject, struct inject_copy *copy, const struct inject_copy_still *still,
 		     struct error *error);

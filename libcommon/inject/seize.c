@@ -1,6 +1,5 @@
 /* Seizing a thread: becoming its tracer. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 
@@ -34,15 +33,10 @@ int stop_seize(const struct inject *inject, pid_t tid, unsigned long options)
 /* Whether a thread has a seccomp filter; also when that cannot be told. */
 static bool is_filtered(pid_t tid)
 {
-	static const char field[] = "\nSeccomp:";
 	char text[4096];
-	const char *line;
 	ssize_t length = proc_file_read(tid, "status", text, sizeof(text));
 
-	if (length < 0)
-		return length != -ESRCH;
-	line = strstr(text, field);
-	return line && strtoul(line + sizeof(field) - 1, NULL, 10) != 0;
+	return length < 0 ? length != -ESRCH : proc_status_number(text, "Seccomp", 10, 0) != 0;
 }
 
 /*

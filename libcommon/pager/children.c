@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -25,14 +24,10 @@
 /* The process of a thread, or 0. */
 static pid_t process_of(pid_t tid)
 {
-	static const char field[] = "\nTgid:";
 	char text[4096];
-	const char *line;
 
-	if (proc_file_read(tid, "status", text, sizeof(text)) <= 0)
-		return 0;
-	line = strstr(text, field);
-	return line ? (pid_t)strtol(line + strlen(field), NULL, 10) : 0;
+	return proc_file_read(tid, "status", text, sizeof(text)) <= 0 ? 0
+								      : (pid_t)proc_status_number(text, "Tgid", 10, 0);
 }
 
 /*

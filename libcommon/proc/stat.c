@@ -43,6 +43,18 @@ ssize_t proc_file_read(pid_t pid, const char *name, char *text, size_t size)
 	return (ssize_t)used;
 }
 
+uint64_t proc_status_number(const char *text, const char *field, int base, uint64_t otherwise)
+{
+	const char *line = text;
+	size_t length = strlen(field);
+
+	while (line && (strncmp(line, field, length) != 0 || line[length] != ':')) {
+		line = strchr(line, '\n');
+		line += line != NULL;
+	}
+	return line ? strtoull(line + length + 1, NULL, base) : otherwise;
+}
+
 /* The text that begins with field `number`, counted as in proc(5), given the text after the name, which is field 2. */
 static const char *stat_field(const char *after_name, int number)
 {

@@ -38,5 +38,11 @@ pid_t proc_innermost_pid(pid_t pid);
  */
 int proc_syscall_read(pid_t tid, long *number, uint64_t arguments[6]);
 
+/*
+ * The number behind "FIELD:" in the text of /proc/PID/status; `otherwise` where this kernel shows none.
+ * proc_pid_status(5).
+ */
+uint64_t proc_status_number(const char *text, const char *field, int base, uint64_t otherwise);
+
 /* The whole of /proc/PID/<name>, cut to size - 1 bytes and terminated. Returns its length or -errno. */
 ssize_t proc_file_read(pid_t pid, const char *name, char *text, size_t size);

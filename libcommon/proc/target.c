@@ -81,14 +81,12 @@ static bool is_thread_ending(pid_t tid)
 {
 	char text[4096];
 	struct proc_stat stat;
-	const char *pending;
 
 	if (proc_stat_read(tid, &stat) < 0 || proc_stat_is_exiting(&stat))
 		return true;
 	if (proc_file_read(tid, "status", text, sizeof(text)) < 0)
 		return true;
-	pending = strstr(text, "\nSigPnd:");
-	return pending && strtoull(pending + strlen("\nSigPnd:"), NULL, 16) & UINT64_C(1) << (SIGKILL - 1);
+	return proc_status_number(text, "SigPnd", 16, 0) & UINT64_C(1) << (SIGKILL - 1);
 }
 
 static bool is_any_running_on(const struct target *target)

@@ -97,7 +97,7 @@ session_is_confined() {
 	kill_both
 	swap_ok adopt -p "$TARGET_PID"
 	FILTERED=1 session_is_confined
-	assert_regex "$(status_of .missing.seccomp)" 'who has none may suspend it'
+	assert_regex "$(status_of .missing.seccomp)" 'a process without one may suspend it'
 	swap_most out -p "$TARGET_PID"
 	assert_equal "$(resident)" 0
 	ask check
