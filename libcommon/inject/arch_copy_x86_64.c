@@ -17,21 +17,28 @@
 #define CALL(n)   "mov " TEXT(n) ", %eax\n syscall\n"
 
 /* Offsets in struct arch_copy, which r12 points to. */
-#define FLAGS  "0(%r12)"
-#define WAITED "8(%r12)"
-#define RESULT "16(%r12)"
-#define HOME   "24(%r12)"
-#define LEFT   "32(%r12)"
-#define TICK   "40(%r12)"
-#define ENDING "56(%r12)"
-#define NAMED  "64(%r12)"
+#define FLAGS    "0(%r12)"
+#define WAITED   "8(%r12)"
+#define RESULT   "16(%r12)"
+#define HOME     "24(%r12)"
+#define LEFT     "32(%r12)"
+#define TICK     "40(%r12)"
+#define ENDING   "56(%r12)"
+#define REPEATED "64(%r12)"
+#define POLLS    "72(%r12)"
+#define PATIENCE "80(%r12)"
+#define POLLED   "88(%r12)"
+#define NAMED    "96(%r12)"
 _Static_assert(offsetof(struct arch_copy, waited) == 8 && offsetof(struct arch_copy, result) == 16 &&
 		       offsetof(struct arch_copy, home) == 24 && offsetof(struct arch_copy, left) == 32 &&
 		       offsetof(struct arch_copy, tick) == 40 && offsetof(struct arch_copy, ending) == 56 &&
-		       offsetof(struct arch_copy, name) == 64,
+		       offsetof(struct arch_copy, again) == 64 && offsetof(struct arch_copy, polls) == 72 &&
+		       offsetof(struct arch_copy, patience_ms) == 80 && offsetof(struct arch_copy, polled) == 88 &&
+		       offsetof(struct arch_copy, name) == 96,
 	       "the code below knows these");
 
 extern const unsigned char copy_code[] __attribute__((visibility("hidden")));
+extern const unsigned char copy_code_poll[] __attribute__((visibility("hidden")));
 extern const unsigned char copy_code_end[] __attribute__((visibility("hidden")));
 
 /*
@@ -70,7 +77,7 @@ __asm__(".pushsection .rodata\n"
 	"	js 4f\n"
 	"	cmpq $0, " WAITED "\n"
 	"	je 5f\n"
-	"	mov " TEXT(CHILD) ", %edi\n"
+	"	mov " REPEATED ", %rdi\n	or " TEXT(CHILD) ", %rdi\n"
 	"	xor %esi, %esi\n	xor %edx, %edx\n	xor %r10d, %r10d\n	xor %r8d, %r8d\n"
 		CALL(__NR_clone)
 	"	test %rax, %rax\n"
@@ -81,6 +88,8 @@ __asm__(".pushsection .rodata\n"
 	/* What stays: a signal or an error ends it, the end of a tick is counted. */
 	"5:	mov " TEXT(NAME) ", %edi\n	lea " NAMED ", %rsi\n"
 		CALL(__NR_prctl)
+	"	cmpq $0, " POLLS "\n"
+	"	jne copy_code_poll\n"
 	"6:	subq $1, " LEFT "\n"
 	"	jb 7f\n"
 	"8:	lea " ENDING ", %rdi\n	xor %esi, %esi\n	lea " TICK ", %rdx\n	mov $8, %r10d\n"
@@ -92,6 +101,12 @@ __asm__(".pushsection .rodata\n"
 	"7:	xor %edi, %edi\n"
 		CALL(__NR_exit_group)
 	"	ud2\n"
+	"copy_code_poll:\n"
+	"	lea " POLLED ", %rdi\n	mov $1, %esi\n	mov " PATIENCE ", %rdx\n"
+		CALL(__NR_poll)
+	"	cmp $-" TEXT_(INTR) ", %rax\n"
+	"	je copy_code_poll\n"
+	"	jmp 7b\n"
 	"copy_code_end:\n"
 	".popsection\n");
 /* clang-format on */
@@ -107,4 +122,11 @@ void arch_copy_call(struct arch_regs *regs, uint64_t code, uint64_t frame, uint6
 {
 	arch_call(regs, code, frame, 0, (uint64_t[6]){0});
 	regs->user.r12 = data;
+}
+
+void arch_copy_poll(struct arch_regs *regs, uint64_t code, uint64_t data)
+{
+	arch_set_ip(regs, code + (uint64_t)(copy_code_poll - copy_code));
+	regs->user.r12 = data;
+	regs->user.rsp = data + 2048; /* it uses none, and shall not have the program's */
 }

@@ -14,206 +14,14 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "inject/birth.h"
 #include "inject/far.h"
 #include "inject/stop.h"
 #include "proc/stat.h"
 
-#define FORK_MS    10000 /* a terabyte of small pages takes seconds */
-#define PARK_MS    2000
-#define LINGER_MS  1000
-#define ALONE_SECS 5             /* for which a copy waits to be taken care of */
-#define FOR_GOOD   1000000000000 /* seconds */
-#define AT_HOME    0
-#define BORN       1
-
-static int inject_options(pid_t tid, long options)
-{
-	if (ptrace(PTRACE_SETOPTIONS, tid, NULL, options | PTRACE_O_SUSPEND_SECCOMP) == 0 ||
-	    ptrace(PTRACE_SETOPTIONS, tid, NULL, options) == 0)
-		return 0;
-	return -errno;
-}
-
-/* Whether orphans are given to the target itself. */
-static int64_t reaps_orphans(struct inject *inject)
-{
-	int subreaper = 0;
-	int64_t rc = inject_call(inject, SYS_getpid, 0, 0, 0, 0, 0, 0);
-
-	if (rc < 0 || rc == 1)
-		return rc;
-	rc = inject_call3(inject, SYS_prctl, PR_GET_CHILD_SUBREAPER, inject->scratch, 0);
-	if (rc == 0)
-		rc = inject_read(inject, inject->scratch, &subreaper, sizeof(subreaper));
-	return rc < 0 ? rc : subreaper != 0;
-}
-
-static uint64_t data_of(const struct inject_copy *copy)
-{
-	return copy->own.start + page_size();
-}
-
-static int64_t write_code(struct inject *inject, const struct inject_copy *copy)
-{
-	size_t bytes;
-	const unsigned char *code = arch_copy_code(&bytes);
-	struct arch_copy data = {
-		.flags = CLONE_FILES | (copy->child ? 0 : CLONE_VM),
-		.waited = !copy->child,
-		.home = inject->area.start + AREA_DATA,
-		.left = ALONE_SECS,
-		.tick = {1, 0},
-		.name = "uvmtools clone",
-	};
-	static const int ending[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
-	int64_t rc = inject_write_code(inject, copy->own.start, code, bytes);
-
-	for (size_t i = 0; i < ARRAY_SIZE(ending); i++)
-		data.ending |= UINT64_C(1) << (ending[i] - 1);
-	if (rc == 0)
-		rc = inject_call3(inject, SYS_mprotect, data_of(copy), page_size(), PROT_READ | PROT_WRITE);
-	if (rc == 0)
-		rc = inject_write(inject, data_of(copy), &data, sizeof(data));
-	if (rc == 0)
-		inject_name(inject, copy->own);
-	return rc;
-}
-
-static void unmap_code(struct inject *inject, const struct inject_copy *copy)
-{
-	inject_call3(inject, SYS_munmap, copy->own.start, region_bytes(copy->own), 0);
-}
-
-/* Two pages that children do get, unlike the control area. */
-static int64_t map_code(struct inject *inject, struct inject_copy *copy)
-{
-	uint64_t bytes = INJECT_COPY_PAGES * page_size();
-	int64_t rc = reaps_orphans(inject);
-	int64_t at;
-
-	if (rc < 0)
-		return rc;
-	copy->child = rc > 0;
-	at = far_map(inject, copy->own.start, bytes, PROT_READ | PROT_EXEC, 0);
-	if (at < 0 && at > -4096)
-		return at;
-	copy->own = (struct region){(uint64_t)at, (uint64_t)at + bytes};
-	rc = write_code(inject, copy);
-	if (rc < 0)
-		unmap_code(inject, copy);
-	return rc;
-}
-
-/*
- * Runs a process until it makes another one (BORN, *pid is that one's), is about to go home (AT_HOME), has ended
- * (-ESRCH) or takes too long (-ETIMEDOUT).
- */
-static int follow(struct inject *inject, pid_t tid, int request, pid_t *pid)
-{
-	int signal = 0;
-
-	for (;;) {
-		struct arch_regs regs;
-		unsigned long message;
-		int status;
-		int rc;
-
-		if (ptrace(request, tid, NULL, signal) < 0)
-			return -ESRCH;
-		stop_look(inject, tid);
-		rc = stop_wait(tid, &status, FORK_MS);
-		if (rc < 0)
-			return rc;
-		signal = 0;
-		if (stop_is_event(status))
-			continue;
-		if (status >> 16) {
-			if (ptrace(PTRACE_GETEVENTMSG, tid, NULL, &message) < 0)
-				return -ESRCH;
-			*pid = (pid_t)message;
-			return BORN;
-		}
-		if (!stop_is_syscall(status))
-			signal = WSTOPSIG(status);
-		else if (arch_get_regs(tid, &regs) == 0 &&
-			 arch_ip(&regs) - inject->area.start < region_bytes(inject->area))
-			return AT_HOME;
-	}
-}
-
-/* A new process of ours stands before its first instruction. */
-static int meet(pid_t pid, long options)
-{
-	int status;
-	int rc = stop_wait(pid, &status, FORK_MS);
-
-	return rc < 0 ? rc : inject_options(pid, options);
-}
-
-/* The process in the middle: from its first instruction to its end. */
-static int run_middle(struct inject *inject, pid_t middle, struct inject_copy *copy)
-{
-	pid_t pid = 0;
-	int rc = meet(middle, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL);
-
-	if (rc == 0)
-		rc = follow(inject, middle, PTRACE_CONT, &pid);
-	if (rc == BORN) {
-		rc = meet(pid, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
-		copy->pid = rc == 0 ? pid : 0;
-		follow(inject, middle, PTRACE_CONT, &pid);
-		return rc;
-	}
-	if (rc == -ETIMEDOUT) {
-		int status;
-
-		kill(middle, SIGKILL);
-		stop_wait(middle, &status, -1);
-	}
-	return rc;
-}
-
-/* What the code wrote down when there is no copy. */
-static int why_none(struct inject *inject, const struct inject_copy *copy)
-{
-	struct arch_copy data;
-	int rc = inject_read(inject, data_of(copy), &data, sizeof(data));
-
-	return rc < 0 ? rc : data.result < 0 ? (int)data.result : -ECHILD;
-}
-
-/* Sends the stopped thread through the code. Afterwards it stands at the entry of a call as any other. */
-static int run_code(struct inject *inject, struct inject_copy *copy)
-{
-	struct inject_stop *stop = inject->stop;
-	pid_t born = 0;
-	int rc = inject_options(inject->tid, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE);
-	int home;
-
-	if (rc < 0)
-		return rc;
-	arch_copy_call(&stop->now, copy->own.start, stop->frame, data_of(copy));
-	if (arch_set_regs(inject->tid, &stop->now) < 0)
-		return -ESRCH;
-	rc = home = follow(inject, inject->tid, PTRACE_SYSCALL, &born);
-	if (rc == BORN && copy->child) {
-		rc = meet(born, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
-		copy->pid = rc == 0 ? born : 0;
-	} else if (rc == BORN) {
-		rc = run_middle(inject, born, copy);
-	}
-	if (home == BORN)
-		home = follow(inject, inject->tid, PTRACE_SYSCALL, &born);
-	stop->entered = home == AT_HOME;
-	if (home < 0) {
-		inject_lost(inject);
-		return home;
-	}
-	if (!copy->pid && rc != -ETIMEDOUT)
-		rc = why_none(inject, copy);
-	inject_finish(inject);
-	return copy->pid ? 0 : rc;
-}
+#define PARK_MS   2000
+#define LINGER_MS 1000
+#define FOR_GOOD  1000000000000 /* seconds */
 
 static int explain(const struct inject *inject, int64_t rc, struct error *error)
 {
@@ -259,10 +67,13 @@ static int explain(const struct inject *inject, int64_t rc, struct error *error)
 static int64_t make(struct inject *inject, struct inject_copy *copy, const struct inject_copy_still *still)
 {
 	struct inject_threads others = {0};
-	int64_t rc = inject->stop->thaw ? -EBUSY : map_code(inject, copy);
+	struct birth birth = {.own = copy->own, .name = "uvmtools clone"};
+	int64_t rc = inject->stop->thaw ? -EBUSY : birth_map(inject, &birth);
 
 	if (rc < 0)
 		return rc;
+	copy->own = birth.own;
+	copy->child = birth.child;
 	rc = inject_stop_others(inject, &others);
 	copy->threads_missed = others.missed;
 	copy->threads = others.count + 1 - others.missed;
@@ -271,10 +82,11 @@ static int64_t make(struct inject *inject, struct inject_copy *copy, const struc
 	if (rc == 0 && still)
 		still->look(still->context);
 	if (rc == 0)
-		rc = run_code(inject, copy);
+		rc = birth_run(inject, &birth);
+	copy->pid = birth.pid;
 	inject_release_others(&others);
 	copy->lingering = others;
-	unmap_code(inject, copy);
+	birth_unmap(inject, &birth);
 	return rc;
 }
 
@@ -321,7 +133,7 @@ static int prepare(const struct inject_copy *copy, const char *name)
 	char path[32];
 	_cleanup_close_ int fd = -1;
 	struct arch_copy data;
-	off_t at = (off_t)data_of(copy);
+	off_t at = (off_t)copy->own.start + page_size();
 
 	snprintf(path, sizeof(path), "/proc/%d/mem", copy->pid);
 	fd = open(path, O_RDWR | O_CLOEXEC);
@@ -335,35 +147,11 @@ static int prepare(const struct inject_copy *copy, const char *name)
 	return pwrite(fd, &data, sizeof(data), at) == sizeof(data) ? 0 : -EIO;
 }
 
-/* Resumes it with a signal until it stops in the way that `reached` tells. */
-static int run_until(pid_t pid, int request, bool (*reached)(pid_t pid, int status), int *signal)
-{
-	for (;;) {
-		int status;
-		int rc;
-
-		if (ptrace(request, pid, NULL, *signal) < 0)
-			return -ESRCH;
-		rc = stop_wait(pid, &status, PARK_MS);
-		if (rc < 0)
-			return rc;
-		*signal = status >> 16 || stop_is_syscall(status) ? 0 : WSTOPSIG(status);
-		if (reached(pid, status))
-			return 0;
-	}
-}
-
 static bool enters_wait(pid_t pid, int status)
 {
 	struct arch_regs regs;
 
 	return stop_is_syscall(status) && arch_get_regs(pid, &regs) == 0 && arch_number(&regs) == SYS_rt_sigtimedwait;
-}
-
-static bool group_stopped(pid_t pid, int status)
-{
-	(void)pid;
-	return stop_is_event(status) && WSTOPSIG(status) == SIGSTOP;
 }
 
 /*
@@ -377,7 +165,7 @@ static int park_stopped(const struct inject_copy *copy)
 
 	/* The thread's mask blocks every signal but this one and SIGKILL. */
 	kill(copy->pid, SIGSTOP);
-	rc = run_until(copy->pid, PTRACE_CONT, group_stopped, &signal);
+	rc = birth_run_until(copy->pid, PTRACE_CONT, birth_is_group_stop, &signal);
 	if (rc < 0)
 		return rc;
 	return ptrace(PTRACE_DETACH, copy->pid, NULL, NULL) < 0 ? -errno : 0;
@@ -406,7 +194,7 @@ int inject_copy_park(struct inject_copy *copy, const char *name)
 	int rc = prepare(copy, name);
 
 	if (rc == 0)
-		rc = run_until(copy->pid, PTRACE_SYSCALL, enters_wait, &signal);
+		rc = birth_run_until(copy->pid, PTRACE_SYSCALL, enters_wait, &signal);
 	if (rc < 0)
 		return rc;
 	return copy->child ? park_asleep(copy) : park_stopped(copy);

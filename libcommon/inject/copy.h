@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "inject/birth.h"
 #include "inject/inject.h"
 #include "inject/threads.h"
 
@@ -67,7 +68,7 @@ void inject_copy_free(struct inject_copy *copy);
  */
 int inject_copy_reap(const struct target *target, pid_t there, struct error *error);
 
-#define INJECT_COPY_PAGES 2 /* of copy->own */
+#define INJECT_COPY_PAGES BIRTH_PAGES /* of copy->own */
 
 /* Whether a page holds the code in which a copy stands: copy->own begins with it. */
 bool inject_copy_is_code(const unsigned char *page, size_t bytes);

@@ -1,0 +1,41 @@
+/* Processes that a stopped thread of a target makes, and that run code of ours alone. Internal to the room. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/region.h"
+#include "inject/inject.h"
+
+/* Fill in own.start (far_choose), shares and name. */
+struct birth {
+	struct region own; /* two pages of the target, in which it stands: code, then its data (struct arch_copy) */
+	uint64_t shares;   /* CLONE_VM: the target's memory; 0: it has a copy of that */
+	const char *name;
+	bool child; /* of the target, which has to reap it: orphans are given to that one itself */
+	pid_t pid;  /* as this process sees it */
+};
+
+#define BIRTH_PAGES 2
+
+/* Maps and writes birth->own. A thread is stopped. Returns 0, or a negative errno with nothing mapped. */
+int64_t birth_map(struct inject *inject, struct birth *birth);
+void birth_unmap(struct inject *inject, const struct birth *birth);
+
+/* Address of its data. */
+uint64_t birth_data(const struct birth *birth);
+
+/*
+ * Sends the stopped thread through the code. Afterwards it stands as after any call, and birth->pid is stopped before
+ * its first instruction, traced by the calling thread, and killed by the kernel if that one ends. Without a tracer it
+ * ends a few seconds after it was let go. Returns 0, or a negative errno: -EAGAIN (a limit of processes), -ENOMEM,
+ * -ENOSYS (no close_range(2), Linux 5.9), -ETIMEDOUT, -ESRCH.
+ */
+int birth_run(struct inject *inject, struct birth *birth);
+
+/* Resumes it until a stop of which `reached` says so; signals that come meanwhile are delivered. */
+int birth_run_until(pid_t pid, int request, bool (*reached)(pid_t pid, int status), int *signal);
+
+/* For birth_run_until and PTRACE_CONT, after a SIGSTOP. */
+bool birth_is_group_stop(pid_t pid, int status);
