@@ -157,6 +157,20 @@ static bool is_in_memory(const struct inject *inject, pid_t tid)
 	return !errno && there == word;
 }
 
+/* What it was doing is none of the program's business: nothing of it is kept. */
+static void keep_puppet(const struct inject *inject)
+{
+	arch_copy_poll(&inject->stop->first, inject->home, inject->home + page_size());
+	inject->stop->sigmask = ALL_SIGNALS;
+	inject->stop->rseq = (struct region){0, 0};
+}
+
+static int keep_thread(struct inject *inject, pid_t tid)
+{
+	restart_interrupted(tid, &inject->stop->first);
+	return abort_rseq(inject);
+}
+
 /* Keeps what the thread was doing; after this it can be sent elsewhere. */
 static int keep(struct inject *inject, pid_t tid)
 {
@@ -175,8 +189,10 @@ static int keep(struct inject *inject, pid_t tid)
 	if (rc < 0)
 		return rc;
 	inject->tid = tid;
-	restart_interrupted(tid, &stop->first);
-	rc = abort_rseq(inject);
+	if (inject->home)
+		keep_puppet(inject);
+	else
+		rc = keep_thread(inject, tid);
 	if (rc < 0)
 		return rc;
 	stop->now = stop->first;
@@ -184,7 +200,8 @@ static int keep(struct inject *inject, pid_t tid)
 	stop->moved = false;
 	stop->frame = 0;
 	if (inject->area.end) {
-		uint64_t at = inject->area.start + (uint64_t)(inject->frame++ % FRAMES) * ARCH_FRAME;
+		unsigned int which = inject->home ? FRAMES - 1 : inject->frame++ % (FRAMES - 1);
+		uint64_t at = inject->area.start + (uint64_t)which * ARCH_FRAME;
 
 		stop->frame = arch_frame(frame, at, &stop->first, stop->sigmask);
 		rc = inject_write(inject, stop->frame, frame + (stop->frame - at), ARCH_FRAME - (stop->frame - at));

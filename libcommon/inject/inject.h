@@ -35,6 +35,7 @@ struct inject {
 	struct region area;          /* the control area in the target; empty before it is mapped */
 	uint64_t scratch;            /* address of INJECT_SCRATCH bytes, while open */
 	unsigned int frame;          /* which frame the next stop uses */
+	uint64_t home;               /* of a puppet: the code to which it goes, wherever it was; 0: a thread as any */
 
 	pid_t tid;           /* the thread that is stopped now, 0 for none */
 	pid_t favourite;     /* the thread that served last time */

@@ -6,7 +6,7 @@
 #include "inject/arch.h"
 #include "inject/inject.h"
 
-#define FRAMES 8
+#define FRAMES 8 /* the last one is a puppet's */
 
 /*
  * The control area: frames, scratch, a mark, trampoline, in this order. What lies before the trampoline is one mapping,

@@ -1,0 +1,329 @@
+/* Making, confining and ending a puppet. */
+#include "inject/puppet.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/kcmp.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "inject/birth.h"
+#include "inject/copy.h"
+#include "inject/far.h"
+#include "inject/fd.h"
+#include "inject/puppet_filter.h"
+#include "inject/stop.h"
+#include "proc/stat.h"
+
+#define NAME        "uvm-puppet"
+#define DESCRIPTORS 8192 /* it may open: of many children, too */
+#define END_MS      5000
+
+static bool enters_poll(pid_t pid, int status)
+{
+	struct arch_regs regs;
+
+	return stop_is_syscall(status) && arch_get_regs(pid, &regs) == 0 && arch_number(&regs) == SYS_poll;
+}
+
+/* From its first instruction to where it waits, and from there on without a tracer. */
+static int park(pid_t pid, bool stopped)
+{
+	int signal = 0;
+	int rc = birth_run_until(pid, PTRACE_SYSCALL, enters_poll, &signal);
+
+	if (rc == 0 && stopped) {
+		kill(pid, SIGSTOP);
+		rc = birth_run_until(pid, PTRACE_CONT, birth_is_group_stop, &signal);
+	}
+	if (rc == 0 && ptrace(PTRACE_DETACH, pid, NULL, NULL) < 0)
+		rc = -errno;
+	return rc;
+}
+
+static int64_t give_up_capabilities(struct inject *inject)
+{
+	struct {
+		struct __user_cap_header_struct header;
+		struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	} none = {.header = {.version = _LINUX_CAPABILITY_VERSION_3}};
+	int64_t rc = inject_write(inject, inject->scratch, &none, sizeof(none));
+
+	if (rc < 0)
+		return rc;
+	return inject_call3(inject, SYS_capset, inject->scratch + offsetof(typeof(none), header),
+			    inject->scratch + offsetof(typeof(none), data), 0);
+}
+
+static int64_t take_filter(struct inject *inject)
+{
+	struct sock_filter filter[PUPPET_FILTER_MOST];
+	struct sock_fprog program = {.filter = (void *)(inject->scratch + sizeof(program))};
+	int count = puppet_filter(filter);
+	int64_t rc = count < 0 ? count : 0;
+
+	program.len = (unsigned short)count;
+	if (rc == 0)
+		rc = inject_write(inject, inject->scratch, &program, sizeof(program));
+	if (rc == 0)
+		rc = inject_write(inject, inject->scratch + sizeof(program), filter, (size_t)count * sizeof(*filter));
+	if (rc < 0)
+		return rc;
+	return inject_call3(inject, SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, inject->scratch);
+}
+
+/* It waits for the end of the program from then on, and no longer for a few seconds. */
+static int64_t watch_program(struct puppet *puppet, int pidfd)
+{
+	struct inject *inject = &puppet->inject;
+	uint64_t data = puppet->own.start + page_size();
+	int64_t patience_ms = -1;
+	int32_t there = inject_fd_give(inject, pidfd);
+	int64_t rc = there;
+
+	if (rc >= 0)
+		rc = inject_write(inject, data + offsetof(struct arch_copy, polled), &there, sizeof(there));
+	if (rc == 0)
+		rc = inject_write(inject, data + offsetof(struct arch_copy, patience_ms), &patience_ms,
+				  sizeof(patience_ms));
+	return rc;
+}
+
+static int64_t confine(struct puppet *puppet, const struct target *program)
+{
+	struct inject *inject = &puppet->inject;
+	int64_t rc = inject_call3(inject, SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0);
+
+	if (rc == 0)
+		rc = give_up_capabilities(inject);
+	if (rc == 0)
+		rc = take_filter(inject);
+	if (rc == 0)
+		rc = inject_call3(inject, SYS_madvise, puppet->own.start, region_bytes(puppet->own), MADV_DONTFORK);
+	return rc == 0 ? watch_program(puppet, program->pidfd) : rc;
+}
+
+static void set_limits(pid_t pid)
+{
+	static const struct rlimit none = {0, 0}, many = {DESCRIPTORS, DESCRIPTORS};
+	struct rlimit now;
+
+	prlimit(pid, RLIMIT_CORE, &none, NULL);
+	if (prlimit(pid, RLIMIT_NOFILE, NULL, &now) < 0 || now.rlim_cur >= DESCRIPTORS)
+		return;
+	if (prlimit(pid, RLIMIT_NOFILE, &many, NULL) < 0)
+		prlimit(pid, RLIMIT_NOFILE, &(struct rlimit){now.rlim_max, now.rlim_max}, NULL);
+}
+
+/* Calls can be made on it. */
+static int take_up(struct puppet *puppet, struct region control, struct error *error)
+{
+	int rc = inject_rejoin(&puppet->inject, &puppet->self, control, error);
+
+	puppet->inject.home = puppet->own.start;
+	return rc;
+}
+
+static int explain(const struct target *program, int64_t rc, struct error *error)
+{
+	return error_set(error, (int)rc,
+			 rc == -EAGAIN   ? "its user or its control group has as many processes as it may have"
+			 : rc == -ENOSYS ? "this kernel has no close_range(2)"
+					 : NULL,
+			 rc == -EAGAIN ? "see RLIMIT_NPROC and pids.max" : NULL, "make a process in the memory of %d",
+			 program->pid);
+}
+
+static int settle_in(struct puppet *puppet, struct inject *program, pid_t pid, bool stopped, struct error *error)
+{
+	int64_t rc = target_open(&puppet->self, pid, -1, error);
+
+	if (rc < 0)
+		return (int)rc;
+	set_limits(pid);
+	rc = park(pid, stopped);
+	if (rc < 0)
+		return explain(program->target, rc, error);
+	rc = take_up(puppet, program->area, error);
+	if (rc < 0)
+		return (int)rc;
+	rc = inject_begin(&puppet->inject, error);
+	if (rc < 0)
+		return (int)rc;
+	rc = confine(puppet, program->target);
+	inject_end(&puppet->inject);
+	return rc < 0 ? explain(program->target, rc, error) : 0;
+}
+
+/* On the stopped thread of the program. */
+static int bear(struct puppet *puppet, struct inject *program, pid_t *pid)
+{
+	struct birth birth = {.own = puppet->own, .shares = CLONE_VM, .name = NAME};
+	int64_t rc = birth_map(program, &birth);
+
+	if (rc < 0)
+		return (int)rc;
+	rc = birth_run(program, &birth);
+	if (rc < 0 && program->tid)
+		birth_unmap(program, &birth);
+	puppet->own = birth.own;
+	puppet->child = birth.child;
+	*pid = birth.pid;
+	return (int)rc;
+}
+
+int puppet_make(struct puppet *puppet, struct inject *program, struct error *error)
+{
+	uint64_t filters = 0;
+	pid_t pid = 0;
+	int rc;
+
+	*puppet = PUPPET_NONE;
+	rc = target_status(program->target, "Seccomp", &filters);
+	if (rc == 0 || rc == -ENOENT)
+		rc = far_choose(program->target, BIRTH_PAGES * page_size(), &puppet->own.start);
+	if (rc < 0)
+		return explain(program->target, rc, error);
+	rc = inject_begin(program, error);
+	if (rc < 0)
+		return rc;
+	rc = bear(puppet, program, &pid);
+	inject_end(program);
+	if (rc < 0)
+		return explain(program->target, rc, error);
+	rc = settle_in(puppet, program, pid, filters != 0, error);
+	if (rc == 0)
+		return 0;
+	kill(pid, SIGKILL);
+	puppet_abandon(puppet);
+	return rc;
+}
+
+struct puppet_record puppet_record(const struct puppet *puppet)
+{
+	return (struct puppet_record){.pid = puppet->self.pid,
+				      .child = puppet->child,
+				      .starttime = puppet->self.starttime,
+				      .own = puppet->own.start};
+}
+
+bool puppet_shares(const struct puppet *puppet, const struct target *program)
+{
+	if (!puppet->self.pid || !target_alive(&puppet->self) || !target_alive(program))
+		return false;
+	return syscall(SYS_kcmp, puppet->self.pid, target_thread(program), KCMP_VM, 0, 0) <= 0;
+}
+
+int puppet_find(struct puppet *puppet, const struct target *program, struct region control,
+		const struct puppet_record *record, struct error *error)
+{
+	struct error ignored = {0};
+	int rc;
+
+	*puppet = PUPPET_NONE;
+	rc = record->pid > 0 ? target_open(&puppet->self, record->pid, -1, &ignored) : -ESRCH;
+	puppet->own = (struct region){record->own, record->own + BIRTH_PAGES * page_size()};
+	puppet->child = record->child;
+	if (rc == 0 && puppet->self.starttime == record->starttime && puppet_shares(puppet, program))
+		rc = take_up(puppet, control, error);
+	else
+		rc = error_set(error, rc < 0 && rc != -ESRCH ? rc : -ENOENT,
+			       "the process that held them in its memory was ended", NULL,
+			       "find the descriptors of process %d", program->pid);
+	if (rc < 0)
+		puppet_abandon(puppet);
+	return rc;
+}
+
+void puppet_abandon(struct puppet *puppet)
+{
+	inject_abandon(&puppet->inject);
+	target_close(&puppet->self);
+	*puppet = PUPPET_NONE;
+}
+
+void puppet_kill(struct puppet *puppet)
+{
+	if (puppet->self.pid)
+		syscall(SYS_pidfd_send_signal, puppet->self.pidfd, SIGKILL, NULL, 0);
+	puppet_abandon(puppet);
+}
+
+/* As the program sees it: the last of the numbers in its namespaces (proc_pid_status(5)); 0: it is gone. */
+static pid_t number_there(const struct target *self)
+{
+	char text[4096];
+	const char *line = NULL;
+	int there = 0, at;
+
+	if (proc_file_read(self->pid, "status", text, sizeof(text)) > 0)
+		line = strstr(text, "\nNSpid:");
+	line = line ? line + strlen("\nNSpid:") : "";
+	for (int pid; sscanf(line, " %d%n", &pid, &at) == 1 && *line != '\n'; line += at)
+		there = pid;
+	return there;
+}
+
+/*
+ * There is no trampoline while that goes: calls are made by an instruction of the program, behind which the puppet must
+ * not come. It dies with us meanwhile.
+ */
+static int64_t take_out(struct puppet *puppet)
+{
+	struct inject *inject = &puppet->inject;
+	struct region area = inject->area;
+	int64_t rc;
+
+	if (ptrace(PTRACE_SETOPTIONS, inject->tid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) < 0)
+		return -errno;
+	rc = inject_check_area(inject);
+	inject->area = (struct region){0, 0};
+	if (rc == 0)
+		rc = inject_call(inject, SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0);
+	if (rc == 0 || rc == -EADDRINUSE)
+		rc = inject_call(inject, SYS_munmap, puppet->own.start, region_bytes(puppet->own), 0, 0, 0, 0);
+	return rc;
+}
+
+int puppet_end(struct puppet *puppet, const struct target *program, struct error *error)
+{
+	struct target self = TARGET_NONE;
+	pid_t there = number_there(&puppet->self);
+	bool child = puppet->child;
+	pid_t tid;
+	int64_t rc = inject_begin(&puppet->inject, error);
+
+	if (rc < 0)
+		return (int)rc;
+	rc = take_out(puppet);
+	tid = puppet->inject.tid;
+	self = puppet->self;
+	puppet->self = TARGET_NONE;
+	syscall(SYS_pidfd_send_signal, self.pidfd, SIGKILL, NULL, 0);
+	if (tid) {
+		int status;
+
+		while (stop_wait(tid, &status, END_MS) == 0)
+			ptrace(PTRACE_CONT, tid, NULL, NULL);
+		inject_lost(&puppet->inject);
+	}
+	puppet_abandon(puppet);
+	target_close(&self);
+	if (rc < 0)
+		return error_set(error, (int)rc, NULL, NULL, "remove the control area from process %d", program->pid);
+	return child ? inject_copy_reap(program, there, error) : 0;
+}

@@ -1,0 +1,76 @@
+/* A process of ours in a program's address space, on which calls are made while every thread of the program goes on. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/region.h"
+#include "inject/inject.h"
+#include "proc/target.h"
+#include "report/error.h"
+
+/*
+ * How it is done. A thread of the program is stopped once and makes a process that shares its memory and nothing else
+ * (clone(2): CLONE_VM without CLONE_FILES, CLONE_FS, CLONE_SIGHAND, CLONE_THREAD), by inject/birth.h: it belongs to
+ * init, and no wait(2) of the program sees it. In a program that is given orphans itself it is a child without a signal
+ * at its end, which is reaped there when it has ended. It has a session and a table of descriptors of its own. All
+ * signals are blocked on it.
+ *
+ * Before anything else it gives up all capabilities and what it could gain by exec (PR_SET_NO_NEW_PRIVS), and takes a
+ * seccomp filter that leaves it its memory, userfaultfds and what they take: the program can rewrite the code in which
+ * it waits, and may have given up privileges that the puppet was made with. Its user is not changed, because that would
+ * change whether the memory that it shares may be dumped (kernel/cred.c, commit_creds).
+ *
+ * Between calls nobody traces it. It waits in poll(2) for the end of the program and ends then by itself. Where the
+ * program's own seccomp filter may not let it wait it is stopped (state T), and has to be ended: puppet_end.
+ */
+struct puppet {
+	struct target self; /* pid 0: there is none */
+	struct region own;  /* two pages of the program: the code in which it waits, and its data */
+	bool child;         /* of the program, which has to reap it */
+	struct inject inject;
+};
+
+#define PUPPET_NONE ((struct puppet){.self = TARGET_NONE, .inject = INJECT_NONE})
+
+/* What has to be known to find it again. */
+struct puppet_record {
+	int32_t pid;
+	uint32_t child;
+	uint64_t starttime;
+	uint64_t own;
+};
+
+/*
+ * Makes one in the program that `program` was opened for; stops a thread of it. puppet->inject makes calls on it
+ * afterwards, in the same control area. Returns 0, or -errno with `error` filled: -EAGAIN (a limit of processes),
+ * -ENOSYS (no close_range(2), Linux 5.9), or as inject_begin.
+ */
+int puppet_make(struct puppet *puppet, struct inject *program, struct error *error);
+
+/*
+ * Finds the one that a record tells of; the record is not trusted. Stops nothing. Returns 0, -ENOENT (it is gone), or
+ * as inject_rejoin, with `error` filled.
+ */
+int puppet_find(struct puppet *puppet, const struct target *program, struct region control,
+		const struct puppet_record *record, struct error *error);
+
+struct puppet_record puppet_record(const struct puppet *puppet);
+
+/*
+ * Whether it is still in the memory of the program. Not after exec or the end of either; true when that cannot be told.
+ */
+bool puppet_shares(const struct puppet *puppet, const struct target *program);
+
+/* Ends it, and forgets it. What is mapped stays. */
+void puppet_kill(struct puppet *puppet);
+
+/*
+ * Takes the control area and its own pages out of the program, and ends it. When the program has to reap it, a thread
+ * of that is stopped. Returns 0, or -errno with `error` filled and the puppet as it was.
+ */
+int puppet_end(struct puppet *puppet, const struct target *program, struct error *error);
+
+/* Forgets it without touching it. */
+void puppet_abandon(struct puppet *puppet);
