@@ -10,7 +10,8 @@
 #include "base/cleanup.h"
 #include "uffd/guard.h"
 
-static const char *const names[] = {[ROAD_AUTO] = "auto", [ROAD_INJECT] = "inject", [ROAD_AGENT] = "agent"};
+static const char *const names[] = {
+	[ROAD_AUTO] = "auto", [ROAD_INJECT] = "inject", [ROAD_AGENT] = "agent", [ROAD_PUPPET] = "puppet"};
 
 int road_parse(const char *text, enum road_choice *road)
 {

@@ -9,12 +9,14 @@ enum road_choice {
 	ROAD_AUTO,   /* by ptrace when that is permitted, otherwise by its agent */
 	ROAD_INJECT, /* by ptrace */
 	ROAD_AGENT,  /* by the swap agent that it runs: uvm_swap_agent(3) */
+	ROAD_PUPPET, /* by ptrace, of a process of ours in its memory: no thread of it is stopped after the first time
+		      */
 };
 
-/* As --road spells it. Returns 0, or -EINVAL: none of auto, inject, agent. */
+/* As --road spells it. Returns 0, or -EINVAL: none of auto, inject, agent, puppet. */
 int road_parse(const char *text, enum road_choice *road);
 
-/* "auto", "inject" or "agent". */
+/* As road_parse takes it. */
 const char *road_name(enum road_choice road);
 
 /*

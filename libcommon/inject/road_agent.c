@@ -313,6 +313,11 @@ static unsigned int reap(struct road *road)
 	return 0;
 }
 
+static void look(struct road *road)
+{
+	(void)road;
+}
+
 static unsigned int descriptors(const struct road *road, int *fds)
 {
 	fds[0] = road->agent.socket;
@@ -352,5 +357,6 @@ const struct target_ops target_by_agent = {
 	.ask = ask,
 	.processor = processor,
 	.reap = reap,
+	.look = look,
 	.descriptors = descriptors,
 };

@@ -1,4 +1,7 @@
-/* The road by ptrace: system calls on a thread of the program that is stopped for it. */
+/*
+ * The road by ptrace: system calls on a puppet in the program's memory or, without one, on a thread of the program that
+ * is stopped for it.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,10 +17,16 @@
 #include "inject/stop.h"
 #include "inject/target_ops.h"
 
+/* What calls are made on. */
+static struct inject *hands(struct road *road)
+{
+	return road->puppet.self.pid ? &road->puppet.inject : &road->inject;
+}
+
 /* Unreadable address space of the target, aligned so that huge pages can move whole. The thread is stopped. */
 static int map_staging(struct road *road, uint64_t place, uint64_t bytes)
 {
-	struct inject *inject = &road->inject;
+	struct inject *inject = hands(road);
 	int64_t at = far_map(inject, place, bytes, PROT_NONE, MAP_NORESERVE);
 	int64_t rc;
 
@@ -30,17 +39,50 @@ static int map_staging(struct road *road, uint64_t place, uint64_t bytes)
 	return (int)rc;
 }
 
-/* Another control area is made when the program has mapped something over that one. */
-static int begin(struct road *road, struct error *error)
+/* Both make calls in the same control area. */
+static void share_area(struct road *road, const struct inject *from)
 {
-	int rc = inject_begin(&road->inject, error);
+	struct inject *to = from == &road->inject ? &road->puppet.inject : &road->inject;
+
+	road->control = from->area;
+	to->area = from->area;
+	to->scratch = from->scratch;
+}
+
+/* Another control area is made when the program has mapped something over that one. */
+static int begin_here(struct road *road, struct error *error)
+{
+	struct inject *inject = hands(road);
+	int rc = inject_begin(inject, error);
 
 	if (rc != -EADDRINUSE)
 		return rc;
 	*error = (struct error){0};
-	rc = inject_renew(&road->inject, error);
-	road->control = road->inject.area;
-	return rc < 0 ? rc : inject_begin(&road->inject, error);
+	rc = inject_renew(inject, error);
+	share_area(road, inject);
+	return rc < 0 ? rc : inject_begin(inject, error);
+}
+
+/* Another puppet in place of one that was killed; it has none of the descriptors that that one had. */
+static int replace_puppet(struct road *road, struct error *error)
+{
+	int rc;
+
+	puppet_kill(&road->puppet);
+	road->number = -1;
+	rc = puppet_make(&road->puppet, &road->inject, error);
+	road->holder = road->puppet.self.pid;
+	return rc;
+}
+
+static int begin(struct road *road, struct error *error)
+{
+	bool has_puppet = road->puppet.self.pid && target_alive(&road->puppet.self);
+	int rc = 0;
+
+	if (road->ops == &target_by_puppet && !has_puppet)
+		rc = target_alive(road->target) ? replace_puppet(road, error) : -ESRCH;
+	return rc < 0 ? rc : begin_here(road, error);
 }
 
 static int make_staging(struct road *road, uint64_t bytes, struct error *error)
@@ -55,7 +97,7 @@ static int make_staging(struct road *road, uint64_t bytes, struct error *error)
 	if (rc < 0)
 		return rc;
 	rc = map_staging(road, place, bytes);
-	inject_end(&road->inject);
+	inject_end(hands(road));
 	if (rc < 0)
 		return error_set(error, rc, NULL,
 				 rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
@@ -68,10 +110,10 @@ static int make(struct road *road, uint64_t bytes, int uffd[2], struct error *er
 	int ignored;
 	int rc;
 
-	uffd[0] = inject_userfaultfd(&road->inject, true, &road->number, error);
+	uffd[0] = inject_userfaultfd(hands(road), true, &road->number, error);
 	if (uffd[0] < 0)
 		return uffd[0];
-	uffd[1] = inject_userfaultfd(&road->inject, false, &ignored, error);
+	uffd[1] = inject_userfaultfd(hands(road), false, &ignored, error);
 	if (uffd[1] < 0)
 		return uffd[1];
 	rc = make_staging(road, bytes, error);
@@ -81,60 +123,86 @@ static int make(struct road *road, uint64_t bytes, int uffd[2], struct error *er
 
 static void abandon(struct road *road)
 {
+	puppet_abandon(&road->puppet);
 	inject_abandon(&road->inject);
 	*road = ROAD_NONE;
 }
 
 /* The program may have closed it and opened something else under its number. */
-static bool is_uffd(const struct road *road)
+static bool is_uffd(struct road *road)
 {
+	const struct target *target = hands(road)->target;
 	char path[64];
 	char link[64] = "";
 	ssize_t length;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%d", road->target->pid, target_thread(road->target),
-		 road->number);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%d", target->pid, target_thread(target), road->number);
 	do
 		length = readlink(path, link, sizeof(link) - 1);
 	while (length < 0 && errno == ENOMEM);
 	return length > 0 && strstr(link, "[userfaultfd]");
 }
 
-static int leave(struct road *road, struct error *error)
+/* The thread or the puppet is let go of. */
+static int leave_control(struct road *road, struct error *error)
 {
 	pid_t pid = road->target->pid;
-	int rc = begin(road, error);
+	int rc;
 
-	if (rc < 0)
+	if (road->puppet.self.pid) {
+		rc = puppet_end(&road->puppet, road->target, error);
+		if (rc == 0 || !road->puppet.self.pid)
+			abandon(road);
 		return rc;
-	if (road->staging.end)
-		inject_call(&road->inject, SYS_munmap, road->staging.start, region_bytes(road->staging), 0, 0, 0, 0);
-	if (road->number > 0 && is_uffd(road))
-		inject_fd_close(&road->inject, road->number);
-	inject_end(&road->inject);
+	}
 	rc = inject_close(&road->inject);
 	*road = ROAD_NONE;
 	return rc < 0 ? error_set(error, rc, NULL, NULL, "remove the control area from process %d", pid) : 0;
 }
 
-static int enter(struct road *road, const struct target *target, uint64_t bytes, int uffd[2], struct error *error)
+static int leave(struct road *road, struct error *error)
+{
+	struct inject *inject;
+	int rc = begin(road, error);
+
+	if (rc < 0)
+		return rc;
+	inject = hands(road);
+	if (road->staging.end)
+		inject_call(inject, SYS_munmap, road->staging.start, region_bytes(road->staging), 0, 0, 0, 0);
+	if (road->number > 0 && is_uffd(road))
+		inject_fd_close(inject, road->number);
+	inject_end(inject);
+	return leave_control(road, error);
+}
+
+static int enter_with(struct road *road, uint64_t bytes, int uffd[2], bool puppet, struct error *error)
+{
+	int rc = puppet ? puppet_make(&road->puppet, &road->inject, error) : 0;
+
+	road->holder = puppet ? road->puppet.self.pid : road->target->pid;
+	return rc < 0 ? rc : make(road, bytes, uffd, error);
+}
+
+static int enter_by(const struct target_ops *ops, struct road *road, const struct target *target, uint64_t bytes,
+		    int uffd[2], struct error *error)
 {
 	struct error ignored = {0};
 	int rc;
 
 	*road = ROAD_NONE;
-	road->ops = &target_by_inject;
+	road->ops = ops;
 	road->target = target;
-	road->holder = target->pid;
 	uffd[0] = uffd[1] = -1;
 	rc = inject_open(&road->inject, target, error);
 	if (rc < 0) {
 		*road = ROAD_NONE;
 		return rc;
 	}
-	rc = make(road, bytes, uffd, error);
+	rc = enter_with(road, bytes, uffd, ops == &target_by_puppet, error);
 	if (rc == 0)
 		return 0;
+	road->ops = &target_by_inject; /* no puppet is made to leave */
 	if (leave(road, &ignored) < 0 && road->ops)
 		abandon(road);
 	for (int i = 0; i < 2; i++)
@@ -143,23 +211,48 @@ static int enter(struct road *road, const struct target *target, uint64_t bytes,
 	return rc;
 }
 
-static int rejoin(struct road *road, const struct target *target, struct error *error)
+static int enter(struct road *road, const struct target *target, uint64_t bytes, int uffd[2], struct error *error)
+{
+	return enter_by(&target_by_inject, road, target, bytes, uffd, error);
+}
+
+static int enter_by_puppet(struct road *road, const struct target *target, uint64_t bytes, int uffd[2],
+			   struct error *error)
+{
+	return enter_by(&target_by_puppet, road, target, bytes, uffd, error);
+}
+
+static int rejoin_by(const struct target_ops *ops, struct road *road, const struct target *target, struct error *error)
 {
 	int uffd;
 	int rc = inject_rejoin(&road->inject, target, road->control, error);
 
-	road->ops = &target_by_inject;
+	road->ops = ops;
 	road->target = target;
-	road->holder = target->pid;
-	if (rc < 0)
+	if (rc == 0 && ops == &target_by_puppet)
+		rc = puppet_find(&road->puppet, target, road->control, &road->record, error);
+	if (rc < 0) {
+		abandon(road);
 		return rc;
-	uffd = inject_fd_take(&road->inject, road->number);
+	}
+	road->holder = hands(road)->target->pid;
+	uffd = inject_fd_take(hands(road), road->number);
 	if (uffd >= 0)
 		return uffd;
-	inject_abandon(&road->inject);
+	abandon(road);
 	return error_set(error, uffd, uffd == -EBADF ? "the process has closed it" : NULL,
 			 uffd == -EPERM ? "run as root or with CAP_SYS_PTRACE" : NULL,
 			 "take the userfaultfd of process %d", target->pid);
+}
+
+static int rejoin(struct road *road, const struct target *target, struct error *error)
+{
+	return rejoin_by(&target_by_inject, road, target, error);
+}
+
+static int rejoin_by_puppet(struct road *road, const struct target *target, struct error *error)
+{
+	return rejoin_by(&target_by_puppet, road, target, error);
 }
 
 static int new_uffd(struct road *road, struct error *error)
@@ -179,6 +272,22 @@ static int resume(struct road *road, uint64_t turn)
 	return inject_settle(&road->inject, patience_ms);
 }
 
+/* Its call ends before it stops, and it goes home. One that was killed will be replaced. */
+static int resume_puppet(struct road *road, uint64_t turn)
+{
+	struct error ignored = {0};
+	int rc = resume(road, turn);
+
+	if (!road->puppet.self.pid)
+		return rc;
+	inject_reset(&road->puppet.inject);
+	if (rc == 0)
+		rc = inject_begin(&road->puppet.inject, &ignored);
+	if (rc == 0)
+		inject_end(&road->puppet.inject);
+	return rc == -ESRCH && target_alive(road->target) ? 0 : rc;
+}
+
 /* A thread cannot be made to wait before its next fork. */
 static int forks(struct road *road, bool ask)
 {
@@ -188,7 +297,7 @@ static int forks(struct road *road, bool ask)
 
 static int end(struct road *road)
 {
-	return road->inject.tid ? inject_end(&road->inject) : 0;
+	return hands(road)->tid ? inject_end(hands(road)) : 0;
 }
 
 /*
@@ -197,8 +306,8 @@ static int end(struct road *road)
  */
 static int64_t protect(struct road *road, struct region region, int protection)
 {
-	inject_call(&road->inject, SYS_munlock, region.start, region_bytes(region), 0, 0, 0, 0);
-	return inject_call3(&road->inject, SYS_mprotect, region.start, region_bytes(region), (uint64_t)protection);
+	inject_call(hands(road), SYS_munlock, region.start, region_bytes(region), 0, 0, 0, 0);
+	return inject_call3(hands(road), SYS_mprotect, region.start, region_bytes(region), (uint64_t)protection);
 }
 
 #ifndef MADV_DONTNEED_LOCKED
@@ -207,19 +316,19 @@ static int64_t protect(struct road *road, struct region region, int protection)
 
 static int64_t discard(struct road *road, struct region region)
 {
-	return inject_call3(&road->inject, SYS_madvise, region.start, region_bytes(region), MADV_DONTNEED_LOCKED);
+	return inject_call3(hands(road), SYS_madvise, region.start, region_bytes(region), MADV_DONTNEED_LOCKED);
 }
 
 static int64_t populate(struct road *road, struct region region)
 {
-	return inject_call3(&road->inject, SYS_madvise, region.start, region_bytes(region), MADV_POPULATE_WRITE);
+	return inject_call3(hands(road), SYS_madvise, region.start, region_bytes(region), MADV_POPULATE_WRITE);
 }
 
 static int64_t drop_area(struct road *road, bool ours)
 {
 	struct region area = road->staging;
 
-	return ours ? inject_call(&road->inject, SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0) : 0;
+	return ours ? inject_call(hands(road), SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0) : 0;
 }
 
 static int new_area(struct road *road, struct error *error)
@@ -229,7 +338,7 @@ static int new_area(struct road *road, struct error *error)
 
 static int64_t give(struct road *road, int uffd)
 {
-	int number = inject_fd_keep(&road->inject, uffd);
+	int number = inject_fd_keep(hands(road), uffd);
 
 	if (number < 0)
 		return number;
@@ -239,18 +348,18 @@ static int64_t give(struct road *road, int uffd)
 
 static int keep(struct road *road, int fd)
 {
-	return inject_fd_keep(&road->inject, fd);
+	return inject_fd_keep(hands(road), fd);
 }
 
 static void drop(struct road *road, int number, int fd)
 {
-	if (inject_fd_is(&road->inject, number, fd))
-		inject_fd_close(&road->inject, number);
+	if (inject_fd_is(hands(road), number, fd))
+		inject_fd_close(hands(road), number);
 }
 
 static int take(struct road *road, int number)
 {
-	return inject_fd_take(&road->inject, number);
+	return inject_fd_take(hands(road), number);
 }
 
 /*
@@ -260,22 +369,22 @@ static int take(struct road *road, int number)
 static int move_enter(struct road *road)
 {
 	const struct uffdio_move nothing = {0};
-	int rc = inject_write(&road->inject, road->inject.scratch, &nothing, sizeof(nothing));
+	struct inject *inject = hands(road);
+	int rc = inject_write(inject, inject->scratch, &nothing, sizeof(nothing));
 
 	if (rc < 0)
 		return rc;
-	return inject_enter(&road->inject, SYS_ioctl, (uint64_t)road->number, UFFDIO_MOVE, road->inject.scratch, 0, 0,
-			    0);
+	return inject_enter(inject, SYS_ioctl, (uint64_t)road->number, UFFDIO_MOVE, inject->scratch, 0, 0, 0);
 }
 
 static int move_cancel(struct road *road)
 {
-	return inject_cancel(&road->inject);
+	return inject_cancel(hands(road));
 }
 
 static int64_t move(struct road *road, struct uffdio_move *argument)
 {
-	struct inject *inject = &road->inject;
+	struct inject *inject = hands(road);
 	int64_t rc = inject_write(inject, inject->scratch, argument, sizeof(*argument));
 
 	if (rc < 0)
@@ -298,19 +407,20 @@ static ssize_t read_staging(struct road *road, const struct iovec *here, const s
 	return got < 0 ? -errno : got;
 }
 
+/* With a puppet no thread of the program is stopped. */
 static bool discards_done(struct road *road)
 {
-	return places_outside_madvise(road->target, &road->inject);
+	return places_outside_madvise(road->target, road->puppet.self.pid ? NULL : &road->inject);
 }
 
 static uint64_t held_us(const struct road *road)
 {
-	return inject_held_us(&road->inject);
+	return road->puppet.self.pid ? 0 : inject_held_us(&road->inject);
 }
 
 static struct region in_use(const struct road *road)
 {
-	return inject_rseq_pages(&road->inject);
+	return road->puppet.self.pid ? (struct region){0, 0} : inject_rseq_pages(&road->inject);
 }
 
 static int memory(const struct road *road)
@@ -338,19 +448,42 @@ static int ask(struct road *road, pid_t tid, struct thread_words *words)
 
 static int processor(const struct road *road)
 {
-	return inject_processor(&road->inject);
+	return road->puppet.self.pid ? -1 : inject_processor(&road->inject);
 }
 
 static unsigned int descriptors(const struct road *road, int *fds)
 {
-	fds[0] = road->inject.mem_fd;
-	fds[1] = road->inject.maps_fd;
-	return fds[0] >= 0 ? 2 : 0;
+	unsigned int count = 0;
+
+	if (road->inject.mem_fd >= 0) {
+		fds[count++] = road->inject.mem_fd;
+		fds[count++] = road->inject.maps_fd;
+	}
+	if (road->puppet.self.pid) {
+		fds[count++] = road->puppet.self.pidfd;
+		fds[count++] = road->puppet.inject.mem_fd;
+		fds[count++] = road->puppet.inject.maps_fd;
+	}
+	return count;
 }
 
 static unsigned int reap(struct road *road)
 {
-	return (unsigned int)inject_reap(&road->inject);
+	int left = inject_reap(&road->inject);
+
+	return (unsigned int)(road->puppet.self.pid ? left + inject_reap(&road->puppet.inject) : left);
+}
+
+/* What it shares would live on without the program. */
+static void look(struct road *road)
+{
+	if (road->puppet.self.pid && !puppet_shares(&road->puppet, road->target))
+		puppet_kill(&road->puppet);
+}
+
+static void look_nowhere(struct road *road)
+{
+	(void)road;
 }
 
 const struct target_ops target_by_inject = {
@@ -384,5 +517,41 @@ const struct target_ops target_by_inject = {
 	.ask = ask,
 	.processor = processor,
 	.reap = reap,
+	.look = look_nowhere,
+	.descriptors = descriptors,
+};
+
+const struct target_ops target_by_puppet = {
+	.name = "puppet",
+	.enter = enter_by_puppet,
+	.rejoin = rejoin_by_puppet,
+	.new_uffd = new_uffd,
+	.leave = leave,
+	.abandon = abandon,
+	.resume = resume_puppet,
+	.forks = forks,
+	.begin = begin,
+	.end = end,
+	.protect = protect,
+	.discard = discard,
+	.populate = populate,
+	.drop_area = drop_area,
+	.new_area = new_area,
+	.give = give,
+	.keep = keep,
+	.drop = drop,
+	.take = take,
+	.move_enter = move_enter,
+	.move = move,
+	.move_cancel = move_cancel,
+	.read = read_staging,
+	.discards_done = discards_done,
+	.held_us = held_us,
+	.in_use = in_use,
+	.memory = memory,
+	.ask = ask,
+	.processor = processor,
+	.reap = reap,
+	.look = look,
 	.descriptors = descriptors,
 };

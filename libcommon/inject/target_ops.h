@@ -1,4 +1,4 @@
-/* The roads into a target: what the pager needs done there, and the two ways to get it done. */
+/* The roads into a target: what the pager needs done there, and the ways to get it done. */
 #pragma once
 
 #include <sys/types.h>
@@ -7,11 +7,12 @@
 #include "base/region.h"
 #include "inject/agent.h"
 #include "inject/inject.h"
+#include "inject/puppet.h"
 #include "proc/target.h"
 #include "report/error.h"
 #include "uffd/uapi.h"
 
-#define ROAD_DESCRIPTORS 3
+#define ROAD_DESCRIPTORS 5
 
 struct road;
 
@@ -129,6 +130,12 @@ struct target_ops {
 	unsigned int (*reap)(struct road *road);
 
 	/*
+	 * Now and then, and when the target has ended: whatever of ours would keep its memory from being freed, or has
+	 * nothing to do there after exec, is ended.
+	 */
+	void (*look)(struct road *road);
+
+	/*
 	 * Those that it needs open in every process that uses it, into fds. Returns how many, ROAD_DESCRIPTORS at most.
 	 */
 	unsigned int (*descriptors)(const struct road *road, int *fds);
@@ -143,10 +150,13 @@ struct road {
 	int number;            /* of the userfaultfd, in the target */
 	pid_t holder;          /* the thread in whose descriptors it is; the main thread: in the process's */
 	struct inject inject;
+	struct puppet puppet;
+	struct puppet_record record; /* for rejoin */
 	struct agent agent;
 };
 
-#define ROAD_NONE ((struct road){.number = -1, .inject = INJECT_NONE, .agent = AGENT_NONE})
+#define ROAD_NONE ((struct road){.number = -1, .inject = INJECT_NONE, .puppet = PUPPET_NONE, .agent = AGENT_NONE})
 
 extern const struct target_ops target_by_inject; /* ptrace; any program */
+extern const struct target_ops target_by_puppet; /* ptrace, of a process of ours in the program's memory */
 extern const struct target_ops target_by_agent;  /* a program that has one: uvm_swap_agent(3) */

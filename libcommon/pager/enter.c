@@ -1,6 +1,7 @@
 /* The way into a target: which road, and what is made there. */
 #include <errno.h>
 
+#include "base/cleanup.h"
 #include "pager/held.h"
 #include "pager/staging.h"
 #include "pager/supervisor.h"
@@ -59,13 +60,28 @@ static bool unregister_is_checked(struct region staging, const int uffd[2])
 	return checked;
 }
 
+static const struct target_ops *const roads[] = {
+	[ROAD_INJECT] = &target_by_inject, [ROAD_AGENT] = &target_by_agent, [ROAD_PUPPET] = &target_by_puppet};
+
+void enter_note(struct pager *pager)
+{
+	struct index_header *header = index_header(pager->index);
+	const struct road *road = &pager->road;
+
+	header->control = road->control;
+	header->uffd_number = road->number;
+	header->uffd_holder = road->holder;
+	header->puppet = puppet_record(&road->puppet);
+}
+
 /* Both descriptors and the staging area. */
-static int take_road(struct pager *pager, const struct target_ops *ops, struct error *error)
+static int take_road(struct pager *pager, enum road_choice choice, struct error *error)
 {
 	struct index_header *header = index_header(pager->index);
 	struct road *road = &pager->road;
+	struct error ignored = {0};
 	int uffd[2];
-	int rc = ops->enter(road, &pager->target, STAGING_BYTES, uffd, error);
+	int rc = roads[choice]->enter(road, &pager->target, STAGING_BYTES, uffd, error);
 
 	if (rc < 0)
 		return rc;
@@ -82,12 +98,13 @@ static int take_road(struct pager *pager, const struct target_ops *ops, struct e
 	pager->uffd_staging = uffd[1];
 	pager->staging = header->staging = road->staging;
 	header->unregister_checked = unregister_is_checked(road->staging, uffd);
-	header->control = road->control;
-	header->uffd_number = road->number;
-	header->uffd_holder = road->holder;
-	header->road = ops == &target_by_agent ? ROAD_AGENT : ROAD_INJECT;
+	header->road = choice;
+	enter_note(pager);
 	pager->spaces[0].used = true;
 	rc = staging_begin(pager, error);
+	/* From now on no thread shall have to be stopped to be asked. */
+	if (rc == 0 && choice == ROAD_PUPPET)
+		pins_look(&pager->pins, road, true, &ignored);
 	if (rc == 0)
 		rc = held_store(pager, error);
 	if (rc < 0)
@@ -105,7 +122,7 @@ static int inject_by_right(struct pager *pager, struct error *error)
 {
 	int rc = road_traces(&pager->target, "attach to", error);
 
-	return rc < 0 ? rc : take_road(pager, &target_by_inject, error);
+	return rc < 0 ? rc : take_road(pager, ROAD_INJECT, error);
 }
 
 int enter_target(struct pager *pager, enum road_choice choice, struct error *error)
@@ -115,13 +132,13 @@ int enter_target(struct pager *pager, enum road_choice choice, struct error *err
 	int rc;
 
 	if (choice != ROAD_AUTO)
-		return take_road(pager, choice == ROAD_AGENT ? &target_by_agent : &target_by_inject, error);
+		return take_road(pager, choice, error);
 	rc = inject_by_right(pager, &inject);
 	if (rc != -EPERM && rc != -EACCES) {
 		*error = inject;
 		return rc;
 	}
-	if (take_road(pager, &target_by_agent, &agent) == 0)
+	if (take_road(pager, ROAD_AGENT, &agent) == 0)
 		return 0;
 	return road_neither(&inject, &agent, error);
 }
@@ -129,13 +146,15 @@ int enter_target(struct pager *pager, enum road_choice choice, struct error *err
 int enter_again(struct pager *pager, struct error *error)
 {
 	const struct index_header *header = index_header(pager->index);
-	const struct target_ops *ops = header->road == ROAD_AGENT ? &target_by_agent : &target_by_inject;
+	const struct target_ops *ops =
+		header->road > ROAD_AUTO && header->road < ARRAY_SIZE(roads) ? roads[header->road] : &target_by_inject;
 	struct road *road = &pager->road;
 	int uffd;
 
 	pager->staging = road->staging = header->staging;
 	road->control = header->control;
 	road->number = header->uffd_number;
+	road->record = header->puppet;
 	uffd = ops->rejoin(road, &pager->target, error);
 	if (uffd < 0)
 		return uffd;

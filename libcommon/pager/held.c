@@ -106,11 +106,30 @@ int held_again(struct pager *pager)
 	struct index_header *header = index_header(pager->index);
 	int rc = 0;
 
-	if (!strchr(header->store, '/') || header->store_number)
+	if (!strchr(header->store, '/') || pager->pool_fd >= 0 || header->store_number)
 		rc = hold_memory(pager);
 	if (rc == 0 && pager->seal)
 		rc = hold(&pager->road, pager->key_fd, &header->key_number);
 	return rc;
+}
+
+/* A puppet that was killed had those of children; a program closes its own one by one (closefrom and its like). */
+int64_t held_everything(struct pager *pager)
+{
+	struct index_header *header = index_header(pager->index);
+	int64_t rc;
+
+	if (pager->road.puppet.self.pid) {
+		pthread_mutex_lock(&pager->lock);
+		header->released_count = 0;
+		for (unsigned int i = 1; i < INDEX_SPACES; i++)
+			header->spaces[i].number = 0;
+		header->store_number = header->key_number = 0;
+		pthread_mutex_unlock(&pager->lock);
+	}
+	rc = pager->road.ops->give(&pager->road, pager->spaces[0].uffd);
+	enter_note(pager);
+	return rc < 0 ? rc : held_again(pager);
 }
 
 static int while_held(struct pager *pager, int (*hold_it)(struct pager *pager), struct error *error)
@@ -293,15 +312,16 @@ static void find_lost(struct pager *pager, int number)
 
 void held_find_lost(struct pager *pager)
 {
+	const struct target *holder = pager->road.puppet.self.pid ? &pager->road.puppet.self : &pager->target;
 	_cleanup_closedir_ DIR *dir = NULL;
 	char name[32];
 	int fd;
 
-	if (pager->road.holder == pager->target.pid)
+	if (pager->road.holder == holder->pid)
 		snprintf(name, sizeof(name), "fd");
 	else
 		snprintf(name, sizeof(name), "task/%d/fd", pager->road.holder);
-	fd = pager->road.ops ? target_proc_open(&pager->target, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	fd = pager->road.ops ? target_proc_open(holder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	dir = fd < 0 ? NULL : fdopendir(fd);
 	if (!dir) {
 		if (fd >= 0)

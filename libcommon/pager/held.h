@@ -15,6 +15,10 @@ int held_pool(struct pager *pager, struct error *error);
 /* The same once more, for a program that closes what it does not know. A thread is held. Returns 0 or -errno. */
 int held_again(struct pager *pager);
 
+/* The userfaultfd too, and later the children's, where what held them all was ended. A thread is held. As held_again.
+ */
+int64_t held_everything(struct pager *pager);
+
 /*
  * Of children that have been there for a while: were all our processes killed, a child would read zeros without its
  * descriptor. Lets go of those that are not needed any more. `job` is held; stops a thread only when there is something

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/region.h"
+#include "inject/puppet.h"
 #include "proc/boot.h"
 #include "store/store.h"
 #include "uffd/uffd.h"
@@ -115,7 +116,8 @@ struct index_header {
 	char boot[BOOT_ID];     /* and the boot of the machine; empty: not known */
 	int32_t pid;
 	int32_t uffd_number; /* of the userfaultfd in the target */
-	int32_t uffd_holder; /* the thread in whose descriptors it is; the main thread: in the process's */
+	int32_t uffd_holder; /* the thread or the puppet in whose descriptors it is; the main thread: in the process's
+			      */
 	int32_t keeper;      /* pid of the process that shares the worker's descriptors; 0: none */
 	uint64_t keeper_starttime;
 	uint32_t read_state;   /* enum read_state */
@@ -123,6 +125,7 @@ struct index_header {
 	int32_t store_number;  /* of a store in memory, or else of the pool, which the target holds for us; 0: none */
 	int32_t key_number;    /* of the key of an encrypted store (store/seal.h), which it holds too; 0: none */
 	uint32_t road;         /* enum road_choice; which one was taken */
+	struct puppet_record puppet;
 	struct region control; /* what is ours in the target besides the staging area */
 	struct region staging; /* in the target */
 	/* Where staging areas were that the program has mapped something over; what is left of them lies there. */

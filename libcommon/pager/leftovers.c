@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "inject/road.h"
 #include "pager/paths.h"
 #include "proc/boot.h"
 #include "proc/tasks.h"
@@ -139,6 +140,9 @@ bool leftovers_matter(int sessions, const char *name, const struct target *targe
 		return rc != -ENOENT;
 	if (header.uffd_holder <= 0)
 		return false;
+	if (header.road == ROAD_PUPPET)
+		return is_held_by(&(struct target){.pid = header.puppet.pid}, header.puppet.pid, header.uffd_number) !=
+		       0;
 	/* A thread may have descriptors of its own, and the one that had it may have ended. */
 	for (pid_t tid; (tid = tasks_next(tasks)) > 0;)
 		if (is_held_by(target, tid, header.uffd_number) != 0)

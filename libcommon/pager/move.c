@@ -388,15 +388,6 @@ static void skip_rest(const struct piece *piece, uint64_t *at, enum skip reason)
 	*at = piece->region.end;
 }
 
-/* The program closed our descriptors (closefrom and its like): it gets others. */
-static int64_t give_again(struct pager *pager)
-{
-	int64_t rc = pager->road.ops->give(&pager->road, pager->spaces[0].uffd);
-
-	index_header(pager->index)->uffd_number = pager->road.number;
-	return rc < 0 ? rc : held_again(pager);
-}
-
 /* A program that locks all of its memory (mlockall) populates the slot, too. */
 static int64_t empty_rest(const struct out_job *job)
 {
@@ -441,7 +432,7 @@ static int64_t overcome(struct out_job *job, const struct piece *piece, uint64_t
 	case -EBADF:
 	case -ENOTTY:
 		if (++*again < AGAIN_TRIES)
-			return give_again(job->pager);
+			return held_everything(job->pager);
 		return why;
 	case -EFAULT:
 		return step_over_marks(job->pager, piece, at);
@@ -565,8 +556,10 @@ int out_move(struct out_job *job, struct error *error)
 	rc = pager->road.ops->begin(&pager->road, error);
 	if (rc < 0)
 		return (int)rc;
-	index_header(pager->index)->control = pager->road.control; /* there may be another one now */
-	rc = prepare_slot(job);
+	enter_note(pager);
+	rc = pager->road.number < 0 ? held_everything(pager) : 0;
+	if (rc == 0)
+		rc = prepare_slot(job);
 	if (rc == 0)
 		rc = keep_short(job, error);
 	for (unsigned int i = 0; rc == 0 && i < job->piece_count; i++) {

@@ -381,7 +381,8 @@ static int copy_registered(struct pager *pager, struct region_vec *ours)
 static bool is_ours(const struct pager *pager, struct region region)
 {
 	const struct index_header *header = index_header(pager->index);
-	bool ours = region_overlaps(region, pager->road.control) || region_overlaps(region, pager->staging);
+	bool ours = region_overlaps(region, pager->road.control) || region_overlaps(region, pager->staging) ||
+		    region_overlaps(region, pager->road.puppet.own);
 
 	for (uint64_t i = 0; !ours && i < header->former_count; i++)
 		ours = region_overlaps(region, header->former[i]);

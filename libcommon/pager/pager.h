@@ -398,6 +398,9 @@ int enter_target(struct pager *pager, enum road_choice choice, struct error *err
 /* The same again, from what the index says of it, after all processes of the session have died. Stops nothing. */
 int enter_again(struct pager *pager, struct error *error);
 
+/* Where things of ours are in the target may have changed after a begin of the road: the index is told. */
+void enter_note(struct pager *pager);
+
 /*
  * forks.c: brings everything back before the target forks, where no event would tell of its child. Does nothing where
  * they do.

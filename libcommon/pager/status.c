@@ -124,6 +124,8 @@ json_t *status_record(struct pager *pager)
 		json_object_set_new(record, "tracer_pid", json_integer(atomic_load(&pager->tracer)));
 	if (pager->road.ops)
 		json_object_set_new(record, "road", json_string(pager->road.ops->name));
+	if (pager->road.puppet.self.pid)
+		json_object_set_new(record, "puppet_pid", json_integer(pager->road.puppet.self.pid));
 	store_usage(pager->store, &usage);
 	set(record, "store_bytes", usage.stored);
 	set(record, "store_allocated_bytes", usage.allocated);

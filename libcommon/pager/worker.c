@@ -102,8 +102,10 @@ static void keep_house(struct pager *pager)
 	if (pthread_mutex_trylock(&pager->job) == 0) {
 		held_children(pager);
 		staging_drain(pager);
-		if (pager->road.ops)
+		if (pager->road.ops) {
+			pager->road.ops->look(&pager->road);
 			pager->road.ops->reap(&pager->road);
+		}
 		pthread_mutex_unlock(&pager->job);
 	}
 }
@@ -220,8 +222,10 @@ static void main_loop(struct pager *pager, int signals)
 			ending = true;
 		if (!detaching && (ending || forsaken(pager)))
 			detaching = detach(pager);
-		if (fds[2].revents)
+		if (fds[2].revents) {
 			fds[2].fd = -1; /* its address space may live on in children */
+			kept_us = 0;
+		}
 		if (fds[3].revents && supervisor_replace(pager) < 0)
 			poll(NULL, 0, REPLACE_AGAIN_MS);
 		if (now_us() - kept_us < HOUSEKEEPING_MS * UINT64_C(1000))
