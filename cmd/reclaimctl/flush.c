@@ -121,7 +121,7 @@ static int parse_wish(struct flush *flush, const char *number, const char *bytes
 		return cli_usage_error(flush->run.name, "-n: %s is not a number above 0", number);
 	if (bytes && (size_parse(bytes, &wish->bytes) < 0 || !wish->bytes))
 		return cli_usage_error(flush->run.name, "--bytes: %s is not a size above 0", bytes);
-	if (road && road_parse(road, &flush->road) < 0)
+	if (road && (road_parse(road, &flush->road) < 0 || flush->road == ROAD_PUPPET))
 		return cli_usage_error(flush->run.name, "--road: %s is none of auto, inject, agent", road);
 	if (number)
 		wish->entries = (uint64_t)entries;

@@ -61,7 +61,7 @@ int attach_parse(const struct run *run, const struct attach_texts *texts, struct
 	if (texts->cluster && (size_parse(texts->cluster, &options->cluster_bytes) < 0 || !options->cluster_bytes))
 		return cli_usage_error(run->name, "--cluster: %s is not a size above 0", texts->cluster);
 	if (texts->road && road_parse(texts->road, &options->road) < 0)
-		return cli_usage_error(run->name, "--road: %s is none of auto, inject, agent", texts->road);
+		return cli_usage_error(run->name, "--road: %s is none of auto, inject, agent, puppet", texts->road);
 	return EXIT_DONE;
 }
 

@@ -31,7 +31,7 @@ complete -c swapctl -n "$session" -l compress -x -a 'lz4 zstd zstd:1 zstd:3 zstd
 complete -c swapctl -n "$session" -l encrypt -d 'Encrypt the store'
 complete -c swapctl -n "$session" -l no-encrypt -d 'Do not encrypt the store'
 complete -c swapctl -n "$session" -l cluster -x -a '4K 16K 64K 256K' -d 'What comes back together'
-complete -c swapctl -n "$session" -l road -x -a 'auto inject agent' -d 'How to reach into the process'
+complete -c swapctl -n "$session" -l road -x -a 'auto inject agent puppet' -d 'How to reach into the process'
 complete -c swapctl -n '__fish_seen_subcommand_from run' -a '(__fish_complete_subcommand)'
 complete -c swapctl -n '__fish_seen_subcommand_from attach adopt' -l foreground -d 'Stay until the session ends'
 complete -c swapctl -n '__fish_seen_subcommand_from in' -l for -x -a '(__fish_complete_subcommand)' \

@@ -1,0 +1,188 @@
+#!/usr/bin/env bats
+# swapctl(1), --road puppet: calls are made on a process in the program's memory, and nothing of ours is in the program but memory.
+
+bats_require_minimum_version 1.5.0
+load swap_helper
+
+export UVM_ROAD=puppet
+MEBIBYTE=1048576
+
+puppet() {
+	status_of .puppet_pid
+}
+
+# has_ended PID
+has_ended() {
+	local state
+	state=$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null) || :
+	[[ ! $state || $state == [ZX] ]]
+}
+
+# watch_descriptors: until the file "enough" is there, writes what the target and its children have open that they did not open to "seen".
+watch_descriptors() {
+	python3 - "$TARGET_PID" "$BATS_TEST_TMPDIR" 3>&- <<-'END' &
+		import os, sys
+		pid, folder = int(sys.argv[1]), sys.argv[2]
+		looks = 0
+		seen = open(folder + "/seen", "w")
+		def family(pid):
+		    yield pid
+		    try:
+		        for child in open(f"/proc/{pid}/task/{pid}/children").read().split():
+		            yield from family(int(child))
+		    except OSError:
+		        pass
+		while not os.path.exists(folder + "/enough"):
+		    for member in family(pid):
+		        try:
+		            if os.readlink(f"/proc/{member}/exe") != os.readlink(f"/proc/{pid}/exe"):
+		                continue
+		            for number in os.listdir(f"/proc/{member}/fd"):
+		                link = os.readlink(f"/proc/{member}/fd/{number}")
+		                if any(part in link for part in ("userfaultfd", "secretmem", "memfd", "pidfd", "socket", "uvm")):
+		                    print(member, number, link, file=seen, flush=True)
+		        except OSError:
+		            pass
+		    looks += 1
+		print("looks", looks, file=seen, flush=True)
+	END
+	WATCHER=$!
+}
+
+@test "neither a program nor its children have a descriptor of ours at any moment" {
+	local i
+	start_with_input changes mixed $((8 * MEBIBYTE))
+	watch_descriptors
+	for i in {1..3}; do
+		swap_ok attach -p "$TARGET_PID" --store memory
+		out_region
+		grow_child - "child.$i"
+		ask_child "child.$i" check
+		ask check
+		out_region
+		echo exit >"$TARGET_DIR/child.$i"
+		swap_ok detach -p "$TARGET_PID"
+	done
+	ask check
+	: >"$BATS_TEST_TMPDIR/enough"
+	wait "$WATCHER"
+	assert_equal "$(grep -v looks "$BATS_TEST_TMPDIR/seen")" ""
+	(($(sed -n 's/^looks //p' "$BATS_TEST_TMPDIR/seen") > 100))
+}
+
+@test "no thread of a program is stopped once there is a session" {
+	local stops
+	start_with_input threads 4 $((32 * MEBIBYTE))
+	swap_ok attach -p "$TARGET_PID"
+	stops=$(status_of .stops)
+	repeat 10 3 out_and_in
+	assert_equal "$(status_of .stops)" "$stops"
+	swap_ok detach -p "$TARGET_PID"
+	ask stop
+}
+
+@test "a puppet has no capability, and a filter that leaves it nothing but memory" {
+	local pid
+	start_contents mixed $MEBIBYTE
+	swap_ok attach -p "$TARGET_PID"
+	pid=$(puppet)
+	assert_equal "$(sed -n 's/^CapPrm:\t//p; s/^CapEff:\t//p; s/^CapInh:\t//p; s/^CapAmb:\t//p' "/proc/$pid/status" | sort -u)" 0000000000000000
+	assert_equal "$(awk '/^(NoNewPrivs|Seccomp):/ { print $2 }' "/proc/$pid/status" | xargs)" "1 2"
+	assert_equal "$(<"/proc/$pid/comm")" uvm-puppet
+	[[ $(awk '{ print $6 }' "/proc/$pid/stat") != "$(awk '{ print $6 }' "/proc/$TARGET_PID/stat")" ]]
+	swap_most out -p "$TARGET_PID"
+	ask check
+}
+
+@test "a puppet ends with the session, and with its program's end or exec" {
+	local how pid
+	for how in detach kill exit exec; do
+		start_with_input changes mixed $MEBIBYTE
+		swap_ok attach -p "$TARGET_PID"
+		out_region
+		pid=$(puppet)
+		case $how in
+		detach) swap_ok detach -p "$TARGET_PID" ;;
+		kill) end_target "$TARGET_PID" ;;
+		*) tell "$how" ;;
+		esac
+		wait_for 5 has_ended "$pid"
+		wait_for 10 is_session_gone
+		end_target "$TARGET_PID"
+	done
+}
+
+@test "a puppet ends with its program when no process of the session is left" {
+	local pid
+	start_with_input changes mixed $MEBIBYTE
+	swap_ok attach -p "$TARGET_PID"
+	out_region
+	pid=$(puppet)
+	kill_both
+	wait_for 5 is_orphaned
+	end_target "$TARGET_PID"
+	wait_for 5 has_ended "$pid"
+	start_contents mixed $MEBIBYTE
+	swap_ok attach -p "$TARGET_PID" # which removes what is left of the other one
+	swap_ok detach -p "$TARGET_PID"
+}
+
+@test "readers wait when all processes of a session were killed, until it is adopted" {
+	local lines
+	start_contents mixed $((4 * MEBIBYTE))
+	swap_ok attach -p "$TARGET_PID" --store memory
+	out_region
+	kill_both
+	lines=$(wc -l <"$TARGET_DIR/out")
+	tell check
+	pause_for_half_a_second() { read -rt 0.5 <> <(:) || :; }
+	pause_for_half_a_second
+	assert_equal "$(wc -l <"$TARGET_DIR/out")" "$lines"
+	swap_ok adopt -p "$TARGET_PID"
+	take_answer "$lines" check
+	out_region
+	ask check
+}
+
+@test "a puppet that is killed is replaced, and holds what the one before it held" {
+	local pid i
+	start_with_input changes mixed $((4 * MEBIBYTE))
+	swap_ok attach -p "$TARGET_PID" --store memory
+	for i in {1..3}; do
+		out_region
+		grow_child - "child.$i"
+		pid=$(puppet)
+		kill -KILL "$pid"
+		ask check
+		ask_child "child.$i" check
+		out_region
+		assert_regex "$(puppet)" '^[0-9]+$'
+		[[ $(puppet) != "$pid" ]]
+		kill_both
+		swap_ok adopt -p "$TARGET_PID"
+		ask check
+		echo exit >"$TARGET_DIR/child.$i"
+	done
+	swap_ok detach -p "$TARGET_PID"
+	ask check
+}
+
+@test "a worker that is killed leaves a puppet that goes on with the next one" {
+	local i worker pid
+	start_with_input threads 4 $((16 * MEBIBYTE))
+	swap_ok attach -p "$TARGET_PID"
+	pid=$(puppet)
+	for i in {1..5}; do
+		worker=$(pid_of worker)
+		timeout 60 swapctl out -p "$TARGET_PID" >/dev/null 2>&1 3>&- &
+		read -rt "0.0$((RANDOM % 90 + 10))" <> <(:) || :
+		kill -KILL "$worker"
+		wait $! || :
+		wait_for 20 another worker "$worker"
+		swap_most out -p "$TARGET_PID"
+		swap_ok in -p "$TARGET_PID"
+		assert_equal "$(puppet)" "$pid"
+	done
+	check_session
+	ask stop
+}
