@@ -106,8 +106,11 @@ uint64_t arch_frame(unsigned char frame[ARCH_FRAME], uint64_t address, const str
  * thread that is sent there clones itself with `flags`. The new process takes a session of its own and an empty table
  * of descriptors; then it clones itself as a child of its own, with `again` beside SIGCHLD, and ends (`waited`: the
  * thread waits for that), or stays. What stays takes the name and waits `left` times for `tick` or for a signal of
- * `ending`, or, when it `polls`, once for `polled`; then it ends too. It has no way back. The thread goes to `home`
- * with getpid as the call to make. All this needs no tracer.
+ * `ending`; then it ends too. It has no way back. The thread goes to `home` with getpid as the call to make. All this
+ * needs no tracer.
+ *
+ * One that is sent to arch_copy_poll waits for the epoll instance `epoll`, and ends. What it waits in writes nothing
+ * before that.
  */
 struct arch_copy {
 	uint64_t flags;
@@ -118,12 +121,8 @@ struct arch_copy {
 	uint64_t tick[2]; /* struct timespec */
 	uint64_t ending;  /* set of signals */
 	uint64_t again;
-	uint64_t polls;      /* bool */
-	int64_t patience_ms; /* < 0: without end */
-	struct {
-		int32_t fd;
-		int16_t events, revents;
-	} polled; /* struct pollfd */
+	int64_t epoll;
+	unsigned char event[16]; /* struct epoll_event */
 	char name[16];
 };
 
@@ -132,5 +131,5 @@ const unsigned char *arch_copy_code(size_t *size);
 /* Registers for a thread that is to run it; `frame` as in arch_call. */
 void arch_copy_call(struct arch_regs *regs, uint64_t code, uint64_t frame, uint64_t data);
 
-/* Registers for one that stays and polls, to do so again. */
+/* Registers for one that stays: to wait for `epoll`. */
 void arch_copy_poll(struct arch_regs *regs, uint64_t code, uint64_t data);

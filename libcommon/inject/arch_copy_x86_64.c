@@ -25,16 +25,14 @@
 #define TICK     "40(%r12)"
 #define ENDING   "56(%r12)"
 #define REPEATED "64(%r12)"
-#define POLLS    "72(%r12)"
-#define PATIENCE "80(%r12)"
-#define POLLED   "88(%r12)"
+#define EPOLL    "72(%r12)"
+#define EVENT    "80(%r12)"
 #define NAMED    "96(%r12)"
 _Static_assert(offsetof(struct arch_copy, waited) == 8 && offsetof(struct arch_copy, result) == 16 &&
 		       offsetof(struct arch_copy, home) == 24 && offsetof(struct arch_copy, left) == 32 &&
 		       offsetof(struct arch_copy, tick) == 40 && offsetof(struct arch_copy, ending) == 56 &&
-		       offsetof(struct arch_copy, again) == 64 && offsetof(struct arch_copy, polls) == 72 &&
-		       offsetof(struct arch_copy, patience_ms) == 80 && offsetof(struct arch_copy, polled) == 88 &&
-		       offsetof(struct arch_copy, name) == 96,
+		       offsetof(struct arch_copy, again) == 64 && offsetof(struct arch_copy, epoll) == 72 &&
+		       offsetof(struct arch_copy, event) == 80 && offsetof(struct arch_copy, name) == 96,
 	       "the code below knows these");
 
 extern const unsigned char copy_code[] __attribute__((visibility("hidden")));
@@ -88,8 +86,6 @@ __asm__(".pushsection .rodata\n"
 	/* What stays: a signal or an error ends it, the end of a tick is counted. */
 	"5:	mov " TEXT(NAME) ", %edi\n	lea " NAMED ", %rsi\n"
 		CALL(__NR_prctl)
-	"	cmpq $0, " POLLS "\n"
-	"	jne copy_code_poll\n"
 	"6:	subq $1, " LEFT "\n"
 	"	jb 7f\n"
 	"8:	lea " ENDING ", %rdi\n	xor %esi, %esi\n	lea " TICK ", %rdx\n	mov $8, %r10d\n"
@@ -102,8 +98,8 @@ __asm__(".pushsection .rodata\n"
 		CALL(__NR_exit_group)
 	"	ud2\n"
 	"copy_code_poll:\n"
-	"	lea " POLLED ", %rdi\n	mov $1, %esi\n	mov " PATIENCE ", %rdx\n"
-		CALL(__NR_poll)
+	"	mov " EPOLL ", %rdi\n	lea " EVENT ", %rsi\n	mov $1, %edx\n	mov $-1, %r10\n"
+		CALL(__NR_epoll_wait)
 	"	cmp $-" TEXT_(INTR) ", %rax\n"
 	"	je copy_code_poll\n"
 	"	jmp 7b\n"

@@ -317,6 +317,24 @@ int inject_rejoin(struct inject *inject, const struct target *target, struct reg
 	return 0;
 }
 
+int inject_share(struct inject *inject, const struct target *sharer, const struct inject *of, struct error *error)
+{
+	*inject = INJECT_NONE;
+	inject->target = sharer;
+	inject->mem_fd = fcntl(of->mem_fd, F_DUPFD_CLOEXEC, 3);
+	inject->maps_fd = fcntl(of->maps_fd, F_DUPFD_CLOEXEC, 3);
+	inject->stop = calloc(1, sizeof(*inject->stop));
+	if (inject->mem_fd < 0 || inject->maps_fd < 0 || !inject->stop) {
+		inject_abandon(inject);
+		return error_set(error, errno == EMFILE ? -EMFILE : -ENOMEM, NULL, NULL,
+				 "prepare injection into process %d", sharer->pid);
+	}
+	inject->gadget = of->gadget;
+	inject->area = of->area;
+	inject->scratch = of->scratch;
+	return 0;
+}
+
 void inject_reset(struct inject *inject)
 {
 	inject->tid = 0;

@@ -2,7 +2,6 @@
 #include "inject/birth.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -61,9 +60,6 @@ static int64_t write_code(struct inject *inject, const struct birth *birth)
 		.left = ALONE_SECS,
 		.tick = {1, 0},
 		.again = birth->shares,
-		.polls = birth->shares != 0,
-		.patience_ms = ALONE_SECS * 1000,
-		.polled = {-1, POLLIN, 0},
 	};
 	static const int ending[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
 	int64_t rc = inject_write_code(inject, birth->own.start, code, bytes);

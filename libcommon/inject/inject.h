@@ -73,6 +73,12 @@ int inject_open(struct inject *inject, const struct target *target, struct error
 int inject_rejoin(struct inject *inject, const struct target *target, struct region area, struct error *error);
 
 /*
+ * Prepares another process that shares the memory of an opened target, and with it the control area. Stops no thread,
+ * and opens nothing. Returns 0, or -errno with `error` filled.
+ */
+int inject_share(struct inject *inject, const struct target *sharer, const struct inject *of, struct error *error);
+
+/*
  * After -EADDRINUSE of inject_begin: another control area in place of the one that the program has mapped over, which
  * is left as it is. Returns 0, or as inject_open; there is none then.
  */

@@ -6,12 +6,12 @@
 #include <linux/filter.h>
 #include <linux/kcmp.h>
 #include <linux/seccomp.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -29,22 +29,23 @@
 #include "inject/stop.h"
 #include "proc/stat.h"
 
-#define NAME        "uvm-puppet"
-#define DESCRIPTORS 8192 /* it may open: of many children, too */
-#define END_MS      5000
+#define NAME             "uvm-puppet"
+#define DESCRIPTORS      8192 /* it may open: of many children, too */
+#define END_MS           5000
+#define PUPPET_CODE_MOST 512
 
-static bool enters_poll(pid_t pid, int status)
+static bool enters_wait(pid_t pid, int status)
 {
 	struct arch_regs regs;
 
-	return stop_is_syscall(status) && arch_get_regs(pid, &regs) == 0 && arch_number(&regs) == SYS_poll;
+	return stop_is_syscall(status) && arch_get_regs(pid, &regs) == 0 && arch_number(&regs) == SYS_rt_sigtimedwait;
 }
 
 /* From its first instruction to where it waits, and from there on without a tracer. */
 static int park(pid_t pid, bool stopped)
 {
 	int signal = 0;
-	int rc = birth_run_until(pid, PTRACE_SYSCALL, enters_poll, &signal);
+	int rc = birth_run_until(pid, PTRACE_SYSCALL, enters_wait, &signal);
 
 	if (rc == 0 && stopped) {
 		kill(pid, SIGSTOP);
@@ -86,21 +87,25 @@ static int64_t take_filter(struct inject *inject)
 	return inject_call3(inject, SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, inject->scratch);
 }
 
-/* It waits for the end of the program from then on, and no longer for a few seconds. */
+/* It waits for the end of the program from then on. The pidfd stays open there: the epoll instance alone keeps it not.
+ */
 static int64_t watch_program(struct puppet *puppet, int pidfd)
 {
 	struct inject *inject = &puppet->inject;
 	uint64_t data = puppet->own.start + page_size();
-	int64_t patience_ms = -1;
-	int32_t there = inject_fd_give(inject, pidfd);
-	int64_t rc = there;
+	_cleanup_close_ int epoll = epoll_create1(EPOLL_CLOEXEC);
+	int64_t there;
+	int rc;
 
+	if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, pidfd, &(struct epoll_event){.events = EPOLLIN}) < 0)
+		return -errno;
+	rc = inject_fd_give(inject, pidfd);
 	if (rc >= 0)
-		rc = inject_write(inject, data + offsetof(struct arch_copy, polled), &there, sizeof(there));
-	if (rc == 0)
-		rc = inject_write(inject, data + offsetof(struct arch_copy, patience_ms), &patience_ms,
-				  sizeof(patience_ms));
-	return rc;
+		rc = inject_fd_give(inject, epoll);
+	if (rc < 0)
+		return rc;
+	there = rc;
+	return inject_write(inject, data + offsetof(struct arch_copy, epoll), &there, sizeof(there));
 }
 
 static int64_t confine(struct puppet *puppet, const struct target *program)
@@ -130,9 +135,9 @@ static void set_limits(pid_t pid)
 }
 
 /* Calls can be made on it. */
-static int take_up(struct puppet *puppet, struct region control, struct error *error)
+static int take_up(struct puppet *puppet, const struct inject *program, struct error *error)
 {
-	int rc = inject_rejoin(&puppet->inject, &puppet->self, control, error);
+	int rc = inject_share(&puppet->inject, &puppet->self, program, error);
 
 	puppet->inject.home = puppet->own.start;
 	return rc;
@@ -158,7 +163,7 @@ static int settle_in(struct puppet *puppet, struct inject *program, pid_t pid, b
 	rc = park(pid, stopped);
 	if (rc < 0)
 		return explain(program->target, rc, error);
-	rc = take_up(puppet, program->area, error);
+	rc = take_up(puppet, program, error);
 	if (rc < 0)
 		return (int)rc;
 	rc = inject_begin(&puppet->inject, error);
@@ -228,8 +233,8 @@ bool puppet_shares(const struct puppet *puppet, const struct target *program)
 	return syscall(SYS_kcmp, puppet->self.pid, target_thread(program), KCMP_VM, 0, 0) <= 0;
 }
 
-int puppet_find(struct puppet *puppet, const struct target *program, struct region control,
-		const struct puppet_record *record, struct error *error)
+int puppet_find(struct puppet *puppet, const struct inject *program, const struct puppet_record *record,
+		struct error *error)
 {
 	struct error ignored = {0};
 	int rc;
@@ -238,12 +243,12 @@ int puppet_find(struct puppet *puppet, const struct target *program, struct regi
 	rc = record->pid > 0 ? target_open(&puppet->self, record->pid, -1, &ignored) : -ESRCH;
 	puppet->own = (struct region){record->own, record->own + BIRTH_PAGES * page_size()};
 	puppet->child = record->child;
-	if (rc == 0 && puppet->self.starttime == record->starttime && puppet_shares(puppet, program))
-		rc = take_up(puppet, control, error);
+	if (rc == 0 && puppet->self.starttime == record->starttime && puppet_shares(puppet, program->target))
+		rc = take_up(puppet, program, error);
 	else
 		rc = error_set(error, rc < 0 && rc != -ESRCH ? rc : -ENOENT,
 			       "the process that held them in its memory was ended", NULL,
-			       "find the descriptors of process %d", program->pid);
+			       "find the descriptors of process %d", program->target->pid);
 	if (rc < 0)
 		puppet_abandon(puppet);
 	return rc;
@@ -261,6 +266,38 @@ void puppet_kill(struct puppet *puppet)
 	if (puppet->self.pid)
 		syscall(SYS_pidfd_send_signal, puppet->self.pidfd, SIGKILL, NULL, 0);
 	puppet_abandon(puppet);
+}
+
+static bool holds_code(struct inject *inject, struct region own)
+{
+	unsigned char code[PUPPET_CODE_MOST];
+	size_t bytes;
+
+	arch_copy_code(&bytes);
+	return bytes <= sizeof(code) && inject_read(inject, own.start, code, bytes) == 0 &&
+	       inject_copy_is_code(code, bytes);
+}
+
+bool puppet_stands(struct puppet *puppet)
+{
+	return puppet->self.pid && target_alive(&puppet->self) && holds_code(&puppet->inject, puppet->own);
+}
+
+int puppet_replace(struct puppet *puppet, struct inject *program, struct error *error)
+{
+	struct region before = puppet->own;
+	struct error ignored = {0};
+	int rc;
+
+	puppet_kill(puppet);
+	rc = puppet_make(puppet, program, error);
+	if (rc < 0 || !before.end || !holds_code(&puppet->inject, before))
+		return rc;
+	if (inject_begin(&puppet->inject, &ignored) == 0) {
+		inject_call3(&puppet->inject, SYS_munmap, before.start, region_bytes(before), 0);
+		inject_end(&puppet->inject);
+	}
+	return 0;
 }
 
 /* As the program sees it: the last of the numbers in its namespaces (proc_pid_status(5)); 0: it is gone. */
@@ -294,7 +331,7 @@ static int64_t take_out(struct puppet *puppet)
 	inject->area = (struct region){0, 0};
 	if (rc == 0)
 		rc = inject_call(inject, SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0);
-	if (rc == 0 || rc == -EADDRINUSE)
+	if ((rc == 0 || rc == -EADDRINUSE) && holds_code(inject, puppet->own))
 		rc = inject_call(inject, SYS_munmap, puppet->own.start, region_bytes(puppet->own), 0, 0, 0, 0);
 	return rc;
 }

@@ -22,8 +22,8 @@
  * it waits, and may have given up privileges that the puppet was made with. Its user is not changed, because that would
  * change whether the memory that it shares may be dumped (kernel/cred.c, commit_creds).
  *
- * Between calls nobody traces it. It waits in poll(2) for the end of the program and ends then by itself. Where the
- * program's own seccomp filter may not let it wait it is stopped (state T), and has to be ended: puppet_end.
+ * Between calls nobody traces it. It waits in epoll_wait(2) for the end of the program and ends then by itself. Where
+ * the program's own seccomp filter may not let it wait it is stopped (state T), and has to be ended: puppet_end.
  */
 struct puppet {
 	struct target self; /* pid 0: there is none */
@@ -51,12 +51,15 @@ int puppet_make(struct puppet *puppet, struct inject *program, struct error *err
 
 /*
  * Finds the one that a record tells of; the record is not trusted. Stops nothing. Returns 0, -ENOENT (it is gone), or
- * as inject_rejoin, with `error` filled.
+ * as inject_share, with `error` filled.
  */
-int puppet_find(struct puppet *puppet, const struct target *program, struct region control,
-		const struct puppet_record *record, struct error *error);
+int puppet_find(struct puppet *puppet, const struct inject *program, const struct puppet_record *record,
+		struct error *error);
 
 struct puppet_record puppet_record(const struct puppet *puppet);
+
+/* Whether it lives, and the code in which it waits is as it was: the program may have mapped something over that. */
+bool puppet_stands(struct puppet *puppet);
 
 /*
  * Whether it is still in the memory of the program. Not after exec or the end of either; true when that cannot be told.
@@ -65,6 +68,12 @@ bool puppet_shares(const struct puppet *puppet, const struct target *program);
 
 /* Ends it, and forgets it. What is mapped stays. */
 void puppet_kill(struct puppet *puppet);
+
+/*
+ * Makes another one in its place, with none of the descriptors that it had. What is left of its own pages goes. As
+ * puppet_make; there is none after a failure.
+ */
+int puppet_replace(struct puppet *puppet, struct inject *program, struct error *error);
 
 /*
  * Takes the control area and its own pages out of the program, and ends it. When the program has to reap it, a thread

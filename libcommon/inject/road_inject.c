@@ -17,6 +17,8 @@
 #include "inject/stop.h"
 #include "inject/target_ops.h"
 
+#define PUPPET_TRIES 3
+
 /* What calls are made on. */
 static struct inject *hands(struct road *road)
 {
@@ -63,26 +65,41 @@ static int begin_here(struct road *road, struct error *error)
 	return rc < 0 ? rc : inject_begin(inject, error);
 }
 
-/* Another puppet in place of one that was killed; it has none of the descriptors that that one had. */
+/* One that was killed, or of which the program has mapped over the code, has taken its descriptors with it. */
 static int replace_puppet(struct road *road, struct error *error)
 {
 	int rc;
 
-	puppet_kill(&road->puppet);
 	road->number = -1;
-	rc = puppet_make(&road->puppet, &road->inject, error);
+	rc = puppet_replace(&road->puppet, &road->inject, error);
+	if (rc == -EADDRINUSE) {
+		*error = (struct error){0};
+		rc = inject_renew(&road->inject, error);
+		road->control = road->inject.area;
+		if (rc == 0)
+			rc = puppet_replace(&road->puppet, &road->inject, error);
+	}
 	road->holder = road->puppet.self.pid;
+	return rc;
+}
+
+/* It may be killed at any moment. */
+static int begin_on_puppet(struct road *road, struct error *error)
+{
+	int rc = -ESRCH;
+
+	for (int tries = 0; rc == -ESRCH && tries < PUPPET_TRIES && target_alive(road->target); tries++) {
+		*error = (struct error){0};
+		rc = puppet_stands(&road->puppet) ? 0 : replace_puppet(road, error);
+		if (rc == 0)
+			rc = begin_here(road, error);
+	}
 	return rc;
 }
 
 static int begin(struct road *road, struct error *error)
 {
-	bool has_puppet = road->puppet.self.pid && target_alive(&road->puppet.self);
-	int rc = 0;
-
-	if (road->ops == &target_by_puppet && !has_puppet)
-		rc = target_alive(road->target) ? replace_puppet(road, error) : -ESRCH;
-	return rc < 0 ? rc : begin_here(road, error);
+	return road->ops == &target_by_puppet ? begin_on_puppet(road, error) : begin_here(road, error);
 }
 
 static int make_staging(struct road *road, uint64_t bytes, struct error *error)
@@ -230,7 +247,7 @@ static int rejoin_by(const struct target_ops *ops, struct road *road, const stru
 	road->ops = ops;
 	road->target = target;
 	if (rc == 0 && ops == &target_by_puppet)
-		rc = puppet_find(&road->puppet, target, road->control, &road->record, error);
+		rc = puppet_find(&road->puppet, &road->inject, &road->record, error);
 	if (rc < 0) {
 		abandon(road);
 		return rc;
@@ -415,7 +432,7 @@ static bool discards_done(struct road *road)
 
 static uint64_t held_us(const struct road *road)
 {
-	return road->puppet.self.pid ? 0 : inject_held_us(&road->inject);
+	return inject_held_us(road->puppet.self.pid ? &road->puppet.inject : &road->inject);
 }
 
 static struct region in_use(const struct road *road)

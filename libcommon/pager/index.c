@@ -12,7 +12,7 @@
 #include "base/size.h"
 
 #define MAGIC         "uvmindex"
-#define VERSION       8
+#define VERSION       9
 #define TABLE_PAGES   512
 #define TABLE_BYTES   (TABLE_PAGES * sizeof(index_entry))
 #define TABLES_MAX    (UINT64_C(1) << 20) /* 2 TiB out with pages of 4 KiB */
