@@ -60,7 +60,7 @@ int verb_run(int argc, const char **argv);
 
 /* The popt rows of attach's options. */
 #define ATTACH_OPTIONS(t)                                                                                                \
-	{"road", 0, POPT_ARG_STRING, &(t).road, 0, "auto (default), inject, agent or puppet", "ROAD"},                           \
+	{"road", 0, POPT_ARG_STRING, &(t).road, 0, "auto (default), inject, agent or puppet", "ROAD"},                   \
 		{"store",     0, POPT_ARG_STRING, &(t).store, 0, "where the store is: a directory, or memory",           \
 		 "DIR|memory"},                                                                                          \
 		{"limit", 0, POPT_ARG_STRING, &(t).limit, 0, "most bytes the store may take", "BYTES"},                  \

@@ -1,9 +1,11 @@
 /* What an errno of UFFDIO_MOVE means for these pages, and what can be done about it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -55,14 +57,16 @@ static pid_t parent_of(pid_t pid)
 /* Fork leaves pages at their addresses. Without the right to see page frames only parent and children are believed. */
 static bool shares(const struct explainer *explainer, pid_t pid, uint64_t address, uint64_t entry)
 {
-	uint64_t theirs = pid == explainer->target->pid ? 0 : entry_of(pid, address);
+	pid_t own = explainer->target->pid;
+	/* One that has the same memory shares no page with itself. */
+	bool same = pid == own || syscall(SYS_kcmp, own, pid, KCMP_VM, 0, 0) == 0;
+	uint64_t theirs = same ? 0 : entry_of(pid, address);
 
 	if (!(theirs & PAGEMAP_PRESENT))
 		return false;
 	if (entry & FRAME_MASK)
 		return (theirs & FRAME_MASK) == (entry & FRAME_MASK);
-	return !(theirs & PAGEMAP_EXCLUSIVE) &&
-	       (parent_of(pid) == explainer->target->pid || parent_of(explainer->target->pid) == pid);
+	return !(theirs & PAGEMAP_EXCLUSIVE) && (parent_of(pid) == own || parent_of(own) == pid);
 }
 
 static pid_t find_sharer(struct explainer *explainer, uint64_t address, uint64_t entry)

@@ -103,9 +103,9 @@ uint64_t arch_frame(unsigned char frame[ARCH_FRAME], uint64_t address, const str
 
 /*
  * The code of a copy: position independent, it lies in a page of its own with this behind it, on the next page. The
- * thread that is sent there clones itself with `flags`. The new process takes a session of its own and an empty table
- * of descriptors; then it clones itself as a child of its own, with `again` beside SIGCHLD, and ends (`waited`: the
- * thread waits for that), or stays. What stays takes the name and waits `left` times for `tick` or for a signal of
+ * thread that is sent there clones itself with `flags`. The new process takes a session of its own; then it clones
+ * itself as a child of its own, with `again` beside SIGCHLD, and ends (`waited`: the thread waits for that), or stays.
+ * What stays takes an empty table of descriptors, and the name, and waits `left` times for `tick` or for a signal of
  * `ending`; then it ends too. It has no way back. The thread goes to `home` with getpid as the call to make. All this
  * needs no tracer.
  *

@@ -64,15 +64,8 @@ __asm__(".pushsection .rodata\n"
 	"2:	mov " TEXT(__NR_getpid) ", %eax\n"
 	"	jmp *" HOME "\n"
 
-	/*
-	 * The new process: alone, and without the program's files. They were shared and are left, not copied and
-	 * closed: closing may be seen.
-	 */
+	/* The new process. The one in the middle, whose parent waits for it, makes the one that stays. */
 	"3:"	CALL(__NR_setsid)
-	"	xor %edi, %edi\n	mov $-1, %esi\n	mov " TEXT(2) ", %edx\n"
-		CALL(__NR_close_range)
-	"	test %rax, %rax\n"
-	"	js 4f\n"
 	"	cmpq $0, " WAITED "\n"
 	"	je 5f\n"
 	"	mov " REPEATED ", %rdi\n	or " TEXT(CHILD) ", %rdi\n"
@@ -83,8 +76,17 @@ __asm__(".pushsection .rodata\n"
 	"4:	mov %rax, " RESULT "\n"
 	"	jmp 7f\n"
 
-	/* What stays: a signal or an error ends it, the end of a tick is counted. */
-	"5:	mov " TEXT(NAME) ", %edi\n	lea " NAMED ", %rsi\n"
+	/*
+	 * What stays has the program's files no more. The table was shared: of a copy all would be closed, which may be
+	 * seen (POSIX locks go), and may take as long as a file system's server likes. The kernel copies and closes the
+	 * first 64 all the same (fs/file.c, sane_fdtable_size), which is why nobody waits for it here.
+	 */
+	"5:	xor %edi, %edi\n	mov $-1, %esi\n	mov " TEXT(2) ", %edx\n"
+		CALL(__NR_close_range)
+	"	test %rax, %rax\n"
+	"	js 7f\n"
+	/* A signal or an error ends it, the end of a tick is counted. */
+	"	mov " TEXT(NAME) ", %edi\n	lea " NAMED ", %rsi\n"
 		CALL(__NR_prctl)
 	"6:	subq $1, " LEFT "\n"
 	"	jb 7f\n"

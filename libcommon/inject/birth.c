@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
@@ -17,12 +18,11 @@
 #include "inject/stop.h"
 
 #define BIRTH_MS   10000 /* a terabyte of small pages takes seconds */
-#define PARK_MS    2000
-#define ALONE_SECS 5 /* for which what is born waits to be taken care of */
+#define ALONE_SECS 5     /* for which what is born waits to be taken care of */
 #define AT_HOME    0
 #define BORN       1
 
-static int inject_options(pid_t tid, long options)
+int birth_set_options(pid_t tid, long options)
 {
 	if (ptrace(PTRACE_SETOPTIONS, tid, NULL, options | PTRACE_O_SUSPEND_SECCOMP) == 0 ||
 	    ptrace(PTRACE_SETOPTIONS, tid, NULL, options) == 0)
@@ -59,7 +59,7 @@ static int64_t write_code(struct inject *inject, const struct birth *birth)
 		.home = inject->area.start + AREA_DATA,
 		.left = ALONE_SECS,
 		.tick = {1, 0},
-		.again = birth->shares,
+		.again = CLONE_FILES | birth->shares,
 	};
 	static const int ending[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
 	int64_t rc = inject_write_code(inject, birth->own.start, code, bytes);
@@ -87,9 +87,12 @@ int64_t birth_map(struct inject *inject, struct birth *birth)
 	int64_t rc = reaps_orphans(inject);
 	int64_t at;
 
+	birth->child = rc > 0;
+	/* What is born has none but this to say that it cannot. */
+	if (rc >= 0)
+		rc = inject_call3(inject, SYS_close_range, ~0U, ~0U, 0);
 	if (rc < 0)
 		return rc;
-	birth->child = rc > 0;
 	at = far_map(inject, birth->own.start, bytes, PROT_READ | PROT_EXEC, 0);
 	if (at < 0 && at > -4096)
 		return at;
@@ -143,7 +146,7 @@ static int meet(pid_t pid, long options)
 	int status;
 	int rc = stop_wait(pid, &status, BIRTH_MS);
 
-	return rc < 0 ? rc : inject_options(pid, options);
+	return rc < 0 ? rc : birth_set_options(pid, options);
 }
 
 /* The process in the middle: from its first instruction to its end. */
@@ -183,7 +186,7 @@ int birth_run(struct inject *inject, struct birth *birth)
 {
 	struct inject_stop *stop = inject->stop;
 	pid_t born = 0;
-	int rc = inject_options(inject->tid, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE);
+	int rc = birth_set_options(inject->tid, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE);
 	int home;
 
 	if (rc < 0)
@@ -211,6 +214,13 @@ int birth_run(struct inject *inject, struct birth *birth)
 	return birth->pid ? 0 : rc;
 }
 
+int64_t birth_reap(struct inject *inject, pid_t there)
+{
+	int64_t rc = inject_call(inject, SYS_wait4, (uint64_t)there, 0, __WALL | WNOHANG, 0, 0, 0);
+
+	return rc == -ECHILD || rc > 0 ? 0 : rc;
+}
+
 int birth_run_until(pid_t pid, int request, bool (*reached)(pid_t pid, int status), int *signal)
 {
 	for (;;) {
@@ -219,13 +229,20 @@ int birth_run_until(pid_t pid, int request, bool (*reached)(pid_t pid, int statu
 
 		if (ptrace(request, pid, NULL, *signal) < 0)
 			return -ESRCH;
-		rc = stop_wait(pid, &status, PARK_MS);
+		rc = stop_wait(pid, &status, BIRTH_MS);
 		if (rc < 0)
 			return rc;
 		*signal = status >> 16 || stop_is_syscall(status) ? 0 : WSTOPSIG(status);
 		if (reached(pid, status))
 			return 0;
 	}
+}
+
+bool birth_enters_wait(pid_t pid, int status)
+{
+	struct arch_regs regs;
+
+	return stop_is_syscall(status) && arch_get_regs(pid, &regs) == 0 && arch_number(&regs) == SYS_rt_sigtimedwait;
 }
 
 bool birth_is_group_stop(pid_t pid, int status)

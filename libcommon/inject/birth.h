@@ -34,8 +34,23 @@ uint64_t birth_data(const struct birth *birth);
  */
 int birth_run(struct inject *inject, struct birth *birth);
 
+/* Sets ptrace(2) options on a stopped thread or process, and suspends its seccomp filters where we may. */
+int birth_set_options(pid_t tid, long options);
+
+/*
+ * Reaps a child of the target that has ended. `there`: as the target sees it. A thread is stopped. Returns 0, also when
+ * it is gone or lives yet, or a negative errno.
+ */
+int64_t birth_reap(struct inject *inject, pid_t there);
+
 /* Resumes it until a stop of which `reached` says so; signals that come meanwhile are delivered. */
 int birth_run_until(pid_t pid, int request, bool (*reached)(pid_t pid, int status), int *signal);
+
+/*
+ * For birth_run_until and PTRACE_SYSCALL: it comes to its wait, and has its own descriptors. Until then it has the
+ * target's; to give those up takes as long as file systems let it (close(2)).
+ */
+bool birth_enters_wait(pid_t pid, int status);
 
 /* For birth_run_until and PTRACE_CONT, after a SIGSTOP. */
 bool birth_is_group_stop(pid_t pid, int status);

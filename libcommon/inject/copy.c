@@ -147,13 +147,6 @@ static int prepare(const struct inject_copy *copy, const char *name)
 	return pwrite(fd, &data, sizeof(data), at) == sizeof(data) ? 0 : -EIO;
 }
 
-static bool enters_wait(pid_t pid, int status)
-{
-	struct arch_regs regs;
-
-	return stop_is_syscall(status) && arch_get_regs(pid, &regs) == 0 && arch_number(&regs) == SYS_rt_sigtimedwait;
-}
-
 /*
  * In state T, whatever its seccomp filter says of waiting. The parent is told of that by a SIGCHLD, so it must not be
  * the target.
@@ -194,7 +187,7 @@ int inject_copy_park(struct inject_copy *copy, const char *name)
 	int rc = prepare(copy, name);
 
 	if (rc == 0)
-		rc = birth_run_until(copy->pid, PTRACE_SYSCALL, enters_wait, &signal);
+		rc = birth_run_until(copy->pid, PTRACE_SYSCALL, birth_enters_wait, &signal);
 	if (rc < 0)
 		return rc;
 	return copy->child ? park_asleep(copy) : park_stopped(copy);
@@ -209,11 +202,11 @@ int inject_copy_reap(const struct target *target, pid_t there, struct error *err
 		return rc;
 	rc = inject_begin(&inject, error);
 	if (rc == 0) {
-		int64_t got = inject_call(&inject, SYS_wait4, (uint64_t)there, 0, __WALL | WNOHANG, 0, 0, 0);
+		int64_t reaped = birth_reap(&inject, there);
 
 		inject_end(&inject);
-		if (got < 0 && got != -ECHILD)
-			rc = error_set(error, (int)got, NULL, NULL, "reap the copy in process %d", target->pid);
+		if (reaped < 0)
+			rc = error_set(error, (int)reaped, NULL, NULL, "reap the copy in process %d", target->pid);
 	}
 	inject_close(&inject);
 	return rc;

@@ -29,23 +29,15 @@
 #include "inject/stop.h"
 #include "proc/stat.h"
 
-#define NAME             "uvm-puppet"
 #define DESCRIPTORS      8192 /* it may open: of many children, too */
 #define END_MS           5000
 #define PUPPET_CODE_MOST 512
-
-static bool enters_wait(pid_t pid, int status)
-{
-	struct arch_regs regs;
-
-	return stop_is_syscall(status) && arch_get_regs(pid, &regs) == 0 && arch_number(&regs) == SYS_rt_sigtimedwait;
-}
 
 /* From its first instruction to where it waits, and from there on without a tracer. */
 static int park(pid_t pid, bool stopped)
 {
 	int signal = 0;
-	int rc = birth_run_until(pid, PTRACE_SYSCALL, enters_wait, &signal);
+	int rc = birth_run_until(pid, PTRACE_SYSCALL, birth_enters_wait, &signal);
 
 	if (rc == 0 && stopped) {
 		kill(pid, SIGSTOP);
@@ -145,12 +137,19 @@ static int take_up(struct puppet *puppet, const struct inject *program, struct e
 
 static int explain(const struct target *program, int64_t rc, struct error *error)
 {
-	return error_set(error, (int)rc,
-			 rc == -EAGAIN   ? "its user or its control group has as many processes as it may have"
-			 : rc == -ENOSYS ? "this kernel has no close_range(2)"
-					 : NULL,
-			 rc == -EAGAIN ? "see RLIMIT_NPROC and pids.max" : NULL, "make a process in the memory of %d",
-			 program->pid);
+	const char *why = NULL;
+	const char *hint = NULL;
+
+	if (rc == -EAGAIN) {
+		why = "its user or its control group has as many processes as it may have";
+		hint = "see RLIMIT_NPROC and pids.max, or take --road inject";
+	} else if (rc == -ENOSYS) {
+		why = "this kernel has no close_range(2)";
+	} else if (rc == -ETIMEDOUT) {
+		why = "it does not come to its wait: a file system may not answer when files are closed";
+		hint = "see its stack in /proc/PID/stack, or take --road inject";
+	}
+	return error_set(error, (int)rc, why, hint, "make a process in the memory of %d", program->pid);
 }
 
 static int settle_in(struct puppet *puppet, struct inject *program, pid_t pid, bool stopped, struct error *error)
@@ -177,7 +176,7 @@ static int settle_in(struct puppet *puppet, struct inject *program, pid_t pid, b
 /* On the stopped thread of the program. */
 static int bear(struct puppet *puppet, struct inject *program, pid_t *pid)
 {
-	struct birth birth = {.own = puppet->own, .shares = CLONE_VM, .name = NAME};
+	struct birth birth = {.own = puppet->own, .shares = CLONE_VM, .name = TARGET_PUPPET};
 	int64_t rc = birth_map(program, &birth);
 
 	if (rc < 0)
@@ -278,9 +277,29 @@ static bool holds_code(struct inject *inject, struct region own)
 	       inject_copy_is_code(code, bytes);
 }
 
+static bool holds_data(struct inject *inject, struct region own)
+{
+	struct arch_copy data;
+
+	return inject_read(inject, own.start + page_size(), &data, sizeof(data)) == 0 &&
+	       data.again == (CLONE_FILES | CLONE_VM) && strncmp(data.name, TARGET_PUPPET, sizeof(data.name)) == 0;
+}
+
 bool puppet_stands(struct puppet *puppet)
 {
-	return puppet->self.pid && target_alive(&puppet->self) && holds_code(&puppet->inject, puppet->own);
+	struct inject *inject = &puppet->inject;
+
+	return puppet->self.pid && target_alive(&puppet->self) && holds_code(inject, puppet->own) &&
+	       holds_data(inject, puppet->own);
+}
+
+/* Each of the two pages, if it is ours yet: the program may have mapped something over one alone. */
+static void unmap_own(struct inject *inject, struct region own)
+{
+	if (holds_data(inject, own))
+		inject_call(inject, SYS_munmap, own.start + page_size(), page_size(), 0, 0, 0, 0);
+	if (holds_code(inject, own))
+		inject_call(inject, SYS_munmap, own.start, page_size(), 0, 0, 0, 0);
 }
 
 int puppet_replace(struct puppet *puppet, struct inject *program, struct error *error)
@@ -291,12 +310,10 @@ int puppet_replace(struct puppet *puppet, struct inject *program, struct error *
 
 	puppet_kill(puppet);
 	rc = puppet_make(puppet, program, error);
-	if (rc < 0 || !before.end || !holds_code(&puppet->inject, before))
+	if (rc < 0 || !before.end || inject_begin(&puppet->inject, &ignored) < 0)
 		return rc;
-	if (inject_begin(&puppet->inject, &ignored) == 0) {
-		inject_call3(&puppet->inject, SYS_munmap, before.start, region_bytes(before), 0);
-		inject_end(&puppet->inject);
-	}
+	unmap_own(&puppet->inject, before);
+	inject_end(&puppet->inject);
 	return 0;
 }
 
@@ -325,18 +342,32 @@ static int64_t take_out(struct puppet *puppet)
 	struct region area = inject->area;
 	int64_t rc;
 
-	if (ptrace(PTRACE_SETOPTIONS, inject->tid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) < 0)
-		return -errno;
+	rc = birth_set_options(inject->tid, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
+	if (rc < 0)
+		return rc;
 	rc = inject_check_area(inject);
 	inject->area = (struct region){0, 0};
 	if (rc == 0)
 		rc = inject_call(inject, SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0);
-	if ((rc == 0 || rc == -EADDRINUSE) && holds_code(inject, puppet->own))
-		rc = inject_call(inject, SYS_munmap, puppet->own.start, region_bytes(puppet->own), 0, 0, 0, 0);
-	return rc;
+	unmap_own(inject, puppet->own);
+	return rc == -EADDRINUSE ? 0 : rc;
 }
 
-int puppet_end(struct puppet *puppet, const struct target *program, struct error *error)
+/* On a thread of the program, which has no control area any more. */
+static int reap(struct inject *program, pid_t there, struct error *error)
+{
+	int64_t rc;
+
+	program->area = (struct region){0, 0};
+	rc = inject_begin(program, error);
+	if (rc < 0)
+		return (int)rc;
+	rc = birth_reap(program, there);
+	inject_end(program);
+	return rc < 0 ? error_set(error, (int)rc, NULL, NULL, "reap a child in process %d", program->target->pid) : 0;
+}
+
+int puppet_end(struct puppet *puppet, struct inject *program, struct error *error)
 {
 	struct target self = TARGET_NONE;
 	pid_t there = number_there(&puppet->self);
@@ -361,6 +392,7 @@ int puppet_end(struct puppet *puppet, const struct target *program, struct error
 	puppet_abandon(puppet);
 	target_close(&self);
 	if (rc < 0)
-		return error_set(error, (int)rc, NULL, NULL, "remove the control area from process %d", program->pid);
-	return child ? inject_copy_reap(program, there, error) : 0;
+		return error_set(error, (int)rc, NULL, NULL, "remove the control area from process %d",
+				 program->target->pid);
+	return child ? reap(program, there, error) : 0;
 }

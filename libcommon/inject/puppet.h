@@ -77,9 +77,10 @@ int puppet_replace(struct puppet *puppet, struct inject *program, struct error *
 
 /*
  * Takes the control area and its own pages out of the program, and ends it. When the program has to reap it, a thread
- * of that is stopped. Returns 0, or -errno with `error` filled and the puppet as it was.
+ * of that is stopped. `program` makes no calls afterwards. Returns 0, or -errno with `error` filled and the puppet as
+ * it was.
  */
-int puppet_end(struct puppet *puppet, const struct target *program, struct error *error);
+int puppet_end(struct puppet *puppet, struct inject *program, struct error *error);
 
 /* Forgets it without touching it. */
 void puppet_abandon(struct puppet *puppet);

@@ -26,9 +26,8 @@ static struct inject *hands(struct road *road)
 }
 
 /* Unreadable address space of the target, aligned so that huge pages can move whole. The thread is stopped. */
-static int map_staging(struct road *road, uint64_t place, uint64_t bytes)
+static int map_staging(struct road *road, struct inject *inject, uint64_t place, uint64_t bytes)
 {
-	struct inject *inject = hands(road);
 	int64_t at = far_map(inject, place, bytes, PROT_NONE, MAP_NORESERVE);
 	int64_t rc;
 
@@ -52,9 +51,8 @@ static void share_area(struct road *road, const struct inject *from)
 }
 
 /* Another control area is made when the program has mapped something over that one. */
-static int begin_here(struct road *road, struct error *error)
+static int begin_with(struct road *road, struct inject *inject, struct error *error)
 {
-	struct inject *inject = hands(road);
 	int rc = inject_begin(inject, error);
 
 	if (rc != -EADDRINUSE)
@@ -83,6 +81,13 @@ static int replace_puppet(struct road *road, struct error *error)
 	return rc;
 }
 
+/* What it shares would live on without the program. */
+static void look(struct road *road)
+{
+	if (road->puppet.self.pid && !puppet_shares(&road->puppet, road->target))
+		puppet_kill(&road->puppet);
+}
+
 /* It may be killed at any moment. */
 static int begin_on_puppet(struct road *road, struct error *error)
 {
@@ -90,16 +95,32 @@ static int begin_on_puppet(struct road *road, struct error *error)
 
 	for (int tries = 0; rc == -ESRCH && tries < PUPPET_TRIES && target_alive(road->target); tries++) {
 		*error = (struct error){0};
+		look(road);
 		rc = puppet_stands(&road->puppet) ? 0 : replace_puppet(road, error);
 		if (rc == 0)
-			rc = begin_here(road, error);
+			rc = begin_with(road, &road->puppet.inject, error);
 	}
 	return rc;
 }
 
 static int begin(struct road *road, struct error *error)
 {
-	return road->ops == &target_by_puppet ? begin_on_puppet(road, error) : begin_here(road, error);
+	return road->ops == &target_by_puppet ? begin_on_puppet(road, error) : begin_with(road, hands(road), error);
+}
+
+/*
+ * A program that locks all that it maps (mlockall(2), MCL_FUTURE) may have more locked than a process without
+ * capabilities, as the puppet is, may add to: then its own thread maps the area.
+ */
+static int map_by_thread(struct road *road, uint64_t place, uint64_t bytes, struct error *error)
+{
+	int rc = begin_with(road, &road->inject, error);
+
+	if (rc < 0)
+		return rc;
+	rc = map_staging(road, &road->inject, place, bytes);
+	inject_end(&road->inject);
+	return rc;
 }
 
 static int make_staging(struct road *road, uint64_t bytes, struct error *error)
@@ -113,8 +134,10 @@ static int make_staging(struct road *road, uint64_t bytes, struct error *error)
 	rc = begin(road, error);
 	if (rc < 0)
 		return rc;
-	rc = map_staging(road, place, bytes);
+	rc = map_staging(road, hands(road), place, bytes);
 	inject_end(hands(road));
+	if (rc == -EAGAIN && road->puppet.self.pid)
+		rc = map_by_thread(road, place, bytes, error);
 	if (rc < 0)
 		return error_set(error, rc, NULL,
 				 rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
@@ -167,7 +190,7 @@ static int leave_control(struct road *road, struct error *error)
 	int rc;
 
 	if (road->puppet.self.pid) {
-		rc = puppet_end(&road->puppet, road->target, error);
+		rc = puppet_end(&road->puppet, &road->inject, error);
 		if (rc == 0 || !road->puppet.self.pid)
 			abandon(road);
 		return rc;
@@ -489,13 +512,6 @@ static unsigned int reap(struct road *road)
 	int left = inject_reap(&road->inject);
 
 	return (unsigned int)(road->puppet.self.pid ? left + inject_reap(&road->puppet.inject) : left);
-}
-
-/* What it shares would live on without the program. */
-static void look(struct road *road)
-{
-	if (road->puppet.self.pid && !puppet_shares(&road->puppet, road->target))
-		puppet_kill(&road->puppet);
 }
 
 static void look_nowhere(struct road *road)

@@ -120,11 +120,11 @@ struct index_header {
 			      */
 	int32_t keeper;      /* pid of the process that shares the worker's descriptors; 0: none */
 	uint64_t keeper_starttime;
-	uint32_t read_state;   /* enum read_state */
-	int32_t read_result;   /* of uffd_read, when the state is idle again */
-	int32_t store_number;  /* of a store in memory, or else of the pool, which the target holds for us; 0: none */
-	int32_t key_number;    /* of the key of an encrypted store (store/seal.h), which it holds too; 0: none */
-	uint32_t road;         /* enum road_choice; which one was taken */
+	uint32_t read_state;  /* enum read_state */
+	int32_t read_result;  /* of uffd_read, when the state is idle again */
+	int32_t store_number; /* of a store in memory, or else of the pool, which the target holds for us; 0: none */
+	int32_t key_number;   /* of the key of an encrypted store (store/seal.h), which it holds too; 0: none */
+	uint32_t road;        /* enum road_choice; which one was taken */
 	struct puppet_record puppet;
 	struct region control; /* what is ours in the target besides the staging area */
 	struct region staging; /* in the target */

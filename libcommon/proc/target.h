@@ -14,6 +14,9 @@ struct target {
 	char name[16];      /* comm; may hold any byte but NUL */
 };
 
+/* The name of processes of ours that have no memory of their own: they stand in that of the process they serve. */
+#define TARGET_PUPPET "uvm-puppet"
+
 /* All fields as "no target". */
 #define TARGET_NONE ((struct target){.pidfd = -1})
 
@@ -45,10 +48,10 @@ int target_matches(const struct target *target, pid_t pid, uint64_t starttime, s
 
 /*
  * Refuses, with a reason and a cure, processes that nothing here may be done to: a kernel thread (-EINVAL), this
- * process itself (-EINVAL), an address space that is not this program's architecture and word size (-EINVAL; ELF class
- * and machine of /proc/PID/exe), one that is being traced (-EBUSY; names the tracer and its pid; a tool of this
- * project is waited for, for two seconds), seccomp strict mode (-EPERM). Returns 0 when it may be touched. Reading
- * only; does not prove that ptrace will be permitted.
+ * process itself (-EINVAL), a puppet (-EINVAL), an address space that is not this program's architecture and word size
+ * (-EINVAL; ELF class and machine of /proc/PID/exe), one that is being traced (-EBUSY; names the tracer and its pid; a
+ * tool of this project is waited for, for two seconds), seccomp strict mode (-EPERM). Returns 0 when it may be touched.
+ * Reading only; does not prove that ptrace will be permitted.
  */
 int target_check(const struct target *target, struct error *error);
 
