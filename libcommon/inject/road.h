@@ -6,11 +6,10 @@
 
 /* How to reach into the target. */
 enum road_choice {
-	ROAD_AUTO,   /* by ptrace when that is permitted, otherwise by its agent */
-	ROAD_INJECT, /* by ptrace */
+	ROAD_AUTO,   /* by ptrace when that is permitted (a session: by a puppet), otherwise by its agent */
+	ROAD_INJECT, /* by ptrace of its threads */
 	ROAD_AGENT,  /* by the swap agent that it runs: uvm_swap_agent(3) */
-	ROAD_PUPPET, /* by ptrace, of a process of ours in its memory: no thread of it is stopped after the first time
-		      */
+	ROAD_PUPPET, /* by ptrace of a process of ours in its memory */
 };
 
 /* As --road spells it. Returns 0, or -EINVAL: none of auto, inject, agent, puppet. */

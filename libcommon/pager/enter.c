@@ -118,29 +118,29 @@ void session_leave(struct pager *pager)
 	session_remove_files(pager);
 }
 
-static int inject_by_right(struct pager *pager, struct error *error)
+static int trace_by_right(struct pager *pager, struct error *error)
 {
 	int rc = road_traces(&pager->target, "attach to", error);
 
-	return rc < 0 ? rc : take_road(pager, ROAD_INJECT, error);
+	return rc < 0 ? rc : take_road(pager, ROAD_PUPPET, error);
 }
 
 int enter_target(struct pager *pager, enum road_choice choice, struct error *error)
 {
-	struct error inject = {0};
+	struct error trace = {0};
 	struct error agent = {0};
 	int rc;
 
 	if (choice != ROAD_AUTO)
 		return take_road(pager, choice, error);
-	rc = inject_by_right(pager, &inject);
+	rc = trace_by_right(pager, &trace);
 	if (rc != -EPERM && rc != -EACCES) {
-		*error = inject;
+		*error = trace;
 		return rc;
 	}
 	if (take_road(pager, ROAD_AGENT, &agent) == 0)
 		return 0;
-	return road_neither(&inject, &agent, error);
+	return road_neither(&trace, &agent, error);
 }
 
 int enter_again(struct pager *pager, struct error *error)

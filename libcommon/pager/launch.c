@@ -66,10 +66,11 @@ static void confine(const struct session *s)
 {
 	const struct road *road = &s->pager.road;
 	const struct confine_calls calls = {.serves = true, .written = inject_written};
-	bool suspends = road->ops == &target_by_inject && confine_is_filtered(&s->pager.target);
+	bool traces = road->ops != &target_by_agent;
+	bool suspends = traces && confine_is_filtered(&s->pager.target);
 	struct sock_fprog filter;
 
-	confine_capabilities(suspends || road->ops != &target_by_inject ? CONFINE_ADMIN : 0);
+	confine_capabilities(suspends || !traces ? CONFINE_ADMIN : 0);
 	if (suspends || confine_filter_make(&filter, &calls) < 0)
 		return;
 	confine_filter_put_on(&filter);

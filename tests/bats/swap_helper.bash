@@ -15,9 +15,14 @@ setup() {
 	FILES_BEFORE=$'\n'$(sessions_and_stores)$'\n'
 }
 
-# Pids of the tools that this test started, supervisors and workers among them.
+# Pids of the tools that this test started, supervisors and workers among them, and of puppets in its programs.
 our_processes() {
+	local pid
 	"$UVM_BUILD/helpers/marked" "$UVM_BUILD" "UVM_TEST_MARK=$UVM_TEST_MARK"
+	for pid in $(pgrep -x uvm-puppet); do
+		grep -qsz "^UVM_TEST_MARK=$UVM_TEST_MARK\$" "/proc/$pid/environ" && echo "$pid"
+	done
+	return 0
 }
 
 # Sessions and stores, one a line.
@@ -163,6 +168,11 @@ summary() {
 # status_of FILTER: of the session of the target.
 status_of() {
 	timeout 60 swapctl status -p "$TARGET_PID" 3>&- | jq -r "select(.type == \"session\") | $1"
+}
+
+# The process that holds what outlives those of the session.
+holder() {
+	status_of ".puppet_pid // $TARGET_PID"
 }
 
 # control REQUEST: what swapctl auto asks of a session. Records are in $RECORDS; fails when the session says so.

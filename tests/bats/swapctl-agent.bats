@@ -97,7 +97,7 @@ teardown_nobody() {
 @test "ptrace is taken where it is permitted, agent or not" {
 	start_agent contents text $((8 * MEBIBYTE))
 	swap_ok attach -p "$TARGET_PID"
-	assert_equal "$(record '.[0].road')" inject
+	assert_equal "$(record '.[0].road')" puppet
 	swap_ok detach -p "$TARGET_PID"
 	swap_ok attach -p "$TARGET_PID" --road inject
 	assert_equal "$(record '.[0].road')" inject

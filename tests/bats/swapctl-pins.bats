@@ -66,6 +66,7 @@ is_one_left() {
 
 @test "a thread in a restartable sequence of which the description is out is not interrupted without being told" {
 	[[ ${UVM_ROAD:-} != agent ]] || return 0 # which stops no thread
+	export UVM_ROAD=inject # which may have to stop it
 	start_with_input section $((4 * MEBIBYTE))
 	out_region
 	assert_equal "$(wc -l <"$TARGET_DIR/out")" 1

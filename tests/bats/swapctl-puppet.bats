@@ -4,7 +4,7 @@
 bats_require_minimum_version 1.5.0
 load swap_helper
 
-export UVM_ROAD=puppet
+unset UVM_ROAD # it is the one that is taken
 MEBIBYTE=1048576
 
 puppet() {
@@ -79,6 +79,46 @@ watch_descriptors() {
 	assert_equal "$(status_of .stops)" "$stops"
 	swap_ok detach -p "$TARGET_PID"
 	ask stop
+}
+
+# have_returned CALLS: so many.
+have_returned() {
+	(($(grep -cE '^(ok|wrong) ' "$TARGET_DIR/out") >= $1))
+}
+
+@test "no call that waits fails or is cut short by a hundred swap-outs" {
+	local calls i stops
+	start_with_input interrupted 1000 /dev/zero whole
+	read -r calls _ <<<"$TARGET_READY"
+	swap_ok attach -p "$TARGET_PID"
+	stops=$(status_of .stops)
+	for i in {1..100}; do
+		out_and_in
+	done
+	assert_equal "$(status_of .stops)" "$stops"
+	tell go
+	wait_for 20 have_returned "$calls"
+	run ! grep '^wrong' "$TARGET_DIR/out"
+}
+
+@test "a program that puts a seccomp filter on later is swapped as before" {
+	start_with_input sandboxed late $((8 * MEBIBYTE))
+	swap_most out -p "$TARGET_PID"
+	ask check
+	ask confine
+	swap_most out -p "$TARGET_PID"
+	ask check
+	swap_ok detach -p "$TARGET_PID"
+	ask check
+}
+
+@test "a program that can open no more files is swapped all the same" {
+	start_contents mixed $((8 * MEBIBYTE))
+	# The fifo is open once more above its standard descriptors.
+	prlimit --pid "$TARGET_PID" --nofile=3:1024
+	out_region
+	ask check
+	swap_ok detach -p "$TARGET_PID"
 }
 
 @test "a puppet has no capability, and a filter that leaves it nothing but memory" {

@@ -142,14 +142,15 @@ all_is_well() {
 }
 
 @test "a forked child that lives reads the same after both were killed and adopted" {
-	local child own
+	local child holder own
 	start_with_input forked late $((8 * MEBIBYTE))
 	swap_most out -p "$TARGET_PID"
-	own=$(find "/proc/$TARGET_PID"/task/*/fd -lname '*userfaultfd*' | wc -l)
+	holder=$(holder)
+	own=$(find "/proc/$holder"/task/*/fd -lname '*userfaultfd*' | wc -l)
 	ask fork
 	child=$(pgrep -P "$TARGET_PID")
 	holds_child() {
-		(($(find "/proc/$TARGET_PID"/task/*/fd -lname '*userfaultfd*' | wc -l) > own))
+		(($(find "/proc/$holder"/task/*/fd -lname '*userfaultfd*' | wc -l) > own))
 	}
 	wait_for 10 holds_child
 	kill_both

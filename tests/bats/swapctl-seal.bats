@@ -100,7 +100,7 @@ session_files() {
 	start_contents text $((4 * MEBIBYTE))
 	swap_ok attach -p "$TARGET_PID"
 	local kind=locked
-	if grep -q '/secretmem' <(readlink "/proc/$TARGET_PID/fd/"*); then
+	if grep -q '/secretmem' <(readlink "/proc/$(holder)/fd/"*); then
 		kind=secret
 	fi
 	assert_equal "$(status_of .key)" "$kind"
@@ -234,6 +234,7 @@ store[a:a + $PLACE], store[b:b + $PLACE] = store[b:b + $PLACE], store[a:a + $PLA
 }
 
 @test "a program that closes all its descriptors gets them back with the next swap-out" {
+	export UVM_ROAD=inject
 	start_contents mixed $((4 * MEBIBYTE))
 	ask close
 	snapshot
@@ -249,6 +250,7 @@ store[a:a + $PLACE], store[b:b + $PLACE] = store[b:b + $PLACE], store[a:a + $PLA
 }
 
 @test "detach closes no descriptor that the program has opened under a number of ours" {
+	export UVM_ROAD=inject
 	start_contents mixed $((4 * MEBIBYTE))
 	out_region
 	ask check

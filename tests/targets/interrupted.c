@@ -1,8 +1,9 @@
 /*
- * A thread for each of many system calls that wait: interrupted MS [FILE]. Prints "ready CALLS TIMED"; then, for each
- * call that has come back as it should, "ok NAME MS", and "wrong NAME RESULT ERRNO MS" for any other: one that failed
- * with EINTR, or ended before its time. A line on standard input gives those without a timeout what they wait for. FILE
- * is opened, looked at and read over and over until then.
+ * A thread for each of many system calls that wait: interrupted MS [FILE [whole]]. Prints "ready CALLS TIMED"; then,
+ * for each call that has come back as it should, "ok NAME MS", and "wrong NAME RESULT ERRNO MS" for any other: one that
+ * failed with EINTR, or ended before its time. A line on standard input gives those without a timeout what they wait
+ * for. FILE is opened, looked at and read over and over until then. "whole": also calls that have done a part and wait
+ * for the rest, which nobody can let go on after an interruption.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,13 +35,16 @@
 
 #include "pattern.h"
 
-#define LOOPS 60000 /* of the verifier: longer than it is left alone */
+#define TWO_PIPES 131072 /* bytes; twice what a pipe takes */
+#define LOOPS     60000  /* of the verifier: longer than it is left alone */
 
 static long ms;
 static const char *slow_file = "/dev/zero";
 static struct timespec limit;        /* as the calls want it */
 static const struct timespec *fixed; /* the same in memory that cannot be written */
 static int input[2];                 /* a byte comes when all is to end */
+static int half[2], full[2];         /* a socket with a byte in it; a pipe that nobody reads until then */
+static bool whole;
 static int semaphore, queue, lock[2], epoll;
 static pid_t child;
 static atomic_bool ending;
@@ -382,47 +386,64 @@ static long load_program(void)
 	return syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof(load)) < 0 ? -1 : 0;
 }
 
+static long receive_all(void)
+{
+	char bytes[2];
+
+	return recv(half[0], bytes, sizeof(bytes), MSG_WAITALL);
+}
+
+static long write_all(void)
+{
+	static char bytes[TWO_PIPES];
+
+	return write(full[1], bytes, sizeof(bytes));
+}
+
 static const struct {
 	const char *name;
 	long (*make)(void);
 	long result;
 	int error;
 	bool timed;
+	bool in_parts;
 } calls[] = {
-	{"epoll_wait", call_epoll_wait, 0, 0, true},
+	{"epoll_wait", call_epoll_wait, 0, 0, true, false},
 #ifdef __x86_64__
-	{"epoll_wait by itself", call_epoll_wait_by_itself, 0, 0, true},
+	{"epoll_wait by itself", call_epoll_wait_by_itself, 0, 0, true, false},
 #endif
-	{"epoll_pwait", call_epoll_pwait, 0, 0, true},
-	{"epoll_pwait2", call_epoll_pwait2, 0, 0, true},
-	{"poll", call_poll, 0, 0, true},
-	{"ppoll", call_ppoll, 0, 0, true},
-	{"ppoll with a fixed time", call_ppoll_fixed, 0, 0, true},
-	{"pselect with a fixed time", call_pselect_fixed, 0, 0, true},
-	{"nanosleep", call_nanosleep, 0, 0, true},
-	{"semtimedop", call_semtimedop, -1, EAGAIN, true},
-	{"sigtimedwait", call_sigtimedwait, -1, EAGAIN, true},
-	{"io_getevents", call_io_getevents, 0, 0, true},
-	{"io_pgetevents", call_io_pgetevents, 0, 0, true},
-	{"io_uring_enter", call_io_uring, -1, ETIME, true},
-	{"recv", call_recv, -1, EAGAIN, true},
-	{"read from a socket", call_read_socket, -1, EAGAIN, true},
-	{"send", call_send, -1, EAGAIN, true},
-	{"accept", call_accept, -1, EAGAIN, true},
-	{"connect", call_connect, -1, EAGAIN, true},
-	{"mq_timedreceive", call_mq_timedreceive, -1, ETIMEDOUT, true},
-	{"epoll_wait for ever", wait_epoll, 1, 0, false},
-	{"poll for ever", wait_poll, 1, 0, false},
-	{"read", wait_read, 1, 0, false},
-	{"msgrcv", wait_msgrcv, 1, 0, false},
-	{"semop", wait_semop, 0, 0, false},
-	{"flock", wait_flock, 0, 0, false},
-	{"fcntl", wait_record_lock, 0, 0, false},
-	{"wait4", wait_child, 7, 0, false},
-	{"inotify", wait_inotify, 1, 0, false},
-	{"open", wait_fifo, 1, 0, false},
-	{"a slow file", use_file, 0, 0, false},
-	{"bpf", load_program, 0, 0, false},
+	{"epoll_pwait", call_epoll_pwait, 0, 0, true, false},
+	{"epoll_pwait2", call_epoll_pwait2, 0, 0, true, false},
+	{"poll", call_poll, 0, 0, true, false},
+	{"ppoll", call_ppoll, 0, 0, true, false},
+	{"ppoll with a fixed time", call_ppoll_fixed, 0, 0, true, false},
+	{"pselect with a fixed time", call_pselect_fixed, 0, 0, true, false},
+	{"nanosleep", call_nanosleep, 0, 0, true, false},
+	{"semtimedop", call_semtimedop, -1, EAGAIN, true, false},
+	{"sigtimedwait", call_sigtimedwait, -1, EAGAIN, true, false},
+	{"io_getevents", call_io_getevents, 0, 0, true, false},
+	{"io_pgetevents", call_io_pgetevents, 0, 0, true, false},
+	{"io_uring_enter", call_io_uring, -1, ETIME, true, false},
+	{"recv", call_recv, -1, EAGAIN, true, false},
+	{"read from a socket", call_read_socket, -1, EAGAIN, true, false},
+	{"send", call_send, -1, EAGAIN, true, false},
+	{"accept", call_accept, -1, EAGAIN, true, false},
+	{"connect", call_connect, -1, EAGAIN, true, false},
+	{"mq_timedreceive", call_mq_timedreceive, -1, ETIMEDOUT, true, false},
+	{"epoll_wait for ever", wait_epoll, 1, 0, false, false},
+	{"poll for ever", wait_poll, 1, 0, false, false},
+	{"read", wait_read, 1, 0, false, false},
+	{"msgrcv", wait_msgrcv, 1, 0, false, false},
+	{"semop", wait_semop, 0, 0, false, false},
+	{"flock", wait_flock, 0, 0, false, false},
+	{"fcntl", wait_record_lock, 0, 0, false, false},
+	{"wait4", wait_child, 7, 0, false, false},
+	{"inotify", wait_inotify, 1, 0, false, false},
+	{"open", wait_fifo, 1, 0, false, false},
+	{"a slow file", use_file, 0, 0, false, false},
+	{"bpf", load_program, 0, 0, false, false},
+	{"recv of all", receive_all, 2, 0, false, true},
+	{"write of all", write_all, TWO_PIPES, 0, false, true},
 };
 
 #define CALLS (sizeof(calls) / sizeof(*calls))
@@ -453,6 +474,7 @@ static void hold_locks(int ready)
 		char byte;
 	} message = {1, 'x'};
 	int fd = open("lock", O_CREAT | O_RDWR, 0600);
+	char bytes[4096];
 	char byte;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -466,6 +488,10 @@ static void hold_locks(int ready)
 	if (write(input[1], "", 1) != 1 || write(lock[1], "", 1) != 1)
 		_exit(1);
 	close(open("fifo", O_WRONLY));
+	if (write(half[1], "", 1) != 1)
+		_exit(1);
+	for (ssize_t got = 0, rest = whole ? TWO_PIPES : 0; rest > 0 && got >= 0; rest -= got)
+		got = read(full[0], bytes, sizeof(bytes));
 	_exit(7);
 }
 
@@ -487,7 +513,8 @@ static void prepare(void)
 	semaphore = semget(IPC_PRIVATE, 2, 0600);
 	queue = msgget(IPC_PRIVATE, 0600);
 	epoll = epoll_create1(0);
-	if (semaphore < 0 || queue < 0 || pipe(input) || pipe(lock) || pipe(ready) || mkfifo("fifo", 0600) ||
+	if (semaphore < 0 || queue < 0 || pipe(input) || pipe(lock) || pipe(ready) || pipe(full) ||
+	    socketpair(AF_UNIX, SOCK_STREAM, 0, half) || write(half[1], "", 1) != 1 || mkfifo("fifo", 0600) ||
 	    epoll_ctl(epoll, EPOLL_CTL_ADD, input[0], &event))
 		die("prepare");
 	child = fork();
@@ -500,23 +527,26 @@ static void prepare(void)
 int main(int argc, char **argv)
 {
 	pthread_t threads[CALLS];
-	size_t timed = 0;
+	size_t count = 0, timed = 0;
 
 	ms = argc > 1 ? strtol(argv[1], NULL, 0) : 0;
 	slow_file = argc > 2 ? argv[2] : slow_file;
+	whole = argc > 3;
 	if (ms <= 0)
 		return 2;
 	prepare();
-	for (size_t i = 0; i < CALLS; i++)
-		if (pthread_create(&threads[i], NULL, make_call, (void *)(uintptr_t)i))
-			die("pthread_create");
-	for (size_t i = 0; i < CALLS; i++)
+	for (size_t i = 0; i < CALLS; i++) {
+		if (calls[i].in_parts && !whole)
+			continue;
 		timed += calls[i].timed;
-	printf("ready %zu %zu\n", CALLS, timed);
+		if (pthread_create(&threads[count++], NULL, make_call, (void *)(uintptr_t)i))
+			die("pthread_create");
+	}
+	printf("ready %zu %zu\n", count, timed);
 	fflush(stdout);
 	waitid(P_PID, (id_t)child, &(siginfo_t){0}, WEXITED | WNOWAIT);
 	atomic_store(&ending, true);
-	for (size_t i = 0; i < CALLS; i++)
+	for (size_t i = 0; i < count; i++)
 		pthread_join(threads[i], NULL);
 	semctl(semaphore, 0, IPC_RMID);
 	msgctl(queue, IPC_RMID, NULL);
