@@ -87,6 +87,19 @@ static int have_moved(struct step *step, uint64_t bytes)
 	return region_vec_push(done, (struct region){start, start + bytes});
 }
 
+/*
+ * A move that is cut short because the kernel migrates a page at the same time may have moved more than it says (seen
+ * with Linux 6.18, mm/userfaultfd.c, move_pages): pages that are there and no longer where they were.
+ */
+static uint64_t count_untold(const struct step *step, uint64_t bytes, uint64_t moved)
+{
+	uint64_t from = step->at + moved, to = step_destination(step) + moved, gone = 0, there = 0;
+
+	if (move_run_of(step->mover, from, step->at + bytes, POPULATED, 0, &gone) == 0 && gone)
+		move_run_of(step->mover, to, to + gone, PAGEMAP_PRESENT, PAGEMAP_PRESENT, &there);
+	return there;
+}
+
 /* One UFFDIO_MOVE on the stopped thread. Returns what the ioctl did; *moved counts in any case. */
 static int64_t call_move(struct step *step, uint64_t bytes, uint64_t *moved)
 {
@@ -110,6 +123,8 @@ static int64_t call_move(struct step *step, uint64_t bytes, uint64_t *moved)
 		*moved = bytes;
 	else if (rc != -ESRCH && inject_read(inject, address, &argument, sizeof(argument)) == 0 && argument.move > 0)
 		*moved = (uint64_t)argument.move;
+	if (rc == -EAGAIN)
+		*moved += count_untold(step, bytes, *moved);
 	return rc;
 }
 
