@@ -22,6 +22,7 @@
 #define PARK_MS   2000
 #define LINGER_MS 1000
 #define FOR_GOOD  1000000000000 /* seconds */
+#define CODE_MOST 512
 
 static int explain(const struct inject *inject, int64_t rc, struct error *error)
 {
@@ -218,4 +219,12 @@ bool inject_copy_is_code(const unsigned char *page, size_t bytes)
 	const unsigned char *code = arch_copy_code(&code_bytes);
 
 	return bytes >= code_bytes && memcmp(page, code, code_bytes) == 0;
+}
+
+bool inject_copy_lies_at(int mem_fd, uint64_t address)
+{
+	unsigned char there[CODE_MOST];
+
+	return pread(mem_fd, there, sizeof(there), (off_t)address) == (ssize_t)sizeof(there) &&
+	       inject_copy_is_code(there, sizeof(there));
 }

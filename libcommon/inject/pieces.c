@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "inject/copy.h"
 #include "inject/places.h"
 #include "inject/stop.h"
 #include "proc/smaps.h"
@@ -67,8 +68,8 @@ static int push_holes(struct walk *walk, uint64_t end)
 }
 
 /*
- * By name, or, where the kernel keeps no names of anonymous memory, by the trampoline: a control area is two mappings,
- * and it begins the second.
+ * By name, or, where the kernel keeps no names of anonymous memory, by the code: a control area is two mappings, and
+ * the trampoline begins the second; of what a puppet stands in, its code is the first page.
  */
 static bool is_ours(const struct walk *walk, const struct piece *piece)
 {
@@ -76,8 +77,10 @@ static bool is_ours(const struct walk *walk, const struct piece *piece)
 
 	if (mapping_has_our_name(mapping))
 		return true;
-	return piece->kept && mapping->kind == MAPPING_ANON &&
-	       inject_is_trampoline(walk->mem_fd, mapping->execute ? mapping->region.start : mapping->region.end);
+	if (!piece->kept || mapping->kind != MAPPING_ANON)
+		return false;
+	return inject_is_trampoline(walk->mem_fd, mapping->execute ? mapping->region.start : mapping->region.end) ||
+	       inject_copy_lies_at(walk->mem_fd, mapping->region.start - (mapping->execute ? 0 : page_size()));
 }
 
 static int push_mapping(struct walk *walk, const struct mapping *mapping, const char *flags)

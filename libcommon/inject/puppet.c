@@ -29,9 +29,8 @@
 #include "inject/stop.h"
 #include "proc/stat.h"
 
-#define DESCRIPTORS      8192 /* it may open: of many children, too */
-#define END_MS           5000
-#define PUPPET_CODE_MOST 512
+#define DESCRIPTORS 8192 /* it may open: of many children, too */
+#define END_MS      5000
 
 /* From its first instruction to where it waits, and from there on without a tracer. */
 static int park(pid_t pid, bool stopped)
@@ -267,14 +266,9 @@ void puppet_kill(struct puppet *puppet)
 	puppet_abandon(puppet);
 }
 
-static bool holds_code(struct inject *inject, struct region own)
+static bool holds_code(const struct inject *inject, struct region own)
 {
-	unsigned char code[PUPPET_CODE_MOST];
-	size_t bytes;
-
-	arch_copy_code(&bytes);
-	return bytes <= sizeof(code) && inject_read(inject, own.start, code, bytes) == 0 &&
-	       inject_copy_is_code(code, bytes);
+	return inject_copy_lies_at(inject->mem_fd, own.start);
 }
 
 static bool holds_data(struct inject *inject, struct region own)

@@ -307,14 +307,21 @@ summary  12288"
 }
 
 @test "memory with pages out, and the areas of a session, are left alone" {
+	local area areas
 	start_contents mixed $((4 * MEBIBYTE))
 	out_region
 	refuses 2 'registered with a userfaultfd' unmap -p "$TARGET_PID" "$START-$END"
 	refuses 2 'registered with a userfaultfd' free -p "$TARGET_PID" "$START-$END" --force
 	refuses 2 'registered with a userfaultfd' protect -p "$TARGET_PID" "$START-$END" --access r --force
 	refuses 2 'registered with a userfaultfd' map -p "$TARGET_PID" --size 4K --at "$START" --fixed --replace --force
-	# The control area: private, executable, without a file.
-	refuses 2 'area of uvmtools' unmap -p "$TARGET_PID" --force "$(awk '$2 == "r-xp" && $5 == 0 && $6 !~ /vdso/ { print $1; exit }' "/proc/$TARGET_PID/maps")"
+	# The control area, and where the puppet stands: private, executable, without a file.
+	areas=$(awk '$2 == "r-xp" && $5 == 0 && $6 !~ /vdso/ { print $1 }' "/proc/$TARGET_PID/maps")
+	assert_equal "$(wc -w <<<"$areas")" 2
+	for area in $areas; do
+		refuses 2 'area of uvmtools' unmap -p "$TARGET_PID" --force "$area"
+		# Its data lies before or behind it.
+		refuses 2 'area of uvmtools' unmap -p "$TARGET_PID" --force "$(grep -B1 -A1 "^$area" "/proc/$TARGET_PID/maps" | awk '$2 == "rw-p" { print $1; exit }')"
+	done
 	# Beside it a session is no obstacle.
 	space 0 alloc -p "$TARGET_PID" 64K --commit
 	space 0 free -p "$TARGET_PID" -r "$RECORDS"
