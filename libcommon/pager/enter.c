@@ -74,6 +74,21 @@ void enter_note(struct pager *pager)
 	header->puppet = puppet_record(&road->puppet);
 }
 
+int enter_begin(struct pager *pager, struct error *error)
+{
+	struct road *road = &pager->road;
+	int64_t rc = road->ops->begin(road, error);
+
+	if (rc < 0)
+		return (int)rc;
+	enter_note(pager);
+	rc = road->number < 0 ? held_everything(pager) : 0;
+	if (rc == 0)
+		return 0;
+	road->ops->end(road);
+	return error_set(error, (int)rc, NULL, NULL, "give the session's descriptors to process %d", pager->target.pid);
+}
+
 /* Both descriptors and the staging area. */
 static int take_road(struct pager *pager, enum road_choice choice, struct error *error)
 {

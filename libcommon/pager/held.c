@@ -135,7 +135,7 @@ int64_t held_everything(struct pager *pager)
 static int while_held(struct pager *pager, int (*hold_it)(struct pager *pager), struct error *error)
 {
 	struct road *road = &pager->road;
-	int rc = road->ops->begin(road, error);
+	int rc = enter_begin(pager, error);
 
 	if (rc < 0)
 		return rc;
@@ -228,6 +228,14 @@ static void let_go_released(struct pager *pager)
 		let_go(&pager->road, index_header(pager->index), number);
 }
 
+/* Until there is another one, nothing of the session outlives its processes. */
+static bool has_lost_puppet(const struct pager *pager)
+{
+	const struct target *puppet = &pager->road.puppet.self;
+
+	return puppet->pid && !target_alive(puppet) && target_alive(&pager->target);
+}
+
 void held_children(struct pager *pager)
 {
 	struct road *road = &pager->road;
@@ -246,9 +254,9 @@ void held_children(struct pager *pager)
 			cleanup_close(&fd);
 		}
 	}
-	if (fd < 0 && !index_header(pager->index)->released_count)
+	if (fd < 0 && !index_header(pager->index)->released_count && !has_lost_puppet(pager))
 		return;
-	if (road->ops->begin(road, &ignored) < 0) {
+	if (enter_begin(pager, &ignored) < 0) {
 		pager->held_again_us = now_us() + AGAIN_US;
 		if (fd >= 0)
 			close(fd);

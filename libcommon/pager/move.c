@@ -469,7 +469,7 @@ static int64_t stop_again(struct out_job *job, bool pause, struct error *error)
 		rc = out_read(job);
 	if (rc == 0 && pause)
 		usleep(BACK_OFF_US);
-	return rc == 0 ? pager->road.ops->begin(&pager->road, error) : rc;
+	return rc == 0 ? enter_begin(pager, error) : rc;
 }
 
 /* The thread is given back for a moment when it has been kept for longer than it should. */
@@ -553,13 +553,10 @@ int out_move(struct out_job *job, struct error *error)
 				 "extend the index of process %d", pager->target.pid);
 	discards_settle(pager);
 	out_settle_on(job, pager->road.ops->processor(&pager->road));
-	rc = pager->road.ops->begin(&pager->road, error);
+	rc = enter_begin(pager, error);
 	if (rc < 0)
 		return (int)rc;
-	enter_note(pager);
-	rc = pager->road.number < 0 ? held_everything(pager) : 0;
-	if (rc == 0)
-		rc = prepare_slot(job);
+	rc = prepare_slot(job);
 	if (rc == 0)
 		rc = keep_short(job, error);
 	for (unsigned int i = 0; rc == 0 && i < job->piece_count; i++) {

@@ -398,8 +398,14 @@ int enter_target(struct pager *pager, enum road_choice choice, struct error *err
 /* The same again, from what the index says of it, after all processes of the session have died. Stops nothing. */
 int enter_again(struct pager *pager, struct error *error);
 
-/* Where things of ours are in the target may have changed after a begin of the road: the index is told. */
+/* The index is told where things of ours are in the target. */
 void enter_note(struct pager *pager);
+
+/*
+ * As begin of the road, which may have had to make some of what is ours in the target anew: the index is told, and what
+ * is to be held there is held again. `job` is held. Returns 0 or -errno with `error` filled.
+ */
+int enter_begin(struct pager *pager, struct error *error);
 
 /*
  * forks.c: brings everything back before the target forks, where no event would tell of its child. Does nothing where

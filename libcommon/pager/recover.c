@@ -394,7 +394,8 @@ void recover_pages(struct pager *pager)
 	hook("recovered");
 	filler_free(&filler);
 	mirror_give_back(pager);
-	staging_close(pager);
+	if (!index_header(pager->index)->leaving)
+		staging_close(pager);
 	hook("closed");
 	pager->spaces[0].strays = !pager->spaces[0].dead && !space_unregister_all(pager);
 	held_find_lost(pager);

@@ -305,7 +305,7 @@ int staging_close(struct pager *pager)
 
 	if (!pager->staging_open || pager->staging_gone || pager->uffd_staging < 0)
 		return 0;
-	rc = road->ops->begin(road, &error);
+	rc = enter_begin(pager, &error);
 	if (rc < 0)
 		return (int)rc;
 	rc = shut(pager);
