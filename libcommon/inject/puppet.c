@@ -27,6 +27,7 @@
 #include "inject/fd.h"
 #include "inject/puppet_filter.h"
 #include "inject/stop.h"
+#include "proc/sharers.h"
 #include "proc/stat.h"
 
 #define DESCRIPTORS 8192 /* it may open: of many children, too */
@@ -189,6 +190,23 @@ static int bear(struct puppet *puppet, struct inject *program, pid_t *pid)
 	return (int)rc;
 }
 
+/* Others in the same memory, of which nobody knows any more: who made them was killed. */
+static void kill_strays(const struct target *program)
+{
+	struct sharers sharers = {0};
+
+	sharers_look(&sharers, program);
+	for (size_t i = 0; i < sharers.count; i++) {
+		struct target stray = TARGET_NONE;
+		struct error ignored = {0};
+
+		if (target_open(&stray, sharers.pids[i], -1, &ignored) == 0 && strcmp(stray.name, TARGET_PUPPET) == 0)
+			syscall(SYS_pidfd_send_signal, stray.pidfd, SIGKILL, NULL, 0);
+		target_close(&stray);
+	}
+	sharers_free(&sharers);
+}
+
 int puppet_make(struct puppet *puppet, struct inject *program, struct error *error)
 {
 	uint64_t filters = 0;
@@ -196,6 +214,7 @@ int puppet_make(struct puppet *puppet, struct inject *program, struct error *err
 	int rc;
 
 	*puppet = PUPPET_NONE;
+	kill_strays(program->target);
 	rc = target_status(program->target, "Seccomp", &filters);
 	if (rc == 0 || rc == -ENOENT)
 		rc = far_choose(program->target, BIRTH_PAGES * page_size(), &puppet->own.start);
@@ -385,6 +404,7 @@ int puppet_end(struct puppet *puppet, struct inject *program, struct error *erro
 	}
 	puppet_abandon(puppet);
 	target_close(&self);
+	kill_strays(program->target);
 	if (rc < 0)
 		return error_set(error, (int)rc, NULL, NULL, "remove the control area from process %d",
 				 program->target->pid);

@@ -17,12 +17,19 @@
 #include "inject/stop.h"
 #include "inject/target_ops.h"
 
-#define PUPPET_TRIES 3
+#define PUPPET_TRIES  3
+#define PUPPET_END_MS 5000
 
 /* What calls are made on. */
 static struct inject *hands(struct road *road)
 {
 	return road->puppet.self.pid ? &road->puppet.inject : &road->inject;
+}
+
+/* A puppet that was killed is no end of its program. */
+static int64_t unless_lost(const struct road *road, int64_t rc)
+{
+	return rc == -ESRCH && road->ops == &target_by_puppet && target_alive(road->target) ? -ETIMEDOUT : rc;
 }
 
 /* Unreadable address space of the target, aligned so that huge pages can move whole. The thread is stopped. */
@@ -100,7 +107,10 @@ static int begin_on_puppet(struct road *road, struct error *error)
 		if (rc == 0)
 			rc = begin_with(road, &road->puppet.inject, error);
 	}
-	return rc;
+	if (unless_lost(road, rc) == rc)
+		return rc;
+	return error_set(error, -ETIMEDOUT, "its puppet is killed again and again", "see who does that",
+			 "make calls in process %d", road->target->pid);
 }
 
 static int begin(struct road *road, struct error *error)
@@ -190,8 +200,8 @@ static int leave_control(struct road *road, struct error *error)
 	int rc;
 
 	if (road->puppet.self.pid) {
-		rc = puppet_end(&road->puppet, &road->inject, error);
-		if (rc == 0 || !road->puppet.self.pid)
+		rc = (int)unless_lost(road, puppet_end(&road->puppet, &road->inject, error));
+		if (rc == 0)
 			abandon(road);
 		return rc;
 	}
@@ -347,7 +357,8 @@ static int end(struct road *road)
 static int64_t protect(struct road *road, struct region region, int protection)
 {
 	inject_call(hands(road), SYS_munlock, region.start, region_bytes(region), 0, 0, 0, 0);
-	return inject_call3(hands(road), SYS_mprotect, region.start, region_bytes(region), (uint64_t)protection);
+	return unless_lost(road, inject_call3(hands(road), SYS_mprotect, region.start, region_bytes(region),
+					      (uint64_t)protection));
 }
 
 #ifndef MADV_DONTNEED_LOCKED
@@ -356,19 +367,23 @@ static int64_t protect(struct road *road, struct region region, int protection)
 
 static int64_t discard(struct road *road, struct region region)
 {
-	return inject_call3(hands(road), SYS_madvise, region.start, region_bytes(region), MADV_DONTNEED_LOCKED);
+	return unless_lost(
+		road, inject_call3(hands(road), SYS_madvise, region.start, region_bytes(region), MADV_DONTNEED_LOCKED));
 }
 
 static int64_t populate(struct road *road, struct region region)
 {
-	return inject_call3(hands(road), SYS_madvise, region.start, region_bytes(region), MADV_POPULATE_WRITE);
+	return unless_lost(
+		road, inject_call3(hands(road), SYS_madvise, region.start, region_bytes(region), MADV_POPULATE_WRITE));
 }
 
 static int64_t drop_area(struct road *road, bool ours)
 {
 	struct region area = road->staging;
 
-	return ours ? inject_call(hands(road), SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0) : 0;
+	if (!ours)
+		return 0;
+	return unless_lost(road, inject_call(hands(road), SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0));
 }
 
 static int new_area(struct road *road, struct error *error)
@@ -381,14 +396,14 @@ static int64_t give(struct road *road, int uffd)
 	int number = inject_fd_keep(hands(road), uffd);
 
 	if (number < 0)
-		return number;
+		return unless_lost(road, number);
 	road->number = number;
 	return 0;
 }
 
 static int keep(struct road *road, int fd)
 {
-	return inject_fd_keep(hands(road), fd);
+	return (int)unless_lost(road, inject_fd_keep(hands(road), fd));
 }
 
 static void drop(struct road *road, int number, int fd)
@@ -410,16 +425,16 @@ static int move_enter(struct road *road)
 {
 	const struct uffdio_move nothing = {0};
 	struct inject *inject = hands(road);
-	int rc = inject_write(inject, inject->scratch, &nothing, sizeof(nothing));
+	int64_t rc = inject_write(inject, inject->scratch, &nothing, sizeof(nothing));
 
-	if (rc < 0)
-		return rc;
-	return inject_enter(inject, SYS_ioctl, (uint64_t)road->number, UFFDIO_MOVE, inject->scratch, 0, 0, 0);
+	if (rc == 0)
+		rc = inject_enter(inject, SYS_ioctl, (uint64_t)road->number, UFFDIO_MOVE, inject->scratch, 0, 0, 0);
+	return (int)unless_lost(road, rc);
 }
 
 static int move_cancel(struct road *road)
 {
-	return inject_cancel(hands(road));
+	return (int)unless_lost(road, inject_cancel(hands(road)));
 }
 
 static int64_t move(struct road *road, struct uffdio_move *argument)
@@ -428,10 +443,14 @@ static int64_t move(struct road *road, struct uffdio_move *argument)
 	int64_t rc = inject_write(inject, inject->scratch, argument, sizeof(*argument));
 
 	if (rc < 0)
-		return inject_cancel(inject) < 0 ? -ESRCH : rc;
+		return inject_cancel(inject) < 0 ? unless_lost(road, -ESRCH) : rc;
 	rc = inject_finish(inject);
-	if (rc == -ESRCH)
-		return rc;
+	if (rc == -ESRCH) {
+		/* What it was told to do it does no more once it has ended. */
+		if (road->puppet.self.pid)
+			target_ends(&road->puppet.self, PUPPET_END_MS);
+		return unless_lost(road, rc);
+	}
 	/* What has moved is to be found out in another way then. */
 	if (inject_read(inject, inject->scratch, argument, sizeof(*argument)) < 0)
 		return target_alive(road->target) ? -ETIMEDOUT : -ESRCH;
