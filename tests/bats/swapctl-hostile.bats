@@ -19,26 +19,56 @@ try() {
 
 kill_one_of_ours() {
 	local pid
-	pid=$(status_of "$(((RANDOM % 2)) && echo .worker_pid || echo .supervisor_pid)" 2>/dev/null) || return 0
+	local which=supervisor
+	((RANDOM % 2)) || which=worker
+	pid=$(status_of ".${which}_pid" 2>/dev/null) || return 0
 	[[ ! $pid =~ ^[0-9]+$ ]] || kill -KILL "$pid" 2>/dev/null || :
 }
 
-@test "a program that forks, closes, limits, unmaps, overwrites and kills loses nothing but what it spoils" {
-	local deadline=$((SECONDS + $(at_length 600 20))) i
+# swap_about COMMAND...: out and in, of a program that is hostile; the command is run now and then.
+swap_about() {
+	local round
+	for ((round = 0; round < 8; round++)); do
+		try out
+		((RANDOM % 4)) || "$@"
+		try in
+		try status
+	done
+}
+
+@test "a program that forks, closes and duplicates descriptors, changes flags and lowers limits loses nothing" {
+	local deadline=$((SECONDS + $(at_length 300 10)))
 	while ((SECONDS < deadline)); do
 		start_with_input hostile mixed $((8 * MEBIBYTE)) $((RANDOM))
 		swap_ok attach -p "$TARGET_PID"
-		tell go
-		for i in {1..8}; do
-			try out
-			((RANDOM % 4)) || kill_one_of_ours
-			try in
-			try status
-		done
+		ask go
+		swap_about kill_one_of_ours
 		ask stop
-		ask stop # what it touches after its limits are back
+		assert_equal "$answer" "ok 0"
+		swap_ok detach -p "$TARGET_PID"
+		ask stop
+		assert_equal "$answer" "ok 0"
+		end_target "$TARGET_PID"
+		wait_for 20 is_clean
+	done
+}
+
+has_answered_or_ended() {
+	has_answers "$1" || [[ $(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$TARGET_PID/status") != [SRDTt] ]]
+}
+
+# What it takes away while one of its threads is there ends it.
+@test "a program that unmaps, overwrites, kills and traces what is ours loses nothing but what it spoils, and hurts nobody else" {
+	local deadline=$((SECONDS + $(at_length 300 15)))
+	while ((SECONDS < deadline)); do
+		start_with_input hostile mixed $((8 * MEBIBYTE)) $((RANDOM))
+		swap_ok attach -p "$TARGET_PID"
+		ask harm
+		swap_about kill_one_of_ours
+		tell stop
+		wait_for 60 has_answered_or_ended 3
+		run ! grep '^wrong' "$TARGET_DIR/out"
 		try detach
-		ask stop
 		end_target "$TARGET_PID"
 		wait_for 20 is_clean
 	done
@@ -50,11 +80,11 @@ kill_one_of_ours() {
 		start_with_input hostile mixed $((4 * MEBIBYTE)) $((RANDOM))
 		swap_ok attach -p "$TARGET_PID"
 		try out
-		tell go
+		ask go
 		try in &
 		tell exec
 		wait $! || :
-		wait_for 20 has_answers 2 # ready, go, and ready once more
+		wait_for 20 has_answers 3 # ready, ok, and ready once more
 		wait_for 20 is_session_gone
 		wait_for 20 is_clean
 		end_target "$TARGET_PID"

@@ -4,7 +4,8 @@
  *and overwrites what others have put into its memory; it kills, stops and traces the processes that share it. Another
  *one verifies the contents all the time. Obeys commands on standard input, a line each:
  *
- *	go		be hostile
+ *	go		fork, close, duplicate and lower
+ *	harm		unmap, overwrite, kill, stop and trace, too
  *	stop		be no longer, and verify; the answer ends with the number of pages that give SIGBUS
  *	exec		a thread executes this program anew, without a seed
  */
@@ -27,7 +28,8 @@
 
 static struct contents c;
 static char **arguments;
-static atomic_bool hostile, busy;
+static _Atomic size_t hostile; /* deeds that it chooses from */
+static atomic_bool busy;
 static _Atomic unsigned long wrong;
 static uint64_t state;
 
@@ -193,16 +195,20 @@ static void harm_sharers(void)
 		closedir(processes);
 }
 
+#define GENTLE 4 /* of these, the first */
+
+static void (*const deeds[])(void) = {fork_child, close_files, change_files, lower_limit, spoil_area, harm_sharers};
+
 static void *be_hostile(void *unused)
 {
-	static void (*const deeds[])(void) = {fork_child,  close_files, change_files,
-					      lower_limit, spoil_area,  harm_sharers};
-
 	(void)unused;
 	for (;;) {
-		busy = hostile;
-		if (busy)
-			deeds[roll(sizeof(deeds) / sizeof(*deeds))]();
+		size_t choice;
+
+		busy = true;
+		choice = hostile;
+		if (choice)
+			deeds[roll(choice)]();
 		busy = false;
 		usleep((useconds_t)roll(5000));
 	}
@@ -232,14 +238,14 @@ static void obey(const char *word)
 	pthread_t thread;
 	size_t lost = 0;
 
+	hostile = !strcmp(word, "go\n") ? GENTLE : !strcmp(word, "harm\n") ? sizeof(deeds) / sizeof(*deeds) : 0;
+	while (!hostile && busy)
+		usleep(100);
 	if (!strcmp(word, "exec\n")) {
 		if (pthread_create(&thread, NULL, execute, NULL))
 			die("pthread_create");
 		pause();
 	}
-	hostile = !strcmp(word, "go\n");
-	while (!hostile && busy)
-		usleep(100);
 	lost = hostile ? 0 : verify(0, 1);
 	if (wrong)
 		printf("wrong %lu\n", (unsigned long)wrong);
