@@ -117,8 +117,11 @@ static int follow(struct inject *inject, pid_t tid, int request, pid_t *pid)
 		int status;
 		int rc;
 
-		if (ptrace(request, tid, NULL, signal) < 0)
+		/* Killed, it is no more stopped, and its end is still to be waited for. */
+		if (ptrace(request, tid, NULL, signal) < 0) {
+			stop_wait(tid, &status, BIRTH_MS);
 			return -ESRCH;
+		}
 		stop_look(inject, tid);
 		rc = stop_wait(tid, &status, BIRTH_MS);
 		if (rc < 0)
@@ -140,13 +143,29 @@ static int follow(struct inject *inject, pid_t tid, int request, pid_t *pid)
 	}
 }
 
-/* A new process of ours stands before its first instruction. */
+/* Nobody else can reap what is traced, and its parent may wait for it. Not for one that is known to be gone. */
+static void end(pid_t pid)
+{
+	int status;
+
+	kill(pid, SIGKILL);
+	while (stop_wait(pid, &status, BIRTH_MS) == 0)
+		ptrace(PTRACE_CONT, pid, NULL, NULL);
+}
+
+/* A new process of ours stands before its first instruction. One that does not is ended. */
 static int meet(pid_t pid, long options)
 {
 	int status;
 	int rc = stop_wait(pid, &status, BIRTH_MS);
 
-	return rc < 0 ? rc : birth_set_options(pid, options);
+	if (rc == -ESRCH)
+		return rc;
+	if (rc == 0)
+		rc = birth_set_options(pid, options);
+	if (rc < 0)
+		end(pid);
+	return rc;
 }
 
 /* The process in the middle: from its first instruction to its end. */
@@ -154,21 +173,18 @@ static int run_middle(struct inject *inject, pid_t middle, struct birth *birth)
 {
 	pid_t pid = 0;
 	int rc = meet(middle, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL);
+	int ended;
 
-	if (rc == 0)
-		rc = follow(inject, middle, PTRACE_CONT, &pid);
+	if (rc < 0)
+		return rc;
+	rc = ended = follow(inject, middle, PTRACE_CONT, &pid);
 	if (rc == BORN) {
 		rc = meet(pid, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
 		birth->pid = rc == 0 ? pid : 0;
-		follow(inject, middle, PTRACE_CONT, &pid);
-		return rc;
+		ended = follow(inject, middle, PTRACE_CONT, &pid);
 	}
-	if (rc == -ETIMEDOUT) {
-		int status;
-
-		kill(middle, SIGKILL);
-		stop_wait(middle, &status, -1);
-	}
+	if (ended != -ESRCH)
+		end(middle);
 	return rc;
 }
 
