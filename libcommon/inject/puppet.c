@@ -190,8 +190,7 @@ static int bear(struct puppet *puppet, struct inject *program, pid_t *pid)
 	return (int)rc;
 }
 
-/* Others in the same memory, of which nobody knows any more: who made them was killed. */
-static void kill_strays(const struct target *program)
+void puppet_kill_strays(const struct puppet *puppet, const struct target *program)
 {
 	struct sharers sharers = {0};
 
@@ -200,6 +199,8 @@ static void kill_strays(const struct target *program)
 		struct target stray = TARGET_NONE;
 		struct error ignored = {0};
 
+		if (sharers.pids[i] == puppet->self.pid)
+			continue;
 		if (target_open(&stray, sharers.pids[i], -1, &ignored) == 0 && strcmp(stray.name, TARGET_PUPPET) == 0)
 			syscall(SYS_pidfd_send_signal, stray.pidfd, SIGKILL, NULL, 0);
 		target_close(&stray);
@@ -214,7 +215,7 @@ int puppet_make(struct puppet *puppet, struct inject *program, struct error *err
 	int rc;
 
 	*puppet = PUPPET_NONE;
-	kill_strays(program->target);
+	puppet_kill_strays(puppet, program->target);
 	rc = target_status(program->target, "Seccomp", &filters);
 	if (rc == 0 || rc == -ENOENT)
 		rc = far_choose(program->target, BIRTH_PAGES * page_size(), &puppet->own.start);
@@ -404,7 +405,7 @@ int puppet_end(struct puppet *puppet, struct inject *program, struct error *erro
 	}
 	puppet_abandon(puppet);
 	target_close(&self);
-	kill_strays(program->target);
+	puppet_kill_strays(puppet, program->target);
 	if (rc < 0)
 		return error_set(error, (int)rc, NULL, NULL, "remove the control area from process %d",
 				 program->target->pid);

@@ -66,6 +66,12 @@ bool puppet_stands(struct puppet *puppet);
  */
 bool puppet_shares(const struct puppet *puppet, const struct target *program);
 
+/*
+ * Ends all others that are in the memory of the program, of which nobody knows: who made them was killed. One that is
+ * stopped would not end with the program.
+ */
+void puppet_kill_strays(const struct puppet *puppet, const struct target *program);
+
 /* Ends it, and forgets it. What is mapped stays. */
 void puppet_kill(struct puppet *puppet);
 

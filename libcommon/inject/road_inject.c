@@ -328,6 +328,7 @@ static int resume_puppet(struct road *road, uint64_t turn)
 	struct error ignored = {0};
 	int rc = resume(road, turn);
 
+	puppet_kill_strays(&road->puppet, road->target);
 	if (!road->puppet.self.pid)
 		return rc;
 	inject_reset(&road->puppet.inject);
