@@ -134,7 +134,7 @@ static int prepare(const struct inject_copy *copy, const char *name)
 	char path[32];
 	_cleanup_close_ int fd = -1;
 	struct arch_copy data;
-	off_t at = (off_t)copy->own.start + page_size();
+	off_t at = (off_t)(copy->own.start + page_size());
 
 	snprintf(path, sizeof(path), "/proc/%d/mem", copy->pid);
 	fd = open(path, O_RDWR | O_CLOEXEC);

@@ -162,7 +162,7 @@ int enter_again(struct pager *pager, struct error *error)
 {
 	const struct index_header *header = index_header(pager->index);
 	const struct target_ops *ops =
-		header->road > ROAD_AUTO && header->road < ARRAY_SIZE(roads) ? roads[header->road] : &target_by_inject;
+		header->road > ROAD_AUTO && header->road <= ROAD_PUPPET ? roads[header->road] : &target_by_inject;
 	struct road *road = &pager->road;
 	int uffd;
 

@@ -56,7 +56,7 @@ static size_t verify(size_t first, size_t step)
 static uint64_t roll(uint64_t below)
 {
 	state = mix(state);
-	return state % below;
+	return below ? state % below : 0;
 }
 
 static void fork_child(void)
@@ -144,9 +144,9 @@ static void spoil_area(void)
 	size_t count = find_areas(areas);
 	char *page;
 
-	if (!count)
-		return;
 	area = &areas[roll(count)];
+	if (!count || !area->at)
+		return;
 	page = area->at + roll(area->bytes / PAGE) * PAGE;
 	switch (roll(4)) {
 	case 0:
