@@ -152,6 +152,21 @@ static int explain(const struct target *program, int64_t rc, struct error *error
 	return error_set(error, (int)rc, why, hint, "make a process in the memory of %d", program->pid);
 }
 
+/* As the program sees it: the last of the numbers in its namespaces (proc_pid_status(5)); 0: it is gone. */
+static pid_t number_there(const struct target *self)
+{
+	char text[4096];
+	const char *line = NULL;
+	int there = 0, at;
+
+	if (proc_file_read(self->pid, "status", text, sizeof(text)) > 0)
+		line = strstr(text, "\nNSpid:");
+	line = line ? line + strlen("\nNSpid:") : "";
+	for (int pid; sscanf(line, " %d%n", &pid, &at) == 1 && *line != '\n'; line += at)
+		there = pid;
+	return there;
+}
+
 static int settle_in(struct puppet *puppet, struct inject *program, pid_t pid, bool stopped, struct error *error)
 {
 	int64_t rc = target_open(&puppet->self, pid, -1, error);
@@ -208,6 +223,25 @@ void puppet_kill_strays(const struct puppet *puppet, const struct target *progra
 	sharers_free(&sharers);
 }
 
+/* One that cannot be used, on a thread of the program once more. */
+static void undo(struct puppet *puppet, struct inject *program, pid_t pid)
+{
+	const struct birth birth = {.own = puppet->own};
+	struct error ignored = {0};
+	pid_t there = puppet->child ? number_there(&puppet->self) : 0;
+
+	kill(pid, SIGKILL);
+	if (there)
+		target_ends(&puppet->self, END_MS);
+	if (inject_begin(program, &ignored) == 0) {
+		birth_unmap(program, &birth);
+		if (there)
+			birth_reap(program, there);
+		inject_end(program);
+	}
+	puppet_abandon(puppet);
+}
+
 int puppet_make(struct puppet *puppet, struct inject *program, struct error *error)
 {
 	uint64_t filters = 0;
@@ -229,10 +263,8 @@ int puppet_make(struct puppet *puppet, struct inject *program, struct error *err
 	if (rc < 0)
 		return explain(program->target, rc, error);
 	rc = settle_in(puppet, program, pid, filters != 0, error);
-	if (rc == 0)
-		return 0;
-	kill(pid, SIGKILL);
-	puppet_abandon(puppet);
+	if (rc < 0)
+		undo(puppet, program, pid);
 	return rc;
 }
 
@@ -329,21 +361,6 @@ int puppet_replace(struct puppet *puppet, struct inject *program, struct error *
 	unmap_own(&puppet->inject, before);
 	inject_end(&puppet->inject);
 	return 0;
-}
-
-/* As the program sees it: the last of the numbers in its namespaces (proc_pid_status(5)); 0: it is gone. */
-static pid_t number_there(const struct target *self)
-{
-	char text[4096];
-	const char *line = NULL;
-	int there = 0, at;
-
-	if (proc_file_read(self->pid, "status", text, sizeof(text)) > 0)
-		line = strstr(text, "\nNSpid:");
-	line = line ? line + strlen("\nNSpid:") : "";
-	for (int pid; sscanf(line, " %d%n", &pid, &at) == 1 && *line != '\n'; line += at)
-		there = pid;
-	return there;
 }
 
 /*
