@@ -9,7 +9,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -152,21 +151,6 @@ static int explain(const struct target *program, int64_t rc, struct error *error
 	return error_set(error, (int)rc, why, hint, "make a process in the memory of %d", program->pid);
 }
 
-/* As the program sees it: the last of the numbers in its namespaces (proc_pid_status(5)); 0: it is gone. */
-static pid_t number_there(const struct target *self)
-{
-	char text[4096];
-	const char *line = NULL;
-	int there = 0, at;
-
-	if (proc_file_read(self->pid, "status", text, sizeof(text)) > 0)
-		line = strstr(text, "\nNSpid:");
-	line = line ? line + strlen("\nNSpid:") : "";
-	for (int pid; sscanf(line, " %d%n", &pid, &at) == 1 && *line != '\n'; line += at)
-		there = pid;
-	return there;
-}
-
 static int settle_in(struct puppet *puppet, struct inject *program, pid_t pid, bool stopped, struct error *error)
 {
 	int64_t rc = target_open(&puppet->self, pid, -1, error);
@@ -228,7 +212,7 @@ static void undo(struct puppet *puppet, struct inject *program, pid_t pid)
 {
 	const struct birth birth = {.own = puppet->own};
 	struct error ignored = {0};
-	pid_t there = puppet->child ? number_there(&puppet->self) : 0;
+	pid_t there = puppet->child ? proc_innermost_pid(puppet->self.pid) : 0;
 
 	kill(pid, SIGKILL);
 	if (there)
@@ -401,7 +385,7 @@ static int reap(struct inject *program, pid_t there, struct error *error)
 int puppet_end(struct puppet *puppet, struct inject *program, struct error *error)
 {
 	struct target self = TARGET_NONE;
-	pid_t there = number_there(&puppet->self);
+	pid_t there = proc_innermost_pid(puppet->self.pid);
 	bool child = puppet->child;
 	pid_t tid;
 	int64_t rc = inject_begin(&puppet->inject, error);
