@@ -176,13 +176,16 @@ bool inject_fd_is(const struct inject *inject, int number, int fd)
 	return differs == 0 || (differs < 0 && errno != EBADF);
 }
 
-/* On the stopped thread. Returns the number in the target. */
+/* On the stopped thread. Returns the number in the target. What is not permitted by the call says nothing of the device. */
 static int64_t new_there(struct inject *inject, int device, bool keep)
 {
-	int64_t there = device < 0 ? -ENODEV : new_by_device(inject, device);
+	int64_t by_device = device < 0 ? -ENODEV : new_by_device(inject, device);
+	int64_t there = by_device;
 
 	if (there < 0 && there != -ESRCH)
 		there = inject_call1(inject, SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (there == -EPERM && device >= 0)
+		return by_device;
 	return there >= 0 && keep ? move_up(inject, (int)there) : there;
 }
 
