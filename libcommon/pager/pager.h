@@ -110,6 +110,7 @@ struct pager {
 	uint64_t guards_seen;   /* up to this address, by the worker's main thread; the next look goes on there */
 	bool staging_open;      /* the staging area is readable and writable now; under `job` */
 	bool staging_gone;      /* the program has mapped something there: it is not ours any more; under `job` */
+	bool staging_unmarked;  /* it is ours, but not ready: there was no memory for that; under `job` */
 	bool memory_limited;    /* by a cgroup: nothing more leaves when little is left there */
 	unsigned int cluster_pages;
 

@@ -15,6 +15,7 @@
 #define CHANGING_TRIES 1000
 #define CHANGING_US    100
 #define DRAIN_TRIES    20
+#define MARK_TRIES     20
 #define LOOK_TRIES     20 /* a look that fails for want of memory, most of all, says nothing of the area */
 #define LOOK_AGAIN_US  500
 
@@ -172,19 +173,35 @@ static int put_mark(const struct pager *pager)
 		       : -EEXIST;
 }
 
+/* For want of memory, or while an event is unread: that says nothing of what lies there. */
+static bool may_pass(int rc)
+{
+	return rc == -ENOMEM || rc == -EAGAIN;
+}
+
+static int register_and_mark(const struct pager *pager)
+{
+	int rc = uffd_register_missing(pager->uffd_staging, pager->staging);
+
+	return rc == 0 ? put_mark(pager) : rc;
+}
+
 int staging_begin(struct pager *pager, struct error *error)
 {
 	bool looking = pager->maps_fd >= 0;
-	int rc = 0;
+	int rc = -EAGAIN;
 
 	if (!looking)
 		pager->maps_fd = target_proc_open(&pager->target, "maps", O_RDONLY | O_CLOEXEC);
 	if (pager->maps_fd < 0)
 		return pager->maps_fd;
-	rc = uffd_register_missing(pager->uffd_staging, pager->staging);
-	if (rc == 0)
-		rc = put_mark(pager);
-	if (rc < 0)
+	for (int tries = 0; may_pass(rc) && tries < MARK_TRIES; tries++) {
+		if (tries)
+			usleep(LOOK_AGAIN_US);
+		rc = register_and_mark(pager);
+	}
+	pager->staging_unmarked = may_pass(rc) && target_alive(&pager->target);
+	if (rc < 0 && !pager->staging_unmarked)
 		rc = gone(pager);
 	if (!looking)
 		close(steal_fd(&pager->maps_fd));
@@ -220,6 +237,22 @@ static int let_go(struct pager *pager)
 	return 0;
 }
 
+/* Looked at again while that may pass which keeps it from being told. */
+static bool is_registered(struct pager *pager)
+{
+	int fd = pager->uffd_staging;
+
+	for (int tries = 0; tries < MARK_TRIES; tries++) {
+		if (uffd_covers(fd, pager->staging))
+			return true;
+		if (uffd_absent(fd, pager->staging))
+			break;
+		staging_drain(pager);
+		usleep(LOOK_AGAIN_US);
+	}
+	return false;
+}
+
 int64_t staging_open(struct pager *pager)
 {
 	struct road *road = &pager->road;
@@ -227,7 +260,7 @@ int64_t staging_open(struct pager *pager)
 
 	if (pager->staging_gone)
 		return -EADDRINUSE;
-	if (!uffd_covers(pager->uffd_staging, pager->staging) || !is_ours(pager, false))
+	if (!is_registered(pager) || !is_ours(pager, false))
 		return gone(pager);
 	rc = road->ops->protect(road, pager->staging, PROT_READ | PROT_WRITE);
 	if (rc < 0)
@@ -360,7 +393,9 @@ static int another(struct pager *pager, struct error *error)
 
 int staging_renew(struct pager *pager, struct error *error)
 {
-	if (!pager->staging_gone && !pager->staging_open && !uffd_covers(pager->uffd_staging, pager->staging) &&
+	if (pager->staging_unmarked)
+		return staging_begin(pager, error);
+	if (!pager->staging_gone && !pager->staging_open && !is_registered(pager) &&
 	    (!has_shape(pager, false) || !is_kept(pager) ||
 	     uffd_register_missing(pager->uffd_staging, pager->staging) < 0 || !has_shape(pager, false)))
 		gone(pager);
