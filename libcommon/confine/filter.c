@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/filter.h"
 #include "confine/confine.h"
 
 /* Descriptors that are open, memory, time, threads, signals: also what only the C library calls. */
@@ -122,25 +123,6 @@ static void allow_serving(struct rules *rules, const struct confine_calls *calls
 	allow_if(rules, "socket", 0, UINT32_MAX, AF_NETLINK);
 }
 
-/* What the library would give the kernel. It writes that to a file. */
-static int take_program(scmp_filter_ctx filter, struct sock_fprog *program)
-{
-	_cleanup_close_ int fd = memfd_create("uvmtools-filter", MFD_CLOEXEC);
-	_cleanup_free_ struct sock_filter *code = NULL;
-	int rc = fd < 0 ? -errno : seccomp_export_bpf(filter, fd);
-	off_t bytes = rc < 0 ? 0 : lseek(fd, 0, SEEK_END);
-
-	if (rc < 0 || bytes <= 0)
-		return rc < 0 ? rc : -EIO;
-	code = malloc((size_t)bytes);
-	if (!code || pread(fd, code, (size_t)bytes, 0) != bytes)
-		return code ? -EIO : -ENOMEM;
-	program->len = (unsigned short)((size_t)bytes / sizeof(*code));
-	program->filter = code;
-	code = NULL;
-	return 0;
-}
-
 int confine_filter_make(struct sock_fprog *program, const struct confine_calls *calls)
 {
 	struct rules rules = {.filter = seccomp_init(SCMP_ACT_ERRNO(EPERM))};
@@ -155,7 +137,7 @@ int confine_filter_make(struct sock_fprog *program, const struct confine_calls *
 	if (calls->serves)
 		allow_serving(&rules, calls);
 	if (rules.rc == 0)
-		rules.rc = take_program(rules.filter, program);
+		rules.rc = filter_program(rules.filter, program);
 	seccomp_release(rules.filter);
 	return rules.rc;
 }

@@ -63,16 +63,18 @@ static int64_t give_up_capabilities(struct inject *inject)
 
 static int64_t take_filter(struct inject *inject)
 {
-	struct sock_filter filter[PUPPET_FILTER_MOST];
-	struct sock_fprog program = {.filter = (void *)(inject->scratch + sizeof(program))};
-	int count = puppet_filter(filter);
-	int64_t rc = count < 0 ? count : 0;
+	struct sock_fprog program;
+	int64_t rc = puppet_filter(&program);
+	_cleanup_free_ struct sock_filter *filter = program.filter;
+	uint64_t there = inject->scratch + sizeof(program);
 
-	program.len = (unsigned short)count;
+	program.filter = (void *)there;
+	if (rc == 0 && sizeof(program) + program.len * sizeof(*filter) > INJECT_SCRATCH)
+		rc = -E2BIG;
 	if (rc == 0)
 		rc = inject_write(inject, inject->scratch, &program, sizeof(program));
 	if (rc == 0)
-		rc = inject_write(inject, inject->scratch + sizeof(program), filter, (size_t)count * sizeof(*filter));
+		rc = inject_write(inject, there, filter, program.len * sizeof(*filter));
 	if (rc < 0)
 		return rc;
 	return inject_call3(inject, SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, inject->scratch);

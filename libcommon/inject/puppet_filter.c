@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/filter.h"
 
 #define UFFD_TYPE 0xAA /* of its ioctls: include/uapi/linux/userfaultfd.h */
 
@@ -43,30 +44,14 @@ static int add_rules(scmp_filter_ctx context)
 	return rc;
 }
 
-/* libseccomp writes it to a descriptor only. */
-static int export(scmp_filter_ctx context, struct sock_filter filter[PUPPET_FILTER_MOST])
-{
-	_cleanup_close_ int fd = memfd_create("filter", MFD_CLOEXEC);
-	ssize_t bytes;
-	int rc = fd < 0 ? -errno : seccomp_export_bpf(context, fd);
-
-	if (rc < 0)
-		return rc;
-	bytes = pread(fd, filter, PUPPET_FILTER_MOST * sizeof(*filter), 0);
-	if (bytes < 0)
-		return -errno;
-	if (bytes == 0 || (size_t)bytes == PUPPET_FILTER_MOST * sizeof(*filter))
-		return -E2BIG;
-	return (int)((size_t)bytes / sizeof(*filter));
-}
-
-int puppet_filter(struct sock_filter filter[PUPPET_FILTER_MOST])
+int puppet_filter(struct sock_fprog *program)
 {
 	scmp_filter_ctx context = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int rc = context ? add_rules(context) : -ENOMEM;
 
+	*program = (struct sock_fprog){0};
 	if (rc == 0)
-		rc = export(context, filter);
+		rc = filter_program(context, program);
 	if (context)
 		seccomp_release(context);
 	return rc;

@@ -3,10 +3,8 @@
 
 #include <linux/filter.h>
 
-#define PUPPET_FILTER_MOST 256
-
 /*
- * The seccomp filter of a puppet, as seccomp(2) takes it; all that it does not name fails with EPERM. Returns how many
- * instructions it has, or -errno.
+ * The seccomp filter of a puppet, as seccomp(2) takes it; all that it does not name fails with EPERM. Returns 0, or
+ * -errno and an empty program. The caller frees program->filter.
  */
-int puppet_filter(struct sock_filter filter[PUPPET_FILTER_MOST]);
+int puppet_filter(struct sock_fprog *program);
