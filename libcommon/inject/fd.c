@@ -176,15 +176,21 @@ bool inject_fd_is(const struct inject *inject, int number, int fd)
 	return differs == 0 || (differs < 0 && errno != EBADF);
 }
 
-/* On the stopped thread. Returns the number in the target. What is not permitted by the call says nothing of the device. */
+/* Whether there is no device for us, and no other reason why it could not be used. */
+static bool is_without_device(int64_t rc)
+{
+	return rc == -ENOENT || rc == -ENXIO || rc == -EACCES || rc == -EPERM;
+}
+
+/* On the stopped thread; `device` is a descriptor of ours, or -errno. Returns the number in the target. */
 static int64_t new_there(struct inject *inject, int device, bool keep)
 {
-	int64_t by_device = device < 0 ? -ENODEV : new_by_device(inject, device);
+	int64_t by_device = device < 0 ? device : new_by_device(inject, device);
 	int64_t there = by_device;
 
 	if (there < 0 && there != -ESRCH)
 		there = inject_call1(inject, SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (there == -EPERM && device >= 0)
+	if (there == -EPERM && !is_without_device(by_device))
 		return by_device;
 	return there >= 0 && keep ? move_up(inject, (int)there) : there;
 }
@@ -212,12 +218,13 @@ static int make_and_take(struct inject *inject, int device, bool keep, int *numb
 int inject_userfaultfd(struct inject *inject, bool keep, int *number, struct error *error)
 {
 	_cleanup_close_ int device = open(inject_uffd_device, O_RDWR | O_CLOEXEC);
+	int opened = device < 0 ? -errno : device;
 	int rc = inject_begin(inject, error);
 
 	*number = -1;
 	if (rc < 0)
 		return rc;
-	rc = make_and_take(inject, device, keep, number, error);
+	rc = make_and_take(inject, opened, keep, number, error);
 	inject_end(inject);
 	return rc;
 }

@@ -194,7 +194,7 @@ int staging_begin(struct pager *pager, struct error *error)
 	if (!looking)
 		pager->maps_fd = target_proc_open(&pager->target, "maps", O_RDONLY | O_CLOEXEC);
 	if (pager->maps_fd < 0)
-		return pager->maps_fd;
+		return staging_explain(pager, pager->maps_fd, "look at the mappings of", error);
 	for (int tries = 0; may_pass(rc) && tries < MARK_TRIES; tries++) {
 		if (tries)
 			usleep(LOOK_AGAIN_US);
