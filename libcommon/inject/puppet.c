@@ -143,12 +143,12 @@ static int explain(const struct target *program, int64_t rc, struct error *error
 
 	if (rc == -EAGAIN) {
 		why = "its user or its control group has as many processes as it may have";
-		hint = "see RLIMIT_NPROC and pids.max, or take --road inject";
+		hint = "see RLIMIT_NPROC and pids.max";
 	} else if (rc == -ENOSYS) {
 		why = "this kernel has no close_range(2)";
 	} else if (rc == -ETIMEDOUT) {
 		why = "it does not come to its wait: a file system may not answer when files are closed";
-		hint = "see its stack in /proc/PID/stack, or take --road inject";
+		hint = "see its stack in /proc/PID/stack";
 	}
 	return error_set(error, (int)rc, why, hint, "make a process in the memory of %d", program->pid);
 }
@@ -177,7 +177,7 @@ static int settle_in(struct puppet *puppet, struct inject *program, pid_t pid, b
 /* On the stopped thread of the program. */
 static int bear(struct puppet *puppet, struct inject *program, pid_t *pid)
 {
-	struct birth birth = {.own = puppet->own, .shares = CLONE_VM, .name = TARGET_PUPPET};
+	struct birth birth = {.own = puppet->own, .shares = CLONE_VM, .name = puppet->name};
 	int64_t rc = birth_map(program, &birth);
 
 	if (rc < 0)
@@ -195,6 +195,8 @@ void puppet_kill_strays(const struct puppet *puppet, const struct target *progra
 {
 	struct sharers sharers = {0};
 
+	if (strcmp(puppet->name, TARGET_PUPPET) != 0)
+		return;
 	sharers_look(&sharers, program);
 	for (size_t i = 0; i < sharers.count; i++) {
 		struct target stray = TARGET_NONE;
@@ -226,6 +228,7 @@ static void undo(struct puppet *puppet, struct inject *program, pid_t pid)
 		inject_end(program);
 	}
 	puppet_abandon(puppet);
+	puppet->own = (struct region){0, 0};
 }
 
 int puppet_make(struct puppet *puppet, struct inject *program, struct error *error)
@@ -234,7 +237,7 @@ int puppet_make(struct puppet *puppet, struct inject *program, struct error *err
 	pid_t pid = 0;
 	int rc;
 
-	*puppet = PUPPET_NONE;
+	*puppet = PUPPET_OF(puppet->name);
 	puppet_kill_strays(puppet, program->target);
 	rc = target_status(program->target, "Seccomp", &filters);
 	if (rc == 0 || rc == -ENOENT)
@@ -269,22 +272,33 @@ bool puppet_shares(const struct puppet *puppet, const struct target *program)
 	return syscall(SYS_kcmp, puppet->self.pid, target_thread(program), KCMP_VM, 0, 0) <= 0;
 }
 
-int puppet_find(struct puppet *puppet, const struct inject *program, const struct puppet_record *record,
-		struct error *error)
+int puppet_open(struct puppet *puppet, const struct puppet_record *record)
 {
 	struct error ignored = {0};
 	int rc;
 
-	*puppet = PUPPET_NONE;
-	rc = record->pid > 0 ? target_open(&puppet->self, record->pid, -1, &ignored) : -ESRCH;
+	*puppet = PUPPET_OF(puppet->name);
 	puppet->own = (struct region){record->own, record->own + BIRTH_PAGES * page_size()};
 	puppet->child = record->child;
-	if (rc == 0 && puppet->self.starttime == record->starttime && puppet_shares(puppet, program->target))
+	rc = record->pid > 0 ? target_open(&puppet->self, record->pid, -1, &ignored) : -ESRCH;
+	if (rc == 0 && puppet->self.starttime == record->starttime)
+		return 0;
+	puppet_abandon(puppet);
+	return rc < 0 && rc != -ESRCH ? rc : -ENOENT;
+}
+
+int puppet_find(struct puppet *puppet, const struct inject *program, const struct puppet_record *record,
+		struct error *error)
+{
+	int rc = puppet_open(puppet, record);
+
+	if (rc == 0 && !puppet_shares(puppet, program->target))
+		rc = -ENOENT;
+	if (rc == 0)
 		rc = take_up(puppet, program, error);
 	else
-		rc = error_set(error, rc < 0 && rc != -ESRCH ? rc : -ENOENT,
-			       "the process that held them in its memory was ended", NULL,
-			       "find the descriptors of process %d", program->target->pid);
+		error_set(error, rc, rc == -ENOENT ? "the process that held them in its memory was ended" : NULL, NULL,
+			  "find the descriptors of process %d", program->target->pid);
 	if (rc < 0)
 		puppet_abandon(puppet);
 	return rc;
@@ -292,9 +306,12 @@ int puppet_find(struct puppet *puppet, const struct inject *program, const struc
 
 void puppet_abandon(struct puppet *puppet)
 {
+	const struct region own = puppet->own;
+
 	inject_abandon(&puppet->inject);
 	target_close(&puppet->self);
-	*puppet = PUPPET_NONE;
+	*puppet = PUPPET_OF(puppet->name);
+	puppet->own = own;
 }
 
 void puppet_kill(struct puppet *puppet)
@@ -304,33 +321,33 @@ void puppet_kill(struct puppet *puppet)
 	puppet_abandon(puppet);
 }
 
-static bool holds_code(const struct inject *inject, struct region own)
+static bool holds_code(const struct puppet *puppet, struct region own)
 {
-	return inject_copy_lies_at(inject->mem_fd, own.start);
+	return inject_copy_lies_at(puppet->inject.mem_fd, own.start);
 }
 
-static bool holds_data(struct inject *inject, struct region own)
+static bool holds_data(const struct puppet *puppet, struct region own)
 {
 	struct arch_copy data;
 
-	return inject_read(inject, own.start + page_size(), &data, sizeof(data)) == 0 &&
-	       data.again == (CLONE_FILES | CLONE_VM) && strncmp(data.name, TARGET_PUPPET, sizeof(data.name)) == 0;
+	return pread(puppet->inject.mem_fd, &data, sizeof(data), (off_t)(own.start + page_size())) == sizeof(data) &&
+	       data.again == (CLONE_FILES | CLONE_VM) && strncmp(data.name, puppet->name, sizeof(data.name)) == 0;
 }
 
-bool puppet_stands(struct puppet *puppet)
+bool puppet_stands(const struct puppet *puppet)
 {
-	struct inject *inject = &puppet->inject;
-
-	return puppet->self.pid && target_alive(&puppet->self) && holds_code(inject, puppet->own) &&
-	       holds_data(inject, puppet->own);
+	return puppet->self.pid && target_alive(&puppet->self) && holds_code(puppet, puppet->own) &&
+	       holds_data(puppet, puppet->own);
 }
 
 /* Each of the two pages, if it is ours yet: the program may have mapped something over one alone. */
-static void unmap_own(struct inject *inject, struct region own)
+static void unmap_own(struct puppet *puppet, struct region own)
 {
-	if (holds_data(inject, own))
+	struct inject *inject = &puppet->inject;
+
+	if (holds_data(puppet, own))
 		inject_call(inject, SYS_munmap, own.start + page_size(), page_size(), 0, 0, 0, 0);
-	if (holds_code(inject, own))
+	if (holds_code(puppet, own))
 		inject_call(inject, SYS_munmap, own.start, page_size(), 0, 0, 0, 0);
 }
 
@@ -344,7 +361,7 @@ int puppet_replace(struct puppet *puppet, struct inject *program, struct error *
 	rc = puppet_make(puppet, program, error);
 	if (rc < 0 || !before.end || inject_begin(&puppet->inject, &ignored) < 0)
 		return rc;
-	unmap_own(&puppet->inject, before);
+	unmap_own(puppet, before);
 	inject_end(&puppet->inject);
 	return 0;
 }
@@ -366,7 +383,7 @@ static int64_t take_out(struct puppet *puppet)
 	inject->area = (struct region){0, 0};
 	if (rc == 0)
 		rc = inject_call(inject, SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0);
-	unmap_own(inject, puppet->own);
+	unmap_own(puppet, puppet->own);
 	return rc == -EADDRINUSE ? 0 : rc;
 }
 

@@ -26,13 +26,15 @@
  * the program's own seccomp filter may not let it wait it is stopped (state T), and has to be ended: puppet_end.
  */
 struct puppet {
+	const char *name;   /* TARGET_PUPPET: the only one of that name in its program; or TARGET_CACHE_PUPPET */
 	struct target self; /* pid 0: there is none */
 	struct region own;  /* two pages of the program: the code in which it waits, and its data */
 	bool child;         /* of the program, which has to reap it */
 	struct inject inject;
 };
 
-#define PUPPET_NONE ((struct puppet){.self = TARGET_NONE, .inject = INJECT_NONE})
+#define PUPPET_OF(of) ((struct puppet){.name = (of), .self = TARGET_NONE, .inject = INJECT_NONE})
+#define PUPPET_NONE   PUPPET_OF(TARGET_PUPPET)
 
 /* What has to be known to find it again. */
 struct puppet_record {
@@ -43,15 +45,21 @@ struct puppet_record {
 };
 
 /*
- * Makes one in the program that `program` was opened for; stops a thread of it. puppet->inject makes calls on it
+ * Makes one in the program that `program` was opened for; stops a thread of it. Fill in `name`. puppet->inject makes calls on it
  * afterwards, in the same control area. Returns 0, or -errno with `error` filled: -EAGAIN (a limit of processes),
  * -ENOSYS (no close_range(2), Linux 5.9), or as inject_begin.
  */
 int puppet_make(struct puppet *puppet, struct inject *program, struct error *error);
 
 /*
- * Finds the one that a record tells of; the record is not trusted. Stops nothing. Returns 0, -ENOENT (it is gone), or
- * as inject_share, with `error` filled.
+ * Opens the one that a record tells of, to be looked at and killed; no calls are made on it. Returns 0, -ENOENT (it
+ * has ended) or another -errno. `own` is known then, too.
+ */
+int puppet_open(struct puppet *puppet, const struct puppet_record *record);
+
+/*
+ * The same to make calls on it; the record is not trusted. Stops nothing. Returns 0, -ENOENT (it has ended, or is not
+ * in the memory of the program), or as inject_share, with `error` filled.
  */
 int puppet_find(struct puppet *puppet, const struct inject *program, const struct puppet_record *record,
 		struct error *error);
@@ -59,7 +67,7 @@ int puppet_find(struct puppet *puppet, const struct inject *program, const struc
 struct puppet_record puppet_record(const struct puppet *puppet);
 
 /* Whether it lives, and the code in which it waits is as it was: the program may have mapped something over that. */
-bool puppet_stands(struct puppet *puppet);
+bool puppet_stands(const struct puppet *puppet);
 
 /*
  * Whether it is still in the memory of the program. Not after exec or the end of either; true when that cannot be told.
@@ -68,11 +76,11 @@ bool puppet_shares(const struct puppet *puppet, const struct target *program);
 
 /*
  * Ends all others that are in the memory of the program, of which nobody knows: who made them was killed. One that is
- * stopped would not end with the program.
+ * stopped would not end with the program. Does nothing where there may be several.
  */
 void puppet_kill_strays(const struct puppet *puppet, const struct target *program);
 
-/* Ends it, and forgets it. What is mapped stays. */
+/* Ends it, and forgets it but for `own`: what is mapped stays. */
 void puppet_kill(struct puppet *puppet);
 
 /*
@@ -88,5 +96,5 @@ int puppet_replace(struct puppet *puppet, struct inject *program, struct error *
  */
 int puppet_end(struct puppet *puppet, struct inject *program, struct error *error);
 
-/* Forgets it without touching it. */
+/* Forgets it without touching it, but for `own`. */
 void puppet_abandon(struct puppet *puppet);

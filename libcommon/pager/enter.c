@@ -1,5 +1,7 @@
 /* The way into a target: which road, and what is made there. */
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "pager/held.h"
@@ -133,11 +135,24 @@ void session_leave(struct pager *pager)
 	session_remove_files(pager);
 }
 
+/* Where no process of ours can be made, a thread of the program can still be stopped. */
+static void offer_inject(struct error *error)
+{
+	size_t length = strlen(error->hint);
+
+	snprintf(error->hint + length, sizeof(error->hint) - length, "%s--road inject takes none",
+		 length ? "; " : "");
+}
+
 static int trace_by_right(struct pager *pager, struct error *error)
 {
 	int rc = road_traces(&pager->target, "attach to", error);
 
-	return rc < 0 ? rc : take_road(pager, ROAD_PUPPET, error);
+	if (rc == 0)
+		rc = take_road(pager, ROAD_PUPPET, error);
+	if (rc == -EAGAIN || rc == -ENOSYS)
+		offer_inject(error);
+	return rc;
 }
 
 int enter_target(struct pager *pager, enum road_choice choice, struct error *error)

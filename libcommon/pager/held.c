@@ -233,7 +233,9 @@ static bool has_lost_puppet(const struct pager *pager)
 {
 	const struct target *puppet = &pager->road.puppet.self;
 
-	return puppet->pid && !target_alive(puppet) && target_alive(&pager->target);
+	if (pager->road.ops != &target_by_puppet || (puppet->pid && target_alive(puppet)))
+		return false;
+	return target_alive(&pager->target) && uffd_alive(pager->spaces[0].uffd);
 }
 
 void held_children(struct pager *pager)

@@ -184,6 +184,17 @@ void target_close(struct target *target)
 	*target = TARGET_NONE;
 }
 
+bool target_is_puppet(pid_t pid)
+{
+	char name[16 + sizeof("\n")];
+	ssize_t length = proc_file_read(pid, "comm", name, sizeof(name));
+
+	if (length <= 0)
+		return false;
+	name[strcspn(name, "\n")] = '\0';
+	return strcmp(name, TARGET_PUPPET) == 0 || strcmp(name, TARGET_CACHE_PUPPET) == 0;
+}
+
 bool target_alive(const struct target *target)
 {
 	struct pollfd poll_fd = {.fd = target->pidfd, .events = POLLIN};

@@ -14,8 +14,12 @@ struct target {
 	char name[16];      /* comm; may hold any byte but NUL */
 };
 
-/* The name of processes of ours that have no memory of their own: they stand in that of the process they serve. */
-#define TARGET_PUPPET "uvm-puppet"
+/*
+ * The names of processes of ours that have no memory of their own: they stand in that of the process they serve. Of a
+ * swapctl session, and of an object of addrspace cache.
+ */
+#define TARGET_PUPPET       "uvm-puppet"
+#define TARGET_CACHE_PUPPET "uvm-cache"
 
 /* All fields as "no target". */
 #define TARGET_NONE ((struct target){.pidfd = -1})
@@ -29,6 +33,9 @@ struct target {
 int target_open(struct target *target, pid_t pid, int pidfd, struct error *error);
 
 void target_close(struct target *target);
+
+/* Whether a process has one of those names (proc_pid_comm(5)): it is no program. */
+bool target_is_puppet(pid_t pid);
 
 /* True while the process exists and is not a zombie (poll on the pidfd). */
 bool target_alive(const struct target *target);

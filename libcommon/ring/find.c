@@ -259,7 +259,7 @@ static int look_at(pid_t pid, bool writable, ring_each_fn each, void *context)
 
 	if (rc < 0)
 		return 0;
-	rc = strcmp(target.name, TARGET_PUPPET) == 0 ? -ENOENT : ring_find(&target, writable, &ring, &error);
+	rc = target_is_puppet(target.pid) ? -ENOENT : ring_find(&target, writable, &ring, &error);
 	if (rc < 0 && rc != -EBADMSG)
 		return 0;
 	return each(context, &target, rc < 0 ? NULL : &ring, &error);
