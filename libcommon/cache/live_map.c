@@ -1,7 +1,4 @@
-/*
- * Into the target and out of it again: a mapping that nobody can read before it is registered, and a descriptor that
- * stays there.
- */
+/* Into the target and out of it again: a mapping that nobody can read before it is registered. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +11,6 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "cache/live_parts.h"
-#include "inject/fd.h"
 #include "uffd/uffd.h"
 
 #ifndef PR_SET_VMA
@@ -117,13 +113,11 @@ static void unmap_there(struct live *live, struct inject *inject)
 {
 	struct error ignored = {0};
 
-	if (begin_patiently(inject, &ignored) < 0)
-		return;
-	if (live->region.end)
+	if (live->region.end && begin_patiently(inject, &ignored) == 0) {
 		inject_call(inject, SYS_munmap, live->region.start, region_bytes(live->region), 0, 0, 0, 0);
-	if (live->shared->number >= 0)
-		inject_fd_close(inject, live->shared->number);
-	inject_end(inject);
+		inject_end(inject);
+	}
+	live_puppet_end(live, inject, &ignored);
 }
 
 static int enter(struct live *live, struct inject *inject, struct error *error)
@@ -133,7 +127,7 @@ static int enter(struct live *live, struct inject *inject, struct error *error)
 
 	if (rc < 0)
 		return rc;
-	uffd = inject_userfaultfd(inject, true, &live->shared->number, error);
+	uffd = live_puppet_make(live, inject, error);
 	if (uffd < 0)
 		return uffd;
 	live_table_init(&live->shared->tables[0], uffd, live->region);
@@ -189,8 +183,9 @@ static int map_once(struct live **made, const struct target *target, struct sour
 	if (rc < 0 && live) {
 		unmap_there(live, &inject);
 		live_free(live);
+	} else {
+		inject_close(&inject);
 	}
-	inject_close(&inject);
 	*made = rc < 0 ? NULL : live;
 	return rc;
 }
@@ -215,7 +210,6 @@ void live_abandon(struct live *live)
 	if (inject_open(&inject, live->target, &ignored) < 0)
 		return;
 	unmap_there(live, &inject);
-	inject_close(&inject);
 }
 
 static void unmap_pieces(struct live *live, struct inject *inject)
@@ -232,26 +226,24 @@ static void unmap_pieces(struct live *live, struct inject *inject)
 
 int live_leave(struct live *live, bool unmap, struct error *error)
 {
-	int uffd = live_table(live)->uffd[0];
 	struct inject inject = INJECT_NONE;
 	uint64_t since = now_us();
 	int rc;
 
-	if (uffd < 0)
+	if (live_table(live)->uffd[0] < 0)
 		return 0; /* it is gone */
 	while ((rc = inject_open(&inject, live->target, error)) == -ETIMEDOUT &&
 	       now_us() - since < PATIENCE_MS * UINT64_C(1000))
 		usleep(AGAIN_MS * 1000);
-	if (rc == 0)
+	if (rc == 0 && unmap)
 		rc = begin_patiently(&inject, error);
-	if (rc == 0) {
-		if (unmap)
-			unmap_pieces(live, &inject);
-		if (inject_fd_is(&inject, live->shared->number, uffd))
-			inject_fd_close(&inject, live->shared->number);
+	if (rc == 0 && unmap) {
+		unmap_pieces(live, &inject);
 		inject_end(&inject);
 	}
-	if (inject.stop)
+	if (rc == 0)
+		rc = live_puppet_end(live, &inject, error);
+	else if (inject.stop)
 		inject_close(&inject);
 	return rc == -ESRCH ? 0 : rc;
 }

@@ -7,6 +7,7 @@
 #include "base/latency.h"
 #include "cache/live.h"
 #include "cache/live_table.h"
+#include "inject/puppet.h"
 
 #define LIVE_THREADS 16
 #define LIVE_ERRORS  64 /* kept until they are told */
@@ -35,7 +36,8 @@ struct live_shared {
 	_Atomic(bool) injectable;
 	_Atomic(pid_t) worker;
 	_Atomic(uint64_t) asked_us;
-	int number; /* of the descriptor in the target */
+	int number; /* of the descriptor in the puppet */
+	struct puppet_record puppet;
 	int fds[LIVE_FDS], fd_count;
 
 	_Atomic(unsigned int) current; /* which table is in force */
@@ -89,6 +91,7 @@ struct live {
 
 	/* Of the worker. */
 	int epoll, poke;
+	uint64_t puppet_us;   /* when another puppet was tried last */
 	_Atomic(bool) quiet;  /* no more messages are read: another worker will */
 	pthread_mutex_t lead; /* held by the one thread that reads messages */
 	pthread_rwlock_t events;
@@ -103,9 +106,27 @@ static inline const struct live_table *live_table(const struct live *live)
 }
 
 /*
- * live_map.c: takes what is ours out of the target: the descriptor, and with `unmap` the mappings. Returns 0 or -errno.
+ * live_map.c: takes what is ours out of the target: the puppet, and with `unmap` the mappings. Returns 0 or -errno.
  */
 int live_leave(struct live *live, bool unmap, struct error *error);
+
+/*
+ * live_puppet.c: a puppet in the program that `program` was opened for, and its userfaultfd. Returns our copy of that,
+ * or as puppet_make and inject_userfaultfd, with `error` filled.
+ */
+int live_puppet_make(struct live *live, struct inject *program, struct error *error);
+
+/*
+ * live_puppet.c: ends it, and takes what it stood in and the control area of `program` out of the target. There is no
+ * puppet afterwards, and `program` is closed. Returns 0 or -errno.
+ */
+int live_puppet_end(struct live *live, struct inject *program, struct error *error);
+
+/*
+ * live_puppet.c: now and then. One that has no business there any more is ended; in place of one that was killed there
+ * is another one.
+ */
+void live_puppet_look(struct live *live);
 
 /* live_worker.c: the worker. Returns in a new process that is to be the next watcher; otherwise it ends the process. */
 void live_worker_run(struct live *live);

@@ -159,6 +159,7 @@ static void look_after(struct live *live)
 	struct live_shared *shared = live->shared;
 
 	for (;;) {
+		live_puppet_look(live);
 		if (atomic_load(&shared->stage) == STAGE_CLEAR || live_event_check(live) == 0) {
 			let_go_of_all(live);
 			finish(live, STAGE_OVER);
