@@ -25,6 +25,7 @@ static const struct report_column columns[] = {
 	{"source_kind", "KIND", COLUMN_TEXT},
 	{"block_bytes", "BLOCK", COLUMN_SIZE},
 	{"worker_pid", "WORKER", COLUMN_NUMBER},
+	{"puppet_pid", "PUPPET", COLUMN_NUMBER},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
@@ -223,6 +224,7 @@ static void on_ready(void *context, struct live *live)
 	json_object_set_new(record, "block_bytes", json_integer((json_int_t)cache->options.block_bytes));
 	json_object_set_new(record, "writable", json_boolean(cache->options.writable));
 	json_object_set_new(record, "worker_pid", json_integer(live_worker(live)));
+	json_object_set_new(record, "puppet_pid", json_integer(live_puppet(live)));
 	json_object_set_new(record, "missing", live_missing(live));
 	report_record(cache->run.report, record);
 	command_go(&cache->command);

@@ -62,7 +62,7 @@ complete -c addrspace -n "$cache" -l keep -x -d 'How much of what is read in ord
 complete -c addrspace -n "$cache" -l at-end -x -a 'fill poison unmap' -d 'What becomes of what is missing then'
 complete -c addrspace -n "$cache" -l output -r -F -d 'Where the records go'
 complete -c addrspace -n "$cache" -l columns -x -d 'Columns of the table' \
-    -a 'pid starttime start end bytes source source_kind source_bytes block_bytes writable worker_pid'
+    -a 'pid starttime start end bytes source source_kind source_bytes block_bytes writable worker_pid puppet_pid'
 complete -c addrspace -n '__fish_seen_subcommand_from clone' -l core -r -F -d 'Write a core file for a debugger'
 complete -c addrspace -n '__fish_seen_subcommand_from clone' -l all -d 'With --core, what the process keeps out of its cores too'
 complete -c addrspace -n '__fish_seen_subcommand_from clone' -l hold -d 'Leave the clone behind, until addrspace drop'

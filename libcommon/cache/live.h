@@ -31,7 +31,7 @@ struct live_options {
 struct live;
 
 /*
- * Maps the object into the target by injection, with a userfaultfd that stays open there too. Nobody serves it yet:
+ * Maps the object into the target by injection, with a userfaultfd that stays open in a puppet there, too. Nobody serves it yet:
  * live_serve must follow, or live_abandon. Target, source and options must outlive it. Returns 0 or -errno with `error`
  * filled: -EEXIST (something is mapped at the address), -EINVAL, -EPERM, -ESRCH, -ENOMEM, -EOPNOTSUPP (no
  * UFFDIO_POISON).
@@ -75,6 +75,9 @@ uint64_t live_errors(const struct live *live);
 
 /* The process that serves now. */
 pid_t live_worker(const struct live *live);
+
+/* The process in the memory of the target that has its userfaultfd, too. */
+pid_t live_puppet(const struct live *live);
 
 /* What could not be had of its confinement: confine_missing. The caller owns it. */
 json_t *live_missing(const struct live *live);

@@ -103,3 +103,8 @@ void live_puppet_look(struct live *live)
 	}
 	puppet_abandon(&puppet);
 }
+
+pid_t live_puppet(const struct live *live)
+{
+	return live->shared->puppet.pid;
+}

@@ -433,6 +433,75 @@ kill_one() {
 	assert_equal "$(wc -l <"$TARGET_DIR/out")" 3
 }
 
+puppet() {
+	record '.[0].puppet_pid'
+}
+
+has_ended() {
+	[[ $(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null) =~ ^[ZX]?$ ]]
+}
+
+# other_puppet PID: that of this test which is not PID, and has the userfaultfd.
+other_puppet() {
+	local pid
+	for pid in $(our_processes); do
+		if [[ $(<"/proc/$pid/comm") == uvm-cache && $pid != "$1" && $(find "/proc/$pid/fd" -lname '*userfaultfd*') ]]; then
+			echo "$pid"
+			return 0
+		fi
+	done 2>/dev/null
+	return 1
+}
+
+@test "neither a program nor its children have its descriptor, and the puppet that has it ends with the service or the program" {
+	local how pid
+	for how in served confined kill exec; do
+		start_cached
+		[[ $how != confined ]] || reply confine ok
+		cache --from "$OBJECT"
+		no_descriptor
+		pid=$(puppet)
+		assert_equal "$(<"/proc/$pid/comm")" uvm-cache
+		assert_equal "$(find "/proc/$pid/fd" -lname '*userfaultfd*' | wc -l)" 1
+		if [[ $how != confined ]]; then # which cannot fork
+			reply "fork 2" "$(all_good 3)"
+			no_descriptor
+		fi
+		case $how in
+		kill) end_target "$TARGET_PID" && ended ;;
+		exec) tell exec && ended ;;
+		*) ends ;;
+		esac
+		wait_for 5 has_ended "$pid"
+		end_target "$TARGET_PID"
+	done
+}
+
+@test "a puppet that is killed is replaced: readers wait when all else is killed after that" {
+	local first second
+	start_cached
+	snapshot
+	cache --from "$OBJECT" --at-end unmap
+	first=$(puppet)
+	kill -KILL "$first"
+	wait_for 10 other_puppet "$first"
+	no_descriptor
+	second=$(other_puppet "$first")
+	reply "verify 0" "$(all_good 1)"
+	ends
+	wait_for 5 has_ended "$second"
+	unchanged
+	cache --from "$OBJECT"
+	reply "race 0"
+	kill -KILL "$(puppet)"
+	wait_for 10 other_puppet "$(puppet)"
+	# shellcheck disable=SC2046
+	kill -KILL $(processes)
+	wait "$CACHE_PID" || :
+	tell "verify 1"
+	wait_for 10 is_waiting_for_memory
+}
+
 # has_moved FILE: the program that the records in FILE are of has the object elsewhere for now.
 has_moved() {
 	local pid maps

@@ -19,7 +19,7 @@ setup() {
 our_processes() {
 	local pid
 	"$UVM_BUILD/helpers/marked" "$UVM_BUILD" "UVM_TEST_MARK=$UVM_TEST_MARK"
-	for pid in $(pgrep -x uvm-puppet); do
+	for pid in $(pgrep -x 'uvm-puppet|uvm-cache'); do
 		grep -qsz "^UVM_TEST_MARK=$UVM_TEST_MARK\$" "/proc/$pid/environ" && echo "$pid"
 	done
 	return 0
