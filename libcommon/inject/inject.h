@@ -159,17 +159,17 @@ int inject_write(struct inject *inject, uint64_t address, const void *from, size
 int inject_reap(struct inject *inject);
 
 /*
- * After another tracer of ours died: waits until no thread is on the trampoline any more, for `timeout_ms` at most.
- * Returns 0, -ETIMEDOUT, or -ESRCH.
+ * After another tracer of ours died: makes sure that none of its system calls is still to be made by a thread that has
+ * not run since, waiting up to `timeout_ms`. Returns 0; -EINPROGRESS, all calls are undone, but a thread stands in the
+ * control area because its process is stopped: it goes on from there when that is continued, by a frame that is still
+ * to be there; -ETIMEDOUT, a thread cannot be looked at; or -ESRCH.
  */
 int inject_settle(struct inject *inject, int timeout_ms);
 
 /*
- * As inject_rejoin, for the control area at `area` of a process that was killed: first makes sure that none of its
- * system calls is still to be made by a thread that has not run since, waiting up to `timeout_ms`. Returns 0 with the
- * area ours; with nothing held: -ENOENT no such area (any more); -EINPROGRESS all calls are undone, but a thread stands
- * in the area because its process is stopped: it goes on from there when that is continued, and the area stays;
- * -ETIMEDOUT a thread cannot be looked at; or as inject_open.
+ * As inject_rejoin, for the control area at `area` of a process that was killed, and inject_settle. Returns 0 with the
+ * area ours; with nothing held: -ENOENT no such area (any more); -EINPROGRESS, the area stays; -ETIMEDOUT; or as
+ * inject_open.
  */
 int inject_inherit(struct inject *inject, const struct target *target, uint64_t area, int timeout_ms,
 		   struct error *error);

@@ -60,7 +60,7 @@ static void share_area(struct road *road, const struct inject *from)
 /* Another control area is made when the program has mapped something over that one. */
 static int begin_with(struct road *road, struct inject *inject, struct error *error)
 {
-	int rc = inject_begin(inject, error);
+	int rc = inject->area.end ? inject_begin(inject, error) : -EADDRINUSE;
 
 	if (rc != -EADDRINUSE)
 		return rc;
@@ -312,14 +312,31 @@ static int new_uffd(struct road *road, struct error *error)
 	return inject_userfaultfd(&road->inject, false, &ignored, error);
 }
 
-/* A thread that was stopped finishes what it was sent to do, and goes its own way. */
+/*
+ * A thread that was stopped finishes what it was sent to do, and goes its own way. One that cannot, because its process
+ * is stopped, finds its way later: by the control area as it is now, so that others need another one.
+ */
 static int resume(struct road *road, uint64_t turn)
 {
 	const int patience_ms = 5000;
+	struct error ignored = {0};
+	int rc;
 
 	inject_reset(&road->inject);
 	road->inject.frame = (unsigned int)turn;
-	return inject_settle(&road->inject, patience_ms);
+	rc = inject_settle(&road->inject, patience_ms);
+	if (rc != -EINPROGRESS)
+		return rc == -ETIMEDOUT ? -EBUSY : rc;
+	inject_renew(&road->inject, &ignored);
+	share_area(road, &road->inject);
+	return 0;
+}
+
+/* What cannot be looked at makes no call once it has ended. */
+static int end_puppet(struct road *road)
+{
+	syscall(SYS_pidfd_send_signal, road->puppet.self.pidfd, SIGKILL, NULL, 0);
+	return target_ends(&road->puppet.self, PUPPET_END_MS) ? 0 : -EBUSY;
 }
 
 /* Its call ends before it stops, and it goes home. One that was killed will be replaced. */
@@ -336,6 +353,8 @@ static int resume_puppet(struct road *road, uint64_t turn)
 		rc = inject_begin(&road->puppet.inject, &ignored);
 	if (rc == 0)
 		inject_end(&road->puppet.inject);
+	if (rc == -ETIMEDOUT)
+		rc = end_puppet(road);
 	return rc == -ESRCH && target_alive(road->target) ? 0 : rc;
 }
 

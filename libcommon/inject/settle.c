@@ -38,45 +38,6 @@ int inject_place(struct inject *inject, pid_t tid, struct place *place)
 	return rc;
 }
 
-/*
- * Whether a thread stands in the control area, or may: it cannot be looked at now. The frame that brings it home is not
- * touched.
- */
-static bool on_trampoline(struct inject *inject, pid_t tid)
-{
-	struct place place;
-	int rc = inject_place(inject, tid, &place);
-
-	return rc < 0 ? rc != -ESRCH : in_area(inject, place.ip);
-}
-
-/* One look at every thread. Returns how many are on the trampoline, or may be, or as tasks_error. */
-static int count_on_trampoline(struct inject *inject)
-{
-	_cleanup_closedir_ DIR *tasks = tasks_open(inject->target);
-	int count = 0;
-
-	if (!tasks)
-		return tasks_error();
-	inject_reap(inject);
-	for (pid_t tid; (tid = tasks_next(tasks)) > 0;)
-		count += inject_lingers(inject, tid) || on_trampoline(inject, tid);
-	return count;
-}
-
-int inject_settle(struct inject *inject, int timeout_ms)
-{
-	uint64_t deadline = now_us() + (uint64_t)timeout_ms * 1000;
-	int count;
-
-	while ((count = count_on_trampoline(inject)) > 0) {
-		if (now_us() > deadline)
-			return -ETIMEDOUT;
-		usleep(1000);
-	}
-	return count;
-}
-
 /* What one look at a thread says of the calls that it may still make. */
 enum standing {
 	STANDS_ELSEWHERE,
@@ -132,7 +93,7 @@ static int disarm_all(struct inject *inject, unsigned int *harmless, unsigned in
 	return 0;
 }
 
-static int disarm(struct inject *inject, int timeout_ms)
+int inject_settle(struct inject *inject, int timeout_ms)
 {
 	uint64_t now = now_us();
 	uint64_t deadline = now + (uint64_t)timeout_ms * 1000, homeward = now + HOME_US;
@@ -159,7 +120,7 @@ int inject_inherit(struct inject *inject, const struct target *target, uint64_t 
 
 	if (rc < 0)
 		return rc;
-	rc = disarm(inject, timeout_ms);
+	rc = inject_settle(inject, timeout_ms);
 	if (rc == 0)
 		return 0;
 	while (inject_reap(inject) > 0)

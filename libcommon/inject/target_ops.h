@@ -52,7 +52,7 @@ struct target_ops {
 
 	/*
 	 * A new user, after another one died in the middle of something: waits for what that one began. `turn`: a
-	 * number that it did not have.
+	 * number that it did not have. -EBUSY: that may still be done, and nothing is as it looks.
 	 */
 	int (*resume)(struct road *road, uint64_t turn);
 

@@ -338,7 +338,9 @@ int recover_state(struct pager *pager, int index_fd)
 	pager->spaces[0].dead = !uffd_alive(pager->spaces[0].uffd);
 	/* What was begun in the target is finished before anything is looked at. */
 	if (!pager->spaces[0].dead) {
-		pager->road.ops->resume(&pager->road, index_header(pager->index)->counters.workers);
+		rc = pager->road.ops->resume(&pager->road, index_header(pager->index)->counters.workers);
+		if (rc == -EBUSY)
+			return rc;
 		index_walk(pager->index, 0, (struct region){0, UINT64_MAX}, settle_filling, pager);
 	}
 	index_recover(pager->index);

@@ -317,3 +317,29 @@ leaves_nothing() {
 @test "when a detach has left the target" {
 	dies_at left leaves_nothing
 }
+
+# What a thread was sent to do is undone, and the way home that it is given is there for as long as it stands still.
+@test "while a thread stands where it was sent, because its program is stopped" {
+	local i pause=$BATS_TEST_TMPDIR/pause worker
+	mkdir "$pause"
+	export UVM_ROAD=inject UVM_PAUSE_AT=moving:30000 UVM_PAUSE_MARK=$pause
+	start_with_input threads 3 $((4 * MEBIBYTE))
+	snapshot
+	swap_ok attach -p "$TARGET_PID"
+	worker=$(pid_of worker)
+	swapctl out -p "$TARGET_PID" >/dev/null 2>&1 3>&- &
+	wait_for 10 test -e "$pause.reached"
+	kill -STOP "$TARGET_PID"
+	kill -KILL "$worker"
+	rmdir "$pause"
+	wait_for 10 another worker "$worker"
+	for i in {1..10}; do
+		try out -p "$TARGET_PID"
+		try in -p "$TARGET_PID"
+	done
+	kill -CONT "$TARGET_PID"
+	try out -p "$TARGET_PID"
+	leave
+	tell stop
+	wait_for 60 grep -q '^ok' "$TARGET_DIR/out"
+}
