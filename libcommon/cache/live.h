@@ -31,10 +31,10 @@ struct live_options {
 struct live;
 
 /*
- * Maps the object into the target by injection, with a userfaultfd that stays open in a puppet there, too. Nobody serves it yet:
- * live_serve must follow, or live_abandon. Target, source and options must outlive it. Returns 0 or -errno with `error`
- * filled: -EEXIST (something is mapped at the address), -EINVAL, -EPERM, -ESRCH, -ENOMEM, -EOPNOTSUPP (no
- * UFFDIO_POISON).
+ * Maps the object into the target by injection, with a userfaultfd that stays open in a puppet there, too. Nobody
+ * serves it yet: live_serve must follow, or live_abandon. Target, source and options must outlive it. Returns 0 or
+ * -errno with `error` filled: -EEXIST (something is mapped at the address), -EINVAL, -EPERM, -ESRCH, -ENOMEM,
+ * -EOPNOTSUPP (no UFFDIO_POISON).
  */
 int live_map(struct live **made, const struct target *target, struct source *source, const struct live_options *options,
 	     struct error *error);

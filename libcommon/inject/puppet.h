@@ -45,9 +45,9 @@ struct puppet_record {
 };
 
 /*
- * Makes one in the program that `program` was opened for; stops a thread of it. Fill in `name`. puppet->inject makes calls on it
- * afterwards, in the same control area. Returns 0, or -errno with `error` filled: -EAGAIN (a limit of processes),
- * -ENOSYS (no close_range(2), Linux 5.9), or as inject_begin.
+ * Makes one in the program that `program` was opened for; stops a thread of it. Fill in `name`. puppet->inject makes
+ * calls on it afterwards, in the same control area. Returns 0, or -errno with `error` filled: -EAGAIN (a limit of
+ * processes), -ENOSYS (no close_range(2), Linux 5.9), or as inject_begin.
  */
 int puppet_make(struct puppet *puppet, struct inject *program, struct error *error);
 

@@ -208,6 +208,18 @@ int staging_begin(struct pager *pager, struct error *error)
 	return rc < 0 ? staging_explain(pager, rc, "make the staging area of", error) : 0;
 }
 
+/* Once more while there is no memory for it: that, too, is what a process without an address space is told by. */
+static int patiently(int (*call)(int fd, struct region region), int fd, struct region region)
+{
+	int rc = call(fd, region);
+
+	for (int tries = 0; rc == -ENOMEM && uffd_alive(fd) && tries < LOOK_TRIES; tries++) {
+		usleep(LOOK_AGAIN_US);
+		rc = call(fd, region);
+	}
+	return rc;
+}
+
 /* Whoever maps over it waits from now on. */
 static int hold(struct pager *pager)
 {
@@ -216,9 +228,9 @@ static int hold(struct pager *pager)
 
 	pthread_rwlock_rdlock(&space->events);
 	if (is_ours(pager, true)) {
-		uffd_unregister(space->uffd, pager->staging);
+		patiently(uffd_unregister, space->uffd, pager->staging);
 		hook("staging-between");
-		rc = uffd_register_missing(pager->uffd_staging, pager->staging);
+		rc = patiently(uffd_register_missing, pager->uffd_staging, pager->staging);
 	}
 	if (rc < 0 || !is_ours(pager, true))
 		rc = gone(pager);
@@ -229,9 +241,9 @@ static int hold(struct pager *pager)
 /* Pages can move there from now on. */
 static int let_go(struct pager *pager)
 {
-	uffd_unregister(pager->uffd_staging, pager->staging);
+	patiently(uffd_unregister, pager->uffd_staging, pager->staging);
 	hook("staging-between");
-	if (uffd_register_missing(pager->spaces[0].uffd, pager->staging) < 0 || !is_ours(pager, true))
+	if (patiently(uffd_register_missing, pager->spaces[0].uffd, pager->staging) < 0 || !is_ours(pager, true))
 		return gone(pager);
 	staging_drain(pager);
 	return 0;
