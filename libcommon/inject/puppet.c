@@ -32,6 +32,14 @@
 #define DESCRIPTORS 8192 /* it may open: of many children, too */
 #define END_MS      5000
 
+static void forget(struct puppet *puppet)
+{
+	const bool maps_files = puppet->maps_files;
+
+	*puppet = PUPPET_UNTIL(puppet->name, puppet->until);
+	puppet->maps_files = maps_files;
+}
+
 /* From its first instruction to where it waits, and from there on without a tracer. */
 static int park(pid_t pid, bool stopped)
 {
@@ -61,10 +69,11 @@ static int64_t give_up_capabilities(struct inject *inject)
 			    inject->scratch + offsetof(typeof(none), data), 0);
 }
 
-static int64_t take_filter(struct inject *inject)
+static int64_t take_filter(struct puppet *puppet)
 {
+	struct inject *inject = &puppet->inject;
 	struct sock_fprog program;
-	int64_t rc = puppet_filter(&program);
+	int64_t rc = puppet_filter(&program, puppet->maps_files);
 	_cleanup_free_ struct sock_filter *filter = program.filter;
 	uint64_t there = inject->scratch + sizeof(program);
 
@@ -80,19 +89,25 @@ static int64_t take_filter(struct inject *inject)
 	return inject_call3(inject, SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, inject->scratch);
 }
 
-/* It waits for the end of the program from then on. The pidfd stays open there: the epoll instance alone keeps it not.
- */
+/* The pidfd stays open there: the epoll instance alone does not keep it. */
+static int watch_end(struct inject *inject, int epoll, int pidfd)
+{
+	if (epoll_ctl(epoll, EPOLL_CTL_ADD, pidfd, &(struct epoll_event){.events = EPOLLIN}) < 0)
+		return -errno;
+	return inject_fd_give(inject, pidfd);
+}
+
+/* It waits for the end of the program from then on. */
 static int64_t watch_program(struct puppet *puppet, int pidfd)
 {
 	struct inject *inject = &puppet->inject;
 	uint64_t data = puppet->own.start + page_size();
 	_cleanup_close_ int epoll = epoll_create1(EPOLL_CLOEXEC);
 	int64_t there;
-	int rc;
+	int rc = epoll < 0 ? -errno : watch_end(inject, epoll, pidfd);
 
-	if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, pidfd, &(struct epoll_event){.events = EPOLLIN}) < 0)
-		return -errno;
-	rc = inject_fd_give(inject, pidfd);
+	if (rc >= 0 && puppet->until >= 0)
+		rc = watch_end(inject, epoll, puppet->until);
 	if (rc >= 0)
 		rc = inject_fd_give(inject, epoll);
 	if (rc < 0)
@@ -109,7 +124,7 @@ static int64_t confine(struct puppet *puppet, const struct target *program)
 	if (rc == 0)
 		rc = give_up_capabilities(inject);
 	if (rc == 0)
-		rc = take_filter(inject);
+		rc = take_filter(puppet);
 	if (rc == 0)
 		rc = inject_call3(inject, SYS_madvise, puppet->own.start, region_bytes(puppet->own), MADV_DONTFORK);
 	return rc == 0 ? watch_program(puppet, program->pidfd) : rc;
@@ -211,14 +226,13 @@ void puppet_kill_strays(const struct puppet *puppet, const struct target *progra
 	sharers_free(&sharers);
 }
 
-/* One that cannot be used, on a thread of the program once more. */
-static void undo(struct puppet *puppet, struct inject *program, pid_t pid)
+void puppet_dismiss(struct puppet *puppet, struct inject *program)
 {
 	const struct birth birth = {.own = puppet->own};
 	struct error ignored = {0};
 	pid_t there = puppet->child ? proc_innermost_pid(puppet->self.pid) : 0;
 
-	kill(pid, SIGKILL);
+	syscall(SYS_pidfd_send_signal, puppet->self.pidfd, SIGKILL, NULL, 0);
 	if (there)
 		target_ends(&puppet->self, END_MS);
 	if (inject_begin(program, &ignored) == 0) {
@@ -237,7 +251,7 @@ int puppet_make(struct puppet *puppet, struct inject *program, struct error *err
 	pid_t pid = 0;
 	int rc;
 
-	*puppet = PUPPET_OF(puppet->name);
+	forget(puppet);
 	puppet_kill_strays(puppet, program->target);
 	rc = target_status(program->target, "Seccomp", &filters);
 	if (rc == 0 || rc == -ENOENT)
@@ -252,8 +266,10 @@ int puppet_make(struct puppet *puppet, struct inject *program, struct error *err
 	if (rc < 0)
 		return explain(program->target, rc, error);
 	rc = settle_in(puppet, program, pid, filters != 0, error);
-	if (rc < 0)
-		undo(puppet, program, pid);
+	if (rc < 0) {
+		kill(pid, SIGKILL);
+		puppet_dismiss(puppet, program);
+	}
 	return rc;
 }
 
@@ -277,7 +293,7 @@ int puppet_open(struct puppet *puppet, const struct puppet_record *record)
 	struct error ignored = {0};
 	int rc;
 
-	*puppet = PUPPET_OF(puppet->name);
+	forget(puppet);
 	puppet->own = (struct region){record->own, record->own + BIRTH_PAGES * page_size()};
 	puppet->child = record->child;
 	rc = record->pid > 0 ? target_open(&puppet->self, record->pid, -1, &ignored) : -ESRCH;
@@ -310,7 +326,7 @@ void puppet_abandon(struct puppet *puppet)
 
 	inject_abandon(&puppet->inject);
 	target_close(&puppet->self);
-	*puppet = PUPPET_OF(puppet->name);
+	forget(puppet);
 	puppet->own = own;
 }
 
@@ -404,13 +420,15 @@ static int reap(struct inject *program, pid_t there, struct error *error)
 int puppet_end(struct puppet *puppet, struct inject *program, struct error *error)
 {
 	struct target self = TARGET_NONE;
-	pid_t there = proc_innermost_pid(puppet->self.pid);
+	int64_t rc = puppet_stands(puppet) ? 0 : puppet_replace(puppet, program, error);
 	bool child = puppet->child;
-	pid_t tid;
-	int64_t rc = inject_begin(&puppet->inject, error);
+	pid_t there, tid;
 
+	if (rc == 0)
+		rc = inject_begin(&puppet->inject, error);
 	if (rc < 0)
 		return (int)rc;
+	there = proc_innermost_pid(puppet->self.pid);
 	rc = take_out(puppet);
 	tid = puppet->inject.tid;
 	self = puppet->self;

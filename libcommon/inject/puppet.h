@@ -26,15 +26,18 @@
  * the program's own seccomp filter may not let it wait it is stopped (state T), and has to be ended: puppet_end.
  */
 struct puppet {
-	const char *name;   /* TARGET_PUPPET: the only one of that name in its program; or TARGET_CACHE_PUPPET */
+	const char *name;   /* TARGET_PUPPET: the only one of that name in its program; or another one of target.h */
+	bool maps_files;    /* its filter lets it map what it has open */
+	int until;          /* pidfd, borrowed: it ends with that process, too; -1: with the program alone */
 	struct target self; /* pid 0: there is none */
 	struct region own;  /* two pages of the program: the code in which it waits, and its data */
 	bool child;         /* of the program, which has to reap it */
 	struct inject inject;
 };
 
-#define PUPPET_OF(of) ((struct puppet){.name = (of), .self = TARGET_NONE, .inject = INJECT_NONE})
-#define PUPPET_NONE   PUPPET_OF(TARGET_PUPPET)
+#define PUPPET_OF(of)        PUPPET_UNTIL(of, -1)
+#define PUPPET_UNTIL(of, at) ((struct puppet){.name = (of), .until = (at), .self = TARGET_NONE, .inject = INJECT_NONE})
+#define PUPPET_NONE          PUPPET_OF(TARGET_PUPPET)
 
 /* What has to be known to find it again. */
 struct puppet_record {
@@ -45,9 +48,9 @@ struct puppet_record {
 };
 
 /*
- * Makes one in the program that `program` was opened for; stops a thread of it. Fill in `name`. puppet->inject makes
- * calls on it afterwards, in the same control area. Returns 0, or -errno with `error` filled: -EAGAIN (a limit of
- * processes), -ENOSYS (no close_range(2), Linux 5.9), or as inject_begin.
+ * Makes one in the program that `program` was opened for; stops a thread of it. Fill in `name`, `until` and
+ * `maps_files`. puppet->inject makes calls on it afterwards, in the same control area. Returns 0, or -errno with
+ * `error` filled: -EAGAIN (a limit of processes), -ENOSYS (no close_range(2), Linux 5.9), or as inject_begin.
  */
 int puppet_make(struct puppet *puppet, struct inject *program, struct error *error);
 
@@ -90,11 +93,17 @@ void puppet_kill(struct puppet *puppet);
 int puppet_replace(struct puppet *puppet, struct inject *program, struct error *error);
 
 /*
- * Takes the control area and its own pages out of the program, and ends it. When the program has to reap it, a thread
- * of that is stopped. `program` makes no calls afterwards. Returns 0, or -errno with `error` filled and the puppet as
- * it was.
+ * Takes the control area and its own pages out of the program, and ends it; one that was killed is replaced for that.
+ * When the program has to reap it, a thread of that is stopped. `program` makes no calls afterwards. Returns 0, or
+ * -errno with `error` filled: -EADDRINUSE, the program has mapped something over the control area.
  */
 int puppet_end(struct puppet *puppet, struct inject *program, struct error *error);
+
+/*
+ * Ends it and takes its own pages out of the program, by a thread of that, which is stopped; the control area stays.
+ * What cannot be done (the program has ended, or no thread can be stopped) stays as it is.
+ */
+void puppet_dismiss(struct puppet *puppet, struct inject *program);
 
 /* Forgets it without touching it, but for `own`. */
 void puppet_abandon(struct puppet *puppet);

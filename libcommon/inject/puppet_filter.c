@@ -21,7 +21,7 @@ static const int plain[] = {
 	SCMP_SYS(sendmsg),    SCMP_SYS(userfaultfd),
 };
 
-static int add_rules(scmp_filter_ctx context)
+static int add_rules(scmp_filter_ctx context, bool maps_files)
 {
 	const struct scmp_arg_cmp anonymous = SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, MAP_ANONYMOUS);
 	const struct scmp_arg_cmp of_uffd = SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff00, UFFD_TYPE << 8);
@@ -30,7 +30,7 @@ static int add_rules(scmp_filter_ctx context)
 	for (size_t i = 0; i < ARRAY_SIZE(plain) && rc == 0; i++)
 		rc = seccomp_rule_add(context, SCMP_ACT_ALLOW, plain[i], 0);
 	if (rc == 0)
-		rc = seccomp_rule_add(context, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, anonymous);
+		rc = seccomp_rule_add(context, SCMP_ACT_ALLOW, SCMP_SYS(mmap), maps_files ? 0 : 1, anonymous);
 	if (rc == 0)
 		rc = seccomp_rule_add(context, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, of_uffd);
 	if (rc == 0)
@@ -44,10 +44,10 @@ static int add_rules(scmp_filter_ctx context)
 	return rc;
 }
 
-int puppet_filter(struct sock_fprog *program)
+int puppet_filter(struct sock_fprog *program, bool maps_files)
 {
 	scmp_filter_ctx context = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-	int rc = context ? add_rules(context) : -ENOMEM;
+	int rc = context ? add_rules(context, maps_files) : -ENOMEM;
 
 	*program = (struct sock_fprog){0};
 	if (rc == 0)

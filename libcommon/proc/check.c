@@ -127,7 +127,7 @@ int target_check_readable(const struct target *target, struct error *error)
 		return error_set(error, -EINVAL, "it is a kernel thread and has no memory of its own", NULL,
 				 "work on process %d (%s)", target->pid, target->name);
 	if (target_is_puppet(target->pid))
-		return error_set(error, -EINVAL, "swapctl or addrspace has put it into the memory of another process",
+		return error_set(error, -EINVAL, "a tool of uvmtools has put it into the memory of another process",
 				 "name that process", "work on process %d (%s)", target->pid, target->name);
 	if (target->pid == getpid())
 		return error_set(error, -EINVAL, "that is this program itself", "name another process",

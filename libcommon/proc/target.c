@@ -192,7 +192,8 @@ bool target_is_puppet(pid_t pid)
 	if (length <= 0)
 		return false;
 	name[strcspn(name, "\n")] = '\0';
-	return strcmp(name, TARGET_PUPPET) == 0 || strcmp(name, TARGET_CACHE_PUPPET) == 0;
+	return strcmp(name, TARGET_PUPPET) == 0 || strcmp(name, TARGET_CACHE_PUPPET) == 0 ||
+	       strcmp(name, TARGET_MOVE_PUPPET) == 0 || strcmp(name, TARGET_MAP_PUPPET) == 0;
 }
 
 bool target_alive(const struct target *target)

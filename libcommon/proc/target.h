@@ -16,10 +16,12 @@ struct target {
 
 /*
  * The names of processes of ours that have no memory of their own: they stand in that of the process they serve. Of a
- * swapctl session, and of an object of addrspace cache.
+ * swapctl session, of an object of addrspace cache, of uffd-move, and of addrspace for as long as it maps a file.
  */
 #define TARGET_PUPPET       "uvm-puppet"
 #define TARGET_CACHE_PUPPET "uvm-cache"
+#define TARGET_MOVE_PUPPET  "uvm-move"
+#define TARGET_MAP_PUPPET   "uvm-map"
 
 /* All fields as "no target". */
 #define TARGET_NONE ((struct target){.pidfd = -1})
