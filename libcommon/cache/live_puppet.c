@@ -31,57 +31,49 @@ static bool is_there(const struct live_shared *shared)
 	return shared->puppet.own;
 }
 
-/* To make calls on it: another one if it was killed. */
-static int find(struct live_shared *shared, struct puppet *puppet, struct inject *program, struct error *error)
-{
-	int rc;
-
-	*puppet = PUPPET_OF(TARGET_CACHE_PUPPET);
-	rc = puppet_find(puppet, program, &shared->puppet, error);
-	if (rc == -ENOENT || (rc == 0 && !puppet_stands(puppet))) {
-		*error = (struct error){0};
-		rc = puppet_replace(puppet, program, error);
-	}
-	if (rc == 0)
-		shared->puppet = puppet_record(puppet);
-	return rc;
-}
-
 int live_puppet_end(struct live *live, struct inject *program, struct error *error)
 {
-	struct puppet puppet;
-	int rc = is_there(live->shared) ? find(live->shared, &puppet, program, error) : -ENOENT;
+	struct live_shared *shared = live->shared;
+	struct puppet puppet = PUPPET_OF(TARGET_CACHE_PUPPET);
+	int rc = 0;
 
-	if (rc == 0) {
-		rc = puppet_end(&puppet, program, error);
-		puppet_abandon(&puppet);
-		if (rc == 0) {
-			inject_abandon(program);
-			live->shared->puppet = (struct puppet_record){0};
-			return 0;
-		}
+	if (!is_there(shared)) {
+		inject_close(program);
+		return 0;
 	}
-	inject_close(program);
-	return rc == -ENOENT ? 0 : rc;
+	rc = puppet_find(&puppet, program, &shared->puppet, error);
+	if (rc == 0 || rc == -ENOENT) {
+		*error = (struct error){0};
+		rc = puppet_end(&puppet, program, error);
+	}
+	puppet_abandon(&puppet);
+	if (rc < 0) {
+		inject_close(program);
+		return rc;
+	}
+	inject_abandon(program);
+	shared->puppet = (struct puppet_record){0};
+	return 0;
 }
 
-static void replace(struct live *live)
+/* `puppet` was killed. */
+static void replace(struct live *live, struct puppet *puppet)
 {
+	struct live_shared *shared = live->shared;
 	struct inject program = INJECT_NONE;
 	struct error ignored = {0};
-	struct puppet puppet;
 
 	if (now_us() - live->puppet_us < AGAIN_US)
 		return;
 	live->puppet_us = now_us();
 	if (inject_open(&program, live->target, &ignored) < 0)
 		return;
-	if (find(live->shared, &puppet, &program, &ignored) == 0) {
-		if (inject_begin(&puppet.inject, &ignored) == 0) {
-			live->shared->number = inject_fd_keep(&puppet.inject, live_table(live)->uffd[0]);
-			inject_end(&puppet.inject);
+	if (puppet_replace(puppet, &program, &ignored) == 0) {
+		shared->puppet = puppet_record(puppet);
+		if (inject_begin(&puppet->inject, &ignored) == 0) {
+			shared->number = inject_fd_keep(&puppet->inject, live_table(live)->uffd[0]);
+			inject_end(&puppet->inject);
 		}
-		puppet_abandon(&puppet);
 	}
 	inject_close(&program);
 }
@@ -99,7 +91,7 @@ void live_puppet_look(struct live *live)
 		puppet_kill(&puppet);
 		live->shared->puppet = (struct puppet_record){0};
 	} else if (rc == -ENOENT && uffd >= 0 && uffd_alive(uffd) && target_alive(live->target)) {
-		replace(live);
+		replace(live, &puppet);
 	}
 	puppet_abandon(&puppet);
 }
