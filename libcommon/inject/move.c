@@ -1,5 +1,6 @@
 /*
- * The move itself, in short stops: one call after the other until the piece is done, or the time of the stop is over.
+ * The move itself, in short stops of what makes the calls: one call after the other until the piece is done, or the
+ * time of the stop is over.
  */
 #include "inject/move.h"
 
@@ -17,26 +18,35 @@
 #include "pages/pages.h"
 #include "uffd/uffd.h"
 
-#define HELD_US      400  /* a thread is let go after so long, and stopped again for the rest */
-#define HELD_LONG_US 1000 /* in pieces so large that stopping anew costs a tenth of the time */
-#define LARGE_PIECE  (256 * MiB)
-#define CALL_US      20 /* about what a call costs beside the moving */
-#define WORTH_US     60 /* what is left of a stop, for another call */
-#define CALL_LEAST   (2 * MiB)
-#define CALL_FIRST   (4 * MiB)
-#define CALL_MOST    (64 * MiB)
-#define REMAP_BYTES  (256 * MiB) /* page tables move, not pages */
-#define AGAIN_TRIES  100         /* while the kernel says to try again */
-#define BACK_OFF_US  1000
-#define BREATH_US    50   /* between stops of a thread that only runs while we sleep */
-#define ARGUMENT_AT  1024 /* in the scratch memory */
-#define POPULATED    (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)
-#define MAPPED_ONCE  (PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE)
-#define REMAP_ANON   (MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)
+#define HELD_US          400    /* a thread is let go after so long, and stopped again for the rest */
+#define HELD_LONG_US     1000   /* in pieces so large that stopping anew costs a tenth of the time */
+#define HELD_PUPPET_US   100000 /* of a puppet, for which nobody waits */
+#define LARGE_PIECE      (256 * MiB)
+#define CALL_US          20 /* about what a call costs beside the moving */
+#define WORTH_US         60 /* what is left of a stop, for another call */
+#define CALL_LEAST       (2 * MiB)
+#define CALL_FIRST       (4 * MiB)
+#define CALL_MOST        (64 * MiB)
+#define CALL_PUPPET_MOST (256 * MiB)
+#define CALL_PUPPET_US   2000
+#define REMAP_BYTES      (256 * MiB) /* page tables move, not pages */
+#define AGAIN_TRIES      100         /* while the kernel says to try again */
+#define BACK_OFF_US      1000
+#define BREATH_US        50   /* between stops of a thread that only runs while we sleep */
+#define ARGUMENT_AT      1024 /* in the scratch memory */
+#define POPULATED        (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)
+#define MAPPED_ONCE      (PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE)
+#define REMAP_ANON       (MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)
 
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
 #endif
+
+/* What calls are made on. */
+static struct inject *hands(struct mover *mover)
+{
+	return mover->road.puppet.self.pid ? &mover->road.puppet.inject : &mover->road.inject;
+}
 
 /* Where a piece is being moved. */
 struct step {
@@ -103,7 +113,7 @@ static uint64_t count_untold(const struct step *step, uint64_t bytes, uint64_t m
 /* One UFFDIO_MOVE on the stopped thread. Returns what the ioctl did; *moved counts in any case. */
 static int64_t call_move(struct step *step, uint64_t bytes, uint64_t *moved)
 {
-	struct inject *inject = &step->mover->road.inject;
+	struct inject *inject = hands(step->mover);
 	uint64_t address = inject->scratch + ARGUMENT_AT;
 	struct uffdio_move argument = {
 		.dst = step_destination(step),
@@ -143,7 +153,7 @@ static int64_t overcome_busy(struct step *step)
 	rc = move_run_of(mover, step->at, step_end(step), MAPPED_ONCE, MAPPED_ONCE, &run);
 	if (rc == 0 && run && step->job->make_exclusive && step->tried != step->at) {
 		step->tried = step->at;
-		rc = inject_call3(&mover->road.inject, SYS_madvise, step->at, run, MADV_POPULATE_WRITE);
+		rc = inject_call3(hands(mover), SYS_madvise, step->at, run, MADV_POPULATE_WRITE);
 		return rc == -ESRCH ? rc : 0;
 	}
 	return rc < 0 ? rc : pass_over(step, page_size(), -EBUSY, NULL);
@@ -174,25 +184,13 @@ static int64_t overcome_invalid(struct step *step)
 {
 	uint64_t left = step_end(step) - step->at;
 	struct move_piece now = {0};
-	int64_t rc = inject_end(&step->mover->road.inject);
+	int64_t rc = inject_end(hands(step->mover));
 
 	if (rc == 0)
 		rc = move_piece_at(step->mover, step->at, step_destination(step), left, &now);
 	if (rc < 0)
 		return rc;
 	return pass_over(step, now.bytes, -EINVAL, now.rule ? now.rule : move_hidden_rule(step->mover, &now));
-}
-
-/* The program closed our descriptor (closefrom and its like): it gets another. */
-static int64_t give_again(struct step *step, int64_t why)
-{
-	int number =
-		++step->again < AGAIN_TRIES ? inject_fd_give(&step->mover->road.inject, step->mover->uffd) : (int)why;
-
-	if (number < 0)
-		return number;
-	step->mover->number = number;
-	return 0;
 }
 
 /* What to do about a call that moved nothing. Returns 0 to go on, 1 to let the thread run for a moment, or -errno. */
@@ -208,9 +206,6 @@ static int64_t overcome(struct step *step, int64_t why)
 		return overcome_pages(step, (int)why);
 	case -EINVAL:
 		return overcome_invalid(step);
-	case -EBADF:
-	case -ENOTTY:
-		return give_again(step, why);
 	case -ESRCH:
 	case -ETIMEDOUT:
 		return why;
@@ -223,21 +218,23 @@ static int64_t overcome(struct step *step, int64_t why)
 
 static uint64_t time_left(const struct step *step)
 {
-	uint64_t held = inject_held_us(&step->mover->road.inject);
+	uint64_t held = inject_held_us(hands(step->mover));
 
 	return held < step->held ? step->held - held : 0;
 }
 
 /*
- * What nearly all the rest of the stop has time for; no more than CALL_MOST, because where huge pages end the small
- * ones are much slower.
+ * What nearly all the rest of the stop has time for, or a puppet's call, which keeps the program from mapping memory;
+ * no more than so much, because where huge pages end the small ones are much slower.
  */
 static uint64_t call_bytes(const struct step *step)
 {
-	uint64_t left = time_left(step);
+	bool puppet = step->mover->road.puppet.self.pid;
+	uint64_t left = min_u64(time_left(step), puppet ? CALL_PUPPET_US : UINT64_MAX);
+	uint64_t most = puppet ? CALL_PUPPET_MOST : CALL_MOST;
 	uint64_t bytes = left > CALL_US ? round_down(step->speed * (left - CALL_US) / 10 * 9, CALL_LEAST) : 0;
 
-	bytes = step->speed ? max_u64(min_u64(bytes, CALL_MOST), CALL_LEAST) : CALL_FIRST;
+	bytes = step->speed ? max_u64(min_u64(bytes, most), CALL_LEAST) : CALL_FIRST;
 	return min_u64(bytes - step->at % CALL_LEAST, step_end(step) - step->at);
 }
 
@@ -305,7 +302,7 @@ static int64_t remap_once(struct step *step)
 		rc = move_run_of(step->mover, to, to + bytes, POPULATED, 0, &bytes);
 	if (rc < 0 || !bytes)
 		return rc < 0 ? rc : overcome_pages(step, -EEXIST);
-	rc = inject_call(&step->mover->road.inject, SYS_mremap, step->at, bytes, bytes, REMAP_ANON, to, 0);
+	rc = inject_call(hands(step->mover), SYS_mremap, step->at, bytes, bytes, REMAP_ANON, to, 0);
 	step->job->calls++;
 	if (rc == (int64_t)to)
 		return have_moved(step, bytes);
@@ -315,11 +312,11 @@ static int64_t remap_once(struct step *step)
 /* Another short stop: a thread must not be kept for long. */
 static int64_t stop_again(struct mover *mover, bool pause, struct error *error)
 {
-	int64_t rc = mover->road.inject.tid ? inject_end(&mover->road.inject) : 0;
+	int64_t rc = hands(mover)->tid ? inject_end(hands(mover)) : 0;
 
-	if (rc == 0 && (pause || mover->road.inject.shares))
+	if (rc == 0 && (pause || hands(mover)->shares))
 		usleep(pause ? BACK_OFF_US : BREATH_US);
-	return rc == 0 ? inject_begin(&mover->road.inject, error) : rc;
+	return rc == 0 ? inject_begin(hands(mover), error) : rc;
 }
 
 static bool is_interrupted(const struct mover *mover)
@@ -330,7 +327,7 @@ static bool is_interrupted(const struct mover *mover)
 static int64_t move_steps(struct step *step, struct error *error)
 {
 	struct mover *mover = step->mover;
-	int64_t rc = inject_begin(&mover->road.inject, error);
+	int64_t rc = inject_begin(hands(mover), error);
 
 	while (rc == 0 && step->at < step_end(step)) {
 		if (is_interrupted(mover)) {
@@ -338,13 +335,12 @@ static int64_t move_steps(struct step *step, struct error *error)
 			break;
 		}
 		rc = mover->method == MOVE_UFFD ? move_once(step) : remap_once(step);
-		if (rc >= 0 && step->at < step_end(step) &&
-		    (rc || !mover->road.inject.tid || time_left(step) < WORTH_US))
+		if (rc >= 0 && step->at < step_end(step) && (rc || !hands(mover)->tid || time_left(step) < WORTH_US))
 			rc = stop_again(mover, rc == 1, error);
 		else if (rc > 0)
 			rc = 0;
 	}
-	if (mover->road.inject.tid && inject_end(&mover->road.inject) < 0 && rc == 0)
+	if (hands(mover)->tid && inject_end(hands(mover)) < 0 && rc == 0)
 		rc = -ESRCH;
 	return rc;
 }
@@ -371,6 +367,13 @@ static void unregister_destination(const struct mover *mover, struct region regi
 	uffd_unregister(mover->uffd, region);
 }
 
+static uint64_t hold_time(const struct mover *mover, const struct move_piece *piece)
+{
+	if (mover->road.puppet.self.pid)
+		return HELD_PUPPET_US;
+	return piece->bytes < LARGE_PIECE ? HELD_US : HELD_LONG_US;
+}
+
 static int64_t move_piece(struct mover *mover, struct move_job *job, const struct move_piece *piece,
 			  struct region_vec *done, struct error *error)
 {
@@ -378,7 +381,7 @@ static int64_t move_piece(struct mover *mover, struct move_job *job, const struc
 			    .job = job,
 			    .piece = piece,
 			    .at = piece->source,
-			    .held = piece->bytes < LARGE_PIECE ? HELD_US : HELD_LONG_US,
+			    .held = hold_time(mover, piece),
 			    .tried = UINT64_MAX,
 			    .done = done};
 	struct region to = {piece->destination, piece->destination + piece->bytes};
@@ -398,7 +401,7 @@ static int64_t move_piece(struct mover *mover, struct move_job *job, const struc
 /* We go to the processor of the thread that we stop: what is woken there runs at once. */
 static void settle(struct mover *mover)
 {
-	int processor = inject_processor(&mover->road.inject);
+	int processor = inject_processor(hands(mover));
 	cpu_set_t one;
 
 	mover->settled = processor >= 0 && processor < CPU_SETSIZE &&
@@ -452,15 +455,30 @@ static void count(const struct mover *mover, struct move_job *job, const struct 
 	}
 }
 
+/* A puppet that was killed is no end of its program. */
+static int explain(const struct mover *mover, int rc, struct error *error)
+{
+	if (!target_alive(mover->target))
+		rc = -ESRCH;
+	else if (rc == -ESRCH)
+		return error_set(error, -EIO, "the process that moves them there was ended", "see who does that",
+				 "move pages of process %d", mover->target->pid);
+	if (error->code && rc != -ESRCH)
+		return rc;
+	return error_set(error, rc, rc == -ESRCH ? "the process has ended" : NULL, NULL, "move pages of process %d",
+			 mover->target->pid);
+}
+
 int mover_run(struct mover *mover, struct move_job *job, struct error *error)
 {
 	_cleanup_regions_ struct region_vec done = {0};
 	uint64_t begun;
-	int64_t rc = pins_look(&mover->pins, &mover->road, true, error);
+	int64_t rc;
 
+	mover->road.inject.longest_us = 0;
+	rc = pins_look(&mover->pins, &mover->road, true, error);
 	if (rc < 0 && rc != -EOPNOTSUPP)
 		return (int)rc;
-	mover->road.inject.longest_us = 0;
 	settle(mover);
 	begun = now_us();
 	rc = move_pieces(mover, job, &done, error);
@@ -468,12 +486,7 @@ int mover_run(struct mover *mover, struct move_job *job, struct error *error)
 	job->time_us += now_us() - begun;
 	job->longest_stop_us = max_u64(job->longest_stop_us, mover->road.inject.longest_us);
 	count(mover, job, &done);
-	if (rc < 0 && !target_alive(mover->target))
-		rc = -ESRCH;
-	if (rc < 0 && (!error->code || rc == -ESRCH))
-		error_set(error, (int)rc, rc == -ESRCH ? "the process has ended" : NULL, NULL,
-			  "move pages of process %d", mover->target->pid);
-	return (int)rc;
+	return rc < 0 ? explain(mover, (int)rc, error) : 0;
 }
 
 /* Tried on a page of our own. */
@@ -491,6 +504,16 @@ static bool kernel_remaps(void)
 	return to != MAP_FAILED;
 }
 
+/* It has the userfaultfd, which so is in no descriptor table of the program, and of none of its children. */
+static int make_puppet(struct mover *mover, struct error *error)
+{
+	struct puppet *puppet = &mover->road.puppet;
+
+	mover->self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	*puppet = PUPPET_UNTIL(TARGET_MOVE_PUPPET, mover->self);
+	return puppet_make(puppet, &mover->road.inject, error);
+}
+
 static int open_method(struct mover *mover, struct error *error)
 {
 	int rc;
@@ -500,7 +523,10 @@ static int open_method(struct mover *mover, struct error *error)
 			       ? 0
 			       : error_set(error, -EOPNOTSUPP, "this kernel has no MREMAP_DONTUNMAP (Linux 5.7)", NULL,
 					   "move pages of process %d", mover->target->pid);
-	mover->uffd = inject_userfaultfd(&mover->road.inject, true, &mover->number, error);
+	rc = make_puppet(mover, error);
+	if (rc < 0)
+		return rc;
+	mover->uffd = inject_userfaultfd(hands(mover), true, &mover->number, error);
 	if (mover->uffd < 0)
 		return mover->uffd;
 	rc = uffd_handshake(mover->uffd, UFFD_FEATURE_MOVE);
@@ -543,43 +569,32 @@ int mover_open(struct mover *mover, const struct target *target, enum move_metho
 	return rc;
 }
 
-/*
- * Whether a number in the target still is a userfaultfd: the program may have closed ours and opened something of its
- * own.
- */
-static bool is_userfaultfd(const struct mover *mover)
+/* The puppet takes the control area along, and itself. */
+static int leave(struct mover *mover)
 {
-	char path[64], link[64] = "";
-
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", mover->target->pid, mover->number);
-	return readlink(path, link, sizeof(link) - 1) > 0 && strcmp(link, "anon_inode:[userfaultfd]") == 0;
-}
-
-static int64_t close_there(struct mover *mover)
-{
+	struct road *road = &mover->road;
 	struct error ignored = {0};
-	int64_t rc =
-		mover->number < 0 || !is_userfaultfd(mover) ? -ENOENT : inject_begin(&mover->road.inject, &ignored);
+	int rc = road->puppet.own.end ? puppet_end(&road->puppet, &road->inject, &ignored) : -ENOENT;
 
-	if (rc < 0)
-		return rc == -ENOENT || rc == -ESRCH ? 0 : rc;
-	rc = inject_fd_close(&mover->road.inject, mover->number);
-	inject_end(&mover->road.inject);
-	return rc == -ESRCH ? 0 : rc;
+	puppet_abandon(&road->puppet);
+	if (rc < 0) {
+		int closed = inject_close(&road->inject);
+
+		return rc == -ENOENT || rc == -ESRCH ? closed : rc;
+	}
+	inject_abandon(&road->inject);
+	return rc;
 }
 
 int mover_close(struct mover *mover)
 {
-	int64_t rc = 0, closed = 0;
+	int rc = mover->injecting ? leave(mover) : 0;
 
-	if (mover->injecting) {
-		rc = close_there(mover);
-		closed = inject_close(&mover->road.inject);
-	}
 	cleanup_close(&mover->uffd);
 	cleanup_close(&mover->pagemap_fd);
 	cleanup_close(&mover->maps_fd);
+	cleanup_close(&mover->self);
 	pins_free(&mover->pins);
 	*mover = MOVER_NONE;
-	return (int)(rc < 0 ? rc : closed);
+	return rc;
 }

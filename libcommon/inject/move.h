@@ -1,4 +1,7 @@
-/* Moving pages from one place of a live process to another, by UFFDIO_MOVE or mremap(2) on one of its own threads. */
+/*
+ * Moving pages from one place of a live process to another: by UFFDIO_MOVE on a puppet in its memory, or by mremap(2)
+ * on one of its own threads.
+ */
 #pragma once
 
 #include <sched.h>
@@ -51,12 +54,14 @@ struct mover {
 	int pagemap_fd, maps_fd;
 	bool injecting;       /* opened for more than looking */
 	int uffd;             /* ours */
-	int number;           /* the same descriptor in the target, -1 for none */
+	int number;           /* the same descriptor in the puppet, -1 for none */
+	int self;             /* pidfd of this process, with which the puppet ends */
 	cpu_set_t processors; /* that this thread may use, while it keeps to one */
 	bool settled;
 };
 
-#define MOVER_NONE ((struct mover){.road = ROAD_NONE, .pagemap_fd = -1, .maps_fd = -1, .uffd = -1, .number = -1})
+#define MOVER_NONE \
+	((struct mover){.road = ROAD_NONE, .pagemap_fd = -1, .maps_fd = -1, .uffd = -1, .number = -1, .self = -1})
 
 /*
  * Prepares a target. `look_only`: for mover_look, nothing is stopped or changed. The target must outlive the mover.
@@ -83,12 +88,12 @@ int mover_map(struct mover *mover, struct region source, uint64_t *destination, 
 int mover_unmap(struct mover *mover, struct region region);
 
 /*
- * Moves. A thread is stopped for some hundred microseconds at a time (about a millisecond in pieces of 256 MiB and
- * more), and each thread that has to be asked what the kernel needs of it, once. The destination must be mapped. A
- * failing page range is noted in the job and stepped over, and so are the pages that the kernel needs. With MOVE_UFFD
- * no thread ever waits for this program, even if it is killed in the middle. Returns 0 (see the failures), or a
- * negative errno with `error` filled when it could not go on (-ESRCH: the target is gone; -ETIMEDOUT: a thread cannot
- * be asked; others as pins_look); moved, holes and calls count up to there.
+ * Moves. Each thread is stopped once that has to be asked what the kernel needs of it. With MOVE_MREMAP a thread is
+ * stopped for some hundred microseconds at a time (about a millisecond in pieces of 256 MiB and more), too. The
+ * destination must be mapped. A failing page range is noted in the job and stepped over, and so are the pages that the
+ * kernel needs. With MOVE_UFFD no thread ever waits for this program, even if it is killed in the middle. Returns 0
+ * (see the failures), or a negative errno with `error` filled when it could not go on (-ESRCH: the target is gone;
+ * -ETIMEDOUT: a thread cannot be asked; others as pins_look); moved, holes and calls count up to there.
  */
 int mover_run(struct mover *mover, struct move_job *job, struct error *error);
 

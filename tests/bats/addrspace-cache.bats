@@ -444,8 +444,8 @@ has_ended() {
 # other_puppet PID: that of this test which is not PID, and has the userfaultfd.
 other_puppet() {
 	local pid
-	for pid in $(our_processes); do
-		if [[ $(<"/proc/$pid/comm") == uvm-cache && $pid != "$1" && $(find "/proc/$pid/fd" -lname '*userfaultfd*') ]]; then
+	for pid in $(puppets uvm-cache); do
+		if [[ $pid != "$1" && $(find "/proc/$pid/fd" -lname '*userfaultfd*') ]]; then
 			echo "$pid"
 			return 0
 		fi

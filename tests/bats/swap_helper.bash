@@ -19,7 +19,13 @@ setup() {
 our_processes() {
 	local pid
 	"$UVM_BUILD/helpers/marked" "$UVM_BUILD" "UVM_TEST_MARK=$UVM_TEST_MARK"
-	for pid in $(pgrep -x 'uvm-puppet|uvm-cache'); do
+	puppets 'uvm-.*'
+}
+
+# puppets NAME: of this test.
+puppets() {
+	local pid
+	for pid in $(pgrep -x "$1"); do
 		grep -qsz "^UVM_TEST_MARK=$UVM_TEST_MARK\$" "/proc/$pid/environ" && echo "$pid"
 	done
 	return 0

@@ -51,6 +51,7 @@ nothing_of_ours() {
 	assert_equal "$(awk '/^TracerPid/ { print $2 }' "/proc/$TARGET_PID/status")" 0
 	run grep -E '^VmFlags:.* u[mw]( |$)' "/proc/$TARGET_PID/smaps"
 	assert_failure
+	assert_equal "$(puppets uvm-move)" ""
 }
 
 # there_and_back [OPTION...]: to a fresh mapping and back, all of it.
@@ -322,7 +323,11 @@ start_slow_move() {
 }
 
 has_begun() {
-	[[ -n $(find "/proc/$TARGET_PID/fd" -lname '*userfaultfd*' 2>/dev/null) ]] || ! kill -0 "$MOVER" 2>/dev/null
+	local pid
+	for pid in $(puppets uvm-move); do
+		[[ -z $(find "/proc/$pid/fd" -lname '*userfaultfd*' 2>/dev/null) ]] || return 0
+	done
+	! kill -0 "$MOVER" 2>/dev/null
 }
 
 start_slow_victim() {
@@ -343,6 +348,7 @@ start_slow_victim() {
 		fi
 		wait "$MOVER" || :
 		wait_for 10 is_free
+		wait_for 10 has_no_puppet
 		# A page that has not come: whoever waited for an answer would wait for ever.
 		ASK_DEADLINE=20 ask touch "$(hex "$ROOM" $((64 * MEBIBYTE - 4096 * (2 * round - 1))))"
 	done
@@ -353,6 +359,10 @@ start_slow_victim() {
 looked_often() {
 	looks=$((looks + 1))
 	((looks > $1))
+}
+
+has_no_puppet() {
+	[[ ! $(puppets uvm-move) ]]
 }
 
 is_free() {
@@ -557,6 +567,34 @@ ENOENT 0x$(hex "$START" 65536) 0x$(hex "$START" 73728)"
 	move 0 -p "$TARGET_PID" --src "$START" --dst "$ROOM" --length 4M --format table
 	assert_regex "$(head -n 1 "$RECORDS")" '^SOURCE +DESTINATION +BYTES +MOVED'
 	assert_regex "$(sed -n 2p "$RECORDS")" "^0x$START +0x$ROOM +4.0 MiB +4.0 MiB"
+}
+
+@test "a program has no descriptor of ours at any moment of a move, and no thread of it is stopped for the moving" {
+	local pid
+	start_slow_victim
+	start_slow_move
+	while kill -0 "$MOVER" 2>/dev/null; do
+		assert_equal "$(find "/proc/$TARGET_PID/fd" -lname '*userfaultfd*' 2>/dev/null)" ""
+		for pid in $(puppets uvm-move); do
+			assert_equal "$(awk '/^Cap(Prm|Eff):/ && $2 != "0000000000000000"' "/proc/$pid/status" 2>/dev/null)" ""
+		done
+	done
+	RECORDS=$BATS_TEST_TMPDIR/moved
+	(($(summary .calls) > 1000 && $(summary .longest_stop_us) < 10000))
+	nothing_of_ours
+}
+
+@test "a puppet that is killed ends the move, and is named" {
+	start_slow_victim
+	local status=0
+	start_slow_move
+	# shellcheck disable=SC2046
+	kill -KILL $(puppets uvm-move)
+	wait "$MOVER" || status=$?
+	assert_equal "$status" 1
+	assert_regex "$(<"$BATS_TEST_TMPDIR/err")" 'the process that moves them there was ended'
+	nothing_of_ours
+	ASK_DEADLINE=60 ask either "$ROOM"
 }
 
 @test "a program with hardly a descriptor open is moved like any other" {
