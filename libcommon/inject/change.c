@@ -1,4 +1,7 @@
-/* mmap, munmap, mprotect and what belongs to them, made by a thread of the target. */
+/*
+ * mmap, munmap, mprotect and what belongs to them, made by a thread of the target. A file is mapped by a puppet: the
+ * descriptor is in no table that the target's children get a copy of.
+ */
 #include "inject/change.h"
 
 #include <errno.h>
@@ -10,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "inject/fd.h"
+#include "inject/puppet.h"
 
 #define UNMAP_TRIES   10
 #define HELD_US       500        /* after which a thread is let go between two calls */
@@ -73,30 +77,75 @@ static int64_t map_aligned(struct inject *inject, const struct map_request *requ
 	return rc < 0 ? rc : (int64_t)at;
 }
 
-static int64_t map_there(struct inject *inject, const struct map_request *request)
+/* `number`: of the object in what makes the call, -1 for anonymous memory. */
+static int64_t map_there(struct inject *inject, const struct map_request *request, int number)
 {
 	int flags = map_flags(request);
-	int number = -1;
 	int64_t at;
 
-	if (request->fd >= 0) {
-		number = inject_fd_give(inject, request->fd);
-		if (number < 0)
-			return number;
-	}
 	if (request->align > page_size() && !request->at)
 		at = map_aligned(inject, request, flags);
 	else
 		at = inject_call(inject, SYS_mmap, request->at, request->bytes, (uint64_t)request->protection,
 				 (uint64_t)flags, (uint64_t)(int64_t)number, request->offset);
-	if (number >= 0)
-		inject_fd_close(inject, number);
 	/* Linux before 4.17 takes MAP_FIXED_NOREPLACE for a hint. */
 	if (!is_error(at) && request->fixed && (uint64_t)at != request->at) {
 		inject_call(inject, SYS_munmap, (uint64_t)at, request->bytes, 0, 0, 0, 0);
 		return -EEXIST;
 	}
 	return at;
+}
+
+static int64_t map_by_puppet(struct inject *inject, const struct map_request *request, struct error *error)
+{
+	struct puppet puppet = PUPPET_OF(TARGET_MAP_PUPPET);
+	int64_t at;
+
+	puppet.maps_files = true;
+	at = puppet_make(&puppet, inject, error);
+	if (at < 0)
+		return at;
+	at = inject_begin(&puppet.inject, error);
+	if (at == 0)
+		at = inject_fd_give(&puppet.inject, request->fd);
+	if (at >= 0)
+		at = map_there(&puppet.inject, request, (int)at);
+	if (puppet.inject.tid)
+		inject_end(&puppet.inject);
+	puppet_dismiss(&puppet, inject);
+	return at;
+}
+
+static int64_t map_by_thread(struct inject *inject, const struct map_request *request)
+{
+	int number = request->fd < 0 ? -1 : inject_fd_give(inject, request->fd);
+	int64_t at;
+
+	if (request->fd >= 0 && number < 0)
+		return number;
+	at = map_there(inject, request, number);
+	if (number >= 0)
+		inject_fd_close(inject, number);
+	return at;
+}
+
+/*
+ * A program that locks all that it maps (mlockall(2), MCL_FUTURE) may have more locked than a process without
+ * capabilities, as the puppet is, may add to: then its own thread maps the file.
+ */
+static int64_t map(struct inject *inject, const struct map_request *request, struct error *error)
+{
+	int64_t at = -EAGAIN;
+	int rc;
+
+	if (request->fd >= 0) {
+		let_go(inject);
+		at = map_by_puppet(inject, request, error);
+	}
+	rc = error->code ? 0 : hold(inject, error);
+	if (rc < 0)
+		return rc;
+	return at == -EAGAIN && !error->code ? map_by_thread(inject, request) : at;
 }
 
 /* In steps, so that no thread stands still for long. */
@@ -169,6 +218,10 @@ static int explain(const struct inject *inject, const struct map_request *reques
 	case -EMFILE:
 		why = "it has no room for another descriptor";
 		break;
+	case -EAGAIN:
+		why = "it locks all of its memory, and may lock no more";
+		hint = "see its RLIMIT_MEMLOCK";
+		break;
 	case -EPERM:
 		hint = request->lock ? "see its RLIMIT_MEMLOCK"
 				     : "see min_address in addrspace info, and the mount options of the file";
@@ -189,15 +242,14 @@ int inject_map(struct inject *inject, const struct map_request *request, uint64_
 {
 	struct error stop = {0};
 	int64_t at;
-	int rc = hold(inject, error);
+	int rc;
 
 	*start = 0;
-	if (rc < 0)
-		return rc;
-	at = map_there(inject, request);
+	*error = (struct error){0};
+	at = map(inject, request, error);
 	if (is_error(at)) {
 		let_go(inject);
-		return explain(inject, request, (int)at, error);
+		return error->code ? (int)at : explain(inject, request, (int)at, error);
 	}
 	rc = fill(inject, request, (uint64_t)at, &stop);
 	if (rc < 0 && !request->replace)

@@ -227,6 +227,34 @@ summary  12288"
 	assert_equal "$(record '.[0] | [.type, .errno, .op] | @csv')" '"error","EACCES","mprotect"'
 }
 
+@test "a file that is mapped is at no moment among the descriptors of the process" {
+	local i watcher
+	start_with_input threads 2 $((2 * MEBIBYTE))
+	head -c 64K /dev/urandom >"$BATS_TEST_TMPDIR/file"
+	python3 - "$TARGET_PID" "$BATS_TEST_TMPDIR" 3>&- <<-'END' &
+		import os, sys
+		folder, end = f"/proc/{sys.argv[1]}/fd", sys.argv[2] + "/enough"
+		looks = seen = 0
+		while looks % 100 or not os.path.exists(end):
+		    looks += 1
+		    for number in os.listdir(folder):
+		        try:
+		            link = os.readlink(f"{folder}/{number}")
+		            seen += link.startswith(sys.argv[2]) and link.endswith("/file") or "socket" in link or "memfd" in link
+		        except OSError:
+		            pass
+		print(looks > 1000, seen, file=open(sys.argv[2] + "/seen", "w"))
+	END
+	watcher=$!
+	for i in {1..30}; do
+		space 0 map -p "$TARGET_PID" --file "$BATS_TEST_TMPDIR/file"
+		space 0 map -p "$TARGET_PID" --memfd watched --size 64K
+	done
+	: >"$BATS_TEST_TMPDIR/enough"
+	wait "$watcher"
+	assert_equal "$(<"$BATS_TEST_TMPDIR/seen")" "True 0"
+}
+
 @test "copy on write keeps what the program writes from the object" {
 	local kind
 	for kind in shared shared-file memfd; do
