@@ -226,3 +226,88 @@ have_returned() {
 	check_session
 	ask stop
 }
+
+# What a terminal, a service manager or a user sends to all that belong to a program.
+@test "signals that go to all of a program's processes end no puppet before its program, and delay nobody" {
+	local pid name
+	start_contents mixed $((4 * MEBIBYTE))
+	swap_ok attach -p "$TARGET_PID"
+	out_region
+	pid=$(puppet)
+	for name in HUP INT QUIT TSTP TTIN USR1 TERM; do
+		kill -"$name" "$pid"
+	done
+	ask check
+	out_region
+	assert_equal "$(puppet)" "$pid"
+	kill -TERM "$TARGET_PID" "$pid"
+	wait_for 2 has_ended "$pid"
+	wait_for 10 is_session_gone
+}
+
+@test "the first process of a pid namespace, which is given its orphans, is swapped, and reaps nothing that is ours" {
+	local first pid
+	if ! bwrap --ro-bind / / --unshare-pid --proc /proc true 2>/dev/null; then
+		skip "bubblewrap cannot make namespaces here"
+	fi
+	start_target /usr/bin/bwrap --unshare-pid --as-pid-1 --die-with-parent --ro-bind / / --dev /dev --proc /proc \
+		/usr/bin/python3 -uc 'if True:
+			import os, time, zlib
+			kept = os.urandom(8 << 20)
+			known = zlib.crc32(kept)
+			print("ready")
+			while True:
+				try:
+					print("reaped", os.waitpid(-1, os.WNOHANG))
+				except ChildProcessError:
+					pass
+				time.sleep(0.01)
+				assert zlib.crc32(kept) == known'
+	first=$(pgrep -P "$TARGET_PID" | head -n 1)
+	assert_equal "$(awk '/^NSpid/ { print $NF }' "/proc/$first/status")" 1
+	swap_most attach -p "$first"
+	swap_most out -p "$first"
+	pid=$(jq -r .puppet_pid < <(swapctl status -p "$first"))
+	assert_equal "$(<"/proc/$pid/comm")" uvm-puppet
+	swap_ok detach -p "$first"
+	wait_for 5 has_ended "$pid"
+	[[ ! -e /proc/$pid ]]
+	assert_equal "$(grep -c reaped "$TARGET_DIR/out")" 0
+	kill -0 "$first"
+}
+
+@test "where no process can be made any more a session is refused with the reason, and one without a puppet is not" {
+	# Of a user that nobody else is: it is the user's processes that count.
+	start_target /usr/bin/prlimit --nproc=1 setpriv --reuid=65432 --clear-groups /bin/sh -c 'echo ready; exec sleep 600'
+	tool_refuses 1 '.*as many processes as it may have.*--road inject.*' swapctl attach -p "$TARGET_PID"
+	assert_equal "$(grep -c uvm "/proc/$TARGET_PID/maps")" 0
+	swap_ok attach -p "$TARGET_PID" --road inject
+	swap_most out -p "$TARGET_PID"
+	swap_ok detach -p "$TARGET_PID"
+}
+
+@test "a program that is frozen together with its puppet is swapped again when it goes on" {
+	local root group
+	root=$(findmnt -rno TARGET -t cgroup2 | head -n 1)
+	if [[ ! $root ]]; then
+		skip "no cgroup2 is mounted"
+	fi
+	group=$root/uvm-puppet.$$
+	start_contents mixed $((4 * MEBIBYTE))
+	mkdir "$group"
+	echo "$TARGET_PID" >"$group/cgroup.procs"
+	swap_ok attach -p "$TARGET_PID"
+	out_region
+	assert_regex "$(<"$group/cgroup.procs")" "$(puppet)"
+	echo 1 >"$group/cgroup.freeze"
+	wait_for 10 grep -qx 'frozen 1' "$group/cgroup.events"
+	swap in -p "$TARGET_PID"
+	assert_equal "$(status_of .state)" running
+	echo 0 >"$group/cgroup.freeze"
+	ask check
+	out_region
+	ask check
+	swap_ok detach -p "$TARGET_PID"
+	echo "$TARGET_PID" >"$root/cgroup.procs"
+	rmdir "$group"
+}
