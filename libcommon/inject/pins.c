@@ -252,7 +252,7 @@ static int look_once(struct pins *pins, struct road *road, bool whole, pid_t *ti
 	pins->pages.count = 0;
 	rc = look_at_process(pins, road, road->target, tid);
 	for (size_t i = 0; shared == 0 && i < pins->sharers.count; i++)
-		if (!target_is_puppet(pins->sharers.pids[i]))
+		if (pins->sharers.pids[i] != road->puppet.self.pid && !target_is_puppet(pins->sharers.pids[i]))
 			shared = look_at_process(pins, road,
 						 &(struct target){.pid = pins->sharers.pids[i], .pidfd = -1}, tid);
 	rc = rc < 0 ? rc : shared;

@@ -55,7 +55,7 @@ static bool has_mark(const struct pager *pager)
 	uint64_t mark[2];
 	ssize_t got = -1;
 
-	for (int tries = 0; got < 0 && tries < LOOK_TRIES; tries++) {
+	for (int tries = 0; got != sizeof(mark) && tries < LOOK_TRIES; tries++) {
 		if (tries)
 			usleep(LOOK_AGAIN_US);
 		got = pread(pager->road.ops->memory(&pager->road), mark, sizeof(mark), (off_t)mark_page(pager).start);
