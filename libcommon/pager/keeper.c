@@ -115,7 +115,6 @@ int keeper_start(struct pager *pager)
 	pager->keeper_ends[0] = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	if (pager->keeper_ask < 0 || pager->keeper_answer < 0 || pager->keeper_ends[0] < 0)
 		return -errno;
-	confine_filter_make(&pager->keeper_filter, &(struct confine_calls){.serves = false});
 	start_keeper(pager);
 	return 0;
 }

@@ -62,7 +62,7 @@ static void let_go_of_caller(int ready, int pidfd)
  * What the target was entered with is not needed any more. A filter on its threads is suspended for each stop, which
  * only a process without one may do: the next worker and the next supervisor come from this one.
  */
-static void confine(const struct session *s)
+static void confine(struct session *s)
 {
 	const struct road *road = &s->pager.road;
 	const struct confine_calls calls = {.serves = true, .written = inject_written};
@@ -70,6 +70,8 @@ static void confine(const struct session *s)
 	bool suspends = traces && confine_is_filtered(&s->pager.target);
 	struct sock_fprog filter;
 
+	/* Here, and not by each worker: what making it takes is given back before memory is locked. */
+	confine_filter_make(&s->pager.keeper_filter, &(struct confine_calls){.serves = false});
 	confine_capabilities(suspends || !traces ? CONFINE_ADMIN : 0);
 	if (suspends || confine_filter_make(&filter, &calls) < 0)
 		return;

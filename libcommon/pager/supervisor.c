@@ -18,6 +18,7 @@
 
 #include "base/cleanup.h"
 #include "pager/pulse.h"
+#include "proc/service.h"
 #include "uffd/uffd.h"
 
 #define RESTART_MS     10
@@ -293,6 +294,7 @@ static void begin(struct supervisor *v)
 	sigset_t set;
 
 	prctl(PR_SET_NAME, "swapctl-super");
+	service_shrink();
 	mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT); /* who waits for the next worker waits for its pages */
 	keep_heap_small();
 	sigemptyset(&set);

@@ -1,17 +1,22 @@
 #include "proc/service.h"
 
+#include <malloc.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/size.h"
 #include "proc/stat.h"
 
-#define PROTECTED "-1000" /* proc_pid_oom_score_adj(5) */
+#define STACK_NEAR 16384   /* of the stack, which is used again at once */
+#define PROTECTED  "-1000" /* proc_pid_oom_score_adj(5) */
 
 /* All that could end a process of ours, or a system call that it depends on. */
 static const int resources[] = {RLIMIT_NOFILE,  RLIMIT_FSIZE, RLIMIT_AS,  RLIMIT_DATA,
@@ -81,6 +86,27 @@ void service_begin(const sigset_t *blocked)
 	begun = true;
 	reset_signals(blocked);
 	setsid();
+}
+
+static void shrink_stack(void)
+{
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+	pthread_attr_t attributes;
+	void *start = NULL;
+	size_t bytes = 0;
+
+	if (pthread_getattr_np(pthread_self(), &attributes) != 0)
+		return;
+	pthread_attr_getstack(&attributes, &start, &bytes);
+	pthread_attr_destroy(&attributes);
+	if (here - (uintptr_t)start < bytes && here - (uintptr_t)start > STACK_NEAR)
+		madvise(start, round_down(here - (uintptr_t)start - STACK_NEAR, page_size()), MADV_DONTNEED);
+}
+
+void service_shrink(void)
+{
+	malloc_trim(0);
+	shrink_stack();
 }
 
 void service_release(pid_t pid)

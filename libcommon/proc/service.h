@@ -13,5 +13,11 @@
  */
 void service_begin(const sigset_t *blocked);
 
+/*
+ * Gives back what its caller has freed, and what that used of the stack below here: for each process that serves it
+ * would be memory of its own. For a process with one thread, before it locks its memory.
+ */
+void service_shrink(void);
+
 /* Gives a command that such a process has started the limits that service_begin found; does nothing in another one. */
 void service_release(pid_t pid);
