@@ -31,6 +31,7 @@
 
 #define DESCRIPTORS 8192 /* it may open: of many children, too */
 #define END_MS      5000
+#define UNMAP_TRIES 10
 
 static void forget(struct puppet *puppet)
 {
@@ -346,7 +347,7 @@ static bool holds_data(const struct puppet *puppet, struct region own)
 {
 	struct arch_copy data;
 
-	return pread(puppet->inject.mem_fd, &data, sizeof(data), (off_t)(own.start + page_size())) == sizeof(data) &&
+	return inject_peek(puppet->inject.mem_fd, own.start + page_size(), &data, sizeof(data)) &&
 	       data.again == (CLONE_FILES | CLONE_VM) && strncmp(data.name, puppet->name, sizeof(data.name)) == 0;
 }
 
@@ -356,15 +357,24 @@ bool puppet_stands(const struct puppet *puppet)
 	       holds_data(puppet, puppet->own);
 }
 
+/* Once more while there is no memory for it: a mapping may have to be split. */
+static void unmap_page(struct inject *inject, uint64_t page)
+{
+	int64_t rc = -ENOMEM;
+
+	for (int tries = 0; rc == -ENOMEM && tries < UNMAP_TRIES; tries++)
+		rc = inject_call(inject, SYS_munmap, page, page_size(), 0, 0, 0, 0);
+}
+
 /* Each of the two pages, if it is ours yet: the program may have mapped something over one alone. */
 static void unmap_own(struct puppet *puppet, struct region own)
 {
 	struct inject *inject = &puppet->inject;
 
 	if (holds_data(puppet, own))
-		inject_call(inject, SYS_munmap, own.start + page_size(), page_size(), 0, 0, 0, 0);
+		unmap_page(inject, own.start + page_size());
 	if (holds_code(puppet, own))
-		inject_call(inject, SYS_munmap, own.start, page_size(), 0, 0, 0, 0);
+		unmap_page(inject, own.start);
 }
 
 int puppet_replace(struct puppet *puppet, struct inject *program, struct error *error)

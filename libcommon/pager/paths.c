@@ -10,14 +10,17 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "pager/leftovers.h"
 #include "proc/boot.h"
 
-#define LOOK_TRIES  20
-#define TRIAL_BYTES (1 * MiB) /* a store that cannot take this much is full */
+#define LOOK_TRIES      20
+#define REMOVE_TRIES    10
+#define REMOVE_AGAIN_US 5000
+#define TRIAL_BYTES     (1 * MiB) /* a store that cannot take this much is full */
 
 static int make_directory(const char *path)
 {
@@ -215,14 +218,20 @@ void paths_empty_session(int sessions, const char *name)
 
 	if (directory < 0)
 		return;
-	if (paths_read_header(directory, &header) == 0 && is_store_of(header.store, name))
-		unlink(header.store);
+	if (paths_read_header(directory, &header) == 0 && is_store_of(header.store, name) && unlink(header.store) < 0 &&
+	    errno != ENOENT)
+		return; /* only the index tells of it */
 	unlinkat(directory, "control", 0);
 	unlinkat(directory, "index", 0);
 }
 
 void paths_remove_session(int sessions, const char *name)
 {
-	paths_empty_session(sessions, name);
-	unlinkat(sessions, name, AT_REMOVEDIR);
+	for (int tries = 0; tries < REMOVE_TRIES; tries++) {
+		if (tries)
+			usleep(REMOVE_AGAIN_US);
+		paths_empty_session(sessions, name);
+		if (unlinkat(sessions, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+			return;
+	}
 }

@@ -430,10 +430,11 @@ int staging_leave(struct pager *pager, struct error *error)
 			return (int)rc;
 		}
 		if (is_ours(pager, pager->staging_open)) {
-			uffd_unregister(pager->uffd_staging, pager->staging);
-			uffd_unregister(pager->spaces[0].uffd, pager->staging);
+			rc = patiently(uffd_unregister, pager->uffd_staging, pager->staging);
+			patiently(uffd_unregister, pager->spaces[0].uffd, pager->staging);
 		}
-		if (is_ours(pager, pager->staging_open))
+		/* Unmapping it while it is registered would wait for an event to be read. */
+		if (rc != -ENOMEM && is_ours(pager, pager->staging_open))
 			rc = road->ops->drop_area(road, true);
 		else
 			gone(pager);
