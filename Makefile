@@ -244,6 +244,7 @@ fail: deps
 	@UVM_BUILD=$(abspath $(BUILD)) tests/fail/calls
 	@UVM_BUILD=$(abspath $(BUILD)) tests/fail/kills --one 300 --all 60
 	@UVM_BUILD=$(abspath $(BUILD)) tests/fail/adopt --runs 2000
+	@UVM_BUILD=$(abspath $(BUILD)) tests/fail/full --runs 2000
 
 # What depends on cgroups of version 2, in a guest with a kernel of your choice (KERNEL=/boot/vmlinuz…): 10 minutes, under emulation.
 guest: deps

@@ -170,7 +170,7 @@ static int next_message(struct pager *pager, struct space *space, bool *fork)
 	if (space->id != 0 && index_count(pager->index, space->id) && uffd_changing(space->uffd))
 		child_look(space);
 	/* It may be a fork, of a child, too; faults come before it. */
-	if (room_is_full(pager) && (*fork || uffd_changing(space->uffd)))
+	if (room_is_full(pager, space) && (*fork || uffd_changing(space->uffd)))
 		return -ENOSPC;
 	if (!*fork)
 		return uffd_read(space->uffd, &header->spaces[space->id].pending.message, 1);

@@ -55,6 +55,7 @@ struct index {
 	uint64_t free_clusters_count, free_clusters_size;
 	uint64_t fill_page; /* page of fills[] that was allocated last, plus one */
 	uint64_t count[INDEX_SPACES];
+	uint32_t tables_of[INDEX_SPACES];
 };
 
 _Static_assert(sizeof(struct index_header) <= HEADER_BYTES, "the header has its place");
@@ -128,16 +129,22 @@ static void hash_remove(struct index *index, uint64_t at)
 }
 
 /*
- * The pages are also touched here: the first write to a page of a file makes the file system do things (page_mkwrite,
- * for ext4 a transaction) that can take milliseconds, and this is the place where nobody waits.
+ * The first write to a page of a file makes the file system do things (page_mkwrite, for ext4 a transaction) that can
+ * take milliseconds: it is done where nobody waits.
  */
+static void touch(const struct index *index, uint64_t at, uint64_t bytes)
+{
+	uint64_t start = round_down(at, page_size());
+
+	madvise(index->base + start, round_up(at + bytes, page_size()) - start, MADV_POPULATE_WRITE);
+}
+
 static int allocate(const struct index *index, uint64_t at, uint64_t bytes)
 {
 	int rc = -posix_fallocate(index->fd, (off_t)at, (off_t)bytes);
-	uint64_t start = round_down(at, page_size());
 
 	if (rc == 0)
-		madvise(index->base + start, round_up(at + bytes, page_size()) - start, MADV_POPULATE_WRITE);
+		touch(index, at, bytes);
 	return rc;
 }
 
@@ -175,14 +182,24 @@ int index_room_for_unforked(struct index *index)
 	return rc;
 }
 
+/* Of tables that are in the file, beyond so many that are free. */
+static uint64_t missing_for_child(const struct index *index, unsigned int parent, uint64_t more, uint64_t there)
+{
+	uint64_t needed = index->tables_of[parent] + more;
+
+	return needed > there ? needed - there : 0;
+}
+
 struct index_growth index_plan(const struct index *index, uint64_t tables, uint64_t clusters)
 {
 	uint64_t tables_wanted = index->header->tables + tables;
 	uint64_t clusters_wanted = index->header->clusters + clusters;
+	uint64_t spare = missing_for_child(index, 0, tables, index->free_tables_count);
 
 	return (struct index_growth){
 		.tables_from = index->tables_allocated,
-		.tables_to = step(index->tables_allocated, tables_wanted, GROW_TABLES, TABLES_MAX),
+		.tables_now = step(index->tables_allocated, tables_wanted, GROW_TABLES, TABLES_MAX),
+		.tables_to = step(index->tables_allocated, tables_wanted + spare, GROW_TABLES, TABLES_MAX),
 		.clusters_from = index->clusters_allocated,
 		.clusters_to = step(index->clusters_allocated, clusters_wanted, GROW_CLUSTERS, CLUSTERS_MAX),
 	};
@@ -195,7 +212,11 @@ int index_allocate(const struct index *index, const struct index_growth *growth)
 	int rc = 0;
 
 	if (tables)
-		rc = allocate(index, TABLES_AT + growth->tables_from * TABLE_BYTES, tables * TABLE_BYTES);
+		rc = -posix_fallocate(index->fd, (off_t)(TABLES_AT + growth->tables_from * TABLE_BYTES),
+				      (off_t)(tables * TABLE_BYTES));
+	if (rc == 0 && growth->tables_now > growth->tables_from)
+		touch(index, TABLES_AT + growth->tables_from * TABLE_BYTES,
+		      (growth->tables_now - growth->tables_from) * TABLE_BYTES);
 	if (rc == 0 && tables)
 		rc = allocate(index, KEYS_AT + growth->tables_from * sizeof(uint64_t), tables * sizeof(uint64_t));
 	if (rc == 0 && clusters)
@@ -221,13 +242,22 @@ static int grow(struct index *index, uint64_t tables, uint64_t clusters)
 
 	if (rc < 0) {
 		index->grow_again_us = now_us() + GROW_AGAIN_US;
-		growth.tables_to = growth.tables_from + tables;
-		growth.clusters_to = growth.clusters_from + clusters;
+		growth.tables_now = max_u64(growth.tables_from, index->header->tables + tables);
+		growth.tables_to = growth.tables_now;
+		growth.clusters_to = max_u64(growth.clusters_from, index->header->clusters + clusters);
 		rc = index_allocate(index, &growth);
 	}
 	if (rc == 0)
 		index_commit(index, &growth);
 	return rc;
+}
+
+int index_room_for_child(struct index *index, unsigned int parent)
+{
+	uint64_t there = index->free_tables_count + index->tables_allocated - index->header->tables;
+	uint64_t missing = missing_for_child(index, parent, 0, there);
+
+	return missing ? grow(index, index->tables_allocated - index->header->tables + missing, 0) : 0;
 }
 
 static int64_t table_new(struct index *index, uint64_t key)
@@ -254,6 +284,7 @@ static int64_t table_new(struct index *index, uint64_t key)
 	index->live[table] = 0;
 	index->hash[slot_of(index, key)] = (uint32_t)table;
 	index->keys[table] = key;
+	index->tables_of[key_space(key)]++;
 	return (int64_t)table;
 }
 
@@ -261,6 +292,7 @@ static int64_t table_new(struct index *index, uint64_t key)
 static void table_free(struct index *index, uint32_t table)
 {
 	hash_remove(index, slot_of(index, index->keys[table]));
+	index->tables_of[key_space(index->keys[table])]--;
 	index->keys[table] = 0;
 	index->free_tables[index->free_tables_count++] = table;
 }
@@ -512,7 +544,7 @@ int index_create(struct index **index, int fd, unsigned int cluster_pages)
 		rc = new_index(index, fd, cluster_pages);
 	if (rc < 0)
 		return rc;
-	rc = index_room_for_space(*index, 0);
+	rc = index_room_for_space(*index, INDEX_SPACES_FIRST - 1);
 	if (rc < 0) {
 		index_close(*index);
 		return rc;
@@ -537,6 +569,7 @@ static int rebuild(struct index *index)
 		if (i - index->free_tables_count >= index->hash_size / 2 && hash_grow(index) < 0)
 			return -ENOMEM;
 		index->hash[slot_of(index, key)] = (uint32_t)i;
+		index->tables_of[key_space(key)]++;
 		for (unsigned int page = 0; page < TABLE_PAGES; page++)
 			if (index->tables[i][page] != ENTRY_NONE) {
 				index->live[i]++;

@@ -23,8 +23,9 @@
  * ever work on one page. Nothing here locks or checks liveness: the caller holds the pager's lock.
  */
 
-#define CLUSTER_PAGES_MAX 64
-#define INDEX_SPACES      2048
+#define CLUSTER_PAGES_MAX  64
+#define INDEX_SPACES       2048
+#define INDEX_SPACES_FIRST 16
 
 enum cluster_state {
 	CLUSTER_FREE,
@@ -216,18 +217,23 @@ void index_close(struct index *index);
 
 struct index_header *index_header(struct index *index);
 
-/* Room in the header for a space, and those before it; for the list of what is not forked. Return 0 or -ENOSPC. */
+/*
+ * Room in the header for a space, and those before it (the first INDEX_SPACES_FIRST have it from the beginning); for
+ * the list of what is not forked; for all that a child of a space begins with. Return 0 or -ENOSPC.
+ */
 int index_room_for_space(struct index *index, unsigned int space);
 int index_room_for_unforked(struct index *index);
+int index_room_for_child(struct index *index, unsigned int parent);
 
 /*
  * The file grows in three steps, so that the file system, which may take milliseconds, is not waited for under a lock
  * or with a thread stopped. index_plan (locked) says what is missing for so many more tables and clusters,
  * index_allocate (unlocked) gets it, returns 0 or -ENOSPC, index_commit (locked) lets it be used. Whoever skips this is
- * served all the same, a step at a time.
+ * served all the same, a step at a time. Beyond the tables that are asked for there is room for those of a child of the
+ * target: no fork has to wait for it.
  */
 struct index_growth {
-	uint64_t tables_from, tables_to, clusters_from, clusters_to;
+	uint64_t tables_from, tables_now, tables_to, clusters_from, clusters_to;
 };
 
 struct index_growth index_plan(const struct index *index, uint64_t tables, uint64_t clusters);

@@ -1,6 +1,7 @@
 /*
- * Room for children: each takes a place in the index, and a descriptor here and in the supervisor. At the limit of
- * either a fork would wait for ever, so those children of which the least is out get it back and are let go.
+ * Room for children: each takes a place in the index, as much of it as its parent has, and a descriptor here and in the
+ * supervisor. At the limit of any of them a fork would wait for ever, so those children of which the least is out get
+ * it back and are let go.
  */
 #include <sys/resource.h>
 #include <unistd.h>
@@ -23,9 +24,28 @@ void room_init(struct pager *pager)
 	pager->children_max = (unsigned int)min_u64(most, INDEX_SPACES) - SPARE;
 }
 
-bool room_is_full(const struct pager *pager)
+/* Others may read a fork at the same time. `lock` is held. */
+static bool index_is_full(const struct pager *pager, const struct space *parent)
 {
-	return atomic_load(&pager->children) >= pager->children_max;
+	unsigned int next = 1;
+
+	while (next < INDEX_SPACES && pager->spaces[next].used)
+		next++;
+	next = (unsigned int)min_u64(next + FAULT_THREADS_MAX, INDEX_SPACES) - 1;
+	return index_room_for_space(pager->index, next) < 0 || index_room_for_child(pager->index, parent->id) < 0;
+}
+
+bool room_is_full(struct pager *pager, const struct space *parent)
+{
+	unsigned int children = atomic_load(&pager->children);
+	bool full;
+
+	if (!children || children >= pager->children_max)
+		return children;
+	pthread_mutex_lock(&pager->lock);
+	full = index_is_full(pager, parent);
+	pthread_mutex_unlock(&pager->lock);
+	return full;
 }
 
 /* `lock` is held. */

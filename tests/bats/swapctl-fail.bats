@@ -82,3 +82,7 @@ fails() {
 @test "a session whose processes were all killed can be adopted at once, by either road, and readers and children go on" {
 	timeout 300 "$ROOT/tests/fail/adopt" --runs 10 3>&-
 }
+
+@test "a program goes on to fork while the file system of its session is full" {
+	timeout 300 "$ROOT/tests/fail/full" --runs 40 3>&-
+}
