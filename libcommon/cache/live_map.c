@@ -162,7 +162,6 @@ static struct live *make(const struct target *target, struct source *source, con
 		live_free(live);
 		return NULL;
 	}
-	live->shared->number = -1;
 	for (unsigned int i = 0; i < LIVE_SPACES; i++)
 		live->shared->tables[0].uffd[i] = -1;
 	return live;

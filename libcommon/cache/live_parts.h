@@ -36,7 +36,6 @@ struct live_shared {
 	_Atomic(bool) injectable;
 	_Atomic(pid_t) worker;
 	_Atomic(uint64_t) asked_us;
-	int number; /* of the descriptor in the puppet */
 	struct puppet_record puppet;
 	int fds[LIVE_FDS], fd_count;
 

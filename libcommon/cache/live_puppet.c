@@ -16,11 +16,12 @@ int live_puppet_make(struct live *live, struct inject *program, struct error *er
 {
 	struct live_shared *shared = live->shared;
 	struct puppet puppet = PUPPET_OF(TARGET_CACHE_PUPPET);
+	int number; /* in the puppet, which keeps it for as long as it lives */
 	int rc = puppet_make(&puppet, program, error);
 
 	if (rc < 0)
 		return rc;
-	rc = inject_userfaultfd(&puppet.inject, true, &shared->number, error);
+	rc = inject_userfaultfd(&puppet.inject, true, &number, error);
 	shared->puppet = puppet_record(&puppet);
 	puppet_abandon(&puppet);
 	return rc;
@@ -71,7 +72,7 @@ static void replace(struct live *live, struct puppet *puppet)
 	if (puppet_replace(puppet, &program, &ignored) == 0) {
 		shared->puppet = puppet_record(puppet);
 		if (inject_begin(&puppet->inject, &ignored) == 0) {
-			shared->number = inject_fd_keep(&puppet->inject, live_table(live)->uffd[0]);
+			inject_fd_keep(&puppet->inject, live_table(live)->uffd[0]);
 			inject_end(&puppet->inject);
 		}
 	}

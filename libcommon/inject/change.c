@@ -116,6 +116,21 @@ static int64_t map_by_puppet(struct inject *inject, const struct map_request *re
 	return at;
 }
 
+/* A thread that does not get a processor may get one yet. */
+static void take_back(struct inject *inject, uint64_t start, uint64_t bytes)
+{
+	struct error ignored = {0};
+
+	for (int tries = 0; tries < UNMAP_TRIES; tries++) {
+		int64_t rc = hold(inject, &ignored);
+
+		if (rc == 0)
+			rc = inject_call(inject, SYS_munmap, start, bytes, 0, 0, 0, 0);
+		if (rc != -ETIMEDOUT)
+			return;
+	}
+}
+
 static int64_t map_by_thread(struct inject *inject, const struct map_request *request)
 {
 	int number = request->fd < 0 ? -1 : inject_fd_give(inject, request->fd);
@@ -143,6 +158,8 @@ static int64_t map(struct inject *inject, const struct map_request *request, str
 		at = map_by_puppet(inject, request, error);
 	}
 	rc = error->code ? 0 : hold(inject, error);
+	if (rc < 0 && request->fd >= 0 && !is_error(at) && !request->replace)
+		take_back(inject, (uint64_t)at, request->bytes);
 	if (rc < 0)
 		return rc;
 	return at == -EAGAIN && !error->code ? map_by_thread(inject, request) : at;
@@ -176,21 +193,6 @@ static int fill(struct inject *inject, const struct map_request *request, uint64
 	if (rc == 0 && (request->populate || request->lock))
 		rc = populate(inject, request, start, error);
 	return (int)rc;
-}
-
-/* A thread that does not get a processor may get one yet. */
-static void take_back(struct inject *inject, uint64_t start, uint64_t bytes)
-{
-	struct error ignored = {0};
-
-	for (int tries = 0; tries < UNMAP_TRIES; tries++) {
-		int64_t rc = hold(inject, &ignored);
-
-		if (rc == 0)
-			rc = inject_call(inject, SYS_munmap, start, bytes, 0, 0, 0, 0);
-		if (rc != -ETIMEDOUT)
-			return;
-	}
 }
 
 static int explain(const struct inject *inject, const struct map_request *request, int rc, struct error *error)

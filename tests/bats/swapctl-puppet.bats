@@ -241,7 +241,7 @@ have_returned() {
 	out_region
 	assert_equal "$(puppet)" "$pid"
 	kill -TERM "$TARGET_PID" "$pid"
-	wait_for 2 has_ended "$pid"
+	wait_for 10 has_ended "$pid"
 	wait_for 10 is_session_gone
 }
 
