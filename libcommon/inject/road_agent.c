@@ -6,6 +6,7 @@
 #include "base/size.h"
 #include "inject/places.h"
 #include "inject/target_ops.h"
+#include "uffd/uffd.h"
 
 #define READY_MS 2000
 #define MOVE_MS  1000 /* fault service is held up meanwhile; only a program that is stopped or frozen takes so long */
@@ -144,8 +145,10 @@ static int64_t protect(struct road *road, struct region region, int protection)
 								.mode = (uint64_t)protection});
 }
 
-static int64_t discard(struct road *road, struct region region)
+static int64_t discard(struct road *road, struct region region, int uffd)
 {
+	if (uffd_changing(uffd))
+		return -EADDRINUSE;
 	return agent_call(
 		&road->agent,
 		&(struct agent_request){.op = AGENT_DISCARD, .address = region.start, .bytes = region_bytes(region)});

@@ -16,6 +16,7 @@
 #include "inject/places.h"
 #include "inject/stop.h"
 #include "inject/target_ops.h"
+#include "uffd/uffd.h"
 
 #define PUPPET_TRIES  3
 #define PUPPET_END_MS 5000
@@ -385,10 +386,19 @@ static int64_t protect(struct road *road, struct region region, int protection)
 #define MADV_DONTNEED_LOCKED 24
 #endif
 
-static int64_t discard(struct road *road, struct region region)
+/* Between the look and the call lies nothing but the way of what makes it into the kernel. */
+static int64_t discard(struct road *road, struct region region, int uffd)
 {
-	return unless_lost(
-		road, inject_call3(hands(road), SYS_madvise, region.start, region_bytes(region), MADV_DONTNEED_LOCKED));
+	struct inject *inject = hands(road);
+	int64_t rc =
+		inject_enter(inject, SYS_madvise, region.start, region_bytes(region), MADV_DONTNEED_LOCKED, 0, 0, 0);
+
+	if (rc < 0)
+		return unless_lost(road, rc);
+	if (!uffd_changing(uffd))
+		return unless_lost(road, inject_finish(inject));
+	rc = inject_cancel(inject);
+	return rc < 0 ? unless_lost(road, rc) : -EADDRINUSE;
 }
 
 static int64_t populate(struct road *road, struct region region)

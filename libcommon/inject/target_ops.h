@@ -66,8 +66,13 @@ struct target_ops {
 	int (*end)(struct road *road); /* 0 also when the thread was lost on the way */
 
 	int64_t (*protect)(struct road *road, struct region region, int protection); /* held */
-	int64_t (*discard)(struct road *road, struct region region);                 /* held; of the staging area */
-	int64_t (*populate)(struct road *road, struct region region);                /* held; MADV_POPULATE_WRITE */
+	/*
+	 * held; empties a part of the staging area, which is registered with that userfaultfd. -EADDRINUSE, and nothing
+	 * is done: an event of it is unread, so that something else may have come to lie there. The look is the last
+	 * thing before the call.
+	 */
+	int64_t (*discard)(struct road *road, struct region region, int uffd);
+	int64_t (*populate)(struct road *road, struct region region); /* held; MADV_POPULATE_WRITE */
 
 	/* held; the staging area goes, or, when it is not `ours` any more, is given up and stays as it is. */
 	int64_t (*drop_area)(struct road *road, bool ours);

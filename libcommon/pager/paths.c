@@ -211,6 +211,13 @@ static bool is_store_of(const char *path, const char *name)
 	       strcmp(path + end - strlen(STORE_SUFFIX), STORE_SUFFIX) == 0;
 }
 
+/* Nothing tells of it when the index is gone. */
+static void remove_store(const char *path)
+{
+	for (int tries = 0; unlink(path) < 0 && errno != ENOENT && tries < REMOVE_TRIES; tries++)
+		usleep(REMOVE_AGAIN_US);
+}
+
 void paths_empty_session(int sessions, const char *name)
 {
 	_cleanup_close_ int directory = openat(sessions, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -218,9 +225,8 @@ void paths_empty_session(int sessions, const char *name)
 
 	if (directory < 0)
 		return;
-	if (paths_read_header(directory, &header) == 0 && is_store_of(header.store, name) && unlink(header.store) < 0 &&
-	    errno != ENOENT)
-		return; /* only the index tells of it */
+	if (paths_read_header(directory, &header) == 0 && is_store_of(header.store, name))
+		remove_store(header.store);
 	unlinkat(directory, "control", 0);
 	unlinkat(directory, "index", 0);
 }

@@ -173,10 +173,10 @@ static int put_mark(const struct pager *pager)
 		       : -EEXIST;
 }
 
-/* For want of memory, or while an event is unread: that says nothing of what lies there. */
-static bool may_pass(int rc)
+/* For want of memory, most of all: that says nothing of what lies there, as an event does that is unread. */
+static bool may_pass(const struct pager *pager, int rc)
 {
-	return rc == -ENOMEM || rc == -EAGAIN;
+	return rc == -ENOMEM || (rc == -EAGAIN && !uffd_changing(pager->uffd_staging));
 }
 
 static int register_and_mark(const struct pager *pager)
@@ -189,18 +189,18 @@ static int register_and_mark(const struct pager *pager)
 int staging_begin(struct pager *pager, struct error *error)
 {
 	bool looking = pager->maps_fd >= 0;
-	int rc = -EAGAIN;
+	int rc;
 
 	if (!looking)
 		pager->maps_fd = target_proc_open(&pager->target, "maps", O_RDONLY | O_CLOEXEC);
 	if (pager->maps_fd < 0)
 		return staging_explain(pager, pager->maps_fd, "look at the mappings of", error);
-	for (int tries = 0; may_pass(rc) && tries < MARK_TRIES; tries++) {
-		if (tries)
-			usleep(LOOK_AGAIN_US);
+	rc = register_and_mark(pager);
+	for (int tries = 0; may_pass(pager, rc) && tries < MARK_TRIES; tries++) {
+		usleep(LOOK_AGAIN_US);
 		rc = register_and_mark(pager);
 	}
-	pager->staging_unmarked = may_pass(rc) && target_alive(&pager->target);
+	pager->staging_unmarked = may_pass(pager, rc) && target_alive(&pager->target);
 	if (rc < 0 && !pager->staging_unmarked)
 		rc = gone(pager);
 	if (!looking)
@@ -249,17 +249,16 @@ static int let_go(struct pager *pager)
 	return 0;
 }
 
-/* Looked at again while that may pass which keeps it from being told. */
-static bool is_registered(struct pager *pager)
+/* Looked at again while there is no memory for the look. */
+static bool is_registered(const struct pager *pager)
 {
 	int fd = pager->uffd_staging;
 
 	for (int tries = 0; tries < MARK_TRIES; tries++) {
 		if (uffd_covers(fd, pager->staging))
 			return true;
-		if (uffd_absent(fd, pager->staging))
+		if (uffd_absent(fd, pager->staging) || uffd_changing(fd))
 			break;
-		staging_drain(pager);
 		usleep(LOOK_AGAIN_US);
 	}
 	return false;
@@ -291,7 +290,7 @@ int64_t staging_empty(struct pager *pager, struct region region, bool was_execut
 	if (rc < 0)
 		return rc;
 	hook("discarding");
-	rc = road->ops->discard(road, region);
+	rc = road->ops->discard(road, region, pager->uffd_staging);
 	if (rc == 0 && was_executable)
 		rc = road->ops->protect(road, region, PROT_READ | PROT_WRITE);
 	opened = let_go(pager); /* in any case: a fault there waits as long as it is held */
@@ -327,12 +326,12 @@ static int64_t shut(struct pager *pager)
 	if (rc < 0)
 		return rc == -EADDRINUSE ? 0 : rc;
 	hook("closing");
-	rc = road->ops->discard(road, all);
+	rc = road->ops->discard(road, all, pager->uffd_staging);
 	if (rc == 0)
 		rc = road->ops->protect(road, pager->staging, PROT_NONE);
 	if (rc < 0) {
 		let_go(pager);
-		return rc;
+		return rc == -EADDRINUSE ? 0 : rc;
 	}
 	pager->staging_open = false;
 	wake_populating(pager);
