@@ -32,14 +32,14 @@ static bool is_passing(unsigned int *tries)
 }
 
 /* Reads into `to`, or writes `from` when there is none. */
-static int transfer(const struct inject *inject, uint64_t address, char *to, const char *from, size_t bytes)
+static int transfer(int mem_fd, uint64_t address, char *to, const char *from, size_t bytes)
 {
 	unsigned int tries = 0;
 
 	for (size_t done = 0; done < bytes;) {
 		off_t at = (off_t)(address + done);
-		ssize_t n = to ? pread(inject->mem_fd, to + done, bytes - done, at)
-			       : pwrite(inject->mem_fd, from + done, bytes - done, at);
+		ssize_t n =
+			to ? pread(mem_fd, to + done, bytes - done, at) : pwrite(mem_fd, from + done, bytes - done, at);
 
 		if (n < 0 && is_passing(&tries))
 			continue;
@@ -52,12 +52,17 @@ static int transfer(const struct inject *inject, uint64_t address, char *to, con
 
 int inject_read(struct inject *inject, uint64_t address, void *to, size_t bytes)
 {
-	return transfer(inject, address, to, NULL, bytes);
+	return transfer(inject->mem_fd, address, to, NULL, bytes);
+}
+
+int inject_peek(int mem_fd, uint64_t address, void *to, size_t bytes)
+{
+	return transfer(mem_fd, address, to, NULL, bytes);
 }
 
 int inject_write(struct inject *inject, uint64_t address, const void *from, size_t bytes)
 {
-	return transfer(inject, address, NULL, from, bytes);
+	return transfer(inject->mem_fd, address, NULL, from, bytes);
 }
 
 int inject_write_code(struct inject *inject, uint64_t address, const unsigned char *code, size_t bytes)
@@ -144,7 +149,7 @@ static int mapped_over(const struct inject *inject, int rc)
 static int check_bytes(const struct inject *inject, uint64_t address, const void *bytes, size_t count)
 {
 	char there[256];
-	int rc = count <= sizeof(there) ? transfer(inject, address, there, NULL, count) : -E2BIG;
+	int rc = count <= sizeof(there) ? transfer(inject->mem_fd, address, there, NULL, count) : -E2BIG;
 
 	return rc == 0 && memcmp(there, bytes, count) == 0 ? 0 : mapped_over(inject, rc);
 }
@@ -325,9 +330,10 @@ int inject_share(struct inject *inject, const struct target *sharer, const struc
 	inject->maps_fd = fcntl(of->maps_fd, F_DUPFD_CLOEXEC, 3);
 	inject->stop = calloc(1, sizeof(*inject->stop));
 	if (inject->mem_fd < 0 || inject->maps_fd < 0 || !inject->stop) {
+		int code = errno == EMFILE ? -EMFILE : -ENOMEM;
+
 		inject_abandon(inject);
-		return error_set(error, errno == EMFILE ? -EMFILE : -ENOMEM, NULL, NULL,
-				 "prepare injection into process %d", sharer->pid);
+		return error_set(error, code, NULL, NULL, "prepare injection into process %d", sharer->pid);
 	}
 	inject->gadget = of->gadget;
 	inject->area = of->area;

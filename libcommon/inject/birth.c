@@ -143,8 +143,7 @@ static int follow(struct inject *inject, pid_t tid, int request, pid_t *pid)
 	}
 }
 
-/* Nobody else can reap what is traced, and its parent may wait for it. Not for one that is known to be gone. */
-static void end(pid_t pid)
+void birth_end(pid_t pid)
 {
 	int status;
 
@@ -164,7 +163,7 @@ static int meet(pid_t pid, long options)
 	if (rc == 0)
 		rc = birth_set_options(pid, options);
 	if (rc < 0)
-		end(pid);
+		birth_end(pid);
 	return rc;
 }
 
@@ -184,7 +183,7 @@ static int run_middle(struct inject *inject, pid_t middle, struct birth *birth)
 		ended = follow(inject, middle, PTRACE_CONT, &pid);
 	}
 	if (ended != -ESRCH)
-		end(middle);
+		birth_end(middle);
 	return rc;
 }
 

@@ -34,6 +34,12 @@ uint64_t birth_data(const struct birth *birth);
  */
 int birth_run(struct inject *inject, struct birth *birth);
 
+/*
+ * Kills a process that the calling thread traces, and waits for its end: nobody else can reap it before, and its parent
+ * may wait for that. Of one that is no more traced the end is not waited for. Not for one that is known to be gone.
+ */
+void birth_end(pid_t pid);
+
 /* Sets ptrace(2) options on a stopped thread or process, and suspends its seccomp filters where we may. */
 int birth_set_options(pid_t tid, long options);
 

@@ -156,13 +156,15 @@ static int64_t map(struct inject *inject, const struct map_request *request, str
 	if (request->fd >= 0) {
 		let_go(inject);
 		at = map_by_puppet(inject, request, error);
+		if (error->code)
+			return at;
 	}
-	rc = error->code ? 0 : hold(inject, error);
-	if (rc < 0 && request->fd >= 0 && !is_error(at) && !request->replace)
+	rc = hold(inject, error);
+	if (rc == 0)
+		return at == -EAGAIN ? map_by_thread(inject, request) : at;
+	if (!is_error(at) && !request->replace)
 		take_back(inject, (uint64_t)at, request->bytes);
-	if (rc < 0)
-		return rc;
-	return at == -EAGAIN && !error->code ? map_by_thread(inject, request) : at;
+	return rc;
 }
 
 /* In steps, so that no thread stands still for long. */
@@ -221,7 +223,7 @@ static int explain(const struct inject *inject, const struct map_request *reques
 		why = "it has no room for another descriptor";
 		break;
 	case -EAGAIN:
-		why = "it locks all of its memory, and may lock no more";
+		why = "it may lock no more memory";
 		hint = "see its RLIMIT_MEMLOCK";
 		break;
 	case -EPERM:

@@ -19,12 +19,10 @@
 #include "inject/stop.h"
 #include "proc/stat.h"
 
-#define PARK_MS       2000
-#define LINGER_MS     1000
-#define FOR_GOOD      1000000000000 /* seconds */
-#define CODE_MOST     512
-#define PEEK_TRIES    20
-#define PEEK_AGAIN_US 500
+#define PARK_MS   2000
+#define LINGER_MS 1000
+#define FOR_GOOD  1000000000000 /* seconds */
+#define CODE_MOST 512
 
 static int explain(const struct inject *inject, int64_t rc, struct error *error)
 {
@@ -223,23 +221,9 @@ bool inject_copy_is_code(const unsigned char *page, size_t bytes)
 	return bytes >= code_bytes && memcmp(page, code, code_bytes) == 0;
 }
 
-bool inject_peek(int mem_fd, uint64_t address, void *to, size_t bytes)
-{
-	for (int tries = 0; tries < PEEK_TRIES; tries++) {
-		ssize_t got = pread(mem_fd, to, bytes, (off_t)address);
-
-		if (got == (ssize_t)bytes)
-			return true;
-		if (got == 0 || (got < 0 && errno == EIO))
-			break; /* it is gone, or nothing is there */
-		usleep(PEEK_AGAIN_US);
-	}
-	return false;
-}
-
 bool inject_copy_lies_at(int mem_fd, uint64_t address)
 {
 	unsigned char there[CODE_MOST];
 
-	return inject_peek(mem_fd, address, there, sizeof(there)) && inject_copy_is_code(there, sizeof(there));
+	return inject_peek(mem_fd, address, there, sizeof(there)) == 0 && inject_copy_is_code(there, sizeof(there));
 }

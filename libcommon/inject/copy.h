@@ -73,11 +73,5 @@ int inject_copy_reap(const struct target *target, pid_t there, struct error *err
 /* Whether a page holds the code in which a copy stands: copy->own begins with it. */
 bool inject_copy_is_code(const unsigned char *page, size_t bytes);
 
-/*
- * Reads through /proc/PID/mem of a target, and once more where that fails for a reason that may pass (no memory, part
- * of it only). Returns whether all of it came.
- */
-bool inject_peek(int mem_fd, uint64_t address, void *to, size_t bytes);
-
 /* Whether that code lies at an address of a target (its /proc/PID/mem): of a copy, or of a puppet. */
 bool inject_copy_lies_at(int mem_fd, uint64_t address);

@@ -203,7 +203,7 @@ static int make_and_take(struct inject *inject, int device, bool keep, int *numb
 	int ours = there < 0 ? -1 : inject_fd_take(inject, (int)there);
 
 	if (there < 0)
-		return error_set(error, (int)there, NULL, there == -EMFILE || there == -ESRCH ? NULL : hint,
+		return error_set(error, (int)there, NULL, is_without_device(there) ? hint : NULL,
 				 "make a userfaultfd in process %d", inject->target->pid);
 	if (ours < 0 || !keep)
 		inject_fd_close(inject, (int)there);

@@ -152,6 +152,9 @@ uint64_t inject_held_us(const struct inject *inject);
 int inject_read(struct inject *inject, uint64_t address, void *to, size_t bytes);
 int inject_write(struct inject *inject, uint64_t address, const void *from, size_t bytes);
 
+/* As inject_read, by a descriptor of /proc/PID/mem alone. */
+int inject_peek(int mem_fd, uint64_t address, void *to, size_t bytes);
+
 /*
  * Looks once after threads that did not stop in time, and lets go those that have stopped since. Call it now and then
  * while idle, on each thread that begins injections. Returns how many are left for it to let go.

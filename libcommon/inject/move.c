@@ -42,12 +42,6 @@
 #define MREMAP_DONTUNMAP 4
 #endif
 
-/* What calls are made on. */
-static struct inject *hands(struct mover *mover)
-{
-	return mover->road.puppet.self.pid ? &mover->road.puppet.inject : &mover->road.inject;
-}
-
 /* Where a piece is being moved. */
 struct step {
 	struct mover *mover;
@@ -113,7 +107,7 @@ static uint64_t count_untold(const struct step *step, uint64_t bytes, uint64_t m
 /* One UFFDIO_MOVE on the stopped thread. Returns what the ioctl did; *moved counts in any case. */
 static int64_t call_move(struct step *step, uint64_t bytes, uint64_t *moved)
 {
-	struct inject *inject = hands(step->mover);
+	struct inject *inject = road_hands(&step->mover->road);
 	uint64_t address = inject->scratch + ARGUMENT_AT;
 	struct uffdio_move argument = {
 		.dst = step_destination(step),
@@ -153,7 +147,7 @@ static int64_t overcome_busy(struct step *step)
 	rc = move_run_of(mover, step->at, step_end(step), MAPPED_ONCE, MAPPED_ONCE, &run);
 	if (rc == 0 && run && step->job->make_exclusive && step->tried != step->at) {
 		step->tried = step->at;
-		rc = inject_call3(hands(mover), SYS_madvise, step->at, run, MADV_POPULATE_WRITE);
+		rc = inject_call3(road_hands(&mover->road), SYS_madvise, step->at, run, MADV_POPULATE_WRITE);
 		return rc == -ESRCH ? rc : 0;
 	}
 	return rc < 0 ? rc : pass_over(step, page_size(), -EBUSY, NULL);
@@ -184,7 +178,7 @@ static int64_t overcome_invalid(struct step *step)
 {
 	uint64_t left = step_end(step) - step->at;
 	struct move_piece now = {0};
-	int64_t rc = inject_end(hands(step->mover));
+	int64_t rc = inject_end(road_hands(&step->mover->road));
 
 	if (rc == 0)
 		rc = move_piece_at(step->mover, step->at, step_destination(step), left, &now);
@@ -218,7 +212,7 @@ static int64_t overcome(struct step *step, int64_t why)
 
 static uint64_t time_left(const struct step *step)
 {
-	uint64_t held = inject_held_us(hands(step->mover));
+	uint64_t held = inject_held_us(road_hands(&step->mover->road));
 
 	return held < step->held ? step->held - held : 0;
 }
@@ -302,7 +296,7 @@ static int64_t remap_once(struct step *step)
 		rc = move_run_of(step->mover, to, to + bytes, POPULATED, 0, &bytes);
 	if (rc < 0 || !bytes)
 		return rc < 0 ? rc : overcome_pages(step, -EEXIST);
-	rc = inject_call(hands(step->mover), SYS_mremap, step->at, bytes, bytes, REMAP_ANON, to, 0);
+	rc = inject_call(road_hands(&step->mover->road), SYS_mremap, step->at, bytes, bytes, REMAP_ANON, to, 0);
 	step->job->calls++;
 	if (rc == (int64_t)to)
 		return have_moved(step, bytes);
@@ -312,11 +306,11 @@ static int64_t remap_once(struct step *step)
 /* Another short stop: a thread must not be kept for long. */
 static int64_t stop_again(struct mover *mover, bool pause, struct error *error)
 {
-	int64_t rc = hands(mover)->tid ? inject_end(hands(mover)) : 0;
+	int64_t rc = road_hands(&mover->road)->tid ? inject_end(road_hands(&mover->road)) : 0;
 
-	if (rc == 0 && (pause || hands(mover)->shares))
+	if (rc == 0 && (pause || road_hands(&mover->road)->shares))
 		usleep(pause ? BACK_OFF_US : BREATH_US);
-	return rc == 0 ? inject_begin(hands(mover), error) : rc;
+	return rc == 0 ? inject_begin(road_hands(&mover->road), error) : rc;
 }
 
 static bool is_interrupted(const struct mover *mover)
@@ -327,7 +321,7 @@ static bool is_interrupted(const struct mover *mover)
 static int64_t move_steps(struct step *step, struct error *error)
 {
 	struct mover *mover = step->mover;
-	int64_t rc = inject_begin(hands(mover), error);
+	int64_t rc = inject_begin(road_hands(&mover->road), error);
 
 	while (rc == 0 && step->at < step_end(step)) {
 		if (is_interrupted(mover)) {
@@ -335,12 +329,13 @@ static int64_t move_steps(struct step *step, struct error *error)
 			break;
 		}
 		rc = mover->method == MOVE_UFFD ? move_once(step) : remap_once(step);
-		if (rc >= 0 && step->at < step_end(step) && (rc || !hands(mover)->tid || time_left(step) < WORTH_US))
+		if (rc >= 0 && step->at < step_end(step) &&
+		    (rc || !road_hands(&mover->road)->tid || time_left(step) < WORTH_US))
 			rc = stop_again(mover, rc == 1, error);
 		else if (rc > 0)
 			rc = 0;
 	}
-	if (hands(mover)->tid && inject_end(hands(mover)) < 0 && rc == 0)
+	if (road_hands(&mover->road)->tid && inject_end(road_hands(&mover->road)) < 0 && rc == 0)
 		rc = -ESRCH;
 	return rc;
 }
@@ -401,7 +396,7 @@ static int64_t move_piece(struct mover *mover, struct move_job *job, const struc
 /* We go to the processor of the thread that we stop: what is woken there runs at once. */
 static void settle(struct mover *mover)
 {
-	int processor = inject_processor(hands(mover));
+	int processor = inject_processor(road_hands(&mover->road));
 	cpu_set_t one;
 
 	mover->settled = processor >= 0 && processor < CPU_SETSIZE &&
@@ -510,6 +505,8 @@ static int make_puppet(struct mover *mover, struct error *error)
 	struct puppet *puppet = &mover->road.puppet;
 
 	mover->self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	if (mover->self < 0)
+		return error_set(error, -errno, NULL, NULL, "open this process");
 	*puppet = PUPPET_UNTIL(TARGET_MOVE_PUPPET, mover->self);
 	return puppet_make(puppet, &mover->road.inject, error);
 }
@@ -526,7 +523,7 @@ static int open_method(struct mover *mover, struct error *error)
 	rc = make_puppet(mover, error);
 	if (rc < 0)
 		return rc;
-	mover->uffd = inject_userfaultfd(hands(mover), true, &mover->number, error);
+	mover->uffd = inject_userfaultfd(road_hands(&mover->road), true, &mover->number, error);
 	if (mover->uffd < 0)
 		return mover->uffd;
 	rc = uffd_handshake(mover->uffd, UFFD_FEATURE_MOVE);

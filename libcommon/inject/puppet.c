@@ -268,7 +268,7 @@ int puppet_make(struct puppet *puppet, struct inject *program, struct error *err
 		return explain(program->target, rc, error);
 	rc = settle_in(puppet, program, pid, filters != 0, error);
 	if (rc < 0) {
-		kill(pid, SIGKILL);
+		birth_end(pid);
 		puppet_dismiss(puppet, program);
 	}
 	return rc;
@@ -347,7 +347,7 @@ static bool holds_data(const struct puppet *puppet, struct region own)
 {
 	struct arch_copy data;
 
-	return inject_peek(puppet->inject.mem_fd, own.start + page_size(), &data, sizeof(data)) &&
+	return inject_peek(puppet->inject.mem_fd, own.start + page_size(), &data, sizeof(data)) == 0 &&
 	       data.again == (CLONE_FILES | CLONE_VM) && strncmp(data.name, puppet->name, sizeof(data.name)) == 0;
 }
 
@@ -445,10 +445,7 @@ int puppet_end(struct puppet *puppet, struct inject *program, struct error *erro
 	puppet->self = TARGET_NONE;
 	syscall(SYS_pidfd_send_signal, self.pidfd, SIGKILL, NULL, 0);
 	if (tid) {
-		int status;
-
-		while (stop_wait(tid, &status, END_MS) == 0)
-			ptrace(PTRACE_CONT, tid, NULL, NULL);
+		birth_end(tid);
 		inject_lost(&puppet->inject);
 	}
 	puppet_abandon(puppet);

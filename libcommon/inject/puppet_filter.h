@@ -6,7 +6,7 @@
 
 /*
  * The seccomp filter of a puppet, as seccomp(2) takes it; all that it does not name fails with EPERM. `maps_files`: it
- * may map what it has open, not only anonymous memory. Returns 0, or
- * -errno and an empty program. The caller frees program->filter.
+ * may map what it has open, not only anonymous memory. Returns 0, or -errno and an empty program. The caller frees
+ * program->filter.
  */
 int puppet_filter(struct sock_fprog *program, bool maps_files);

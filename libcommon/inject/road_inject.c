@@ -21,12 +21,6 @@
 #define PUPPET_TRIES  3
 #define PUPPET_END_MS 5000
 
-/* What calls are made on. */
-static struct inject *hands(struct road *road)
-{
-	return road->puppet.self.pid ? &road->puppet.inject : &road->inject;
-}
-
 /* A puppet that was killed is no end of its program. */
 static int64_t unless_lost(const struct road *road, int64_t rc)
 {
@@ -116,7 +110,8 @@ static int begin_on_puppet(struct road *road, struct error *error)
 
 static int begin(struct road *road, struct error *error)
 {
-	return road->ops == &target_by_puppet ? begin_on_puppet(road, error) : begin_with(road, hands(road), error);
+	return road->ops == &target_by_puppet ? begin_on_puppet(road, error)
+					      : begin_with(road, road_hands(road), error);
 }
 
 /*
@@ -145,8 +140,8 @@ static int make_staging(struct road *road, uint64_t bytes, struct error *error)
 	rc = begin(road, error);
 	if (rc < 0)
 		return rc;
-	rc = map_staging(road, hands(road), place, bytes);
-	inject_end(hands(road));
+	rc = map_staging(road, road_hands(road), place, bytes);
+	inject_end(road_hands(road));
 	if (rc == -EAGAIN && road->puppet.self.pid)
 		rc = map_by_thread(road, place, bytes, error);
 	if (rc < 0)
@@ -161,10 +156,10 @@ static int make(struct road *road, uint64_t bytes, int uffd[2], struct error *er
 	int ignored;
 	int rc;
 
-	uffd[0] = inject_userfaultfd(hands(road), true, &road->number, error);
+	uffd[0] = inject_userfaultfd(road_hands(road), true, &road->number, error);
 	if (uffd[0] < 0)
 		return uffd[0];
-	uffd[1] = inject_userfaultfd(hands(road), false, &ignored, error);
+	uffd[1] = inject_userfaultfd(road_hands(road), false, &ignored, error);
 	if (uffd[1] < 0)
 		return uffd[1];
 	rc = make_staging(road, bytes, error);
@@ -182,7 +177,7 @@ static void abandon(struct road *road)
 /* The program may have closed it and opened something else under its number. */
 static bool is_uffd(struct road *road)
 {
-	const struct target *target = hands(road)->target;
+	const struct target *target = road_hands(road)->target;
 	char path[64];
 	char link[64] = "";
 	ssize_t length;
@@ -218,7 +213,7 @@ static int leave(struct road *road, struct error *error)
 
 	if (rc < 0)
 		return rc;
-	inject = hands(road);
+	inject = road_hands(road);
 	if (road->staging.end)
 		inject_call(inject, SYS_munmap, road->staging.start, region_bytes(road->staging), 0, 0, 0, 0);
 	if (road->number > 0 && is_uffd(road))
@@ -286,8 +281,8 @@ static int rejoin_by(const struct target_ops *ops, struct road *road, const stru
 		abandon(road);
 		return rc;
 	}
-	road->holder = hands(road)->target->pid;
-	uffd = inject_fd_take(hands(road), road->number);
+	road->holder = road_hands(road)->target->pid;
+	uffd = inject_fd_take(road_hands(road), road->number);
 	if (uffd >= 0)
 		return uffd;
 	abandon(road);
@@ -368,7 +363,7 @@ static int forks(struct road *road, bool ask)
 
 static int end(struct road *road)
 {
-	return hands(road)->tid ? inject_end(hands(road)) : 0;
+	return road_hands(road)->tid ? inject_end(road_hands(road)) : 0;
 }
 
 /*
@@ -377,8 +372,8 @@ static int end(struct road *road)
  */
 static int64_t protect(struct road *road, struct region region, int protection)
 {
-	inject_call(hands(road), SYS_munlock, region.start, region_bytes(region), 0, 0, 0, 0);
-	return unless_lost(road, inject_call3(hands(road), SYS_mprotect, region.start, region_bytes(region),
+	inject_call(road_hands(road), SYS_munlock, region.start, region_bytes(region), 0, 0, 0, 0);
+	return unless_lost(road, inject_call3(road_hands(road), SYS_mprotect, region.start, region_bytes(region),
 					      (uint64_t)protection));
 }
 
@@ -389,7 +384,7 @@ static int64_t protect(struct road *road, struct region region, int protection)
 /* Between the look and the call lies nothing but the way of what makes it into the kernel. */
 static int64_t discard(struct road *road, struct region region, int uffd)
 {
-	struct inject *inject = hands(road);
+	struct inject *inject = road_hands(road);
 	int64_t rc =
 		inject_enter(inject, SYS_madvise, region.start, region_bytes(region), MADV_DONTNEED_LOCKED, 0, 0, 0);
 
@@ -403,8 +398,8 @@ static int64_t discard(struct road *road, struct region region, int uffd)
 
 static int64_t populate(struct road *road, struct region region)
 {
-	return unless_lost(
-		road, inject_call3(hands(road), SYS_madvise, region.start, region_bytes(region), MADV_POPULATE_WRITE));
+	return unless_lost(road, inject_call3(road_hands(road), SYS_madvise, region.start, region_bytes(region),
+					      MADV_POPULATE_WRITE));
 }
 
 static int64_t drop_area(struct road *road, bool ours)
@@ -413,7 +408,7 @@ static int64_t drop_area(struct road *road, bool ours)
 
 	if (!ours)
 		return 0;
-	return unless_lost(road, inject_call(hands(road), SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0));
+	return unless_lost(road, inject_call(road_hands(road), SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0));
 }
 
 static int new_area(struct road *road, struct error *error)
@@ -423,7 +418,7 @@ static int new_area(struct road *road, struct error *error)
 
 static int64_t give(struct road *road, int uffd)
 {
-	int number = inject_fd_keep(hands(road), uffd);
+	int number = inject_fd_keep(road_hands(road), uffd);
 
 	if (number < 0)
 		return unless_lost(road, number);
@@ -433,18 +428,18 @@ static int64_t give(struct road *road, int uffd)
 
 static int keep(struct road *road, int fd)
 {
-	return (int)unless_lost(road, inject_fd_keep(hands(road), fd));
+	return (int)unless_lost(road, inject_fd_keep(road_hands(road), fd));
 }
 
 static void drop(struct road *road, int number, int fd)
 {
-	if (inject_fd_is(hands(road), number, fd))
-		inject_fd_close(hands(road), number);
+	if (inject_fd_is(road_hands(road), number, fd))
+		inject_fd_close(road_hands(road), number);
 }
 
 static int take(struct road *road, int number)
 {
-	return inject_fd_take(hands(road), number);
+	return inject_fd_take(road_hands(road), number);
 }
 
 /*
@@ -454,7 +449,7 @@ static int take(struct road *road, int number)
 static int move_enter(struct road *road)
 {
 	const struct uffdio_move nothing = {0};
-	struct inject *inject = hands(road);
+	struct inject *inject = road_hands(road);
 	int64_t rc = inject_write(inject, inject->scratch, &nothing, sizeof(nothing));
 
 	if (rc == 0)
@@ -464,12 +459,12 @@ static int move_enter(struct road *road)
 
 static int move_cancel(struct road *road)
 {
-	return (int)unless_lost(road, inject_cancel(hands(road)));
+	return (int)unless_lost(road, inject_cancel(road_hands(road)));
 }
 
 static int64_t move(struct road *road, struct uffdio_move *argument)
 {
-	struct inject *inject = hands(road);
+	struct inject *inject = road_hands(road);
 	int64_t rc = inject_write(inject, inject->scratch, argument, sizeof(*argument));
 
 	if (rc < 0)
@@ -568,72 +563,29 @@ static void look_nowhere(struct road *road)
 	(void)road;
 }
 
+/* What the two roads have in common. */
+#define BY_PTRACE                                                                                                   \
+	.new_uffd = new_uffd, .leave = leave, .abandon = abandon, .forks = forks, .begin = begin, .end = end,       \
+	.protect = protect, .discard = discard, .populate = populate, .drop_area = drop_area, .new_area = new_area, \
+	.give = give, .keep = keep, .drop = drop, .take = take, .move_enter = move_enter, .move = move,             \
+	.move_cancel = move_cancel, .read = read_staging, .discards_done = discards_done, .held_us = held_us,       \
+	.in_use = in_use, .memory = memory, .ask = ask, .processor = processor, .reap = reap,                       \
+	.descriptors = descriptors
+
 const struct target_ops target_by_inject = {
 	.name = "inject",
 	.enter = enter,
 	.rejoin = rejoin,
-	.new_uffd = new_uffd,
-	.leave = leave,
-	.abandon = abandon,
 	.resume = resume,
-	.forks = forks,
-	.begin = begin,
-	.end = end,
-	.protect = protect,
-	.discard = discard,
-	.populate = populate,
-	.drop_area = drop_area,
-	.new_area = new_area,
-	.give = give,
-	.keep = keep,
-	.drop = drop,
-	.take = take,
-	.move_enter = move_enter,
-	.move = move,
-	.move_cancel = move_cancel,
-	.read = read_staging,
-	.discards_done = discards_done,
-	.held_us = held_us,
-	.in_use = in_use,
-	.memory = memory,
-	.ask = ask,
-	.processor = processor,
-	.reap = reap,
 	.look = look_nowhere,
-	.descriptors = descriptors,
+	BY_PTRACE,
 };
 
 const struct target_ops target_by_puppet = {
 	.name = "puppet",
 	.enter = enter_by_puppet,
 	.rejoin = rejoin_by_puppet,
-	.new_uffd = new_uffd,
-	.leave = leave,
-	.abandon = abandon,
 	.resume = resume_puppet,
-	.forks = forks,
-	.begin = begin,
-	.end = end,
-	.protect = protect,
-	.discard = discard,
-	.populate = populate,
-	.drop_area = drop_area,
-	.new_area = new_area,
-	.give = give,
-	.keep = keep,
-	.drop = drop,
-	.take = take,
-	.move_enter = move_enter,
-	.move = move,
-	.move_cancel = move_cancel,
-	.read = read_staging,
-	.discards_done = discards_done,
-	.held_us = held_us,
-	.in_use = in_use,
-	.memory = memory,
-	.ask = ask,
-	.processor = processor,
-	.reap = reap,
 	.look = look,
-	.descriptors = descriptors,
+	BY_PTRACE,
 };

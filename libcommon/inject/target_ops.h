@@ -160,6 +160,12 @@ struct road {
 	struct agent agent;
 };
 
+/* What calls are made on, on the two roads by ptrace. */
+static inline struct inject *road_hands(struct road *road)
+{
+	return road->puppet.self.pid ? &road->puppet.inject : &road->inject;
+}
+
 #define ROAD_NONE ((struct road){.number = -1, .inject = INJECT_NONE, .puppet = PUPPET_NONE, .agent = AGENT_NONE})
 
 extern const struct target_ops target_by_inject; /* ptrace; any program */

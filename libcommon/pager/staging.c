@@ -15,7 +15,6 @@
 #define CHANGING_TRIES 1000
 #define CHANGING_US    100
 #define DRAIN_TRIES    20
-#define MARK_TRIES     20
 #define LOOK_TRIES     20 /* a look that fails for want of memory, most of all, says nothing of the area */
 #define LOOK_AGAIN_US  500
 
@@ -53,16 +52,9 @@ static int look(const struct pager *pager, uint64_t at, struct mapping *mapping)
 static bool has_mark(const struct pager *pager)
 {
 	uint64_t mark[2];
-	ssize_t got = -1;
 
-	for (int tries = 0; got != sizeof(mark) && tries < LOOK_TRIES; tries++) {
-		if (tries)
-			usleep(LOOK_AGAIN_US);
-		got = pread(pager->road.ops->memory(&pager->road), mark, sizeof(mark), (off_t)mark_page(pager).start);
-		if (got < 0 && errno == EIO)
-			break;
-	}
-	return got == sizeof(mark) && memcmp(mark, index_header(pager->index)->staging_mark, sizeof(mark)) == 0;
+	return inject_peek(pager->road.ops->memory(&pager->road), mark_page(pager).start, mark, sizeof(mark)) == 0 &&
+	       memcmp(mark, index_header(pager->index)->staging_mark, sizeof(mark)) == 0;
 }
 
 /*
@@ -196,7 +188,7 @@ int staging_begin(struct pager *pager, struct error *error)
 	if (pager->maps_fd < 0)
 		return staging_explain(pager, pager->maps_fd, "look at the mappings of", error);
 	rc = register_and_mark(pager);
-	for (int tries = 0; may_pass(pager, rc) && tries < MARK_TRIES; tries++) {
+	for (int tries = 0; may_pass(pager, rc) && tries < LOOK_TRIES; tries++) {
 		usleep(LOOK_AGAIN_US);
 		rc = register_and_mark(pager);
 	}
@@ -254,7 +246,7 @@ static bool is_registered(const struct pager *pager)
 {
 	int fd = pager->uffd_staging;
 
-	for (int tries = 0; tries < MARK_TRIES; tries++) {
+	for (int tries = 0; tries < LOOK_TRIES; tries++) {
 		if (uffd_covers(fd, pager->staging))
 			return true;
 		if (uffd_absent(fd, pager->staging) || uffd_changing(fd))
