@@ -26,8 +26,9 @@ static pid_t process_of(pid_t tid)
 {
 	char text[4096];
 
-	return proc_file_read(tid, "status", text, sizeof(text)) <= 0 ? 0
-								      : (pid_t)proc_status_number(text, "Tgid", 10, 0);
+	if (proc_file_read(tid, "status", text, sizeof(text)) <= 0)
+		return 0;
+	return (pid_t)proc_status_number(text, "Tgid", 10, 0);
 }
 
 /*

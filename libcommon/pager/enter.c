@@ -140,7 +140,7 @@ static void offer_inject(struct error *error)
 {
 	size_t length = strlen(error->hint);
 
-	snprintf(error->hint + length, sizeof(error->hint) - length, "%s--road inject takes none", length ? "; " : "");
+	snprintf(error->hint + length, sizeof(error->hint) - length, "%s--road inject needs none", length ? "; " : "");
 }
 
 static int trace_by_right(struct pager *pager, struct error *error)

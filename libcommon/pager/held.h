@@ -15,8 +15,7 @@ int held_pool(struct pager *pager, struct error *error);
 /* The same once more, for a program that closes what it does not know. A thread is held. Returns 0 or -errno. */
 int held_again(struct pager *pager);
 
-/* The userfaultfd too, and later the children's, where what held them all was ended. A thread is held. As held_again.
- */
+/* As held_again, and the userfaultfd too; where the puppet that had them was ended, later those of children as well. */
 int64_t held_everything(struct pager *pager);
 
 /*

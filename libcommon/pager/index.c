@@ -182,7 +182,7 @@ int index_room_for_unforked(struct index *index)
 	return rc;
 }
 
-/* Of tables that are in the file, beyond so many that are free. */
+/* How many tables a child of a space lacks that has `more` of them by then, when so many are free. */
 static uint64_t missing_for_child(const struct index *index, unsigned int parent, uint64_t more, uint64_t there)
 {
 	uint64_t needed = index->tables_of[parent] + more;
@@ -257,6 +257,7 @@ int index_room_for_child(struct index *index, unsigned int parent)
 	uint64_t there = index->free_tables_count + index->tables_allocated - index->header->tables;
 	uint64_t missing = missing_for_child(index, parent, 0, there);
 
+	/* grow counts from the tables that are in use. */
 	return missing ? grow(index, index->tables_allocated - index->header->tables + missing, 0) : 0;
 }
 

@@ -117,8 +117,7 @@ struct index_header {
 	char boot[BOOT_ID];     /* and the boot of the machine; empty: not known */
 	int32_t pid;
 	int32_t uffd_number; /* of the userfaultfd in the target */
-	int32_t uffd_holder; /* the thread or the puppet in whose descriptors it is; the main thread: in the process's
-			      */
+	int32_t uffd_holder; /* the puppet or the thread that has it; the main thread: it is in the process's table */
 	int32_t keeper;      /* pid of the process that shares the worker's descriptors; 0: none */
 	uint64_t keeper_starttime;
 	uint32_t read_state;  /* enum read_state */

@@ -24,6 +24,8 @@ void room_init(struct pager *pager)
 	pager->children_max = (unsigned int)min_u64(most, INDEX_SPACES) - SPARE;
 }
 
+_Static_assert(INDEX_SPACES_FIRST > FAULT_THREADS_MAX, "the first children have a place, whoever reads their forks");
+
 /* Others may read a fork at the same time. `lock` is held. */
 static bool index_is_full(const struct pager *pager, const struct space *parent)
 {

@@ -186,14 +186,17 @@ void target_close(struct target *target)
 
 bool target_is_puppet(pid_t pid)
 {
+	static const char *const names[] = {TARGET_PUPPET, TARGET_CACHE_PUPPET, TARGET_MOVE_PUPPET, TARGET_MAP_PUPPET};
 	char name[16 + sizeof("\n")];
+	bool found = false;
 	ssize_t length = proc_file_read(pid, "comm", name, sizeof(name));
 
 	if (length <= 0)
 		return false;
 	name[strcspn(name, "\n")] = '\0';
-	return strcmp(name, TARGET_PUPPET) == 0 || strcmp(name, TARGET_CACHE_PUPPET) == 0 ||
-	       strcmp(name, TARGET_MOVE_PUPPET) == 0 || strcmp(name, TARGET_MAP_PUPPET) == 0;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		found |= strcmp(name, names[i]) == 0;
+	return found;
 }
 
 bool target_alive(const struct target *target)
