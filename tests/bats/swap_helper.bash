@@ -17,7 +17,6 @@ setup() {
 
 # Pids of the tools that this test started, supervisors and workers among them, and of puppets in its programs.
 our_processes() {
-	local pid
 	"$UVM_BUILD/helpers/marked" "$UVM_BUILD" "UVM_TEST_MARK=$UVM_TEST_MARK"
 	puppets 'uvm-.*'
 }

@@ -36,21 +36,30 @@ swap_about() {
 	done
 }
 
-@test "a program that forks, closes and duplicates descriptors, changes flags and lowers limits loses nothing" {
-	local deadline=$((SECONDS + $(at_length 300 10)))
+# rounds LONG SHORT MEBIBYTES COMMAND: for so many seconds, the command with another hostile program each time.
+rounds() {
+	local deadline=$((SECONDS + $(at_length "$1" "$2")))
 	while ((SECONDS < deadline)); do
-		start_with_input hostile mixed $((8 * MEBIBYTE)) $((RANDOM))
+		start_with_input hostile mixed $(($3 * MEBIBYTE)) $((RANDOM))
 		swap_ok attach -p "$TARGET_PID"
-		ask go
-		swap_about kill_one_of_ours
-		ask stop
-		assert_equal "$answer" "ok 0"
-		swap_ok detach -p "$TARGET_PID"
-		ask stop
-		assert_equal "$answer" "ok 0"
+		"$4"
 		end_target "$TARGET_PID"
 		wait_for 20 is_clean
 	done
+}
+
+is_right() {
+	ask go
+	swap_about kill_one_of_ours
+	ask stop
+	assert_equal "$answer" "ok 0"
+	swap_ok detach -p "$TARGET_PID"
+	ask stop
+	assert_equal "$answer" "ok 0"
+}
+
+@test "a program that forks, closes and duplicates descriptors, changes flags and lowers limits loses nothing" {
+	rounds 300 10 8 is_right
 }
 
 has_answered_or_ended() {
@@ -58,35 +67,30 @@ has_answered_or_ended() {
 }
 
 # What it takes away while one of its threads is there ends it.
+is_not_wrong() {
+	ask harm
+	swap_about kill_one_of_ours
+	tell stop
+	wait_for 60 has_answered_or_ended 3
+	run ! grep '^wrong' "$TARGET_DIR/out"
+	try detach
+}
+
 @test "a program that unmaps, overwrites, kills and traces what is ours loses nothing but what it spoils, and hurts nobody else" {
-	local deadline=$((SECONDS + $(at_length 300 15)))
-	while ((SECONDS < deadline)); do
-		start_with_input hostile mixed $((8 * MEBIBYTE)) $((RANDOM))
-		swap_ok attach -p "$TARGET_PID"
-		ask harm
-		swap_about kill_one_of_ours
-		tell stop
-		wait_for 60 has_answered_or_ended 3
-		run ! grep '^wrong' "$TARGET_DIR/out"
-		try detach
-		end_target "$TARGET_PID"
-		wait_for 20 is_clean
-	done
+	rounds 300 15 8 is_not_wrong
+}
+
+becomes_another() {
+	try out
+	ask go
+	try in &
+	tell exec
+	wait $! || :
+	wait_for 20 has_answers 3 # ready, ok, and ready once more
+	wait_for 20 is_session_gone
+	wait_for 20 is_clean
 }
 
 @test "a thread that executes another program in the midst of it takes nothing of ours along" {
-	local deadline=$((SECONDS + $(at_length 60 5)))
-	while ((SECONDS < deadline)); do
-		start_with_input hostile mixed $((4 * MEBIBYTE)) $((RANDOM))
-		swap_ok attach -p "$TARGET_PID"
-		try out
-		ask go
-		try in &
-		tell exec
-		wait $! || :
-		wait_for 20 has_answers 3 # ready, ok, and ready once more
-		wait_for 20 is_session_gone
-		wait_for 20 is_clean
-		end_target "$TARGET_PID"
-	done
+	rounds 60 5 4 becomes_another
 }

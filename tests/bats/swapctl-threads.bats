@@ -21,7 +21,7 @@ MEBIBYTE=1048576
 	repeat_until '.faults > 100 and (.events | .fork > 0 and .remap > 0 and .remove > 0 and .unmap > 0)' swap_most out -p "$TARGET_PID"
 	check_session
 	ask stop
-	((${answer#ok } > 20))
+	((${answer#ok } > 100))
 }
 
 @test "it sees none with other seeds, and when its session ends in the midst of it" {
