@@ -19,6 +19,7 @@
 #include "pager/pulse.h"
 #include "pager/staging.h"
 #include "pager/supervisor.h"
+#include "proc/service.h"
 #include "report/report.h"
 
 #define HOUSEKEEPING_MS  250
@@ -279,6 +280,7 @@ static int start(struct pager *pager)
 	pager->watch_ended_ns = latency_now_ns();
 	index_header(pager->index)->counters.workers++;
 	rc = keeper_start(pager);
+	service_shrink();
 	if (rc == 0)
 		rc = fault_start(pager);
 	if (rc == 0)

@@ -1,5 +1,6 @@
 #include "proc/service.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -13,7 +14,12 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "proc/maps.h"
 #include "proc/stat.h"
+
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
 
 #define STACK_NEAR 16384   /* of the stack, which is used again at once */
 #define PROTECTED  "-1000" /* proc_pid_oom_score_adj(5) */
@@ -88,6 +94,13 @@ void service_begin(const sigset_t *blocked)
 	setsid();
 }
 
+/* Locked or not; not locked before Linux 5.18. */
+static void give_back(void *start, uint64_t bytes)
+{
+	if (madvise(start, bytes, MADV_DONTNEED_LOCKED) < 0)
+		madvise(start, bytes, MADV_DONTNEED);
+}
+
 static void shrink_stack(void)
 {
 	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
@@ -100,13 +113,25 @@ static void shrink_stack(void)
 	pthread_attr_getstack(&attributes, &start, &bytes);
 	pthread_attr_destroy(&attributes);
 	if (here - (uintptr_t)start < bytes && here - (uintptr_t)start > STACK_NEAR)
-		madvise(start, round_down(here - (uintptr_t)start - STACK_NEAR, page_size()), MADV_DONTNEED);
+		give_back(start, round_down(here - (uintptr_t)start - STACK_NEAR, page_size()));
+}
+
+/* Code of files, which nobody has written to: what is needed again comes from the page cache. */
+static void shrink_code(void)
+{
+	_cleanup_close_ int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	struct mapping mapping = {0};
+
+	while (maps >= 0 && mapping_at_or_after(maps, mapping.region.end, &mapping) > 0)
+		if (mapping.kind == MAPPING_FILE && mapping.execute && !mapping.write)
+			give_back((void *)mapping.region.start, region_bytes(mapping.region));
 }
 
 void service_shrink(void)
 {
 	malloc_trim(0);
 	shrink_stack();
+	shrink_code();
 }
 
 void service_release(pid_t pid)

@@ -14,8 +14,9 @@
 void service_begin(const sigset_t *blocked);
 
 /*
- * Gives back what its caller has freed, and what that used of the stack below here: for each process that serves it
- * would be memory of its own. For a process with one thread, before it locks its memory.
+ * Gives back what was used to come here: freed memory, the stack below, and code, which is read again as it is needed.
+ * Each process that serves would have that of its own, and locked. For a process with one thread, and best before it
+ * locks its memory: what is freed stays locked.
  */
 void service_shrink(void);
 
