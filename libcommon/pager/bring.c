@@ -20,7 +20,7 @@ int filler_init(struct filler *filler, struct pager *pager)
 	size_t bytes = pager->cluster_pages * page_size();
 
 	*filler = (struct filler){.pager = pager, .pulse = &pager->pulse->threads[PULSE_JOB]};
-	if (store_scratch_new(&filler->scratch, bytes) < 0)
+	if (store_scratch_new(pager->store, &filler->scratch, bytes) < 0)
 		return -ENOMEM;
 	filler->pages = aligned_alloc(page_size(), bytes);
 	if (!filler->pages) {

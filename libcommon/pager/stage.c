@@ -427,7 +427,8 @@ static int start_compressor(struct out_job *job)
 		return rc;
 	c->job = job;
 	c->packed = malloc(bytes);
-	if (c->packed && store_scratch_new(&c->scratch, bytes) == 0 && filler_init(&c->filler, job->pager) == 0)
+	if (c->packed && store_scratch_new(job->pager->store, &c->scratch, bytes) == 0 &&
+	    filler_init(&c->filler, job->pager) == 0)
 		rc = -pthread_create(&job->compressors[job->compressor_count], NULL, compress_main, c);
 	if (rc < 0) {
 		compressor_free(c);

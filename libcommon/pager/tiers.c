@@ -143,7 +143,7 @@ int pool_writeback(struct pager *pager, struct writeback *writeback)
 	uint64_t now = now_ds();
 	uint64_t age = (writeback->age_ms + 99) / 100;
 	uint32_t number;
-	int rc = store_scratch_new(&sweep.scratch, pager->cluster_pages * page_size());
+	int rc = store_scratch_new(pager->store, &sweep.scratch, pager->cluster_pages * page_size());
 
 	if (rc < 0)
 		return rc;

@@ -3,6 +3,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,19 @@ const char *codec_format(char text[16], struct codec_choice choice)
 	return text;
 }
 
-int store_scratch_new(struct store_scratch **scratch, size_t max_size)
+/* A library that the codec does not use is not touched: its code would be memory of the session, and locked. */
+static bool make_contexts(struct store_scratch *scratch, enum codec codec)
+{
+	if (codec == CODEC_LZ4)
+		scratch->lz4_state = malloc((size_t)LZ4_sizeofState());
+	if (codec != CODEC_ZSTD)
+		return codec == CODEC_NONE || scratch->lz4_state;
+	scratch->zstd_out = ZSTD_createCCtx();
+	scratch->zstd_in = ZSTD_createDCtx();
+	return scratch->zstd_out && scratch->zstd_in;
+}
+
+int codec_scratch_new(struct store_scratch **scratch, enum codec codec, size_t max_size)
 {
 	struct store_scratch *new;
 
@@ -55,10 +68,7 @@ int store_scratch_new(struct store_scratch **scratch, size_t max_size)
 		return -ENOMEM;
 	new->max_size = max_size;
 	new->buffer = malloc(max_size + SEAL_BYTES);
-	new->lz4_state = malloc((size_t)LZ4_sizeofState());
-	new->zstd_out = ZSTD_createCCtx();
-	new->zstd_in = ZSTD_createDCtx();
-	if (!new->buffer || !new->lz4_state || !new->zstd_out || !new->zstd_in) {
+	if (!new->buffer || !make_contexts(new, codec)) {
 		store_scratch_free(new);
 		return -ENOMEM;
 	}
@@ -70,8 +80,10 @@ void store_scratch_free(struct store_scratch *scratch)
 {
 	if (!scratch)
 		return;
-	ZSTD_freeDCtx(scratch->zstd_in);
-	ZSTD_freeCCtx(scratch->zstd_out);
+	if (scratch->zstd_in)
+		ZSTD_freeDCtx(scratch->zstd_in);
+	if (scratch->zstd_out)
+		ZSTD_freeCCtx(scratch->zstd_out);
 	free(scratch->lz4_state);
 	free(scratch->buffer);
 	free(scratch);
@@ -120,7 +132,7 @@ static int decompress_zstd(struct store_scratch *scratch, const struct store_slo
 	/*
 	 * One frame of today's format and nothing after it: for frames of zstd's first versions the library allocates.
 	 */
-	if (scratch->length < sizeof(magic))
+	if (!scratch->zstd_in || scratch->length < sizeof(magic))
 		return -EBADMSG;
 	memcpy(&magic, scratch->buffer, sizeof(magic));
 	if (le32toh(magic) != ZSTD_MAGICNUMBER ||

@@ -10,12 +10,18 @@
 
 struct store_scratch {
 	size_t max_size;
-	void *buffer;    /* max_size + SEAL_BYTES: a record as it is stored, then as it was compressed */
-	uint32_t length; /* of what was compressed, when a record has been read into it */
-	void *lz4_state;
-	ZSTD_CCtx *zstd_out;
+	void *buffer;        /* max_size + SEAL_BYTES: a record as it is stored, then as it was compressed */
+	uint32_t length;     /* of what was compressed, when a record has been read into it */
+	void *lz4_state;     /* of CODEC_LZ4 only */
+	ZSTD_CCtx *zstd_out; /* of CODEC_ZSTD only, as the next */
 	ZSTD_DCtx *zstd_in;
 };
+
+/*
+ * Scratch to compress with `codec`, and to decompress what that has made, for records of up to max_size bytes. Returns
+ * 0, -EINVAL (max_size) or -ENOMEM.
+ */
+int codec_scratch_new(struct store_scratch **scratch, enum codec codec, size_t max_size);
 
 /*
  * Compresses into scratch->buffer. *length is 0 when the result would need more than `capacity` bytes (at most the
@@ -26,8 +32,8 @@ int codec_compress(struct store_scratch *scratch, struct codec_choice choice, co
 
 /*
  * Decompresses scratch->length bytes of scratch->buffer into slot->size bytes of data; the slot's codec is not
- * CODEC_NONE. Returns 0, or -EBADMSG when that is not exactly what they decompress to. Never writes past slot->size,
- * never allocates.
+ * CODEC_NONE. Returns 0, or -EBADMSG when that is not exactly what they decompress to, or the scratch not of the codec.
+ * Never writes past slot->size, never allocates.
  */
 int codec_decompress(struct store_scratch *scratch, const struct store_slot *slot, void *data);
 

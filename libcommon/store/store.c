@@ -90,6 +90,11 @@ void store_close(struct store *store)
 	free(store);
 }
 
+int store_scratch_new(const struct store *store, struct store_scratch **scratch, size_t max_size)
+{
+	return codec_scratch_new(scratch, store->choice.codec, max_size);
+}
+
 int store_adopt(struct store *store, const struct store_slot *slot)
 {
 	int err;

@@ -40,10 +40,6 @@ struct store_slot {
 /* What a thread needs to compress or decompress: scratch memory, codec contexts. One a thread; not shared. */
 struct store_scratch;
 
-/* Scratch for records of up to max_size bytes before compression. Returns 0 or -ENOMEM. */
-int store_scratch_new(struct store_scratch **scratch, size_t max_size);
-void store_scratch_free(struct store_scratch *scratch);
-
 /* A store. Thread safe: the allocator has a lock of its own, which is never held across I/O or compression. */
 struct store;
 struct seal;
@@ -62,6 +58,13 @@ struct store_usage {
  */
 int store_open(struct store **store, int fd, uint64_t limit, struct codec_choice choice);
 void store_close(struct store *store);
+
+/*
+ * Scratch for records of this store, and of others with its codec, of up to max_size bytes before compression. Returns
+ * 0, -EINVAL (max_size) or -ENOMEM.
+ */
+int store_scratch_new(const struct store *store, struct store_scratch **scratch, size_t max_size);
+void store_scratch_free(struct store_scratch *scratch);
 
 /*
  * From now on all records are sealed (borrowed), and only such are read; call it before the first. Their lengths

@@ -26,7 +26,7 @@ static void open_store(void)
 	const struct codec_choice choice = {.codec = CODEC_LZ4};
 
 	fd = memfd_create("store", MFD_CLOEXEC);
-	if (fd < 0 || store_open(&store, fd, 0, choice) || store_scratch_new(&scratch, MAX_SIZE))
+	if (fd < 0 || store_open(&store, fd, 0, choice) || store_scratch_new(store, &scratch, MAX_SIZE))
 		abort();
 }
 

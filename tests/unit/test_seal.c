@@ -55,7 +55,7 @@ static int set_up(void **state)
 	assert_int_equal(seal_open(&f->seal, f->key), 0);
 	assert_int_equal(store_open(&f->store, f->fd, 0, (struct codec_choice){.codec = CODEC_LZ4}), 0);
 	store_set_seal(f->store, f->seal);
-	assert_int_equal(store_scratch_new(&f->scratch, SIZE), 0);
+	assert_int_equal(store_scratch_new(f->store, &f->scratch, SIZE), 0);
 	*state = f;
 	return 0;
 }

@@ -139,11 +139,13 @@ static struct codec_choice choice_of(const char *text)
 static void reopen(struct fixture *f, int fd, uint64_t limit, const char *codec)
 {
 	store_close(f->store);
+	store_scratch_free(f->scratch);
 	if (f->fd >= 0)
 		close(f->fd);
 	f->fd = fd;
 	assert_true(fd >= 0);
 	assert_int_equal(store_open(&f->store, fd, limit, choice_of(codec)), 0);
+	assert_int_equal(store_scratch_new(f->store, &f->scratch, MAX_SIZE), 0);
 	if (f->seal)
 		store_set_seal(f->store, f->seal);
 }
@@ -163,7 +165,6 @@ static int setup_with(void **state, struct seal *seal)
 	f->data = malloc(MAX_SIZE);
 	f->back = malloc(MAX_SIZE + GUARD);
 	reopen_memory(f, 0, "lz4");
-	assert_int_equal(store_scratch_new(&f->scratch, MAX_SIZE), 0);
 	*state = f;
 	return 0;
 }
@@ -315,14 +316,14 @@ static void test_bad_sizes(void **state)
 
 	assert_int_equal(store_write(f->store, f->scratch, f->data, 0, TAG, &slot), -EINVAL);
 	assert_int_equal(store_write(f->store, f->scratch, f->data, MAX_SIZE + 1, TAG, &slot), -EINVAL);
-	assert_int_equal(store_scratch_new(&scratch, 0), -EINVAL);
-	assert_int_equal(store_scratch_new(&scratch, SIZE_MAX), -EINVAL);
+	assert_int_equal(store_scratch_new(f->store, &scratch, 0), -EINVAL);
+	assert_int_equal(store_scratch_new(f->store, &scratch, SIZE_MAX), -EINVAL);
 	assert_null(scratch);
 	assert_empty(f);
 
 	/* A record larger than the reader's scratch. */
 	slot = put(f, 64 * KiB, TEXT, 1);
-	assert_int_equal(store_scratch_new(&scratch, 32 * KiB), 0);
+	assert_int_equal(store_scratch_new(f->store, &scratch, 32 * KiB), 0);
 	assert_int_equal(store_read(f->store, scratch, &slot, TAG, f->back), -EBADMSG);
 	store_scratch_free(scratch);
 }
@@ -794,7 +795,7 @@ static void *thread_run(void *arg)
 
 	my.data = malloc(THREAD_SIZE);
 	my.back = malloc(THREAD_SIZE);
-	if (store_scratch_new(&my.scratch, THREAD_SIZE))
+	if (store_scratch_new(job->store, &my.scratch, THREAD_SIZE))
 		job->failure = "no scratch";
 	for (int step = 0; step < THREAD_STEPS && !job->failure; step++) {
 		size_t i = random_next(&my.random) % THREAD_SLOTS;
