@@ -162,7 +162,7 @@ $(foreach tool,$(TOOLS),$(eval $(call tool_rule,$(tool))))
 $(TOOL_BINS) $(BENCH_BINS):
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^ $(PKG_LIBS)
+	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^ -lc $(PKG_LIBS)
 
 $(BENCH_BINS): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIB)
 

@@ -33,6 +33,13 @@ _Static_assert(sizeof(struct index_header) <= HEADER_BYTES, "the header has outg
 #define GROW_PART     16
 #define GROW_AGAIN_US 1000000 /* after a step that did not fit */
 #define EMPTY_SLOT    UINT32_MAX
+#define HASH_FIRST    512
+
+/* What a space has in the index. */
+struct space_count {
+	uint64_t pages;
+	uint32_t tables;
+};
 
 struct index {
 	int fd;
@@ -54,8 +61,7 @@ struct index {
 	uint32_t *free_clusters;
 	uint64_t free_clusters_count, free_clusters_size;
 	uint64_t fill_page; /* page of fills[] that was allocated last, plus one */
-	uint64_t count[INDEX_SPACES];
-	uint32_t tables_of[INDEX_SPACES];
+	struct space_count *spaces;
 };
 
 _Static_assert(sizeof(struct index_header) <= HEADER_BYTES, "the header has its place");
@@ -99,7 +105,7 @@ static int hash_grow(struct index *index)
 	uint32_t *old = index->hash;
 	uint64_t old_size = index->hash_size;
 
-	index->hash_size = old_size ? old_size * 2 : 4096;
+	index->hash_size = old_size ? old_size * 2 : HASH_FIRST;
 	index->hash = malloc(index->hash_size * sizeof(*index->hash));
 	if (!index->hash) {
 		index->hash = old;
@@ -185,7 +191,7 @@ int index_room_for_unforked(struct index *index)
 /* How many tables a child of a space lacks that has `more` of them by then, when so many are free. */
 static uint64_t missing_for_child(const struct index *index, unsigned int parent, uint64_t more, uint64_t there)
 {
-	uint64_t needed = index->tables_of[parent] + more;
+	uint64_t needed = index->spaces[parent].tables + more;
 
 	return needed > there ? needed - there : 0;
 }
@@ -285,7 +291,7 @@ static int64_t table_new(struct index *index, uint64_t key)
 	index->live[table] = 0;
 	index->hash[slot_of(index, key)] = (uint32_t)table;
 	index->keys[table] = key;
-	index->tables_of[key_space(key)]++;
+	index->spaces[key_space(key)].tables++;
 	return (int64_t)table;
 }
 
@@ -293,7 +299,7 @@ static int64_t table_new(struct index *index, uint64_t key)
 static void table_free(struct index *index, uint32_t table)
 {
 	hash_remove(index, slot_of(index, index->keys[table]));
-	index->tables_of[key_space(index->keys[table])]--;
+	index->spaces[key_space(index->keys[table])].tables--;
 	index->keys[table] = 0;
 	index->free_tables[index->free_tables_count++] = table;
 }
@@ -321,10 +327,10 @@ int index_set(struct index *index, unsigned int space, uint64_t address, index_e
 	place = &index->tables[table][address % table_span() / page_size()];
 	if (*place == ENTRY_NONE && entry != ENTRY_NONE) {
 		index->live[table]++;
-		index->count[space]++;
+		index->spaces[space].pages++;
 	} else if (*place != ENTRY_NONE && entry == ENTRY_NONE) {
 		index->live[table]--;
-		index->count[space]--;
+		index->spaces[space].pages--;
 	}
 	*place = entry;
 	if (!index->live[table])
@@ -454,7 +460,7 @@ int index_walk(struct index *index, unsigned int space, struct region region, in
 
 uint64_t index_count(const struct index *index, unsigned int space)
 {
-	return index->count[space];
+	return index->spaces[space].pages;
 }
 
 static int found(void *context, uint64_t address, index_entry entry)
@@ -467,7 +473,7 @@ static int found(void *context, uint64_t address, index_entry entry)
 
 bool index_any(struct index *index, unsigned int space, struct region region)
 {
-	return index->count[space] && index_walk(index, space, region, found, NULL) != 0;
+	return index->spaces[space].pages && index_walk(index, space, region, found, NULL) != 0;
 }
 
 /* Entries of one table: unmarked, and counted at their clusters. */
@@ -514,6 +520,14 @@ static int map_file(struct index *index, unsigned int cluster_pages)
 	return 0;
 }
 
+/* Zeros that are memory only where they are touched. Returns NULL without address space. */
+static void *sparse(uint64_t bytes)
+{
+	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
 static int new_index(struct index **made, int fd, unsigned int cluster_pages)
 {
 	struct index *index = calloc(1, sizeof(*index));
@@ -522,11 +536,10 @@ static int new_index(struct index **made, int fd, unsigned int cluster_pages)
 	if (!index)
 		return -ENOMEM;
 	index->fd = fd;
-	index->live = mmap(NULL, TABLES_MAX * sizeof(*index->live), PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	index->free_tables = mmap(NULL, TABLES_MAX * sizeof(*index->free_tables), PROT_READ | PROT_WRITE,
-				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	rc = index->live == MAP_FAILED || index->free_tables == MAP_FAILED ? -ENOMEM : hash_grow(index);
+	index->live = sparse(TABLES_MAX * sizeof(*index->live));
+	index->free_tables = sparse(TABLES_MAX * sizeof(*index->free_tables));
+	index->spaces = sparse(INDEX_SPACES * sizeof(*index->spaces));
+	rc = index->live && index->free_tables && index->spaces ? hash_grow(index) : -ENOMEM;
 	if (rc == 0)
 		rc = map_file(index, cluster_pages);
 	if (rc < 0 || !index->header) {
@@ -570,11 +583,11 @@ static int rebuild(struct index *index)
 		if (i - index->free_tables_count >= index->hash_size / 2 && hash_grow(index) < 0)
 			return -ENOMEM;
 		index->hash[slot_of(index, key)] = (uint32_t)i;
-		index->tables_of[key_space(key)]++;
+		index->spaces[key_space(key)].tables++;
 		for (unsigned int page = 0; page < TABLE_PAGES; page++)
 			if (index->tables[i][page] != ENTRY_NONE) {
 				index->live[i]++;
-				index->count[key_space(key)]++;
+				index->spaces[key_space(key)].pages++;
 			}
 		if (!index->live[i])
 			table_free(index, (uint32_t)i);
@@ -633,10 +646,12 @@ void index_close(struct index *index)
 		return;
 	if (index->base)
 		munmap(index->base, index->bytes);
-	if (index->live && index->live != MAP_FAILED)
+	if (index->live)
 		munmap(index->live, TABLES_MAX * sizeof(*index->live));
-	if (index->free_tables && index->free_tables != MAP_FAILED)
+	if (index->free_tables)
 		munmap(index->free_tables, TABLES_MAX * sizeof(*index->free_tables));
+	if (index->spaces)
+		munmap(index->spaces, INDEX_SPACES * sizeof(*index->spaces));
 	free(index->hash);
 	free(index->free_clusters);
 	free(index);

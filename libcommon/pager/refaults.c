@@ -3,7 +3,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "pager/pager.h"
 #include "report/report.h"
@@ -55,23 +54,24 @@ static json_t *region_of(const struct refault *r, uint64_t now)
 
 json_t *refaults_record(struct pager *pager)
 {
-	struct refaults *copy = malloc(sizeof(*copy));
-	json_t *list = json_array();
-	json_t *record;
+	struct refaults *next = calloc(1, sizeof(*next)); /* untouched, it is no memory */
+	struct refaults *noted;
+	json_t *list, *record;
 	uint64_t now;
 
-	if (!copy)
+	if (!next)
 		return NULL;
 	pthread_mutex_lock(&pager->lock);
-	*copy = *pager->refaults;
-	memset(pager->refaults, 0, sizeof(*pager->refaults));
+	noted = pager->refaults;
+	pager->refaults = next;
 	now = now_us();
 	pthread_mutex_unlock(&pager->lock);
+	list = json_array();
 	for (size_t i = 0; i < ENTRIES; i++)
-		if (copy->table[i].superpage)
-			json_array_append_new(list, region_of(&copy->table[i], now));
+		if (noted->table[i].superpage)
+			json_array_append_new(list, region_of(&noted->table[i], now));
 	record = json_pack("{s:s,s:i,s:I,s:I,s:o}", "type", "refaults", "pid", pager->target.pid, "starttime",
-			   (json_int_t)pager->target.starttime, "lost_pages", (json_int_t)copy->lost, "regions", list);
-	free(copy);
+			   (json_int_t)pager->target.starttime, "lost_pages", (json_int_t)noted->lost, "regions", list);
+	free(noted);
 	return record;
 }

@@ -7,7 +7,7 @@
 #include "base/region.h"
 #include "pages/uapi.h"
 
-#define SCAN_RANGES 2048
+#define SCAN_RANGES 512
 
 /* One walk over a region. Set the first four and call scan_next until it returns 0. */
 struct scan {
