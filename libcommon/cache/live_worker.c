@@ -189,7 +189,7 @@ static void confine(const struct live *live)
 		return;
 	confine_process();
 	confine_capabilities(suspends ? CONFINE_ADMIN : 0);
-	mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT); /* it must not wait for its own pages */
+	service_lock_memory();
 	if (suspends || confine_filter_make(&filter, &calls) < 0)
 		return;
 	confine_filter_put_on(&filter);

@@ -9,6 +9,7 @@
 
 #include "pager/hook.h"
 #include "pager/request.h"
+#include "proc/service.h"
 
 #define SILENT_US  10000000 /* for the next bytes of a request */
 #define SAYING_US  60000000 /* for all of it */
@@ -17,7 +18,7 @@
 #define QUICK      8        /* beside them, that want nothing but to be told something */
 #define TURN_MS    10       /* until one that waits is thought of again */
 #define DEAF_US    100000   /* after one could not be taken in */
-#define CHUNK      65536
+#define CHUNK      8192
 
 struct waiting_client {
 	int fd;
@@ -131,6 +132,7 @@ static void *connection_main(void *argument)
 	free(argument);
 	control_serve(connection.pager, steal_fd(&client->fd), client->object, &client->request.regions);
 	free_client(client);
+	service_shrink_stack();
 	atomic_fetch_sub(&connection.pager->clients, 1);
 	return NULL;
 }

@@ -10,6 +10,7 @@
 #include "pager/supervisor.h"
 #include "pages/pages.h"
 #include "proc/maps.h"
+#include "proc/service.h"
 #include "report/report.h"
 
 #define PROGRESS_US 100000
@@ -502,6 +503,22 @@ static int staging_ready(struct pager *pager, struct error *error)
 	return rc < 0 ? rc : staging_renew(pager, error);
 }
 
+/*
+ * Gives back the code that a swap-out uses and fault service does not: all of it, and then what reading a record takes
+ * is used once, so that a fault has it locked in memory.
+ */
+static void rest(struct out_job *job)
+{
+	struct store *store = job->request->pool ? job->pager->pool : job->pager->store;
+	bool force;
+
+	service_shrink();
+	force = confine_force(false);
+	if (job->written.length)
+		store_read(store, job->filler.scratch, &job->written, job->written_tag, job->filler.pages);
+	confine_force(force);
+}
+
 int out_run(struct pager *pager, const struct out_request *request, bool *partial, struct error *error)
 {
 	struct out_job *job = calloc(1, sizeof(*job));
@@ -543,6 +560,8 @@ int out_run(struct pager *pager, const struct out_request *request, bool *partia
 	}
 	if (rc < 0 && !error->code)
 		error_set(error, rc, NULL, NULL, "swap out process %d", pager->target.pid);
+	if (job->moved)
+		rest(job);
 	job_free(job);
 	return rc;
 }

@@ -90,6 +90,8 @@ struct out_job {
 	bool closing;
 	pthread_t compressors[COMPRESSORS_MAX];
 	unsigned int compressor_count;
+	struct store_slot written; /* the last record; under pager.lock */
+	uint64_t written_tag;
 	int processor;      /* where the mover runs, and no compressor */
 	_Atomic int failed; /* of the store, or of the target */
 

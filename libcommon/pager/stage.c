@@ -10,6 +10,7 @@
 #include "pager/out.h"
 #include "pager/staging.h"
 #include "pages/pages.h"
+#include "proc/service.h"
 
 #define READ_VECTORS      512
 #define COMPRESS_NICE     5
@@ -331,6 +332,8 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 		tier_enter(cluster, &slot, pool);
 		hook("slot");
 		__atomic_store_n(&cluster->state, CLUSTER_STORED, __ATOMIC_RELEASE);
+		c->job->written = slot;
+		c->job->written_tag = cluster_tag(pager, bc->number);
 		account(bc->result, &index_header(pager->index)->counters, &contents, &slot);
 	}
 	cluster_unpin(pager, bc->number);
@@ -414,6 +417,7 @@ static void *compress_main(void *argument)
 	confine_force(false);
 	compress_loop(c);
 	compressor_free(c);
+	service_shrink_stack();
 	return NULL;
 }
 

@@ -295,7 +295,7 @@ static void begin(struct supervisor *v)
 
 	prctl(PR_SET_NAME, "swapctl-super");
 	service_shrink();
-	mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT); /* who waits for the next worker waits for its pages */
+	service_lock_memory(); /* who waits for the next worker waits for its pages */
 	keep_heap_small();
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);

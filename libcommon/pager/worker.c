@@ -33,7 +33,7 @@
 static void stay_in_memory(bool sealed)
 {
 	setpriority(PRIO_PROCESS, 0, WORKER_NICE); /* threads inherit it; without CAP_SYS_NICE it stays as it is */
-	mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+	service_lock_memory();
 	/* A core dump would hold what an encrypted store hides. */
 	if (sealed)
 		prctl(PR_SET_DUMPABLE, 0);

@@ -21,8 +21,9 @@
 #define MADV_DONTNEED_LOCKED 24
 #endif
 
-#define STACK_NEAR 16384   /* of the stack, which is used again at once */
-#define PROTECTED  "-1000" /* proc_pid_oom_score_adj(5) */
+#define STACK_NEAR   4096         /* of the stack, which is used again at once */
+#define PAGE_OF_FILE (1ull << 61) /* of an entry of /proc/PID/pagemap (pagemap.rst) */
+#define PROTECTED    "-1000"      /* proc_pid_oom_score_adj(5) */
 
 /* All that could end a process of ours, or a system call that it depends on. */
 static const int resources[] = {RLIMIT_NOFILE,  RLIMIT_FSIZE, RLIMIT_AS,  RLIMIT_DATA,
@@ -33,6 +34,7 @@ static struct rlimit before[ARRAY_SIZE(resources)];
 static struct rlimit core_before;
 static char oom_before[16];
 static bool begun;
+static bool locked; /* its memory */
 
 /* The kernel refuses more descriptors than this, even to the superuser. */
 static rlim_t descriptors_max(void)
@@ -82,6 +84,28 @@ static void write_oom(const char *path, const char *text)
 	}
 }
 
+static void *no_work(void *argument)
+{
+	return argument;
+}
+
+/*
+ * The C library binds what it takes to use a thread's stack again when it first does so, and reads the symbol tables of
+ * all libraries for that. They are not needed for anything else, and would stay in memory.
+ */
+static void use_a_stack_again(void)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, (size_t)sysconf(_SC_THREAD_STACK_MIN));
+	for (int i = 0; i < 2; i++)
+		if (pthread_create(&thread, &attributes, no_work, NULL) == 0)
+			pthread_join(thread, NULL);
+	pthread_attr_destroy(&attributes);
+}
+
 void service_begin(const sigset_t *blocked)
 {
 	if (!begun) { /* otherwise it has them from the process that it was copied from */
@@ -92,6 +116,12 @@ void service_begin(const sigset_t *blocked)
 	begun = true;
 	reset_signals(blocked);
 	setsid();
+	use_a_stack_again();
+}
+
+void service_lock_memory(void)
+{
+	locked = mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
 }
 
 /* Locked or not; not locked before Linux 5.18. */
@@ -101,7 +131,7 @@ static void give_back(void *start, uint64_t bytes)
 		madvise(start, bytes, MADV_DONTNEED);
 }
 
-static void shrink_stack(void)
+void service_shrink_stack(void)
 {
 	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
 	pthread_attr_t attributes;
@@ -116,22 +146,55 @@ static void shrink_stack(void)
 		give_back(start, round_down(here - (uintptr_t)start - STACK_NEAR, page_size()));
 }
 
-/* Code of files, which nobody has written to: what is needed again comes from the page cache. */
-static void shrink_code(void)
+/* malloc_trim(3) gives back no page of a heap that is locked (madvise(2), MADV_DONTNEED). */
+static void shrink_heap(int maps)
 {
-	_cleanup_close_ int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	struct region heap = {0, (uintptr_t)sbrk(0)};
 	struct mapping mapping = {0};
 
-	while (maps >= 0 && mapping_at_or_after(maps, mapping.region.end, &mapping) > 0)
-		if (mapping.kind == MAPPING_FILE && mapping.execute && !mapping.write)
-			give_back((void *)mapping.region.start, region_bytes(mapping.region));
+	while (locked && !heap.start && mapping_at_or_after(maps, mapping.region.end, &mapping) > 0)
+		if (strcmp(mapping.name, "[heap]") == 0)
+			heap.start = mapping.region.start;
+	if (heap.start)
+		munlock((void *)heap.start, region_bytes(heap));
+	malloc_trim(0);
+	heap.end = (uintptr_t)sbrk(0);
+	if (heap.start)
+		syscall(SYS_mlock2, heap.start, region_bytes(heap), MLOCK_ONFAULT);
+}
+
+/* Only what is the file's own page: what the loader has relocated is not there to be read again. */
+static void shrink_mapping(int pagemap, struct region region)
+{
+	for (uint64_t at = region.start; at < region.end; at += page_size()) {
+		uint64_t entry = 0;
+
+		if (pread(pagemap, &entry, sizeof(entry), (off_t)(at / page_size() * sizeof(entry))) == sizeof(entry) &&
+		    entry & PAGE_OF_FILE)
+			give_back((void *)at, page_size());
+	}
+}
+
+/* Code and constants of files. */
+static void shrink_files(int maps)
+{
+	_cleanup_close_ int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	struct mapping mapping = {0};
+
+	while (pagemap >= 0 && mapping_at_or_after(maps, mapping.region.end, &mapping) > 0)
+		if (mapping.kind == MAPPING_FILE && !mapping.write && !mapping.shared)
+			shrink_mapping(pagemap, mapping.region);
 }
 
 void service_shrink(void)
 {
-	malloc_trim(0);
-	shrink_stack();
-	shrink_code();
+	_cleanup_close_ int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+
+	service_shrink_stack();
+	if (maps < 0)
+		return;
+	shrink_heap(maps);
+	shrink_files(maps);
 }
 
 void service_release(pid_t pid)

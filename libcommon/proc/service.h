@@ -14,11 +14,20 @@
 void service_begin(const sigset_t *blocked);
 
 /*
- * Gives back what was used to come here: freed memory, the stack below, and code, which is read again as it is needed.
- * Each process that serves would have that of its own, and locked. For a process with one thread, and best before it
- * locks its memory: what is freed stays locked.
+ * Keeps what the calling process touches from now on in memory (MCL_ONFAULT of mlockall(2)): it must not wait for its
+ * own pages. What is not permitted stays as it is.
+ */
+void service_lock_memory(void);
+
+/*
+ * Gives back what is not in use of what was used to come here: freed memory, the calling thread's stack below, and code
+ * and constants of files, which are read again as they are needed. Each process that serves would have that of its own,
+ * and locked. Takes no lock; other threads go on meanwhile.
  */
 void service_shrink(void);
+
+/* Of that, the stack: for a thread that ends, for the C library keeps it for the next one, and locked. */
+void service_shrink_stack(void);
 
 /* Gives a command that such a process has started the limits that service_begin found; does nothing in another one. */
 void service_release(pid_t pid);

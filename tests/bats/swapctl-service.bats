@@ -126,3 +126,20 @@ session_takes() {
 		((takes > 0 && takes <= 2048 + out * 3 / 1024 / 1000))
 	done
 }
+
+# In KiB, of all processes of the session: what a lack of memory could take from them. The kernel's own mapping and secret memory stay of themselves.
+not_locked() {
+	local pid
+	for pid in $(session_processes); do
+		cat "/proc/$pid/smaps"
+	done | awk '/^[0-9a-f]+-/ { stays = /\[vdso\]|secretmem/ } /^Pss:/ { pss = $2 } /^VmFlags:/ && !/ (lo|io|pf) / && !stays { sum += pss } END { print sum + 0 }'
+}
+
+@test "what serves faults stays locked in memory when a swap-out has given its own back" {
+	start_with_input contents mixed $((16 * MEBIBYTE))
+	for _ in 1 2; do
+		swap_most out -p "$TARGET_PID"
+		(($(not_locked) == 0))
+		ask check
+	done
+}
