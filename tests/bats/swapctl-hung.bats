@@ -85,15 +85,16 @@ is_replaced() {
 	assert_equal "$(pid_of worker)" "$WORKER"
 }
 
-# More threads than processors want them, at the worker's own priority or a better one.
+# Threads of a better priority want the only processor that it may use; the others are left to the tests beside this one.
 @test "a worker that is kept from its processor is left alone" {
 	local i
 	start_session
-	for i in 1 2 3 4 5 6 7 8; do
-		nice -n -15 sh -c 'while :; do :; done' 3>&- &
+	taskset -apc 0 "$WORKER" >/dev/null
+	for i in 1 2 3 4; do
+		taskset -c 0 nice -n -15 sh -c 'while :; do :; done' 3>&- &
 		end_later $!
 	done
-	for i in 1 2 3; do
+	for ((i = $(at_length 3 1); i > 0; i--)); do
 		swap_most out -p "$TARGET_PID"
 		ask check
 	done
