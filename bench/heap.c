@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program that allocates, touches and frees large blocks, for whatever allocator is preloaded: heap THREADS. Prints
  * "ready" and then does what it is told, a line each on standard input. Answers are JSON, a line each.

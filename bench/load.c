@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program to be swapped: load BYTES builds key and value content as a key-value server has it, prints "ready START
  * END" and then does what it is told, a word a line on standard input: random, sequential, verify, spin (until the next

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program that touches each page of a file once: map FILE prints "ready" and obeys, a line each, with an answer in
  * JSON: file (a fresh mapping of the file), at START (memory that shows the file), verify START.

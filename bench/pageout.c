@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The kernel's own way out: pageout PID START END advises MADV_PAGEOUT from outside until the pages have left. Answers
  * one line of JSON.

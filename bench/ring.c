@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What it costs to give a region up and take it back: with the reclaim ring, and with madvise(2) on the same region in
  * the same run; alone, and with its pages written to again. Usage: ring. Prints a record a measurement: the median of

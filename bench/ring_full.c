@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program with a full reclaim ring: ring_full BYTES REGION. Prints "ready" and then does what it is told, a line each
  * on standard input. Answers are JSON, a line each.

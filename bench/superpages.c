@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * How long superpages takes over a process, beside the bare PAGEMAP_SCAN ioctl and beside reading smaps.
  * Usage: superpages PROGRAM (the tool to time). Prints a record a measurement: the median of several runs, all kinds in

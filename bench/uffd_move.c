@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What UFFDIO_MOVE does inside a process. Two programs in one:
  *

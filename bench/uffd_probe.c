@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * How long uffd-probe takes from start to exit, beside a program that does nothing. Usage: uffd_probe PROGRAM (the tool
  * to time). Prints a record a measurement: median and 99th percentile of many runs, all kinds in turns.

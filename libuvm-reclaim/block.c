@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Descriptions of blocks, and their mappings. */
 #include "block.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Bins of freed blocks by size, eight to a doubling, the latest first; and all of them by age. */
 #include "cache.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the program calls: large blocks go to heap.c, everything else to the program's own allocator. */
 #include <errno.h>
 #include <malloc.h>

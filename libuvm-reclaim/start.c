@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Before main(): knobs from the environment, and what is to be done around fork(2). */
 #include <dlfcn.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Two levels: gibibytes of a 48-bit address space, and the 16 KiB granules in one. What is not used of either is never
  * touched.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Starting and stopping the swap agent, and what a fork has to wait for. Runs on the program's own threads. */
 #include <errno.h>
 #include <linux/futex.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a session is given: descriptor or errno, staging area or errno, in one message. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Reclaiming for a reclaimer outside that cannot trace the program, or would rather not. What it asks for must never be
  * done when somebody else has redone it and the memory is in use again, even if it was killed or gave up waiting. That

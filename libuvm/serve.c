@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The agent's thread. It calls nothing of libc and touches nothing but its own memory, so that it never waits for a
  * page that is out while a session waits for it. Its table of descriptors is its own: a program that closes everything,

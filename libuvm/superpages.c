@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* GetSuperPagesUsed: what is in use and in core, by mincore(2), without a page of memory taken for it. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* addrspace cache: a lazily filled object in a live process, or in a command started for it. */
 #include <errno.h>
 #include <fcntl.h>

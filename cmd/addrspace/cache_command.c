@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* addrspace cache -- COMMAND: a process that has run nothing of its own yet. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The frame of a change: regions in, a look at them, records out. */
 #include "change.h"
 

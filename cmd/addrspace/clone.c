@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* addrspace clone: a stopped copy-on-write copy of a live process, to look at while the original runs on. */
 #include <errno.h>
 #include <poll.h>

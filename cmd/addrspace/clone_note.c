@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Notes on held clones: small files beside the sessions, in a directory that only this user can write to. */
 #include "clone_note.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* addrspace diff: what differs between the memory of two processes. */
 #include <errno.h>
 #include <limits.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* addrspace drop: ends a clone that clone --hold made. */
 #include "addrspace.h"
 #include "clone/clone.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* addrspace info: what bounds an address space, and how much of it is used. */
 #include <errno.h>
 #include <fcntl.h>

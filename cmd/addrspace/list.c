@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* addrspace list: the mappings of a process, and what is in core of each. */
 #include <errno.h>
 #include <fcntl.h>

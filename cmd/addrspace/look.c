@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What several verbs share: their words, and looking at a target. */
 #include <errno.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* addrspace: shows and changes a live process's address space. */
 #include "addrspace.h"
 

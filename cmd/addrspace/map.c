@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* addrspace map and alloc: memory into a process. */
 #include <errno.h>
 #include <fcntl.h>

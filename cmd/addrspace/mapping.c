@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Records of mappings. */
 #include "mapping.h"
 

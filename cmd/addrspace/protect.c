@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* addrspace protect: other rights, or copy on write, for what is mapped. */
 #include <stdlib.h>
 #include <sys/mman.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* addrspace query: what is mapped at an address or over a region: one object, with which rights? */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* addrspace unmap and free: memory away. */
 #include <errno.h>
 #include <inttypes.h>

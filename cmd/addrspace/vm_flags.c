@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* VmFlags (proc_pid_smaps(5)) by the names of the calls that set them. */
 #include "vm_flags.h"
 

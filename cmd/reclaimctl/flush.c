@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reclaimctl flush: reclaims from the oldest end. */
 #include <errno.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reclaimctl list: a record a region that waits in the ring. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reclaimctl: shows and drives deferred-reclamation rings. */
 #include "reclaimctl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reclaimctl query: what became of one entry. */
 #include <errno.h>
 

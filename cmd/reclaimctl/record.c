@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A ring as a record, and the frame of the verbs that look at one. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reclaimctl resize: asks the program for a ring of another capacity; only it can give it one. */
 #include <errno.h>
 #include <unistd.h>

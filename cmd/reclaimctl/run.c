@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reclaimctl run: a command with its large blocks in a ring. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reclaimctl status: what waits in a ring, or in all of them. */
 #include "reclaimctl.h"
 

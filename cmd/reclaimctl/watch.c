@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reclaimctl watch: reclaims what programs do not need, for as long as it runs. */
 #include "watch.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reclaimctl watch: cgroups with a limit of memory, whose notices wake us before it is hit. */
 #include <fcntl.h>
 #include <stdlib.h>

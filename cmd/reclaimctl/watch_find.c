@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reclaimctl watch: finding processes that have a ring. */
 #include <errno.h>
 #include <stdlib.h>

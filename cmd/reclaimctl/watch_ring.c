@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reclaimctl watch: one ring, looked at, sampled and reclaimed. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reclaimctl watch: looks after rings until it is told to end. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The walk: mappings that are wanted, the pages in them, the superpages they make. */
 #include "list.h"
 

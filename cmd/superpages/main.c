@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* superpages: lists the superpages of a live process that are in use and in core. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swapctl adopt: serves a process again whose session lost both of its own. */
 #include "swapctl.h"
 #include "verb/notify.h"

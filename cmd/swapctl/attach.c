@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swapctl attach: a session for a process. */
 #include "swapctl.h"
 #include "verb/notify.h"

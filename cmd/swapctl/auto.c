@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swapctl auto: cold memory out, for as long as it runs. */
 #include "auto.h"
 

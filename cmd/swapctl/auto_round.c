@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swapctl auto: what is done for one process, as the policy says. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swapctl auto: looks after processes until it is told to end. */
 #include <errno.h>
 #include <poll.h>

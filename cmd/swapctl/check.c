@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swapctl check: whether a session's books are in order. */
 #include "swapctl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swapctl run: a command with a swap agent preloaded, and a session for it. */
 #include <errno.h>
 #include <signal.h>

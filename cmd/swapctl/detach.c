@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swapctl detach: everything back, nothing of ours left. */
 #include "swapctl.h"
 

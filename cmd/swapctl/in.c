@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swapctl in: memory back without waiting for faults, and kept there for a command. */
 #include <errno.h>
 #include <poll.h>

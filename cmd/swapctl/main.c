@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swapctl: moves a live process's memory out to a compressed store and serves it back on fault. */
 #include "swapctl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the verbs share: tables, attach's options, regions for a request. */
 #include <stdlib.h>
 

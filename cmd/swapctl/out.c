@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swapctl out: memory out to the store. */
 #include <errno.h>
 #include <stdlib.h>

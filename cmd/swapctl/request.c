@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Requests to a session: those of verbs without options of their own, and those that a signal cuts short. */
 #include <errno.h>
 #include <signal.h>

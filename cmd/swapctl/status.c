@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swapctl status: one session, or all of them. */
 #include "swapctl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What an errno of UFFDIO_MOVE means for these pages, and what can be done about it. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* uffd-move: moves pages from one place of a live process to another. */
 #include <ctype.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The requests one after the other, a record for each. */
 #include <errno.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From records to what is to be moved. */
 #include <errno.h>
 #include <fcntl.h>

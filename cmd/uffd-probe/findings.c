@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Trying everything once. */
 #include "findings.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* uffd-probe: tells what userfaultfd can do on this kernel, for this user, for that process, by trying it. */
 #include <errno.h>
 #include <stdlib.h>

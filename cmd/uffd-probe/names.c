@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One list of everything that has a name. */
 #include "names.h"
 

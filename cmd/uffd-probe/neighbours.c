@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Trying what the tools rely on beside userfaultfd. */
 #include "neighbours.h"
 

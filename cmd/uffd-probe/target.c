@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a process has to do with userfaultfd already: its descriptors, and the mappings that are registered. */
 #include <ctype.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Findings, exercises and names as records. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whether the tools could work on a process, and each obstacle with its cure. */
 #include <errno.h>
 #include <fcntl.h>

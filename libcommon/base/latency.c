@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Buckets: below 8 ns one a nanosecond, above that eight steps a doubling. */
 #include "base/latency.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Half-open address regions: parsing, sorting, joining, intersecting. */
 #include "base/region.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Parsing and printing of sizes, numbers and addresses. */
 #include "base/size.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The process that watches: it starts the one that serves, again and again if need be, and tells what happens. */
 #include "cache/live.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The end of the service: nothing may depend on us any more. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the programs do to their address spaces, in the order they do it. */
 #include <errno.h>
 #include <sys/epoll.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Threads take turns: one reads messages until there is something to fill, passes its turn on, and fills it itself. One
  * is always left to read, however slow the source: a program that forks or unmaps waits for nothing but that.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From the source into the pages of whoever waits; SIGBUS where there is nothing, never zeros. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Into the target and out of it again: a mapping that nobody can read before it is registered. */
 #include <errno.h>
 #include <stdlib.h>

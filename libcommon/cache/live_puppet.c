@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The process in the memory of the target that has the userfaultfd open, too: when all others of ours are killed, those
  * who wait go on waiting, and find no zeros.

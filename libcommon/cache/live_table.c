@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Pieces, and what events do to them: pure functions from one table to the next. */
 #include "cache/live_table.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The process that serves: threads that fill, and this one that looks after them. */
 #include <errno.h>
 #include <poll.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A source by its name; the file, the simplest one; and what the others share. */
 #include "cache/source.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a command prints: once and in order, or a run of it for each block. */
 #include <errno.h>
 #include <fcntl.h>

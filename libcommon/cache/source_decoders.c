@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* zstd, lz4 and gzip, each as a decoder of pieces. */
 #include <errno.h>
 #include <lz4frame.h>

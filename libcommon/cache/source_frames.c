@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A zstd file of several frames whose sizes are known (pzstd, the seekable format, files joined by cat): decompressed
  * by frame.

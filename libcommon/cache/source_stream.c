@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A compressed file without random access: decompressed in order, as far as somebody has asked, and kept. */
 #include <errno.h>
 #include <stdlib.h>

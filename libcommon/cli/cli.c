@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Command lines of tools and verbs, over popt. */
 #include "cli/cli.h"
 

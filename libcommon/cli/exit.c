@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From errno to exit code. */
 #include "cli/exit.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Tools with verbs: finding the verb, and the help that lists them. */
 #include <stdio.h>
 #include <string.h>

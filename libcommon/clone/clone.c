@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Making clones, keeping them, and removing them whatever happens to us. */
 #include "clone/clone.h"
 

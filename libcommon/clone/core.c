@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Writing a core file: headers, notes, memory; whole or not at all. */
 #include "clone/core.h"
 

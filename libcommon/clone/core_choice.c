@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What of a process's memory a core file holds: what is nowhere else. */
 #include "clone/core_choice.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* NT_PRSTATUS and its like: threads, process, auxiliary vector, mapped files. */
 #include "clone/core_notes.h"
 

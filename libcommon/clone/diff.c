@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Comparing two processes: by page frames where that is enough, by bytes where it is not. */
 #include "clone/diff.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The copy is made by a child of ours: pages that are out come back when somebody serves them, and a process of which
  * nobody does must not stand still for ever.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Looking at a process's memory: its mappings, which pages are there, and what is in them. */
 #include "clone/memory.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Capabilities: those that the work takes stay, of what there was. */
 #include <cap-ng.h>
 #include <errno.h>

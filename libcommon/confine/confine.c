@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What our processes give up, and what of it the kernel did not grant. */
 #include "confine/confine.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Seccomp filters. What is not listed fails with EPERM, and kills nobody: the process serves another one. Listed is
  * freely what changes nothing but the process itself and the descriptors it has.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Talking to a program's agent. What comes from there is checked, never trusted. */
 #include "inject/agent.h"
 

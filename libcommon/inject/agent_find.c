@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A program's agent, by its thread's name and the socket in that thread's own table of descriptors. */
 #include <dirent.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Mapping and unmapping the control area from a process that nobody kills by mistake. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* x86-64: the code that a thread runs to leave a copy of its process behind, and that the copy then stays in. */
 #include <asm/unistd.h>
 #include <linux/close_range.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* x86-64: registers, the trampoline, and how interrupted system calls are restarted (arch/x86/kernel/signal.c). */
 #include "inject/arch.h"
 

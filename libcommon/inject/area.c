@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The control area in a target: made through an instruction that the program has, removed the same way. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Sending a stopped thread through code that makes another process. */
 #include "inject/birth.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A trampoline and a frame where there is no control area yet, or no more: in the unused bytes behind the vdso's code,
  * which every process has. Were the first call made through any system call instruction of the program, the thread

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * mmap, munmap, mprotect and what belongs to them, made by a thread of the target. A file is mapped by a puppet: the
  * descriptor is in no table that the target's children get a copy of.

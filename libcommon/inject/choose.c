@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Choosing a thread: one whose call has nothing to lose by a stop, if there is one. */
 #include "inject/choose.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Forking a stopped process so that neither it nor its copy notices. */
 #include "inject/copy.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A place for memory of ours, far from what the program has mapped. */
 #include "inject/far.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Descriptors across the border, by SCM_RIGHTS one way and pidfd_getfd the other. */
 #include "inject/fd.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Stopping a thread, running system calls on it, letting it go as it was. */
 #include "inject/inject.h"
 

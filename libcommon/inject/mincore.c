@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* mincore(2) inside a target, a scratch area full at a time. */
 #include "inject/mincore.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The move itself, in short stops of what makes the calls: one call after the other until the piece is done, or the
  * time of the stop is over.

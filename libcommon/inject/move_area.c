@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Memory in the target for moved pages to lie in. */
 #include <errno.h>
 #include <linux/prctl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Before and after a move: which rules the mappings break, which pages are there. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Looking before changing. */
 #include "inject/pieces.h"
 

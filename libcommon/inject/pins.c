@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Rseq areas, robust lists and the words of clear_child_tid of all threads. */
 #include "inject/pins.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Places of threads, by the kernel's word where they rest and by ptrace where they run. */
 #include "inject/places.h"
 

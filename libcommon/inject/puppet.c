@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Making, confining and ending a puppet. */
 #include "inject/puppet.h"
 

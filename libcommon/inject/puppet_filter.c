@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The seccomp filter of a puppet: memory, userfaultfds, and descriptors that are handed over. */
 #include "inject/puppet_filter.h"
 

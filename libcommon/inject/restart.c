@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Interrupted calls. Most of the kernel asks for a restart itself (ERESTARTSYS and its like, which a tracer sees). A
  * plain EINTR comes from aio, bpf(2), epoll, fallocate(2) on tmpfs, FUSE and other file systems whose server says so,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What choosing a road needs, whatever is done on it. */
 #include "inject/road.h"
 

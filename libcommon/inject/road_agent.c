@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The road by the program's own agent: no thread is stopped, and no right to trace is needed. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The road by ptrace: system calls on a puppet in the program's memory or, without one, on a thread of the program that
  * is stopped for it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Seizing a thread: becoming its tracer. */
 #include <errno.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* After the death of a process that was injecting: its control area, and the threads that may still stand there. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Moving a frozen process out of its cgroup and back. */
 #include "inject/thaw.h"
 

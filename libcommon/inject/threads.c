@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Stopping all threads of a target, reading their registers, letting them go. */
 #include "inject/threads.h"
 

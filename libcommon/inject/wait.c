@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Waiting for the stops of a seized thread. */
 #include <errno.h>
 #include <signal.h>

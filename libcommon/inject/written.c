@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "inject/written.h"
 
 #include <stddef.h>

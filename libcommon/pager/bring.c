@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The pages of one cluster back into one address space: claim, load, place, let go. */
 #include <errno.h>
 #include <stdlib.h>

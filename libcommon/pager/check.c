@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the index says against what the store and the target have. Nothing is changed, and nothing that is on its way is
  * taken for wrong.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which process an address space belongs to that was forked. No event tells; a fault tells the thread that waits for it
  * (UFFD_FEATURE_THREAD_ID), by its number in its own pid namespace. What can be seen of a process only in /proc is seen

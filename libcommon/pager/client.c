@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The tools' side of the control socket. */
 #include <dirent.h>
 #include <errno.h>

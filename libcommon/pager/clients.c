@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Clients cost little until they have said what they want: no thread, and few bytes. */
 #include "pager/clients.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Requests of clients, one a connection, answered by records and an "end". */
 #include <errno.h>
 #include <poll.h>

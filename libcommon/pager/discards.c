@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Discards under way. The kernel tells of a discard before it does it, and counts the address space as unchanged once
  * that was read and the thread runs on (mm/madvise.c, madvise_dontneed_free; fs/userfaultfd.c, userfaultfd_remove). A

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The way into a target: which road, and what is made there. */
 #include <errno.h>
 #include <stdio.h>

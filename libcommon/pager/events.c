@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the target did to its address space, in the order it did it. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Threads that read messages and answer faults: one a processor, because waking another one costs more than the answer.
  */

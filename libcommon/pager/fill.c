@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Pages back into an address space: because they were touched, because they will be, or because somebody wants them
  * all.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Forks that no event tells of (without CAP_SYS_PTRACE): the child would read zeros for what is out, so nothing is out
  * when it is made.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Guards (madvise(2), MADV_GUARD_INSTALL of Linux 6.13). No event tells of them, and UFFDIO_COPY and UFFDIO_POISON put
  * a page in the place of one (mm/userfaultfd.c, mfill_atomic_install_pte: any mark of a page table may be replaced).

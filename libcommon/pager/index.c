@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A sparse file: header, table keys, page tables, clusters, fill words. Tables are found by a hash kept in memory. */
 #include "pager/index.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The lock of changing requests, and its sign of life: who waits for it waits for the target, a disk, or for ever. */
 #include "pager/pager.h"
 #include "pager/pulse.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One packet a message; a descriptor travels as SCM_RIGHTS. */
 #include "pager/keep.h"
 

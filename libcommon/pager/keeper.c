@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A process that shares the worker's descriptors: they outlive the worker until the next one has looked at them. The
  * kernel hands out a child's userfaultfd in the very call that reads its fork; a worker that is killed in the middle of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Starting a session's processes, and waiting until they serve. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The worker's copy of the staging area has memory only while pages leave. */
 #include "pager/mirror.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Pages out of the program's mappings into the staging area, on one of its own threads. */
 #include <errno.h>
 #include <string.h>

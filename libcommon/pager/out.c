@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Swap-out: which pages, in what order, and what is said about it. */
 #include <errno.h>
 #include <stdlib.h>

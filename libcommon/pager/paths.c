@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* /run/uvmtools and /var/lib/uvmtools for root, XDG directories for everybody else. */
 #include "pager/paths.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Decisions of swapctl auto: candidates are put out and watched; what comes back soon is hot, and left alone. */
 #include "pager/policy.h"
 

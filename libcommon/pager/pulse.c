@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whether a worker is at work, or hung. */
 #include "pager/pulse.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A worker that takes over from one that died, at whatever moment that was. */
 #include <dirent.h>
 #include <errno.h>

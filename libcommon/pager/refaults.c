@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which superpages of the target were asked for lately. A table of bounded size: what finds no room is counted as lost.
  */

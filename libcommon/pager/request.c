@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading a request. A tree of a request with many regions would take a hundred times the memory of the regions. */
 #include "pager/request.h"
 

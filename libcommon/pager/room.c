@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Room for children: each takes a place in the index, as much of it as its parent has, and a descriptor here and in the
  * supervisor. At the limit of any of them a fork would wait for ever, so those children of which the least is out get

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Making a session: its files, its descriptors, what it needs in the target; and taking up one whose processes have
  * died.

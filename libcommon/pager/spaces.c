@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Address spaces that are served, and which of their mappings are registered. */
 #include <errno.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What was moved aside is read, compressed and stored; only then may the staging area let it go. */
 #include <errno.h>
 #include <sched.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The staging area: opened and closed, and told from what the program maps in its place. */
 #include "pager/staging.h"
 

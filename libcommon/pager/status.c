@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The session record. */
 #include <unistd.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The small process that holds a session's descriptors while workers come and go. */
 #include "pager/supervisor.h"
 

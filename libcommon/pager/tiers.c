@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Two tiers: what is staged is compressed and stays in memory (the pool), and is written back to the store when nobody
  * has asked for it for long enough.

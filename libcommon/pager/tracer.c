@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A debugger reads memory where no fault can be served (ptrace(2) and /proc/PID/mem: EIO; mm/memory.c,
  * __access_remote_vm): as long as one traces the target everything is kept in core.

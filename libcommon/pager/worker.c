@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The worker process: fault service, housekeeping, requests. */
 #include <errno.h>
 #include <fcntl.h>

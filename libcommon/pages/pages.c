@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Residency by each of the three methods, folded into superpages. */
 #include "pages/pages.h"
 

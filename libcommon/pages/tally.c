@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Many regions at once: a system call for each would cost more than looking at their pages. */
 #include "pages/tally.h"
 

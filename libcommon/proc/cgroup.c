@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cgroups: which processes are in one. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cgroups: out of those that limit memory. */
 #include <errno.h>
 #include <fcntl.h>

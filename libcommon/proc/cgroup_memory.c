@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cgroups: how near one is to a limit of its memory. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cgroups: notices that a limit of memory is near. */
 #include "proc/cgroup_notice.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cgroups: the folder of a process, and whether it is frozen there. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which processes may be touched at all. */
 #include <elf.h>
 #include <errno.h>

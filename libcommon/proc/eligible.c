@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which mappings may be swapped: /proc/PID/smaps for its VmFlags. In doubt, not. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Lines out of a fixed buffer. */
 #include "proc/lines.h"
 

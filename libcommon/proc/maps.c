@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The mappings of a target: /proc/PID/maps line by line, and PROCMAP_QUERY for a single one. */
 #include "proc/maps.h"
 

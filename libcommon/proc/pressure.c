@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The kernel's account of waiting for memory. */
 #include <errno.h>
 #include <fcntl.h>

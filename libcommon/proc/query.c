@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* PROCMAP_QUERY, tried: mapping_at goes another way in silence where it is not there. */
 #include "proc/query.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "proc/service.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Finding processes that share memory, by kcmp(2). */
 #include "proc/sharers.h"
 

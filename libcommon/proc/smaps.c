@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* /proc/PID/smaps, of which only the first line of a mapping and its VmFlags are of interest. */
 #include "proc/smaps.h"
 

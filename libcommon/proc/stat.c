@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* /proc/PID/stat and other small files of /proc, read whole. */
 #include "proc/stat.h"
 

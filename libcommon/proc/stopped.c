@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whether a process is stopped. */
 #include <ctype.h>
 #include <fcntl.h>

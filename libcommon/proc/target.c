@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Opening a target, and making sure that what is read is about it and not about a later owner of its pid. */
 #include "proc/target.h"
 

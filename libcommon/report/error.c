@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Errors as a line for people and as a record. */
 #include "report/error.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Regions from a stream of records: JSON Lines, an array, or one object. One record is held at a time. */
 #include "report/input.h"
 

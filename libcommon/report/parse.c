@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The parser of jansson ignores that a character could not be kept. So the first allocation that fails is answered from
  * a reserve, and the text ends there: no further character has to be kept. The reserve is made before each character is

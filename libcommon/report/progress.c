@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Progress of long work, for people at a terminal. */
 #include <stdio.h>
 #include <unistd.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Records out: where they go and in which form. */
 #include "report/report.h"
 

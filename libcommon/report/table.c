@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Records as a table for people: rows in columns, other records as a line each. */
 #include "report/table.h"
 

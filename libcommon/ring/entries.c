@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Single entries, read while their program goes on. */
 #include "ring/entries.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Finding the ring of another process. What lies in it was written by that process: sizes and seals come from the
  * kernel, all else is checked.

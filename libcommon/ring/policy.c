@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The decisions of a watcher of rings. */
 #include "ring/policy.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The reclaimers' half of the protocol, in Dekker's manner: a reclaimer stores busy and then reads tail, the program
  * stores tail (lowered to the id that it takes back) and then reads busy, so that at least one of the two sees the

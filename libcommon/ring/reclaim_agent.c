@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Reclaiming by the program's agent. Why that is safe whenever anybody dies, is stopped or gives up: libuvm/reclaim.c.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One batch: what is asked for is checked against the mappings, then done by system calls of a thread that is held, or
  * by the agent.

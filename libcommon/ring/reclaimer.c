@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A reclaimer outside: the lock, the road, what one that was killed left behind, stops of a thread, batches. */
 #include "ring/reclaimer.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The program's half of the ring: entering and taking back, without a system call. protocol.c is the other half. */
 #include <stddef.h>
 #include <time.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What debug builds (-DUVM_RECLAIM_DEBUG) check: misuse that would lose or corrupt memory later, told where it happens.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A forked child gets a ring of its own with the same entries. The parent's mapping is inherited only while a fork goes
  * on: what reclaimers did up to the moment of the fork, the child sees in the indices that it finds after it. Entries

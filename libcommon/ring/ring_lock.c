@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The reclaimers' lock: who holds it is the open file description, so it ends with its holder and threads share it. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ring of this process: its memfd, its mapping, its beginning. */
 #include <errno.h>
 #include <fcntl.h>

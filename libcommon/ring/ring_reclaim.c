@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reclaiming inside the program: by direct system calls, as any other reclaimer of its ring. */
 #include <errno.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Allocator, GenericAllocator and AllocHandle of <uvm/space.h>, over the region allocator of the store. */
 #include <errno.h>
 #include <pthread.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Cache: memory whose missing pages ask a Cacheable. */
 #include "space/cache.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The thread of a cache that asks its Cacheable: the only one that runs the program's code, and it holds no lock then.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Adding pages to a cache, and taking them out. */
 #include <errno.h>
 #include <fcntl.h>

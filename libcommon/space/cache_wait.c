@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Waiting for pages of a cache. */
 #include <poll.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Cacheables: what a program fills caches from, and memory and files as such. */
 #include "space/cacheable.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Cloning a space: each mapping gets a counterpart that shows what it shows now, frozen. */
 #include "base/size.h"
 #include "space/graph.h"

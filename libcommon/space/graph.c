@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The lock of all address spaces, and the end of objects. */
 #include "space/graph.h"
 

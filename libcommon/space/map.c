@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * AddrSpace: changing what is mapped. A change is seen by all levels above when the call returns, or it has not
  * happened.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Leaves: memory and files. */
 #include <errno.h>
 #include <fcntl.h>

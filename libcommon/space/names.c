@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The names that the interface gives to its errors. */
 #include <uvm/space.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From an address of a space down to the leaves that it shows, with the rights that all levels leave. */
 #include <stdlib.h>
 

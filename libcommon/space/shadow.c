@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Copy on write. A mapping that copies has a shadow: memory in which its copies lie, page by page. The others see them
  * too, because a copy is mapped wherever the page was. A snapshot remembers the leaves that it showed when it was made;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* AddrSpace: making one, and asking it. */
 #include <stdlib.h>
 #include <unistd.h>

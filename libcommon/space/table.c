@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The translations of a space: mappings in order of their addresses. */
 #include <stdlib.h>
 #include <string.h>

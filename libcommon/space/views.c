@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From a mappable up to all the windows that show it. */
 #include "space/graph.h"
 

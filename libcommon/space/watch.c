@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The userfaultfd that watches windows. One thread reads it and does nothing that could wait: whoever moves a mapping
  * waits until that was read. A fault that it cannot serve at once it hands to the other thread, which takes the graph's

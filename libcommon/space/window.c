@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Windows: what a space at the process level says, as mappings of this process. A new mapping is made aside, watched if
  * it has to be, and then moved into place in one step, so that nobody sees a page that is neither the old one nor the

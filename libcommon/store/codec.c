@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a record looks like in the store: lz4, zstd or raw bytes, and their checksum. */
 #include "store/codec.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Free extents in two treaps over one node: by offset, to join neighbours, and by length, for best fit. */
 #include "store/extents.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A key in a page that several processes map, and libsodium's XChaCha20-Poly1305 around it. */
 #include "store/seal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The store's file: slots are allocated, written, read back, freed, and whole free stretches become holes. */
 #include "store/store.h"
 

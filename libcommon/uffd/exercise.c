@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Running exercises, each in a child that a deadline ends. */
 #include "uffd/exercise.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Exercises of what a fault tells, and of where it is caught. */
 #include <errno.h>
 #include <signal.h>

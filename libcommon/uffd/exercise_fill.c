@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Exercises that answer missing and minor faults: COPY, ZEROPAGE, WAKE, CONTINUE, POISON. */
 #include <signal.h>
 #include <sys/mman.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What exercises are written with. Every wait here has an end, so that an exercise says what did not come. */
 #include "uffd/exercise_kit.h"
 

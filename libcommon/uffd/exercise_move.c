@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Exercises of UFFDIO_MOVE that succeed, by mode. */
 #include <errno.h>
 #include <string.h>

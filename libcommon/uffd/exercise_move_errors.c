@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Exercises that make UFFDIO_MOVE fail in each documented way. A failure must leave source and destination as they
  * were.

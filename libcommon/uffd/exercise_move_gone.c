@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ESRCH of UFFDIO_MOVE, or why it cannot be had. */
 #include <errno.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * ENOMEM of UFFDIO_MOVE: a memory control group without room for one more page table, in which nothing is killed to
  * make room.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Exercises of read-write protection (Linux 7.2; Documentation/admin-guide/mm/userfaultfd.rst, "Read-Write
  * Protection").

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Exercises of write protection. */
 #include <errno.h>
 #include <string.h>

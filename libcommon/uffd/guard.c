@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A child in the place of this process, for as long as one try takes. */
 #include "uffd/guard.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The names of features, ioctls and modes. */
 #include "uffd/names.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Trying features one by one, and registering a little memory of each kind. */
 #include "uffd/offer.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Opening a userfaultfd by each route. */
 #include "uffd/open.h"
 

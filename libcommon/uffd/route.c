@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Finding out which route to a userfaultfd works, and what refuses the others. */
 #include "uffd/route.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The userfaultfd ioctls, each with its answer brought to one form: an errno and a count of bytes. */
 #include "uffd/uffd.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "verb/command.h"
 
 #include <errno.h>

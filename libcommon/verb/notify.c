@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Telling the service manager: the protocol of sd_notify(3), which is one datagram. */
 #include <stddef.h>
 #include <stdlib.h>

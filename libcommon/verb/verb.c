@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The frame of a verb. */
 #include <errno.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The calls that can fail, in front of those of libc. */
 #include <dirent.h>
 #include <dlfcn.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which call fails: what the test asked for, and what has been counted. */
 #include "fail.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A reclaimer's view of a ring of any bytes, in its header, its entries, and again after each claim: never out of
  * bounds, never more than a batch, never without end. Wants clang -fsanitize=fuzzer,address,undefined.

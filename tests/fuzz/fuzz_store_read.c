@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * store_read on any slot over any bytes: never out of bounds, never a crash.
  * Wants clang -fsanitize=fuzzer,address,undefined.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Pids of programs that a test started, one a line: marked FOLDER NAME=VALUE. Those whose program lies in a folder bin
  * below FOLDER, and that have this in their environment. Tests ask it over and over: a shell would fork for each

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Blocks in one system call: blocked CALL [MS [FILE]]. Prints "ready [PORT]" and, once the call has returned, "returned
  * RESULT ERRNO MS MEMORY": how long it took, and "ok" or "wrong" for the memory it has. What ends the call: MS, a line

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Compares memory that somebody else maps into it, page by page, with a file that it has read before; does what
  * programs do to their memory.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Memory that changes as a program may change it: changes PATTERN BYTES, then obeys commands on standard input, a line
  * each, and answers with a line that is "ok…" when all of its memory was as it should be. Prints "ready START END".

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program that has no child and knows it: childless BYTES [subreaper], until a line comes on standard input. All the
  * time it asks for children in every way there is, counts SIGCHLD, and verifies its memory on other threads; none of it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program with many children that go on: children N BYTES, then obeys commands on standard input, a line each. Prints
  * "ready START END".

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Forks and changes of the memory at the same time: disorder remap|unmap BYTES. To each line on standard input a thread
  * forks, another one moves or unmaps half of the memory, and a third one forks, each as soon as the one before waits

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Threads of which the kernel has to tell that they have ended: ends BYTES, then obeys commands on standard input, a
  * line each, and answers with "ok" or "wrong". Prints "ready START END" (memory in which the words lie that it writes).

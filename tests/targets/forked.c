@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program that forked: forked exited|living|late BYTES, then obeys "check" on standard input: it and its child, when
  * that lives, verify their memory, and it answers "ok" or "wrong". "end" ends the child; "fork" makes it when that was

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program that forks all the time: forker BYTES, until a line comes on standard input. Every child verifies the
  * memory that it got and what it writes to it, and ends; so does the parent meanwhile, on another thread. Prints "ready

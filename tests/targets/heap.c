@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * An allocator under load: heap ROUNDS THREADS [fork] [trim] [until]. Each thread allocates, resizes and frees blocks
  * of 1 byte to 8 MiB by every function there is, in slots that all threads share. What it writes into a block it

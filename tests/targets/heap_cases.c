@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What an allocator has to do in situations that a random load does not meet: heap_cases CASE. Prints "ok", or what was
  * wrong. Made for libuvm-reclaim(7) to be preloaded.

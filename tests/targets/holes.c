@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program that maps with MAP_FIXED where it had something before: holes PATTERN BYTES. It leaves a hole of HOLE
  * bytes. Obeys commands on standard input, a line each, and answers with a line that is "ok…" when all of its memory

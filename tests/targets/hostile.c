@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program that does its worst to a session: hostile PATTERN BYTES [SEED]. Prints "ready START END". While it is
  *hostile, a thread forks, closes and duplicates descriptors, changes their flags, lowers limits, and unmaps, discards

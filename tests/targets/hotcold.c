@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Memory with a hot and a cold half: hotcold BYTES. A thread verifies the hot half, the first one, over and over, and
  * gives its pages new contents now and then. Prints "ready START MIDDLE END", then obeys commands on standard input, a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A thread for each of many system calls that wait: interrupted MS [FILE [whole]]. Prints "ready CALLS TIMED"; then,
  * for each call that has come back as it should, "ok NAME MS", and "wrong NAME RESULT ERRNO MS" for any other: one that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Many mappings: manymaps COUNT, one page each, in turns writable (and touched) and read-only, then waits to be killed;
  * SIGUSR1 makes it sleep(1). Prints "ready START END".

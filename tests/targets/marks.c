@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program that changes what it keeps from its children in the moment it has forked: marks BYTES COUNT, with so much
  * memory and as many mappings besides, then obeys commands on standard input, a line each:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Memory to be moved: mover_contents PATTERN BYTES [huge|locked|forked|readonly|executable], then obeys commands on
  * standard input, a line each, and answers with a line that begins with "ok" when all was as it should be. Prints

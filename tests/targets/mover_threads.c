@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Threads that verify memory while it is being moved: mover_threads COUNT BYTES, until a line comes on standard input.
  * Each page is right where it was, or else where it is moved to. Prints "ready START ROOM BYTES" (of all threads

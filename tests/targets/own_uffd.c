@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program with userfaultfds of its own, as a virtual machine's monitor or a garbage collector has them: 4 MiB that it
  * fills itself when they are touched, 4 MiB whose first writes it counts, and 4 MiB of ordinary memory. Prints "ready

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Runs a program under a seccomp filter: probe_deny eperm|enosys|kill CALL[,CALL...] PROGRAM [ARGUMENT...]. CALL is
  * userfaultfd, device (the ioctl that makes a descriptor from /dev/userfaultfd), io_uring_setup, pidfd_getfd,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program that uses userfaultfd itself: probe_hold [undumpable|strict]. It has two descriptors: one with the features
  * event_remap and thread_id and 3 pages registered as missing, 2 pages of a memfd as minor, 4 pages as write-protected;

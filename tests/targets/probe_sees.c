@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What userfaultfd does here, seen with numbers instead of names: probe_sees. Prints a line a fact:
  *   route INDEX ERRNO            0 userfaultfd(2), 1 in user mode only, 2 the device

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A large reservation, sparsely used: reserve RESERVED TOUCHED, in bytes, then waits to be killed. Whole superpages are
  * touched, spread evenly. Prints "ready START END".

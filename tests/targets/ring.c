@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program with a reclaim ring that verifies all of its memory. Usage: ring COUNT BYTES free|deallocate|mixed
  * [THREADS]. Enters COUNT regions of BYTES, each with a pattern, between guards that nobody may touch; prints "ready

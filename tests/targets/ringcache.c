@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A cache of freed blocks in a reclaim ring: ringcache REGIONS BYTES [deallocate], then obeys commands on standard
  * input, a line each, and answers with a line that is "ok KEPT FREED GONE" when no block that it took back held a wrong

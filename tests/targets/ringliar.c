@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program whose ring lies. Usage: ringliar LIE. Makes by hand what uvm_reclaim_ring_allocate would make, with one lie
  * in it, and memory with a pattern that must not be touched; prints "ready ADDRESS". The command "check" verifies the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program that may not do much: sandboxed MODE BYTES.
  *

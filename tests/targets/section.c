@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A thread that waits for a page in the middle of a restartable sequence: section BYTES. Prints "ready START END" when
  * it does: memory, in which the description of the sequence lies. All other threads end when there is a line on

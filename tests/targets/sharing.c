@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Processes that share their memory without being threads: sharing BYTES, then obeys commands on standard input, a line
  * each, and answers with a line that begins with "ok" or "wrong". Prints "ready START END".

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Counts signals: signals COUNT. After a line on standard input a child queues COUNT real-time signals, numbered; the
  * handler looks that none is lost or out of order and that memory is as it should be, while a timer interrupts at 1

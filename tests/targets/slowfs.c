@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A FUSE file system at FOLDER that has one file, "f", of 1,000 bytes: slowfs FOLDER MS [final]. Each open, read and
  * look at it takes so long, and fails with EINTR when it is interrupted, as a server may. With "final" so do close(2)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Everything a program may do to its memory, at random: soak SEED, until a line comes on standard input. It allocates,
  * frees, moves, grows, shrinks, discards, protects, locks, advises, maps over and forks, children go on for a while and

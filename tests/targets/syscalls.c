@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Passes memory that may be swapped out to system calls: syscalls BYTES, until a line comes on standard input. Prints
  * "ready", then "ok ROUNDS" or, at the first call that failed or gave something wrong, "wrong CALL ERRNO".

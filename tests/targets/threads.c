@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Threads that verify their own memory over and over: threads COUNT BYTES [discard], until a line comes on standard
  * input. With "discard" they discard a page before they write it, and read zeros. Prints "ready START END" (the memory

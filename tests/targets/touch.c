@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Memory whose state is known: touch KIND PATTERN [BYTES [FILE]], then waits to be killed.
  * Prints "ready START END RESIDENT": the mapping in hexadecimal, and how many bytes of it were touched and not

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Traces another process, as a debugger does: tracer PID. Prints "ready", then waits to be killed. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Linked into every unit test, so that results and messages reach the runner in the order in which they were made. */
 #include <stdio.h>
 

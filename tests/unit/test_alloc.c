@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Allocator, GenericAllocator and AllocHandle, the allocator held against a naive map of blocks. */
 #include <errno.h>
 #include <inttypes.h>

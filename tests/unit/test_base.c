@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Sizes, addresses, regions and text. */
 #include <errno.h>
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Cache: pages that are asked for, brought, refused and taken away. */
 #include <errno.h>
 #include <fcntl.h>

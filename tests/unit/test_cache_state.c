@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Cache and Cacheable: what is allowed when, waiting for pages, and how long things live. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which cgroup a process is in, how near it is to a limit of memory, and whether it is stopped. */
 #include <errno.h>
 #include <fcntl.h>

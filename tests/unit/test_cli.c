@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Command lines: shared options, operands, verbs, exit codes. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Filters and capabilities that a process is left with; each in a child, for they are for good. */
 #include <errno.h>
 #include <fcntl.h>

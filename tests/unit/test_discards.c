@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a target is discarding stays out of the mover's hands until that is over. */
 #include <setjmp.h>
 #include <stdarg.h>

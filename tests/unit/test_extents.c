@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The store's region allocator, held against a naive map of bytes. */
 #include <errno.h>
 #include <inttypes.h>

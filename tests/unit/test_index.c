@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The index of a session, held against a plain table; and read again after its process is gone. */
 #include <errno.h>
 #include <fcntl.h>

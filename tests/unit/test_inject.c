@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Calls made in a process: what a thread sees that is stopped over and over, and which thread is taken. */
 #include <errno.h>
 #include <poll.h>

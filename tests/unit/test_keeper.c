@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The keeper of a worker that is gone, as the next worker looks for it where its looks fail at first. */
 #include <dlfcn.h>
 #include <errno.h>

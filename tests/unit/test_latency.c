@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The histogram of fault latencies: percentiles within their bound, over the whole range. */
 #include <setjmp.h>
 #include <stdarg.h>

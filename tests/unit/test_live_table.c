@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The table of a live object's pieces, held against a naive map of pages while events come at random. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Residency: superpages against a naive sum, and the three methods against a map of what was touched. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Who is in madvise(2): threads, workers of io_uring in their place, and processes that share the memory. */
 #include <errno.h>
 #include <fcntl.h>

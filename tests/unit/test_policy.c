@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The decisions of swapctl auto, with a clock that the test sets. */
 #include <setjmp.h>
 #include <stdarg.h>

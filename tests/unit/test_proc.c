@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Targets, their mappings and which of them may be swapped. */
 #include <errno.h>
 #include <fcntl.h>

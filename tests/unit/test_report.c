@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Records out and in, errors, flags. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Requests of clients are read as their bytes come, in memory that is bounded. */
 #include <errno.h>
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The program's half of the reclaim ring. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What debug builds of the ring trap: linked with its objects built once more, with the checks. */
 #include <fcntl.h>
 #include <pthread.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What becomes of the ring in children. */
 #include <fcntl.h>
 #include <pthread.h>

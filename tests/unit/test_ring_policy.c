@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* When a watcher reclaims, and how much: properties over many looks, and each reason by itself. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The ring under threads, for ThreadSanitizer too: a program thread enters, takes back, uses ids again and resizes,
  * while others reclaim and some of them die in the middle. What a region is, is in plain memory, so that a missing

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reclaiming from the ring: what is claimed when, by the program itself and by others, of which one dies. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Sealed records: what is not the very record that was sealed is refused, and the key is nowhere but in its own memory.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* AddrSpace: mapping, asking, stacking. */
 #include <errno.h>
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* AddrSpace: copy on write, snapshots and clones, at all levels. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What address spaces show: files and memory, and what becomes of them. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * AddrSpace held against a naive model of it, page by page; and changes in the middle of a stack while others read at
  * its top.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* AddrSpace: changes in the middle of a stack, with a cache at its bottom, while others read and write at its top. */
 #include <errno.h>
 #include <pthread.h>

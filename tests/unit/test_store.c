@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The swap store: what is written comes back, and what is not whole is refused. */
 #include <errno.h>
 #include <fcntl.h>

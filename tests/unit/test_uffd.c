@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* userfaultfd: names, routes, offers, and the runner of exercises with exercises that pass, fail, crash and hang. */
 #include <errno.h>
 #include <setjmp.h>
