@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # uvmtools: "make check" builds and tests, "make deps" installs what that needs, "make V=1" shows the commands.
 # "make fail" lets every call of swapctl fail once and kills its processes: hours.
 # "make quick" is for the everyday loop: lint (clang-tidy only for files that changed), the unit tests and one test of swapctl's main job.

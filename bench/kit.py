@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the measuring scripts share: running the tools, and the program whose memory they work on."""
 import json
 import os

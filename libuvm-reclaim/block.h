@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One large block: a private anonymous mapping of its own, described outside of it, so that neither a reclaimer nor a
  * wild write of the program changes what is known of it.

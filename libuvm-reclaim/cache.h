@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Blocks that the program has freed, in the ring: whoever is short of memory takes their contents, the program takes
  * them back. All of it needs the lock of heap.h, which is the caller's lock that the ring asks for.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A few blocks that a thread has freed last, without a lock. They are not in the ring: they go to the cache when others
  * come, and when the thread ends.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Large blocks: given out, taken back, made larger or smaller. What is given out is in the table; what is freed is in a
  * thread's front or in the cache.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The program's own allocator, which serves everything that is not a large block: the next in the order of the dynamic
  * linker.

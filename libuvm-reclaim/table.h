@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which addresses are the beginning of a live block of ours: looked up by every free(), without reading memory near the
  * address.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The swap agent's own memory, and what its files share. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where the agent's own memory goes: a place that no program picks. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * System calls without libc: no errno, nothing but registers. The agent's thread may not touch memory that can be out.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the files of addrspace cache share. */
 #pragma once
 

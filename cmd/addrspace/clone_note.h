@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is remembered of clones that outlive the tool: which processes are ours to end. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A mapping as a record: what all verbs of addrspace say of one. */
 #pragma once
 

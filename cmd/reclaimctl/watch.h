@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the parts of reclaimctl watch share. Times are nanoseconds of CLOCK_MONOTONIC. */
 #pragma once
 

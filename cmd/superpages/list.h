@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What superpages lists, and how. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From superpages as they are found to records: the limit, joining neighbours, the order. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Who touched which pages: names, sums and the pages seen so far. */
 #pragma once
 

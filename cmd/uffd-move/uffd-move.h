@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the files of uffd-move share. */
 #pragma once
 

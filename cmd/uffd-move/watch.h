@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* --watch: pages out of the way, and a record for each one that is touched. */
 #pragma once
 

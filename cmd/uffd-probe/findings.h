@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What was found on this kernel, for this user. */
 #pragma once
 

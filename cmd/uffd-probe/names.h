@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The names that --list prints and --require takes. */
 #pragma once
 

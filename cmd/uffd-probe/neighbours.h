@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the tools rely on beside userfaultfd. */
 #pragma once
 

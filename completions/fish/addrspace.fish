@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Completion of addrspace(1) for fish.
 
 set -l verbs list query info map unmap protect alloc free clone drop diff cache

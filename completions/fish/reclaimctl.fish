@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Completion of reclaimctl(1) for fish.
 
 set -l verbs status list query flush resize watch run

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Completion of superpages(1) for fish.
 
 complete -c superpages -f

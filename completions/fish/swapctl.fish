@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Completion of swapctl(1) for fish.
 
 set -l verbs attach out in status auto adopt check detach run

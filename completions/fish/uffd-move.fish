@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Completion of uffd-move(1) for fish.
 
 complete -c uffd-move -f

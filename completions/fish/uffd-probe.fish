@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Completion of uffd-probe(1) for fish.
 
 function __uffd_probe_names

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Scope-bound ownership: descriptors, memory, streams. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A histogram of times: eight steps to the doubling, nanoseconds to seconds, fixed size. */
 #pragma once
 

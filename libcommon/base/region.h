@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Half-open address regions, and vectors of them. */
 #pragma once
 

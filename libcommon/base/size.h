@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Sizes, addresses and times: parsing, printing, rounding. */
 #pragma once
 

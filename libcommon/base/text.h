@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Text that came from outside, made fit for a terminal. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A lazily filled object in the address space of another process: mapped there, served from here. */
 #pragma once
 

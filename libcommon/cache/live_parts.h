@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the files of live service share. Internal to the room. */
 #pragma once
 

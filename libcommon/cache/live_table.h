@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which pages of which address space show which bytes of the object. Lives in memory that several processes share, and
  * survives each of them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where the bytes of a lazily filled object come from: a file, a compressed file, a command. */
 #pragma once
 

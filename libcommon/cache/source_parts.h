@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the sources share. Internal to the room. */
 #pragma once
 

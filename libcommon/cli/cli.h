@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The options that all tools share, over popt. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Exit codes, the same in every tool (documented in uvm-json(5)). */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Signals that ask a tool to end, for tools that finish or undo what they have begun. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A clone of a live process: its memory as it was at one moment, in a stopped process to look at. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A core file of a clone: what a debugger needs to look at the original as it was at that moment. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The notes of a core file. */
 #pragma once
 

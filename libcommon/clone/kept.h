@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a process keeps from its children (MADV_DONTFORK), and so a clone lacks, copied for a core file. */
 #pragma once
 

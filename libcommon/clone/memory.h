@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A process's mappings and their contents, read from outside. */
 #pragma once
 

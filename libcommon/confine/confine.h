@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Least power: what a process gives up before it serves another one. */
 #pragma once
 

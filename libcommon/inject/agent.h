@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The other end of a program's swap agent (uvm_swap_agent(3)): finding it, its greeting, requests. */
 #pragma once
 

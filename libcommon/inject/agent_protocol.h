@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a program's swap agent and a session say to each other: datagrams on a Unix socket, one reply a request. Shared
  * with libuvm.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What injection needs to know of a machine; one file an architecture implements it. */
 #pragma once
 

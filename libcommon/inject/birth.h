@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Processes that a stopped thread of a target makes, and that run code of ours alone. Internal to the room. */
 #pragma once
 

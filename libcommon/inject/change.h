@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Changing the mappings of a live process, by system calls on one of its own threads. */
 #pragma once
 

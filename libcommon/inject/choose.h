@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which threads to stop: by what each is doing. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A copy-on-write copy of a live process, by a fork made in it; the copy never runs an instruction of the program. */
 #pragma once
 

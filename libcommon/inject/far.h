@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where memory of ours goes in a target: a place that no program picks. */
 #pragma once
 

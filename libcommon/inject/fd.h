@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Descriptors across the border: ours into the target, the target's out to us. */
 #pragma once
 

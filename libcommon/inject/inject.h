@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Running system calls inside a live process, on one of its own threads, without a trace. */
 #pragma once
 

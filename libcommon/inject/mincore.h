@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* mincore(2) run inside a target: the residency source that needs no pagemap. */
 #pragma once
 

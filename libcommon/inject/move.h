@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Moving pages from one place of a live process to another: by UFFDIO_MOVE on a puppet in its memory, or by mremap(2)
  * on one of its own threads.

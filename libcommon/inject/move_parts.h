@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the files of moving share: pieces that one pair of mappings covers, and the notes of what failed. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is mapped in some regions of a target, and what speaks against changing it. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Pages of a target that the kernel reads and writes where no fault can be served: what lies there must never be out.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where the threads of a target stand: the mappings that they cannot do without right now. */
 #pragma once
 

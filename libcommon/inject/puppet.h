@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A process of ours in a program's address space, on which calls are made while every thread of the program goes on. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a puppet may do when somebody else makes it run. Internal to the room. */
 #pragma once
 

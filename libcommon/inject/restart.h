@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The system call that a stop has interrupted: what has to be done so that its program does not notice. */
 #pragma once
 

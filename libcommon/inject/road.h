@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which way into a target is taken, as --road says. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the files of this room share: the layout of the control area, and what is kept of a stopped thread. */
 #pragma once
 

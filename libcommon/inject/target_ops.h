@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The roads into a target: what the pager needs done there, and the ways to get it done. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A process in a frozen cgroup, made able to make system calls and nothing else. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* All threads of a target at once, for the instant in which they must not change anything. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Files that are opened for writing while a target is served. */
 #pragma once
 

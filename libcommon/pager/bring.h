@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The pages of one cluster on their way back into one address space. Internal to the room. */
 #pragma once
 

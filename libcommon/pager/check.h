@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whether index, store and pagemap of a session agree. Internal to the room. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is known of the processes that forked children are. Internal to the room. */
 #pragma once
 

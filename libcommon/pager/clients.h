@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The clients of the control socket until they have said what they want. Internal to the room. */
 #pragma once
 

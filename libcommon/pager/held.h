@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Copies of descriptors that the target holds for us, so that they outlive every process of the session. Internal to
  * the room.

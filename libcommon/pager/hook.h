@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Points at which a worker of a test build can be told to die, or to take its time. Internal to the room. */
 #pragma once
 

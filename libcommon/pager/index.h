@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The index of a session: which page of which address space is where. It lives in a file and outlives the worker. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What worker and supervisor say to each other, over a socket pair that keeps messages apart. */
 #pragma once
 

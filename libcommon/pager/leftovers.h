@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What sessions left that ended without their own doing: when it may be removed. Internal to the room. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The worker's copy of what is in the staging area. Internal to the room. */
 #pragma once
 

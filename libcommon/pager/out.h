@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One swap-out: what its parts share. Internal to the room. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The swap engine of one session: shared state of the mover, the fault service and the events. Internal to the room. */
 #pragma once
 

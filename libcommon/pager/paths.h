@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where sessions and stores live. Internal to the room. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What to take out of which process, and when. Decides from what it is told; makes no system call and knows no clock.
  */

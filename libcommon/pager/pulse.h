@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Signs of life of a worker, in memory that it shares with its supervisor. Internal to the room.
  *

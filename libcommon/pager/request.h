@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a client asks for, as its bytes come in: checked while it is read, in memory that is bounded. Internal to the
  * room. */
 #pragma once

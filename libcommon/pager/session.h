@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Sessions: one for each process that is swapped. What the tools see of the pager. */
 #pragma once
 

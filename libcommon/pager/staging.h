@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The staging area in the target. A program may map something in its place at any moment, with MAP_FIXED or by
  * mremap(2); nothing of that may be touched. Internal to the room.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The process that holds a session's descriptors while workers come and go. Internal to the room. */
 #pragma once
 

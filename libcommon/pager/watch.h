@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Telling a client which pages that are out are touched, while it happens. Internal to the room. */
 #pragma once
 

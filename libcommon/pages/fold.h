@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Adds up page ranges, given in order, into superpages. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which pages of a region are resident: PAGEMAP_SCAN, /proc/PID/pagemap or mincore, folded into superpages. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* PAGEMAP_SCAN as a stream of page ranges. */
 #pragma once
 

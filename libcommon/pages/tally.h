@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is resident in each of many regions. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What an old <linux/fs.h> lacks: PAGEMAP_SCAN (Linux 6.7) and its guard pages (6.15). */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where pids have a meaning: a boot of the machine, and a namespace in it. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Control groups by their folders, of version 2 and, where they still are, of version 1 (cgroups(7)). */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The kernel's notices that a cgroup comes near a limit of its memory, of either version. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One line at a time from a file of /proc, in the fixed buffer of a maps_reader. */
 #pragma once
 

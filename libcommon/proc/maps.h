@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The mappings of a target, one at a time, in bounded memory; and which of them may be swapped. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Pressure stall information: how long tasks waited for memory (Documentation/accounting/psi.rst). */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whether the kernel tells of a single mapping. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A process that serves the faults of another one: what it must not take over from whoever starts it. */
 #pragma once
 

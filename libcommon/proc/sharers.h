@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Processes that have the memory of a target for their own without being threads of it: clone(2), CLONE_VM, vfork(2).
  */
 #pragma once

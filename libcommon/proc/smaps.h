@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The mappings of a target with their VmFlags, from /proc/PID/smaps: it costs more than maps, because the kernel counts
  * pages for it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The fields of /proc/PID/stat that this room needs. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A target: a live process held by pidfd and start time, so that a reused pid is never taken for it. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The threads of a process, or all processes, one after the other. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Who traces a thread, and whether that is a tool of this project. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What an old <linux/fs.h> lacks: PROCMAP_QUERY (Linux 6.11). */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* An error on its way to the person at the keyboard: what was tried, why it failed, what to do about it. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Records in: JSON Lines, a JSON array, or one object; nothing in them is trusted. */
 #pragma once
 

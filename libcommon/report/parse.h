@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* JSON that is read, where memory may run out. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Records out: JSON Lines in a pipe, a table on a terminal. */
 #pragma once
 

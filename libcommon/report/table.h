@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Records as a table for people, on standard output. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Single entries of another process's ring, as they are at an instant. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ring of another process: found by its memfd, checked, mapped here. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What program and reclaimers share: the contents of the ring's memfd. Fixed sizes, no pointers: two versions of this
  * project may meet in one ring. Nothing in it may be trusted by a reclaimer in another process.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * When a ring is reclaimed from outside, and how much of it. Decisions only: nothing here looks at a process or changes
  * a ring.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The reclaimers' half of the ring's protocol: which entries may be reclaimed now. The program's half is ring.c. */
 #pragma once
 

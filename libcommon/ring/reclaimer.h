@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reclaiming what waits in the ring of another process, by system calls run on one of its threads, or by its agent. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ring of this process, as the files of its own half share it. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A Cache, and what its parts share. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The objects behind caches. */
 #pragma once
 

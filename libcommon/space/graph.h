@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What address spaces consist of. Everything here is guarded by one lock, the graph's; whoever holds it never touches
  * memory that a space shows, and never runs code of the program that uses the library. Functions that return an int

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the methods of AddrSpace share. */
 #pragma once
 

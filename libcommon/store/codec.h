@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The bytes of one record: compressing, decompressing, checking. Internal to the store. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The region allocator of the store and of <uvm/space.h>: free extents by offset and by size, best fit, O(log n). */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Encrypting records, and the key of a session: in memory only, shared by all processes that serve it one after the
  * other.

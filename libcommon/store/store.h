@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The swap store: compressed records in a file or a memfd, in slots that are freed and reused. */
 #pragma once
 

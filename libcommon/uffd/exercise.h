@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Exercises: each uses one thing userfaultfd offers for real, in a process of its own, and says what was seen. */
 #pragma once
 

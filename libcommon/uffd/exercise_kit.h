@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What exercises are written with: memory, a thread that touches it, messages, and verdicts that end the exercise. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The exercises by name, with the features that each enables. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Trying what a seccomp filter may kill for. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How features, ioctls, modes and kinds of memory are called: the uAPI's names in lower case. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What userfaultfd offers here: which features can be enabled, which ioctls each kind of memory takes in each mode. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ways to get a userfaultfd of one's own address space. */
 #pragma once
 

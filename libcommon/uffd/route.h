@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which way to a userfaultfd of one's own address space to take, and what stands in the way of each. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What <linux/userfaultfd.h> of an older kernel lacks (source: include/uapi/linux/userfaultfd.h of Linux 6.8). */
 #pragma once
 

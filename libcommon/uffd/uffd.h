@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* userfaultfd: the handshake, the ioctls that work from outside the process, and reading its messages. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A command that a verb starts, with one of this project's libraries in it. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Telling the service manager. */
 #pragma once
 

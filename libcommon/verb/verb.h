@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What every verb of a tool does before and after its one thing: a report for its records, a target, an exit code. */
 #pragma once
 

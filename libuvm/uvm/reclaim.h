@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Deferred reclamation: a program enters memory that it has freed into a ring, and takes it back without a system call
  * unless somebody reclaimed it meanwhile. Whoever is short of memory, the program itself or a tool from outside,

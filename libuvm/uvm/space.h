@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Address spaces as objects: mapped, cached, stacked, cloned. An AddrSpace is a window of this process's memory, or a
  * table of translations that other spaces map. uvm_space(3).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The cooperative swap agent: lets swapctl(1) swap this program out where tracing it is not permitted. See
  * uvm_swap_agent(3). Linux 6.8 or newer.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # addrspace(1) cache: what a program reads is what the source has, whatever the program does and whoever dies; or SIGBUS, never zeros.
 
 # shellcheck disable=SC2030,SC2031 # each test is a process of its own

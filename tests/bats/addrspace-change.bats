@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # addrspace(1), the verbs that change: memory mapped, unmapped and protected in live processes, what is refused, and that nothing else changes.
 # shellcheck disable=SC2030,SC2031,SC2086,SC2119,SC2153 # each test is a process of its own
 

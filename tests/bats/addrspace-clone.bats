@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # addrspace clone, drop and diff: a copy of a live process that the process never hears of, and that never runs.
 
 # shellcheck disable=SC2030,SC2031,SC2153 # each test is a process of its own

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # addrspace clone --core: core files of live processes, held against what debuggers and the programs themselves say.
 
 # shellcheck disable=SC2030,SC2031,SC2034,SC2153 # each test is a process of its own

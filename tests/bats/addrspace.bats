@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # addrspace(1), the verbs that look: what they say of live processes, held against what the kernel says.
 
 # shellcheck disable=SC2030,SC2031,SC2086 # each test is a process of its own

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A client of a program's swap agent that does what no session does: agent_client.py PID DEED [ARGUMENT...]. Prints what came of it. For PID stands "-"
 where none is needed, or the name of the socket, which another user cannot find."""
 import array

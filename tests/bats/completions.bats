@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # Completions for bash, zsh and fish: what the shells offer, held against what the tools say of themselves.
 
 setup() {

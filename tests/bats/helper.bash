@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What the tests of the tools share: libraries, paths, and programs to work on that always end with the test.
 # shellcheck shell=bash
 

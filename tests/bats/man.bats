@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # The man pages: sound, complete, in step with the tools, and their examples work.
 
 setup() {

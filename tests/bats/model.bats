@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # The model of the reclaim ring holds in a small bound, and each of its parts is needed: without it the checker finds what goes wrong. "make model" looks further.
 
 setup() {

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # Programs as they come from Debian, unmodified, under swapctl(1): redis-server, and python3 with two allocators on huge pages.
 
 bats_require_minimum_version 1.5.0

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # libuvm-reclaim(7): programs that never heard of it, with their large blocks in a ring.
 
 bats_require_minimum_version 1.5.0

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A reclaimer that asks a program's agent for what no tool of ours does: reclaim_client.py PID DEED [ARGUMENT]. Prints what came of it."""
 import array
 import fcntl

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # reclaimctl flush over the second road: by the agent of the program.
 
 load swap_helper

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # reclaimctl watch(1): rings are reclaimed when their programs, memory or limits ask for it, and for no other reason.
 # shellcheck disable=SC2013,SC2030,SC2031 # each test is a process of its own
 

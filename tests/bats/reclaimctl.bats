@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # What reclaimctl shows and does: on rings that tell the truth, on rings that lie, with reclaimers that are killed.
 
 load swap_helper

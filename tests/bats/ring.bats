@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # The reclaim ring as a program has it that links libuvm.
 
 setup() {

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # The test runner: nothing that went wrong may look as if it passed.
 
 setup() {

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # superpages(1), through its binary and against programs that know what they have touched.
 
 bats_require_minimum_version 1.5.0

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What the tests of swapctl share. Whatever a test leaves behind, a process, a session or a store, is a failure of that test.
 # shellcheck shell=bash
 

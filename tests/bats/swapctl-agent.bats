@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1) over the second road: what is particular to programs with a swap agent, and "run", which gives one to a command.
 
 bats_require_minimum_version 1.5.0

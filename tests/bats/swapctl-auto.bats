@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl auto(1): what is cold leaves, what is hot stays, within what was allowed.
 
 # shellcheck disable=SC2030,SC2031,SC2317 # each test is a process of its own

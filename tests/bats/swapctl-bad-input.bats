@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): what it refuses, with which line and exit code, and that the process is left alone.
 
 bats_require_minimum_version 1.5.0

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): programs that wait in a system call, or for signals, do not notice that threads are stopped and memory leaves.
 
 bats_require_minimum_version 1.5.0

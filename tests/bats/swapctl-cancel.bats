@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): what was asked for can be ended before it is done, by who asked for it and by a detach.
 
 bats_require_minimum_version 1.5.0

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): what a program may do to memory that is out. The program verifies all of it itself, at every step.
 
 bats_require_minimum_version 1.5.0

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl check: nothing to say of a session in order, however busy its process is; and each thing that is not in order is named.
 
 bats_require_minimum_version 1.5.0

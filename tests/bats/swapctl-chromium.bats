@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1) on a renderer of Chromium: namespaces, seccomp and another user at once. Where the package is installed.
 
 bats_require_minimum_version 1.5.0

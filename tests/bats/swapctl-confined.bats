@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1), LEAST POWER: what the processes of a session give up, and that the session says what it could not have.
 
 bats_require_minimum_version 1.5.0

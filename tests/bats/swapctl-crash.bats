@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): its own processes are killed at random moments, under load; the target loses nothing.
 
 bats_require_minimum_version 1.5.0

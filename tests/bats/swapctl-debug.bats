@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): who debugs a process that has memory out finds it in core.
 
 bats_require_minimum_version 1.5.0

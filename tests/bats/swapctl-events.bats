@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): programs that fork, discard, move and unmap what is swapped out.
 
 bats_require_minimum_version 1.5.0

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): calls of its processes fail, and they are killed; see tests/fail. "make fail" goes on with it for hours.
 
 bats_require_minimum_version 1.5.0

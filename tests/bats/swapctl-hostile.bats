@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): programs that do their worst to a session hurt nobody but themselves.
 
 bats_require_minimum_version 1.5.0

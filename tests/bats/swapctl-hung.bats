@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): a worker that lives and serves nothing is replaced; one that is only slow, or waits for its target, is not.
 
 bats_require_minimum_version 1.5.0

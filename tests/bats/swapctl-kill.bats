@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): the worker dies at each step that a page takes, and at each event of its target; nothing is lost.
 
 bats_require_minimum_version 1.5.0

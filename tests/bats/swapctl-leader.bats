@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): a program whose main thread has ended while others run is a program as any other.
 
 bats_require_minimum_version 1.5.0

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): what is left of a session goes when its process is proven to be gone, and with something that makes or takes up sessions; looking removes
 # nothing.
 

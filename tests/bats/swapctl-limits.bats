@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): started where memory, processes or descriptors are few, a session serves all the same or is refused, and leaves nothing behind.
 
 bats_require_minimum_version 1.5.0

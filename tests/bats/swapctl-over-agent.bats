@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1) over the second road: what other files promise holds of programs with a swap agent, too.
 
 bats_require_minimum_version 1.5.0

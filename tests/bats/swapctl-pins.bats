@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): what the kernel writes at the end of a thread, and on its way out of the kernel, is never out.
 
 bats_require_minimum_version 1.5.0

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): where areas of ours lie in a program, and programs that map there.
 
 bats_require_minimum_version 1.5.0

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # The two tiers of a session: what is staged stays compressed in memory, and is written back to the store when it has not been asked for.
 
 bats_require_minimum_version 1.5.0

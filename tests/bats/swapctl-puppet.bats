@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1), --road puppet: calls are made on a process in the program's memory, and nothing of ours is in the program but memory.
 
 bats_require_minimum_version 1.5.0

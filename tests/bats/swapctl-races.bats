@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): what seldom happens at the same time, made likely by workers that take their time at some points.
 # shellcheck disable=SC2030,SC2031 # each test is a process of its own
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): its own processes end, one, the other or both, by signals of every kind; the target loses nothing.
 
 bats_require_minimum_version 1.5.0

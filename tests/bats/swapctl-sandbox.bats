@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): programs in a sandbox, at a limit, or in the hands of a debugger.
 
 bats_require_minimum_version 1.5.0

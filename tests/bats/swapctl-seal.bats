@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): encrypted stores. What was in memory is not on the disk, and what is on the disk is believed only when it is what was put there.
 
 bats_require_minimum_version 1.5.0

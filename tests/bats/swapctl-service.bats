@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1), addrspace(1): the processes that serve faults depend on nothing of whoever started them.
 
 bats_require_minimum_version 1.5.0

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): a program that does everything to its memory, while pages go out and come in and workers are killed. SEED and SOAK_SECONDS set the
 # program's steps and the time; see "make soak".
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): what comes through the control socket hurts nobody, whatever it is.
 
 bats_require_minimum_version 1.5.0

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): a target whose threads hardly get a processor; what cannot be done in time is not done, and nothing is lost.
 
 bats_require_minimum_version 1.5.0

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): stores that are full, fail, or lose what was in them. Nothing is lost on the way out; what cannot be read is poisoned, and only that.
 
 bats_require_minimum_version 1.5.0

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): programs that work on their memory while it leaves and comes back, over and over.
 
 bats_require_minimum_version 1.5.0

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # swapctl(1): memory out, in, status and detach, on programs that know what they hold.
 
 bats_require_minimum_version 1.5.0

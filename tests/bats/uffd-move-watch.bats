@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # uffd-move(1) --watch: every touch is told, everything comes back, whoever dies.
 
 bats_require_minimum_version 1.5.0

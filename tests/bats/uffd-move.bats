@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # uffd-move(1): pages moved inside live processes, what does not move and why, and what is refused.
 
 bats_require_minimum_version 1.5.0

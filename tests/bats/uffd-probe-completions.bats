@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # Completion of uffd-probe's names, which come from the tool itself. The rest is in completions.bats.
 
 setup() {

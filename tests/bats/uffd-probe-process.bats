@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # uffd-probe -p: what a process has to do with userfaultfd, and whether the tools could work on it.
 
 bats_require_minimum_version 1.5.0

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # uffd-probe(1) about the kernel: its answers held against what a program of its own sees, as root and as nobody, under filters and settings.
 
 bats_require_minimum_version 1.5.0

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A library to preload into a tool: one of its calls fails, as a test says by the file that UVM_FAIL names. The file is
  * struct fail, shared by all processes that the tool becomes; tests/fail/session.py has the same layout.

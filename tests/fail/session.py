@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the tests of failures share: a target with known memory, swapctl with calls that fail, and what is left behind."""
 import contextlib
 import ctypes

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The protocol of the reclaim ring: a program that enters regions, takes them back, uses their ids again and resizes, and two reclaimers, one of which dies anywhere.
  * Memory is that of x86-TSO: each process has a FIFO of stores that become visible later, and sees its own at once.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Memory with known contents, of which every page holds its part of the pattern, zeros, or nothing: what the victims of
  * commands are made of.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Memory whose every byte can be told from its place: what the victims fill and verify. Plain C without the project's
  * library.

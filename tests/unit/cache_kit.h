@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A cache for tests, and a source of pages for it that does what the test wants. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a piece of code prints: a descriptor sent to a file for a while. */
 #pragma once
 

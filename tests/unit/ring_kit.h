@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* For tests of the ring: one a process, so each test has a process of its own, where `expect` ends it. */
 #pragma once
 

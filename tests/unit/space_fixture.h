@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A window of addresses and memory to map there, new for each test. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the tests of <uvm/space.h> share: touching memory that may fault, and mapping in one line. */
 #pragma once
 
