@@ -53,11 +53,6 @@ else
 ALL_FLAGS += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 endif
 
-# Tools that can be told where to die, for the tests of recovery.
-ifeq ($(HOOKS),1)
-ALL_FLAGS += -DUVM_HOOKS
-endif
-
 ifneq ($(V),1)
 Q := @
 say = @printf '  %-4s %s\n' $(1) $(2)
@@ -70,6 +65,12 @@ TOOLS          := $(sort $(patsubst cmd/%/,%,$(dir $(wildcard cmd/*/*.c))))
 LIB        := $(BUILD)/libcommon.a
 LIB_OBJS   := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
 TOOL_BINS  := $(TOOLS:%=$(BUILD)/bin/%)
+
+# Tools that can be told where to die, for the tests of recovery.
+HOOK_PARTS := $(wildcard libcommon/pager/*.c) libcommon/confine/filter.c
+HOOK_LIB   := $(BUILD)/hooks/libcommon.a
+HOOK_BINS  := $(TOOLS:%=$(BUILD)/hooks/bin/%)
+
 UNIT_BINS  := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 TARGETS    := $(patsubst tests/targets/%.c,$(BUILD)/targets/%,$(wildcard tests/targets/*.c))
 HELPERS    := $(patsubst tests/helpers/%.c,$(BUILD)/helpers/%,$(wildcard tests/helpers/*.c))
@@ -94,7 +95,7 @@ LIBUVM_FILES := $(LIBUVM) $(BUILD)/lib/libuvm.so $(BUILD)/lib/uvm.pc
 RECLAIM      := $(BUILD)/lib/libuvm-reclaim.so
 RECLAIM_OBJS := $(patsubst %.c,$(BUILD)/obj/reclaim/%.o,$(wildcard libuvm-reclaim/*.c) libcommon/base/size.c $(RING_PARTS))
 
-.PHONY: all lib libuvm libuvm-reclaim tools unit targets benchmarks check quick model soak fail guest demo bench install uninstall deps clean format lint fuzz fuzzers
+.PHONY: all lib libuvm libuvm-reclaim tools hooked unit targets benchmarks check quick model soak fail guest demo bench install uninstall deps clean format lint fuzz fuzzers
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -103,10 +104,11 @@ lib: $(LIB)
 libuvm: $(LIBUVM_FILES)
 libuvm-reclaim: $(RECLAIM)
 tools: $(TOOL_BINS)
+hooked: $(HOOK_BINS)
 unit: $(UNIT_BINS)
 targets: $(TARGETS) $(HELPERS) $(FAIL)
 benchmarks: $(BENCH_BINS)
-all lib libuvm libuvm-reclaim tools unit targets benchmarks:
+all lib libuvm libuvm-reclaim tools hooked unit targets benchmarks:
 	@:
 
 define object_rule
@@ -115,9 +117,12 @@ $(1)/%.o: %.c Makefile
 	$$(call say,CC,$$@)
 	$$(Q)$$(CC) $$(ALL_FLAGS) $$(PKG_CFLAGS) -MMD -MP -c -o $$@ $$<
 endef
-$(foreach objects,$(BUILD)/obj $(BUILD)/obj/pic $(BUILD)/obj/debug $(BUILD)/obj/reclaim,$(eval $(call object_rule,$(objects))))
+$(foreach objects,$(BUILD)/obj $(BUILD)/obj/pic $(BUILD)/obj/debug $(BUILD)/obj/reclaim $(BUILD)/obj/hooks,$(eval $(call object_rule,$(objects))))
 
+$(BUILD)/obj/hooks/%.o: ALL_FLAGS += -DUVM_HOOKS
 $(LIB): $(LIB_OBJS)
+$(HOOK_LIB): $(HOOK_PARTS:%.c=$(BUILD)/obj/hooks/%.o) $(filter-out $(HOOK_PARTS:%.c=$(BUILD)/obj/%.o),$(LIB_OBJS))
+$(LIB) $(HOOK_LIB):
 	@mkdir -p $(@D)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
@@ -157,10 +162,11 @@ $(BUILD)/lib/uvm.pc: libuvm/uvm.pc.in FORCE
 
 define tool_rule
 $(BUILD)/bin/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cmd/$(1)/*.c)) $(LIB)
+$(BUILD)/hooks/bin/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cmd/$(1)/*.c)) $(HOOK_LIB)
 endef
 $(foreach tool,$(TOOLS),$(eval $(call tool_rule,$(tool))))
 
-$(TOOL_BINS) $(BENCH_BINS):
+$(TOOL_BINS) $(HOOK_BINS) $(BENCH_BINS):
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^ -lc $(PKG_LIBS)
@@ -200,8 +206,7 @@ $(BUILD)/targets/ring $(BUILD)/targets/ringcache: $(RING_PARTS:%.c=$(BUILD)/obj/
 submake = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 
 check: deps
-	@+$(submake) all unit targets
-	@+$(submake) HOOKS=1 BUILD=$(BUILD)/hooks tools
+	@+$(submake) all hooked unit targets
 	@+$(submake) CC=clang SAN=1 BUILD=$(BUILD)/sanitize unit
 	@+$(submake) CC=clang TSAN=1 BUILD=$(BUILD)/thread $(BUILD)/thread/unit/test_ring_race
 	@UVM_BUILD=$(abspath $(BUILD)) tests/run
