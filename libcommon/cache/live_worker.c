@@ -16,7 +16,7 @@
 #include "cache/live_parts.h"
 #include "confine/confine.h"
 #include "inject/written.h"
-#include "proc/service.h"
+#include "service/service.h"
 
 #define CHECK_MS       250 /* nobody tells when an address space is gone */
 #define BUSY_AGAIN_MS  1

@@ -16,7 +16,7 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "cache/source_parts.h"
-#include "proc/service.h"
+#include "service/service.h"
 
 #define PIPE_BYTES (1 << 20)
 

@@ -10,7 +10,7 @@
 
 #include "pager/hook.h"
 #include "pager/request.h"
-#include "proc/service.h"
+#include "service/service.h"
 
 #define SILENT_US  10000000 /* for the next bytes of a request */
 #define SAYING_US  60000000 /* for all of it */

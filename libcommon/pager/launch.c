@@ -20,10 +20,10 @@
 #include "pager/session.h"
 #include "pager/supervisor.h"
 #include "proc/cgroup.h"
-#include "proc/service.h"
 #include "proc/tracer.h"
 #include "report/parse.h"
 #include "report/report.h"
+#include "service/service.h"
 
 /* The staging area's copy, compression, fault service, and some for the index; measured, and doubled. */
 #define MEMORY_BYTES (64 * MiB)

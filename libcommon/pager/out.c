@@ -11,8 +11,8 @@
 #include "pager/supervisor.h"
 #include "pages/pages.h"
 #include "proc/maps.h"
-#include "proc/service.h"
 #include "report/report.h"
+#include "service/service.h"
 
 #define PROGRESS_US 100000
 #define PIN_ROUNDS  16 /* of bringing back; what was read then may name more */

@@ -11,7 +11,7 @@
 #include "pager/out.h"
 #include "pager/staging.h"
 #include "pages/pages.h"
-#include "proc/service.h"
+#include "service/service.h"
 
 #define READ_VECTORS      512
 #define COMPRESS_NICE     5

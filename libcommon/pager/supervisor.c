@@ -19,7 +19,7 @@
 
 #include "base/cleanup.h"
 #include "pager/pulse.h"
-#include "proc/service.h"
+#include "service/service.h"
 #include "uffd/uffd.h"
 
 #define RESTART_MS     10

@@ -20,8 +20,8 @@
 #include "pager/pulse.h"
 #include "pager/staging.h"
 #include "pager/supervisor.h"
-#include "proc/service.h"
 #include "report/report.h"
+#include "service/service.h"
 
 #define HOUSEKEEPING_MS  250
 #define WATCHER_NS       UINT64_C(3000000000) /* a session made to be watched waits so long for a watcher */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "proc/service.h"
+#include "service/service.h"
 
 #include <fcntl.h>
 #include <malloc.h>
