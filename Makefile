@@ -166,6 +166,7 @@ $(BUILD)/hooks/bin/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cmd/$(1)/*.c
 endef
 $(foreach tool,$(TOOLS),$(eval $(call tool_rule,$(tool))))
 
+# The C library first: what other libraries bind late is found there, and nobody reads all their symbol tables, which would stay in a session's memory.
 $(TOOL_BINS) $(HOOK_BINS) $(BENCH_BINS):
 	@mkdir -p $(@D)
 	$(call say,LD,$@)

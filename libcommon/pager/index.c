@@ -34,7 +34,7 @@ _Static_assert(sizeof(struct index_header) <= HEADER_BYTES, "the header has outg
 #define GROW_PART     16
 #define GROW_AGAIN_US 1000000 /* after a step that did not fit */
 #define EMPTY_SLOT    UINT32_MAX
-#define HASH_FIRST    512
+#define HASH_FIRST    512 /* slots, a power of two */
 
 /* What a space has in the index. */
 struct space_count {

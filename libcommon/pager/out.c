@@ -505,10 +505,10 @@ static int staging_ready(struct pager *pager, struct error *error)
 }
 
 /*
- * Gives back the code that a swap-out uses and fault service does not: all of it, and then what reading a record takes
- * is used once, so that a fault has it locked in memory.
+ * Gives back what a swap-out uses and fault service does not: all code, and then a record is read, so that a fault
+ * finds what that takes in memory, locked.
  */
-static void rest(struct out_job *job)
+static void shrink_worker(struct out_job *job)
 {
 	struct store *store = job->request->pool ? job->pager->pool : job->pager->store;
 	bool force;
@@ -562,7 +562,7 @@ int out_run(struct pager *pager, const struct out_request *request, bool *partia
 	if (rc < 0 && !error->code)
 		error_set(error, rc, NULL, NULL, "swap out process %d", pager->target.pid);
 	if (job->moved)
-		rest(job);
+		shrink_worker(job);
 	job_free(job);
 	return rc;
 }

@@ -1,30 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "service/service.h"
 
-#include <fcntl.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "proc/maps.h"
 #include "proc/stat.h"
 
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24
-#endif
-
-#define STACK_NEAR   4096         /* of the stack, which is used again at once */
-#define PAGE_OF_FILE (1ull << 61) /* of an entry of /proc/PID/pagemap (pagemap.rst) */
-#define PROTECTED    "-1000"      /* proc_pid_oom_score_adj(5) */
+#define PROTECTED "-1000" /* proc_pid_oom_score_adj(5) */
 
 /* All that could end a process of ours, or a system call that it depends on. */
 static const int resources[] = {RLIMIT_NOFILE,  RLIMIT_FSIZE, RLIMIT_AS,  RLIMIT_DATA,
@@ -35,7 +25,6 @@ static struct rlimit before[ARRAY_SIZE(resources)];
 static struct rlimit core_before;
 static char oom_before[16];
 static bool begun;
-static bool locked; /* its memory */
 
 /* The kernel refuses more descriptors than this, even to the superuser. */
 static rlim_t descriptors_max(void)
@@ -91,8 +80,8 @@ static void *no_work(void *argument)
 }
 
 /*
- * The C library binds what it takes to use a thread's stack again when it first does so, and reads the symbol tables of
- * all libraries for that. They are not needed for anything else, and would stay in memory.
+ * The C library binds what it takes to use a thread's stack again when it first does so, and for that reads the symbol
+ * tables of all libraries. They are needed for nothing else, and would stay in memory.
  */
 static void use_a_stack_again(void)
 {
@@ -118,84 +107,6 @@ void service_begin(const sigset_t *blocked)
 	reset_signals(blocked);
 	setsid();
 	use_a_stack_again();
-}
-
-void service_lock_memory(void)
-{
-	locked = mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
-}
-
-/* Locked or not; not locked before Linux 5.18. */
-static void give_back(void *start, uint64_t bytes)
-{
-	if (madvise(start, bytes, MADV_DONTNEED_LOCKED) < 0)
-		madvise(start, bytes, MADV_DONTNEED);
-}
-
-void service_shrink_stack(void)
-{
-	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-	pthread_attr_t attributes;
-	void *start = NULL;
-	size_t bytes = 0;
-
-	if (pthread_getattr_np(pthread_self(), &attributes) != 0)
-		return;
-	pthread_attr_getstack(&attributes, &start, &bytes);
-	pthread_attr_destroy(&attributes);
-	if (here - (uintptr_t)start < bytes && here - (uintptr_t)start > STACK_NEAR)
-		give_back(start, round_down(here - (uintptr_t)start - STACK_NEAR, page_size()));
-}
-
-/* malloc_trim(3) gives back no page of a heap that is locked (madvise(2), MADV_DONTNEED). */
-static void shrink_heap(int maps)
-{
-	struct region heap = {0, (uintptr_t)sbrk(0)};
-	struct mapping mapping = {0};
-
-	while (locked && !heap.start && mapping_at_or_after(maps, mapping.region.end, &mapping) > 0)
-		if (strcmp(mapping.name, "[heap]") == 0)
-			heap.start = mapping.region.start;
-	if (heap.start)
-		munlock((void *)heap.start, region_bytes(heap));
-	malloc_trim(0);
-	heap.end = (uintptr_t)sbrk(0);
-	if (heap.start)
-		syscall(SYS_mlock2, heap.start, region_bytes(heap), MLOCK_ONFAULT);
-}
-
-/* Only what is the file's own page: what the loader has relocated is not there to be read again. */
-static void shrink_mapping(int pagemap, struct region region)
-{
-	for (uint64_t at = region.start; at < region.end; at += page_size()) {
-		uint64_t entry = 0;
-
-		if (pread(pagemap, &entry, sizeof(entry), (off_t)(at / page_size() * sizeof(entry))) == sizeof(entry) &&
-		    entry & PAGE_OF_FILE)
-			give_back((void *)at, page_size());
-	}
-}
-
-/* Code and constants of files. */
-static void shrink_files(int maps)
-{
-	_cleanup_close_ int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	struct mapping mapping = {0};
-
-	while (pagemap >= 0 && mapping_at_or_after(maps, mapping.region.end, &mapping) > 0)
-		if (mapping.kind == MAPPING_FILE && !mapping.write && !mapping.shared)
-			shrink_mapping(pagemap, mapping.region);
-}
-
-void service_shrink(void)
-{
-	_cleanup_close_ int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-
-	service_shrink_stack();
-	if (maps < 0)
-		return;
-	shrink_heap(maps);
-	shrink_files(maps);
 }
 
 void service_release(pid_t pid)

@@ -49,13 +49,17 @@ const char *codec_format(char text[16], struct codec_choice choice)
 /* A library that the codec does not use is not touched: its code would be memory of the session, and locked. */
 static bool make_contexts(struct store_scratch *scratch, enum codec codec)
 {
-	if (codec == CODEC_LZ4)
+	switch (codec) {
+	case CODEC_LZ4:
 		scratch->lz4_state = malloc((size_t)LZ4_sizeofState());
-	if (codec != CODEC_ZSTD)
-		return codec == CODEC_NONE || scratch->lz4_state;
-	scratch->zstd_out = ZSTD_createCCtx();
-	scratch->zstd_in = ZSTD_createDCtx();
-	return scratch->zstd_out && scratch->zstd_in;
+		return scratch->lz4_state;
+	case CODEC_ZSTD:
+		scratch->zstd_out = ZSTD_createCCtx();
+		scratch->zstd_in = ZSTD_createDCtx();
+		return scratch->zstd_out && scratch->zstd_in;
+	default:
+		return true;
+	}
 }
 
 int codec_scratch_new(struct store_scratch **scratch, enum codec codec, size_t max_size)
