@@ -35,6 +35,11 @@ wait_for() {
 	done
 }
 
+# at_length LONG SHORT: the first in a run that takes its time ("make soak"), the second in all others.
+at_length() {
+	[[ ${UVM_TEST_LONG:-} ]] && echo "$1" || echo "$2"
+}
+
 # When a process was started, in ticks, as /proc/PID/stat has it; nothing when there is none.
 starttime() {
 	local stat

@@ -521,7 +521,7 @@ mapped() {
 	local option share
 	for option in --merge --swappable --sort=resident --method=pagemap --method=mincore; do
 		share=1
-		[[ $option != --method=mincore ]] || share=10 # it stops a thread for each mapping
+		[[ $option != --method=mincore ]] || share=$(at_length 1 10) # it stops a thread for each mapping
 		run -0 --separate-stderr prlimit --as=$((64 << 20)) timeout 60 superpages -p "$TARGET_PID" \
 			--range "$START-$(printf %x $((16#$START + 60000 * 4096 / share)))" "$option"
 		assert_equal "$(jq .regions <<<"${lines[-1]}") $(mapped "${lines[-1]}")" "$((30000 / share)) $((122880000 / share))"

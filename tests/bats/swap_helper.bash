@@ -348,11 +348,6 @@ no_session() {
 	fi
 }
 
-# at_length LONG SHORT: the first in a run that takes its time ("make soak"), the second in all others.
-at_length() {
-	[[ ${UVM_TEST_LONG:-} ]] && echo "$1" || echo "$2"
-}
-
 # repeat SECONDS TIMES COMMAND...: over and over, in a long run for so long, in others for a tenth of it, and at least so often; the command must not
 # fail.
 repeat() {
