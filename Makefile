@@ -58,8 +58,8 @@ Q := @
 say = @printf '  %-4s %s\n' $(1) $(2)
 endif
 
-OTHER_MACHINES := $(filter-out %_$(MACHINE).c,$(wildcard libcommon/*/*_x86_64.c libcommon/*/*_aarch64.c))
-LIB_SOURCES    := $(filter-out $(OTHER_MACHINES),$(wildcard libcommon/*/*.c))
+OTHER_MACHINES := $(filter-out %$(MACHINE).c,$(wildcard libcommon/inject/arch/*.c))
+LIB_SOURCES    := $(filter-out $(OTHER_MACHINES),$(wildcard libcommon/*/*.c libcommon/inject/arch/*.c)) $(wildcard libuvm/ring/*.c libuvm/space/*.c)
 TOOLS          := $(sort $(patsubst cmd/%/,%,$(dir $(wildcard cmd/*/*.c))))
 
 LIB        := $(BUILD)/libcommon.a
@@ -84,11 +84,11 @@ FAIL_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/fail/*.c))
 # What programs link or preload: public headers in libuvm/uvm, and of libcommon the parts that a program runs itself, compiled once more for it.
 LIBDIR       ?= $(PREFIX)/lib
 LIBUVM       := $(BUILD)/lib/libuvm.so.0
-RING_PARTS   := libcommon/ring/protocol.c $(wildcard libcommon/ring/ring*.c)
-SPACE_PARTS  := $(wildcard libcommon/space/*.c)
+RING_PARTS   := libuvm/ring/protocol.c $(wildcard libuvm/ring/ring*.c)
+SPACE_PARTS  := $(wildcard libuvm/space/*.c)
 LIBUVM_PARTS := $(RING_PARTS) $(SPACE_PARTS) libcommon/base/region.c libcommon/base/size.c \
 	libcommon/store/extents.c libcommon/uffd/open.c libcommon/uffd/uffd.c
-LIBUVM_OBJS  := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard libuvm/*.c)) $(LIBUVM_PARTS:%.c=$(BUILD)/obj/pic/%.o)
+LIBUVM_OBJS  := $(patsubst %.c,$(BUILD)/obj/pic/%.o,$(wildcard libuvm/agent/*.c)) $(LIBUVM_PARTS:%.c=$(BUILD)/obj/pic/%.o)
 LIBUVM_FILES := $(LIBUVM) $(BUILD)/lib/libuvm.so $(BUILD)/lib/uvm.pc
 
 # What programs that know nothing of it preload: no dependency but libc, of which it uses only what musl has too.

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/region.h"
-#include "verb/verb.h"
+#include "tool/verb.h"
 
 /* Says why the target could not be looked at, from a negative errno. Returns the exit code. */
 int look_failed(const struct run *run, int rc);

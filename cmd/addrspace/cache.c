@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "cache.h"
-#include "verb/command.h"
+#include "tool/command.h"
 
 #define DEFAULT_BLOCK   (64 * KiB)
 #define BLOCK_MAX       (64 * MiB)

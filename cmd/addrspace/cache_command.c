@@ -9,7 +9,7 @@
 
 #include "base/size.h"
 #include "cache.h"
-#include "verb/command.h"
+#include "tool/command.h"
 
 static void become(const struct cache_command *command, const char *name, struct region region, const sigset_t *mask,
 		   int output)

@@ -5,8 +5,8 @@
 #include <signal.h>
 
 #include "addrspace.h"
-#include "inject/change.h"
-#include "inject/pieces.h"
+#include "edit/change.h"
+#include "edit/pieces.h"
 #include "mapping.h"
 
 /* One run of such a verb. */

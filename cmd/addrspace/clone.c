@@ -14,7 +14,7 @@
 #include "clone/clone.h"
 #include "clone/core.h"
 #include "clone_note.h"
-#include "verb/command.h"
+#include "tool/command.h"
 
 #define LOOK_MS 500
 

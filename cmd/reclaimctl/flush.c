@@ -4,8 +4,8 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "reclaim/reclaimer.h"
 #include "reclaimctl.h"
-#include "ring/reclaimer.h"
 
 /* What is told when the thread runs again: printing takes longer than reclaiming. */
 struct told {

@@ -2,9 +2,9 @@
 /* What the verbs of reclaimctl share. */
 #pragma once
 
-#include "ring/entries.h"
-#include "ring/find.h"
-#include "verb/verb.h"
+#include "reclaim/entries.h"
+#include "reclaim/find.h"
+#include "tool/verb.h"
 
 extern const struct report_column ring_columns[];
 extern const struct report_column entry_columns[];

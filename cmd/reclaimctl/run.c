@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "reclaimctl.h"
-#include "verb/command.h"
+#include "tool/command.h"
 
 #define LIBRARY "libuvm-reclaim.so"
 #define MIN     (16 * KiB) /* the least that the library takes */

@@ -4,10 +4,10 @@
 
 #include <sys/types.h>
 
+#include "policy/reclaim.h"
 #include "proc/cgroup_notice.h"
 #include "proc/pressure.h"
 #include "reclaimctl.h"
-#include "ring/policy.h"
 
 /* When the kernel's notices of pressure make a level. */
 struct watch_trigger {

@@ -6,7 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "ring/reclaimer.h"
+#include "reclaim/reclaimer.h"
 #include "watch.h"
 
 #define LOCK_MS  200 /* others hold it for the time of a few batches */

@@ -11,7 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "verb/notify.h"
+#include "tool/notify.h"
 #include "watch.h"
 
 #define MILLISECOND UINT64_C(1000000)

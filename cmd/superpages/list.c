@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "inject/mincore.h"
+#include "edit/mincore.h"
 #include "select.h"
 
 struct walk {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* swapctl adopt: serves a process again whose session lost both of its own. */
 #include "swapctl.h"
-#include "verb/notify.h"
+#include "tool/notify.h"
 
 int verb_adopt(int argc, const char **argv)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* swapctl attach: a session for a process. */
 #include "swapctl.h"
-#include "verb/notify.h"
+#include "tool/notify.h"
 
 int verb_attach(int argc, const char **argv)
 {

@@ -4,7 +4,7 @@
 
 #include <pthread.h>
 
-#include "pager/policy.h"
+#include "policy/swap.h"
 #include "proc/pressure.h"
 #include "swapctl.h"
 

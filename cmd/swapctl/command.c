@@ -8,11 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "access/agent.h"
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "inject/agent.h"
 #include "swapctl.h"
-#include "verb/command.h"
+#include "tool/command.h"
 
 #define LIBRARY           "libuvm.so.0"
 #define SOON_MS           20   /* between looks for the agent of a command that has just been started */

@@ -10,7 +10,7 @@
 
 #include "base/cleanup.h"
 #include "swapctl.h"
-#include "verb/command.h"
+#include "tool/command.h"
 
 #define SIGNALLED(signal) (128 + (signal))
 #define TRIES             10

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "pager/session.h"
-#include "verb/verb.h"
+#include "tool/verb.h"
 
 /* Values of attach's options, which out takes as well. */
 struct attach_texts {

@@ -9,7 +9,7 @@
 #include <sys/types.h>
 
 #include "base/region.h"
-#include "inject/move.h"
+#include "edit/move.h"
 #include "proc/target.h"
 #include "report/error.h"
 #include "report/report.h"

@@ -6,8 +6,8 @@
 
 #include "base/cleanup.h"
 #include "cli/exit.h"
+#include "exercise/exercise.h"
 #include "probe.h"
-#include "uffd/exercise.h"
 
 /* The tool's own options. */
 struct own {

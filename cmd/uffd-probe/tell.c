@@ -6,8 +6,8 @@
 
 #include "base/cleanup.h"
 #include "cli/exit.h"
+#include "exercise/exercise.h"
 #include "probe.h"
-#include "uffd/exercise.h"
 
 static const struct report_column route_columns[] = {
 	{"route", "ROUTE", COLUMN_TEXT},

@@ -7,8 +7,8 @@
 #include <sys/types.h>
 
 #include "clone/kept.h"
-#include "inject/copy.h"
 #include "proc/target.h"
+#include "puppet/copy.h"
 #include "report/error.h"
 
 struct process_clone {

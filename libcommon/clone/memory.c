@@ -10,10 +10,10 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "inject/copy.h"
 #include "pages/pages.h"
 #include "pages/scan.h"
 #include "proc/smaps.h"
+#include "puppet/copy.h"
 
 #define WINDOW 8192 /* pages */
 

@@ -15,7 +15,6 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "inject/choose.h"
-#include "inject/places.h"
 #include "inject/restart.h"
 #include "inject/stop.h"
 #include "inject/thaw.h"

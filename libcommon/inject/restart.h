@@ -4,7 +4,7 @@
 
 #include <sys/types.h>
 
-#include "inject/arch.h"
+#include "inject/arch/arch.h"
 
 /*
  * For a thread in its first stop (PTRACE_INTERRUPT), with its registers: a call that gave up because of the stop is to

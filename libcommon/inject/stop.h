@@ -4,7 +4,7 @@
 
 #include <signal.h>
 
-#include "inject/arch.h"
+#include "inject/arch/arch.h"
 #include "inject/inject.h"
 
 #define FRAMES 8 /* the last one is a puppet's */

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "inject/arch.h"
+#include "inject/arch/arch.h"
 #include "inject/inject.h"
 
 /*

@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "inject/places.h"
+#include "access/places.h"
 #include "pages/pages.h"
 #include "proc/maps.h"
 #include "proc/stat.h"

@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 #include "base/region.h"
-#include "inject/puppet.h"
 #include "proc/boot.h"
+#include "puppet/puppet.h"
 #include "store/store.h"
 #include "uffd/uffd.h"
 

@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "access/road.h"
 #include "base/cleanup.h"
-#include "inject/road.h"
 #include "pager/paths.h"
 #include "proc/boot.h"
 #include "proc/tasks.h"

@@ -8,12 +8,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "access/pins.h"
+#include "access/target_ops.h"
 #include "base/cleanup.h"
 #include "base/latency.h"
 #include "base/size.h"
 #include "confine/confine.h"
-#include "inject/pins.h"
-#include "inject/target_ops.h"
 #include "pager/index.h"
 #include "pager/session.h"
 #include "proc/target.h"

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "inject/road.h"
+#include "access/road.h"
 #include "proc/target.h"
 #include "report/error.h"
 #include "store/store.h"

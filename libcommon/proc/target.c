@@ -19,7 +19,7 @@
 
 #define GONE         "no such process"
 #define END_LOOKS    5
-#define AGENT_THREAD "uvm-agent" /* inject/agent_protocol.h */
+#define AGENT_THREAD "uvm-agent" /* agent/protocol.h */
 #define END_LOOK_MS  10
 #define THREAD_TRIES 100 /* at threads that end while they are looked at */
 

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/size.h"
-#include "ring/entries.h"
+#include "reclaim/entries.h"
 
 #define CAPACITY 64
 #define BYTES    (RING_ENTRIES + CAPACITY * sizeof(struct ring_entry))

@@ -20,11 +20,11 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "inject/fd.h"
 #include "inject/inject.h"
 #include "inject/stop.h"
 #include "proc/stat.h"
 #include "proc/target.h"
+#include "puppet/fd.h"
 
 #define WAIT_MS     2000
 #define GIVEN_UP_US (60 * 1000000)

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "cache/live_table.h"
+#include "lazymap/live_table.h"
 
 #define PAGE   UINT64_C(4096)
 #define PAGES  64 /* of the naive map, of which the object takes the first OBJECT */

@@ -21,9 +21,9 @@
 
 #include <cmocka.h>
 
+#include "access/places.h"
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "inject/places.h"
 #include "uffd/uffd.h"
 
 #define WAIT_MS 10000

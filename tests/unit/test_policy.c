@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/size.h"
-#include "pager/policy.h"
+#include "policy/swap.h"
 
 #define SECOND    UINT64_C(1000)
 #define START     (1000 * SECOND) /* of the clock */

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/size.h"
-#include "ring/policy.h"
+#include "policy/reclaim.h"
 
 #define SECOND UINT64_C(1000000000)
 #define LOOKS  200000

@@ -15,7 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "uffd/exercise_kit.h"
+#include "exercise/kit.h"
 #include "uffd/guard.h"
 #include "uffd/names.h"
 #include "uffd/offer.h"

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: MIT */
+/* The road by the program's own agent: no thread is stopped, and no right to trace is needed. */
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "access/places.h"
+#include "access/target_ops.h"
+#include "base/size.h"
+#include "uffd/uffd.h"
+
+#define READY_MS 2000
+#define MOVE_MS  1000 /* fault service is held up meanwhile; only a program that is stopped or frozen takes so long */
+
+static int explain(const struct target *target, int rc, const char *what, struct error *error)
+{
+	return agent_explain(target, rc, what, "attach to", error);
+}
+
+static void abandon(struct road *road)
+{
+	agent_disconnect(&road->agent);
+	*road = ROAD_NONE;
+}
+
+static int enter(struct road *road, const struct target *target, uint64_t bytes, int uffd[2], struct error *error)
+{
+	struct agent_greeting greeting;
+	const char *what;
+	int rc;
+
+	*road = ROAD_NONE;
+	rc = agent_connect(&road->agent, target, &greeting, uffd, &road->holder, &what);
+	if (rc < 0) {
+		abandon(road);
+		return explain(target, rc, what, error);
+	}
+	if (bytes != AGENT_AREA_BYTES || greeting.resumed) {
+		for (int i = 0; i < 2; i++)
+			close(uffd[i]);
+		abandon(road);
+		return greeting.resumed
+			       ? error_set(error, -EBUSY,
+					   "its agent holds what a session left whose processes were killed",
+					   "take that up with swapctl adopt", "attach to process %d", target->pid)
+			       : explain(target, -EPROTO, NULL, error);
+	}
+	rc = agent_memory(&road->agent, target);
+	if (rc < 0) {
+		for (int i = 0; i < 2; i++)
+			close(uffd[i]);
+		abandon(road);
+		return explain(target, rc, NULL, error);
+	}
+	road->ops = &target_by_agent;
+	road->target = target;
+	road->staging = road->agent.staging;
+	road->control = (struct region){greeting.own_start, greeting.own_end};
+	road->number = greeting.number;
+	return 0;
+}
+
+/* The agent kept everything for whoever comes: nobody may see zeros meanwhile. */
+static int rejoin(struct road *road, const struct target *target, struct error *error)
+{
+	struct agent_greeting greeting;
+	const char *what;
+	int uffd[2];
+	int rc = agent_connect(&road->agent, target, &greeting, uffd, &road->holder, &what);
+
+	if (rc < 0)
+		return explain(target, rc, what, error);
+	close(uffd[1]); /* it has had its handshake */
+	if (!greeting.resumed || greeting.area_start != road->staging.start || greeting.number != road->number) {
+		close(uffd[0]);
+		/* What it has just made is gone when it has answered: nobody who comes next takes that for ours. */
+		if (!greeting.resumed)
+			agent_call(&road->agent, &(struct agent_request){.op = AGENT_CLOSE});
+		agent_disconnect(&road->agent);
+		return error_set(error, -ENOENT, "its agent had nothing out, and has let go of the session",
+				 "attach anew", "adopt the session of process %d", target->pid);
+	}
+	rc = agent_memory(&road->agent, target);
+	if (rc < 0) {
+		close(uffd[0]);
+		agent_disconnect(&road->agent);
+		return explain(target, rc, NULL, error);
+	}
+	road->ops = &target_by_agent;
+	road->target = target;
+	return uffd[0];
+}
+
+static int new_uffd(struct road *road, struct error *error)
+{
+	int uffd = -1;
+	int64_t rc = agent_exchange(&road->agent, &(struct agent_request){.op = AGENT_UFFD}, -1, &uffd);
+
+	if (rc == 0 && uffd >= 0)
+		return uffd;
+	return explain(road->target, rc < 0 ? (int)rc : -EPROTO, rc < 0 ? "userfaultfd" : NULL, error);
+}
+
+static int leave(struct road *road, struct error *error)
+{
+	int64_t rc = agent_call(&road->agent, &(struct agent_request){.op = AGENT_CLOSE});
+
+	if (rc < 0 && rc != -ESRCH)
+		return explain(road->target, (int)rc, NULL, error);
+	abandon(road);
+	return 0;
+}
+
+static int resume(struct road *road, uint64_t turn)
+{
+	/* Numbers that the one before did not come to: it had the time since it was started for them. */
+	road->agent.number = (uint32_t)(now_us() + (turn << 24));
+	road->agent.late = true;
+	return (int)agent_call(&road->agent, &(struct agent_request){.op = AGENT_PING});
+}
+
+static int forks(struct road *road, bool ask)
+{
+	return (int)agent_call(&road->agent, &(struct agent_request){.op = AGENT_FORKS, .address = ask});
+}
+
+/* What came too late the last time is over before anything new is prepared. */
+static int begin(struct road *road, struct error *error)
+{
+	int64_t rc = agent_call(&road->agent, &(struct agent_request){.op = AGENT_PING});
+
+	return rc < 0 ? explain(road->target, (int)rc, NULL, error) : 0;
+}
+
+static int end(struct road *road)
+{
+	(void)road;
+	return 0;
+}
+
+static int64_t protect(struct road *road, struct region region, int protection)
+{
+	return agent_call(&road->agent, &(struct agent_request){.op = AGENT_PROTECT,
+								.address = region.start,
+								.bytes = region_bytes(region),
+								.mode = (uint64_t)protection});
+}
+
+static int64_t discard(struct road *road, struct region region, int uffd)
+{
+	if (uffd_changing(uffd))
+		return -EADDRINUSE;
+	return agent_call(
+		&road->agent,
+		&(struct agent_request){.op = AGENT_DISCARD, .address = region.start, .bytes = region_bytes(region)});
+}
+
+static int64_t populate(struct road *road, struct region region)
+{
+	return agent_call(
+		&road->agent,
+		&(struct agent_request){.op = AGENT_POPULATE, .address = region.start, .bytes = region_bytes(region)});
+}
+
+static int64_t drop_area(struct road *road, bool ours)
+{
+	return agent_call(&road->agent, &(struct agent_request){.op = AGENT_AREA,
+								.mode = ours ? AGENT_AREA_UNMAP : AGENT_AREA_FORGET});
+}
+
+static int new_area(struct road *road, struct error *error)
+{
+	int64_t at = agent_call(&road->agent, &(struct agent_request){.op = AGENT_AREA, .mode = AGENT_AREA_NEW});
+
+	if (at > 0 && at & (int64_t)(2 * MiB - 1))
+		at = -EPROTO;
+	if (at <= 0)
+		return explain(road->target, at ? (int)at : -EPROTO, "staging area", error);
+	road->staging = road->agent.staging = (struct region){(uint64_t)at, (uint64_t)at + AGENT_AREA_BYTES};
+	return 0;
+}
+
+/* Nobody but the agent can close it. */
+static int64_t give(struct road *road, int uffd)
+{
+	(void)road;
+	(void)uffd;
+	return -EBADF;
+}
+
+static int keep(struct road *road, int fd)
+{
+	return (int)agent_exchange(&road->agent, &(struct agent_request){.op = AGENT_KEEP}, fd, NULL);
+}
+
+/* Its numbers are its own: they never stand for anything else. */
+static void drop(struct road *road, int number, int fd)
+{
+	(void)fd;
+	agent_call(&road->agent, &(struct agent_request){.op = AGENT_DROP, .address = (uint64_t)number});
+}
+
+static int take(struct road *road, int number)
+{
+	int fd = -1;
+	int64_t rc = agent_exchange(&road->agent,
+				    &(struct agent_request){.op = AGENT_TAKE, .address = (uint64_t)number}, -1, &fd);
+
+	return rc < 0 ? (int)rc : fd < 0 ? -EBADF : fd;
+}
+
+static int move_enter(struct road *road)
+{
+	struct agent_reply reply = {0};
+	int rc = agent_send(&road->agent, &(struct agent_request){.op = AGENT_READY}, NULL, -1);
+
+	if (rc == 0)
+		rc = agent_receive(&road->agent, &reply, READY_MS, NULL);
+	return rc < 0 ? rc : (int)reply.result;
+}
+
+static int64_t move(struct road *road, struct uffdio_move *argument)
+{
+	struct agent_reply reply = {0};
+	int rc = agent_send(&road->agent,
+			    &(struct agent_request){.op = AGENT_MOVE,
+						    .address = argument->src,
+						    .bytes = argument->len,
+						    .to = argument->dst,
+						    .mode = argument->mode},
+			    NULL, -1);
+
+	if (rc == 0)
+		rc = agent_receive(&road->agent, &reply, MOVE_MS, NULL);
+	if (rc < 0)
+		return rc;
+	argument->move = reply.moved;
+	return reply.result;
+}
+
+static int move_cancel(struct road *road)
+{
+	return agent_send(&road->agent, &(struct agent_request){.op = AGENT_CANCEL}, NULL, -1);
+}
+
+/* As much as is there in one piece. Nobody of the target is asked: its agent may wait for what we are to serve. */
+static size_t read_memory(const struct agent *agent, uint64_t address, void *to, size_t bytes)
+{
+	size_t done = 0;
+
+	while (done < bytes) {
+		ssize_t got = pread(agent->mem_fd, (char *)to + done, bytes - done, (off_t)(address + done));
+
+		if (got > 0)
+			done += (size_t)got;
+		else if (got == 0 || errno != EINTR)
+			break;
+	}
+	return done;
+}
+
+static ssize_t read_staging(struct road *road, const struct iovec *here, const struct iovec *there, unsigned int count)
+{
+	size_t done = 0;
+	size_t got;
+
+	for (unsigned int i = 0; i < count; i++) {
+		errno = ESRCH; /* nothing is read of an address space that is gone, without an error */
+		got = read_memory(&road->agent, (uint64_t)there[i].iov_base, here[i].iov_base, there[i].iov_len);
+		done += got;
+		if (got != there[i].iov_len)
+			return done ? (ssize_t)done : -errno;
+	}
+	return (ssize_t)done;
+}
+
+static bool discards_done(struct road *road)
+{
+	return places_outside_madvise(road->target, NULL);
+}
+
+static uint64_t held_us(const struct road *road)
+{
+	(void)road;
+	return 0;
+}
+
+static struct region in_use(const struct road *road)
+{
+	(void)road;
+	return (struct region){0, 0};
+}
+
+static int memory(const struct road *road)
+{
+	return road->agent.mem_fd;
+}
+
+/* Only of itself can the agent tell. */
+static int ask(struct road *road, pid_t tid, struct thread_words *words)
+{
+	if (tid != road->holder)
+		return -EPERM;
+	*words = road->agent.words;
+	return 0;
+}
+
+static int processor(const struct road *road)
+{
+	(void)road;
+	return -1;
+}
+
+static unsigned int reap(struct road *road)
+{
+	(void)road;
+	return 0;
+}
+
+static void look(struct road *road)
+{
+	(void)road;
+}
+
+static unsigned int descriptors(const struct road *road, int *fds)
+{
+	fds[0] = road->agent.socket;
+	fds[1] = road->agent.memfd;
+	fds[2] = road->agent.mem_fd;
+	return fds[0] >= 0 ? 3 : 0;
+}
+
+const struct target_ops target_by_agent = {
+	.name = "agent",
+	.enter = enter,
+	.rejoin = rejoin,
+	.new_uffd = new_uffd,
+	.leave = leave,
+	.abandon = abandon,
+	.resume = resume,
+	.forks = forks,
+	.begin = begin,
+	.end = end,
+	.protect = protect,
+	.discard = discard,
+	.populate = populate,
+	.drop_area = drop_area,
+	.new_area = new_area,
+	.give = give,
+	.keep = keep,
+	.drop = drop,
+	.take = take,
+	.move_enter = move_enter,
+	.move = move,
+	.move_cancel = move_cancel,
+	.read = read_staging,
+	.discards_done = discards_done,
+	.held_us = held_us,
+	.in_use = in_use,
+	.memory = memory,
+	.ask = ask,
+	.processor = processor,
+	.reap = reap,
+	.look = look,
+	.descriptors = descriptors,
+};

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* After the death of a process that was injecting: its control area, and the threads that may still stand there. */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "access/places.h"
+#include "base/region.h"
+#include "inject/inject.h"
+#include "report/error.h"
+
+/*
+ * After another tracer of ours died: makes sure that none of its system calls is still to be made by a thread that has
+ * not run since, waiting up to `timeout_ms`. Returns 0; -EINPROGRESS, all calls are undone, but a thread stands in the
+ * control area because its process is stopped: it goes on from there when that is continued, by a frame that is still
+ * to be there; -ETIMEDOUT, a thread cannot be looked at; or -ESRCH.
+ */
+int inject_settle(struct inject *inject, int timeout_ms);
+
+/*
+ * As inject_rejoin, for the control area at `area` of a process that was killed, and inject_settle. Returns 0 with the
+ * area ours; with nothing held: -ENOENT no such area (any more); -EINPROGRESS, the area stays; -ETIMEDOUT; or as
+ * inject_open.
+ */
+int inject_inherit(struct inject *inject, const struct target *target, uint64_t area, int timeout_ms,
+		   struct error *error);
+
+/*
+ * Where a thread stands; one that runs is stopped for a moment. No thread may be stopped by us then.
+ * Returns 0, -ESRCH, or -ETIMEDOUT: it does not stop.
+ */
+int inject_place(struct inject *inject, pid_t tid, struct place *place);

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* mincore(2) inside a target, a scratch area full at a time. */
+#include "edit/mincore.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+
+#include "base/size.h"
+
+struct inject_mincore {
+	struct inject inject;
+};
+
+int inject_mincore_open(struct inject_mincore **mincore, const struct target *target, struct error *error)
+{
+	struct inject_mincore *m = calloc(1, sizeof(*m));
+	int rc;
+
+	if (!m)
+		return error_set(error, -ENOMEM, NULL, NULL, "prepare mincore in process %d", target->pid);
+	rc = inject_open(&m->inject, target, error);
+	if (rc < 0) {
+		free(m);
+		return rc;
+	}
+	*mincore = m;
+	return 0;
+}
+
+int inject_mincore(void *mincore, struct region region, unsigned char *vec)
+{
+	struct inject *inject = &((struct inject_mincore *)mincore)->inject;
+	struct error error = {0};
+	uint64_t page = page_size();
+	int64_t rc = inject_begin(inject, &error);
+
+	for (uint64_t at = region.start; rc == 0 && at < region.end;) {
+		uint64_t pages = min_u64(INJECT_SCRATCH, (region.end - at) / page);
+
+		rc = inject_call3(inject, SYS_mincore, at, pages * page, inject->scratch);
+		if (rc == 0)
+			rc = inject_read(inject, inject->scratch, vec, pages);
+		vec += pages;
+		at += pages * page;
+	}
+	if (inject->tid)
+		inject_end(inject);
+	return (int)rc;
+}
+
+struct region inject_mincore_area(const struct inject_mincore *mincore)
+{
+	return mincore->inject.area;
+}
+
+void inject_mincore_close(struct inject_mincore *mincore)
+{
+	if (!mincore)
+		return;
+	inject_close(&mincore->inject);
+	free(mincore);
+}

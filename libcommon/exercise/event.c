@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/* Exercises of events. Whoever causes one waits until it is read, so a thread of its own does it. */
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/size.h"
+#include "exercise/list.h"
+#include "uffd/uffd.h"
+
+/* Something done to a page, by a thread. */
+struct deed {
+	struct kit *kit;
+	char *at;
+	char *to;
+	int result; /* 0 or -errno; of a child its exit status */
+};
+
+static void expect_event(struct kit *kit, int event, struct uffd_msg *message)
+{
+	kit_message(kit, kit->fd, message);
+	if (message->event != event)
+		kit_fail(kit, "event 0x%x came, expected was 0x%x", message->event, (unsigned int)event);
+}
+
+static void fill(struct kit *kit, int fd, const char *at)
+{
+	size_t done;
+
+	kit_expect(kit, "UFFDIO_COPY",
+		   uffd_copy(fd, (uintptr_t)at, kit_source(kit, page_size()), page_size(), true, &done), 0);
+}
+
+/* The thread stays until its child has ended: a child made by a thread that ended would be killed. */
+static void *do_fork(void *argument)
+{
+	struct deed *deed = argument;
+	pid_t child = kit_fork(deed->kit);
+	int status;
+
+	if (!child)
+		_exit(*(volatile char *)deed->at == KIT_BYTE ? 0 : 2);
+	waitpid(child, &status, 0);
+	deed->result = status;
+	return NULL;
+}
+
+void exercise_event_fork(struct kit *kit)
+{
+	struct deed deed = {.kit = kit, .at = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_MISSING)};
+	struct uffd_msg message;
+	pthread_t thread;
+	int child;
+
+	kit_start(kit, &thread, do_fork, &deed);
+	expect_event(kit, UFFD_EVENT_FORK, &message);
+	child = (int)message.arg.fork.ufd;
+	kit_message(kit, child, &message);
+	kit_check(kit, message.event == UFFD_EVENT_PAGEFAULT, "a fault of the child");
+	fill(kit, child, deed.at);
+	kit_joined(kit, thread, "the child");
+	kit_check(kit, deed.result == 0, "the child reading what it was given");
+	kit_pass(kit, "the event brought a descriptor for the child, and a fault of the child was answered by it");
+}
+
+static void *do_remap(void *argument)
+{
+	struct deed *deed = argument;
+	void *at = mremap(deed->at, page_size(), page_size(), MREMAP_MAYMOVE | MREMAP_FIXED, deed->to);
+
+	deed->result = at == MAP_FAILED ? -errno : 0;
+	return NULL;
+}
+
+void exercise_event_remap(struct kit *kit)
+{
+	struct deed deed = {.at = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_MISSING), .to = kit_pages(kit, 1, 0)};
+	struct uffd_msg message;
+	struct touch reader;
+	pthread_t thread;
+
+	kit_start(kit, &thread, do_remap, &deed);
+	expect_event(kit, UFFD_EVENT_REMAP, &message);
+	kit_joined(kit, thread, "mremap(2)");
+	kit_expect(kit, "mremap", deed.result, 0);
+	kit_check(kit,
+		  message.arg.remap.from == (uintptr_t)deed.at && message.arg.remap.to == (uintptr_t)deed.to &&
+			  message.arg.remap.len == page_size(),
+		  "the old and the new address");
+	kit_touch(kit, &reader, deed.to, false);
+	kit_fault(kit, deed.to);
+	fill(kit, kit->fd, deed.to);
+	kit_done(kit, &reader);
+	kit_pass(kit, "mremap(2) waited until the event was read; faults go on at the new address");
+}
+
+static void *do_remove(void *argument)
+{
+	struct deed *deed = argument;
+
+	deed->result = madvise(deed->at, page_size(), MADV_DONTNEED) ? -errno : 0;
+	return NULL;
+}
+
+void exercise_event_remove(struct kit *kit)
+{
+	struct deed deed = {.at = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_MISSING)};
+	struct region page = kit_region(deed.at, 1);
+	struct uffd_msg message;
+	struct touch reader;
+	pthread_t thread;
+
+	fill(kit, kit->fd, deed.at);
+	kit_start(kit, &thread, do_remove, &deed);
+	expect_event(kit, UFFD_EVENT_REMOVE, &message);
+	kit_joined(kit, thread, "madvise(2)");
+	kit_expect(kit, "madvise", deed.result, 0);
+	kit_check(kit, message.arg.remove.start == page.start && message.arg.remove.end == page.end,
+		  "the range that went");
+	kit_touch(kit, &reader, deed.at, false);
+	kit_fault(kit, deed.at);
+	fill(kit, kit->fd, deed.at);
+	kit_done(kit, &reader);
+	kit_pass(kit, "madvise(2) waited until the event was read; the page is missing again");
+}
+
+static void *do_unmap(void *argument)
+{
+	struct deed *deed = argument;
+
+	deed->result = munmap(deed->at, page_size()) ? -errno : 0;
+	return NULL;
+}
+
+void exercise_event_unmap(struct kit *kit)
+{
+	struct deed deed = {.at = kit_pages(kit, 2, UFFDIO_REGISTER_MODE_MISSING)};
+	struct region page = kit_region(deed.at, 1);
+	struct uffd_msg message;
+	pthread_t thread;
+
+	kit_start(kit, &thread, do_unmap, &deed);
+	expect_event(kit, UFFD_EVENT_UNMAP, &message);
+	kit_joined(kit, thread, "munmap(2)");
+	kit_expect(kit, "munmap", deed.result, 0);
+	kit_check(kit, message.arg.remove.start == page.start && message.arg.remove.end == page.end,
+		  "the range that went");
+	kit_pass(kit, "munmap(2) waited until the event was read, which names its range");
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/* The process that watches: it starts the one that serves, again and again if need be, and tells what happens. */
+#include "lazymap/live.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "confine/confine.h"
+#include "lazymap/live_parts.h"
+
+#define RESTART_MS     10
+#define RESTART_MAX_MS 2000
+#define SERVED_MS      10     /* between looks whether it does */
+#define HURRY_US       300000 /* a signal sooner than that is the same one, sent to a group */
+
+static bool is_kept(const struct live *live, int fd)
+{
+	const struct live_shared *shared = live->shared;
+	bool kept = fd == live->watcher_pidfd;
+
+	for (int i = 0; i < shared->fd_count; i++)
+		kept |= shared->fds[i] == fd;
+	for (unsigned int i = 0; i < LIVE_SPACES; i++)
+		kept |= live_table(live)->uffd[i] == fd;
+	/* A child's, whose only copy it may be: an event that no worker has applied yet. */
+	return kept ||
+	       (shared->pending.message.event == UFFD_EVENT_FORK && (int)shared->pending.message.arg.fork.ufd == fd);
+}
+
+/* All that is open, one way or the other. */
+static void each_descriptor(struct live *live, void (*visit)(struct live *live, int fd))
+{
+	_cleanup_closedir_ DIR *folder = opendir("/proc/self/fd");
+	struct dirent *entry;
+
+	while (folder && (entry = readdir(folder)))
+		if (*entry->d_name != '.' && atoi(entry->d_name) != dirfd(folder))
+			visit(live, atoi(entry->d_name));
+}
+
+/* What is open before there is a worker stays open. */
+static void remember(struct live *live, int fd)
+{
+	if (live->shared->fd_count < LIVE_FDS)
+		live->shared->fds[live->shared->fd_count++] = fd;
+}
+
+/* What a worker that was killed had open: watcher and worker share their descriptors. */
+static void close_other(struct live *live, int fd)
+{
+	if (!is_kept(live, fd))
+		close(fd);
+}
+
+/*
+ * The two share their descriptors, not copies of them: a child's userfaultfd, which the kernel makes in the very call
+ * that reads its fork, is safe in that moment from the death of the one that reads.
+ */
+static int start_worker(struct live *live)
+{
+	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		live_worker_run(live);
+		return 0; /* the new watcher */
+	}
+	atomic_store(&live->shared->worker, pid);
+	live->worker_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	return live->worker_pidfd < 0 ? -errno : 0;
+}
+
+static json_t *error_of(const struct live_error *failed)
+{
+	struct error error = {0};
+	json_t *record;
+
+	error_set(&error, failed->code,
+		  failed->code == -ENODATA   ? "the data ends before it"
+		  : failed->code == -EBADMSG ? "it cannot be decompressed"
+		  : failed->code == -EIO     ? "it could not be read"
+					     : NULL,
+		  "its readers get SIGBUS", "fill");
+	record = error_record("fill", &error);
+	json_object_set_new(record, "offset", json_integer((json_int_t)failed->offset));
+	json_object_set_new(record, "bytes", json_integer((json_int_t)failed->bytes));
+	return record;
+}
+
+static void tell_errors(struct live *live)
+{
+	struct live_shared *shared = live->shared;
+	uint64_t errors = atomic_load(&shared->errors);
+
+	if (errors - live->errors_told > LIVE_ERRORS)
+		live->errors_told = errors - LIVE_ERRORS;
+	while (live->errors_told < errors)
+		live->callbacks->error(live->callbacks->context,
+				       error_of(&shared->list[live->errors_told++ % LIVE_ERRORS]));
+}
+
+static void leave(struct live *live)
+{
+	struct error error = {0};
+
+	if (live_leave(live, live->options->end == LIVE_END_UNMAP, &error) < 0)
+		live->callbacks->error(live->callbacks->context, error_record("leave", &error));
+	atomic_store(&live->shared->stage, STAGE_CLEAR);
+	eventfd_write(live->wake_worker, 1);
+}
+
+static void ask_to_end(struct live *live)
+{
+	struct live_shared *shared = live->shared;
+
+	if (!shared->asked_us)
+		shared->asked_us = now_us();
+	else if (now_us() - shared->asked_us > HURRY_US)
+		atomic_store(&shared->hurry, true);
+	atomic_store(&shared->ending, true);
+	eventfd_write(live->wake_worker, 1);
+}
+
+static void take_signals(struct live *live)
+{
+	struct signalfd_siginfo info;
+
+	while (read(live->signals, &info, sizeof(info)) == sizeof(info))
+		if (info.ssi_signo == SIGCHLD)
+			live->callbacks->child(live->callbacks->context);
+		else if (live->callbacks->signal(live->callbacks->context, &info))
+			ask_to_end(live);
+}
+
+/* Until the worker has ended. Its status is not asked for: it may be no child of ours. */
+static void watch(struct live *live)
+{
+	struct pollfd fds[] = {{.fd = live->worker_pidfd, .events = POLLIN},
+			       {.fd = live->signals, .events = POLLIN},
+			       {.fd = live->wake_watcher, .events = POLLIN},
+			       {.fd = live->target->pidfd, .events = POLLIN}};
+
+	for (;;) {
+		if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
+			continue;
+		if (fds[1].revents)
+			take_signals(live);
+		if (fds[2].revents)
+			eventfd_read(live->wake_watcher, &(eventfd_t){0});
+		if (fds[3].revents) {
+			eventfd_write(live->wake_worker, 1); /* to look at once */
+			fds[3].fd = -1;
+		}
+		tell_errors(live);
+		if (fds[0].revents)
+			return;
+		if (atomic_load(&live->shared->stage) == STAGE_LEFT)
+			leave(live);
+	}
+}
+
+/* Returns whether it was killed. */
+static bool bury(struct live *live)
+{
+	siginfo_t info = {.si_code = CLD_KILLED, .si_status = SIGKILL};
+
+	waitid(P_PIDFD, (id_t)live->worker_pidfd, &info, WEXITED);
+	close(live->worker_pidfd);
+	live->worker_pidfd = -1;
+	tell_errors(live);
+	return info.si_code == CLD_KILLED && info.si_status == SIGKILL;
+}
+
+/* What the caller waits for beside the service: a command of its own. */
+static void wait_for_caller(struct live *live)
+{
+	const struct live_callbacks *callbacks = live->callbacks;
+	struct pollfd fd = {.fd = live->signals, .events = POLLIN};
+
+	callbacks->child(callbacks->context);
+	while (callbacks->waits(callbacks->context))
+		if (poll(&fd, 1, -1) > 0)
+			take_signals(live);
+}
+
+/* This process is the watcher now; the one before is gone. */
+static void become_watcher(struct live *live)
+{
+	live->took_over = false;
+	close(live->watcher_pidfd);
+	live->watcher_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+}
+
+/* Until the worker serves, or has ended. */
+static void wait_until_served(const struct live *live)
+{
+	struct pollfd fds[] = {{.fd = live->worker_pidfd, .events = POLLIN},
+			       {.fd = live->wake_watcher, .events = POLLIN}};
+
+	while (!atomic_load(&live->shared->served) && !fds[0].revents)
+		poll(fds, ARRAY_SIZE(fds), SERVED_MS);
+}
+
+static int serve(struct live *live)
+{
+	unsigned int failures = 0;
+
+	for (;;) {
+		int rc = start_worker(live);
+
+		if (rc < 0)
+			return rc;
+		if (live->took_over) {
+			become_watcher(live);
+		} else if (!atomic_load(&live->shared->restarts) && live->callbacks->ready) {
+			wait_until_served(live);
+			live->callbacks->ready(live->callbacks->context, live);
+		}
+		watch(live);
+		if (!bury(live))
+			poll(NULL, 0, (int)min_u64(RESTART_MS << failures++, RESTART_MAX_MS));
+		failures = failures > 8 ? 8 : failures;
+		if (atomic_load(&live->shared->stage) == STAGE_OVER)
+			break;
+		each_descriptor(live, close_other);
+		atomic_fetch_add(&live->shared->restarts, 1);
+	}
+	wait_for_caller(live);
+	return 0;
+}
+
+int live_serve(struct live *live, int signals, const struct live_callbacks *callbacks, struct error *error)
+{
+	int rc;
+
+	live->signals = signals;
+	live->callbacks = callbacks;
+	each_descriptor(live, remember);
+	rc = serve(live);
+	return rc < 0 ? error_set(error, rc, NULL, NULL, "start the process that serves") : 0;
+}
+
+/* Whole microseconds, rounded up; null when nothing was measured. */
+static json_t *microseconds(uint64_t ns)
+{
+	return ns ? json_integer((json_int_t)((ns + 999) / 1000)) : json_null();
+}
+
+json_t *live_summary(const struct live *live)
+{
+	struct live_shared *shared = live->shared;
+	const struct {
+		const char *key;
+		uint64_t value;
+	} counts[] = {
+		{"faults", shared->faults}, {"joined_faults", shared->joined}, {"blocks", shared->blocks},
+		{"bytes", shared->bytes},   {"errors", shared->errors},        {"poisoned_pages", shared->poisoned},
+		{"forks", shared->forks},   {"remaps", shared->remaps},        {"removes", shared->removes},
+		{"unmaps", shared->unmaps}, {"restarts", shared->restarts},
+	};
+	const struct latency fills = {shared->fills, &shared->fill_max_ns};
+	json_t *record = json_pack("{s:s,s:i,s:I}", "type", "summary", "pid", live->target->pid, "starttime",
+				   (json_int_t)live->target->starttime);
+
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+		json_object_set_new(record, counts[i].key, json_integer((json_int_t)counts[i].value));
+	json_object_set_new(record, "fill_p50_us", microseconds(latency_percentile(&fills, 50)));
+	json_object_set_new(record, "fill_p99_us", microseconds(latency_percentile(&fills, 99)));
+	json_object_set_new(record, "fill_max_us", microseconds(shared->fill_max_ns));
+	return record;
+}
+
+uint64_t live_errors(const struct live *live)
+{
+	return atomic_load(&live->shared->errors);
+}
+
+json_t *live_missing(const struct live *live)
+{
+	const char *given_up = source_runs_commands(live->source) ? "its source runs commands of the user" : NULL;
+	pid_t worker = live_worker(live);
+
+	return confine_missing(live->target, &worker, 1, given_up);
+}
+
+pid_t live_worker(const struct live *live)
+{
+	return atomic_load(&live->shared->worker);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* What the programs do to their address spaces, in the order they do it. */
+#include <errno.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/size.h"
+#include "lazymap/live_parts.h"
+#include "uffd/uffd.h"
+
+static void put_in_force(struct live *live)
+{
+	struct live_shared *shared = live->shared;
+
+	atomic_store(&shared->current, 1 - atomic_load(&shared->current));
+}
+
+static struct live_table *next_table(struct live *live)
+{
+	return &live->shared->tables[1 - atomic_load(&live->shared->current)];
+}
+
+/* A child for which there is no place: what is not there yet will never be, and SIGBUS is the lesser evil. */
+static void give_up(struct live *live, uint32_t parent, int uffd)
+{
+	const struct live_table *table = live_table(live);
+
+	for (uint32_t i = 0; i < table->count; i++)
+		if (table->pieces[i].space == parent)
+			live_fill_poison(live, uffd, table->pieces[i].region);
+	close(uffd);
+}
+
+/* Once it is in force no other worker applies the event again; before that every one does. */
+static void apply(struct live *live)
+{
+	struct live_shared *shared = live->shared;
+	const struct uffd_msg *message = &shared->pending.message;
+	struct epoll_event event = {.events = EPOLLIN};
+	int child;
+
+	live_table_apply(next_table(live), live_table(live), shared->pending.space, message, &child);
+	put_in_force(live);
+	if (message->event == UFFD_EVENT_FORK && child < 0)
+		give_up(live, shared->pending.space, (int)message->arg.fork.ufd);
+	event.data.u32 = (uint32_t)child;
+	if (child >= 0)
+		epoll_ctl(live->epoll, EPOLL_CTL_ADD, (int)message->arg.fork.ufd, &event);
+}
+
+static void count(struct live_shared *shared, const struct uffd_msg *message)
+{
+	if (message->event == UFFD_EVENT_FORK)
+		atomic_fetch_add(&shared->forks, 1);
+	if (message->event == UFFD_EVENT_REMAP)
+		atomic_fetch_add(&shared->remaps, 1);
+	if (message->event == UFFD_EVENT_REMOVE)
+		atomic_fetch_add(&shared->removes, 1);
+	if (message->event == UFFD_EVENT_UNMAP)
+		atomic_fetch_add(&shared->unmaps, 1);
+}
+
+/* Whoever waits at addresses that changed under them faults again. */
+static void wake(int uffd, const struct uffd_msg *message)
+{
+	struct region changed = {0, 0};
+
+	if (message->event == UFFD_EVENT_REMAP)
+		changed = (struct region){message->arg.remap.from, message->arg.remap.from + message->arg.remap.len};
+	if (message->event == UFFD_EVENT_REMOVE || message->event == UFFD_EVENT_UNMAP)
+		changed = (struct region){message->arg.remove.start, message->arg.remove.end};
+	if (changed.end)
+		uffd_wake(uffd, changed);
+}
+
+int live_event_read(struct live *live, uint32_t space)
+{
+	struct live_shared *shared = live->shared;
+	const struct uffd_msg *message = &shared->pending.message;
+	int uffd;
+	int rc;
+
+	pthread_rwlock_wrlock(&live->events);
+	uffd = live_table(live)->uffd[space];
+	shared->pending.message.event = 0;
+	shared->pending.space = space;
+	shared->pending.number = live_table(live)->applied + 1;
+	rc = uffd < 0 ? 0 : uffd_read(uffd, &shared->pending.message, 1);
+	if (rc > 0 && message->event == UFFD_EVENT_PAGEFAULT) {
+		live_fault_note(live, space, message->arg.pagefault.address);
+	} else if (rc > 0) {
+		apply(live);
+		count(shared, message);
+		wake(uffd, message);
+	}
+	pthread_rwlock_unlock(&live->events);
+	return rc;
+}
+
+void live_event_recover(struct live *live)
+{
+	struct live_shared *shared = live->shared;
+	uint8_t event = shared->pending.message.event;
+
+	if (event && event != UFFD_EVENT_PAGEFAULT && shared->pending.number > live_table(live)->applied)
+		apply(live);
+	for (uint32_t i = 0; i < LIVE_SPACES; i++) {
+		struct epoll_event watched = {.events = EPOLLIN, .data.u32 = i};
+		int uffd = live_table(live)->uffd[i];
+
+		if (uffd < 0)
+			continue;
+		epoll_ctl(live->epoll, EPOLL_CTL_ADD, uffd, &watched);
+		/* Messages that the dead worker had read are not delivered again: those who wait fault once more. */
+		uffd_wake_all(uffd);
+	}
+}
+
+void live_event_let_go(struct live *live, uint32_t space)
+{
+	int uffd;
+
+	pthread_rwlock_wrlock(&live->events);
+	uffd = live_table(live)->uffd[space];
+	if (uffd >= 0) {
+		live_table_drop(next_table(live), live_table(live), space);
+		put_in_force(live);
+		epoll_ctl(live->epoll, EPOLL_CTL_DEL, uffd, NULL);
+		close(uffd);
+	}
+	pthread_rwlock_unlock(&live->events);
+}
+
+unsigned int live_event_check(struct live *live)
+{
+	unsigned int alive = 0;
+
+	for (uint32_t i = 0; i < LIVE_SPACES; i++) {
+		bool gone;
+
+		pthread_rwlock_rdlock(&live->events);
+		gone = live_table(live)->uffd[i] >= 0 && !uffd_alive(live_table(live)->uffd[i]);
+		pthread_rwlock_unlock(&live->events);
+		if (gone)
+			live_event_let_go(live, i);
+	}
+	/* One that has ended since may have left a child where was none before. */
+	pthread_rwlock_rdlock(&live->events);
+	for (uint32_t i = 0; i < LIVE_SPACES; i++)
+		alive += live_table(live)->uffd[i] >= 0;
+	pthread_rwlock_unlock(&live->events);
+	return alive;
+}

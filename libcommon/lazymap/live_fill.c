@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/* From the source into the pages of whoever waits; SIGBUS where there is nothing, never zeros. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "confine/confine.h"
+#include "lazymap/live_parts.h"
+#include "proc/maps.h"
+#include "uffd/uffd.h"
+
+#define NO_MEMORY_US 1000
+
+static void note_error(struct live *live, const struct block *block, int code)
+{
+	struct live_shared *shared = live->shared;
+	uint64_t number;
+
+	pthread_mutex_lock(&live->lock);
+	number = atomic_load(&shared->errors);
+	shared->list[number % LIVE_ERRORS] =
+		(struct live_error){block->offset + block->valid, block->bytes - block->valid, code};
+	atomic_store(&shared->errors, number + 1);
+	pthread_mutex_unlock(&live->lock);
+	eventfd_write(live->wake_watcher, 1);
+}
+
+/* The data ends inside the block: as many pages as there are. */
+static void read_pages(struct live *live, struct block *block)
+{
+	while (block->valid < block->bytes &&
+	       source_read(live->source, block->offset + block->valid, block->data + block->valid, page_size()) == 0)
+		block->valid += page_size();
+}
+
+static int read_block(struct live *live, struct block *block)
+{
+	uint64_t end = source_bytes(live->source);
+	size_t bytes;
+	int rc;
+
+	block->offset = block->number * live->options->block_bytes;
+	block->bytes = min_u64(live->options->block_bytes, region_bytes(live->region) - block->offset);
+	block->valid = 0;
+	bytes = min_u64(block->bytes, end - block->offset);
+	memset(block->data + bytes, 0, block->bytes - bytes); /* behind the end, as with a mapped file */
+	rc = source_read(live->source, block->offset, block->data, bytes);
+	if (rc == -EAGAIN)
+		return rc;
+	if (rc == 0) {
+		block->valid = block->bytes;
+		atomic_fetch_add(&live->shared->blocks, 1);
+		atomic_fetch_add(&live->shared->bytes, bytes);
+		return 0;
+	}
+	if (rc == -ENODATA && !source_runs_commands(live->source))
+		read_pages(live, block);
+	note_error(live, block, rc);
+	return 0;
+}
+
+int live_fill_read(struct live *live, struct block *block)
+{
+	bool force = confine_force(false);
+	int rc = read_block(live, block);
+
+	confine_force(force);
+	return rc;
+}
+
+/* What is to be done with the bytes from `offset` on, and where that ends. */
+static bool is_good(const struct live *live, const struct block *block, uint64_t offset, uint64_t *end)
+{
+	const struct region_vec *fail = &live->options->fail;
+	uint64_t valid = block->offset + block->valid;
+
+	*end = block->offset + block->bytes;
+	if (offset < valid)
+		*end = valid;
+	for (size_t i = 0; i < fail->count; i++) {
+		if (offset < fail->items[i].start)
+			*end = min_u64(*end, fail->items[i].start);
+		else if (offset < fail->items[i].end) {
+			*end = min_u64(*end, fail->items[i].end);
+			return false;
+		}
+	}
+	return offset < valid;
+}
+
+/*
+ * Returns 0, or -EAGAIN, -ESRCH, -ENOMEM. `most` is how much the kernel takes at a time: a mapping may have been split.
+ */
+static int place_run(struct live *live, int uffd, uint64_t at, const unsigned char *data, size_t bytes)
+{
+	size_t most = bytes;
+
+	while (bytes) {
+		size_t part = min_u64(most, bytes);
+		size_t done;
+		int rc = data ? uffd_copy(uffd, at, data, part, true, &done) : uffd_poison(uffd, at, part, &done);
+
+		if (!data)
+			atomic_fetch_add(&live->shared->poisoned, done / page_size());
+		if (rc == -ENOENT && part > page_size()) {
+			most = page_size();
+			continue;
+		}
+		if (rc == -EEXIST ||
+		    rc == -ENOENT) { /* it is there, or nobody's business any more: that wakes nobody */
+			uffd_wake(uffd, (struct region){at + done, at + done + page_size()});
+			done += page_size();
+		} else if (rc < 0 && !done) {
+			return rc;
+		}
+		at += done;
+		bytes -= done;
+		data = data ? data + done : NULL;
+	}
+	return 0;
+}
+
+static int place_here(struct live *live, const struct block *block, const struct live_piece *piece)
+{
+	int uffd = live_table(live)->uffd[piece->space];
+	uint64_t piece_end = piece->offset + region_bytes(piece->region);
+	uint64_t offset = max_u64(block->offset, piece->offset);
+	uint64_t last = min_u64(block->offset + block->bytes, piece_end);
+
+	while (offset < last) {
+		uint64_t end;
+		bool good = is_good(live, block, offset, &end);
+		uint64_t at = piece->region.start + (offset - piece->offset);
+		int rc;
+
+		end = min_u64(end, last);
+		rc = place_run(live, uffd, at, good ? block->data + (offset - block->offset) : NULL, end - offset);
+		if (rc < 0)
+			return rc;
+		offset = end;
+	}
+	return 0;
+}
+
+static void wake_here(struct live *live, struct waiter waiter)
+{
+	int uffd = live_table(live)->uffd[waiter.space];
+
+	if (uffd >= 0)
+		uffd_wake(uffd, (struct region){waiter.address, waiter.address + page_size()});
+}
+
+void live_fill_wake(struct live *live, struct waiter waiter)
+{
+	pthread_rwlock_rdlock(&live->events);
+	wake_here(live, waiter);
+	pthread_rwlock_unlock(&live->events);
+}
+
+void live_fill_poison(struct live *live, int uffd, struct region region)
+{
+	int rc;
+
+	while ((rc = place_run(live, uffd, region.start, NULL, region_bytes(region))) == -EAGAIN || rc == -ENOMEM)
+		usleep(rc == -EAGAIN ? RETRY_US : NO_MEMORY_US);
+}
+
+void live_fill_place(struct live *live, const struct block *block, struct waiter waiter)
+{
+	int rc;
+
+	do {
+		const struct live_piece *piece;
+
+		pthread_rwlock_rdlock(&live->events);
+		piece = live_table_find(live_table(live), waiter.space, waiter.address);
+		rc = 0;
+		if (piece && (waiter.address - piece->region.start + piece->offset) / live->options->block_bytes ==
+				     block->number)
+			rc = place_here(live, block, piece);
+		else
+			wake_here(live, waiter);
+		pthread_rwlock_unlock(&live->events);
+		if (rc == -EAGAIN || rc == -ENOMEM)
+			usleep(rc == -EAGAIN ? RETRY_US : NO_MEMORY_US);
+	} while (rc == -EAGAIN || rc == -ENOMEM);
+}
+
+/* From an address to the end of its mapping, so far as that shows nothing. */
+static struct region stray_region(const struct live *live, struct waiter waiter)
+{
+	_cleanup_close_ int maps =
+		waiter.space == 0 ? target_proc_open(live->target, "maps", O_RDONLY | O_CLOEXEC) : -1;
+	struct region region = {waiter.address, waiter.address + page_size()};
+	const struct live_table *table = live_table(live);
+	struct mapping mapping;
+
+	if (maps >= 0 && mapping_at(maps, waiter.address, &mapping) > 0)
+		region.end = mapping.region.end;
+	for (uint32_t i = 0; i < table->count; i++)
+		if (table->pieces[i].space == waiter.space && table->pieces[i].region.start > region.start)
+			region.end = min_u64(region.end, table->pieces[i].region.start);
+	return region;
+}
+
+int live_fill_stray(struct live *live, struct waiter waiter, bool held_up)
+{
+	struct region page = {waiter.address, waiter.address + page_size()};
+	size_t done;
+	int rc = 0;
+	int uffd;
+
+	pthread_rwlock_rdlock(&live->events);
+	uffd = live_table(live)->uffd[waiter.space];
+	if (uffd >= 0) {
+		bool stray = !live_table_find(live_table(live), waiter.space, waiter.address);
+
+		if (stray)
+			rc = uffd_poison(uffd, page.start, page_size(), &done);
+		if (rc == -EAGAIN && held_up)
+			uffd_unregister(uffd, stray_region(live, waiter));
+		else if (rc != -EAGAIN)
+			uffd_wake(uffd, page);
+	}
+	pthread_rwlock_unlock(&live->events);
+	return rc == -EAGAIN && !held_up ? rc : 0;
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/* Into the target and out of it again: a mapping that nobody can read before it is registered. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "lazymap/live_parts.h"
+#include "uffd/uffd.h"
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA           0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+#define FEATURES                                                                                                     \
+	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP | \
+	 UFFD_FEATURE_POISON)
+
+#define PATIENCE_MS 5000 /* for a thread that can be stopped: the machine may be busy */
+#define AGAIN_MS    50
+
+static const char name[] = "uvm-cache";
+
+/*
+ * Nobody can read it, and a program that locks its memory has not filled it. On the stopped thread. Returns the address
+ * or a negative errno.
+ */
+static int64_t reserve(struct inject *inject, uint64_t address, uint64_t bytes)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (address ? MAP_FIXED_NOREPLACE : 0);
+	int64_t at = inject_call(inject, SYS_mmap, address, bytes, PROT_NONE, (uint64_t)flags, (uint64_t)-1, 0);
+
+	if (at < 0 && at > -4096)
+		return at;
+	if (address && (uint64_t)at != address) { /* before Linux 4.17 the address is a hint */
+		inject_call(inject, SYS_munmap, (uint64_t)at, bytes, 0, 0, 0, 0);
+		return -EEXIST;
+	}
+	inject_call(inject, SYS_munlock, (uint64_t)at, bytes, 0, 0, 0, 0);
+	return at;
+}
+
+static int reserve_there(struct live *live, struct inject *inject, struct error *error)
+{
+	uint64_t bytes = round_up(source_bytes(live->source), page_size());
+	char text[ADDRESS_TEXT];
+	int64_t at = inject_begin(inject, error);
+
+	if (at < 0)
+		return (int)at;
+	at = reserve(inject, live->options->address, bytes);
+	inject_end(inject);
+	if (at < 0 && at > -4096)
+		return error_set(error, (int)at, at == -EEXIST ? "something is mapped there" : NULL,
+				 at == -ENOMEM   ? "its address space or mapping count is at a limit"
+				 : at == -EEXIST ? "choose another address, or none"
+						 : NULL,
+				 "map %llu bytes at %s in process %d", (unsigned long long)bytes,
+				 live->options->address ? address_format(text, live->options->address) : "any address",
+				 live->target->pid);
+	live->region = (struct region){(uint64_t)at, (uint64_t)at + bytes};
+	return 0;
+}
+
+static int handshake(int uffd, struct error *error)
+{
+	int rc = uffd_handshake(uffd, FEATURES);
+
+	if (rc == -EPERM)
+		return error_set(error, rc,
+				 "fork events need CAP_SYS_PTRACE, and without them a child would read zeros",
+				 "run as root or with CAP_SYS_PTRACE", "enable the userfaultfd");
+	if (rc == -EOPNOTSUPP)
+		return error_set(error, rc, "this kernel's userfaultfd lacks UFFDIO_POISON",
+				 "Linux 6.6 or newer is needed", "enable the userfaultfd");
+	return rc < 0 ? error_set(error, rc, NULL, NULL, "enable the userfaultfd") : 0;
+}
+
+/* Registered, it may be looked at. */
+static int open_there(struct live *live, struct inject *inject, struct error *error)
+{
+	int protection = PROT_READ | (live->options->writable ? PROT_WRITE : 0);
+	uint64_t bytes = region_bytes(live->region);
+	int64_t rc = inject_begin(inject, error);
+
+	if (rc < 0)
+		return (int)rc;
+	rc = inject_call3(inject, SYS_mprotect, live->region.start, bytes, (uint64_t)protection);
+	if (rc == 0 && inject_write(inject, inject->scratch, name, sizeof(name)) == 0)
+		inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, live->region.start, bytes,
+			    inject->scratch, 0);
+	inject_end(inject);
+	return rc < 0 ? error_set(error, (int)rc, NULL, NULL, "open the mapping in process %d", live->target->pid) : 0;
+}
+
+static int begin_patiently(struct inject *inject, struct error *error)
+{
+	uint64_t since = now_us();
+	int rc;
+
+	while ((rc = inject_begin(inject, error)) == -ETIMEDOUT && now_us() - since < PATIENCE_MS * UINT64_C(1000))
+		usleep(AGAIN_MS * 1000);
+	return rc;
+}
+
+static void unmap_there(struct live *live, struct inject *inject)
+{
+	struct error ignored = {0};
+
+	if (live->region.end && begin_patiently(inject, &ignored) == 0) {
+		inject_call(inject, SYS_munmap, live->region.start, region_bytes(live->region), 0, 0, 0, 0);
+		inject_end(inject);
+	}
+	live_puppet_end(live, inject, &ignored);
+}
+
+static int enter(struct live *live, struct inject *inject, struct error *error)
+{
+	int uffd;
+	int rc = reserve_there(live, inject, error);
+
+	if (rc < 0)
+		return rc;
+	uffd = live_puppet_make(live, inject, error);
+	if (uffd < 0)
+		return uffd;
+	live_table_init(&live->shared->tables[0], uffd, live->region);
+	rc = handshake(uffd, error);
+	if (rc < 0)
+		return rc;
+	rc = uffd_register_missing(uffd, live->region);
+	if (rc < 0)
+		return error_set(error, rc, NULL, NULL, "register the mapping in process %d", live->target->pid);
+	return open_there(live, inject, error);
+}
+
+static struct live *make(const struct target *target, struct source *source, const struct live_options *options)
+{
+	struct live *live = calloc(1, sizeof(*live));
+	void *shared;
+
+	if (!live)
+		return NULL;
+	shared = mmap(NULL, sizeof(*live->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	*live = (struct live){
+		.target = target,
+		.source = source,
+		.options = options,
+		.shared = shared == MAP_FAILED ? NULL : shared,
+		.wake_worker = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		.wake_watcher = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		.watcher_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0),
+		.worker_pidfd = -1,
+	};
+	if (!live->shared || live->wake_worker < 0 || live->wake_watcher < 0 || live->watcher_pidfd < 0) {
+		live_free(live);
+		return NULL;
+	}
+	for (unsigned int i = 0; i < LIVE_SPACES; i++)
+		live->shared->tables[0].uffd[i] = -1;
+	return live;
+}
+
+static int map_once(struct live **made, const struct target *target, struct source *source,
+		    const struct live_options *options, struct error *error)
+{
+	struct inject inject = INJECT_NONE;
+	struct live *live;
+	int rc = inject_open(&inject, target, error);
+
+	if (rc < 0)
+		return rc;
+	live = make(target, source, options);
+	rc = live ? enter(live, &inject, error)
+		  : error_set(error, -ENOMEM, NULL, NULL, "map the object in process %d", target->pid);
+	if (rc < 0 && live) {
+		unmap_there(live, &inject);
+		live_free(live);
+	} else {
+		inject_close(&inject);
+	}
+	*made = rc < 0 ? NULL : live;
+	return rc;
+}
+
+int live_map(struct live **made, const struct target *target, struct source *source, const struct live_options *options,
+	     struct error *error)
+{
+	uint64_t since = now_us();
+	int rc;
+
+	while ((rc = map_once(made, target, source, options, error)) == -ETIMEDOUT &&
+	       now_us() - since < PATIENCE_MS * UINT64_C(1000))
+		usleep(AGAIN_MS * 1000);
+	return rc;
+}
+
+void live_abandon(struct live *live)
+{
+	struct inject inject = INJECT_NONE;
+	struct error ignored = {0};
+
+	if (inject_open(&inject, live->target, &ignored) < 0)
+		return;
+	unmap_there(live, &inject);
+}
+
+static void unmap_pieces(struct live *live, struct inject *inject)
+{
+	_cleanup_free_ struct live_table *now = malloc(sizeof(*now));
+
+	if (now)
+		*now = *live_table(live); /* it changes with each of them */
+	for (uint32_t i = 0; now && i < now->count; i++)
+		if (now->pieces[i].space == 0)
+			inject_call(inject, SYS_munmap, now->pieces[i].region.start,
+				    region_bytes(now->pieces[i].region), 0, 0, 0, 0);
+}
+
+int live_leave(struct live *live, bool unmap, struct error *error)
+{
+	struct inject inject = INJECT_NONE;
+	uint64_t since = now_us();
+	int rc;
+
+	if (live_table(live)->uffd[0] < 0)
+		return 0; /* it is gone */
+	while ((rc = inject_open(&inject, live->target, error)) == -ETIMEDOUT &&
+	       now_us() - since < PATIENCE_MS * UINT64_C(1000))
+		usleep(AGAIN_MS * 1000);
+	if (rc == 0 && unmap)
+		rc = begin_patiently(&inject, error);
+	if (rc == 0 && unmap) {
+		unmap_pieces(live, &inject);
+		inject_end(&inject);
+	}
+	if (rc == 0)
+		rc = live_puppet_end(live, &inject, error);
+	else if (inject.stop)
+		inject_close(&inject);
+	return rc == -ESRCH ? 0 : rc;
+}
+
+struct region live_region(const struct live *live)
+{
+	return live->region;
+}
+
+void live_free(struct live *live)
+{
+	if (!live)
+		return;
+	for (unsigned int i = 0; live->shared && i < LIVE_SPACES; i++)
+		if (live_table(live)->uffd[i] >= 0)
+			close(live_table(live)->uffd[i]);
+	if (live->shared)
+		munmap(live->shared, sizeof(*live->shared));
+	for (size_t i = 0; i < 4; i++) {
+		int fd = (int[]){live->wake_worker, live->wake_watcher, live->watcher_pidfd, live->worker_pidfd}[i];
+
+		if (fd >= 0)
+			close(fd);
+	}
+	free(live);
+}

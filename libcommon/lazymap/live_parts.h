@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of live service share. Internal to the room. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/latency.h"
+#include "lazymap/live.h"
+#include "lazymap/live_table.h"
+#include "puppet/puppet.h"
+
+#define LIVE_THREADS 16
+#define LIVE_ERRORS  64 /* kept until they are told */
+#define LIVE_FDS     64 /* open before the first worker starts */
+#define RETRY_US     50 /* while an event is unread, or its thread has not gone on */
+#define NO_BLOCK     UINT64_MAX
+
+enum live_stage {
+	STAGE_SERVING,
+	STAGE_LEFT,  /* nothing depends on us any more: the watcher takes the descriptor out of the target */
+	STAGE_CLEAR, /* it has */
+	STAGE_OVER,  /* every descriptor is closed */
+};
+
+struct live_error {
+	uint64_t offset, bytes;
+	int code;
+};
+
+/* In memory that all processes of the service share. */
+struct live_shared {
+	_Atomic(int) stage;
+	_Atomic(bool) ending; /* asked to */
+	_Atomic(bool) served; /* a worker has begun to */
+	_Atomic(bool) hurry;  /* asked again: nothing is filled any more */
+	_Atomic(bool) injectable;
+	_Atomic(pid_t) worker;
+	_Atomic(uint64_t) asked_us;
+	struct puppet_record puppet;
+	int fds[LIVE_FDS], fd_count;
+
+	_Atomic(unsigned int) current; /* which table is in force */
+	struct live_table tables[2];
+	/* The message that is being read or applied, and what `applied` will be then. */
+	struct {
+		struct uffd_msg message;
+		uint64_t number;
+		uint32_t space;
+	} pending;
+
+	_Atomic(uint64_t) faults, joined, blocks, bytes, poisoned, forks, remaps, removes, unmaps, restarts;
+	_Atomic(uint64_t) errors; /* all; the last LIVE_ERRORS are in the list */
+	struct live_error list[LIVE_ERRORS];
+	uint64_t fills[LATENCY_BUCKETS];
+	uint64_t fill_max_ns;
+};
+
+struct waiter {
+	uint32_t space;
+	uint64_t address;
+};
+
+/* A block that somebody waits for, or a page of ours that shows nothing (block NO_BLOCK). */
+struct request {
+	struct request *next;
+	uint64_t block;
+	uint64_t since_ns, due_ns;
+	bool filling;
+	struct waiter *waiters;
+	size_t count, size;
+};
+
+/*
+ * In the worker, `events` is what keeps table and kernel of one mind: messages are read, and events applied, with it
+ * held exclusively; pages are placed with it shared after a look at the table. While an event is unread the kernel
+ * places nothing (EAGAIN). Order of locks: lead, events, lock.
+ */
+struct live {
+	const struct target *target;
+	struct source *source;
+	const struct live_options *options;
+	struct region region;
+	struct live_shared *shared;
+	int signals;
+	int wake_worker, wake_watcher; /* eventfd */
+	int watcher_pidfd, worker_pidfd;
+	const struct live_callbacks *callbacks;
+	uint64_t errors_told;
+	bool took_over;
+
+	/* Of the worker. */
+	int epoll, poke;
+	uint64_t puppet_us;   /* when another puppet was tried last */
+	_Atomic(bool) quiet;  /* no more messages are read: another worker will */
+	pthread_mutex_t lead; /* held by the one thread that reads messages */
+	pthread_rwlock_t events;
+	pthread_mutex_t lock; /* everything below, and the histogram */
+	struct request *requests;
+	unsigned int filling; /* threads that are */
+};
+
+static inline const struct live_table *live_table(const struct live *live)
+{
+	return &live->shared->tables[atomic_load(&live->shared->current)];
+}
+
+/*
+ * live_map.c: takes what is ours out of the target: the puppet, and with `unmap` the mappings. Returns 0 or -errno.
+ */
+int live_leave(struct live *live, bool unmap, struct error *error);
+
+/*
+ * live_puppet.c: a puppet in the program that `program` was opened for, and its userfaultfd. Returns our copy of that,
+ * or as puppet_make and inject_userfaultfd, with `error` filled.
+ */
+int live_puppet_make(struct live *live, struct inject *program, struct error *error);
+
+/*
+ * live_puppet.c: ends it, and takes what it stood in and the control area of `program` out of the target. There is no
+ * puppet afterwards, and `program` is closed. Returns 0 or -errno.
+ */
+int live_puppet_end(struct live *live, struct inject *program, struct error *error);
+
+/*
+ * live_puppet.c: now and then. One that has no business there any more is ended; in place of one that was killed there
+ * is another one.
+ */
+void live_puppet_look(struct live *live);
+
+/* live_worker.c: the worker. Returns in a new process that is to be the next watcher; otherwise it ends the process. */
+void live_worker_run(struct live *live);
+
+/* live_fault.c: reads messages, hands out what has to be filled. */
+int live_fault_init(struct live *live);
+
+/* live_fault.c: the next request that is due, after reading what there is to read. */
+struct request *live_fault_next(struct live *live);
+
+/*
+ * live_fault.c: more about it later; or it is done, and freed, unless somebody came to wait for it meanwhile (then
+ * false).
+ */
+void live_fault_again(struct live *live, struct request *request, unsigned int after_ms);
+bool live_fault_done(struct live *live, struct request *request, size_t served);
+
+/* live_fault.c: somebody waits at an address; `events` is held for writing. */
+void live_fault_note(struct live *live, uint32_t space, uint64_t address);
+
+/* live_event.c: reads one message of an address space, and sees to it. Returns 1, 0 without one, or -errno. */
+int live_event_read(struct live *live, uint32_t space);
+
+/* live_event.c: what another worker died in. */
+void live_event_recover(struct live *live);
+
+/* live_event.c: closes the descriptor of an address space, if there is one. */
+void live_event_let_go(struct live *live, uint32_t space);
+
+/* live_event.c: lets go of address spaces that are gone. Returns how many there still are. */
+unsigned int live_event_check(struct live *live);
+
+/* live_fill.c: a block of the object in the memory of one thread. */
+struct block {
+	uint64_t number;
+	uint64_t offset;
+	size_t bytes;        /* whole pages */
+	size_t valid;        /* bytes that are known, whole pages; what is behind them is poisoned */
+	unsigned char *data; /* block_bytes */
+};
+
+/* Returns 0 (some of it may not be valid), or -EAGAIN. */
+int live_fill_read(struct live *live, struct block *block);
+
+/* Places what the block and the piece at the address have in common. Whoever waits there goes on, or asks again. */
+void live_fill_place(struct live *live, const struct block *block, struct waiter waiter);
+
+/* Somebody else has placed it already: whoever waits looks again. */
+void live_fill_wake(struct live *live, struct waiter waiter);
+
+/* Poisons all that is missing in a region. */
+void live_fill_poison(struct live *live, int uffd, struct region region);
+
+/*
+ * A page that shows no part of the object. Returns 0, or -EAGAIN while an event is unread. `held_up`: for so long that
+ * it is the fault the event waits for. mremap(2) of locked memory fills what it has grown by before it says that it has
+ * moved it (mm/mremap.c, do_mremap): the kernel may give it the zeros.
+ */
+int live_fill_stray(struct live *live, struct waiter waiter, bool held_up);
+
+/*
+ * live_end.c: everything that is missing everywhere is filled or poisoned, and nothing is registered any more: what the
+ * target does then waits for nobody.
+ */
+void live_end_all(struct live *live);

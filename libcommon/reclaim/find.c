@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Finding the ring of another process. What lies in it was written by that process: sizes and seals come from the
+ * kernel, all else is checked.
+ */
+#include "reclaim/find.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "proc/maps.h"
+#include "proc/tasks.h"
+
+#define LINK  "/memfd:" RING_NAME " (deleted)"
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
+
+/* A candidate: the wrong thing under the right name must not make us look further for the reason. */
+struct search {
+	const struct target *target;
+	int maps_fd;
+	bool writable;
+	const char *wrong; /* why the last candidate was none */
+};
+
+/*
+ * Never opens anything but a file of the kernel's own tmpfs, whatever the name says: opening a device or a pipe can
+ * have effects.
+ */
+static int reopen(struct search *search, const char *path)
+{
+	_cleanup_close_ int handle = target_proc_open(search->target, path, O_PATH);
+	struct statfs fs;
+	struct stat st;
+	char self[40];
+	int fd;
+
+	if (handle < 0)
+		return handle;
+	if (fstat(handle, &st) < 0 || fstatfs(handle, &fs) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || fs.f_type != TMPFS_MAGIC) {
+		search->wrong = "what has the name of one is no memfd";
+		return -EBADMSG;
+	}
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", handle);
+	fd = open(self, (search->writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Mapped only when it cannot shrink under us: reading behind its end would be our end. */
+static int map_ring(struct search *search, struct ring_found *ring)
+{
+	struct stat st;
+	int seals = fcntl(ring->fd, F_GET_SEALS);
+	void *at;
+
+	if (seals < 0 || (seals & SEALS) != SEALS) {
+		search->wrong = "its memfd is not sealed against shrinking and growing";
+		return -EBADMSG;
+	}
+	if (fstat(ring->fd, &st) < 0)
+		return -errno;
+	if (st.st_size < (off_t)(RING_ENTRIES + sizeof(struct ring_entry)) ||
+	    st.st_size > (off_t)round_up(RING_ENTRIES + RING_MAX * sizeof(struct ring_entry), page_size())) {
+		search->wrong = "its memfd has a size that no ring has";
+		return -EBADMSG;
+	}
+	ring->bytes = (size_t)st.st_size;
+	ring->inode = st.st_ino;
+	at = mmap(NULL, ring->bytes, PROT_READ | (search->writable ? PROT_WRITE : 0), MAP_SHARED, ring->fd, 0);
+	if (at == MAP_FAILED)
+		return -errno;
+	ring->view.shared = at;
+	return 0;
+}
+
+/*
+ * The last word of "NSpid: …" is what the process calls itself (proc(5)); a child that inherited the mapping calls
+ * itself something else.
+ */
+static bool is_of(const struct search *search, uint32_t pid)
+{
+	_cleanup_close_ int fd = target_proc_open(search->target, "status", O_RDONLY);
+	char text[4096] = "", *line, *last;
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+		return false;
+	line = strstr(text, "\nNSpid:");
+	if (!line)
+		return pid == (uint32_t)search->target->pid;
+	line[strcspn(line + 1, "\n") + 1] = '\0';
+	last = strrchr(line, '\t');
+	return last && strtoul(last, NULL, 10) == pid;
+}
+
+static int check_header(struct search *search, struct ring_found *ring)
+{
+	const volatile struct ring_shared *shared = ring->view.shared;
+	uint64_t room = (ring->bytes - RING_ENTRIES) / sizeof(struct ring_entry);
+	uint32_t most = shared->max_capacity; /* once: it may change under our eyes */
+	int rc;
+
+	if (shared->magic != RING_MAGIC || shared->version != RING_VERSION) {
+		search->wrong = "it was made by another version of the library";
+		return -EBADMSG;
+	}
+	if (!is_of(search, shared->pid))
+		return -ENOENT;
+	if (!most || most > room || shared->bytes != ring->bytes) {
+		search->wrong = "its sizes contradict that of its memfd";
+		return -EBADMSG;
+	}
+	ring->view.max_capacity = most;
+	ring->address = shared->address;
+	rc = ring_is_mapped(ring, search->maps_fd);
+	if (rc < 0)
+		return rc;
+	rc = ring_view_check(&ring->view);
+	if (rc < 0)
+		search->wrong = "its indices or capacity make no sense";
+	return rc;
+}
+
+int ring_is_mapped(const struct ring_found *ring, int maps_fd)
+{
+	struct mapping mapping;
+	int rc = mapping_at(maps_fd, ring->address, &mapping);
+
+	if (rc <= 0)
+		return rc ? rc : -ENOENT;
+	if (!mapping.shared || mapping.kind != MAPPING_SHMEM || mapping.inode != ring->inode || mapping.offset ||
+	    mapping.region.start != ring->address || strcmp(mapping.name, LINK) != 0)
+		return -ENOENT;
+	return 0;
+}
+
+/* One candidate. Returns 0 with the ring, or -errno with nothing held. */
+static int take(struct search *search, const char *path, struct ring_found *ring)
+{
+	int rc;
+
+	*ring = RING_FOUND_NONE;
+	ring->fd = reopen(search, path);
+	if (ring->fd < 0)
+		return ring->fd;
+	rc = map_ring(search, ring);
+	if (rc == 0)
+		rc = check_header(search, ring);
+	if (rc < 0)
+		ring_release(ring);
+	return rc;
+}
+
+/* What is worth telling: that there is none says less than why one cannot be used. */
+static int keep_reason(int before, int rc)
+{
+	return rc == -ENOENT || rc == -ESRCH ? before : rc;
+}
+
+static int search_descriptors(struct search *search, struct ring_found *ring)
+{
+	_cleanup_close_ int fd = target_proc_open(search->target, "fd", O_RDONLY | O_DIRECTORY);
+	_cleanup_closedir_ DIR *dir = NULL;
+	int found = -ENOENT;
+
+	if (fd < 0)
+		return fd;
+	dir = fdopendir(dup(fd));
+	if (!dir)
+		return -errno;
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		char link[sizeof(LINK) + 1] = "", path[40];
+		int rc;
+
+		if (readlinkat(fd, entry->d_name, link, sizeof(link) - 1) < 0 || strcmp(link, LINK) != 0)
+			continue;
+		snprintf(path, sizeof(path), "fd/%.20s", entry->d_name);
+		rc = take(search, path, ring);
+		if (rc == 0) {
+			ring->open = true;
+			return 0;
+		}
+		found = keep_reason(found, rc);
+	}
+	return found;
+}
+
+static int search_mappings(struct search *search, struct ring_found *ring)
+{
+	struct maps_reader maps;
+	struct mapping mapping;
+	int found = -ENOENT;
+	int rc = maps_open(&maps, search->target);
+
+	if (rc < 0)
+		return rc;
+	while ((rc = maps_next(&maps, &mapping)) > 0) {
+		char path[64];
+
+		if (!mapping.shared || mapping.offset || strcmp(mapping.name, LINK) != 0)
+			continue;
+		snprintf(path, sizeof(path), "map_files/%llx-%llx", (unsigned long long)mapping.region.start,
+			 (unsigned long long)mapping.region.end);
+		rc = take(search, path, ring);
+		if (rc == 0)
+			break;
+		found = keep_reason(found, rc);
+	}
+	maps_close(&maps);
+	return ring->fd >= 0 ? 0 : rc < 0 ? rc : found;
+}
+
+static int explain(const struct search *search, int rc, struct error *error)
+{
+	const char *why = NULL, *hint = NULL;
+
+	if (rc == -ENOENT) {
+		why = "it has none";
+		hint = "programs get one by <uvm/reclaim.h>, or started by: reclaimctl run -- COMMAND";
+	} else if (rc == -EBADMSG) {
+		why = search->wrong;
+		hint = "leave it alone: a ring that lies is an error in that program";
+	} else if (rc == -EACCES || rc == -EPERM) {
+		hint = "run as root, or as the user of that process";
+	}
+	return error_set(error, rc, why, hint, "find the reclaim ring of process %d", search->target->pid);
+}
+
+int ring_find(const struct target *target, bool writable, struct ring_found *ring, struct error *error)
+{
+	struct search search = {.target = target, .writable = writable};
+	_cleanup_close_ int maps_fd = target_proc_open(target, "maps", O_RDONLY);
+	int rc = maps_fd < 0 ? maps_fd : 0;
+
+	*ring = RING_FOUND_NONE;
+	search.maps_fd = maps_fd;
+	if (rc == 0)
+		rc = search_descriptors(&search, ring);
+	if (rc == -ENOENT)
+		rc = search_mappings(&search, ring);
+	return rc < 0 ? explain(&search, rc, error) : 0;
+}
+
+static int look_at(pid_t pid, bool writable, ring_each_fn each, void *context)
+{
+	_cleanup_target_ struct target target = TARGET_NONE;
+	_cleanup_ring_ struct ring_found ring = RING_FOUND_NONE;
+	struct error error = {0};
+	int rc = target_open(&target, pid, -1, &error);
+
+	if (rc < 0)
+		return 0;
+	rc = target_is_puppet(target.pid) ? -ENOENT : ring_find(&target, writable, &ring, &error);
+	if (rc < 0 && rc != -EBADMSG)
+		return 0;
+	return each(context, &target, rc < 0 ? NULL : &ring, &error);
+}
+
+int ring_find_all(bool writable, ring_each_fn each, void *context)
+{
+	_cleanup_closedir_ DIR *processes = processes_open();
+	int rc = 0;
+
+	if (!processes)
+		return -errno;
+	for (pid_t pid; rc == 0 && (pid = tasks_next(processes)) > 0;)
+		if (pid != getpid())
+			rc = look_at(pid, writable, each, context);
+	return rc;
+}
+
+void ring_release(struct ring_found *ring)
+{
+	if (ring->view.shared)
+		munmap(ring->view.shared, ring->bytes);
+	cleanup_close(&ring->fd);
+	*ring = RING_FOUND_NONE;
+}

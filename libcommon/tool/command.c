@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+#include "tool/command.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "report/error.h"
+
+#define CANNOT_RUN 126 /* as env(1), nohup(1) and the shells have it */
+#define NOT_FOUND  127
+
+char **command_words(int *argc, const char **argv)
+{
+	for (int i = 1; i < *argc; i++)
+		if (strcmp(argv[i], "--") == 0) {
+			argv[i] = NULL;
+			*argc = i;
+			return argv[i + 1] ? (char **)&argv[i + 1] : NULL;
+		}
+	return NULL;
+}
+
+/* A path with a separator of LD_PRELOAD in it cannot be given there. */
+static void find_library(const char *library, char path[PATH_MAX])
+{
+	char own[PATH_MAX] = "";
+	char beside[PATH_MAX + 64];
+
+	if (readlink("/proc/self/exe", own, sizeof(own) - 1) > 0) {
+		*strrchr(own, '/') = '\0';
+		snprintf(beside, sizeof(beside), "%s/../lib/%s", own, library);
+		if (realpath(beside, path) && !strpbrk(path, " :"))
+			return;
+	}
+	snprintf(path, PATH_MAX, "%s", library);
+}
+
+int command_preload(const char *library)
+{
+	char path[PATH_MAX];
+	const char *others = getenv("LD_PRELOAD");
+	_cleanup_free_ char *all = NULL;
+
+	find_library(library, path);
+	if (asprintf(&all, "%s%s%s", path, others && *others ? ":" : "", others ? others : "") < 0)
+		return -ENOMEM;
+	return setenv("LD_PRELOAD", all, 1) < 0 ? -ENOMEM : 0;
+}
+
+int command_exec(const char *tool, char **words)
+{
+	struct error error = {0};
+
+	execvp(words[0], words);
+	error_set(&error, -errno, NULL, NULL, "run %s", words[0]);
+	error_print(tool, &error);
+	return error.code == -ENOENT ? NOT_FOUND : CANNOT_RUN;
+}
