@@ -67,7 +67,7 @@ LIB_OBJS   := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
 TOOL_BINS  := $(TOOLS:%=$(BUILD)/bin/%)
 
 # Tools that can be told where to die, for the tests of recovery.
-HOOK_PARTS := $(wildcard libcommon/pager/*.c) libcommon/confine/filter.c
+HOOK_PARTS := $(foreach room,service pager swapin swapout worker session,$(wildcard libcommon/$(room)/*.c)) libcommon/confine/filter.c
 HOOK_LIB   := $(BUILD)/hooks/libcommon.a
 HOOK_BINS  := $(TOOLS:%=$(BUILD)/hooks/bin/%)
 

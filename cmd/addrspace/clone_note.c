@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "pager/paths.h"
 #include "proc/target.h"
 #include "report/parse.h"
+#include "state/paths.h"
 
 #define PREFIX ".clone."
 #define NAME   64

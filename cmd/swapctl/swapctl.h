@@ -2,7 +2,7 @@
 /* What the verbs of swapctl share. */
 #pragma once
 
-#include "pager/session.h"
+#include "session/session.h"
 #include "tool/verb.h"
 
 /* Values of attach's options, which out takes as well. */

@@ -10,7 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "pager/session.h"
+#include "session/session.h"
 #include "touches.h"
 
 #define RECONNECT_MS 5000   /* for another worker to be there */

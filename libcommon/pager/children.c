@@ -4,6 +4,7 @@
  * (UFFD_FEATURE_THREAD_ID), by its number in its own pid namespace. What can be seen of a process only in /proc is seen
  * of a child once it has touched something that is not there.
  */
+
 #include "pager/children.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "access/places.h"
+#include "pager/pager.h"
 #include "pages/pages.h"
 #include "proc/maps.h"
 #include "proc/stat.h"

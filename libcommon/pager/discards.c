@@ -5,6 +5,9 @@
  * page that moved out in between would come back with its old contents. So what is being discarded stays, until every
  * thread of the target has been seen elsewhere, or until so much time has gone by that it must have been done.
  */
+#include "pager/discards.h"
+
+#include "index/index.h"
 #include "pager/pager.h"
 
 #define OVER_NS UINT64_C(30000000000) /* where threads cannot be looked at */

@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* What the target did to its address space, in the order it did it. */
+#include "pager/events.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "pager/hook.h"
-#include "pager/keep.h"
+#include "index/index.h"
+#include "pager/cluster.h"
+#include "pager/discards.h"
 #include "pager/pager.h"
+#include "pager/spaces.h"
 #include "proc/maps.h"
+#include "service/hook.h"
+#include "service/keep.h"
 
 #define ABSENT_RUN (2 * MiB)
 #define FORKS_MAX  FAULT_THREADS_MAX /* read in one go: there is room for them when there is for one (room.c) */
@@ -248,7 +254,7 @@ void event_fork(struct pager *pager, struct space *parent, const struct fork_eve
 	drop_unforked(&m, fork->unforked);
 	child->check_soon = true;
 	index_header(pager->index)->spaces[child->id].used = true;
-	child->unwatched = fault_watch(pager, child) < 0; /* it waits until that is tried again */
+	child->unwatched = space_watch(pager, child) < 0; /* it waits until that is tried again */
 }
 
 /* First of all its descriptor is saved: if the only copy died with us, the child would read zeros. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Copies of descriptors that the target holds for us, so that they outlive every process of the session. */
+
 #include "pager/held.h"
 
 #include <dirent.h>
@@ -13,7 +14,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "pager/hook.h"
+#include "index/index.h"
+#include "pager/enter.h"
+#include "pager/pager.h"
+#include "service/hook.h"
 
 #define SETTLED_US 200000  /* most children exec or exit before that */
 #define AGAIN_US   1000000 /* after a failure */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The lock of changing requests, and its sign of life: who waits for it waits for the target, a disk, or for ever. */
+#include "pager/job.h"
+
 #include "pager/pager.h"
-#include "pager/pulse.h"
+#include "service/pulse.h"
 
 void job_begin(struct pager *pager)
 {

@@ -8,6 +8,8 @@
  * userfaultfd_ctx_read), while any other message can: the only way to know of a fork before it is read, and its thread
  * goes on.
  */
+#include "pager/keeper.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -20,9 +22,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "pager/hook.h"
+#include "index/index.h"
 #include "pager/pager.h"
 #include "proc/stat.h"
+#include "service/hook.h"
 
 #define PATIENCE_MS  10000 /* for a worker that does not come */
 #define ANSWER_MS    5000  /* for a keeper to read one message */

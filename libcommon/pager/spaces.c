@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* Address spaces that are served, and which of their mappings are registered. */
+#include "pager/spaces.h"
+
 #include <errno.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
+#include "index/index.h"
+#include "pager/cluster.h"
 #include "pager/held.h"
-#include "pager/hook.h"
-#include "pager/keep.h"
 #include "pager/pager.h"
 #include "proc/maps.h"
+#include "service/hook.h"
+#include "service/keep.h"
 
 #define ROOM_STEPS 8
 
@@ -95,7 +100,7 @@ static void close_space(struct pager *pager, struct space *space)
 	if (space->used && !space->dead) {
 		space->dead = true;
 		space_drop(pager, space, (struct region){0, UINT64_MAX});
-		fault_unwatch(pager, space);
+		space_unwatch(pager, space);
 		close(space->uffd);
 		space->uffd = -1;
 		if (space->kept)
@@ -111,6 +116,22 @@ static void close_space(struct pager *pager, struct space *space)
 		space->used = space->id == 0; /* the target's own place is not given to a child */
 	}
 	pthread_mutex_unlock(&pager->lock);
+}
+
+int space_watch(struct pager *pager, struct space *space)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u32 = space->id};
+
+	for (unsigned int i = 0; i < pager->fault_count; i++)
+		if (epoll_ctl(pager->fault_epoll[i], EPOLL_CTL_ADD, space->uffd, &event) < 0 && errno != EEXIST)
+			return -errno;
+	return 0;
+}
+
+void space_unwatch(struct pager *pager, struct space *space)
+{
+	for (unsigned int i = 0; i < pager->fault_count; i++)
+		epoll_ctl(pager->fault_epoll[i], EPOLL_CTL_DEL, space->uffd, NULL);
 }
 
 void space_close(struct pager *pager, struct space *space)

@@ -3,11 +3,16 @@
  * Two tiers: what is staged is compressed and stays in memory (the pool), and is written back to the store when nobody
  * has asked for it for long enough.
  */
+#include "pager/tiers.h"
+
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "pager/hook.h"
+#include "index/index.h"
+#include "pager/cluster.h"
+#include "pager/job.h"
 #include "pager/pager.h"
+#include "service/hook.h"
 
 #define STEP 4096 /* clusters looked at while the lock is held */
 

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "pager/pager.h"
+#include "pager/discards.h"
 
 #define BASE  UINT64_C(0x7f0000000000)
 #define STALE UINT64_C(31000000000) /* nanoseconds after which a discard must be over */

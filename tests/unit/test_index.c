@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "base/size.h"
-#include "pager/index.h"
+#include "index/index.h"
 
 #define SPACES         3
 #define PAGES          5000 /* of each space, spread over several tables */

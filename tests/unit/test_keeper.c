@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "pager/pager.h"
+#include "pager/keeper.h"
 #include "proc/stat.h"
 
 #define FAILURES 3

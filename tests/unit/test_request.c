@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "pager/request.h"
+#include "worker/request.h"
 
 static struct request request;
 static struct error error;

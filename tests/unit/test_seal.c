@@ -24,7 +24,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "pager/index.h"
+#include "index/index.h"
 #include "store/seal.h"
 #include "store/store.h"
 

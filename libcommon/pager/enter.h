@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* Into a target that a session is attached to, for a call. */
+#pragma once
+
+#include "pager/pager.h"
+
+/*
+ * The handshake of a userfaultfd, and that of the staging area, made when there is none yet; `job` is held.
+ * Return 0 or -errno with `error` filled.
+ */
+int enter_handshake(int fd, uint64_t features, struct error *error);
+int enter_staging(struct pager *pager, struct error *error);
+
+/* The index is told where things of ours are in the target. */
+void enter_note(struct pager *pager);
+
+/*
+ * As begin of the road, which may have had to make some of what is ours in the target anew: the index is told, and what
+ * is to be held there is held again. `job` is held. Returns 0 or -errno with `error` filled.
+ */
+int enter_begin(struct pager *pager, struct error *error);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* The pool in memory, and the store. */
+#pragma once
+
+#include "index/index.h"
+#include "pager/pager.h"
+
+/* Makes pool_fd unless it is there; the supervisor's, so that the pool outlives workers. Returns 0 or -errno. */
+int pool_new(struct pager *pager);
+
+/* Opens the pool, empty, over it. Returns 0 or -ENOMEM. */
+int pool_open(struct pager *pager, struct codec_choice codec);
+
+/* From now on the records of both are sealed, when the session has a key. */
+void tiers_seal(struct pager *pager);
+
+/* Where the record of a cluster in state STORED lies (its slot has a length): which of the two, and the slot there. */
+struct store *tier_of(const struct pager *pager, const struct cluster *cluster, struct store_slot *slot);
+
+/* The cluster has been written to the pool, or to the store. `lock` held. */
+void tier_enter(struct cluster *cluster, const struct store_slot *slot, bool pool);
+
+struct writeback {
+	uint64_t age_ms;       /* only records that have been in the pool for so long */
+	uint64_t most;         /* stop after so many bytes of records; 0: no limit */
+	uint64_t pages, bytes; /* answer: what was written */
+	uint64_t left,
+		oldest_ms; /* answer: bytes still in the pool, and since when the oldest is; 0: nothing is left */
+};
+
+/*
+ * Moves records from the pool to the store. `job` held. Returns 0, or -ENOSPC, -EIO, -ENOMEM: what was not written
+ * stays in the pool.
+ */
+int pool_writeback(struct pager *pager, struct writeback *writeback);

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* Whether a worker is at work, or hung. */
+
+#include "service/pulse.h"
+
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "proc/stat.h"
+#include "service/hook.h"
+
+#define STARVED  10  /* times as long, for a thread that waits for a processor */
+#define STARTING 10  /* and before the main thread's first round */
+#define JOB      4   /* and for a request, which waits for the target or a disk */
+#define FORGIVEN 600 /* looks at a worker in health, after which others that were hung are forgotten */
+
+struct pulse *pulse_new(void)
+{
+	struct pulse *pulse = mmap(NULL, sizeof(*pulse), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	return pulse == MAP_FAILED ? NULL : pulse;
+}
+
+void pulse_begin(struct pulse_thread *thread)
+{
+	atomic_store(&thread->tid, (uint32_t)gettid());
+	atomic_store(&thread->count, atomic_load(&thread->count) | 1);
+}
+
+void pulse_next(struct pulse_thread *thread)
+{
+	atomic_fetch_add(&thread->count, 2);
+}
+
+void pulse_end(struct pulse_thread *thread)
+{
+	atomic_fetch_add(&thread->count, 1);
+}
+
+static unsigned int normal_patience(void)
+{
+	return hook_number("UVM_PATIENCE", PULSE_PATIENCE);
+}
+
+void pulse_renew(struct pulse *pulse, struct pulse_watch *watch, bool was_hung)
+{
+	unsigned int patience = watch->patience ? watch->patience : normal_patience();
+
+	*watch = (struct pulse_watch){.patience = patience};
+	if (was_hung)
+		watch->patience = (unsigned int)min_u64(patience * 2, PULSE_PATIENCE_MAX);
+	for (size_t i = 0; i < PULSE_THREADS; i++) {
+		atomic_store(&pulse->threads[i].count, 0);
+		atomic_store(&pulse->threads[i].tid, 0);
+	}
+}
+
+static bool in_state(pid_t tid, const char *states)
+{
+	struct proc_stat stat;
+
+	return tid && proc_stat_read(tid, &stat) == 0 && strchr(states, stat.state);
+}
+
+/* For how many looks a thread of the worker may be at what it is at. */
+static unsigned int patience_with(const struct pulse_watch *watch, const struct pulse_thread *thread, size_t i,
+				  bool starting)
+{
+	unsigned int patience = watch->patience * (starting ? STARTING : i == PULSE_JOB ? JOB : 1);
+
+	return in_state((pid_t)atomic_load(&thread->tid), "R") ? patience * STARVED : patience;
+}
+
+static bool thread_is_hung(const struct pulse *pulse, struct pulse_watch *watch, size_t i)
+{
+	const struct pulse_thread *thread = &pulse->threads[i];
+	uint32_t count = atomic_load(&thread->count);
+	bool starting = i == 0 && !count;
+
+	if ((!(count & 1) && !starting) || count != watch->threads[i].count) {
+		watch->threads[i].count = count;
+		watch->threads[i].looks = 0;
+		return false;
+	}
+	return ++watch->threads[i].looks >= watch->patience &&
+	       watch->threads[i].looks >= patience_with(watch, thread, i, starting);
+}
+
+bool pulse_look(const struct pulse *pulse, struct pulse_watch *watch, pid_t worker)
+{
+	uint64_t now = now_us();
+	bool hung = false;
+
+	if (now - watch->looked_us < PULSE_LOOK_MS * UINT64_C(1000))
+		return false;
+	watch->looked_us = now;
+	if (!watch->patience)
+		watch->patience = normal_patience();
+	watch->stopped = in_state(worker, "T") ? watch->stopped + 1 : 0;
+	for (size_t i = 0; i < PULSE_THREADS; i++)
+		hung |= thread_is_hung(pulse, watch, i);
+	if (++watch->healthy >= FORGIVEN)
+		watch->patience = normal_patience();
+	return hung || watch->stopped >= min_u64(PULSE_STOPPED, watch->patience);
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/* /run/uvmtools and /var/lib/uvmtools for root, XDG directories for everybody else. */
+
+#include "state/paths.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/size.h"
+#include "index/index.h"
+#include "proc/boot.h"
+#include "state/leftovers.h"
+
+#define LOOK_TRIES      20
+#define REMOVE_TRIES    10
+#define REMOVE_AGAIN_US 5000
+#define TRIAL_BYTES     (1 * MiB) /* a store that cannot take this much is full */
+
+static int make_directory(const char *path)
+{
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	return 0;
+}
+
+static int sessions_path(char path[256])
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+
+	if (geteuid() == 0)
+		snprintf(path, 256, "/run/uvmtools");
+	else if (runtime && *runtime == '/')
+		snprintf(path, 256, "%s/uvmtools", runtime);
+	else
+		return -ENOENT;
+	return 0;
+}
+
+/* A directory that another user could have made must not be trusted. */
+static int open_own(const char *path)
+{
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	int rc;
+
+	if (fd < 0)
+		return -errno;
+	rc = fstat(fd, &st) < 0 ? -errno : 0;
+	if (rc == 0 && st.st_uid == geteuid() && !(st.st_mode & 022))
+		return fd;
+	close(fd);
+	return rc < 0 ? rc : -EACCES;
+}
+
+int paths_sessions(struct error *error)
+{
+	char path[256];
+	int rc = sessions_path(path);
+
+	if (rc < 0)
+		return error_set(error, rc, "XDG_RUNTIME_DIR is not set", "set it, or run as root",
+				 "find the directory of sessions");
+	rc = make_directory(path);
+	if (rc == 0)
+		rc = open_own(path);
+	if (rc < 0)
+		return error_set(error, rc, rc == -EACCES ? "it is not this user's alone" : NULL, NULL, "open %s",
+				 path);
+	return rc;
+}
+
+const char *paths_name(char name[SESSION_NAME], pid_t pid, uint64_t starttime)
+{
+	snprintf(name, SESSION_NAME, "%d.%" PRIu64, pid, starttime);
+	return name;
+}
+
+const char *paths_control(char path[64], int directory)
+{
+	snprintf(path, 64, "/proc/self/fd/%d/control", directory);
+	return path;
+}
+
+static int default_store(char path[256])
+{
+	const char *state = getenv("XDG_STATE_HOME");
+	const char *home = getenv("HOME");
+
+	if (geteuid() == 0)
+		snprintf(path, 256, "/var/lib/uvmtools");
+	else if (state && *state == '/')
+		snprintf(path, 256, "%s/uvmtools", state);
+	else if (home && *home == '/')
+		snprintf(path, 256, "%s/.local/state/uvmtools", home);
+	else
+		return -ENOENT;
+	return make_directory(path);
+}
+
+/* Ours, or one that is made for everybody (sticky, as /tmp). */
+static int check_store_directory(const char *path, struct error *error)
+{
+	struct stat st;
+	int rc = stat(path, &st) < 0 ? -errno : 0;
+
+	if (rc < 0 && rc != -ENOENT && rc != -ENOTDIR)
+		return error_set(error, rc, NULL, NULL, "keep the store in %s", path);
+	if (rc < 0 || !S_ISDIR(st.st_mode))
+		return error_set(error, -EINVAL, "there is no such directory",
+				 "make it, or choose another with --store", "keep the store in %s", path);
+	if (st.st_uid != geteuid() && !(st.st_mode & S_ISVTX))
+		return error_set(error, -EACCES, "the directory is another user's",
+				 "choose one of this user's with --store", "keep the store in %s", path);
+	return 0;
+}
+
+/* Returns a descriptor or -errno. */
+static int make_store(const char *path)
+{
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int rc;
+
+	if (fd < 0)
+		return -errno;
+	flock(fd, LOCK_EX | LOCK_NB); /* where there are no locks, there are none to be seen */
+	rc = -posix_fallocate(fd, 0, TRIAL_BYTES);
+	if (rc == 0 && ftruncate(fd, 0) == 0)
+		return steal_fd(&fd);
+	unlink(path);
+	return rc < 0 ? rc : -EIO;
+}
+
+int paths_store(const char *directory, const char *name, char path[256], struct error *error)
+{
+	char chosen[256];
+	char boot[BOOT_ID];
+	int fd;
+	int rc;
+
+	if (directory && strcmp(directory, "memory") == 0) {
+		snprintf(path, 256, "memory");
+		fd = memfd_create("uvmtools-store", MFD_CLOEXEC);
+		return fd < 0 ? error_set(error, -errno, NULL, NULL, "make a store in memory") : fd;
+	}
+	if (directory)
+		snprintf(chosen, sizeof(chosen), "%s", directory);
+	rc = directory ? 0 : default_store(chosen);
+	if (rc < 0)
+		return error_set(error, rc, NULL, "choose a directory with --store",
+				 "make the default store directory");
+	rc = check_store_directory(chosen, error);
+	if (rc < 0)
+		return rc;
+	leftovers_remove_stores(chosen);
+	boot_id(boot);
+	if (snprintf(path, 256, "%s/%s.%.8s.store", chosen, name, *boot ? boot : STORE_ANY_BOOT) >= 256)
+		return error_set(error, -EINVAL, "the path is too long", NULL, "keep the store in %s", chosen);
+	fd = make_store(path);
+	if (fd >= 0)
+		return fd;
+	return error_set(error, fd, fd == -ENOSPC ? "its file system is full" : NULL,
+			 fd == -EEXIST ? "remove it when no session uses it" : "choose another with --store",
+			 "make the store %s", path);
+}
+
+int paths_read_header(int directory, struct index_header *header)
+{
+	_cleanup_close_ int fd = openat(directory, "index", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return -errno;
+	if (pread(fd, header, sizeof(*header), 0) != sizeof(*header) || !index_is_header(header) ||
+	    !memchr(header->store, '\0', sizeof(header->store)) || !memchr(header->boot, '\0', sizeof(header->boot)))
+		return -EBADMSG;
+	return 0;
+}
+
+/* A failure for want of memory says nothing of what is there. */
+static bool look_at(int folder, const char *name, int flags, struct stat *stat)
+{
+	int rc = fstatat(folder, name, stat, flags);
+
+	for (int tries = 0; rc < 0 && errno != ENOENT && tries < LOOK_TRIES; tries++)
+		rc = fstatat(folder, name, stat, flags);
+	return rc == 0;
+}
+
+bool paths_is(int sessions, const char *name, int directory)
+{
+	struct stat named;
+	struct stat open;
+
+	return look_at(sessions, name, AT_SYMLINK_NOFOLLOW, &named) && look_at(directory, "", AT_EMPTY_PATH, &open) &&
+	       named.st_dev == open.st_dev && named.st_ino == open.st_ino;
+}
+
+/* Whether it lies where paths_store puts the one of this session: what else an index names is not touched. */
+static bool is_store_of(const char *path, const char *name)
+{
+	const char *base = strrchr(path, '/');
+	size_t length = strlen(name);
+	size_t end = strlen(path);
+
+	return base && strncmp(base + 1, name, length) == 0 && base[1 + length] == '.' && end > strlen(STORE_SUFFIX) &&
+	       strcmp(path + end - strlen(STORE_SUFFIX), STORE_SUFFIX) == 0;
+}
+
+/* Nothing tells of it when the index is gone. */
+static void remove_store(const char *path)
+{
+	for (int tries = 0; unlink(path) < 0 && errno != ENOENT && tries < REMOVE_TRIES; tries++)
+		usleep(REMOVE_AGAIN_US);
+}
+
+void paths_empty_session(int sessions, const char *name)
+{
+	_cleanup_close_ int directory = openat(sessions, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	struct index_header header;
+
+	if (directory < 0)
+		return;
+	if (paths_read_header(directory, &header) == 0 && is_store_of(header.store, name))
+		remove_store(header.store);
+	unlinkat(directory, "control", 0);
+	unlinkat(directory, "index", 0);
+}
+
+void paths_remove_session(int sessions, const char *name)
+{
+	for (int tries = 0; tries < REMOVE_TRIES; tries++) {
+		if (tries)
+			usleep(REMOVE_AGAIN_US);
+		paths_empty_session(sessions, name);
+		if (unlinkat(sessions, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+			return;
+	}
+}
+
+void paths_remove(struct session_files *files)
+{
+	if (files->removed)
+		return;
+	files->removed = true;
+	if (files->directory >= 0 && !paths_is(files->sessions, files->name, files->directory))
+		return; /* another session stands in its place */
+	paths_remove_session(files->sessions, files->name);
+	if (strchr(files->store, '/'))
+		unlink(files->store); /* when the index was not made yet */
+}

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT */
+/* The pages of one cluster back into one address space: claim, load, place, let go. */
+#include "swapin/bring.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "index/index.h"
+#include "pager/cluster.h"
+#include "pager/pager.h"
+#include "pager/tiers.h"
+#include "service/hook.h"
+#include "service/pulse.h"
+#include "swapin/filler.h"
+#include "swapin/guards.h"
+
+enum outcome {
+	VOID,  /* an event took the page from us before it was placed, or will */
+	DONE,  /* it is there now */
+	RETRY, /* the kernel said: not now */
+	GONE,  /* not to come back, and no event says so: MADV_DONTFORK kept it from a child, or a guard lies over it */
+};
+
+int filler_init(struct filler *filler, struct pager *pager)
+{
+	size_t bytes = pager->cluster_pages * page_size();
+
+	*filler = (struct filler){.pager = pager, .pulse = &pager->pulse->threads[PULSE_JOB]};
+	if (store_scratch_new(pager->store, &filler->scratch, bytes) < 0)
+		return -ENOMEM;
+	filler->pages = aligned_alloc(page_size(), bytes);
+	if (!filler->pages) {
+		filler_free(filler);
+		return -ENOMEM;
+	}
+	if (pager->memory_limited)
+		filler_reserve(filler);
+	return 0;
+}
+
+void filler_reserve(struct filler *filler)
+{
+	memset(filler->pages, 0, filler->pager->cluster_pages * page_size());
+}
+
+void filler_free(struct filler *filler)
+{
+	store_scratch_free(filler->scratch);
+	free(filler->pages);
+	*filler = (struct filler){0};
+}
+
+/*
+ * Marks what is brought together: the page asked for, and its neighbours of the same cluster that lie where they lay.
+ * `lock` held.
+ */
+static void claim_pages(struct pager *pager, struct claim *claim, uint64_t address, index_entry entry)
+{
+	struct cluster *cluster = index_cluster(pager->index, entry_cluster(entry));
+
+	claim->number = entry_cluster(entry);
+	claim->wanted = entry_sub(entry);
+	claim->base = address - claim->wanted * page_size();
+	claim->slot = -1;
+	for (unsigned int i = 0; i < cluster->pages; i++) {
+		uint64_t at = claim->base + i * page_size();
+		index_entry mine = entry_make(claim->number, i);
+
+		if (i != claim->wanted &&
+		    (bit(cluster->holes | cluster->lost, i) || index_get(pager->index, claim->space->id, at) != mine))
+			continue;
+		index_set(pager->index, claim->space->id, at, mine | ENTRY_FILLING);
+		claim->pages |= UINT64_C(1) << i;
+	}
+	cluster->pins++;
+	if (cluster->state == CLUSTER_STAGED) {
+		claim->slot = (int)((cluster->staging - pager->staging.start) / SLOT_BYTES);
+		pager->slot_pins[claim->slot]++;
+		claim->data = pager->mirror + (cluster->staging - pager->staging.start);
+	}
+}
+
+/*
+ * Spreads what the store gave back over the pages that it belongs to, the last one first: none lies behind its place.
+ */
+static void unpack(struct filler *filler, const struct claim *claim, uint64_t apart)
+{
+	struct pager *pager = filler->pager;
+	const struct cluster *cluster = index_cluster(pager->index, claim->number);
+	unsigned int packed = cluster->pages;
+	size_t page = page_size();
+
+	for (unsigned int i = 0; i < cluster->pages; i++)
+		packed -= bit(apart, i);
+	for (unsigned int i = cluster->pages; i-- > 0;) {
+		unsigned char *to = filler->pages + i * page;
+
+		if (!bit(apart, i)) {
+			memmove(to, filler->pages + --packed * page, page);
+		} else if (bit(cluster->filled, i)) {
+			uint64_t word = *index_fill(pager->index, claim->number, i, false);
+
+			for (size_t at = 0; at < page; at += sizeof(word))
+				memcpy(to + at, &word, sizeof(word));
+		} else {
+			memset(to, 0, page);
+		}
+	}
+}
+
+/* Pages of which the store alone knows the contents. */
+static uint64_t data_pages(const struct cluster *cluster)
+{
+	uint64_t all = (UINT64_C(2) << (cluster->pages - 1)) - 1;
+
+	return all & ~(cluster->holes | cluster->zeros | cluster->filled);
+}
+
+/*
+ * The store gave back something else than was written, or nothing: whoever touches these pages gets SIGBUS, never wrong
+ * bytes.
+ */
+static void lose(struct pager *pager, uint32_t number)
+{
+	struct cluster *cluster = index_cluster(pager->index, number);
+
+	pthread_mutex_lock(&pager->lock);
+	cluster->lost = data_pages(cluster);
+	pthread_mutex_unlock(&pager->lock);
+}
+
+/*
+ * The contents of a cluster, page by page; nothing can change or free it: it is pinned. With `first` only so much is
+ * decompressed as the page that was asked for needs, where that is less work. What the store does not give back is
+ * lost.
+ * Returns whether more is to be loaded.
+ */
+static bool load(struct filler *filler, struct claim *claim, bool first)
+{
+	struct pager *pager = filler->pager;
+	const struct cluster *cluster = index_cluster(pager->index, claim->number);
+	uint64_t apart = cluster->holes | cluster->zeros | cluster->filled | cluster->lost;
+	uint64_t tag = cluster_tag(pager, claim->number);
+	struct store_slot slot;
+	const struct store *store;
+	int64_t rc = 0;
+
+	if (claim->data)
+		return false;
+	claim->data = filler->pages;
+	store = tier_of(pager, cluster, &slot);
+	if (slot.size > pager->cluster_pages * page_size())
+		rc = -EBADMSG;
+	else if (!apart && first)
+		rc = store_read_first(store, filler->scratch, &slot, tag, filler->pages,
+				      (claim->wanted + 1) * page_size());
+	else if (data_pages(cluster) & ~cluster->lost)
+		rc = store_read(store, filler->scratch, &slot, tag, filler->pages);
+	if (rc < 0)
+		lose(pager, claim->number);
+	if (apart) /* known without the store, whatever became of it */
+		unpack(filler, claim, apart);
+	return rc > 0 && rc < (int64_t)slot.size;
+}
+
+/* `events` is held shared: what is gone has been read, or shows as a change that has not been. */
+static enum outcome outcome_of(const struct space *space, int rc)
+{
+	switch (rc) {
+	case 0:
+	case -EEXIST:
+		return DONE;
+	case -ENOENT:
+		return uffd_changing(space->uffd) ? RETRY : GONE;
+	case -EINVAL:
+	case -ESRCH:
+		return VOID;
+	default:
+		return RETRY;
+	}
+}
+
+/* How a page is placed. */
+enum kind {
+	DATA,
+	ZERO,
+	POISON
+};
+
+static enum kind kind_of(const struct cluster *cluster, unsigned int i)
+{
+	bool all_zero = !(((UINT64_C(2) << (cluster->pages - 1)) - 1) & ~(cluster->holes | cluster->zeros));
+
+	if (bit(cluster->lost, i))
+		return POISON;
+	/*
+	 * A zero page among others travels with them in one call; alone, the shared zero page costs the target no
+	 * memory.
+	 */
+	return bit(cluster->holes, i) || all_zero ? ZERO : DATA;
+}
+
+static int place_once(const struct claim *claim, enum kind kind, unsigned int first, size_t bytes, size_t *done)
+{
+	uint64_t at = claim->base + first * page_size();
+
+	switch (kind) {
+	case POISON:
+		return uffd_poison(claim->space->uffd, at, bytes, done);
+	case ZERO:
+		return uffd_zeropage(claim->space->uffd, at, bytes, done);
+	default:
+		return uffd_copy(claim->space->uffd, at, claim->data + first * page_size(), bytes, true, done);
+	}
+}
+
+/*
+ * Places pages [first, end) of the claim, all of one kind. `events` is held shared. A call fails as a whole when its
+ * range does not lie in one mapping (the target may have split it by mprotect, of which no event tells): page by page
+ * then.
+ */
+static void place_run(struct claim *claim, enum kind kind, unsigned int first, unsigned int end)
+{
+	unsigned int most = end - first;
+
+	while (first < end) {
+		unsigned int count = end - first < most ? end - first : most;
+		size_t done = 0;
+		int rc = place_once(claim, kind, first, count * page_size(), &done);
+		bool some = done > 0;
+		enum outcome outcome;
+
+		for (; done; done -= page_size())
+			claim->outcome[first++] = DONE;
+		if (some)
+			continue; /* a partial answer: what made it stop is said when asked again */
+		if (rc == -ENOENT && count > 1) {
+			most = 1;
+			continue;
+		}
+		outcome = outcome_of(claim->space, rc);
+		if (outcome == RETRY) {
+			for (; first < end; first++)
+				claim->outcome[first] = RETRY;
+			return;
+		}
+		/* It is there already. That wakes nobody by itself (userfaultfd_copy wakes only what it copied). */
+		if (outcome == DONE)
+			uffd_wake(claim->space->uffd, (struct region){claim->base + first * page_size(),
+								      claim->base + (first + 1) * page_size()});
+		claim->outcome[first++] = (uint8_t)outcome;
+	}
+}
+
+/* What lies under a guard is given up. Returns what is left of a mask: nothing while the pages may lie elsewhere. */
+static uint64_t give_up_guarded(const struct pager *pager, struct claim *claim, uint64_t mask)
+{
+	uint64_t guarded = guards_over(pager, claim, mask);
+
+	if (guarded && uffd_changing(claim->space->uffd))
+		return 0;
+	for (unsigned int i = 0; i < CLUSTER_PAGES_MAX; i++)
+		if (bit(guarded, i))
+			claim->outcome[i] = GONE;
+	return mask & ~guarded;
+}
+
+/* Places the pages of a mask, as far as they are still ours to place. */
+static void place(struct pager *pager, struct claim *claim, uint64_t mask)
+{
+	const struct cluster *cluster = index_cluster(pager->index, claim->number);
+	uint64_t valid = 0;
+
+	pthread_rwlock_rdlock(&claim->space->events);
+	pthread_mutex_lock(&pager->lock);
+	for (unsigned int i = 0; i < cluster->pages; i++)
+		if (bit(claim->pages & mask, i) && !claim->space->dead &&
+		    index_get(pager->index, claim->space->id, claim->base + i * page_size()) ==
+			    (entry_make(claim->number, i) | ENTRY_FILLING))
+			valid |= UINT64_C(1) << i;
+	pthread_mutex_unlock(&pager->lock);
+	valid = give_up_guarded(pager, claim, valid);
+	for (unsigned int i = 0; i < cluster->pages;) {
+		unsigned int end = i + 1;
+
+		if (!bit(valid, i)) {
+			i++;
+			continue;
+		}
+		while (end < cluster->pages && bit(valid, end) && kind_of(cluster, end) == kind_of(cluster, i))
+			end++;
+		place_run(claim, kind_of(cluster, i), i, end);
+		i = end;
+	}
+	pthread_rwlock_unlock(&claim->space->events);
+}
+
+/* What was placed has no entry any more; what was not keeps it, unmarked. Returns how many pages were placed. */
+static unsigned int let_go(struct pager *pager, struct claim *claim)
+{
+	struct cluster *cluster = index_cluster(pager->index, claim->number);
+	unsigned int placed = 0;
+
+	pthread_mutex_lock(&pager->lock);
+	for (unsigned int i = 0; i < cluster->pages; i++) {
+		uint64_t at = claim->base + i * page_size();
+
+		if (!bit(claim->pages, i) ||
+		    index_get(pager->index, claim->space->id, at) != (entry_make(claim->number, i) | ENTRY_FILLING))
+			continue;
+		if (claim->outcome[i] == DONE || claim->outcome[i] == GONE) {
+			index_set(pager->index, claim->space->id, at, ENTRY_NONE);
+			cluster->refs--;
+			placed += claim->outcome[i] == DONE;
+			index_header(pager->index)->counters.poisoned_pages +=
+				claim->outcome[i] == DONE && bit(cluster->lost, i);
+		} else {
+			index_set(pager->index, claim->space->id, at, entry_make(claim->number, i));
+		}
+	}
+	if (claim->slot >= 0)
+		pager->slot_pins[claim->slot]--;
+	claim->space->check_soon = true;
+	cluster_unpin(pager, claim->number);
+	pthread_mutex_unlock(&pager->lock);
+	return placed;
+}
+
+int bring(struct filler *filler, struct claim *claim, bool first)
+{
+	struct pager *pager = filler->pager;
+	uint64_t wanted = UINT64_C(1) << claim->wanted;
+	unsigned int placed;
+	bool more, force;
+
+	hook("filling");
+	force = confine_force(false);
+	more = load(filler, claim, first);
+	hook("loaded");
+	confine_force(force);
+	if (more) {
+		const struct store_slot *slot = &index_cluster(pager->index, claim->number)->slot;
+
+		place(pager, claim, wanted);
+		hook("placed-first");
+		confine_force(false);
+		if (store_read_rest(filler->scratch, slot, filler->pages) < 0)
+			lose(pager, claim->number);
+		confine_force(force);
+		place(pager, claim, ~wanted);
+	} else {
+		place(pager, claim, UINT64_MAX);
+	}
+	hook("placed");
+	placed = let_go(pager, claim);
+	hook("filled");
+	return claim->outcome[claim->wanted] == DONE ? (int)placed : -EAGAIN;
+}
+
+int claim_at(struct pager *pager, struct space *space, uint64_t address, struct claim *claim)
+{
+	index_entry entry = index_get(pager->index, space->id, address);
+
+	if (entry == ENTRY_NONE || entry & ENTRY_FILLING)
+		return 0;
+	if (index_cluster(pager->index, entry_cluster(entry))->state == CLUSTER_MOVING)
+		return -EAGAIN;
+	*claim = (struct claim){.space = space};
+	claim_pages(pager, claim, address, entry);
+	return 1;
+}

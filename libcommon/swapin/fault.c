@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Threads that read messages and answer faults: one a processor, because waking another one costs more than the answer.
+ */
+#include "swapin/fault.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "index/index.h"
+#include "pager/children.h"
+#include "pager/events.h"
+#include "pager/keeper.h"
+#include "pager/pager.h"
+#include "pager/spaces.h"
+#include "service/hook.h"
+#include "service/pulse.h"
+#include "swapin/fill.h"
+#include "swapin/filler.h"
+#include "swapin/room.h"
+#include "swapin/touch_ring.h"
+
+#define WAKE_SPACE UINT32_MAX
+
+_Static_assert(PULSE_JOB == 1 + FAULT_THREADS_MAX, "a pulse for each thread");
+
+static void park(struct pager *pager, const struct parked_fault *fault)
+{
+	pthread_mutex_lock(&pager->lock);
+	if (pager->parked_count == pager->parked_size) {
+		size_t size = pager->parked_size ? pager->parked_size * 2 : 256;
+		struct parked_fault *grown = realloc(pager->parked, size * sizeof(*grown));
+
+		if (grown) {
+			pager->parked = grown;
+			pager->parked_size = size;
+		}
+	}
+	if (pager->parked_count < pager->parked_size)
+		pager->parked[pager->parked_count++] = *fault;
+	else /* no memory: it faults again */
+		uffd_wake(pager->spaces[fault->space].uffd,
+			  (struct region){fault->address, fault->address + page_size()});
+	pthread_mutex_unlock(&pager->lock);
+}
+
+/* Whoever watches the target is told of it. */
+static struct parked_fault take_fault(struct pager *pager, const struct space *space, const struct uffd_msg *message)
+{
+	struct parked_fault fault = {
+		.space = space->id,
+		.address = round_down(message->arg.pagefault.address, page_size()),
+		.since_ns = latency_now_ns(),
+	};
+
+	if (space->id == 0 && index_header(pager->index)->watched)
+		touch_ring_note(pager, fault.address, message->arg.pagefault.feat.ptid,
+				message->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE, fault.since_ns);
+	return fault;
+}
+
+static void park_message(struct pager *pager, const struct uffd_msg *message)
+{
+	struct parked_fault fault = take_fault(pager, &pager->spaces[0], message);
+
+	park(pager, &fault);
+}
+
+static void serve(struct filler *filler, const struct parked_fault *fault)
+{
+	struct pager *pager = filler->pager;
+	struct space *space = &pager->spaces[fault->space];
+	int rc = fill_fault(filler, space, fault->address);
+	uint64_t waited_ns;
+
+	if (rc == -EAGAIN) {
+		park(pager, fault);
+		return;
+	}
+	waited_ns = latency_now_ns() - fault->since_ns;
+	pthread_mutex_lock(&pager->lock);
+	latency_add(&pager->latency, waited_ns);
+	index_header(pager->index)->counters.fault_wait_ns += waited_ns;
+	pthread_mutex_unlock(&pager->lock);
+}
+
+void fault_serve_parked(struct filler *filler)
+{
+	struct pager *pager = filler->pager;
+	struct parked_fault *batch;
+	size_t count;
+
+	pthread_mutex_lock(&pager->lock);
+	batch = pager->parked;
+	count = pager->parked_count;
+	pager->parked = NULL;
+	pager->parked_count = pager->parked_size = 0;
+	pthread_mutex_unlock(&pager->lock);
+	for (size_t i = 0; i < count; i++) {
+		pulse_next(filler->pulse);
+		serve(filler, &batch[i]);
+	}
+	free(batch);
+}
+
+static bool staging_unread(struct pager *pager)
+{
+	bool unread;
+
+	pthread_mutex_lock(&pager->lock);
+	unread = pager->staging_unread;
+	pthread_mutex_unlock(&pager->lock);
+	return unread;
+}
+
+/* With nothing out, there is nothing that a child could get. */
+static bool may_fork(struct pager *pager)
+{
+	bool out;
+
+	pthread_mutex_lock(&pager->lock);
+	out = index_count(pager->index, 0) > 0;
+	pthread_mutex_unlock(&pager->lock);
+	if (index_header(pager->index)->fork_awaited)
+		return true;
+	return out && !pager->forks_ask && (staging_unread(pager) || uffd_changing(pager->spaces[0].uffd));
+}
+
+/*
+ * The target's own thread that forks stands still until its fork is read: what it keeps from its child is looked at
+ * before. Should the fork come after it was asked for here, it is looked at afterwards. -EINPROGRESS: it cannot be read
+ * yet. -ENOSPC: there is no room for a child.
+ */
+static int next_message(struct pager *pager, struct space *space, bool *fork)
+{
+	struct index_header *header = index_header(pager->index);
+	int rc;
+
+	if (space->id == 0) {
+		header->unforked_known = false;
+		rc = may_fork(pager) ? keeper_read(pager) : -ENOENT;
+		if (rc == 0 && header->fork_awaited) /* who was to fork has been killed */
+			event_forget_fork(pager);
+		if (rc > 0 && header->fork_awaited && header->spaces[0].pending.message.event != UFFD_EVENT_PAGEFAULT)
+			event_put_aside(pager);
+		if (rc >= 0 || rc == -EINPROGRESS)
+			return rc;
+		/*
+		 * A child would lose what is in its parent's staging area if that one ended, as it does to become a
+		 * daemon.
+		 */
+		if (rc == -EMFILE && staging_unread(pager))
+			return -EINPROGRESS;
+		if (rc == -EMFILE || rc == -ESRCH) {
+			event_look(pager);
+			hook("fork-looked");
+		}
+		*fork = header->fork_awaited;
+	}
+	if (space->id != 0 && index_count(pager->index, space->id) && uffd_changing(space->uffd))
+		child_look(space);
+	/* It may be a fork, of a child, too; faults come before it. */
+	if (room_is_full(pager, space) && (*fork || uffd_changing(space->uffd)))
+		return -ENOSPC;
+	if (!*fork)
+		return uffd_read(space->uffd, &header->spaces[space->id].pending.message, 1);
+	event_read_fork(pager, park_message);
+	return 1;
+}
+
+/* Reads one message and deals with it. Returns 1, 0 when there was none, or -errno. */
+static int read_one(struct filler *filler, struct space *space)
+{
+	struct pager *pager = filler->pager;
+	struct index_pending *pending = &index_header(pager->index)->spaces[space->id].pending;
+	struct uffd_msg message = {0};
+	struct parked_fault fault;
+	bool fork = false;
+	int rc;
+
+	pulse_next(filler->pulse);
+	pthread_rwlock_wrlock(&space->events);
+	pending->dropped = 0;
+	pending->kept = 0;
+	if (space->unchecked)
+		event_check_absent(pager, space);
+	rc = space->dead ? 0 : next_message(pager, space, &fork);
+	if (rc > 0)
+		message = pending->message;
+	if (message.event && message.event != UFFD_EVENT_PAGEFAULT) {
+		event_apply(pager, space, pending);
+		event_wake(pager, space, &message);
+	}
+	if (message.event == UFFD_EVENT_PAGEFAULT)
+		child_learn(space, (pid_t)message.arg.pagefault.feat.ptid);
+	pending->message.event = 0;
+	if (fork)
+		event_apply_passed(pager);
+	pthread_rwlock_unlock(&space->events);
+	if (rc == -EINPROGRESS || rc == -EMFILE)
+		usleep(RETRY_MS * 1000); /* the mover needs `events` to come to an end, and writers go first */
+	if (rc == -ENOSPC)
+		room_make(filler);
+	if (rc <= 0 || message.event != UFFD_EVENT_PAGEFAULT)
+		return rc;
+	fault = take_fault(pager, space, &message);
+	serve(filler, &fault);
+	return 1;
+}
+
+static bool anything_parked(struct pager *pager)
+{
+	bool any;
+
+	pthread_mutex_lock(&pager->lock);
+	any = pager->parked_count > 0;
+	pthread_mutex_unlock(&pager->lock);
+	return any;
+}
+
+struct fault_thread {
+	struct pager *pager;
+	unsigned int number;
+};
+
+static void fault_loop(struct filler *filler, int epoll)
+{
+	struct pager *pager = filler->pager;
+
+	while (!atomic_load(&pager->ended)) {
+		struct epoll_event events[16];
+		int wait_ms = anything_parked(pager) ? RETRY_MS : -1;
+		int count;
+
+		pulse_end(filler->pulse);
+		count = epoll_wait(epoll, events, ARRAY_SIZE(events), wait_ms);
+		pulse_begin(filler->pulse);
+		for (int i = 0; i < count; i++)
+			if (events[i].data.u32 < INDEX_SPACES)
+				while (read_one(filler, &pager->spaces[events[i].data.u32]) > 0)
+					;
+		fault_serve_parked(filler);
+	}
+	pulse_end(filler->pulse);
+}
+
+static void *fault_main(void *argument)
+{
+	struct fault_thread *self = argument;
+	struct filler filler;
+
+	if (filler_init(&filler, self->pager) == 0) {
+		filler_reserve(&filler);
+		filler.pulse = &self->pager->pulse->threads[1 + self->number];
+		pulse_begin(filler.pulse);
+		fault_loop(&filler, self->pager->fault_epoll[self->number]);
+		filler_free(&filler);
+	}
+	free(self);
+	return NULL;
+}
+
+void ahead_ask(struct pager *pager, struct space *space, uint64_t address)
+{
+	pthread_mutex_lock(&pager->lock);
+	if (!pager->ahead_space) {
+		pager->ahead_space = space;
+		pager->ahead_address = address;
+		pthread_cond_signal(&pager->ahead_asked);
+	}
+	pthread_mutex_unlock(&pager->lock);
+}
+
+static void *ahead_main(void *argument)
+{
+	struct pager *pager = argument;
+	struct filler filler;
+
+	if (filler_init(&filler, pager) < 0)
+		return NULL;
+	pthread_mutex_lock(&pager->lock);
+	while (!atomic_load(&pager->ended)) {
+		if (!pager->ahead_space) {
+			pthread_cond_wait(&pager->ahead_asked, &pager->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&pager->lock);
+		fill_ahead(&filler, pager->ahead_space, pager->ahead_address);
+		pthread_mutex_lock(&pager->lock);
+		pager->ahead_space = NULL;
+	}
+	pthread_mutex_unlock(&pager->lock);
+	filler_free(&filler);
+	return NULL;
+}
+
+/* The processors this process may use, in order. */
+static unsigned int processors(int numbers[FAULT_THREADS_MAX])
+{
+	cpu_set_t set;
+	unsigned int count = 0;
+
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		CPU_ZERO(&set);
+	for (int cpu = 0; cpu < CPU_SETSIZE && count < FAULT_THREADS_MAX; cpu++)
+		if (CPU_ISSET(cpu, &set))
+			numbers[count++] = cpu;
+	if (!count)
+		numbers[count++] = -1;
+	return count;
+}
+
+static int start_one(struct pager *pager, unsigned int number, int cpu)
+{
+	struct fault_thread *self = malloc(sizeof(*self));
+	cpu_set_t set;
+	int rc;
+
+	if (!self)
+		return -ENOMEM;
+	*self = (struct fault_thread){pager, number};
+	rc = -pthread_create(&pager->fault_threads[number], NULL, fault_main, self);
+	if (rc < 0) {
+		free(self);
+		return rc;
+	}
+	if (cpu >= 0) {
+		CPU_ZERO(&set);
+		CPU_SET(cpu, &set);
+		pthread_setaffinity_np(pager->fault_threads[number], sizeof(set), &set);
+	}
+	return 0;
+}
+
+int fault_start(struct pager *pager)
+{
+	int cpus[FAULT_THREADS_MAX];
+	unsigned int count = processors(cpus);
+	struct epoll_event wake = {.events = EPOLLIN, .data.u32 = WAKE_SPACE};
+
+	pthread_cond_init(&pager->ahead_asked, NULL);
+	pager->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (pager->wake_fd < 0)
+		return -errno;
+	for (unsigned int i = 0; i < count; i++) {
+		pager->fault_epoll[i] = epoll_create1(EPOLL_CLOEXEC);
+		if (pager->fault_epoll[i] < 0 ||
+		    epoll_ctl(pager->fault_epoll[i], EPOLL_CTL_ADD, pager->wake_fd, &wake) < 0)
+			return -errno;
+		pager->fault_count++;
+	}
+	for (unsigned int i = 0; i < INDEX_SPACES; i++)
+		if (pager->spaces[i].used && !pager->spaces[i].dead && space_watch(pager, &pager->spaces[i]) < 0)
+			return -errno;
+	for (unsigned int i = 0; i < count; i++) {
+		int rc = start_one(pager, i, count > 1 ? cpus[i] : -1);
+
+		if (rc < 0)
+			return rc;
+	}
+	return -pthread_create(&pager->ahead_thread, NULL, ahead_main, pager);
+}
+
+void fault_stop(struct pager *pager)
+{
+	eventfd_write(pager->wake_fd, 1);
+	pthread_mutex_lock(&pager->lock);
+	pthread_cond_signal(&pager->ahead_asked);
+	pthread_mutex_unlock(&pager->lock);
+	pthread_join(pager->ahead_thread, NULL);
+	for (unsigned int i = 0; i < pager->fault_count; i++) {
+		pthread_join(pager->fault_threads[i], NULL);
+		close(pager->fault_epoll[i]);
+	}
+	pager->fault_count = 0;
+	close(pager->wake_fd);
+}

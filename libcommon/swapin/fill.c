@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pages back into an address space: because they were touched, because they will be, or because somebody wants them
+ * all.
+ */
+#include "swapin/fill.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "index/index.h"
+#include "pager/cluster.h"
+#include "pager/pager.h"
+#include "pager/spaces.h"
+#include "service/hook.h"
+#include "service/pulse.h"
+#include "swapin/bring.h"
+#include "swapin/filler.h"
+#include "swapin/refaults.h"
+
+#define AHEAD_MAX  8
+#define COLLECT    1024    /* clusters looked up at a time by fill_region */
+#define ROUNDS     2000    /* of fill_region without any progress, a back-off apart */
+#define HELD_UP_NS 5000000 /* of a page that needs nothing from us, by an event that does not come */
+
+static struct zero_claim *find_zeroing(struct pager *pager, unsigned int space, uint64_t address)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(pager->zeroing); i++)
+		if (pager->zeroing[i].address == address && pager->zeroing[i].space == space)
+			return &pager->zeroing[i];
+	return NULL;
+}
+
+/*
+ * mremap(2) of locked memory fills what it has grown by before it says that it has moved it (mm/mremap.c, do_mremap):
+ * that fault would wait for the event, and the event for the fault. Such a page is none of ours: the kernel may give it
+ * the zeros. So it may with any other page that was never out, if events are late for another reason.
+ */
+static bool leave_to_kernel(struct pager *pager, struct space *space, struct region page)
+{
+	uint64_t now = latency_now_ns();
+	uint64_t since = 0;
+	bool noted;
+
+	if (atomic_compare_exchange_strong(&space->held_up_since_ns, &since, now) || now - since < HELD_UP_NS)
+		return false;
+	pthread_mutex_lock(&pager->lock);
+	noted = region_vec_insert(&space->left_to_kernel, page) == 0;
+	if (noted) {
+		const struct region_vec *left = &space->left_to_kernel;
+
+		index_header(pager->index)->spaces[space->id].left_to_kernel =
+			(struct region){left->items[0].start, left->items[left->count - 1].end};
+		region_vec_remove(&space->registered, page);
+	}
+	pthread_mutex_unlock(&pager->lock);
+	hook("leaving-to-kernel");
+	if (noted)
+		uffd_unregister(space->uffd, page);
+	hook("left-to-kernel");
+	return noted;
+}
+
+static int place_zero(struct pager *pager, struct space *space, uint64_t address)
+{
+	struct region page = {address, address + page_size()};
+	size_t done;
+	int rc = -EAGAIN; /* something was moved there meanwhile */
+
+	pthread_rwlock_rdlock(&space->events);
+	pthread_mutex_lock(&pager->lock);
+	if (space->dead)
+		rc = -ESRCH;
+	else if (index_get(pager->index, space->id, address) == ENTRY_NONE)
+		rc = 0;
+	pthread_mutex_unlock(&pager->lock);
+	if (rc == 0) {
+		/* The shared zero page, for writers too: a copy would take the place of a guard. */
+		rc = uffd_zeropage(space->uffd, address, page_size(), &done);
+		if (rc == -ENOMEM || (rc == -EAGAIN && !leave_to_kernel(pager, space, page))) {
+			rc = -EAGAIN;
+		} else if (rc < 0 && rc != -ESRCH) {
+			uffd_wake(space->uffd, page);
+			rc = 0;
+		}
+	}
+	pthread_rwlock_unlock(&space->events);
+	return rc;
+}
+
+/* A page that was never out, or that the target discarded. `lock` is held, and released here. */
+static int fill_fresh(struct pager *pager, struct space *space, uint64_t address)
+{
+	struct zero_claim *claim = find_zeroing(pager, 0, 0);
+	int rc;
+
+	/* Whoever is at it may have woken the thread before this fault of it was read: it is looked at again. */
+	if (find_zeroing(pager, space->id, address) || !claim) {
+		pthread_mutex_unlock(&pager->lock);
+		return -EAGAIN;
+	}
+	*claim = (struct zero_claim){space->id, address};
+	index_header(pager->index)->counters.fresh_faults++;
+	pthread_mutex_unlock(&pager->lock);
+	hook("zeroing");
+	rc = place_zero(pager, space, address);
+	pthread_mutex_lock(&pager->lock);
+	*claim = (struct zero_claim){0, 0};
+	pthread_mutex_unlock(&pager->lock);
+	return rc;
+}
+
+/*
+ * Brings the clusters from `at` on, as long as the next one is out. Returns the pages brought; *end is where it
+ * stopped.
+ */
+static unsigned int bring_next(struct filler *filler, struct space *space, uint64_t at, unsigned int clusters,
+			       uint64_t *end)
+{
+	struct pager *pager = filler->pager;
+	unsigned int pages = 0;
+
+	for (*end = at; clusters--;) {
+		struct claim claim;
+		int rc;
+
+		pthread_mutex_lock(&pager->lock);
+		rc = claim_at(pager, space, *end, &claim);
+		pthread_mutex_unlock(&pager->lock);
+		if (rc > 0)
+			rc = bring(filler, &claim, false);
+		if (rc <= 0)
+			break;
+		pages += (unsigned int)rc;
+		*end = claim_end(&claim);
+	}
+	return pages;
+}
+
+/*
+ * A program that walks its memory in order is met half-way: the clusters behind the one it asked for come before it
+ * asks, those behind them by another thread at the same time. Returns the pages brought by this one.
+ */
+static unsigned int read_ahead(struct filler *filler, struct space *space, uint64_t address, uint64_t end)
+{
+	struct pager *pager = filler->pager;
+	uint64_t share = AHEAD_MAX * pager->cluster_pages * page_size();
+	bool walking = filler->walk_space == space->id && address == filler->walk_next;
+	unsigned int pages;
+
+	if (index_header(pager->index)->watched)
+		return 0; /* what has not been touched stays out */
+	filler->walk_ahead = walking ? (unsigned int)min_u64(filler->walk_ahead * 2 + 1, AHEAD_MAX) : 0;
+	if (filler->walk_ahead == AHEAD_MAX)
+		ahead_ask(pager, space, end + share);
+	pages = bring_next(filler, space, end, filler->walk_ahead, &filler->walk_next);
+	filler->walk_space = space->id;
+	if (filler->walk_ahead == AHEAD_MAX && filler->walk_next == end + share)
+		filler->walk_next += share;
+	return pages;
+}
+
+void fill_ahead(struct filler *filler, struct space *space, uint64_t address)
+{
+	struct pager *pager = filler->pager;
+	uint64_t end;
+	unsigned int pages = bring_next(filler, space, address, AHEAD_MAX, &end);
+
+	pthread_mutex_lock(&pager->lock);
+	index_header(pager->index)->counters.refaulted_pages += pages;
+	pthread_mutex_unlock(&pager->lock);
+}
+
+/*
+ * What cannot be placed now is not woken, but looked at again later: the fault that would come anew would be read
+ * before the event that is in the way, and so would those of all other threads, for ever.
+ */
+int fill_fault(struct filler *filler, struct space *space, uint64_t address)
+{
+	struct pager *pager = filler->pager;
+	struct index_counters *counters = &index_header(pager->index)->counters;
+	struct claim claim;
+	int rc;
+
+	pthread_mutex_lock(&pager->lock);
+	if (index_get(pager->index, space->id, address) == ENTRY_NONE)
+		return fill_fresh(pager, space, address);
+	rc = uffd_changing(space->uffd) ? 0 : claim_at(pager, space, address, &claim);
+	if (rc > 0) {
+		counters->faults++;
+		if (claim.slot >= 0)
+			counters->hot_faults++;
+	}
+	pthread_mutex_unlock(&pager->lock);
+	if (rc <= 0)
+		return -EAGAIN;
+	rc = bring(filler, &claim, !filler->walk_ahead);
+	if (rc > 0) {
+		rc += (int)read_ahead(filler, space, address, claim_end(&claim));
+		pthread_mutex_lock(&pager->lock);
+		counters->refaulted_pages += (unsigned int)rc;
+		if (space->id == 0)
+			refaults_note(pager, address, (unsigned int)rc);
+		pthread_mutex_unlock(&pager->lock);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+/* One address a cluster, so that each is brought once. */
+struct collection {
+	uint64_t addresses[COLLECT];
+	unsigned int count;
+	uint32_t last;
+};
+
+static int collect(void *context, uint64_t address, index_entry entry)
+{
+	struct collection *c = context;
+
+	if (entry_cluster(entry) == c->last && c->count)
+		return 0;
+	if (c->count == COLLECT)
+		return 1;
+	c->last = entry_cluster(entry);
+	c->addresses[c->count++] = address;
+	return 0;
+}
+
+/*
+ * A hole was never there; it needs no page to be as it was. Returns true when the entry was one and is gone now. `lock`
+ * held.
+ */
+static bool drop_hole(struct pager *pager, struct space *space, uint64_t address)
+{
+	index_entry entry = index_get(pager->index, space->id, address);
+	uint32_t number = entry_cluster(entry);
+
+	if (entry == ENTRY_NONE || entry & ENTRY_FILLING ||
+	    index_cluster(pager->index, number)->state == CLUSTER_MOVING ||
+	    !bit(index_cluster(pager->index, number)->holes, entry_sub(entry)))
+		return false;
+	index_set(pager->index, space->id, address, ENTRY_NONE);
+	cluster_unref(pager, number);
+	return true;
+}
+
+static bool has_enough(const struct filler *filler)
+{
+	return filler->asker && filler->asker->enough(filler->asker->context);
+}
+
+/* Brings the collected clusters. Returns the pages placed. */
+static int64_t bring_collected(struct filler *filler, struct space *space, const struct collection *collection,
+			       bool *progress)
+{
+	struct pager *pager = filler->pager;
+	int64_t brought = 0;
+
+	for (unsigned int i = 0; i < collection->count && !has_enough(filler); i++) {
+		struct claim claim;
+		int rc = 0;
+
+		pthread_mutex_lock(&pager->lock);
+		if (drop_hole(pager, space, collection->addresses[i]))
+			*progress = true;
+		else
+			rc = claim_at(pager, space, collection->addresses[i], &claim);
+		pthread_mutex_unlock(&pager->lock);
+		if (rc > 0)
+			rc = bring(filler, &claim, false);
+		if (rc > 0)
+			brought += rc;
+	}
+	*progress |= brought > 0;
+	return brought;
+}
+
+int64_t fill_region(struct filler *filler, struct space *space, struct region region)
+{
+	struct pager *pager = filler->pager;
+	struct collection *collection = malloc(sizeof(*collection));
+	int64_t brought = 0;
+	int idle = 0;
+
+	if (!collection)
+		return -ENOMEM;
+	while (idle < ROUNDS && !has_enough(filler)) {
+		bool progress = false;
+
+		pulse_next(filler->pulse);
+		collection->count = 0;
+		collection->last = 0;
+		pthread_mutex_lock(&pager->lock);
+		if (!space->dead)
+			index_walk(pager->index, space->id, region, collect, collection);
+		pthread_mutex_unlock(&pager->lock);
+		if (!collection->count)
+			break;
+		brought += bring_collected(filler, space, collection, &progress);
+		idle = progress ? 0 : idle + 1;
+		if (!progress) {
+			usleep(BACK_OFF_US * 10);
+			space_check(pager, space);
+		}
+	}
+	free(collection);
+	pthread_mutex_lock(&pager->lock);
+	index_header(pager->index)->counters.brought_pages += (uint64_t)brought;
+	pthread_mutex_unlock(&pager->lock);
+	return idle < ROUNDS ? brought : -EBUSY;
+}
+
+/* Where a cluster is out, and nobody is bringing it. */
+struct sought {
+	uint32_t number;
+	uint64_t address;
+};
+
+static int seek(void *context, uint64_t address, index_entry entry)
+{
+	struct sought *sought = context;
+
+	if (entry_cluster(entry) != sought->number || entry & ENTRY_FILLING)
+		return 0;
+	sought->address = address;
+	return 1;
+}
+
+/* Pages of a cluster into one address space. Returns whether there were any that nobody else was bringing. */
+static bool bring_some(struct filler *filler, struct space *space, uint32_t number)
+{
+	const struct region everything = {0, UINT64_MAX};
+	struct sought sought = {.number = number};
+	struct pager *pager = filler->pager;
+	struct claim claim;
+	int rc = 0;
+
+	pthread_mutex_lock(&pager->lock);
+	if (space->used && !space->dead && index_walk(pager->index, space->id, everything, seek, &sought) > 0)
+		rc = claim_at(pager, space, sought.address, &claim);
+	pthread_mutex_unlock(&pager->lock);
+	if (rc <= 0)
+		return false;
+	if (bring(filler, &claim, false) < 0)
+		usleep(BACK_OFF_US * 10);
+	space_check(pager, space);
+	return true;
+}
+
+static bool is_out(struct pager *pager, uint32_t number)
+{
+	bool out;
+
+	pthread_mutex_lock(&pager->lock);
+	out = index_cluster(pager->index, number)->refs > 0;
+	pthread_mutex_unlock(&pager->lock);
+	return out;
+}
+
+void fill_cluster(struct filler *filler, uint32_t number)
+{
+	while (is_out(filler->pager, number)) {
+		for (unsigned int i = 0; i < INDEX_SPACES; i++)
+			while (bring_some(filler, &filler->pager->spaces[i], number))
+				;
+		usleep(BACK_OFF_US); /* others may be bringing it, and may not be able to */
+	}
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* Pages back into an address space. */
+#pragma once
+
+#include "pager/pager.h"
+
+struct filler;
+
+/* Answers one missing fault. Returns 0, -EAGAIN when it must be parked, -ESRCH when the space is dead. */
+int fill_fault(struct filler *filler, struct space *space, uint64_t address);
+
+/* Brings the clusters that a program walking in order will ask for next, from `address` on. */
+void fill_ahead(struct filler *filler, struct space *space, uint64_t address);
+
+/* Asks the thread that reads ahead for that, if it has nothing else to do. */
+void ahead_ask(struct pager *pager, struct space *space, uint64_t address);
+
+/*
+ * Brings one cluster back wherever it is out; returns when nothing refers to it any more, whoever brought it. Until
+ * then what it was read from must stay.
+ */
+void fill_cluster(struct filler *filler, uint32_t number);
+
+/*
+ * Brings back everything that is out in a region of a space; waits for what is on its way out. Returns pages brought,
+ * which are not all when the asker has had enough, or -errno.
+ */
+int64_t fill_region(struct filler *filler, struct space *space, struct region region);

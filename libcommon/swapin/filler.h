@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* What a thread needs that brings pages back. */
+#pragma once
+
+#include "pager/pager.h"
+#include "service/pulse.h"
+
+/* Takes a record that tells what is done for somebody; the reference too. */
+typedef void (*emit_fn)(void *context, json_t *record);
+
+/* Who asked for something that takes long, and may have had enough of it. */
+struct asker {
+	bool (*enough)(void *context);
+	void *context;
+};
+
+/* Per-thread memory for bringing clusters back; no allocation happens while serving. */
+struct filler {
+	struct pager *pager;
+	const struct asker *asker;  /* NULL: nobody, it is brought to an end */
+	struct pulse_thread *pulse; /* that of a job, except for threads that serve faults */
+	struct store_scratch *scratch;
+	unsigned char *pages;    /* cluster_pages whole pages; as the store gives them, then each in its place */
+	unsigned int walk_space; /* of the fault before, to notice a walk in order of address */
+	uint64_t walk_next;
+	unsigned int walk_ahead; /* clusters to bring along */
+};
+
+/*
+ * Memory for a thread. filler_reserve has it now: whoever is waited for by the target must not wait for
+ * memory. Where a cgroup limits memory that is done for all threads. Returns 0 or -ENOMEM.
+ */
+int filler_init(struct filler *filler, struct pager *pager);
+void filler_reserve(struct filler *filler);
+void filler_free(struct filler *filler);

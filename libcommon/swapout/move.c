@@ -1,0 +1,583 @@
+/* SPDX-License-Identifier: MIT */
+/* Pages out of the program's mappings into the staging area, on one of its own threads. */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "index/index.h"
+#include "pager/cluster.h"
+#include "pager/discards.h"
+#include "pager/enter.h"
+#include "pager/held.h"
+#include "pager/pager.h"
+#include "pager/spaces.h"
+#include "pages/pages.h"
+#include "service/hook.h"
+#include "swapout/out.h"
+#include "swapout/staging.h"
+
+#define HELD_US       400 /* a thread is let go after so long, and stopped again for the rest */
+#define AGAIN_TRIES   200 /* while events are unread or the target has not run on */
+#define EXCLUSIVE_RUN 512 /* pages made exclusive in one call */
+
+/* What is left of the current slot. */
+static struct region slot_rest(const struct out_job *job)
+{
+	struct region rest = staging_slot(job->pager, job->current->slot);
+
+	rest.start += job->current->used;
+	return rest;
+}
+
+/*
+ * The slot empty, readable, and registered with the descriptor that is told of the target's changes: MOVE fails while
+ * one is unread.
+ */
+static int64_t prepare_slot(struct out_job *job)
+{
+	struct pager *pager = job->pager;
+	struct batch *batch = job->current;
+	int64_t rc = 0;
+
+	if (!pager->staging_open)
+		rc = staging_open(pager);
+	else if (batch->dirty)
+		rc = staging_empty(pager, slot_rest(job), batch->executable);
+	else if (!staging_holds(pager, slot_rest(job)))
+		rc = -EADDRINUSE;
+	hook("discarded");
+	if (rc < 0)
+		return rc;
+	batch->executable = false;
+	batch->dirty = true;
+	return 0;
+}
+
+/* One attempt at moving a run of pages. */
+struct attempt {
+	struct region run;
+	uint64_t staging; /* address where it goes */
+	size_t first;     /* of its clusters in the batch */
+	uint64_t moved;
+};
+
+static bool claimed_for_zero(const struct pager *pager, uint64_t address)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(pager->zeroing); i++)
+		if (pager->zeroing[i].address == address && pager->zeroing[i].space == 0)
+			return true;
+	return false;
+}
+
+/* Whether a page may be moved: it has no entry, nobody is placing it, and the stopped thread can do without it. */
+static enum skip page_obstacle(const struct pager *pager, struct region in_use, uint64_t address)
+{
+	if (index_get(pager->index, 0, address) != ENTRY_NONE)
+		return SKIP_OUT;
+	if (address >= in_use.start && address < in_use.end)
+		return SKIP_IN_USE;
+	if (region_vec_find(&pager->pins.pages, address))
+		return SKIP_IN_USE;
+	if (discard_pending(pager, address))
+		return SKIP_BUSY;
+	return claimed_for_zero(pager, address) ? SKIP_BUSY : SKIP_COUNT;
+}
+
+/*
+ * The next run of movable pages of a piece, all inside one registered mapping; empty when there is none. `lock` held.
+ */
+static struct region next_run(struct out_job *job, const struct piece *piece, uint64_t *at, uint64_t room)
+{
+	struct pager *pager = job->pager;
+	struct region in_use = pager->road.ops->in_use(&pager->road);
+	const struct region *registered;
+	struct region run;
+	enum skip obstacle;
+
+	while (*at < piece->region.end && (obstacle = page_obstacle(pager, in_use, *at)) != SKIP_COUNT) {
+		piece->result->skipped[obstacle] += page_size();
+		*at += page_size();
+	}
+	run = (struct region){*at, *at};
+	while (run.end < piece->region.end && region_bytes(run) < room &&
+	       page_obstacle(pager, in_use, run.end) == SKIP_COUNT)
+		run.end += page_size();
+	registered = region_vec_find(&pager->spaces[0].registered, *at);
+	if (registered)
+		return region_intersect(run, *registered);
+	return (struct region){*at, *at};
+}
+
+static int batch_add(struct batch *batch, struct batch_cluster cluster)
+{
+	if (batch->count == batch->size) {
+		size_t size = batch->size ? batch->size * 2 : 256;
+		struct batch_cluster *grown = realloc(batch->clusters, size * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		batch->clusters = grown;
+		batch->size = size;
+	}
+	batch->clusters[batch->count++] = cluster;
+	return 0;
+}
+
+/*
+ * Entries of pages [from, …) of a cluster that did not move after all; they are where marking put them, for no event
+ * was read since. `lock` held.
+ */
+static void unmark(struct pager *pager, const struct batch_cluster *bc, unsigned int from)
+{
+	struct cluster *cluster = index_cluster(pager->index, bc->number);
+
+	for (unsigned int i = from; i < cluster->pages; i++) {
+		index_set(pager->index, 0, bc->source + i * page_size(), ENTRY_NONE);
+		cluster->refs--;
+	}
+	cluster->pages = (uint8_t)from;
+}
+
+/* Makes one cluster of [address, address + pages), state moving, pinned for the batch. `lock` held. */
+static int mark_cluster(struct pager *pager, struct batch *batch, struct batch_cluster bc)
+{
+	struct cluster *cluster;
+	int rc = batch_add(batch, bc);
+
+	if (rc < 0)
+		return rc;
+	bc.number = index_cluster_new(pager->index, bc.pages);
+	if (!bc.number) {
+		batch->count--;
+		return -ENOSPC;
+	}
+	batch->clusters[batch->count - 1].number = bc.number;
+	cluster = index_cluster(pager->index, bc.number);
+	cluster->staging = bc.staging;
+	cluster->source = bc.source;
+	cluster->pins = 1;
+	for (unsigned int i = 0; i < bc.pages; i++) {
+		rc = index_set(pager->index, 0, bc.source + i * page_size(), entry_make(bc.number, i));
+		if (rc < 0) {
+			cluster->pages = (uint8_t)i;
+			unmark(pager, &bc, 0);
+			cluster_unpin(pager, bc.number);
+			batch->count--;
+			return rc;
+		}
+		cluster->refs++;
+	}
+	return 0;
+}
+
+/*
+ * Marks as much of the attempt's run as there is room for in the index; shortens it to that. Clusters keep to multiples
+ * of their size. `lock` held.
+ */
+static int mark(struct out_job *job, const struct piece *piece, struct attempt *attempt)
+{
+	struct pager *pager = job->pager;
+	uint64_t cluster_bytes = pager->cluster_pages * page_size();
+	uint64_t at = attempt->run.start;
+	int rc = 0;
+
+	attempt->first = job->current->count;
+	while (at < attempt->run.end) {
+		uint64_t end = min_u64(round_down(at, cluster_bytes) + cluster_bytes, attempt->run.end);
+		struct batch_cluster bc = {
+			.result = piece->result,
+			.source = at,
+			.staging = attempt->staging + (at - attempt->run.start),
+			.pages = (unsigned int)((end - at) / page_size()),
+		};
+
+		rc = mark_cluster(pager, job->current, bc);
+		if (rc < 0)
+			break;
+		at = end;
+	}
+	attempt->run.end = at;
+	return at == attempt->run.start ? rc : 0;
+}
+
+/* Takes back the marks of what the kernel left where it was. `lock` held. */
+static void settle(struct out_job *job, const struct attempt *attempt)
+{
+	struct pager *pager = job->pager;
+	struct batch *batch = job->current;
+	size_t keep = attempt->first;
+
+	for (size_t i = attempt->first; i < batch->count; i++) {
+		struct batch_cluster *bc = &batch->clusters[i];
+		uint64_t before = bc->source - attempt->run.start;
+		uint64_t moved = attempt->moved > before ? (attempt->moved - before) / page_size() : 0;
+
+		if (moved < bc->pages)
+			unmark(pager, bc, (unsigned int)moved);
+		if (!moved) {
+			cluster_unpin(pager, bc->number);
+			continue;
+		}
+		bc->pages = (unsigned int)min_u64(moved, bc->pages);
+		atomic_fetch_add(&bc->result->pending, 1);
+		batch->clusters[keep++] = *bc;
+	}
+	batch->count = keep;
+	pager->staging_unread |= keep > attempt->first;
+}
+
+static bool is_there(uint64_t entry)
+{
+	return entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
+}
+
+/*
+ * The target did not answer in time, and may yet do what it was told. Without a registered destination it cannot any
+ * more (UFFDIO_MOVE: EINVAL), and what is in the staging area then is what has moved.
+ */
+static int64_t move_overdue(struct pager *pager, struct attempt *attempt)
+{
+	uint64_t entries[EXCLUSIVE_RUN];
+	size_t pages = region_bytes(attempt->run) / page_size();
+
+	uffd_unregister(pager->spaces[0].uffd, pager->staging);
+	attempt->moved = 0;
+	for (size_t first = 0; first < pages; first += EXCLUSIVE_RUN) {
+		size_t count = min_u64(EXCLUSIVE_RUN, pages - first);
+
+		if (out_pagemap(pager, attempt->staging + first * page_size(), count, entries) != 0)
+			return -ESRCH;
+		for (size_t i = 0; i < count; i++)
+			if (is_there(entries[i]))
+				attempt->moved = (first + i + 1) * page_size();
+	}
+	return -ETIMEDOUT;
+}
+
+/*
+ * A move that is cut short because the kernel migrates a page at the same time may have moved more than it says (seen
+ * with Linux 6.18, mm/userfaultfd.c, move_pages). What is in the staging area, and no longer where it was, has moved;
+ * nothing has been placed there since, for the index has all of it on its way. Returns 0, or -ESRCH: it cannot be told.
+ */
+static int count_moved(const struct pager *pager, struct attempt *attempt)
+{
+	uint64_t before[EXCLUSIVE_RUN];
+	uint64_t after[EXCLUSIVE_RUN];
+	size_t pages = region_bytes(attempt->run) / page_size();
+	size_t count;
+
+	for (size_t first = attempt->moved / page_size(); first < pages; first += count) {
+		count = min_u64(EXCLUSIVE_RUN, pages - first);
+		if (out_pagemap(pager, attempt->run.start + first * page_size(), count, before) != 0 ||
+		    out_pagemap(pager, attempt->staging + first * page_size(), count, after) != 0)
+			return -ESRCH;
+		for (size_t i = 0; i < count; i++) {
+			if (is_there(before[i]))
+				return 0;
+			if (is_there(after[i]))
+				attempt->moved = (first + i + 1) * page_size();
+		}
+	}
+	return 0;
+}
+
+/* The ioctl itself; the thread stands at its entry. */
+static int64_t call_move(struct pager *pager, struct attempt *attempt)
+{
+	const unsigned int told = hook_number("UVM_MOVE_TOLD", 0); /* pages */
+	struct uffdio_move argument = {
+		.dst = attempt->staging,
+		.src = attempt->run.start,
+		.len = region_bytes(attempt->run),
+		.mode = UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES | UFFDIO_MOVE_MODE_DONTWAKE,
+	};
+	int64_t rc = pager->road.ops->move(&pager->road, &argument);
+
+	if (rc == -ETIMEDOUT)
+		return move_overdue(pager, attempt);
+	if (rc == 0 && told && argument.len > told * page_size()) {
+		argument.move = (int64_t)(told * page_size());
+		rc = -EAGAIN;
+	}
+	attempt->moved = rc == 0 ? argument.len : argument.move > 0 ? (uint64_t)argument.move : 0;
+	return rc == 0 || rc == -ESRCH || count_moved(pager, attempt) == 0 ? rc : -ESRCH;
+}
+
+/*
+ * Moves the next run of a piece. The thread is taken to the entry of its call first: from there on it needs nothing
+ * that fault service would have to give it, so holding `events` cannot deadlock. Returns 1 with the attempt, 0 when the
+ * piece is done, -errno of the move with attempt->moved 0, or the error that prevented it.
+ */
+static int64_t attempt_move(struct out_job *job, const struct piece *piece, uint64_t *at, struct attempt *attempt)
+{
+	struct pager *pager = job->pager;
+	struct space *space = &pager->spaces[0];
+	int64_t rc = pager->road.ops->move_enter(&pager->road);
+
+	*attempt = (struct attempt){.staging = slot_rest(job).start};
+	if (rc < 0)
+		return rc;
+	pthread_rwlock_rdlock(&space->events);
+	pthread_mutex_lock(&pager->lock);
+	if (!space_registered(space, (struct region){*at, *at + page_size()})) {
+		pthread_mutex_unlock(&pager->lock);
+		rc = space_register(pager, space, *at);
+		hook("registered");
+		pthread_mutex_lock(&pager->lock);
+	}
+	if (rc == 0) {
+		attempt->run = next_run(job, piece, at, region_bytes(slot_rest(job)));
+		rc = region_bytes(attempt->run) ? mark(job, piece, attempt) : 1;
+	}
+	pthread_mutex_unlock(&pager->lock);
+	hook("moving");
+	if (rc == 0) {
+		rc = call_move(pager, attempt);
+		hook("moved");
+		pthread_mutex_lock(&pager->lock);
+		if (rc != -ESRCH)
+			settle(job, attempt);
+		else
+			job->current->count = attempt->first; /* the address space dies, and its entries with it */
+		pthread_mutex_unlock(&pager->lock);
+		if (attempt->moved || rc == 0)
+			rc = 1;
+	} else if (pager->road.ops->move_cancel(&pager->road) < 0) {
+		rc = -ESRCH;
+	} else if (rc == 1) {
+		rc = 0;
+	}
+	pthread_rwlock_unlock(&space->events);
+	return rc;
+}
+
+/*
+ * A program that forked has pages that are no longer marked exclusive although nobody shares them any more; a write
+ * fault without a write makes them so (mm/memory.c, do_wp_page). Pages really shared would be copied by that: they
+ * stay.
+ */
+static int64_t make_exclusive(struct out_job *job, const struct piece *piece, uint64_t *at, uint64_t *tried)
+{
+	struct pager *pager = job->pager;
+	static const uint64_t both = PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE;
+	uint64_t entries[EXCLUSIVE_RUN];
+	size_t count = min_u64(EXCLUSIVE_RUN, (piece->region.end - *at) / page_size());
+	size_t run = 0;
+	int64_t rc = pagemap_read(pager->pagemap_fd, *at, count, entries);
+
+	if (rc < 0)
+		return rc;
+	while (run < count && (entries[run] & both) == both)
+		run++;
+	if (run && *tried != *at) {
+		*tried = *at;
+		rc = pager->road.ops->populate(&pager->road, (struct region){*at, *at + run * page_size()});
+		return rc == -ESRCH ? rc : 0;
+	}
+	if (run) { /* exclusive, and still refused: pinned, or in the hands of the kernel */
+		piece->result->skipped[SKIP_BUSY] += page_size();
+		*at += page_size();
+		return 0;
+	}
+	do {
+		piece->result->skipped[SKIP_SHARED] += page_size();
+		*at += page_size();
+		run++;
+	} while (run < count && (entries[run] & both) == PAGEMAP_PRESENT);
+	return 0;
+}
+
+/* The rest of a piece stays. */
+static void skip_rest(const struct piece *piece, uint64_t *at, enum skip reason)
+{
+	piece->result->skipped[reason] += piece->region.end - *at;
+	*at = piece->region.end;
+}
+
+/* A program that locks all of its memory (mlockall) populates the slot, too. */
+static int64_t empty_rest(const struct out_job *job)
+{
+	return staging_empty(job->pager, slot_rest(job), false);
+}
+
+/* Of the marks in a page table, guards and poison are refused (mm/userfaultfd.c, move_pages_pte). */
+static int64_t step_over_marks(struct pager *pager, const struct piece *piece, uint64_t *at)
+{
+	uint64_t entries[EXCLUSIVE_RUN];
+	size_t count = min_u64(EXCLUSIVE_RUN, (piece->region.end - *at) / page_size());
+	size_t run = 0;
+	int64_t rc = pagemap_read(pager->pagemap_fd, *at, count, entries);
+
+	if (rc < 0)
+		return rc;
+	while (run < count && entries[run] & PAGEMAP_GUARD)
+		run++;
+	if (!run) /* what is not counted is not resident */
+		piece->result->skipped[SKIP_POISONED] += page_size();
+	*at += (run ? run : 1) * page_size();
+	return 0;
+}
+
+/* What to do about a move that failed at *at. Returns 0 to go on, 1 to let the thread run for a moment, or -errno. */
+static int64_t overcome(struct out_job *job, const struct piece *piece, uint64_t *at, int64_t why, uint64_t *tried,
+			unsigned int *again)
+{
+	switch (why) {
+	case -EBUSY:
+		return make_exclusive(job, piece, at, tried);
+	case -EAGAIN:
+		if (++*again < AGAIN_TRIES)
+			return 1;
+		skip_rest(piece, at, SKIP_BUSY);
+		return 0;
+	case -EEXIST:
+		if (++*again < AGAIN_TRIES)
+			return empty_rest(job);
+		skip_rest(piece, at, SKIP_BUSY);
+		return 0;
+	case -EBADF:
+	case -ENOTTY:
+		if (++*again < AGAIN_TRIES)
+			return held_everything(job->pager);
+		return why;
+	case -EFAULT:
+		return step_over_marks(job->pager, piece, at);
+	case -ECANCELED: /* a thread of it is about to fork */
+		skip_rest(piece, at, SKIP_BUSY);
+		return 0;
+	case -EINVAL:
+	case -EPERM:
+		if (region_bytes(slot_rest(job)) && !staging_holds(job->pager, slot_rest(job)))
+			return -EADDRINUSE;
+		skip_rest(piece, at, SKIP_CHANGED);
+		return 0;
+	case -ENOENT:
+		skip_rest(piece, at, SKIP_NOT_MAPPED);
+		return 0;
+	case -ENOMEM:
+		skip_rest(piece, at, SKIP_BUSY);
+		return 0;
+	default:
+		return why;
+	}
+}
+
+/*
+ * Another short stop: a thread must not be kept for long, and the target must run on for its events to be read. A
+ * thread that waits in fork(2) for what is unread could not be stopped.
+ */
+static int64_t stop_again(struct out_job *job, bool pause, struct error *error)
+{
+	struct pager *pager = job->pager;
+	int64_t rc = pager->road.ops->end(&pager->road);
+
+	if (rc == 0)
+		rc = out_read(job);
+	if (rc == 0 && pause)
+		usleep(BACK_OFF_US);
+	return rc == 0 ? enter_begin(pager, error) : rc;
+}
+
+/* The thread is given back for a moment when it has been kept for longer than it should. */
+static int64_t keep_short(struct out_job *job, struct error *error)
+{
+	const struct road *road = &job->pager->road;
+
+	return road->ops->held_us(road) > HELD_US ? stop_again(job, false, error) : 0;
+}
+
+static int64_t move_piece(struct out_job *job, const struct piece *piece, struct error *error)
+{
+	struct pager *pager = job->pager;
+	struct batch *batch = job->current;
+	uint64_t at = piece->region.start;
+	uint64_t tried = UINT64_MAX;
+	unsigned int again = 0;
+	int64_t rc = 0;
+
+	if (piece->executable) {
+		batch->executable = true;
+		rc = pager->road.ops->protect(&pager->road, staging_slot_whole(pager, batch->slot),
+					      PROT_READ | PROT_WRITE | PROT_EXEC);
+		if (rc == -EACCES) { /* PR_SET_MDWE(2const) */
+			skip_rest(piece, &at, SKIP_EXECUTES);
+			return 0;
+		}
+	}
+	while (rc == 0 && at < piece->region.end && region_bytes(slot_rest(job))) {
+		struct attempt attempt;
+		bool pause = false;
+
+		rc = attempt_move(job, piece, &at, &attempt);
+		if (rc == 1) {
+			at += attempt.moved;
+			batch->used += attempt.moved;
+			rc = 0;
+		} else if (rc < 0) {
+			rc = overcome(job, piece, &at, rc, &tried, &again);
+			pause = rc == 1;
+			rc = pause ? 0 : rc;
+		}
+		if (rc == 0)
+			rc = pause ? stop_again(job, true, error) : keep_short(job, error);
+	}
+	if (rc == 0 && at < piece->region.end)
+		skip_rest(piece, &at, SKIP_BUSY);
+	return rc;
+}
+
+/* Room in the index for what this stop marks, before anybody is stopped for it. */
+static int reserve(const struct out_job *job)
+{
+	struct pager *pager = job->pager;
+	struct index_growth growth;
+	uint64_t clusters = 0;
+	int rc;
+
+	/* A piece lies in one superpage, and so in one table; it may begin and end within a cluster. */
+	for (unsigned int i = 0; i < job->piece_count; i++)
+		clusters += region_bytes(job->pieces[i].region) / page_size() / pager->cluster_pages + 2;
+	pthread_mutex_lock(&pager->lock);
+	growth = index_plan(pager->index, job->piece_count, clusters);
+	pthread_mutex_unlock(&pager->lock);
+	rc = index_allocate(pager->index, &growth);
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&pager->lock);
+	index_commit(pager->index, &growth);
+	pthread_mutex_unlock(&pager->lock);
+	return 0;
+}
+
+int out_move(struct out_job *job, struct error *error)
+{
+	struct pager *pager = job->pager;
+	int64_t rc = reserve(job);
+
+	if (rc < 0)
+		return error_set(error, (int)rc, NULL, "make room in the directory of sessions",
+				 "extend the index of process %d", pager->target.pid);
+	discards_settle(pager);
+	out_settle_on(job, pager->road.ops->processor(&pager->road));
+	rc = enter_begin(pager, error);
+	if (rc < 0)
+		return (int)rc;
+	rc = prepare_slot(job);
+	if (rc == 0)
+		rc = keep_short(job, error);
+	for (unsigned int i = 0; rc == 0 && i < job->piece_count; i++) {
+		struct piece *piece = &job->pieces[i];
+
+		/* A whole superpage in its place moves as one huge page. */
+		if (region_bytes(piece->region) == 2 * MiB && job->current->used % (2 * MiB))
+			job->current->used += min_u64(round_up(job->current->used, 2 * MiB) - job->current->used,
+						      region_bytes(slot_rest(job)));
+		rc = move_piece(job, piece, error);
+	}
+	if (pager->road.ops->end(&pager->road) < 0)
+		rc = -ESRCH;
+	if (rc < 0 && (!error->code || rc == -ESRCH))
+		staging_explain(pager, (int)rc, "move aside pages of", error);
+	return (int)rc;
+}

@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: MIT */
+/* The staging area: opened and closed, and told from what the program maps in its place. */
+
+#include "swapout/staging.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "index/index.h"
+#include "pager/enter.h"
+#include "pager/pager.h"
+#include "proc/maps.h"
+#include "service/hook.h"
+
+#define CHANGING_TRIES 1000
+#define CHANGING_US    100
+#define DRAIN_TRIES    20
+#define LOOK_TRIES     20 /* a look that fails for want of memory, most of all, says nothing of the area */
+#define LOOK_AGAIN_US  500
+
+struct region staging_slot_whole(const struct pager *pager, unsigned int slot)
+{
+	uint64_t start = pager->staging.start + slot * SLOT_BYTES;
+
+	return (struct region){start, start + SLOT_BYTES};
+}
+
+static struct region mark_page(const struct pager *pager)
+{
+	return (struct region){pager->staging.end - page_size(), pager->staging.end};
+}
+
+struct region staging_slot(const struct pager *pager, unsigned int slot)
+{
+	struct region region = staging_slot_whole(pager, slot);
+
+	region.end = min_u64(region.end, mark_page(pager).start);
+	return region;
+}
+
+static int look(const struct pager *pager, uint64_t at, struct mapping *mapping)
+{
+	int rc = mapping_at(pager->maps_fd, at, mapping);
+
+	for (int tries = 0; rc < 0 && rc != -ESRCH && tries < LOOK_TRIES; tries++) {
+		usleep(LOOK_AGAIN_US);
+		rc = mapping_at(pager->maps_fd, at, mapping);
+	}
+	return rc;
+}
+
+static bool has_mark(const struct pager *pager)
+{
+	uint64_t mark[2];
+
+	return inject_peek(pager->road.ops->memory(&pager->road), mark_page(pager).start, mark, sizeof(mark)) == 0 &&
+	       memcmp(mark, index_header(pager->index)->staging_mark, sizeof(mark)) == 0;
+}
+
+/*
+ * One mapping, or several where a slot is executable: of ours those that lie side by side and are alike are one, and of
+ * others none is one with ours.
+ */
+static bool has_shape(const struct pager *pager, bool open)
+{
+	struct region area = pager->staging;
+	struct mapping mapping;
+	int before = -1;
+
+	for (uint64_t at = area.start; at < area.end; at = mapping.region.end) {
+		if (look(pager, at, &mapping) <= 0 || mapping.region.start != at || mapping.region.end > area.end ||
+		    (mapping.region.end - area.start) % SLOT_BYTES || mapping.kind != MAPPING_ANON || mapping.shared ||
+		    mapping.read != open || mapping.write != open || mapping.execute == before)
+			return false;
+		before = mapping.execute;
+	}
+	return true;
+}
+
+static bool is_ours(const struct pager *pager, bool open)
+{
+	return has_shape(pager, open) && (!open || has_mark(pager));
+}
+
+/* With each part of the area that is one mapping of private memory. */
+static void for_pieces(const struct pager *pager, int (*call)(int fd, struct region region), int fd)
+{
+	struct region area = pager->staging;
+	struct mapping mapping;
+
+	for (uint64_t at = area.start; at < area.end; at = mapping.region.end) {
+		if (mapping_at_or_after(pager->maps_fd, at, &mapping) <= 0)
+			return;
+		mapping.region = region_intersect(mapping.region, area);
+		if (!region_bytes(mapping.region))
+			return;
+		if (mapping.kind == MAPPING_ANON && !mapping.shared)
+			call(fd, mapping.region);
+	}
+}
+
+/* Not left registered with a descriptor that nobody serves, whosever it is. */
+static void unregister_pieces(const struct pager *pager)
+{
+	if (uffd_unregister(pager->uffd_staging, pager->staging) < 0)
+		for_pieces(pager, uffd_unregister, pager->uffd_staging);
+}
+
+void staging_drain(struct pager *pager)
+{
+	struct uffd_msg message;
+
+	for (int tries = 0; tries < DRAIN_TRIES && uffd_changing(pager->uffd_staging); tries++)
+		while (uffd_read(pager->uffd_staging, &message, 1) > 0)
+			;
+}
+
+/*
+ * Whoever populates all of its memory (mlockall) in the moment in which the area is held waits there. Closed, it has
+ * nothing to populate.
+ */
+static void wake_populating(const struct pager *pager)
+{
+	uffd_wake(pager->uffd_staging, pager->staging);
+}
+
+int staging_explain(const struct pager *pager, int rc, const char *tried, struct error *error)
+{
+	return error_set(error, rc,
+			 rc == -ESRCH        ? "the process has ended"
+			 : rc == -ETIMEDOUT  ? "it does not run (stopped, or its cgroup is frozen)"
+			 : rc == -EADDRINUSE ? "it has mapped something over the staging area"
+					     : NULL,
+			 rc == -EADDRINUSE ? "try again: there will be another one" : NULL, "%s process %d", tried,
+			 pager->target.pid);
+}
+
+/*
+ * Nothing of it is touched from now on. What has been moved there with pages out may just have been unregistered:
+ * whoever did that waits for his event, and has not touched it.
+ */
+static int gone(struct pager *pager)
+{
+	pager->staging_gone = true;
+	pager->staging_open = false;
+	unregister_pieces(pager);
+	for_pieces(pager, uffd_register_missing, pager->spaces[0].uffd);
+	pager->spaces[0].strays = true;
+	staging_drain(pager);
+	return target_alive(&pager->target) ? -EADDRINUSE : -ESRCH;
+}
+
+/* Fails, and changes nothing, where something else has come to lie since the area was made. */
+static int put_mark(const struct pager *pager)
+{
+	static _Alignas(65536) unsigned char page[65536];
+	struct index_header *header = index_header(pager->index);
+	size_t done;
+
+	if (getrandom(header->staging_mark, sizeof(header->staging_mark), 0) < 0)
+		return -errno;
+	memcpy(page, header->staging_mark, sizeof(header->staging_mark));
+	return has_shape(pager, false)
+		       ? uffd_copy(pager->uffd_staging, mark_page(pager).start, page, page_size(), true, &done)
+		       : -EEXIST;
+}
+
+/* For want of memory, most of all: that says nothing of what lies there, as an event does that is unread. */
+static bool may_pass(const struct pager *pager, int rc)
+{
+	return rc == -ENOMEM || (rc == -EAGAIN && !uffd_changing(pager->uffd_staging));
+}
+
+static int register_and_mark(const struct pager *pager)
+{
+	int rc = uffd_register_missing(pager->uffd_staging, pager->staging);
+
+	return rc == 0 ? put_mark(pager) : rc;
+}
+
+int staging_begin(struct pager *pager, struct error *error)
+{
+	bool looking = pager->maps_fd >= 0;
+	int rc;
+
+	if (!looking)
+		pager->maps_fd = target_proc_open(&pager->target, "maps", O_RDONLY | O_CLOEXEC);
+	if (pager->maps_fd < 0)
+		return staging_explain(pager, pager->maps_fd, "look at the mappings of", error);
+	rc = register_and_mark(pager);
+	for (int tries = 0; may_pass(pager, rc) && tries < LOOK_TRIES; tries++) {
+		usleep(LOOK_AGAIN_US);
+		rc = register_and_mark(pager);
+	}
+	pager->staging_unmarked = may_pass(pager, rc) && target_alive(&pager->target);
+	if (rc < 0 && !pager->staging_unmarked)
+		rc = gone(pager);
+	if (!looking)
+		close(steal_fd(&pager->maps_fd));
+	return rc < 0 ? staging_explain(pager, rc, "make the staging area of", error) : 0;
+}
+
+/* Once more while there is no memory for it: that, too, is what a process without an address space is told by. */
+static int patiently(int (*call)(int fd, struct region region), int fd, struct region region)
+{
+	int rc = call(fd, region);
+
+	for (int tries = 0; rc == -ENOMEM && uffd_alive(fd) && tries < LOOK_TRIES; tries++) {
+		usleep(LOOK_AGAIN_US);
+		rc = call(fd, region);
+	}
+	return rc;
+}
+
+/* Whoever maps over it waits from now on. */
+static int hold(struct pager *pager)
+{
+	struct space *space = &pager->spaces[0];
+	int rc = 0;
+
+	pthread_rwlock_rdlock(&space->events);
+	if (is_ours(pager, true)) {
+		patiently(uffd_unregister, space->uffd, pager->staging);
+		hook("staging-between");
+		rc = patiently(uffd_register_missing, pager->uffd_staging, pager->staging);
+	}
+	if (rc < 0 || !is_ours(pager, true))
+		rc = gone(pager);
+	pthread_rwlock_unlock(&space->events);
+	return rc;
+}
+
+/* Pages can move there from now on. */
+static int let_go(struct pager *pager)
+{
+	patiently(uffd_unregister, pager->uffd_staging, pager->staging);
+	hook("staging-between");
+	if (patiently(uffd_register_missing, pager->spaces[0].uffd, pager->staging) < 0 || !is_ours(pager, true))
+		return gone(pager);
+	staging_drain(pager);
+	return 0;
+}
+
+/* Looked at again while there is no memory for the look. */
+static bool is_registered(const struct pager *pager)
+{
+	int fd = pager->uffd_staging;
+
+	for (int tries = 0; tries < LOOK_TRIES; tries++) {
+		if (uffd_covers(fd, pager->staging))
+			return true;
+		if (uffd_absent(fd, pager->staging) || uffd_changing(fd))
+			break;
+		usleep(LOOK_AGAIN_US);
+	}
+	return false;
+}
+
+int64_t staging_open(struct pager *pager)
+{
+	struct road *road = &pager->road;
+	int64_t rc;
+
+	if (pager->staging_gone)
+		return -EADDRINUSE;
+	if (!is_registered(pager) || !is_ours(pager, false))
+		return gone(pager);
+	rc = road->ops->protect(road, pager->staging, PROT_READ | PROT_WRITE);
+	if (rc < 0)
+		return rc;
+	pager->staging_open = true;
+	pager->staging_torn = false;
+	return let_go(pager);
+}
+
+int64_t staging_empty(struct pager *pager, struct region region, bool was_executable)
+{
+	struct road *road = &pager->road;
+	int64_t rc = pager->staging_gone ? -EADDRINUSE : hold(pager);
+	int opened;
+
+	if (rc < 0)
+		return rc;
+	hook("discarding");
+	rc = road->ops->discard(road, region, pager->uffd_staging);
+	if (rc == 0 && was_executable)
+		rc = road->ops->protect(road, region, PROT_READ | PROT_WRITE);
+	opened = let_go(pager); /* in any case: a fault there waits as long as it is held */
+	return rc < 0 ? rc : opened;
+}
+
+/*
+ * What was mapped there between the last look and the change of protection has that now, and nobody has seen it yet: it
+ * may be used again.
+ */
+static void repair(struct pager *pager)
+{
+	struct region area = pager->staging;
+	struct mapping mapping;
+
+	for (uint64_t at = area.start; at < area.end; at = mapping.region.end) {
+		if (mapping_at_or_after(pager->maps_fd, at, &mapping) <= 0)
+			return;
+		mapping.region = region_intersect(mapping.region, area);
+		if (!region_bytes(mapping.region))
+			return;
+		if (!mapping.read && !mapping.write && !uffd_registered(pager->spaces[0].uffd, mapping.region.start))
+			pager->road.ops->protect(&pager->road, mapping.region, PROT_READ | PROT_WRITE);
+	}
+}
+
+static int64_t shut(struct pager *pager)
+{
+	struct road *road = &pager->road;
+	struct region all = {pager->staging.start, mark_page(pager).start};
+	int64_t rc = hold(pager);
+
+	if (rc < 0)
+		return rc == -EADDRINUSE ? 0 : rc;
+	hook("closing");
+	rc = road->ops->discard(road, all, pager->uffd_staging);
+	if (rc == 0)
+		rc = road->ops->protect(road, pager->staging, PROT_NONE);
+	if (rc < 0) {
+		let_go(pager);
+		return rc == -EADDRINUSE ? 0 : rc;
+	}
+	pager->staging_open = false;
+	wake_populating(pager);
+	if (uffd_changing(pager->uffd_staging))
+		repair(pager);
+	staging_drain(pager);
+	return 0;
+}
+
+int staging_close(struct pager *pager)
+{
+	struct road *road = &pager->road;
+	struct error error = {0};
+	int64_t rc;
+
+	if (!pager->staging_open || pager->staging_gone || pager->uffd_staging < 0)
+		return 0;
+	rc = enter_begin(pager, &error);
+	if (rc < 0)
+		return (int)rc;
+	rc = shut(pager);
+	road->ops->end(road);
+	return (int)rc;
+}
+
+bool staging_holds(const struct pager *pager, struct region region)
+{
+	int fd = pager->uffd_staging >= 0 ? pager->uffd_staging : pager->spaces[0].uffd;
+
+	for (int tries = 0; tries < CHANGING_TRIES; tries++) {
+		if (uffd_covers(fd, region))
+			return true;
+		if (!uffd_changing(fd))
+			break;
+		usleep(CHANGING_US);
+	}
+	return is_ours(pager, true);
+}
+
+/* Whether the area, closed and not registered, is kept from children, as ours is. */
+static bool is_kept(const struct pager *pager)
+{
+	_cleanup_regions_ struct region_vec kept = {0};
+	bool found = false;
+
+	if (kept_from_children(&pager->target, &kept) < 0)
+		return false;
+	for (size_t i = 0; i < kept.count; i++)
+		found |= region_contains(kept.items[i], pager->staging);
+	return found;
+}
+
+static int another(struct pager *pager, struct error *error)
+{
+	struct index_header *header = index_header(pager->index);
+	struct road *road = &pager->road;
+	int rc;
+
+	if (header->former_count == FORMER_MAX)
+		return staging_explain(pager, -EADDRINUSE, "make another staging area of", error);
+	if (!header->former_count || header->former[header->former_count - 1].start != pager->staging.start)
+		header->former[header->former_count++] = pager->staging;
+	rc = road->ops->new_area(road, error);
+	if (rc < 0)
+		return rc;
+	pager->staging = index_header(pager->index)->staging = road->staging;
+	pager->staging_gone = false;
+	return staging_begin(pager, error);
+}
+
+int staging_renew(struct pager *pager, struct error *error)
+{
+	if (pager->staging_unmarked)
+		return staging_begin(pager, error);
+	if (!pager->staging_gone && !pager->staging_open && !is_registered(pager) &&
+	    (!has_shape(pager, false) || !is_kept(pager) ||
+	     uffd_register_missing(pager->uffd_staging, pager->staging) < 0 || !has_shape(pager, false)))
+		gone(pager);
+	return pager->staging_gone ? another(pager, error) : 0;
+}
+
+int staging_leave(struct pager *pager, struct error *error)
+{
+	struct road *road = &pager->road;
+	int64_t rc = 0;
+
+	if (!road->staging.end)
+		return 0;
+	if (pager->maps_fd < 0)
+		pager->maps_fd = target_proc_open(&pager->target, "maps", O_RDONLY | O_CLOEXEC);
+	if (!pager->staging_gone) {
+		rc = road->ops->begin(road, error);
+		if (rc < 0) {
+			unregister_pieces(pager); /* nobody may come to wait for an event */
+			return (int)rc;
+		}
+		if (is_ours(pager, pager->staging_open)) {
+			rc = patiently(uffd_unregister, pager->uffd_staging, pager->staging);
+			patiently(uffd_unregister, pager->spaces[0].uffd, pager->staging);
+		}
+		/* Unmapping it while it is registered would wait for an event to be read. */
+		if (rc != -ENOMEM && is_ours(pager, pager->staging_open))
+			rc = road->ops->drop_area(road, true);
+		else
+			gone(pager);
+		road->ops->end(road);
+		staging_drain(pager);
+	}
+	if (pager->staging_gone)
+		rc = road->ops->drop_area(road, false);
+	if (rc < 0)
+		return error_set(error, (int)rc, NULL, NULL, "unmap the staging area of process %d", pager->target.pid);
+	road->staging = (struct region){0, 0};
+	return 0;
+}
+
+int staging_recover(struct pager *pager)
+{
+	struct mapping mapping;
+
+	pager->staging = pager->road.staging = index_header(pager->index)->staging;
+	if (pager->road.agent.staging.end)
+		pager->road.agent.staging = pager->staging;
+	if (pager->spaces[0].dead)
+		return -ESRCH;
+	pager->staging_open = !has_shape(pager, false);
+	if (mapping_at(pager->maps_fd, pager->staging.start, &mapping) == -ESRCH)
+		return -ESRCH;
+	/* Nobody would serve a fault there. */
+	if (pager->staging_open && pager->uffd_staging >= 0 && is_ours(pager, true))
+		unregister_pieces(pager);
+	else if (pager->uffd_staging >= 0)
+		wake_populating(pager);
+	return 0;
+}

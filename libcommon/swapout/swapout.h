@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* Pages out of address spaces. */
+#pragma once
+
+#include "pager/pager.h"
+#include "swapin/filler.h"
+
+/* out.c: swap-out. One at a time, `job` held. Emits records through the callback. */
+struct out_request {
+	struct region_vec regions; /* sorted, without overlaps */
+	bool everything;           /* instead of regions: all that is eligible */
+	uint64_t bytes;            /* stop after so many have left; 0: no limit */
+	bool dry_run;
+	bool pool;          /* to the pool, not to the store */
+	bool skip_unmapped; /* a region that is not mapped any more is skipped, not refused */
+	struct asker asker;
+	emit_fn emit;
+	void *context;
+};
+
+/*
+ * Returns 0, or -errno with `error` filled: -EINVAL (a region outside any mapping; nothing was changed), -ESRCH,
+ * -ENOSPC, -EPERM, -ECANCELED (the asker has had enough). *partial: something asked for could not be moved.
+ */
+int out_run(struct pager *pager, const struct out_request *request, bool *partial, struct error *error);

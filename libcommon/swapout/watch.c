@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/* Telling a client which pages that are out are touched, while it happens. */
+
+#include "swapout/watch.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/resource.h>
+
+#include "index/index.h"
+#include "pager/pager.h"
+#include "swapin/touch_ring.h"
+#include "swapout/swapout.h"
+
+#define TOLD_AT_ONCE 2048
+#define TELL_MS      20
+
+struct watch {
+	struct pager *pager;
+	const struct watch_request *request;
+	uint64_t started_ns;
+	struct touch_ring ring;
+};
+
+/* When it began, and for how long the target has waited for pages by now; before it began too, which is to be
+ * subtracted. */
+static void tell_state(struct watch *watch)
+{
+	uint64_t waited_ns;
+
+	pthread_mutex_lock(&watch->pager->lock);
+	waited_ns = index_header(watch->pager->index)->counters.fault_wait_ns;
+	pthread_mutex_unlock(&watch->pager->lock);
+	watch->request->emit(watch->request->context,
+			     json_pack("{s:s,s:I,s:I}", "type", "watching", "started_ns", (json_int_t)watch->started_ns,
+				       "waited_ns", (json_int_t)waited_ns));
+}
+
+/*
+ * One record for many touches: [address, thread, write, out, microseconds]. Who receives it knows names and mappings.
+ */
+static void tell(struct watch *watch)
+{
+	struct touch touches[TOLD_AT_ONCE];
+	size_t page = page_size();
+	uint64_t lost;
+	size_t count;
+
+	do {
+		json_t *list;
+
+		count = touch_ring_take(watch->pager, &watch->ring, touches, TOLD_AT_ONCE, &lost);
+		if (!count && !lost)
+			return;
+		list = json_array();
+		for (size_t i = 0; i < count; i++)
+			json_array_append_new(
+				list,
+				json_pack("[I,i,b,b,I]", (json_int_t)round_down(touches[i].address, page),
+					  (int)touches[i].tid, (int)(touches[i].address & TOUCH_WRITE),
+					  (int)(touches[i].address & TOUCH_OUT),
+					  (json_int_t)((max_u64(touches[i].ns, watch->started_ns) - watch->started_ns) /
+						       1000)));
+		watch->request->emit(watch->request->context, json_pack("{s:s,s:o,s:I}", "type", "touches", "touches",
+									list, "lost", (json_int_t)lost));
+	} while (count == TOLD_AT_ONCE);
+}
+
+static void discard_record(void *context, json_t *record)
+{
+	(void)context;
+	json_decref(record);
+}
+
+static bool is_leaving(void *context)
+{
+	const struct pager *pager = context;
+
+	return atomic_load(&pager->leaving) > 0;
+}
+
+/* Later rounds take what is still mapped: the program goes on meanwhile. */
+static int move_out(struct watch *watch, bool first, bool *partial, struct error *error)
+{
+	struct pager *pager = watch->pager;
+	const struct out_request out = {
+		.regions = watch->request->regions,
+		.asker = {is_leaving, pager},
+		.skip_unmapped = !first,
+		.emit = first ? watch->request->emit : discard_record,
+		.context = watch->request->context,
+	};
+	int rc = 0;
+
+	pthread_mutex_lock(&pager->job); /* without a sign of life: the client may take its time */
+	if (atomic_load(&pager->ended) || pager->spaces[0].dead)
+		rc = error_set(error, -ESRCH, "it has ended", NULL, "watch process %d", pager->target.pid);
+	else
+		rc = out_run(pager, &out, partial, error);
+	pthread_mutex_unlock(&pager->job);
+	return rc;
+}
+
+/* Whether the client wants no more. It has nothing to say, so what it sends is the same to us. */
+static bool heard_enough(int connection, uint64_t wait_ms)
+{
+	struct pollfd fd = {.fd = connection, .events = POLLIN | POLLRDHUP};
+
+	return poll(&fd, 1, (int)wait_ms) > 0;
+}
+
+/*
+ * What has come back goes out again. A failure of that ends the watch like any other end; the pages are resident or
+ * out, never lost.
+ */
+static int go_round(struct watch *watch, struct error *error)
+{
+	bool partial = false;
+	uint64_t now = (latency_now_ns() - watch->started_ns) / 1000;
+
+	tell(watch);
+	tell_state(watch);
+	watch->request->emit(watch->request->context,
+			     json_pack("{s:s,s:I}", "type", "round", "at_us", (json_int_t)now));
+	return move_out(watch, false, &partial, error);
+}
+
+static uint64_t elapsed_ms(const struct watch *watch)
+{
+	return (latency_now_ns() - watch->started_ns) / 1000000;
+}
+
+/* Those that this thread asked to stop for a round, and that stopped too late for it. */
+static void let_threads_go(struct pager *pager)
+{
+	if (pthread_mutex_trylock(&pager->job) != 0)
+		return;
+	if (pager->road.ops)
+		pager->road.ops->reap(&pager->road);
+	pthread_mutex_unlock(&pager->job);
+}
+
+static int watch_on(struct watch *watch, struct error *error)
+{
+	const struct watch_request *request = watch->request;
+	uint64_t next = request->again_ms ? elapsed_ms(watch) + request->again_ms : 0;
+	int rc = 0;
+
+	while (rc == 0 && !atomic_load(&watch->pager->ended) && !watch->pager->spaces[0].dead) {
+		uint64_t now = elapsed_ms(watch);
+		uint64_t wait = TELL_MS;
+
+		if (request->duration_ms && now >= request->duration_ms)
+			break;
+		if (request->duration_ms)
+			wait = min_u64(wait, request->duration_ms - now);
+		if (next && now >= next) {
+			rc = go_round(watch, error);
+			next = elapsed_ms(watch) + request->again_ms;
+			continue;
+		}
+		if (next)
+			wait = min_u64(wait, next - now);
+		if (heard_enough(request->connection, wait))
+			break;
+		let_threads_go(watch->pager);
+		tell(watch);
+	}
+	return rc == -ESRCH ? 0 : rc;
+}
+
+static bool begin(struct pager *pager, struct watch *watch)
+{
+	bool alone;
+
+	pthread_mutex_lock(&pager->lock);
+	alone = !pager->touched;
+	if (alone)
+		pager->touched = &watch->ring;
+	pthread_mutex_unlock(&pager->lock);
+	return alone;
+}
+
+static void end(struct pager *pager)
+{
+	pthread_mutex_lock(&pager->lock);
+	pager->touched = NULL;
+	pager->watch_ended_ns = latency_now_ns();
+	pthread_mutex_unlock(&pager->lock);
+}
+
+int watch_run(struct pager *pager, const struct watch_request *request, bool *partial, struct error *error)
+{
+	struct watch watch = {.pager = pager, .request = request, .started_ns = request->resume_ns};
+	int rc = 0;
+
+	if (!request->resume_ns)
+		watch.started_ns = latency_now_ns();
+	if (touch_ring_init(&watch.ring, &request->regions) < 0)
+		return error_set(error, -ENOMEM, NULL, NULL, "watch process %d", pager->target.pid);
+	if (!begin(pager, &watch)) {
+		touch_ring_free(&watch.ring);
+		return error_set(error, -EBUSY, "somebody else watches it", NULL, "watch process %d",
+				 pager->target.pid);
+	}
+	setpriority(PRIO_PROCESS, 0, 0); /* of this thread: telling is less urgent than serving */
+	if (!request->resume_ns)
+		rc = move_out(&watch, true, partial, error);
+	if (rc == 0) {
+		tell_state(&watch);
+		rc = watch_on(&watch, error);
+	}
+	end(pager);
+	tell(&watch);
+	tell_state(&watch);
+	touch_ring_free(&watch.ring);
+	return rc;
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/* The way into a target: which road, and what is made there. */
+#include "worker/attach.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "index/index.h"
+#include "pager/enter.h"
+#include "pager/held.h"
+#include "pager/pager.h"
+#include "swapout/staging.h"
+
+#define FEATURES                                                                                                     \
+	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP | \
+	 UFFD_FEATURE_MOVE | UFFD_FEATURE_POISON | UFFD_FEATURE_THREAD_ID)
+
+static void leave(struct pager *pager)
+{
+	struct road *road = &pager->road;
+	struct error ignored = {0};
+
+	held_return(pager);
+	if (road->ops && pager->staging.end)
+		staging_leave(pager, &ignored);
+	if (road->ops && road->ops->leave(road, &ignored) < 0 && road->ops)
+		road->ops->abandon(road);
+}
+
+/*
+ * The handshake of the program's descriptor. Who may not have fork events is told by the program before it forks, when
+ * the road can make it.
+ */
+static int enable_memory(struct pager *pager, int fd, struct error *error)
+{
+	struct road *road = &pager->road;
+	int rc = enter_handshake(fd, FEATURES, error);
+
+	pager->forks_ask = rc == -EPERM && road->ops->forks(road, true) == 0;
+	if (pager->forks_ask)
+		return enter_handshake(fd, FEATURES & ~(uint64_t)UFFD_FEATURE_EVENT_FORK, error);
+	return rc == 0 ? road->ops->forks(road, false) : rc;
+}
+
+/* Tried on the staging area, in which nothing is yet. */
+static bool unregister_is_checked(struct region staging, const int uffd[2])
+{
+	bool checked = uffd_register_missing(uffd[1], staging) == 0 && uffd_unregister(uffd[0], staging) == -EINVAL;
+
+	uffd_unregister(uffd[1], staging);
+	return checked;
+}
+
+static const struct target_ops *const roads[] = {
+	[ROAD_INJECT] = &target_by_inject, [ROAD_AGENT] = &target_by_agent, [ROAD_PUPPET] = &target_by_puppet};
+
+/* Both descriptors and the staging area. */
+static int take_road(struct pager *pager, enum road_choice choice, struct error *error)
+{
+	struct index_header *header = index_header(pager->index);
+	struct road *road = &pager->road;
+	struct error ignored = {0};
+	int uffd[2];
+	int rc = roads[choice]->enter(road, &pager->target, STAGING_BYTES, uffd, error);
+
+	if (rc < 0)
+		return rc;
+	rc = enable_memory(pager, uffd[0], error);
+	if (rc == 0)
+		rc = enter_handshake(uffd[1], UFFD_FEATURE_EVENT_UNMAP, error);
+	if (rc < 0) {
+		leave(pager);
+		close(uffd[0]);
+		close(uffd[1]);
+		return rc;
+	}
+	pager->spaces[0].uffd = uffd[0];
+	pager->uffd_staging = uffd[1];
+	pager->staging = header->staging = road->staging;
+	header->unregister_checked = unregister_is_checked(road->staging, uffd);
+	header->road = choice;
+	enter_note(pager);
+	pager->spaces[0].used = true;
+	rc = staging_begin(pager, error);
+	/* From now on no thread shall have to be stopped to be asked. */
+	if (rc == 0 && choice == ROAD_PUPPET)
+		pins_look(&pager->pins, road, true, &ignored);
+	if (rc == 0)
+		rc = held_store(pager, error);
+	if (rc < 0)
+		leave(pager);
+	return rc;
+}
+
+void attach_leave(struct pager *pager)
+{
+	leave(pager);
+	pager_remove_files(pager);
+}
+
+/* Where no process of ours can be made, a thread of the program can still be stopped. */
+static void offer_inject(struct error *error)
+{
+	size_t length = strlen(error->hint);
+
+	snprintf(error->hint + length, sizeof(error->hint) - length, "%s--road inject needs none", length ? "; " : "");
+}
+
+static int trace_by_right(struct pager *pager, struct error *error)
+{
+	int rc = road_traces(&pager->target, "attach to", error);
+
+	if (rc == 0)
+		rc = take_road(pager, ROAD_PUPPET, error);
+	if (rc == -EAGAIN || rc == -ENOSYS)
+		offer_inject(error);
+	return rc;
+}
+
+int attach_target(struct pager *pager, enum road_choice choice, struct error *error)
+{
+	struct error trace = {0};
+	struct error agent = {0};
+	int rc;
+
+	if (choice != ROAD_AUTO)
+		return take_road(pager, choice, error);
+	rc = trace_by_right(pager, &trace);
+	if (rc != -EPERM && rc != -EACCES) {
+		*error = trace;
+		return rc;
+	}
+	if (take_road(pager, ROAD_AGENT, &agent) == 0)
+		return 0;
+	return road_neither(&trace, &agent, error);
+}
+
+int attach_again(struct pager *pager, struct error *error)
+{
+	const struct index_header *header = index_header(pager->index);
+	const struct target_ops *ops =
+		header->road > ROAD_AUTO && header->road <= ROAD_PUPPET ? roads[header->road] : &target_by_inject;
+	struct road *road = &pager->road;
+	int uffd;
+
+	pager->staging = road->staging = header->staging;
+	road->control = header->control;
+	road->number = header->uffd_number;
+	road->record = header->puppet;
+	uffd = ops->rejoin(road, &pager->target, error);
+	if (uffd < 0)
+		return uffd;
+	pager->spaces[0].uffd = uffd;
+	pager->spaces[0].used = true;
+	pager->forks_ask = road->agent.shared && __atomic_load_n(&road->agent.shared->ask, __ATOMIC_SEQ_CST);
+	return 0;
+}

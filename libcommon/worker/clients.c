@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/* Clients cost little until they have said what they want: no thread, and few bytes. */
+
+#include "worker/clients.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "pager/pager.h"
+#include "service/hook.h"
+#include "service/service.h"
+#include "worker/control.h"
+#include "worker/request.h"
+
+#define SILENT_US  10000000 /* for the next bytes of a request */
+#define SAYING_US  60000000 /* for all of it */
+#define READING_US 20000    /* at one client, before the others are looked after */
+#define SERVED     32       /* at a time */
+#define QUICK      8        /* beside them, that want nothing but to be told something */
+#define TURN_MS    10       /* until one that waits is thought of again */
+#define DEAF_US    100000   /* after one could not be taken in */
+#define CHUNK      8192
+
+struct waiting_client {
+	int fd;
+	uint64_t since_us, deadline_us;
+	struct request request;
+	json_t *object; /* its request, when that is complete */
+};
+
+struct connection {
+	struct pager *pager;
+	struct waiting_client *client;
+};
+
+static void free_client(struct waiting_client *client)
+{
+	if (client->fd >= 0)
+		close(client->fd);
+	json_decref(client->object);
+	request_free(&client->request);
+	free(client);
+}
+
+/* Forgets one that has become somebody else's. */
+static void take_out(struct clients *clients, unsigned int i)
+{
+	clients->whole -= clients->all[i]->object != NULL;
+	clients->count--;
+	for (; i < clients->count; i++)
+		clients->all[i] = clients->all[i + 1];
+}
+
+static void refuse(struct clients *clients, unsigned int i, const struct error *error)
+{
+	struct waiting_client *client = clients->all[i];
+
+	take_out(clients, i);
+	control_refuse(client->fd, error);
+	free_client(client);
+}
+
+unsigned int clients_poll(const struct clients *clients, struct pollfd *fds, int *most)
+{
+	uint64_t now = now_us();
+
+	if (clients->whole)
+		*most = (int)min_u64((uint64_t)*most, TURN_MS);
+	if (now < clients->deaf_until_us)
+		*most = (int)min_u64((uint64_t)*most, (clients->deaf_until_us - now) / 1000 + 1);
+	for (unsigned int i = 0; i < clients->count; i++) {
+		const struct waiting_client *client = clients->all[i];
+		uint64_t left = client->deadline_us > now ? (client->deadline_us - now) / 1000 + 1 : 0;
+
+		fds[i] = (struct pollfd){.fd = client->object ? -1 : client->fd, .events = POLLIN};
+		if (!client->object)
+			*most = (int)min_u64((uint64_t)*most, left);
+	}
+	return clients->count;
+}
+
+/* The one that has been silent for longest, or, when all have spoken, nobody. */
+static bool make_room(struct clients *clients)
+{
+	struct error error = {0};
+
+	for (unsigned int i = 0; i < clients->count; i++) {
+		if (clients->all[i]->object)
+			continue;
+		error_set(&error, -EBUSY, "too many others ask", "try again", "read the request");
+		refuse(clients, i, &error);
+		return true;
+	}
+	return false;
+}
+
+int clients_listen(const struct clients *clients, const struct pager *pager)
+{
+	return now_us() < clients->deaf_until_us ? -1 : pager->control;
+}
+
+void clients_accept(struct clients *clients, struct pager *pager)
+{
+	int fd = accept4(pager->control, NULL, NULL, SOCK_CLOEXEC);
+	uint64_t now = now_us();
+	struct waiting_client *client;
+	struct error error = {0};
+
+	if (fd < 0) { /* who could not be taken in is still there */
+		clients->deaf_until_us = now + DEAF_US;
+		return;
+	}
+	client = control_may_ask(fd) ? calloc(1, sizeof(*client)) : NULL;
+	if (!client) {
+		close(fd);
+		return;
+	}
+	*client = (struct waiting_client){.fd = fd, .since_us = now, .deadline_us = now + SILENT_US};
+	if (clients->count == CLIENTS_WAITING && !make_room(clients)) {
+		error_set(&error, -EBUSY, "too many others ask", "try again", "read the request");
+		control_refuse(fd, &error);
+		free_client(client);
+		return;
+	}
+	clients->all[clients->count++] = client;
+}
+
+static void *connection_main(void *argument)
+{
+	struct connection connection = *(struct connection *)argument;
+	struct waiting_client *client = connection.client;
+
+	free(argument);
+	control_serve(connection.pager, steal_fd(&client->fd), client->object, &client->request.regions);
+	free_client(client);
+	service_shrink_stack();
+	atomic_fetch_sub(&connection.pager->clients, 1);
+	return NULL;
+}
+
+/* Returns 0, or -EAGAIN when there is no thread for it now. */
+static int start_serving(struct pager *pager, struct waiting_client *client)
+{
+	struct connection *connection = malloc(sizeof(*connection));
+	pthread_t thread;
+
+	if (!connection)
+		return -EAGAIN;
+	*connection = (struct connection){pager, client};
+	atomic_fetch_add(&pager->clients, 1);
+	if (pthread_create(&thread, NULL, connection_main, connection) == 0) {
+		pthread_detach(thread);
+		return 0;
+	}
+	atomic_fetch_sub(&pager->clients, 1);
+	free(connection);
+	return -EAGAIN;
+}
+
+/* Reads what is there. Returns as request_feed; a client that has gone before it was ready is -EINVAL. */
+static int read_some(struct waiting_client *client, struct error *error)
+{
+	const uint64_t until_us = now_us() + READING_US;
+	char bytes[CHUNK];
+	int rc = 0;
+
+	while (rc == 0 && now_us() < until_us) {
+		ssize_t n = recv(client->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return 0;
+		if (n < 0 && errno != ECONNRESET)
+			return error_set(error, -errno, NULL, "try again", "read the request");
+		if (n <= 0)
+			return error_set(error, -EINVAL, "it is no JSON object", NULL, "read the request");
+		client->deadline_us = min_u64(now_us() + SILENT_US, client->since_us + SAYING_US);
+		rc = request_feed(&client->request, bytes, (size_t)n, error);
+	}
+	return rc > 0 ? request_finish(&client->request, &client->object, error) : rc;
+}
+
+static bool may_begin(const struct pager *pager, const struct waiting_client *client)
+{
+	unsigned int served = atomic_load(&pager->clients);
+
+	return served < SERVED || (control_is_quick(client->object) && served < SERVED + QUICK);
+}
+
+/* Whether one that was there has gone from the list. */
+static bool serve_one(struct clients *clients, struct pager *pager, unsigned int i, bool readable)
+{
+	struct waiting_client *client = clients->all[i];
+	struct error error = {0};
+	int rc = 0;
+
+	if (readable && !client->object) {
+		bool force = confine_force(false);
+
+		rc = read_some(client, &error);
+		if (rc == 0 && client->object)
+			hook("asked");
+		confine_force(force);
+		clients->whole += client->object != NULL;
+	}
+	if (rc == 0 && !client->object && now_us() > client->deadline_us)
+		rc = error_set(&error, -EINVAL, "it did not come in time", NULL, "read the request");
+	if (rc < 0) {
+		refuse(clients, i, &error);
+		return true;
+	}
+	if (!client->object || !may_begin(pager, client) || start_serving(pager, client) < 0)
+		return false;
+	take_out(clients, i);
+	return true;
+}
+
+void clients_serve(struct clients *clients, struct pager *pager, const struct pollfd *fds, unsigned int count)
+{
+	unsigned int at = 0;
+
+	for (unsigned int i = 0; i < count; i++)
+		at += !serve_one(clients, pager, at, fds[i].revents);
+}
+
+void clients_end(struct clients *clients)
+{
+	while (clients->count)
+		free_client(clients->all[--clients->count]);
+	clients->whole = 0;
+}

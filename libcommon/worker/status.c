@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* The session record. */
+#include "worker/status.h"
+
+#include <unistd.h>
+
+#include "index/index.h"
+#include "pager/pager.h"
+#include "report/report.h"
+#include "store/seal.h"
+
+/* Pages that are out, by the state of their cluster. */
+struct page_counts {
+	uint64_t moving, staged, stored, pool, zeros, filled, lost;
+};
+
+static void count_cluster(const struct cluster *c, struct page_counts *counts)
+{
+	unsigned int in_use = c->pages - (unsigned int)__builtin_popcountll(c->holes);
+
+	if (!c->refs)
+		return;
+	if (c->state == CLUSTER_MOVING)
+		counts->moving += in_use;
+	else if (c->state == CLUSTER_STAGED)
+		counts->staged += in_use;
+	if (c->state != CLUSTER_STORED)
+		return;
+	counts->zeros += (unsigned int)__builtin_popcountll(c->zeros);
+	counts->filled += (unsigned int)__builtin_popcountll(c->filled);
+	counts->lost += (unsigned int)__builtin_popcountll(c->lost);
+	in_use -= (unsigned int)__builtin_popcountll(c->zeros | c->filled | c->lost);
+	if (c->slot.offset & SLOT_POOL)
+		counts->pool += in_use;
+	else
+		counts->stored += in_use;
+}
+
+static struct page_counts count_pages(const struct pager *pager)
+{
+	struct page_counts counts = {0};
+
+	for (uint64_t i = 1; i < index_header(pager->index)->clusters; i++)
+		if (index_cluster(pager->index, (uint32_t)i)->state != CLUSTER_FREE)
+			count_cluster(index_cluster(pager->index, (uint32_t)i), &counts);
+	return counts;
+}
+
+static void set(json_t *record, const char *key, uint64_t value)
+{
+	json_object_set_new(record, key, json_integer((json_int_t)value));
+}
+
+static void set_pages(struct pager *pager, json_t *record)
+{
+	struct page_counts counts = count_pages(pager);
+	unsigned int spaces = 0;
+
+	for (unsigned int i = 0; i < INDEX_SPACES; i++)
+		spaces += pager->spaces[i].used && !pager->spaces[i].dead;
+	set(record, "out_pages", index_count(pager->index, 0));
+	set(record, "moving_pages", counts.moving);
+	set(record, "staged_pages", counts.staged);
+	set(record, "pool_pages", counts.pool);
+	set(record, "stored_pages", counts.stored);
+	set(record, "zero_pages", counts.zeros);
+	set(record, "filled_pages", counts.filled);
+	set(record, "poisoned_pages", index_header(pager->index)->counters.poisoned_pages + counts.lost);
+	set(record, "spaces", spaces);
+}
+
+/* Whole microseconds, rounded up; null when nothing was measured. */
+static json_t *microseconds(uint64_t ns)
+{
+	return ns ? json_integer((json_int_t)((ns + 999) / 1000)) : json_null();
+}
+
+static void set_faults(struct pager *pager, json_t *record)
+{
+	const struct index_counters *c = &index_header(pager->index)->counters;
+
+	set(record, "moved_pages_total", c->moved_pages);
+	set(record, "faults", c->faults);
+	set(record, "refaulted_pages", c->refaulted_pages);
+	set(record, "brought_pages", c->brought_pages);
+	set(record, "written_back_pages", c->written_back_pages);
+	set(record, "fresh_faults", c->fresh_faults);
+	set(record, "hot_faults", c->hot_faults);
+	set(record, "fault_wait_us", c->fault_wait_ns / 1000);
+	json_object_set_new(record, "fault_p50_us", microseconds(latency_percentile(&pager->latency, 50)));
+	json_object_set_new(record, "fault_p99_us", microseconds(latency_percentile(&pager->latency, 99)));
+	json_object_set_new(record, "fault_max_us", microseconds(c->latency_max_ns));
+	json_object_set_new(record, "events",
+			    json_pack("{s:I,s:I,s:I,s:I}", "fork", (json_int_t)c->forks, "remap", (json_int_t)c->remaps,
+				      "remove", (json_int_t)c->removes, "unmap", (json_int_t)c->unmaps));
+	set(record, "stops", pager->road.inject.stops);
+	set(record, "longest_stop_us", pager->road.inject.longest_us);
+}
+
+static json_t *missing(const struct pager *pager)
+{
+	pid_t keeper = index_header(pager->index)->keeper;
+	const pid_t ours[] = {getpid(), pager->supervisor_pid, keeper};
+
+	return confine_missing(&pager->target, ours, ARRAY_SIZE(ours) - (keeper <= 0), NULL);
+}
+
+json_t *status_record(struct pager *pager)
+{
+	const struct index_header *header = index_header(pager->index);
+	struct store_usage usage;
+	char codec[16];
+	json_t *record =
+		json_pack("{s:s,s:i,s:I,s:s,s:i,s:i,s:s,s:s,s:I,s:I}", "type", "session", "pid", pager->target.pid,
+			  "starttime", (json_int_t)pager->target.starttime, "state", "running", "supervisor_pid",
+			  pager->supervisor_pid, "worker_pid", getpid(), "store", header->store, "compress",
+			  codec_format(codec, header->codec), "cluster_bytes",
+			  (json_int_t)page_size() * pager->cluster_pages, "limit_bytes", (json_int_t)header->limit);
+
+	if (!record)
+		return NULL;
+	json_object_set_new(record, "encrypted", json_boolean(pager->seal));
+	if (pager->seal)
+		json_object_set_new(record, "key", json_string(seal_secret(pager->seal) ? "secret" : "locked"));
+	json_object_set_new(record, "missing", missing(pager));
+	json_object_set_new(record, "kept_in", json_boolean(atomic_load(&pager->holds)));
+	if (atomic_load(&pager->tracer))
+		json_object_set_new(record, "tracer_pid", json_integer(atomic_load(&pager->tracer)));
+	if (pager->road.ops)
+		json_object_set_new(record, "road", json_string(pager->road.ops->name));
+	if (pager->road.puppet.self.pid)
+		json_object_set_new(record, "puppet_pid", json_integer(pager->road.puppet.self.pid));
+	store_usage(pager->store, &usage);
+	set(record, "store_bytes", usage.stored);
+	set(record, "store_allocated_bytes", usage.allocated);
+	set(record, "store_file_bytes", usage.file);
+	store_usage(pager->pool, &usage);
+	set(record, "pool_bytes", usage.stored);
+	pthread_mutex_lock(&pager->lock);
+	set_pages(pager, record);
+	set_faults(pager, record);
+	pthread_mutex_unlock(&pager->lock);
+	return record;
+}

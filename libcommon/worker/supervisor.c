@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: MIT */
+/* The small process that holds a session's descriptors while workers come and go. */
+
+#include "worker/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "index/index.h"
+#include "pager/keeper.h"
+#include "pager/pager.h"
+#include "pager/spaces.h"
+#include "service/keep.h"
+#include "service/pulse.h"
+#include "service/service.h"
+#include "uffd/uffd.h"
+#include "worker/attach.h"
+#include "worker/worker.h"
+
+#define RESTART_MS     10
+#define RESTART_MAX_MS 5000
+#define LINGER_MS      10
+#define HEAP_BLOCK_MAX 16384 /* bytes; larger ones are mappings of their own */
+#define READY_TRIES    5     /* workers that end before the session is served: then it is given up */
+
+/* The worker that is watched; a child of ours, or the one that made us. */
+struct worker {
+	pid_t pid;
+	int pidfd;
+	int socket;
+	bool over; /* it has said that the session is over */
+};
+
+struct supervisor {
+	struct pager *pager;
+	struct kept kept;
+	struct worker worker;
+	int signals;
+	int ready;            /* where the first worker that serves says so; -1: it has */
+	unsigned int unready; /* workers that ended before */
+	bool terminating;     /* asked to end: each worker hears of it */
+	unsigned int failures;
+	struct pulse_watch pulse;
+	bool hung; /* the worker was, and has been killed for it */
+};
+
+static void keep_add(struct kept *kept, const struct keep_message *message, int fd)
+{
+	for (size_t i = 0; i < kept->count; i++) {
+		if (kept->items[i].number != message->number)
+			continue;
+		close(kept->items[i].fd);
+		kept->items[i].fd = fd;
+		return;
+	}
+	if (kept->count == kept->size) {
+		size_t size = kept->size ? kept->size * 2 : 16;
+		void *grown;
+
+		/* The child would read zeros if it was closed. Better late than that. */
+		while (!(grown = realloc(kept->items, size * sizeof(*kept->items))))
+			usleep(BACK_OFF_US);
+		kept->items = grown;
+		kept->size = size;
+	}
+	kept->items[kept->count++] = (struct kept_item){message->number, message->parent, fd};
+}
+
+static void keep_drop(struct kept *kept, uint64_t number)
+{
+	for (size_t i = 0; i < kept->count;) {
+		if (number && kept->items[i].number != number) {
+			i++;
+			continue;
+		}
+		close(kept->items[i].fd);
+		kept->items[i] = kept->items[--kept->count];
+	}
+}
+
+static void drop_all(struct supervisor *v)
+{
+	struct keep_message answer = {.op = KEEP_DROPPED};
+
+	keep_drop(&v->kept, 0);
+	close(v->pager->spaces[0].uffd);
+	close(v->pager->uffd_staging);
+	pager_remove_files(v->pager);
+	keep_send(v->worker.socket, &answer, -1);
+}
+
+/* Returns false when the worker has closed its end. */
+static bool take_message(struct supervisor *v)
+{
+	struct keep_message message;
+	int fd;
+	int rc = keep_receive(v->worker.socket, &message, &fd);
+
+	if (rc > 0 && message.op == KEEP_DESCRIPTOR && fd >= 0) {
+		keep_add(&v->kept, &message, fd);
+		return true;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (rc <= 0)
+		return rc < 0 && rc != -ECONNRESET;
+	if (message.op == KEEP_OVER)
+		v->worker.over = true;
+	if (message.op == KEEP_READY && v->ready >= 0)
+		close(steal_fd(&v->ready));
+	if (message.op == KEEP_DROP && message.number)
+		keep_drop(&v->kept, message.number);
+	else if (message.op == KEEP_DROP)
+		drop_all(v);
+	return true;
+}
+
+static void pass_on(const struct supervisor *v)
+{
+	if (v->terminating)
+		syscall(SYS_pidfd_send_signal, v->worker.pidfd, SIGTERM, NULL, 0);
+}
+
+static void take_signal(struct supervisor *v)
+{
+	struct signalfd_siginfo info;
+
+	if (read(v->signals, &info, sizeof(info)) <= 0)
+		return;
+	v->terminating = true;
+	pass_on(v);
+}
+
+/*
+ * Threads that did not stop in time while the session was made are ours to let go. Returns for how long to wait before
+ * the next look, in milliseconds, PULSE_LOOK_MS at most.
+ */
+static int let_threads_go(struct supervisor *v)
+{
+	struct road *road = &v->pager->road;
+
+	return road->ops && road->ops->reap(road) ? LINGER_MS : PULSE_LOOK_MS;
+}
+
+/* A worker that serves nothing any more makes room for another one. */
+static void look_after(struct supervisor *v)
+{
+	if (v->hung || !pulse_look(v->pager->pulse, &v->pulse, v->worker.pid))
+		return;
+	v->hung = true;
+	syscall(SYS_pidfd_send_signal, v->worker.pidfd, SIGKILL, NULL, 0);
+}
+
+/* Holds on until the worker has ended and all that it said is heard. */
+static void hold(struct supervisor *v)
+{
+	struct pollfd fds[] = {{.fd = v->worker.socket, .events = POLLIN},
+			       {.fd = v->worker.pidfd, .events = POLLIN},
+			       {.fd = v->signals, .events = POLLIN}};
+
+	for (;;) {
+		if (poll(fds, ARRAY_SIZE(fds), let_threads_go(v)) < 0)
+			continue;
+		look_after(v);
+		if (fds[2].revents & POLLIN)
+			take_signal(v);
+		if (fds[0].revents && !take_message(v))
+			fds[0].fd = -1;
+		else if (!fds[0].revents && fds[1].revents)
+			break;
+	}
+	/* What it said between the two looks: a descriptor may be the only one that a child has left. */
+	for (fds[0].events = POLLIN; fds[0].fd >= 0 && poll(fds, 1, 0) > 0;)
+		if (!take_message(v))
+			fds[0].fd = -1;
+}
+
+/*
+ * The worker is gone. A worker that ended by itself, or crashed, would do so again: the next one is given a little more
+ * time each time.
+ */
+static void bury(struct supervisor *v)
+{
+	int status = SIGKILL; /* of one that is not our child, nothing is known */
+
+	waitpid(v->worker.pid, &status, 0);
+	close(v->worker.socket);
+	close(v->worker.pidfd);
+	if (v->worker.over)
+		return;
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		v->failures = 0;
+	else
+		poll(NULL, 0, (int)min_u64(RESTART_MS << v->failures++, RESTART_MAX_MS));
+	v->failures = v->failures > 16 ? 16 : v->failures;
+}
+
+/* Starts a worker; with `takes_over` one that continues what another has begun. Returns 0 or -errno. */
+static int start_worker(struct supervisor *v, bool takes_over)
+{
+	struct pager *pager = v->pager;
+	int pair[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	pulse_renew(pager->pulse, &v->pulse, v->hung);
+	v->hung = false;
+	pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		close(v->signals);
+		pager->supervisor = pair[1];
+		pager->supervisor_pid = getppid();
+		pager->ready = v->ready;
+		pager->inherited = takes_over ? &v->kept : NULL;
+		_exit(worker_main(pager));
+	}
+	close(pair[1]);
+	if (pid < 0) {
+		close(pair[0]);
+		return -errno;
+	}
+	v->worker = (struct worker){.pid = pid, .socket = pair[0], .pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
+	if (v->worker.pidfd < 0) { /* its end would not be noticed */
+		int rc = -errno;
+
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		close(pair[0]);
+		v->worker = (struct worker){0};
+		return rc;
+	}
+	pass_on(v);
+	return 0;
+}
+
+/* Somebody waits for it. */
+static void start_next_worker(struct supervisor *v)
+{
+	for (unsigned int tries = 0; start_worker(v, true) < 0; tries += tries < 16)
+		poll(NULL, 0, (int)min_u64(RESTART_MS << tries, RESTART_MAX_MS));
+}
+
+/* Whether something of the session is still to be served. */
+static bool needed(const struct supervisor *v)
+{
+	const struct pager *pager = v->pager;
+
+	for (size_t i = 0; i < v->kept.count; i++)
+		if (uffd_alive(v->kept.items[i].fd))
+			return true;
+	return !pager->files.removed && (uffd_alive(pager->spaces[0].uffd) || index_has_fork(pager->index_fd));
+}
+
+/* A session that nobody has been told of yet. */
+static bool given_up(struct supervisor *v)
+{
+	return v->ready >= 0 && ++v->unready == READY_TRIES;
+}
+
+/*
+ * From a worker at work to the end of the session. Returns the exit status, or -ECHILD when no worker comes to serve.
+ */
+static int run(struct supervisor *v)
+{
+	for (;;) {
+		hold(v);
+		bury(v);
+		if (v->worker.over || !needed(v))
+			break;
+		if (given_up(v))
+			return -ECHILD;
+		start_next_worker(v);
+	}
+	pager_remove_files(v->pager);
+	return v->worker.over ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* Memory is locked, and so cannot be trimmed, only unmapped: one heap for all threads, and nothing large in it. */
+static void keep_heap_small(void)
+{
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MMAP_THRESHOLD, HEAP_BLOCK_MAX);
+	mallopt(M_TRIM_THRESHOLD, HEAP_BLOCK_MAX);
+}
+
+static void begin(struct supervisor *v)
+{
+	sigset_t set;
+
+	prctl(PR_SET_NAME, "swapctl-super");
+	service_shrink();
+	service_lock_memory(); /* who waits for the next worker waits for its pages */
+	keep_heap_small();
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	v->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int supervise(struct pager *pager, int ready, struct kept *adopted)
+{
+	struct supervisor v = {.pager = pager, .kept = adopted ? *adopted : (struct kept){0}, .ready = ready};
+	int rc;
+
+	begin(&v);
+	pager->pulse = pulse_new();
+	rc = pager->pulse ? start_worker(&v, adopted != NULL) : -ENOMEM;
+	if (rc == 0)
+		rc = run(&v);
+	if (rc < 0 && !adopted) /* nothing is out yet */
+		attach_leave(pager);
+	return rc;
+}
+
+/* What every process of a session needs open; a client's connection, most of all, must not be. Returns how many. */
+static unsigned int durable(const struct supervisor *v, int fds[], unsigned int size)
+{
+	const struct pager *pager = v->pager;
+	const int all[] = {0,
+			   1,
+			   2,
+			   pager->files.sessions,
+			   pager->files.directory,
+			   pager->index_fd,
+			   pager->store_fd,
+			   pager->key_fd,
+			   pager->pool_fd,
+			   pager->control,
+			   pager->uffd_staging,
+			   pager->spaces[0].uffd,
+			   pager->target.pidfd,
+			   v->worker.pidfd,
+			   v->worker.socket};
+	unsigned int count = pager->road.ops ? pager->road.ops->descriptors(&pager->road, fds) : 0;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(all); i++)
+		if (all[i] >= 0)
+			fds[count++] = all[i];
+	for (size_t i = 0; i < v->kept.count && count < size; i++)
+		fds[count++] = v->kept.items[i].fd;
+	return count;
+}
+
+static int ascending(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+static void close_others(const struct supervisor *v)
+{
+	int fds[INDEX_SPACES + 32];
+	unsigned int count = durable(v, fds, ARRAY_SIZE(fds));
+	int next = 0;
+
+	qsort(fds, count, sizeof(*fds), ascending);
+	for (unsigned int i = 0; i < count; i++) {
+		if (fds[i] > next)
+			close_range((unsigned int)next, (unsigned int)fds[i] - 1, 0);
+		next = fds[i] + 1;
+	}
+	close_range((unsigned int)next, ~0U, 0);
+}
+
+/* A copy of the worker's copy of the session, with nothing in it of what the worker is doing. */
+static void inherit(struct supervisor *v, const struct pager *old)
+{
+	struct pager *pager = v->pager;
+
+	pager_init(pager, &old->target, old->cluster_pages);
+	pager->files = old->files;
+	pager->index_fd = old->index_fd;
+	pager->store_fd = old->store_fd;
+	pager->key_fd = old->key_fd;
+	pager->seal = old->seal;
+	pager->pulse = old->pulse;
+	pager->pool_fd = old->pool_fd;
+	pager->control = old->control;
+	pager->uffd_staging = old->uffd_staging;
+	pager->staging = old->staging;
+	pager->road = old->road;
+	pager->forks_ask = old->forks_ask;
+	pager->spaces[0].uffd = old->spaces[0].uffd;
+	pager->spaces[0].used = true;
+	for (unsigned int i = 1; i < INDEX_SPACES; i++)
+		if (old->spaces[i].used && old->spaces[i].kept)
+			keep_add(&v->kept, &(struct keep_message){.number = old->spaces[i].kept}, old->spaces[i].uffd);
+}
+
+static void become_supervisor(const struct pager *pager, const struct worker *worker)
+{
+	struct supervisor v = {.pager = calloc(1, sizeof(struct pager)), .worker = *worker, .ready = -1};
+
+	if (!v.pager)
+		_exit(EXIT_FAILURE);
+	inherit(&v, pager);
+	close_others(&v);
+	begin(&v);
+	_exit(run(&v));
+}
+
+/* What the old one held and the new one may not have: descriptors that came at the moment of the change. */
+static void hand_over(struct pager *pager)
+{
+	pthread_mutex_lock(&pager->lock);
+	for (unsigned int i = 1; i < INDEX_SPACES; i++)
+		if (pager->spaces[i].used && pager->spaces[i].kept)
+			pager->spaces[i].unsaved = true;
+	spaces_save(pager);
+	pthread_mutex_unlock(&pager->lock);
+}
+
+/* While no fork is being read, whose descriptor only the keeper would have. */
+static pid_t fork_supervisor(struct pager *pager, const struct worker *self)
+{
+	pid_t child;
+
+	pthread_rwlock_wrlock(&pager->spaces[0].events);
+	child = fork();
+	if (child == 0)
+		become_supervisor(pager, self);
+	if (child > 0) {
+		pager->supervisor_pid = child;
+		keeper_follow(pager);
+	}
+	pthread_rwlock_unlock(&pager->spaces[0].events);
+	return child;
+}
+
+int supervisor_replace(struct pager *pager)
+{
+	struct worker self = {.pid = getpid(), .pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0)};
+	int pair[2];
+	pid_t child;
+
+	waitpid(pager->supervisor_pid, NULL, WNOHANG); /* if it was one that we made */
+	if (self.pidfd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+		int rc = -errno;
+
+		if (self.pidfd >= 0)
+			close(self.pidfd);
+		return rc;
+	}
+	self.socket = pair[0];
+	child = fork_supervisor(pager, &self);
+	close(self.pidfd);
+	close(pair[0]);
+	if (child > 0) {
+		/*
+		 * In place: another thread may be waiting for an answer of the old one, and is told that there is none.
+		 */
+		dup3(pair[1], pager->supervisor, O_CLOEXEC);
+		hand_over(pager);
+	}
+	close(pair[1]);
+	return child < 0 ? -EAGAIN : 0;
+}
