@@ -54,7 +54,7 @@ int enter_staging(struct pager *pager, struct error *error)
 	int uffd;
 	int rc;
 
-	if (pager->uffd_staging >= 0)
+	if (pager->staging.uffd >= 0)
 		return 0;
 	uffd = pager->road.ops->new_uffd(&pager->road, error);
 	if (uffd < 0)
@@ -63,6 +63,6 @@ int enter_staging(struct pager *pager, struct error *error)
 	if (rc < 0)
 		close(uffd);
 	else
-		pager->uffd_staging = uffd;
+		pager->staging.uffd = uffd;
 	return rc;
 }

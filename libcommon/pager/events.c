@@ -265,10 +265,10 @@ static void save_fork(struct pager *pager, const struct space *parent, struct in
 
 	hook("fork-read");
 	pthread_mutex_lock(&pager->lock);
-	message.number = ++pager->kept;
+	message.number = ++pager->keep.number;
 	pending->kept = message.number;
 	*fork = (struct fork_event){.uffd = (int)pending->message.arg.fork.ufd, .kept = message.number};
-	fork->saved = keep_send(pager->supervisor, &message, fork->uffd) == 0;
+	fork->saved = keep_send(pager->keep.supervisor, &message, fork->uffd) == 0;
 	pthread_mutex_unlock(&pager->lock);
 	hook("fork-saved");
 }
@@ -363,9 +363,9 @@ void event_apply(struct pager *pager, struct space *space, struct index_pending 
 		hook("removing");
 		if (space->id == 0)
 			discard_note(pager, (struct region){message->arg.remove.start, message->arg.remove.end});
-		if (space->id == 0 && region_overlaps(pager->staging, (struct region){message->arg.remove.start,
-										      message->arg.remove.end}))
-			pager->staging_torn = true;
+		if (space->id == 0 && region_overlaps(pager->staging.region, (struct region){message->arg.remove.start,
+											     message->arg.remove.end}))
+			pager->staging.torn = true;
 		space_drop(pager, space, (struct region){message->arg.remove.start, message->arg.remove.end});
 		break;
 	case UFFD_EVENT_UNMAP:

@@ -86,7 +86,7 @@ static bool wants_holding(const struct pager *pager, unsigned int i)
 /* What is in memory only. */
 static int memory_fd(const struct pager *pager)
 {
-	return strchr(index_header(pager->index)->store, '/') ? pager->pool_fd : pager->store_fd;
+	return strchr(index_header(pager->index)->store, '/') ? pager->tiers.pool_fd : pager->tiers.store_fd;
 }
 
 /* One of ours, unless it is there; a thread is held. Returns 0 or -errno. */
@@ -111,10 +111,10 @@ int held_again(struct pager *pager)
 	struct index_header *header = index_header(pager->index);
 	int rc = 0;
 
-	if (!strchr(header->store, '/') || pager->pool_fd >= 0 || header->store_number)
+	if (!strchr(header->store, '/') || pager->tiers.pool_fd >= 0 || header->store_number)
 		rc = hold_memory(pager);
-	if (rc == 0 && pager->seal)
-		rc = hold(&pager->road, pager->key_fd, &header->key_number);
+	if (rc == 0 && pager->tiers.seal)
+		rc = hold(&pager->road, pager->tiers.key_fd, &header->key_number);
 	return rc;
 }
 
@@ -153,7 +153,7 @@ static int while_held(struct pager *pager, int (*hold_it)(struct pager *pager), 
 
 int held_store(struct pager *pager, struct error *error)
 {
-	if (strchr(index_header(pager->index)->store, '/') && !pager->seal)
+	if (strchr(index_header(pager->index)->store, '/') && !pager->tiers.seal)
 		return 0;
 	return while_held(pager, held_again, error);
 }
@@ -251,20 +251,20 @@ void held_children(struct pager *pager)
 	unsigned int most = 0;
 	int fd = -1;
 
-	if (!road->ops || pager->spaces[0].dead || now_us() < pager->held_again_us)
+	if (!road->ops || pager->spaces[0].dead || now_us() < pager->keep.held_again_us)
 		return;
 	fd = next_child(pager, &space, INDEX_SPACES);
 	if (fd >= 0) {
 		most = may_hold(pager);
 		if (!holds_less_than(pager, most)) {
-			pager->held_again_us = now_us() + AGAIN_US;
+			pager->keep.held_again_us = now_us() + AGAIN_US;
 			cleanup_close(&fd);
 		}
 	}
 	if (fd < 0 && !index_header(pager->index)->released_count && !has_lost_puppet(pager))
 		return;
 	if (enter_begin(pager, &ignored) < 0) {
-		pager->held_again_us = now_us() + AGAIN_US;
+		pager->keep.held_again_us = now_us() + AGAIN_US;
 		if (fd >= 0)
 			close(fd);
 		return;
@@ -274,7 +274,7 @@ void held_children(struct pager *pager)
 
 		close(fd);
 		if (number < 0) {
-			pager->held_again_us = now_us() + AGAIN_US;
+			pager->keep.held_again_us = now_us() + AGAIN_US;
 			break;
 		}
 		hook("held");
@@ -379,7 +379,7 @@ void held_return(struct pager *pager)
 	if (header->store_number)
 		road->ops->drop(road, header->store_number, memory_fd(pager));
 	if (header->key_number)
-		road->ops->drop(road, header->key_number, pager->key_fd);
+		road->ops->drop(road, header->key_number, pager->tiers.key_fd);
 	header->store_number = header->key_number = 0;
 	road->ops->end(road);
 }

@@ -11,15 +11,16 @@ void pager_init(struct pager *pager, const struct target *target, unsigned int c
 	pager->road = ROAD_NONE;
 	pager->target = *target;
 	pager->cluster_pages = cluster_pages;
-	pager->files.sessions = pager->files.directory = pager->store_fd = pager->pool_fd = pager->key_fd =
-		pager->index_fd = pager->uffd_staging = pager->maps_fd = pager->pagemap_fd = pager->control =
-			pager->spaces[0].uffd = pager->ready = pager->supervisor = -1;
+	pager->files.sessions = pager->files.directory = pager->tiers.store_fd = pager->tiers.pool_fd =
+		pager->tiers.key_fd = pager->index_fd = pager->staging.uffd = pager->view.maps_fd =
+			pager->view.pagemap_fd = pager->serving.control = pager->spaces[0].uffd = pager->serving.ready =
+				pager->keep.supervisor = -1;
 	paths_name(pager->files.name, target->pid, target->starttime);
 }
 
 void pager_remove_files(struct pager *pager)
 {
 	if (!pager->files.removed)
-		seal_wipe(pager->seal);
+		seal_wipe(pager->tiers.seal);
 	paths_remove(&pager->files);
 }

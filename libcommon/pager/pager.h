@@ -86,80 +86,130 @@ struct pulse_thread;
 struct refaults;
 struct touch_ring;
 
-struct pager {
-	struct target target;
-	struct session_files files;
-	struct road road; /* into the target */
-	struct index *index;
+/* Where records are. */
+struct tiers {
 	struct store *store;
 	int store_fd;
 	struct seal *seal;  /* of the store; NULL: it is plain */
 	int key_fd;         /* opens the seal in another process; the target holds a copy of it. -1 without a seal */
 	struct store *pool; /* records that are staged: in memory, before they are written back to the store */
 	int pool_fd;
-	int index_fd;
-	int uffd_staging; /* who maps over what is registered with it waits until we read its events */
-	int maps_fd, pagemap_fd;
+};
+
+/* The staging area in the target (swapout/staging.h); what is marked so under `job`. */
+struct staging_area {
+	struct region region;
+	int uffd;                 /* who maps over what is registered with it waits until we read its events */
+	unsigned char *mirror;    /* the worker's copy of what is staged; STAGING_BYTES, same layout */
+	bool open;                /* it is readable and writable now; `job` */
+	bool gone;                /* the program has mapped something there: it is not ours any more; `job` */
+	bool unmarked;            /* it is ours, but not ready: there was no memory for that; `job` */
+	bool unread;              /* pages are in it that were not read yet: forks wait; under `lock` */
+	bool torn;                /* the program has discarded some of them; under `lock` */
+	unsigned int pins[SLOTS]; /* threads that read the worker's copy of a slot; under `lock` */
+};
+
+/* The process that shares the worker's descriptors (keeper.h). */
+struct keeper {
+	int ask, answer; /* eventfds */
+	int ends[2];     /* pidfds of the two whose end it waits for: worker and supervisor */
+	int pidfd;       /* -1: there is none */
+	struct sock_fprog filter;
+};
+
+/* What outlives this worker: who has its descriptors, and looks whether it lives. */
+struct keep {
 	int supervisor; /* socket: descriptors of children go there */
 	pid_t supervisor_pid;
 	struct pulse *pulse;          /* it looks at that */
-	uint64_t kept;                /* number of the last descriptor of a child handed to it */
+	uint64_t number;              /* of the last descriptor of a child handed to it */
 	const struct kept *inherited; /* those it holds, when this worker takes over from another; NULL for the first */
-	struct region staging;
-	uint64_t held_again_us; /* not before then the target is given something to hold */
-	unsigned char *mirror;  /* the worker's copy of what is staged; STAGING_BYTES, same layout */
-	struct pins pins;       /* what must stay in core for the kernel's sake; under `job` */
-	uint64_t guards_seen;   /* up to this address, by the worker's main thread; the next look goes on there */
-	bool staging_open;      /* the staging area is readable and writable now; under `job` */
-	bool staging_gone;      /* the program has mapped something there: it is not ours any more; under `job` */
-	bool staging_unmarked;  /* it is ours, but not ready: there was no memory for that; under `job` */
-	bool memory_limited;    /* by a cgroup: nothing more leaves when little is left there */
-	unsigned int cluster_pages;
+	uint64_t held_again_us;       /* not before then the target is given something to hold */
+	struct keeper keeper;
+};
 
-	pthread_mutex_t room;           /* one thread makes room for children */
-	_Atomic(unsigned int) children; /* that are served */
-	unsigned int children_max;
-	unsigned int spaces_made; /* the first ones, which have locks; the rest takes no memory yet */
+/* What is looked at in the target. */
+struct target_view {
+	int maps_fd, pagemap_fd;
+	struct pins pins;     /* what must stay in core for the kernel's sake; under `job` */
+	uint64_t guards_seen; /* up to this address, by the worker's main thread; the next look goes on there */
+};
 
-	pthread_mutex_t job; /* one changing request at a time */
-	struct space spaces[INDEX_SPACES];
+/* Address spaces beside the target's own. */
+struct children {
+	pthread_mutex_t room;        /* one thread makes room for them */
+	_Atomic(unsigned int) count; /* that are served */
+	unsigned int most;
+	unsigned int places; /* the first spaces, which have locks; the rest takes no memory yet */
+};
 
-	pthread_mutex_t lock; /* everything below, the index, and the spaces' registered regions */
+/* The thread that brings what lies ahead of a walk. */
+struct ahead {
+	pthread_t thread;
+	pthread_cond_t asked; /* with `lock` */
+	struct space *space;  /* asked for, NULL: nothing; under `lock` */
+	uint64_t address;
+};
+
+/* Fault service; parked faults, claims, latency, refaults and the ring under `lock`. */
+struct faults {
+	pthread_t threads[FAULT_THREADS_MAX];
+	int epoll[FAULT_THREADS_MAX];
+	unsigned int count;
+	int wake_fd; /* eventfd in every epoll: look at `ended` */
 	struct parked_fault *parked;
 	size_t parked_count, parked_size;
 	struct zero_claim zeroing[FAULT_THREADS_MAX * 2];
 	struct latency latency;
 	struct refaults *refaults;
-	unsigned int slot_pins[SLOTS]; /* threads that read the worker's copy of a slot */
-
-	pthread_t forks_thread; /* answers forks that ask, when `forks_ask` */
-	pthread_t tracer_thread;
-	bool forks_ask;      /* there are no fork events */
-	bool tracer_watched; /* by its thread */
-	bool staging_unread; /* pages are in the staging area that were not read yet: forks wait */
-	bool staging_torn;   /* the program has discarded some of them */
-	pthread_t fault_threads[FAULT_THREADS_MAX];
-	int fault_epoll[FAULT_THREADS_MAX];
-	unsigned int fault_count;
-	_Atomic(int) ended;         /* the session is over: enum ending */
-	struct touch_ring *touched; /* what a client is told of, or NULL; under `lock` */
+	struct touch_ring *touched; /* what a client is told of, or NULL */
 	uint64_t watch_ended_ns;    /* when the last one went */
-	/* The thread that brings what lies ahead of a walk. */
-	pthread_t ahead_thread;
-	pthread_cond_t ahead_asked; /* with `lock` */
-	struct space *ahead_space;  /* asked for, NULL: nothing; under `lock` */
-	uint64_t ahead_address;
-	int wake_fd;                   /* eventfd in every epoll: look at `ended` */
-	int keeper_ask, keeper_answer; /* eventfds */
-	int keeper_ends[2];            /* pidfds of the two whose end it waits for: worker and supervisor */
-	int keeper_pidfd;              /* -1: there is none */
-	struct sock_fprog keeper_filter;
+	struct ahead ahead;
+};
+
+/* Who answers forks that ask. */
+struct forks {
+	pthread_t thread;
+	bool ask; /* there are no fork events */
+};
+
+/* Who looks for debuggers of the target. */
+struct tracer {
+	pthread_t thread;
+	bool watched;       /* by its thread */
+	_Atomic(pid_t) pid; /* the debugger that is one of the holds; 0: none */
+};
+
+/* Who is served. */
+struct serving {
 	int ready;   /* pipe to whoever waits for the session: one JSON line; -1 when it has been told */
 	int control; /* listening socket */
 	_Atomic(unsigned int) clients; /* being served */
 	_Atomic(unsigned int) holds;   /* as long as there are any everything is kept in core */
-	_Atomic(pid_t) tracer;         /* the debugger that is one of them; 0: none */
 	_Atomic(unsigned int) leaving; /* threads that are to detach: what is being done for others comes to an end */
+};
+
+struct pager {
+	struct target target;
+	struct target_view view;
+	struct road road; /* into the target */
+	struct session_files files;
+	struct index *index;
+	int index_fd;
+	struct tiers tiers;
+	struct staging_area staging;
+	struct keep keep;
+	struct children children;
+	struct faults faults;
+	struct forks forks;
+	struct tracer tracer;
+	struct serving serving;
+	bool memory_limited; /* by a cgroup: nothing more leaves when little is left there */
+	unsigned int cluster_pages;
+	_Atomic(int) ended;   /* the session is over: enum ending */
+	pthread_mutex_t job;  /* one changing request at a time */
+	pthread_mutex_t lock; /* the index, the spaces' registered regions, and what says so */
+	struct space spaces[INDEX_SPACES];
 };
 
 enum ending {

@@ -23,10 +23,10 @@ void space_make(struct pager *pager, unsigned int id)
 
 	pthread_rwlockattr_init(&writers_first);
 	pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	for (; pager->spaces_made <= id; pager->spaces_made++) {
-		struct space *space = &pager->spaces[pager->spaces_made];
+	for (; pager->children.places <= id; pager->children.places++) {
+		struct space *space = &pager->spaces[pager->children.places];
 
-		space->id = pager->spaces_made;
+		space->id = pager->children.places;
 		pthread_rwlock_init(&space->events, &writers_first);
 	}
 	pthread_rwlockattr_destroy(&writers_first);
@@ -61,7 +61,7 @@ struct space *space_new(struct pager *pager, int uffd)
 		space->held_up_since_ns = 0;
 		space->since_us = now_us();
 		space->room_again_us = 0;
-		atomic_fetch_add(&pager->children, 1);
+		atomic_fetch_add(&pager->children.count, 1);
 		return space;
 	}
 	return NULL;
@@ -74,7 +74,7 @@ void spaces_save(struct pager *pager)
 		struct keep_message message = {.op = KEEP_DESCRIPTOR, .number = space->kept};
 
 		if (space->used && !space->dead && space->kept && space->unsaved)
-			space->unsaved = keep_send(pager->supervisor, &message, space->uffd) < 0;
+			space->unsaved = keep_send(pager->keep.supervisor, &message, space->uffd) < 0;
 	}
 }
 
@@ -104,15 +104,15 @@ static void close_space(struct pager *pager, struct space *space)
 		close(space->uffd);
 		space->uffd = -1;
 		if (space->kept)
-			keep_send(pager->supervisor, &(struct keep_message){.op = KEEP_DROP, .number = space->kept},
-				  -1);
+			keep_send(pager->keep.supervisor,
+				  &(struct keep_message){.op = KEEP_DROP, .number = space->kept}, -1);
 		space->kept = 0;
 		index_header(pager->index)->spaces[space->id].used = false;
 		held_forget(pager, space->id);
 		region_vec_free(&space->registered);
 		region_vec_free(&space->unforked);
 		if (space->id != 0)
-			atomic_fetch_sub(&pager->children, 1);
+			atomic_fetch_sub(&pager->children.count, 1);
 		space->used = space->id == 0; /* the target's own place is not given to a child */
 	}
 	pthread_mutex_unlock(&pager->lock);
@@ -122,16 +122,16 @@ int space_watch(struct pager *pager, struct space *space)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u32 = space->id};
 
-	for (unsigned int i = 0; i < pager->fault_count; i++)
-		if (epoll_ctl(pager->fault_epoll[i], EPOLL_CTL_ADD, space->uffd, &event) < 0 && errno != EEXIST)
+	for (unsigned int i = 0; i < pager->faults.count; i++)
+		if (epoll_ctl(pager->faults.epoll[i], EPOLL_CTL_ADD, space->uffd, &event) < 0 && errno != EEXIST)
 			return -errno;
 	return 0;
 }
 
 void space_unwatch(struct pager *pager, struct space *space)
 {
-	for (unsigned int i = 0; i < pager->fault_count; i++)
-		epoll_ctl(pager->fault_epoll[i], EPOLL_CTL_DEL, space->uffd, NULL);
+	for (unsigned int i = 0; i < pager->faults.count; i++)
+		epoll_ctl(pager->faults.epoll[i], EPOLL_CTL_DEL, space->uffd, NULL);
 }
 
 void space_close(struct pager *pager, struct space *space)
@@ -191,8 +191,8 @@ static uint64_t room_end_now(const struct pager *pager, const struct mapping *ma
 {
 	struct mapping next;
 
-	return mapping_at_or_after(pager->maps_fd, mapping->region.end, &next) > 0 ? room_end(mapping, &next)
-										   : mapping->region.end;
+	return mapping_at_or_after(pager->view.maps_fd, mapping->region.end, &next) > 0 ? room_end(mapping, &next)
+											: mapping->region.end;
 }
 
 int space_register(struct pager *pager, struct space *space, uint64_t address)
@@ -200,7 +200,7 @@ int space_register(struct pager *pager, struct space *space, uint64_t address)
 	struct mapping before;
 	struct mapping after;
 	uint64_t limit;
-	int rc = mapping_at(pager->maps_fd, address, &before);
+	int rc = mapping_at(pager->view.maps_fd, address, &before);
 
 	if (rc <= 0)
 		return rc < 0 ? rc : -ENOENT;
@@ -218,7 +218,7 @@ int space_register(struct pager *pager, struct space *space, uint64_t address)
 	 * changed since, the unread event makes the move fail. It stays registered then: a part of it may have been
 	 * before, with pages out.
 	 */
-	rc = mapping_at(pager->maps_fd, address, &after);
+	rc = mapping_at(pager->view.maps_fd, address, &after);
 	if (rc <= 0 || !movable(&after) || after.region.start != before.region.start ||
 	    after.region.end != before.region.end) {
 		space->strays = true;
@@ -348,7 +348,7 @@ static bool unregister_listed(struct pager *pager, const struct region_vec *list
 			at++;
 		if (at < list->count && mapping.kind == MAPPING_ANON && !mapping.shared &&
 		    region_overlaps(list->items[at], mapping.region) &&
-		    (pager->staging_gone || !region_overlaps(pager->staging, mapping.region)))
+		    (pager->staging.gone || !region_overlaps(pager->staging.region, mapping.region)))
 			all &= unregister_empty(pager, mapping.region, limit);
 	}
 	maps_close(&reader);
@@ -367,10 +367,10 @@ static uint64_t registered_end(const struct space *space, uint64_t at)
 static uint64_t next_of_target(const struct pager *pager, uint64_t at)
 {
 	struct mapping next;
-	int rc = mapping_at_or_after(pager->maps_fd, at, &next);
+	int rc = mapping_at_or_after(pager->view.maps_fd, at, &next);
 
 	if (rc > 0 && next.region.start < at)
-		rc = mapping_at_or_after(pager->maps_fd, next.region.end, &next);
+		rc = mapping_at_or_after(pager->view.maps_fd, next.region.end, &next);
 	return rc > 0 ? next.region.start : ADDRESSES_END;
 }
 

@@ -18,27 +18,27 @@
 
 int pool_new(struct pager *pager)
 {
-	if (pager->pool_fd < 0)
-		pager->pool_fd = memfd_create("uvmtools-pool", MFD_CLOEXEC);
-	return pager->pool_fd < 0 ? -errno : 0;
+	if (pager->tiers.pool_fd < 0)
+		pager->tiers.pool_fd = memfd_create("uvmtools-pool", MFD_CLOEXEC);
+	return pager->tiers.pool_fd < 0 ? -errno : 0;
 }
 
 int pool_open(struct pager *pager, struct codec_choice codec)
 {
-	return store_open(&pager->pool, pager->pool_fd, 0, codec);
+	return store_open(&pager->tiers.pool, pager->tiers.pool_fd, 0, codec);
 }
 
 void tiers_seal(struct pager *pager)
 {
-	store_set_seal(pager->store, pager->seal);
-	store_set_seal(pager->pool, pager->seal);
+	store_set_seal(pager->tiers.store, pager->tiers.seal);
+	store_set_seal(pager->tiers.pool, pager->tiers.seal);
 }
 
 struct store *tier_of(const struct pager *pager, const struct cluster *cluster, struct store_slot *slot)
 {
 	*slot = cluster->slot;
 	slot->offset &= ~SLOT_POOL;
-	return cluster->slot.offset & SLOT_POOL ? pager->pool : pager->store;
+	return cluster->slot.offset & SLOT_POOL ? pager->tiers.pool : pager->tiers.store;
 }
 
 static uint64_t now_ds(void)
@@ -121,7 +121,7 @@ static int write_one(struct sweep *sweep, uint32_t number)
 	struct cluster *cluster = index_cluster(pager->index, number);
 	struct store_slot old, new;
 	struct store *pool = tier_of(pager, cluster, &old);
-	int rc = store_copy(pool, pager->store, sweep->scratch, &old, &new);
+	int rc = store_copy(pool, pager->tiers.store, sweep->scratch, &old, &new);
 	bool moved;
 
 	pthread_mutex_lock(&pager->lock);
@@ -139,7 +139,7 @@ static int write_one(struct sweep *sweep, uint32_t number)
 	cluster_unpin(pager, number);
 	pthread_mutex_unlock(&pager->lock);
 	if (rc == 0)
-		store_free(moved ? pool : pager->store, moved ? &old : &new);
+		store_free(moved ? pool : pager->tiers.store, moved ? &old : &new);
 	return rc;
 }
 
@@ -149,7 +149,7 @@ int pool_writeback(struct pager *pager, struct writeback *writeback)
 	uint64_t now = now_ds();
 	uint64_t age = (writeback->age_ms + 99) / 100;
 	uint32_t number;
-	int rc = store_scratch_new(pager->store, &sweep.scratch, pager->cluster_pages * page_size());
+	int rc = store_scratch_new(pager->tiers.store, &sweep.scratch, pager->cluster_pages * page_size());
 
 	if (rc < 0)
 		return rc;
@@ -162,7 +162,7 @@ int pool_writeback(struct pager *pager, struct writeback *writeback)
 
 		if (rc == 0)
 			rc = failed;
-		if (failed || atomic_load(&pager->ended) || atomic_load(&pager->leaving))
+		if (failed || atomic_load(&pager->ended) || atomic_load(&pager->serving.leaving))
 			sweep.until_ds = 0; /* the rest is only counted */
 	}
 	store_scratch_free(sweep.scratch);

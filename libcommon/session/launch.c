@@ -76,7 +76,7 @@ static void confine(struct pager *pager)
 	struct sock_fprog filter;
 
 	/* Here, and not by each worker: what making it takes is given back before memory is locked. */
-	confine_filter_make(&pager->keeper_filter, &(struct confine_calls){.serves = false});
+	confine_filter_make(&pager->keep.keeper.filter, &(struct confine_calls){.serves = false});
 	confine_capabilities(suspends || !traces ? CONFINE_ADMIN : 0);
 	if (suspends || confine_filter_make(&filter, &calls) < 0)
 		return;

@@ -33,10 +33,10 @@ static int make_store(struct pager *pager, const struct session_options *options
 {
 	int rc;
 
-	pager->store_fd = paths_store(options->store, pager->files.name, pager->files.store, error);
-	if (pager->store_fd < 0)
-		return pager->store_fd;
-	rc = store_open(&pager->store, pager->store_fd, options->limit, options->codec);
+	pager->tiers.store_fd = paths_store(options->store, pager->files.name, pager->files.store, error);
+	if (pager->tiers.store_fd < 0)
+		return pager->tiers.store_fd;
+	rc = store_open(&pager->tiers.store, pager->tiers.store_fd, options->limit, options->codec);
 	if (rc == 0)
 		rc = pool_new(pager);
 	if (rc == 0)
@@ -50,8 +50,8 @@ static int make_key(struct pager *pager, const struct session_options *options, 
 
 	if (options->encrypt == ENCRYPT_NO || (options->encrypt == ENCRYPT_DEFAULT && !strchr(pager->files.store, '/')))
 		return 0;
-	pager->key_fd = seal_new();
-	rc = pager->key_fd < 0 ? pager->key_fd : seal_open(&pager->seal, pager->key_fd);
+	pager->tiers.key_fd = seal_new();
+	rc = pager->tiers.key_fd < 0 ? pager->tiers.key_fd : seal_open(&pager->tiers.seal, pager->tiers.key_fd);
 	if (rc < 0)
 		return error_set(error, rc, rc == -EAGAIN || rc == -ENOMEM ? "no memory can be locked" : NULL,
 				 "raise the limit of locked memory (ulimit -l), or use --no-encrypt",
@@ -88,9 +88,10 @@ static int make_socket(struct pager *pager, struct error *error)
 	char path[64];
 
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", paths_control(path, pager->files.directory));
-	pager->control = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (pager->control < 0 || bind(pager->control, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    listen(pager->control, BACKLOG) < 0)
+	pager->serving.control = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (pager->serving.control < 0 ||
+	    bind(pager->serving.control, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(pager->serving.control, BACKLOG) < 0)
 		return error_set(error, -errno, NULL, NULL, "make the control socket of session %s", pager->files.name);
 	return 0;
 }
@@ -239,14 +240,14 @@ static int reopen_store(struct pager *pager, struct error *error)
 	snprintf(pager->files.store, sizeof(pager->files.store), "%s", header->store);
 	held = header->store_number > 0 ? pager->road.ops->take(&pager->road, header->store_number) : -EBADF;
 	if (file) {
-		pager->store_fd = open(pager->files.store, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-		rc = pager->store_fd < 0 ? -errno : 0;
+		pager->tiers.store_fd = open(pager->files.store, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+		rc = pager->tiers.store_fd < 0 ? -errno : 0;
 		if (rc == 0)
-			flock(pager->store_fd, LOCK_EX | LOCK_NB); /* as paths_store */
+			flock(pager->tiers.store_fd, LOCK_EX | LOCK_NB); /* as paths_store */
 		/* A pool that the program has closed is lost, and what was in it; the rest is served. */
-		pager->pool_fd = held < 0 ? -1 : held;
+		pager->tiers.pool_fd = held < 0 ? -1 : held;
 	} else {
-		pager->store_fd = held;
+		pager->tiers.store_fd = held;
 		rc = held < 0 ? held : 0;
 	}
 	if (rc == 0)
@@ -261,8 +262,8 @@ static int reopen_key(struct pager *pager, struct error *error)
 
 	if (!number)
 		return 0;
-	pager->key_fd = pager->road.ops->take(&pager->road, number);
-	rc = pager->key_fd < 0 ? pager->key_fd : seal_open(&pager->seal, pager->key_fd);
+	pager->tiers.key_fd = pager->road.ops->take(&pager->road, number);
+	rc = pager->tiers.key_fd < 0 ? pager->tiers.key_fd : seal_open(&pager->tiers.seal, pager->tiers.key_fd);
 	return rc < 0 ? error_set(error, rc, rc == -EBADF || rc == -EBADMSG ? "the process has closed it" : NULL, NULL,
 				  "take the key of session %s", pager->files.name)
 		      : 0;
@@ -322,7 +323,7 @@ int session_take_up(struct pager *pager, const struct target *target, struct kep
 		return rc;
 	header = index_header(pager->index);
 	pager->cluster_pages = header->cluster_pages;
-	pager->staging = header->staging;
+	pager->staging.region = header->staging;
 	rc = attach_again(pager, error);
 	if (rc < 0)
 		return rc;

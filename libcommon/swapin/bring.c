@@ -27,8 +27,8 @@ int filler_init(struct filler *filler, struct pager *pager)
 {
 	size_t bytes = pager->cluster_pages * page_size();
 
-	*filler = (struct filler){.pager = pager, .pulse = &pager->pulse->threads[PULSE_JOB]};
-	if (store_scratch_new(pager->store, &filler->scratch, bytes) < 0)
+	*filler = (struct filler){.pager = pager, .pulse = &pager->keep.pulse->threads[PULSE_JOB]};
+	if (store_scratch_new(pager->tiers.store, &filler->scratch, bytes) < 0)
 		return -ENOMEM;
 	filler->pages = aligned_alloc(page_size(), bytes);
 	if (!filler->pages) {
@@ -76,9 +76,9 @@ static void claim_pages(struct pager *pager, struct claim *claim, uint64_t addre
 	}
 	cluster->pins++;
 	if (cluster->state == CLUSTER_STAGED) {
-		claim->slot = (int)((cluster->staging - pager->staging.start) / SLOT_BYTES);
-		pager->slot_pins[claim->slot]++;
-		claim->data = pager->mirror + (cluster->staging - pager->staging.start);
+		claim->slot = (int)((cluster->staging - pager->staging.region.start) / SLOT_BYTES);
+		pager->staging.pins[claim->slot]++;
+		claim->data = pager->staging.mirror + (cluster->staging - pager->staging.region.start);
 	}
 }
 
@@ -321,7 +321,7 @@ static unsigned int let_go(struct pager *pager, struct claim *claim)
 		}
 	}
 	if (claim->slot >= 0)
-		pager->slot_pins[claim->slot]--;
+		pager->staging.pins[claim->slot]--;
 	claim->space->check_soon = true;
 	cluster_unpin(pager, claim->number);
 	pthread_mutex_unlock(&pager->lock);

@@ -138,7 +138,7 @@ static void keep_both(struct check *check)
 	for (unsigned int i = 0, end; i < check->out_count; i = end) {
 		for (end = i + 1; end < check->out_count && check->out[end] == check->out[end - 1] + page;)
 			end++;
-		if (pagemap_read(pager->pagemap_fd, check->out[i], end - i, check->pagemap) < 0)
+		if (pagemap_read(pager->view.pagemap_fd, check->out[i], end - i, check->pagemap) < 0)
 			continue;
 		pthread_mutex_lock(&pager->lock);
 		for (unsigned int at = i; at < end; at++) {
@@ -245,8 +245,8 @@ static void note_slots(struct check *check)
 	struct pager *pager = check->pager;
 	struct store_usage usage, pool, sum = {0};
 
-	store_usage(pager->store, &usage);
-	store_usage(pager->pool, &pool);
+	store_usage(pager->tiers.store, &usage);
+	store_usage(pager->tiers.pool, &pool);
 	usage.slots += pool.slots;
 	usage.stored += pool.stored;
 	usage.allocated += pool.allocated;
@@ -339,7 +339,7 @@ static void read_record(struct check *check, struct filler *filler, const struct
 	store = tier_of(pager, index_cluster(pager->index, placed->number), &slot);
 	if (slot.size != pages * page_size())
 		wrong(check, -EUCLEAN, "a record holds more or fewer pages than its cluster", start, placed->number);
-	else if (fstat(store == pager->pool ? pager->pool_fd : pager->store_fd, &st) == 0 &&
+	else if (fstat(store == pager->tiers.pool ? pager->tiers.pool_fd : pager->tiers.store_fd, &st) == 0 &&
 		 slot.offset + slot.length > (uint64_t)st.st_size)
 		wrong(check, -EBADMSG, "the store ends before its record does", start, placed->number);
 	else

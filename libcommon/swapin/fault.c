@@ -32,17 +32,17 @@ _Static_assert(PULSE_JOB == 1 + FAULT_THREADS_MAX, "a pulse for each thread");
 static void park(struct pager *pager, const struct parked_fault *fault)
 {
 	pthread_mutex_lock(&pager->lock);
-	if (pager->parked_count == pager->parked_size) {
-		size_t size = pager->parked_size ? pager->parked_size * 2 : 256;
-		struct parked_fault *grown = realloc(pager->parked, size * sizeof(*grown));
+	if (pager->faults.parked_count == pager->faults.parked_size) {
+		size_t size = pager->faults.parked_size ? pager->faults.parked_size * 2 : 256;
+		struct parked_fault *grown = realloc(pager->faults.parked, size * sizeof(*grown));
 
 		if (grown) {
-			pager->parked = grown;
-			pager->parked_size = size;
+			pager->faults.parked = grown;
+			pager->faults.parked_size = size;
 		}
 	}
-	if (pager->parked_count < pager->parked_size)
-		pager->parked[pager->parked_count++] = *fault;
+	if (pager->faults.parked_count < pager->faults.parked_size)
+		pager->faults.parked[pager->faults.parked_count++] = *fault;
 	else /* no memory: it faults again */
 		uffd_wake(pager->spaces[fault->space].uffd,
 			  (struct region){fault->address, fault->address + page_size()});
@@ -84,7 +84,7 @@ static void serve(struct filler *filler, const struct parked_fault *fault)
 	}
 	waited_ns = latency_now_ns() - fault->since_ns;
 	pthread_mutex_lock(&pager->lock);
-	latency_add(&pager->latency, waited_ns);
+	latency_add(&pager->faults.latency, waited_ns);
 	index_header(pager->index)->counters.fault_wait_ns += waited_ns;
 	pthread_mutex_unlock(&pager->lock);
 }
@@ -96,10 +96,10 @@ void fault_serve_parked(struct filler *filler)
 	size_t count;
 
 	pthread_mutex_lock(&pager->lock);
-	batch = pager->parked;
-	count = pager->parked_count;
-	pager->parked = NULL;
-	pager->parked_count = pager->parked_size = 0;
+	batch = pager->faults.parked;
+	count = pager->faults.parked_count;
+	pager->faults.parked = NULL;
+	pager->faults.parked_count = pager->faults.parked_size = 0;
 	pthread_mutex_unlock(&pager->lock);
 	for (size_t i = 0; i < count; i++) {
 		pulse_next(filler->pulse);
@@ -113,7 +113,7 @@ static bool staging_unread(struct pager *pager)
 	bool unread;
 
 	pthread_mutex_lock(&pager->lock);
-	unread = pager->staging_unread;
+	unread = pager->staging.unread;
 	pthread_mutex_unlock(&pager->lock);
 	return unread;
 }
@@ -128,7 +128,7 @@ static bool may_fork(struct pager *pager)
 	pthread_mutex_unlock(&pager->lock);
 	if (index_header(pager->index)->fork_awaited)
 		return true;
-	return out && !pager->forks_ask && (staging_unread(pager) || uffd_changing(pager->spaces[0].uffd));
+	return out && !pager->forks.ask && (staging_unread(pager) || uffd_changing(pager->spaces[0].uffd));
 }
 
 /*
@@ -218,7 +218,7 @@ static bool anything_parked(struct pager *pager)
 	bool any;
 
 	pthread_mutex_lock(&pager->lock);
-	any = pager->parked_count > 0;
+	any = pager->faults.parked_count > 0;
 	pthread_mutex_unlock(&pager->lock);
 	return any;
 }
@@ -256,9 +256,9 @@ static void *fault_main(void *argument)
 
 	if (filler_init(&filler, self->pager) == 0) {
 		filler_reserve(&filler);
-		filler.pulse = &self->pager->pulse->threads[1 + self->number];
+		filler.pulse = &self->pager->keep.pulse->threads[1 + self->number];
 		pulse_begin(filler.pulse);
-		fault_loop(&filler, self->pager->fault_epoll[self->number]);
+		fault_loop(&filler, self->pager->faults.epoll[self->number]);
 		filler_free(&filler);
 	}
 	free(self);
@@ -268,10 +268,10 @@ static void *fault_main(void *argument)
 void ahead_ask(struct pager *pager, struct space *space, uint64_t address)
 {
 	pthread_mutex_lock(&pager->lock);
-	if (!pager->ahead_space) {
-		pager->ahead_space = space;
-		pager->ahead_address = address;
-		pthread_cond_signal(&pager->ahead_asked);
+	if (!pager->faults.ahead.space) {
+		pager->faults.ahead.space = space;
+		pager->faults.ahead.address = address;
+		pthread_cond_signal(&pager->faults.ahead.asked);
 	}
 	pthread_mutex_unlock(&pager->lock);
 }
@@ -285,14 +285,14 @@ static void *ahead_main(void *argument)
 		return NULL;
 	pthread_mutex_lock(&pager->lock);
 	while (!atomic_load(&pager->ended)) {
-		if (!pager->ahead_space) {
-			pthread_cond_wait(&pager->ahead_asked, &pager->lock);
+		if (!pager->faults.ahead.space) {
+			pthread_cond_wait(&pager->faults.ahead.asked, &pager->lock);
 			continue;
 		}
 		pthread_mutex_unlock(&pager->lock);
-		fill_ahead(&filler, pager->ahead_space, pager->ahead_address);
+		fill_ahead(&filler, pager->faults.ahead.space, pager->faults.ahead.address);
 		pthread_mutex_lock(&pager->lock);
-		pager->ahead_space = NULL;
+		pager->faults.ahead.space = NULL;
 	}
 	pthread_mutex_unlock(&pager->lock);
 	filler_free(&filler);
@@ -324,7 +324,7 @@ static int start_one(struct pager *pager, unsigned int number, int cpu)
 	if (!self)
 		return -ENOMEM;
 	*self = (struct fault_thread){pager, number};
-	rc = -pthread_create(&pager->fault_threads[number], NULL, fault_main, self);
+	rc = -pthread_create(&pager->faults.threads[number], NULL, fault_main, self);
 	if (rc < 0) {
 		free(self);
 		return rc;
@@ -332,7 +332,7 @@ static int start_one(struct pager *pager, unsigned int number, int cpu)
 	if (cpu >= 0) {
 		CPU_ZERO(&set);
 		CPU_SET(cpu, &set);
-		pthread_setaffinity_np(pager->fault_threads[number], sizeof(set), &set);
+		pthread_setaffinity_np(pager->faults.threads[number], sizeof(set), &set);
 	}
 	return 0;
 }
@@ -343,16 +343,16 @@ int fault_start(struct pager *pager)
 	unsigned int count = processors(cpus);
 	struct epoll_event wake = {.events = EPOLLIN, .data.u32 = WAKE_SPACE};
 
-	pthread_cond_init(&pager->ahead_asked, NULL);
-	pager->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (pager->wake_fd < 0)
+	pthread_cond_init(&pager->faults.ahead.asked, NULL);
+	pager->faults.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (pager->faults.wake_fd < 0)
 		return -errno;
 	for (unsigned int i = 0; i < count; i++) {
-		pager->fault_epoll[i] = epoll_create1(EPOLL_CLOEXEC);
-		if (pager->fault_epoll[i] < 0 ||
-		    epoll_ctl(pager->fault_epoll[i], EPOLL_CTL_ADD, pager->wake_fd, &wake) < 0)
+		pager->faults.epoll[i] = epoll_create1(EPOLL_CLOEXEC);
+		if (pager->faults.epoll[i] < 0 ||
+		    epoll_ctl(pager->faults.epoll[i], EPOLL_CTL_ADD, pager->faults.wake_fd, &wake) < 0)
 			return -errno;
-		pager->fault_count++;
+		pager->faults.count++;
 	}
 	for (unsigned int i = 0; i < INDEX_SPACES; i++)
 		if (pager->spaces[i].used && !pager->spaces[i].dead && space_watch(pager, &pager->spaces[i]) < 0)
@@ -363,20 +363,20 @@ int fault_start(struct pager *pager)
 		if (rc < 0)
 			return rc;
 	}
-	return -pthread_create(&pager->ahead_thread, NULL, ahead_main, pager);
+	return -pthread_create(&pager->faults.ahead.thread, NULL, ahead_main, pager);
 }
 
 void fault_stop(struct pager *pager)
 {
-	eventfd_write(pager->wake_fd, 1);
+	eventfd_write(pager->faults.wake_fd, 1);
 	pthread_mutex_lock(&pager->lock);
-	pthread_cond_signal(&pager->ahead_asked);
+	pthread_cond_signal(&pager->faults.ahead.asked);
 	pthread_mutex_unlock(&pager->lock);
-	pthread_join(pager->ahead_thread, NULL);
-	for (unsigned int i = 0; i < pager->fault_count; i++) {
-		pthread_join(pager->fault_threads[i], NULL);
-		close(pager->fault_epoll[i]);
+	pthread_join(pager->faults.ahead.thread, NULL);
+	for (unsigned int i = 0; i < pager->faults.count; i++) {
+		pthread_join(pager->faults.threads[i], NULL);
+		close(pager->faults.epoll[i]);
 	}
-	pager->fault_count = 0;
-	close(pager->wake_fd);
+	pager->faults.count = 0;
+	close(pager->faults.wake_fd);
 }

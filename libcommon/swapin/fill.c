@@ -27,9 +27,9 @@
 
 static struct zero_claim *find_zeroing(struct pager *pager, unsigned int space, uint64_t address)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(pager->zeroing); i++)
-		if (pager->zeroing[i].address == address && pager->zeroing[i].space == space)
-			return &pager->zeroing[i];
+	for (size_t i = 0; i < ARRAY_SIZE(pager->faults.zeroing); i++)
+		if (pager->faults.zeroing[i].address == address && pager->faults.zeroing[i].space == space)
+			return &pager->faults.zeroing[i];
 	return NULL;
 }
 

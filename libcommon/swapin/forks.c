@@ -64,11 +64,11 @@ static void *forks_main(void *argument)
 
 int forks_start(struct pager *pager)
 {
-	return pager->forks_ask ? -pthread_create(&pager->forks_thread, NULL, forks_main, pager) : 0;
+	return pager->forks.ask ? -pthread_create(&pager->forks.thread, NULL, forks_main, pager) : 0;
 }
 
 void forks_stop(struct pager *pager)
 {
-	if (pager->forks_ask)
-		pthread_join(pager->forks_thread, NULL);
+	if (pager->forks.ask)
+		pthread_join(pager->forks.thread, NULL);
 }

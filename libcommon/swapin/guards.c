@@ -32,7 +32,7 @@ uint64_t guards_over(const struct pager *pager, const struct claim *claim, uint6
 	end = 64 - (unsigned int)__builtin_clzll(mask);
 	start = claim->base + first * page_size();
 	rc = claim->space->id ? child_pagemap_read(claim->space, start, end - first, entries)
-			      : pagemap_read(pager->pagemap_fd, start, end - first, entries);
+			      : pagemap_read(pager->view.pagemap_fd, start, end - first, entries);
 	if (rc < 0)
 		return 0;
 	for (unsigned int i = first; i < end; i++)
@@ -112,7 +112,8 @@ static void find_mappings(struct pager *pager, struct region_vec *mappings)
 
 	pthread_mutex_lock(&pager->lock);
 	for (size_t i = 0; !pager->spaces[0].dead && i < registered->count; i++)
-		if (registered->items[i].end > pager->guards_seen && index_any(pager->index, 0, registered->items[i]) &&
+		if (registered->items[i].end > pager->view.guards_seen &&
+		    index_any(pager->index, 0, registered->items[i]) &&
 		    region_vec_push(mappings, registered->items[i]) < 0)
 			break;
 	pthread_mutex_unlock(&pager->lock);
@@ -121,20 +122,20 @@ static void find_mappings(struct pager *pager, struct region_vec *mappings)
 void guards_look(struct pager *pager)
 {
 	_cleanup_regions_ struct region_vec mappings = {0};
-	struct scan scan = {.pagemap_fd = pager->pagemap_fd, .required = PAGE_IS_GUARD};
+	struct scan scan = {.pagemap_fd = pager->view.pagemap_fd, .required = PAGE_IS_GUARD};
 	uint64_t left = LOOK_BYTES;
 
 	find_mappings(pager, &mappings);
 	for (size_t i = 0; i < mappings.count; i++) {
 		struct region part = mappings.items[i];
 
-		part.start = max_u64(part.start, pager->guards_seen);
+		part.start = max_u64(part.start, pager->view.guards_seen);
 		part.end = min_u64(part.end, part.start + left);
 		look_at(pager, &scan, part);
-		pager->guards_seen = part.end;
+		pager->view.guards_seen = part.end;
 		left -= min_u64(left, max_u64(region_bytes(part), MAPPING_BYTES));
 		if (!left)
 			return;
 	}
-	pager->guards_seen = 0;
+	pager->view.guards_seen = 0;
 }

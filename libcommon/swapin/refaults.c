@@ -33,7 +33,7 @@ int refaults_new(struct refaults **refaults)
 
 void refaults_note(struct pager *pager, uint64_t address, unsigned int pages)
 {
-	struct refaults *refaults = pager->refaults;
+	struct refaults *refaults = pager->faults.refaults;
 	uint64_t superpage = round_down(address, SUPERPAGE);
 
 	for (uint64_t i = 0; i < PROBES; i++) {
@@ -65,8 +65,8 @@ json_t *refaults_record(struct pager *pager)
 	if (!next)
 		return NULL;
 	pthread_mutex_lock(&pager->lock);
-	noted = pager->refaults;
-	pager->refaults = next;
+	noted = pager->faults.refaults;
+	pager->faults.refaults = next;
 	now = now_us();
 	pthread_mutex_unlock(&pager->lock);
 	list = json_array();

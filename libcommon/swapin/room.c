@@ -25,10 +25,10 @@ void room_init(struct pager *pager)
 	struct rlimit limit = {.rlim_cur = DESCRIPTORS_MIN};
 	uint64_t most;
 
-	pthread_mutex_init(&pager->room, NULL);
+	pthread_mutex_init(&pager->children.room, NULL);
 	getrlimit(RLIMIT_NOFILE, &limit);
 	most = max_u64(limit.rlim_cur, DESCRIPTORS_MIN) - DESCRIPTORS_OWN;
-	pager->children_max = (unsigned int)min_u64(most, INDEX_SPACES) - SPARE;
+	pager->children.most = (unsigned int)min_u64(most, INDEX_SPACES) - SPARE;
 }
 
 _Static_assert(INDEX_SPACES_FIRST > FAULT_THREADS_MAX, "the first children have a place, whoever reads their forks");
@@ -46,10 +46,10 @@ static bool index_is_full(const struct pager *pager, const struct space *parent)
 
 bool room_is_full(struct pager *pager, const struct space *parent)
 {
-	unsigned int children = atomic_load(&pager->children);
+	unsigned int children = atomic_load(&pager->children.count);
 	bool full;
 
-	if (!children || children >= pager->children_max)
+	if (!children || children >= pager->children.most)
 		return children;
 	pthread_mutex_lock(&pager->lock);
 	full = index_is_full(pager, parent);
@@ -99,14 +99,14 @@ void room_make(struct filler *filler)
 {
 	struct pager *pager = filler->pager;
 
-	if (pthread_mutex_trylock(&pager->room) != 0) {
+	if (pthread_mutex_trylock(&pager->children.room) != 0) {
 		usleep(RETRY_MS * 1000); /* another thread is at it */
 		return;
 	}
-	for (unsigned int i = 0; i < AT_ONCE && atomic_load(&pager->children); i++)
+	for (unsigned int i = 0; i < AT_ONCE && atomic_load(&pager->children.count); i++)
 		if (!let_go_of_one(filler)) {
 			usleep(RETRY_MS * 1000);
 			break;
 		}
-	pthread_mutex_unlock(&pager->room);
+	pthread_mutex_unlock(&pager->children.room);
 }

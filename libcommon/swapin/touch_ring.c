@@ -28,7 +28,7 @@ void touch_ring_note(struct pager *pager, uint64_t address, uint32_t tid, bool w
 	struct touch_ring *ring;
 
 	pthread_mutex_lock(&pager->lock);
-	ring = pager->touched;
+	ring = pager->faults.touched;
 	if (ring && region_vec_find(ring->regions, address)) {
 		bool out = index_get(pager->index, 0, address) != ENTRY_NONE;
 

@@ -16,8 +16,8 @@ int mirror_make(struct pager *pager)
 {
 	uint64_t left = UINT64_MAX;
 
-	pager->mirror = mmap(NULL, STAGING_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (pager->mirror == MAP_FAILED)
+	pager->staging.mirror = mmap(NULL, STAGING_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (pager->staging.mirror == MAP_FAILED)
 		return -ENOMEM;
 	pager->memory_limited = cgroup_left_here(&left) == 0 && left != UINT64_MAX;
 	return 0;
@@ -38,8 +38,8 @@ int mirror_reserve(struct pager *pager, struct error *error)
 {
 	int rc = mirror_check_memory(pager, STAGING_BYTES + MEMORY_SPARE, error);
 
-	if (rc == 0 && pager->memory_limited && madvise(pager->mirror, STAGING_BYTES, MADV_POPULATE_WRITE) < 0 &&
-	    errno != EINVAL)
+	if (rc == 0 && pager->memory_limited &&
+	    madvise(pager->staging.mirror, STAGING_BYTES, MADV_POPULATE_WRITE) < 0 && errno != EINVAL)
 		rc = error_set(error, -ENOMEM, NULL, NULL, "have memory to swap out process %d", pager->target.pid);
 	return rc;
 }
@@ -50,7 +50,7 @@ static bool is_read(struct pager *pager)
 
 	pthread_mutex_lock(&pager->lock);
 	for (unsigned int i = 0; i < SLOTS; i++)
-		read |= pager->slot_pins[i] > 0;
+		read |= pager->staging.pins[i] > 0;
 	pthread_mutex_unlock(&pager->lock);
 	return read;
 }
@@ -59,5 +59,5 @@ void mirror_give_back(struct pager *pager)
 {
 	while (is_read(pager)) /* their pins are let go without a signal */
 		usleep(IN_USE_US);
-	madvise(pager->mirror, STAGING_BYTES, MADV_DONTNEED_LOCKED);
+	madvise(pager->staging.mirror, STAGING_BYTES, MADV_DONTNEED_LOCKED);
 }

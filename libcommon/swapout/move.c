@@ -40,7 +40,7 @@ static int64_t prepare_slot(struct out_job *job)
 	struct batch *batch = job->current;
 	int64_t rc = 0;
 
-	if (!pager->staging_open)
+	if (!pager->staging.open)
 		rc = staging_open(pager);
 	else if (batch->dirty)
 		rc = staging_empty(pager, slot_rest(job), batch->executable);
@@ -64,8 +64,8 @@ struct attempt {
 
 static bool claimed_for_zero(const struct pager *pager, uint64_t address)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(pager->zeroing); i++)
-		if (pager->zeroing[i].address == address && pager->zeroing[i].space == 0)
+	for (size_t i = 0; i < ARRAY_SIZE(pager->faults.zeroing); i++)
+		if (pager->faults.zeroing[i].address == address && pager->faults.zeroing[i].space == 0)
 			return true;
 	return false;
 }
@@ -77,7 +77,7 @@ static enum skip page_obstacle(const struct pager *pager, struct region in_use, 
 		return SKIP_OUT;
 	if (address >= in_use.start && address < in_use.end)
 		return SKIP_IN_USE;
-	if (region_vec_find(&pager->pins.pages, address))
+	if (region_vec_find(&pager->view.pins.pages, address))
 		return SKIP_IN_USE;
 	if (discard_pending(pager, address))
 		return SKIP_BUSY;
@@ -224,7 +224,7 @@ static void settle(struct out_job *job, const struct attempt *attempt)
 		batch->clusters[keep++] = *bc;
 	}
 	batch->count = keep;
-	pager->staging_unread |= keep > attempt->first;
+	pager->staging.unread |= keep > attempt->first;
 }
 
 static bool is_there(uint64_t entry)
@@ -241,7 +241,7 @@ static int64_t move_overdue(struct pager *pager, struct attempt *attempt)
 	uint64_t entries[EXCLUSIVE_RUN];
 	size_t pages = region_bytes(attempt->run) / page_size();
 
-	uffd_unregister(pager->spaces[0].uffd, pager->staging);
+	uffd_unregister(pager->spaces[0].uffd, pager->staging.region);
 	attempt->moved = 0;
 	for (size_t first = 0; first < pages; first += EXCLUSIVE_RUN) {
 		size_t count = min_u64(EXCLUSIVE_RUN, pages - first);
@@ -364,7 +364,7 @@ static int64_t make_exclusive(struct out_job *job, const struct piece *piece, ui
 	uint64_t entries[EXCLUSIVE_RUN];
 	size_t count = min_u64(EXCLUSIVE_RUN, (piece->region.end - *at) / page_size());
 	size_t run = 0;
-	int64_t rc = pagemap_read(pager->pagemap_fd, *at, count, entries);
+	int64_t rc = pagemap_read(pager->view.pagemap_fd, *at, count, entries);
 
 	if (rc < 0)
 		return rc;
@@ -407,7 +407,7 @@ static int64_t step_over_marks(struct pager *pager, const struct piece *piece, u
 	uint64_t entries[EXCLUSIVE_RUN];
 	size_t count = min_u64(EXCLUSIVE_RUN, (piece->region.end - *at) / page_size());
 	size_t run = 0;
-	int64_t rc = pagemap_read(pager->pagemap_fd, *at, count, entries);
+	int64_t rc = pagemap_read(pager->view.pagemap_fd, *at, count, entries);
 
 	if (rc < 0)
 		return rc;

@@ -196,11 +196,11 @@ static int bring_pinned(struct out_job *job, uint64_t page)
 static int keep_pinned(struct out_job *job, bool whole, struct error *error)
 {
 	struct pager *pager = job->pager;
-	const struct region_vec *pages = &pager->pins.pages;
+	const struct region_vec *pages = &pager->view.pins.pages;
 	int rc = 1;
 
 	for (int round = 0; rc > 0 && round < PIN_ROUNDS; round++) {
-		rc = pins_look(&pager->pins, &pager->road, whole, error);
+		rc = pins_look(&pager->view.pins, &pager->road, whole, error);
 		for (size_t i = 0; rc >= 0 && i < pages->count; i++)
 			for (uint64_t page = pages->items[i].start; rc >= 0 && page < pages->items[i].end;
 			     page += page_size()) {
@@ -289,7 +289,7 @@ static int cut(struct pager *pager, struct region *region, uint64_t bytes)
 {
 	for (uint64_t at = region->start; at < region->end; at += page_size()) {
 		uint64_t entry;
-		int rc = pagemap_read(pager->pagemap_fd, at, 1, &entry);
+		int rc = pagemap_read(pager->view.pagemap_fd, at, 1, &entry);
 
 		if (rc < 0)
 			return rc;
@@ -390,7 +390,7 @@ static int copy_registered(struct pager *pager, struct region_vec *ours)
 static bool is_ours(const struct pager *pager, struct region region)
 {
 	const struct index_header *header = index_header(pager->index);
-	bool ours = region_overlaps(region, pager->road.control) || region_overlaps(region, pager->staging) ||
+	bool ours = region_overlaps(region, pager->road.control) || region_overlaps(region, pager->staging.region) ||
 		    region_overlaps(region, pager->road.puppet.own);
 
 	for (uint64_t i = 0; !ours && i < header->former_count; i++)
@@ -401,7 +401,7 @@ static bool is_ours(const struct pager *pager, struct region region)
 static int out_walk(struct out_job *job, bool *partial, struct error *error)
 {
 	_cleanup_regions_ struct region_vec ours = {0};
-	struct pages pages = {.method = PAGES_AUTO, .pagemap_fd = job->pager->pagemap_fd};
+	struct pages pages = {.method = PAGES_AUTO, .pagemap_fd = job->pager->view.pagemap_fd};
 	struct walk walk = {.job = job, .error = error, .left = job->request->bytes ? job->request->bytes : UINT64_MAX};
 	struct eligible_reader reader;
 	struct mapping mapping;
@@ -517,7 +517,7 @@ static int staging_ready(struct pager *pager, struct error *error)
  */
 static void shrink_worker(struct out_job *job)
 {
-	struct store *store = job->request->pool ? job->pager->pool : job->pager->store;
+	struct store *store = job->request->pool ? job->pager->tiers.pool : job->pager->tiers.store;
 	bool force;
 
 	service_shrink();

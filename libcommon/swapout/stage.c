@@ -48,9 +48,9 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
 				end++;
 			if (end > i) {
 				there[vectors] = (struct iovec){(void *)(region.start + i * page), (end - i) * page};
-				here[vectors] =
-					(struct iovec){pager->mirror + (region.start + i * page - pager->staging.start),
-						       (end - i) * page};
+				here[vectors] = (struct iovec){
+					pager->staging.mirror + (region.start + i * page - pager->staging.region.start),
+					(end - i) * page};
 				bytes += there[vectors++].iov_len;
 			}
 			i = end + (end < count);
@@ -62,8 +62,8 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
 			continue;
 		for (size_t p = first; p < i; p++) {
 			struct iovec one_there = {(void *)(region.start + p * page), page};
-			struct iovec one_here = {pager->mirror + (region.start + p * page - pager->staging.start),
-						 page};
+			struct iovec one_here = {
+				pager->staging.mirror + (region.start + p * page - pager->staging.region.start), page};
 
 			unreadable[p] = entries[p] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) &&
 					pager->road.ops->read(&pager->road, &one_here, &one_there, 1) != (ssize_t)page;
@@ -118,7 +118,7 @@ int out_pagemap(const struct pager *pager, uint64_t address, size_t count, uint6
 	int rc;
 
 	for (unsigned int tries = 0; tries < PAGEMAP_TRIES; tries++) {
-		rc = pagemap_read(pager->pagemap_fd, address, count, entries);
+		rc = pagemap_read(pager->view.pagemap_fd, address, count, entries);
 		if (rc == 0 || rc == -ESRCH)
 			return rc;
 		usleep(PAGEMAP_AGAIN_US);
@@ -168,12 +168,12 @@ int out_read(struct out_job *job)
 		size_t page = (bc->staging - moved.start) / page_size();
 
 		if (rc == 0)
-			settle_holes(pager, bc, entries + page, unreadable + page, pager->staging_torn);
+			settle_holes(pager, bc, entries + page, unreadable + page, pager->staging.torn);
 		else /* the target has ended; children of it have what moved no longer */
 			cluster_lose(index_cluster(pager->index, bc->number));
 	}
 	batch->read = batch->used;
-	pager->staging_unread = false;
+	pager->staging.unread = false;
 	pthread_mutex_unlock(&pager->lock);
 	hook("staged");
 	fault_serve_parked(&job->filler);
@@ -301,7 +301,7 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 {
 	struct pager *pager = c->job->pager;
 	struct cluster *cluster = index_cluster(pager->index, bc->number);
-	const unsigned char *pages = pager->mirror + (bc->staging - pager->staging.start);
+	const unsigned char *pages = pager->staging.mirror + (bc->staging - pager->staging.region.start);
 	struct store_slot slot = {0};
 	bool pool = c->job->request->pool;
 	struct contents contents;
@@ -315,13 +315,14 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 	pthread_mutex_unlock(&pager->lock);
 	if (!wanted)
 		return;
-	examine(cluster, pages, pager->seal, &contents);
+	examine(cluster, pages, pager->tiers.seal, &contents);
 	pthread_mutex_lock(&pager->lock);
 	keep_words(pager, bc->number, &contents);
 	pthread_mutex_unlock(&pager->lock);
 	if (contents.data_pages)
-		rc = store_write(pool ? pager->pool : pager->store, c->scratch, pack(c, cluster, pages, &contents),
-				 contents.data_pages * page_size(), cluster_tag(pager, bc->number), &slot);
+		rc = store_write(pool ? pager->tiers.pool : pager->tiers.store, c->scratch,
+				 pack(c, cluster, pages, &contents), contents.data_pages * page_size(),
+				 cluster_tag(pager, bc->number), &slot);
 	hook("written");
 	if (rc < 0) {
 		atomic_store(&c->job->failed, rc);
@@ -434,7 +435,7 @@ static int start_compressor(struct out_job *job)
 		return rc;
 	c->job = job;
 	c->packed = malloc(bytes);
-	if (c->packed && store_scratch_new(job->pager->store, &c->scratch, bytes) == 0 &&
+	if (c->packed && store_scratch_new(job->pager->tiers.store, &c->scratch, bytes) == 0 &&
 	    filler_init(&c->filler, job->pager) == 0)
 		rc = -pthread_create(&job->compressors[job->compressor_count], NULL, compress_main, c);
 	if (rc < 0) {
@@ -495,7 +496,7 @@ static bool slot_in_use(struct pager *pager, unsigned int slot)
 	bool in_use;
 
 	pthread_mutex_lock(&pager->lock);
-	in_use = pager->slot_pins[slot] > 0;
+	in_use = pager->staging.pins[slot] > 0;
 	pthread_mutex_unlock(&pager->lock);
 	return in_use;
 }

@@ -25,14 +25,14 @@
 
 struct region staging_slot_whole(const struct pager *pager, unsigned int slot)
 {
-	uint64_t start = pager->staging.start + slot * SLOT_BYTES;
+	uint64_t start = pager->staging.region.start + slot * SLOT_BYTES;
 
 	return (struct region){start, start + SLOT_BYTES};
 }
 
 static struct region mark_page(const struct pager *pager)
 {
-	return (struct region){pager->staging.end - page_size(), pager->staging.end};
+	return (struct region){pager->staging.region.end - page_size(), pager->staging.region.end};
 }
 
 struct region staging_slot(const struct pager *pager, unsigned int slot)
@@ -45,11 +45,11 @@ struct region staging_slot(const struct pager *pager, unsigned int slot)
 
 static int look(const struct pager *pager, uint64_t at, struct mapping *mapping)
 {
-	int rc = mapping_at(pager->maps_fd, at, mapping);
+	int rc = mapping_at(pager->view.maps_fd, at, mapping);
 
 	for (int tries = 0; rc < 0 && rc != -ESRCH && tries < LOOK_TRIES; tries++) {
 		usleep(LOOK_AGAIN_US);
-		rc = mapping_at(pager->maps_fd, at, mapping);
+		rc = mapping_at(pager->view.maps_fd, at, mapping);
 	}
 	return rc;
 }
@@ -68,7 +68,7 @@ static bool has_mark(const struct pager *pager)
  */
 static bool has_shape(const struct pager *pager, bool open)
 {
-	struct region area = pager->staging;
+	struct region area = pager->staging.region;
 	struct mapping mapping;
 	int before = -1;
 
@@ -90,11 +90,11 @@ static bool is_ours(const struct pager *pager, bool open)
 /* With each part of the area that is one mapping of private memory. */
 static void for_pieces(const struct pager *pager, int (*call)(int fd, struct region region), int fd)
 {
-	struct region area = pager->staging;
+	struct region area = pager->staging.region;
 	struct mapping mapping;
 
 	for (uint64_t at = area.start; at < area.end; at = mapping.region.end) {
-		if (mapping_at_or_after(pager->maps_fd, at, &mapping) <= 0)
+		if (mapping_at_or_after(pager->view.maps_fd, at, &mapping) <= 0)
 			return;
 		mapping.region = region_intersect(mapping.region, area);
 		if (!region_bytes(mapping.region))
@@ -107,16 +107,16 @@ static void for_pieces(const struct pager *pager, int (*call)(int fd, struct reg
 /* Not left registered with a descriptor that nobody serves, whosever it is. */
 static void unregister_pieces(const struct pager *pager)
 {
-	if (uffd_unregister(pager->uffd_staging, pager->staging) < 0)
-		for_pieces(pager, uffd_unregister, pager->uffd_staging);
+	if (uffd_unregister(pager->staging.uffd, pager->staging.region) < 0)
+		for_pieces(pager, uffd_unregister, pager->staging.uffd);
 }
 
 void staging_drain(struct pager *pager)
 {
 	struct uffd_msg message;
 
-	for (int tries = 0; tries < DRAIN_TRIES && uffd_changing(pager->uffd_staging); tries++)
-		while (uffd_read(pager->uffd_staging, &message, 1) > 0)
+	for (int tries = 0; tries < DRAIN_TRIES && uffd_changing(pager->staging.uffd); tries++)
+		while (uffd_read(pager->staging.uffd, &message, 1) > 0)
 			;
 }
 
@@ -126,7 +126,7 @@ void staging_drain(struct pager *pager)
  */
 static void wake_populating(const struct pager *pager)
 {
-	uffd_wake(pager->uffd_staging, pager->staging);
+	uffd_wake(pager->staging.uffd, pager->staging.region);
 }
 
 int staging_explain(const struct pager *pager, int rc, const char *tried, struct error *error)
@@ -146,8 +146,8 @@ int staging_explain(const struct pager *pager, int rc, const char *tried, struct
  */
 static int gone(struct pager *pager)
 {
-	pager->staging_gone = true;
-	pager->staging_open = false;
+	pager->staging.gone = true;
+	pager->staging.open = false;
 	unregister_pieces(pager);
 	for_pieces(pager, uffd_register_missing, pager->spaces[0].uffd);
 	pager->spaces[0].strays = true;
@@ -166,42 +166,42 @@ static int put_mark(const struct pager *pager)
 		return -errno;
 	memcpy(page, header->staging_mark, sizeof(header->staging_mark));
 	return has_shape(pager, false)
-		       ? uffd_copy(pager->uffd_staging, mark_page(pager).start, page, page_size(), true, &done)
+		       ? uffd_copy(pager->staging.uffd, mark_page(pager).start, page, page_size(), true, &done)
 		       : -EEXIST;
 }
 
 /* For want of memory, most of all: that says nothing of what lies there, as an event does that is unread. */
 static bool may_pass(const struct pager *pager, int rc)
 {
-	return rc == -ENOMEM || (rc == -EAGAIN && !uffd_changing(pager->uffd_staging));
+	return rc == -ENOMEM || (rc == -EAGAIN && !uffd_changing(pager->staging.uffd));
 }
 
 static int register_and_mark(const struct pager *pager)
 {
-	int rc = uffd_register_missing(pager->uffd_staging, pager->staging);
+	int rc = uffd_register_missing(pager->staging.uffd, pager->staging.region);
 
 	return rc == 0 ? put_mark(pager) : rc;
 }
 
 int staging_begin(struct pager *pager, struct error *error)
 {
-	bool looking = pager->maps_fd >= 0;
+	bool looking = pager->view.maps_fd >= 0;
 	int rc;
 
 	if (!looking)
-		pager->maps_fd = target_proc_open(&pager->target, "maps", O_RDONLY | O_CLOEXEC);
-	if (pager->maps_fd < 0)
-		return staging_explain(pager, pager->maps_fd, "look at the mappings of", error);
+		pager->view.maps_fd = target_proc_open(&pager->target, "maps", O_RDONLY | O_CLOEXEC);
+	if (pager->view.maps_fd < 0)
+		return staging_explain(pager, pager->view.maps_fd, "look at the mappings of", error);
 	rc = register_and_mark(pager);
 	for (int tries = 0; may_pass(pager, rc) && tries < LOOK_TRIES; tries++) {
 		usleep(LOOK_AGAIN_US);
 		rc = register_and_mark(pager);
 	}
-	pager->staging_unmarked = may_pass(pager, rc) && target_alive(&pager->target);
-	if (rc < 0 && !pager->staging_unmarked)
+	pager->staging.unmarked = may_pass(pager, rc) && target_alive(&pager->target);
+	if (rc < 0 && !pager->staging.unmarked)
 		rc = gone(pager);
 	if (!looking)
-		close(steal_fd(&pager->maps_fd));
+		close(steal_fd(&pager->view.maps_fd));
 	return rc < 0 ? staging_explain(pager, rc, "make the staging area of", error) : 0;
 }
 
@@ -225,9 +225,9 @@ static int hold(struct pager *pager)
 
 	pthread_rwlock_rdlock(&space->events);
 	if (is_ours(pager, true)) {
-		patiently(uffd_unregister, space->uffd, pager->staging);
+		patiently(uffd_unregister, space->uffd, pager->staging.region);
 		hook("staging-between");
-		rc = patiently(uffd_register_missing, pager->uffd_staging, pager->staging);
+		rc = patiently(uffd_register_missing, pager->staging.uffd, pager->staging.region);
 	}
 	if (rc < 0 || !is_ours(pager, true))
 		rc = gone(pager);
@@ -238,9 +238,9 @@ static int hold(struct pager *pager)
 /* Pages can move there from now on. */
 static int let_go(struct pager *pager)
 {
-	patiently(uffd_unregister, pager->uffd_staging, pager->staging);
+	patiently(uffd_unregister, pager->staging.uffd, pager->staging.region);
 	hook("staging-between");
-	if (patiently(uffd_register_missing, pager->spaces[0].uffd, pager->staging) < 0 || !is_ours(pager, true))
+	if (patiently(uffd_register_missing, pager->spaces[0].uffd, pager->staging.region) < 0 || !is_ours(pager, true))
 		return gone(pager);
 	staging_drain(pager);
 	return 0;
@@ -249,12 +249,12 @@ static int let_go(struct pager *pager)
 /* Looked at again while there is no memory for the look. */
 static bool is_registered(const struct pager *pager)
 {
-	int fd = pager->uffd_staging;
+	int fd = pager->staging.uffd;
 
 	for (int tries = 0; tries < LOOK_TRIES; tries++) {
-		if (uffd_covers(fd, pager->staging))
+		if (uffd_covers(fd, pager->staging.region))
 			return true;
-		if (uffd_absent(fd, pager->staging) || uffd_changing(fd))
+		if (uffd_absent(fd, pager->staging.region) || uffd_changing(fd))
 			break;
 		usleep(LOOK_AGAIN_US);
 	}
@@ -266,28 +266,28 @@ int64_t staging_open(struct pager *pager)
 	struct road *road = &pager->road;
 	int64_t rc;
 
-	if (pager->staging_gone)
+	if (pager->staging.gone)
 		return -EADDRINUSE;
 	if (!is_registered(pager) || !is_ours(pager, false))
 		return gone(pager);
-	rc = road->ops->protect(road, pager->staging, PROT_READ | PROT_WRITE);
+	rc = road->ops->protect(road, pager->staging.region, PROT_READ | PROT_WRITE);
 	if (rc < 0)
 		return rc;
-	pager->staging_open = true;
-	pager->staging_torn = false;
+	pager->staging.open = true;
+	pager->staging.torn = false;
 	return let_go(pager);
 }
 
 int64_t staging_empty(struct pager *pager, struct region region, bool was_executable)
 {
 	struct road *road = &pager->road;
-	int64_t rc = pager->staging_gone ? -EADDRINUSE : hold(pager);
+	int64_t rc = pager->staging.gone ? -EADDRINUSE : hold(pager);
 	int opened;
 
 	if (rc < 0)
 		return rc;
 	hook("discarding");
-	rc = road->ops->discard(road, region, pager->uffd_staging);
+	rc = road->ops->discard(road, region, pager->staging.uffd);
 	if (rc == 0 && was_executable)
 		rc = road->ops->protect(road, region, PROT_READ | PROT_WRITE);
 	opened = let_go(pager); /* in any case: a fault there waits as long as it is held */
@@ -300,11 +300,11 @@ int64_t staging_empty(struct pager *pager, struct region region, bool was_execut
  */
 static void repair(struct pager *pager)
 {
-	struct region area = pager->staging;
+	struct region area = pager->staging.region;
 	struct mapping mapping;
 
 	for (uint64_t at = area.start; at < area.end; at = mapping.region.end) {
-		if (mapping_at_or_after(pager->maps_fd, at, &mapping) <= 0)
+		if (mapping_at_or_after(pager->view.maps_fd, at, &mapping) <= 0)
 			return;
 		mapping.region = region_intersect(mapping.region, area);
 		if (!region_bytes(mapping.region))
@@ -317,22 +317,22 @@ static void repair(struct pager *pager)
 static int64_t shut(struct pager *pager)
 {
 	struct road *road = &pager->road;
-	struct region all = {pager->staging.start, mark_page(pager).start};
+	struct region all = {pager->staging.region.start, mark_page(pager).start};
 	int64_t rc = hold(pager);
 
 	if (rc < 0)
 		return rc == -EADDRINUSE ? 0 : rc;
 	hook("closing");
-	rc = road->ops->discard(road, all, pager->uffd_staging);
+	rc = road->ops->discard(road, all, pager->staging.uffd);
 	if (rc == 0)
-		rc = road->ops->protect(road, pager->staging, PROT_NONE);
+		rc = road->ops->protect(road, pager->staging.region, PROT_NONE);
 	if (rc < 0) {
 		let_go(pager);
 		return rc == -EADDRINUSE ? 0 : rc;
 	}
-	pager->staging_open = false;
+	pager->staging.open = false;
 	wake_populating(pager);
-	if (uffd_changing(pager->uffd_staging))
+	if (uffd_changing(pager->staging.uffd))
 		repair(pager);
 	staging_drain(pager);
 	return 0;
@@ -344,7 +344,7 @@ int staging_close(struct pager *pager)
 	struct error error = {0};
 	int64_t rc;
 
-	if (!pager->staging_open || pager->staging_gone || pager->uffd_staging < 0)
+	if (!pager->staging.open || pager->staging.gone || pager->staging.uffd < 0)
 		return 0;
 	rc = enter_begin(pager, &error);
 	if (rc < 0)
@@ -356,7 +356,7 @@ int staging_close(struct pager *pager)
 
 bool staging_holds(const struct pager *pager, struct region region)
 {
-	int fd = pager->uffd_staging >= 0 ? pager->uffd_staging : pager->spaces[0].uffd;
+	int fd = pager->staging.uffd >= 0 ? pager->staging.uffd : pager->spaces[0].uffd;
 
 	for (int tries = 0; tries < CHANGING_TRIES; tries++) {
 		if (uffd_covers(fd, region))
@@ -377,7 +377,7 @@ static bool is_kept(const struct pager *pager)
 	if (kept_from_children(&pager->target, &kept) < 0)
 		return false;
 	for (size_t i = 0; i < kept.count; i++)
-		found |= region_contains(kept.items[i], pager->staging);
+		found |= region_contains(kept.items[i], pager->staging.region);
 	return found;
 }
 
@@ -389,25 +389,25 @@ static int another(struct pager *pager, struct error *error)
 
 	if (header->former_count == FORMER_MAX)
 		return staging_explain(pager, -EADDRINUSE, "make another staging area of", error);
-	if (!header->former_count || header->former[header->former_count - 1].start != pager->staging.start)
-		header->former[header->former_count++] = pager->staging;
+	if (!header->former_count || header->former[header->former_count - 1].start != pager->staging.region.start)
+		header->former[header->former_count++] = pager->staging.region;
 	rc = road->ops->new_area(road, error);
 	if (rc < 0)
 		return rc;
-	pager->staging = index_header(pager->index)->staging = road->staging;
-	pager->staging_gone = false;
+	pager->staging.region = index_header(pager->index)->staging = road->staging;
+	pager->staging.gone = false;
 	return staging_begin(pager, error);
 }
 
 int staging_renew(struct pager *pager, struct error *error)
 {
-	if (pager->staging_unmarked)
+	if (pager->staging.unmarked)
 		return staging_begin(pager, error);
-	if (!pager->staging_gone && !pager->staging_open && !is_registered(pager) &&
+	if (!pager->staging.gone && !pager->staging.open && !is_registered(pager) &&
 	    (!has_shape(pager, false) || !is_kept(pager) ||
-	     uffd_register_missing(pager->uffd_staging, pager->staging) < 0 || !has_shape(pager, false)))
+	     uffd_register_missing(pager->staging.uffd, pager->staging.region) < 0 || !has_shape(pager, false)))
 		gone(pager);
-	return pager->staging_gone ? another(pager, error) : 0;
+	return pager->staging.gone ? another(pager, error) : 0;
 }
 
 int staging_leave(struct pager *pager, struct error *error)
@@ -417,27 +417,27 @@ int staging_leave(struct pager *pager, struct error *error)
 
 	if (!road->staging.end)
 		return 0;
-	if (pager->maps_fd < 0)
-		pager->maps_fd = target_proc_open(&pager->target, "maps", O_RDONLY | O_CLOEXEC);
-	if (!pager->staging_gone) {
+	if (pager->view.maps_fd < 0)
+		pager->view.maps_fd = target_proc_open(&pager->target, "maps", O_RDONLY | O_CLOEXEC);
+	if (!pager->staging.gone) {
 		rc = road->ops->begin(road, error);
 		if (rc < 0) {
 			unregister_pieces(pager); /* nobody may come to wait for an event */
 			return (int)rc;
 		}
-		if (is_ours(pager, pager->staging_open)) {
-			rc = patiently(uffd_unregister, pager->uffd_staging, pager->staging);
-			patiently(uffd_unregister, pager->spaces[0].uffd, pager->staging);
+		if (is_ours(pager, pager->staging.open)) {
+			rc = patiently(uffd_unregister, pager->staging.uffd, pager->staging.region);
+			patiently(uffd_unregister, pager->spaces[0].uffd, pager->staging.region);
 		}
 		/* Unmapping it while it is registered would wait for an event to be read. */
-		if (rc != -ENOMEM && is_ours(pager, pager->staging_open))
+		if (rc != -ENOMEM && is_ours(pager, pager->staging.open))
 			rc = road->ops->drop_area(road, true);
 		else
 			gone(pager);
 		road->ops->end(road);
 		staging_drain(pager);
 	}
-	if (pager->staging_gone)
+	if (pager->staging.gone)
 		rc = road->ops->drop_area(road, false);
 	if (rc < 0)
 		return error_set(error, (int)rc, NULL, NULL, "unmap the staging area of process %d", pager->target.pid);
@@ -449,18 +449,18 @@ int staging_recover(struct pager *pager)
 {
 	struct mapping mapping;
 
-	pager->staging = pager->road.staging = index_header(pager->index)->staging;
+	pager->staging.region = pager->road.staging = index_header(pager->index)->staging;
 	if (pager->road.agent.staging.end)
-		pager->road.agent.staging = pager->staging;
+		pager->road.agent.staging = pager->staging.region;
 	if (pager->spaces[0].dead)
 		return -ESRCH;
-	pager->staging_open = !has_shape(pager, false);
-	if (mapping_at(pager->maps_fd, pager->staging.start, &mapping) == -ESRCH)
+	pager->staging.open = !has_shape(pager, false);
+	if (mapping_at(pager->view.maps_fd, pager->staging.region.start, &mapping) == -ESRCH)
 		return -ESRCH;
 	/* Nobody would serve a fault there. */
-	if (pager->staging_open && pager->uffd_staging >= 0 && is_ours(pager, true))
+	if (pager->staging.open && pager->staging.uffd >= 0 && is_ours(pager, true))
 		unregister_pieces(pager);
-	else if (pager->uffd_staging >= 0)
+	else if (pager->staging.uffd >= 0)
 		wake_populating(pager);
 	return 0;
 }

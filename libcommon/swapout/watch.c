@@ -76,7 +76,7 @@ static bool is_leaving(void *context)
 {
 	const struct pager *pager = context;
 
-	return atomic_load(&pager->leaving) > 0;
+	return atomic_load(&pager->serving.leaving) > 0;
 }
 
 /* Later rounds take what is still mapped: the program goes on meanwhile. */
@@ -174,9 +174,9 @@ static bool begin(struct pager *pager, struct watch *watch)
 	bool alone;
 
 	pthread_mutex_lock(&pager->lock);
-	alone = !pager->touched;
+	alone = !pager->faults.touched;
 	if (alone)
-		pager->touched = &watch->ring;
+		pager->faults.touched = &watch->ring;
 	pthread_mutex_unlock(&pager->lock);
 	return alone;
 }
@@ -184,8 +184,8 @@ static bool begin(struct pager *pager, struct watch *watch)
 static void end(struct pager *pager)
 {
 	pthread_mutex_lock(&pager->lock);
-	pager->touched = NULL;
-	pager->watch_ended_ns = latency_now_ns();
+	pager->faults.touched = NULL;
+	pager->faults.watch_ended_ns = latency_now_ns();
 	pthread_mutex_unlock(&pager->lock);
 }
 

@@ -23,7 +23,7 @@ static void leave(struct pager *pager)
 	struct error ignored = {0};
 
 	held_return(pager);
-	if (road->ops && pager->staging.end)
+	if (road->ops && pager->staging.region.end)
 		staging_leave(pager, &ignored);
 	if (road->ops && road->ops->leave(road, &ignored) < 0 && road->ops)
 		road->ops->abandon(road);
@@ -38,8 +38,8 @@ static int enable_memory(struct pager *pager, int fd, struct error *error)
 	struct road *road = &pager->road;
 	int rc = enter_handshake(fd, FEATURES, error);
 
-	pager->forks_ask = rc == -EPERM && road->ops->forks(road, true) == 0;
-	if (pager->forks_ask)
+	pager->forks.ask = rc == -EPERM && road->ops->forks(road, true) == 0;
+	if (pager->forks.ask)
 		return enter_handshake(fd, FEATURES & ~(uint64_t)UFFD_FEATURE_EVENT_FORK, error);
 	return rc == 0 ? road->ops->forks(road, false) : rc;
 }
@@ -77,8 +77,8 @@ static int take_road(struct pager *pager, enum road_choice choice, struct error 
 		return rc;
 	}
 	pager->spaces[0].uffd = uffd[0];
-	pager->uffd_staging = uffd[1];
-	pager->staging = header->staging = road->staging;
+	pager->staging.uffd = uffd[1];
+	pager->staging.region = header->staging = road->staging;
 	header->unregister_checked = unregister_is_checked(road->staging, uffd);
 	header->road = choice;
 	enter_note(pager);
@@ -86,7 +86,7 @@ static int take_road(struct pager *pager, enum road_choice choice, struct error 
 	rc = staging_begin(pager, error);
 	/* From now on no thread shall have to be stopped to be asked. */
 	if (rc == 0 && choice == ROAD_PUPPET)
-		pins_look(&pager->pins, road, true, &ignored);
+		pins_look(&pager->view.pins, road, true, &ignored);
 	if (rc == 0)
 		rc = held_store(pager, error);
 	if (rc < 0)
@@ -145,7 +145,7 @@ int attach_again(struct pager *pager, struct error *error)
 	struct road *road = &pager->road;
 	int uffd;
 
-	pager->staging = road->staging = header->staging;
+	pager->staging.region = road->staging = header->staging;
 	road->control = header->control;
 	road->number = header->uffd_number;
 	road->record = header->puppet;
@@ -154,6 +154,6 @@ int attach_again(struct pager *pager, struct error *error)
 		return uffd;
 	pager->spaces[0].uffd = uffd;
 	pager->spaces[0].used = true;
-	pager->forks_ask = road->agent.shared && __atomic_load_n(&road->agent.shared->ask, __ATOMIC_SEQ_CST);
+	pager->forks.ask = road->agent.shared && __atomic_load_n(&road->agent.shared->ask, __ATOMIC_SEQ_CST);
 	return 0;
 }

@@ -99,12 +99,12 @@ static bool make_room(struct clients *clients)
 
 int clients_listen(const struct clients *clients, const struct pager *pager)
 {
-	return now_us() < clients->deaf_until_us ? -1 : pager->control;
+	return now_us() < clients->deaf_until_us ? -1 : pager->serving.control;
 }
 
 void clients_accept(struct clients *clients, struct pager *pager)
 {
-	int fd = accept4(pager->control, NULL, NULL, SOCK_CLOEXEC);
+	int fd = accept4(pager->serving.control, NULL, NULL, SOCK_CLOEXEC);
 	uint64_t now = now_us();
 	struct waiting_client *client;
 	struct error error = {0};
@@ -137,7 +137,7 @@ static void *connection_main(void *argument)
 	control_serve(connection.pager, steal_fd(&client->fd), client->object, &client->request.regions);
 	free_client(client);
 	service_shrink_stack();
-	atomic_fetch_sub(&connection.pager->clients, 1);
+	atomic_fetch_sub(&connection.pager->serving.clients, 1);
 	return NULL;
 }
 
@@ -150,12 +150,12 @@ static int start_serving(struct pager *pager, struct waiting_client *client)
 	if (!connection)
 		return -EAGAIN;
 	*connection = (struct connection){pager, client};
-	atomic_fetch_add(&pager->clients, 1);
+	atomic_fetch_add(&pager->serving.clients, 1);
 	if (pthread_create(&thread, NULL, connection_main, connection) == 0) {
 		pthread_detach(thread);
 		return 0;
 	}
-	atomic_fetch_sub(&pager->clients, 1);
+	atomic_fetch_sub(&pager->serving.clients, 1);
 	free(connection);
 	return -EAGAIN;
 }
@@ -184,7 +184,7 @@ static int read_some(struct waiting_client *client, struct error *error)
 
 static bool may_begin(const struct pager *pager, const struct waiting_client *client)
 {
-	unsigned int served = atomic_load(&pager->clients);
+	unsigned int served = atomic_load(&pager->serving.clients);
 
 	return served < SERVED || (control_is_quick(client->object) && served < SERVED + QUICK);
 }

@@ -64,7 +64,7 @@ static bool has_enough(void *context)
 
 	if (!client->enough && recv(fileno(client->stream), &said, 1, MSG_DONTWAIT) == 1 && said == REQUEST_ENOUGH)
 		client->enough = true;
-	return client->enough || atomic_load(&client->pager->leaving);
+	return client->enough || atomic_load(&client->pager->serving.leaving);
 }
 
 /* Nothing leaves while everything is to stay. */
@@ -72,7 +72,7 @@ static bool out_has_enough(void *context)
 {
 	const struct client *client = context;
 
-	return has_enough(context) || atomic_load(&client->pager->holds);
+	return has_enough(context) || atomic_load(&client->pager->serving.holds);
 }
 
 static uint64_t number_of(const json_t *record, const char *key)
@@ -124,7 +124,7 @@ static json_t *summary_of(const struct pager *pager, const char *op)
 /* A debugger, or a command, needs everything in core. */
 static int refuse_held(const struct pager *pager, struct error *error)
 {
-	pid_t tracer = atomic_load(&pager->tracer);
+	pid_t tracer = atomic_load(&pager->tracer.pid);
 	char why[96] = "it is kept in core for a command (swapctl in --for)";
 
 	if (tracer)
@@ -139,7 +139,7 @@ static int out_locked(struct pager *pager, const struct out_request *out, bool *
 
 	if (atomic_load(&pager->ended) || pager->spaces[0].dead)
 		return error_set(error, -ESRCH, "it has ended", NULL, "swap out process %d", pager->target.pid);
-	if (atomic_load(&pager->holds) && !out->dry_run)
+	if (atomic_load(&pager->serving.holds) && !out->dry_run)
 		return refuse_held(pager, error);
 	if (out->pool)
 		rc = held_pool(pager, error);
@@ -257,13 +257,13 @@ static int run_hold(struct client *client, const json_t *request, bool *partial,
 	struct pager *pager = client->pager;
 	int rc;
 
-	atomic_fetch_add(&pager->holds, 1);
+	atomic_fetch_add(&pager->serving.holds, 1);
 	rc = run_in(client, request, partial, error);
 	if (rc == 0)
 		send_record(client, json_pack("{s:s}", "type", "held"));
 	while (rc == 0 && !client->gone && !atomic_load(&pager->ended) && !has_gone(client))
 		;
-	atomic_fetch_sub(&pager->holds, 1);
+	atomic_fetch_sub(&pager->serving.holds, 1);
 	return rc;
 }
 
@@ -366,7 +366,7 @@ int control_detach(struct pager *pager, uint64_t *brought, struct error *error)
 
 	if (rc < 0)
 		return error_set(error, rc, NULL, NULL, "detach from process %d", pager->target.pid);
-	atomic_fetch_add(&pager->leaving, 1);
+	atomic_fetch_add(&pager->serving.leaving, 1);
 	job_begin(pager);
 	if (!atomic_load(&pager->ended)) {
 		rc = detach_locked(pager, &filler, brought, error);
@@ -374,7 +374,7 @@ int control_detach(struct pager *pager, uint64_t *brought, struct error *error)
 			atomic_store(&pager->ended, ENDED_DETACHED);
 	}
 	job_end(pager);
-	atomic_fetch_sub(&pager->leaving, 1);
+	atomic_fetch_sub(&pager->serving.leaving, 1);
 	filler_free(&filler);
 	return rc;
 }
@@ -382,16 +382,16 @@ int control_detach(struct pager *pager, uint64_t *brought, struct error *error)
 /* The descriptors are closed everywhere before the client hears of it: what it looks at then is as it was. */
 static void close_everywhere(struct pager *pager)
 {
-	struct pollfd answer = {.fd = pager->supervisor, .events = POLLIN};
+	struct pollfd answer = {.fd = pager->keep.supervisor, .events = POLLIN};
 	struct keep_message message = {.op = KEEP_DROP};
 	int fd;
 
 	for (unsigned int i = 0; i < INDEX_SPACES; i++)
 		space_close(pager, &pager->spaces[i]);
-	close(pager->uffd_staging);
-	pager->uffd_staging = -1;
-	if (keep_send(pager->supervisor, &message, -1) == 0)
-		while (poll(&answer, 1, DROP_MS) > 0 && keep_receive(pager->supervisor, &message, &fd) > 0)
+	close(pager->staging.uffd);
+	pager->staging.uffd = -1;
+	if (keep_send(pager->keep.supervisor, &message, -1) == 0)
+		while (poll(&answer, 1, DROP_MS) > 0 && keep_receive(pager->keep.supervisor, &message, &fd) > 0)
 			if (message.op == KEEP_DROPPED)
 				return;
 	pager_remove_files(pager); /* the supervisor is gone, or does not answer */

@@ -30,7 +30,7 @@
 static int open_store(struct pager *pager)
 {
 	const struct index_header *header = index_header(pager->index);
-	int rc = store_open(&pager->store, pager->store_fd, header->limit, header->codec);
+	int rc = store_open(&pager->tiers.store, pager->tiers.store_fd, header->limit, header->codec);
 
 	if (rc == 0)
 		rc = pool_open(pager, header->codec);
@@ -115,9 +115,9 @@ static void apply_pending(struct pager *pager)
 
 static const struct kept_item *find_kept(const struct pager *pager, uint64_t number)
 {
-	for (size_t i = 0; i < pager->inherited->count; i++)
-		if (pager->inherited->items[i].number == number)
-			return &pager->inherited->items[i];
+	for (size_t i = 0; i < pager->keep.inherited->count; i++)
+		if (pager->keep.inherited->items[i].number == number)
+			return &pager->keep.inherited->items[i];
 	return NULL;
 }
 
@@ -175,12 +175,12 @@ static void find_spaces(struct pager *pager)
 		space->used = true;
 		space->check_soon = true;
 		space->unchecked = true;
-		atomic_fetch_add(&pager->children, 1);
+		atomic_fetch_add(&pager->children.count, 1);
 	}
-	for (size_t i = 0; i < pager->inherited->count; i++) {
-		const struct kept_item *item = &pager->inherited->items[i];
+	for (size_t i = 0; i < pager->keep.inherited->count; i++) {
+		const struct kept_item *item = &pager->keep.inherited->items[i];
 
-		pager->kept = max_u64(pager->kept, item->number);
+		pager->keep.number = max_u64(pager->keep.number, item->number);
 		if (!known(header, item->number) && item->parent < INDEX_SPACES)
 			find_forked(pager, item);
 	}
@@ -260,7 +260,7 @@ static void lose_cluster(struct pager *pager, uint32_t number)
 
 	for (unsigned int i = 0; i < cluster->pages; i++) {
 		if (cluster->state == CLUSTER_MOVING &&
-		    pagemap_read(pager->pagemap_fd, cluster->source + i * page_size(), 1, &entry) == 0 &&
+		    pagemap_read(pager->view.pagemap_fd, cluster->source + i * page_size(), 1, &entry) == 0 &&
 		    entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED))
 			never_left(pager, number, i);
 	}
@@ -273,18 +273,18 @@ static void lose_cluster(struct pager *pager, uint32_t number)
 static int read_cluster(struct pager *pager, uint32_t number)
 {
 	struct cluster *cluster = index_cluster(pager->index, number);
-	uint64_t offset = cluster->staging - pager->staging.start;
+	uint64_t offset = cluster->staging - pager->staging.region.start;
 	uint64_t entries[CLUSTER_PAGES_MAX];
 	uint64_t unreadable = 0;
 	size_t page = page_size();
 	struct region there = {cluster->staging, cluster->staging + cluster->pages * page};
 	int rc;
 
-	if (!region_contains(pager->staging, there))
+	if (!region_contains(pager->staging.region, there))
 		return -EBADMSG;
-	rc = pagemap_read(pager->pagemap_fd, there.start, cluster->pages, entries);
+	rc = pagemap_read(pager->view.pagemap_fd, there.start, cluster->pages, entries);
 	for (unsigned int i = 0; rc == 0 && i < cluster->pages; i++) {
-		struct iovec to = {pager->mirror + offset + i * page, page};
+		struct iovec to = {pager->staging.mirror + offset + i * page, page};
 		struct iovec from = {(void *)(there.start + i * page), page};
 
 		if (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) &&
@@ -334,7 +334,7 @@ static int settle_filling(void *context, uint64_t address, index_entry entry)
 	struct pager *pager = context;
 	uint64_t pagemap;
 
-	if (entry & ENTRY_FILLING && pagemap_read(pager->pagemap_fd, address, 1, &pagemap) == 0 &&
+	if (entry & ENTRY_FILLING && pagemap_read(pager->view.pagemap_fd, address, 1, &pagemap) == 0 &&
 	    pagemap & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED))
 		index_set(pager->index, 0, address, ENTRY_NONE);
 	return 0;
@@ -397,7 +397,7 @@ void recover_pages(struct pager *pager)
 	struct filler filler;
 
 	hook("started");
-	for (unsigned int i = 0; i < pager->spaces_made; i++)
+	for (unsigned int i = 0; i < pager->children.places; i++)
 		go_on(pager, &pager->spaces[i]);
 	hook("awake");
 	while (filler_init(&filler, pager) < 0) /* the next swap-out would write over what is staged */
@@ -420,7 +420,7 @@ static bool still_ours(const struct pager *pager, struct region region, bool wri
 {
 	struct mapping mapping;
 
-	return mapping_at(pager->maps_fd, region.start, &mapping) > 0 && mapping.region.start == region.start &&
+	return mapping_at(pager->view.maps_fd, region.start, &mapping) > 0 && mapping.region.start == region.start &&
 	       mapping.kind == MAPPING_ANON && mapping.write == writable && !mapping.shared;
 }
 

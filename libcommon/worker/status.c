@@ -87,8 +87,8 @@ static void set_faults(struct pager *pager, json_t *record)
 	set(record, "fresh_faults", c->fresh_faults);
 	set(record, "hot_faults", c->hot_faults);
 	set(record, "fault_wait_us", c->fault_wait_ns / 1000);
-	json_object_set_new(record, "fault_p50_us", microseconds(latency_percentile(&pager->latency, 50)));
-	json_object_set_new(record, "fault_p99_us", microseconds(latency_percentile(&pager->latency, 99)));
+	json_object_set_new(record, "fault_p50_us", microseconds(latency_percentile(&pager->faults.latency, 50)));
+	json_object_set_new(record, "fault_p99_us", microseconds(latency_percentile(&pager->faults.latency, 99)));
 	json_object_set_new(record, "fault_max_us", microseconds(c->latency_max_ns));
 	json_object_set_new(record, "events",
 			    json_pack("{s:I,s:I,s:I,s:I}", "fork", (json_int_t)c->forks, "remap", (json_int_t)c->remaps,
@@ -100,7 +100,7 @@ static void set_faults(struct pager *pager, json_t *record)
 static json_t *missing(const struct pager *pager)
 {
 	pid_t keeper = index_header(pager->index)->keeper;
-	const pid_t ours[] = {getpid(), pager->supervisor_pid, keeper};
+	const pid_t ours[] = {getpid(), pager->keep.supervisor_pid, keeper};
 
 	return confine_missing(&pager->target, ours, ARRAY_SIZE(ours) - (keeper <= 0), NULL);
 }
@@ -113,28 +113,28 @@ json_t *status_record(struct pager *pager)
 	json_t *record =
 		json_pack("{s:s,s:i,s:I,s:s,s:i,s:i,s:s,s:s,s:I,s:I}", "type", "session", "pid", pager->target.pid,
 			  "starttime", (json_int_t)pager->target.starttime, "state", "running", "supervisor_pid",
-			  pager->supervisor_pid, "worker_pid", getpid(), "store", header->store, "compress",
+			  pager->keep.supervisor_pid, "worker_pid", getpid(), "store", header->store, "compress",
 			  codec_format(codec, header->codec), "cluster_bytes",
 			  (json_int_t)page_size() * pager->cluster_pages, "limit_bytes", (json_int_t)header->limit);
 
 	if (!record)
 		return NULL;
-	json_object_set_new(record, "encrypted", json_boolean(pager->seal));
-	if (pager->seal)
-		json_object_set_new(record, "key", json_string(seal_secret(pager->seal) ? "secret" : "locked"));
+	json_object_set_new(record, "encrypted", json_boolean(pager->tiers.seal));
+	if (pager->tiers.seal)
+		json_object_set_new(record, "key", json_string(seal_secret(pager->tiers.seal) ? "secret" : "locked"));
 	json_object_set_new(record, "missing", missing(pager));
-	json_object_set_new(record, "kept_in", json_boolean(atomic_load(&pager->holds)));
-	if (atomic_load(&pager->tracer))
-		json_object_set_new(record, "tracer_pid", json_integer(atomic_load(&pager->tracer)));
+	json_object_set_new(record, "kept_in", json_boolean(atomic_load(&pager->serving.holds)));
+	if (atomic_load(&pager->tracer.pid))
+		json_object_set_new(record, "tracer_pid", json_integer(atomic_load(&pager->tracer.pid)));
 	if (pager->road.ops)
 		json_object_set_new(record, "road", json_string(pager->road.ops->name));
 	if (pager->road.puppet.self.pid)
 		json_object_set_new(record, "puppet_pid", json_integer(pager->road.puppet.self.pid));
-	store_usage(pager->store, &usage);
+	store_usage(pager->tiers.store, &usage);
 	set(record, "store_bytes", usage.stored);
 	set(record, "store_allocated_bytes", usage.allocated);
 	set(record, "store_file_bytes", usage.file);
-	store_usage(pager->pool, &usage);
+	store_usage(pager->tiers.pool, &usage);
 	set(record, "pool_bytes", usage.stored);
 	pthread_mutex_lock(&pager->lock);
 	set_pages(pager, record);

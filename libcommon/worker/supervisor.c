@@ -96,7 +96,7 @@ static void drop_all(struct supervisor *v)
 
 	keep_drop(&v->kept, 0);
 	close(v->pager->spaces[0].uffd);
-	close(v->pager->uffd_staging);
+	close(v->pager->staging.uffd);
 	pager_remove_files(v->pager);
 	keep_send(v->worker.socket, &answer, -1);
 }
@@ -157,7 +157,7 @@ static int let_threads_go(struct supervisor *v)
 /* A worker that serves nothing any more makes room for another one. */
 static void look_after(struct supervisor *v)
 {
-	if (v->hung || !pulse_look(v->pager->pulse, &v->pulse, v->worker.pid))
+	if (v->hung || !pulse_look(v->pager->keep.pulse, &v->pulse, v->worker.pid))
 		return;
 	v->hung = true;
 	syscall(SYS_pidfd_send_signal, v->worker.pidfd, SIGKILL, NULL, 0);
@@ -216,16 +216,16 @@ static int start_worker(struct supervisor *v, bool takes_over)
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
-	pulse_renew(pager->pulse, &v->pulse, v->hung);
+	pulse_renew(pager->keep.pulse, &v->pulse, v->hung);
 	v->hung = false;
 	pid = fork();
 	if (pid == 0) {
 		close(pair[0]);
 		close(v->signals);
-		pager->supervisor = pair[1];
-		pager->supervisor_pid = getppid();
-		pager->ready = v->ready;
-		pager->inherited = takes_over ? &v->kept : NULL;
+		pager->keep.supervisor = pair[1];
+		pager->keep.supervisor_pid = getppid();
+		pager->serving.ready = v->ready;
+		pager->keep.inherited = takes_over ? &v->kept : NULL;
 		_exit(worker_main(pager));
 	}
 	close(pair[1]);
@@ -319,8 +319,8 @@ int supervise(struct pager *pager, int ready, struct kept *adopted)
 	int rc;
 
 	begin(&v);
-	pager->pulse = pulse_new();
-	rc = pager->pulse ? start_worker(&v, adopted != NULL) : -ENOMEM;
+	pager->keep.pulse = pulse_new();
+	rc = pager->keep.pulse ? start_worker(&v, adopted != NULL) : -ENOMEM;
 	if (rc == 0)
 		rc = run(&v);
 	if (rc < 0 && !adopted) /* nothing is out yet */
@@ -338,11 +338,11 @@ static unsigned int durable(const struct supervisor *v, int fds[], unsigned int 
 			   pager->files.sessions,
 			   pager->files.directory,
 			   pager->index_fd,
-			   pager->store_fd,
-			   pager->key_fd,
-			   pager->pool_fd,
-			   pager->control,
-			   pager->uffd_staging,
+			   pager->tiers.store_fd,
+			   pager->tiers.key_fd,
+			   pager->tiers.pool_fd,
+			   pager->serving.control,
+			   pager->staging.uffd,
 			   pager->spaces[0].uffd,
 			   pager->target.pidfd,
 			   v->worker.pidfd,
@@ -385,16 +385,16 @@ static void inherit(struct supervisor *v, const struct pager *old)
 	pager_init(pager, &old->target, old->cluster_pages);
 	pager->files = old->files;
 	pager->index_fd = old->index_fd;
-	pager->store_fd = old->store_fd;
-	pager->key_fd = old->key_fd;
-	pager->seal = old->seal;
-	pager->pulse = old->pulse;
-	pager->pool_fd = old->pool_fd;
-	pager->control = old->control;
-	pager->uffd_staging = old->uffd_staging;
-	pager->staging = old->staging;
+	pager->tiers.store_fd = old->tiers.store_fd;
+	pager->tiers.key_fd = old->tiers.key_fd;
+	pager->tiers.seal = old->tiers.seal;
+	pager->keep.pulse = old->keep.pulse;
+	pager->tiers.pool_fd = old->tiers.pool_fd;
+	pager->serving.control = old->serving.control;
+	pager->staging.uffd = old->staging.uffd;
+	pager->staging.region = old->staging.region;
 	pager->road = old->road;
-	pager->forks_ask = old->forks_ask;
+	pager->forks.ask = old->forks.ask;
 	pager->spaces[0].uffd = old->spaces[0].uffd;
 	pager->spaces[0].used = true;
 	for (unsigned int i = 1; i < INDEX_SPACES; i++)
@@ -435,7 +435,7 @@ static pid_t fork_supervisor(struct pager *pager, const struct worker *self)
 	if (child == 0)
 		become_supervisor(pager, self);
 	if (child > 0) {
-		pager->supervisor_pid = child;
+		pager->keep.supervisor_pid = child;
 		keeper_follow(pager);
 	}
 	pthread_rwlock_unlock(&pager->spaces[0].events);
@@ -448,7 +448,7 @@ int supervisor_replace(struct pager *pager)
 	int pair[2];
 	pid_t child;
 
-	waitpid(pager->supervisor_pid, NULL, WNOHANG); /* if it was one that we made */
+	waitpid(pager->keep.supervisor_pid, NULL, WNOHANG); /* if it was one that we made */
 	if (self.pidfd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
 		int rc = -errno;
 
@@ -464,7 +464,7 @@ int supervisor_replace(struct pager *pager)
 		/*
 		 * In place: another thread may be waiting for an answer of the old one, and is told that there is none.
 		 */
-		dup3(pair[1], pager->supervisor, O_CLOEXEC);
+		dup3(pair[1], pager->keep.supervisor, O_CLOEXEC);
 		hand_over(pager);
 	}
 	close(pair[1]);

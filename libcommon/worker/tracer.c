@@ -93,7 +93,7 @@ static pid_t debugger_of(const struct pager *pager, pid_t tid)
 {
 	pid_t tracer = tracer_of(&pager->target, tid);
 
-	return tracer && tracer != pager->supervisor_pid && !tracer_is_ours(tracer) &&
+	return tracer && tracer != pager->keep.supervisor_pid && !tracer_is_ours(tracer) &&
 			       tracer_of(&pager->target, tid) == tracer
 		       ? tracer
 		       : 0;
@@ -155,11 +155,11 @@ static void *tracer_main(void *argument)
 		w.tracer = 0;
 		for (unsigned int i = 0; !w.tracer && i < (before ? LOOKS : 1); i++)
 			w.tracer = before || anything_out(pager) ? find_debugger(&w) : 0;
-		atomic_store(&pager->tracer, w.tracer);
+		atomic_store(&pager->tracer.pid, w.tracer);
 		if (w.tracer && !before)
-			atomic_fetch_add(&pager->holds, 1);
+			atomic_fetch_add(&pager->serving.holds, 1);
 		if (!w.tracer && before)
-			atomic_fetch_sub(&pager->holds, 1);
+			atomic_fetch_sub(&pager->serving.holds, 1);
 		if (w.tracer && anything_out(pager))
 			bring_back(&w, &filler);
 		wait_for_tracer(&w);
@@ -174,12 +174,12 @@ int tracer_start(struct pager *pager)
 {
 	if (index_header(pager->index)->watched)
 		return 0;
-	pager->tracer_watched = pthread_create(&pager->tracer_thread, NULL, tracer_main, pager) == 0;
-	return pager->tracer_watched ? 0 : -EAGAIN;
+	pager->tracer.watched = pthread_create(&pager->tracer.thread, NULL, tracer_main, pager) == 0;
+	return pager->tracer.watched ? 0 : -EAGAIN;
 }
 
 void tracer_stop(struct pager *pager)
 {
-	if (pager->tracer_watched)
-		pthread_join(pager->tracer_thread, NULL);
+	if (pager->tracer.watched)
+		pthread_join(pager->tracer.thread, NULL);
 }

@@ -55,11 +55,11 @@ static void stay_in_memory(bool sealed)
 
 static int open_target_files(struct pager *pager)
 {
-	pager->maps_fd = target_proc_open(&pager->target, "maps", O_RDONLY | O_CLOEXEC);
-	pager->pagemap_fd = target_proc_open(&pager->target, "pagemap", O_RDONLY | O_CLOEXEC);
-	if (pager->maps_fd < 0)
-		return pager->maps_fd;
-	return pager->pagemap_fd < 0 ? pager->pagemap_fd : 0;
+	pager->view.maps_fd = target_proc_open(&pager->target, "maps", O_RDONLY | O_CLOEXEC);
+	pager->view.pagemap_fd = target_proc_open(&pager->target, "pagemap", O_RDONLY | O_CLOEXEC);
+	if (pager->view.maps_fd < 0)
+		return pager->view.maps_fd;
+	return pager->view.pagemap_fd < 0 ? pager->view.pagemap_fd : 0;
 }
 
 /* The target's, or a child's with something out. `lock` is held. */
@@ -175,7 +175,7 @@ static void *detach_main(void *argument)
 		if (control_detach(pager, &brought, &error) < 0)
 			usleep(DETACH_AGAIN_US);
 	}
-	atomic_fetch_sub(&pager->clients, 1);
+	atomic_fetch_sub(&pager->serving.clients, 1);
 	return NULL;
 }
 
@@ -184,10 +184,10 @@ static bool detach(struct pager *pager)
 {
 	pthread_t thread;
 
-	atomic_fetch_add(&pager->clients, 1);
+	atomic_fetch_add(&pager->serving.clients, 1);
 	if (pthread_create(&thread, NULL, detach_main, pager) == 0)
 		return pthread_detach(thread) == 0;
-	atomic_fetch_sub(&pager->clients, 1);
+	atomic_fetch_sub(&pager->serving.clients, 1);
 	return false;
 }
 
@@ -199,7 +199,7 @@ static bool forsaken(struct pager *pager)
 	if (!index_header(pager->index)->watched)
 		return false;
 	pthread_mutex_lock(&pager->lock);
-	watched = pager->touched || latency_now_ns() - pager->watch_ended_ns < WATCHER_NS;
+	watched = pager->faults.touched || latency_now_ns() - pager->faults.watch_ended_ns < WATCHER_NS;
 	pthread_mutex_unlock(&pager->lock);
 	return !watched;
 }
@@ -207,15 +207,15 @@ static bool forsaken(struct pager *pager)
 static void main_loop(struct pager *pager, int signals)
 {
 	struct pollfd fds[4 + CLIENTS_WAITING] = {
-		{.fd = pager->control, .events = POLLIN},
+		{.fd = pager->serving.control, .events = POLLIN},
 		{.fd = signals, .events = POLLIN},
 		{.fd = pager->target.pidfd, .events = POLLIN},
-		{.fd = pager->supervisor, .events = 0},
+		{.fd = pager->keep.supervisor, .events = 0},
 	};
 	struct clients clients = {0};
 	bool ending = false;
 	bool detaching = false;
-	struct pulse_thread *self = &pager->pulse->threads[0];
+	struct pulse_thread *self = &pager->keep.pulse->threads[0];
 	uint64_t kept_us = 0;
 
 	pulse_begin(self);
@@ -258,14 +258,14 @@ static void tell_ready(struct pager *pager)
 	json_t *record = status_record(pager);
 	char *text = report_text(record, JSON_COMPACT);
 
-	if (text && pager->ready >= 0)
-		dprintf(pager->ready, "%s\n", text);
+	if (text && pager->serving.ready >= 0)
+		dprintf(pager->serving.ready, "%s\n", text);
 	free(text);
 	json_decref(record);
-	if (pager->ready >= 0)
-		close(pager->ready);
-	pager->ready = -1;
-	keep_send(pager->supervisor, &(struct keep_message){.op = KEEP_READY}, -1);
+	if (pager->serving.ready >= 0)
+		close(pager->serving.ready);
+	pager->serving.ready = -1;
+	keep_send(pager->keep.supervisor, &(struct keep_message){.op = KEEP_READY}, -1);
 }
 
 static int start(struct pager *pager)
@@ -276,7 +276,7 @@ static int start(struct pager *pager)
 	 * Later, the target may be gone and its children live on. Another worker may have the room that there is not
 	 * now.
 	 */
-	if (rc < 0 && (!pager->inherited || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM))
+	if (rc < 0 && (!pager->keep.inherited || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM))
 		return rc;
 	pthread_mutex_init(&pager->job, NULL);
 	pthread_mutex_init(&pager->lock, NULL);
@@ -284,14 +284,14 @@ static int start(struct pager *pager)
 	room_init(pager);
 	rc = mirror_make(pager);
 	if (rc == 0)
-		rc = refaults_new(&pager->refaults);
-	if (rc == 0 && pager->inherited)
+		rc = refaults_new(&pager->faults.refaults);
+	if (rc == 0 && pager->keep.inherited)
 		rc = recover_state(pager, pager->index_fd);
 	if (rc < 0)
 		return rc;
-	pager->latency.buckets = index_header(pager->index)->counters.latency;
-	pager->latency.max_ns = &index_header(pager->index)->counters.latency_max_ns;
-	pager->watch_ended_ns = latency_now_ns();
+	pager->faults.latency.buckets = index_header(pager->index)->counters.latency;
+	pager->faults.latency.max_ns = &index_header(pager->index)->counters.latency_max_ns;
+	pager->faults.watch_ended_ns = latency_now_ns();
 	index_header(pager->index)->counters.workers++;
 	rc = keeper_start(pager);
 	service_shrink();
@@ -308,23 +308,23 @@ int worker_main(struct pager *pager)
 	int rc;
 
 	prctl(PR_SET_NAME, "swapctl-worker");
-	stay_in_memory(pager->seal);
+	stay_in_memory(pager->tiers.seal);
 	rc = start(pager);
 	if (rc < 0)
 		return 1;
-	if (pager->inherited)
+	if (pager->keep.inherited)
 		recover_pages(pager);
-	if (pager->inherited && recover_leave(pager))
+	if (pager->keep.inherited && recover_leave(pager))
 		atomic_store(&pager->ended, ENDED_DETACHED);
 	tell_ready(pager);
 	main_loop(pager, signals);
 	tracer_stop(pager);
 	forks_stop(pager);
 	fault_stop(pager);
-	while (atomic_load(&pager->clients))
+	while (atomic_load(&pager->serving.clients))
 		usleep(1000); /* answers under way */
 	keeper_stop(pager);
-	if (keep_send(pager->supervisor, &(struct keep_message){.op = KEEP_OVER}, -1) < 0)
+	if (keep_send(pager->keep.supervisor, &(struct keep_message){.op = KEEP_OVER}, -1) < 0)
 		pager_remove_files(pager);
 	return 0;
 }
