@@ -14,7 +14,7 @@
 #include "base/size.h"
 
 #define MAGIC         "uvmindex"
-#define VERSION       9
+#define VERSION       10
 #define TABLE_PAGES   512
 #define TABLE_BYTES   (TABLE_PAGES * sizeof(index_entry))
 #define TABLES_MAX    (UINT64_C(1) << 20) /* 2 TiB out with pages of 4 KiB */
@@ -612,9 +612,9 @@ int index_open(struct index **index, int fd)
 
 	if (pread(fd, &header, sizeof(header), 0) != sizeof(header) || !index_is_header(&header) ||
 	    header.tables > TABLES_MAX || header.clusters > CLUSTERS_MAX || !header.cluster_pages ||
-	    header.cluster_pages > CLUSTER_PAGES_MAX || header.discard_count > DISCARDS_MAX ||
-	    header.released_count > INDEX_SPACES || header.spaces_there > INDEX_SPACES ||
-	    header.former_count > FORMER_MAX)
+	    header.cluster_pages > CLUSTER_PAGES_MAX || header.session.events.discard_count > DISCARDS_MAX ||
+	    header.session.target.released_count > INDEX_SPACES || header.spaces_there > INDEX_SPACES ||
+	    header.session.staging.former_count > FORMER_MAX)
 		return -EBADMSG;
 	rc = new_index(index, fd, header.cluster_pages);
 	if (rc < 0)
@@ -637,7 +637,7 @@ bool index_has_fork(int fd)
 	for (unsigned int i = 0; i < header->spaces_there; i++)
 		fork |= header->spaces[i].pending.message.event == UFFD_EVENT_FORK;
 	for (unsigned int i = 0; i < PASSED_MAX; i++)
-		fork |= header->passed[i].message.event == UFFD_EVENT_FORK;
+		fork |= header->session.events.passed[i].message.event == UFFD_EVENT_FORK;
 	munmap((void *)header, sizeof(*header));
 	return fork;
 }

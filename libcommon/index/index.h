@@ -7,10 +7,8 @@
 #include <stdint.h>
 
 #include "base/region.h"
-#include "proc/boot.h"
-#include "puppet/puppet.h"
+#include "index/record.h"
 #include "store/store.h"
-#include "uffd/uffd.h"
 
 /*
  * A page that is out has an entry: "my contents are page `sub` of cluster `id`". A page without an entry is resident or
@@ -25,7 +23,6 @@
  */
 
 #define CLUSTER_PAGES_MAX  64
-#define INDEX_SPACES       2048
 #define INDEX_SPACES_FIRST 16
 
 enum cluster_state {
@@ -66,98 +63,16 @@ struct cluster {
 	uint64_t source;  /* where its first page was when it was marked */
 };
 
-/* Counted since the session began; they survive the worker. */
-struct index_counters {
-	uint64_t moved_pages, zero_pages, filled_pages, stored_pages, stored_bytes, compressed_bytes;
-	uint64_t faults, refaulted_pages, fresh_faults, hot_faults, poisoned_pages, brought_pages;
-	uint64_t forks, remaps, removes, unmaps;
-	uint64_t stops, longest_stop_us;
-	uint64_t written_back_pages, fault_wait_ns;
-	uint64_t workers;      /* how many workers there have been */
-	uint64_t latency[256]; /* LATENCY_BUCKETS of fault service */
-	uint64_t latency_max_ns;
-};
-
-/*
- * A message of the target is read straight into the index: when the worker dies with it in its hands, the next one
- * finds it here. `event` is 0 when it has been dealt with. The descriptor that comes with UFFD_EVENT_FORK is open in
- * the worker's keeper then.
- */
-struct index_pending {
-	struct uffd_msg message;
-	uint64_t dropped; /* of a remap: what was out at the new place has been forgotten already */
-	uint64_t kept;    /* of a fork: number under which the supervisor gets the descriptor; 0: not sent yet */
-};
-
-/* A read that the keeper does for the worker. Only the one taken must be waited for by whoever comes after it. */
-enum read_state {
-	READ_IDLE,
-	READ_ASKED,
-	READ_TAKEN,
-};
-
 #define UNFORKED_MAX 4096
-#define PASSED_MAX   64
-#define DISCARDS_MAX 64
-#define FORMER_MAX   512
-
-/* Memory that the target discards, of which it said so first. */
-struct index_discard {
-	struct region region;
-	uint64_t number;  /* of its event */
-	uint64_t read_ns; /* when that was read, CLOCK_MONOTONIC */
-};
 
 struct index_header {
 	char magic[8];
 	uint32_t version;
 	uint32_t cluster_pages;
-	uint32_t watched; /* made to be watched: pages come back one by one, and all of them when the watcher is gone */
-	uint64_t starttime;
-	uint64_t pid_namespace; /* in which the pid has its meaning (proc/boot.h), 0: not known */
-	char boot[BOOT_ID];     /* and the boot of the machine; empty: not known */
-	int32_t pid;
-	int32_t uffd_number; /* of the userfaultfd in the target */
-	int32_t uffd_holder; /* the puppet or the thread that has it; the main thread: it is in the process's table */
-	int32_t keeper;      /* pid of the process that shares the worker's descriptors; 0: none */
-	uint64_t keeper_starttime;
-	uint32_t read_state;  /* enum read_state */
-	int32_t read_result;  /* of uffd_read, when the state is idle again */
-	int32_t store_number; /* of a store in memory, or else of the pool, which the target holds for us; 0: none */
-	int32_t key_number;   /* of the key of an encrypted store (store/seal.h), which it holds too; 0: none */
-	uint32_t road;        /* enum road_choice; which one was taken */
-	struct puppet_record puppet;
-	struct region control; /* what is ours in the target besides the staging area */
-	struct region staging; /* in the target */
-	/* Where staging areas were that the program has mapped something over; what is left of them lies there. */
-	uint64_t former_count;
-	struct region former[FORMER_MAX];
-	uint64_t staging_mark[2]; /* random; its last page begins with them while it is open */
-	uint64_t limit;           /* of the store, bytes; 0: none */
-	struct codec_choice codec;
-	char store[256];  /* path, or "memory" */
-	uint32_t leaving; /* everything is back, and what is ours in the target is being removed */
-	/* The kernel refuses to unregister what is registered with somebody else's descriptor (since Linux 6.17). */
-	uint32_t unregister_checked;
-	uint32_t released_count;
-	/* Numbers in the target that it still holds for us, of children that are gone. */
-	int32_t released[INDEX_SPACES];
-	/*
-	 * What the child of the fork that is read next, or was read and is not noted yet, does not get: seen while the
-	 * thread that forks still stood in the call.
-	 */
-	uint32_t unforked_known, unforked_count;
-	/* Messages that were read before a fork that is older than they are. While it is awaited, none is applied. */
-	uint32_t fork_awaited;
-	struct index_pending passed[PASSED_MAX];
-	/* Events that were read, while the kernel may not have done yet what they tell of. */
-	uint64_t discards_read; /* ever */
-	uint32_t discard_count;
-	struct index_discard discards[DISCARDS_MAX];
+	struct session_record session;
 	uint64_t tables; /* page tables ever used */
 	uint64_t clusters;
 	uint64_t next_generation;
-	struct index_counters counters;
 	/*
 	 * What follows has room in the file as far as it was needed: so many spaces, and the list when there was one.
 	 * The rest is not to be touched: where the file has a hole, reading fills it.

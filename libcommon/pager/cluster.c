@@ -13,7 +13,7 @@ static void release_cluster(struct pager *pager, uint32_t number)
 	if (cluster->refs || cluster->pins)
 		return;
 	if (cluster->state == CLUSTER_STORED && cluster->slot.length) {
-		struct index_counters *counters = &index_header(pager->index)->counters;
+		struct record_counters *counters = &index_header(pager->index)->session.counters;
 
 		struct store_slot slot;
 		struct store *store = tier_of(pager, cluster, &slot);

@@ -18,17 +18,18 @@ void discard_note(struct pager *pager, struct region region)
 	struct index_discard *discard;
 	uint32_t i = 0;
 
-	while (i < header->discard_count && !region_contains(header->discards[i].region, region) &&
-	       !region_contains(region, header->discards[i].region))
+	while (i < header->session.events.discard_count &&
+	       !region_contains(header->session.events.discards[i].region, region) &&
+	       !region_contains(region, header->session.events.discards[i].region))
 		i++;
 	if (i == DISCARDS_MAX)
 		i--; /* too many to be told apart: all that lies between two of them stays */
-	else if (i == header->discard_count)
-		header->discards[header->discard_count++].region = region;
-	discard = &header->discards[i];
+	else if (i == header->session.events.discard_count)
+		header->session.events.discards[header->session.events.discard_count++].region = region;
+	discard = &header->session.events.discards[i];
 	discard->region.start = min_u64(discard->region.start, region.start);
 	discard->region.end = max_u64(discard->region.end, region.end);
-	discard->number = ++header->discards_read;
+	discard->number = ++header->session.events.discards_read;
 	discard->read_ns = latency_now_ns();
 }
 
@@ -36,8 +37,9 @@ bool discard_pending(const struct pager *pager, uint64_t address)
 {
 	const struct index_header *header = index_header(pager->index);
 
-	for (uint32_t i = 0; i < header->discard_count; i++)
-		if (address >= header->discards[i].region.start && address < header->discards[i].region.end)
+	for (uint32_t i = 0; i < header->session.events.discard_count; i++)
+		if (address >= header->session.events.discards[i].region.start &&
+		    address < header->session.events.discards[i].region.end)
 			return true;
 	return false;
 }
@@ -49,8 +51,8 @@ void discards_settle(struct pager *pager)
 	bool any;
 
 	pthread_mutex_lock(&pager->lock);
-	any = header->discard_count > 0;
-	over = header->discards_read;
+	any = header->session.events.discard_count > 0;
+	over = header->session.events.discards_read;
 	pthread_mutex_unlock(&pager->lock);
 	if (!any)
 		return;
@@ -58,9 +60,11 @@ void discards_settle(struct pager *pager)
 		over = 0;
 	pthread_mutex_lock(&pager->lock);
 	now = latency_now_ns();
-	for (uint32_t i = 0; i < header->discard_count;)
-		if (header->discards[i].number <= over || now - header->discards[i].read_ns > OVER_NS)
-			header->discards[i] = header->discards[--header->discard_count];
+	for (uint32_t i = 0; i < header->session.events.discard_count;)
+		if (header->session.events.discards[i].number <= over ||
+		    now - header->session.events.discards[i].read_ns > OVER_NS)
+			header->session.events.discards[i] =
+				header->session.events.discards[--header->session.events.discard_count];
 		else
 			i++;
 	pthread_mutex_unlock(&pager->lock);

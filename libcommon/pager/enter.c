@@ -28,10 +28,10 @@ void enter_note(struct pager *pager)
 	struct index_header *header = index_header(pager->index);
 	const struct road *road = &pager->road;
 
-	header->control = road->control;
-	header->uffd_number = road->number;
-	header->uffd_holder = road->holder;
-	header->puppet = puppet_record(&road->puppet);
+	header->session.target.control = road->control;
+	header->session.target.uffd_number = road->number;
+	header->session.target.uffd_holder = road->holder;
+	header->session.target.puppet = puppet_record(&road->puppet);
 }
 
 int enter_begin(struct pager *pager, struct error *error)

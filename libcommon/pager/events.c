@@ -61,7 +61,7 @@ static void poison(struct pager *pager, struct space *space, uint64_t address)
 	size_t done;
 
 	uffd_poison(space->uffd, address, page_size(), &done);
-	index_header(pager->index)->counters.poisoned_pages++;
+	index_header(pager->index)->session.counters.poisoned_pages++;
 }
 
 /* The new entry before the old one goes: a worker that dies in between leaves one too many, never one too few. */
@@ -206,7 +206,7 @@ static void apply_to_child(struct pager *pager, const struct space *parent, stru
 	const struct index_header *header = index_header(pager->index);
 
 	for (unsigned int i = 0; i < PASSED_MAX; i++) {
-		struct index_pending passed = header->passed[i];
+		struct index_pending passed = header->session.events.passed[i];
 		struct region region = {passed.message.arg.remove.start, passed.message.arg.remove.end};
 		uint64_t at;
 
@@ -278,19 +278,19 @@ static void note_unforked(struct pager *pager, const struct region_vec *regions)
 	struct index_header *header = index_header(pager->index);
 
 	pthread_mutex_lock(&pager->lock);
-	header->unforked_count = 0;
-	for (size_t i = 0; i < regions->count && header->unforked_count <= UNFORKED_MAX; i++) {
+	header->session.events.unforked_count = 0;
+	for (size_t i = 0; i < regions->count && header->session.events.unforked_count <= UNFORKED_MAX; i++) {
 		if (!index_any(pager->index, 0, regions->items[i]))
 			continue;
 		if (index_room_for_unforked(pager->index) < 0) {
-			header->unforked_count = UNFORKED_MAX + 1;
+			header->session.events.unforked_count = UNFORKED_MAX + 1;
 			break;
 		}
-		if (header->unforked_count < UNFORKED_MAX)
-			header->unforked[header->unforked_count] = regions->items[i];
-		header->unforked_count++;
+		if (header->session.events.unforked_count < UNFORKED_MAX)
+			header->unforked[header->session.events.unforked_count] = regions->items[i];
+		header->session.events.unforked_count++;
 	}
-	header->unforked_known = header->unforked_count <= UNFORKED_MAX;
+	header->session.events.unforked_known = header->session.events.unforked_count <= UNFORKED_MAX;
 	pthread_mutex_unlock(&pager->lock);
 }
 
@@ -327,10 +327,10 @@ void event_find_unforked(struct pager *pager, const struct space *parent, struct
 		fork->unforked = parent->unforked_known ? &parent->unforked : NULL;
 		return;
 	}
-	for (size_t i = 0; header->unforked_known && i < header->unforked_count; i++)
+	for (size_t i = 0; header->session.events.unforked_known && i < header->session.events.unforked_count; i++)
 		while (region_vec_push(unforked, header->unforked[i]) < 0)
 			usleep(BACK_OFF_US);
-	if (!header->unforked_known && index_count(pager->index, 0))
+	if (!header->session.events.unforked_known && index_count(pager->index, 0))
 		find_kept(pager, unforked);
 	fork->unforked = unforked;
 }
@@ -339,7 +339,7 @@ void event_apply(struct pager *pager, struct space *space, struct index_pending 
 {
 	_cleanup_regions_ struct region_vec unforked = {0};
 	const struct uffd_msg *message = &pending->message;
-	struct index_counters *counters = &index_header(pager->index)->counters;
+	struct record_counters *counters = &index_header(pager->index)->session.counters;
 	struct fork_event fork;
 
 	hook("event");
@@ -351,15 +351,15 @@ void event_apply(struct pager *pager, struct space *space, struct index_pending 
 	pthread_mutex_lock(&pager->lock);
 	switch (message->event) {
 	case UFFD_EVENT_FORK:
-		counters->forks++;
+		counters->events.forks++;
 		event_fork(pager, space, &fork);
 		break;
 	case UFFD_EVENT_REMAP:
-		counters->remaps++;
+		counters->events.remaps++;
 		apply_remap(pager, space, pending);
 		break;
 	case UFFD_EVENT_REMOVE:
-		counters->removes++;
+		counters->events.removes++;
 		hook("removing");
 		if (space->id == 0)
 			discard_note(pager, (struct region){message->arg.remove.start, message->arg.remove.end});
@@ -369,7 +369,7 @@ void event_apply(struct pager *pager, struct space *space, struct index_pending 
 		space_drop(pager, space, (struct region){message->arg.remove.start, message->arg.remove.end});
 		break;
 	case UFFD_EVENT_UNMAP:
-		counters->unmaps++;
+		counters->events.unmaps++;
 		hook("unmapping");
 		space_drop(pager, space, (struct region){message->arg.remove.start, message->arg.remove.end});
 		region_vec_remove(&space->registered,
@@ -390,7 +390,7 @@ static void make_pending(struct index_header *header, struct index_pending *fork
 
 	pending->kept = 0;
 	pending->message = fork->message;
-	header->fork_awaited = false;
+	header->session.events.fork_awaited = false;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	fork->message.event = 0;
 }
@@ -409,13 +409,13 @@ void event_put_aside(struct pager *pager)
 	struct index_pending *pending = &header->spaces[0].pending;
 	unsigned int passed = 0;
 
-	while (passed < PASSED_MAX && header->passed[passed].message.event)
+	while (passed < PASSED_MAX && header->session.events.passed[passed].message.event)
 		passed++;
 	if (passed == PASSED_MAX)
 		return;
-	if (!passed || !is_same(&header->passed[passed - 1].message, &pending->message)) {
-		header->passed[passed].dropped = header->passed[passed].kept = 0;
-		header->passed[passed].message = pending->message;
+	if (!passed || !is_same(&header->session.events.passed[passed - 1].message, &pending->message)) {
+		header->session.events.passed[passed].dropped = header->session.events.passed[passed].kept = 0;
+		header->session.events.passed[passed].message = pending->message;
 	}
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	pending->message.event = 0;
@@ -427,11 +427,11 @@ void event_read_fork(struct pager *pager, void (*fault)(struct pager *pager, con
 	unsigned int passed = 0;
 	unsigned int forks = 0;
 
-	for (; passed < PASSED_MAX && header->passed[passed].message.event; passed++)
-		forks += header->passed[passed].message.event == UFFD_EVENT_FORK;
-	header->fork_awaited = true;
-	while (header->fork_awaited && passed < PASSED_MAX && forks < FORKS_MAX) {
-		struct index_pending *next = &header->passed[passed];
+	for (; passed < PASSED_MAX && header->session.events.passed[passed].message.event; passed++)
+		forks += header->session.events.passed[passed].message.event == UFFD_EVENT_FORK;
+	header->session.events.fork_awaited = true;
+	while (header->session.events.fork_awaited && passed < PASSED_MAX && forks < FORKS_MAX) {
+		struct index_pending *next = &header->session.events.passed[passed];
 
 		next->dropped = next->kept = 0;
 		if (uffd_read(pager->spaces[0].uffd, &next->message, 1) <= 0)
@@ -447,18 +447,18 @@ void event_read_fork(struct pager *pager, void (*fault)(struct pager *pager, con
 			passed++;
 		}
 	}
-	header->fork_awaited = false;
+	header->session.events.fork_awaited = false;
 }
 
 void event_find_passed_fork(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
 
-	if (header->passed[0].message.event == UFFD_EVENT_FORK)
-		make_pending(header, &header->passed[0]);
+	if (header->session.events.passed[0].message.event == UFFD_EVENT_FORK)
+		make_pending(header, &header->session.events.passed[0]);
 	for (unsigned int i = 0; i < PASSED_MAX; i++)
-		if (header->passed[i].message.event == UFFD_EVENT_PAGEFAULT)
-			header->passed[i].message.event = 0; /* it faults again */
+		if (header->session.events.passed[i].message.event == UFFD_EVENT_PAGEFAULT)
+			header->session.events.passed[i].message.event = 0; /* it faults again */
 }
 
 /* Those that are forks, or those that are not. */
@@ -467,13 +467,13 @@ static void apply_passed(struct pager *pager, bool forks)
 	struct index_header *header = index_header(pager->index);
 
 	for (unsigned int i = 0; i < PASSED_MAX; i++) {
-		struct uffd_msg message = header->passed[i].message;
+		struct uffd_msg message = header->session.events.passed[i].message;
 
 		if (!message.event || (message.event == UFFD_EVENT_FORK) != forks)
 			continue;
-		event_apply(pager, &pager->spaces[0], &header->passed[i]);
+		event_apply(pager, &pager->spaces[0], &header->session.events.passed[i]);
 		event_wake(pager, &pager->spaces[0], &message);
-		header->passed[i].message.event = 0;
+		header->session.events.passed[i].message.event = 0;
 	}
 }
 
@@ -485,7 +485,7 @@ void event_apply_passed(struct pager *pager)
 
 void event_forget_fork(struct pager *pager)
 {
-	index_header(pager->index)->fork_awaited = false;
+	index_header(pager->index)->session.events.fork_awaited = false;
 	event_apply_passed(pager);
 }
 

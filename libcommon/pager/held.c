@@ -57,7 +57,7 @@ static unsigned int may_hold(struct pager *pager)
 static unsigned int count_held(const struct pager *pager)
 {
 	const struct index_header *header = index_header(pager->index);
-	unsigned int count = header->released_count;
+	unsigned int count = header->session.target.released_count;
 
 	for (unsigned int i = 1; i < header->spaces_there; i++)
 		count += header->spaces[i].number > 0;
@@ -86,7 +86,8 @@ static bool wants_holding(const struct pager *pager, unsigned int i)
 /* What is in memory only. */
 static int memory_fd(const struct pager *pager)
 {
-	return strchr(index_header(pager->index)->store, '/') ? pager->tiers.pool_fd : pager->tiers.store_fd;
+	return strchr(index_header(pager->index)->session.store.path, '/') ? pager->tiers.pool_fd
+									   : pager->tiers.store_fd;
 }
 
 /* One of ours, unless it is there; a thread is held. Returns 0 or -errno. */
@@ -103,7 +104,7 @@ static int hold(struct road *road, int fd, int32_t *number)
 
 static int hold_memory(struct pager *pager)
 {
-	return hold(&pager->road, memory_fd(pager), &index_header(pager->index)->store_number);
+	return hold(&pager->road, memory_fd(pager), &index_header(pager->index)->session.target.store_number);
 }
 
 int held_again(struct pager *pager)
@@ -111,10 +112,11 @@ int held_again(struct pager *pager)
 	struct index_header *header = index_header(pager->index);
 	int rc = 0;
 
-	if (!strchr(header->store, '/') || pager->tiers.pool_fd >= 0 || header->store_number)
+	if (!strchr(header->session.store.path, '/') || pager->tiers.pool_fd >= 0 ||
+	    header->session.target.store_number)
 		rc = hold_memory(pager);
 	if (rc == 0 && pager->tiers.seal)
-		rc = hold(&pager->road, pager->tiers.key_fd, &header->key_number);
+		rc = hold(&pager->road, pager->tiers.key_fd, &header->session.target.key_number);
 	return rc;
 }
 
@@ -126,10 +128,10 @@ int64_t held_everything(struct pager *pager)
 
 	if (pager->road.puppet.self.pid) {
 		pthread_mutex_lock(&pager->lock);
-		header->released_count = 0;
+		header->session.target.released_count = 0;
 		for (unsigned int i = 1; i < INDEX_SPACES; i++)
 			header->spaces[i].number = 0;
-		header->store_number = header->key_number = 0;
+		header->session.target.store_number = header->session.target.key_number = 0;
 		pthread_mutex_unlock(&pager->lock);
 	}
 	rc = pager->road.ops->give(&pager->road, pager->spaces[0].uffd);
@@ -153,14 +155,14 @@ static int while_held(struct pager *pager, int (*hold_it)(struct pager *pager), 
 
 int held_store(struct pager *pager, struct error *error)
 {
-	if (strchr(index_header(pager->index)->store, '/') && !pager->tiers.seal)
+	if (strchr(index_header(pager->index)->session.store.path, '/') && !pager->tiers.seal)
 		return 0;
 	return while_held(pager, held_again, error);
 }
 
 int held_pool(struct pager *pager, struct error *error)
 {
-	return index_header(pager->index)->store_number ? 0 : while_held(pager, hold_memory, error);
+	return index_header(pager->index)->session.target.store_number ? 0 : while_held(pager, hold_memory, error);
 }
 
 /* A copy of the descriptor of a child that the target does not hold yet, or -1: none, or it may not hold more. */
@@ -182,8 +184,8 @@ static int next_child(struct pager *pager, unsigned int *space, unsigned int mos
 /* The target need not hold it any more. `lock` is held. */
 static void release(struct index_header *header, int number)
 {
-	if (header->released_count < INDEX_SPACES)
-		header->released[header->released_count++] = number;
+	if (header->session.target.released_count < INDEX_SPACES)
+		header->session.target.released[header->session.target.released_count++] = number;
 }
 
 /* The space may be another one's by now: the number is let go of again then. */
@@ -204,7 +206,7 @@ static void let_go(struct road *road, const struct index_header *header, int num
 {
 	char path[64];
 	char link[64] = "";
-	int fd = number == header->uffd_number ? -1 : road->ops->take(road, number);
+	int fd = number == header->session.target.uffd_number ? -1 : road->ops->take(road, number);
 
 	if (fd < 0)
 		return;
@@ -221,8 +223,8 @@ static int take_released(struct pager *pager)
 	int number = -1;
 
 	pthread_mutex_lock(&pager->lock);
-	if (header->released_count)
-		number = header->released[--header->released_count];
+	if (header->session.target.released_count)
+		number = header->session.target.released[--header->session.target.released_count];
 	pthread_mutex_unlock(&pager->lock);
 	return number;
 }
@@ -261,7 +263,7 @@ void held_children(struct pager *pager)
 			cleanup_close(&fd);
 		}
 	}
-	if (fd < 0 && !index_header(pager->index)->released_count && !has_lost_puppet(pager))
+	if (fd < 0 && !index_header(pager->index)->session.target.released_count && !has_lost_puppet(pager))
 		return;
 	if (enter_begin(pager, &ignored) < 0) {
 		pager->keep.held_again_us = now_us() + AGAIN_US;
@@ -290,10 +292,10 @@ static bool is_noted(const struct index_header *header, int number)
 	for (unsigned int i = 1; i < header->spaces_there; i++)
 		if (header->spaces[i].number == number)
 			return true;
-	for (unsigned int i = 0; i < header->released_count; i++)
-		if (header->released[i] == number)
+	for (unsigned int i = 0; i < header->session.target.released_count; i++)
+		if (header->session.target.released[i] == number)
 			return true;
-	return number == header->uffd_number;
+	return number == header->session.target.uffd_number;
 }
 
 /* `lock` is held. */
@@ -371,15 +373,16 @@ void held_return(struct pager *pager)
 	for (unsigned int i = 1; i < INDEX_SPACES; i++)
 		held_forget(pager, i);
 	pthread_mutex_unlock(&pager->lock);
-	if (!header->store_number && !header->key_number && !header->released_count)
+	if (!header->session.target.store_number && !header->session.target.key_number &&
+	    !header->session.target.released_count)
 		return;
 	if (!road->ops || road->ops->begin(road, &ignored) < 0)
 		return;
 	let_go_released(pager);
-	if (header->store_number)
-		road->ops->drop(road, header->store_number, memory_fd(pager));
-	if (header->key_number)
-		road->ops->drop(road, header->key_number, pager->tiers.key_fd);
-	header->store_number = header->key_number = 0;
+	if (header->session.target.store_number)
+		road->ops->drop(road, header->session.target.store_number, memory_fd(pager));
+	if (header->session.target.key_number)
+		road->ops->drop(road, header->session.target.key_number, pager->tiers.key_fd);
+	header->session.target.store_number = header->session.target.key_number = 0;
 	road->ops->end(road);
 }

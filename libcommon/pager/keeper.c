@@ -36,13 +36,13 @@
 
 static bool change_state(struct pager *pager, uint32_t from, uint32_t to)
 {
-	return __atomic_compare_exchange_n(&index_header(pager->index)->read_state, &from, to, false, __ATOMIC_SEQ_CST,
-					   __ATOMIC_SEQ_CST);
+	return __atomic_compare_exchange_n(&index_header(pager->index)->session.keeper.read_state, &from, to, false,
+					   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
 static bool is_idle(struct pager *pager)
 {
-	return __atomic_load_n(&index_header(pager->index)->read_state, __ATOMIC_SEQ_CST) == READ_IDLE;
+	return __atomic_load_n(&index_header(pager->index)->session.keeper.read_state, __ATOMIC_SEQ_CST) == READ_IDLE;
 }
 
 static void answer(struct pager *pager)
@@ -55,9 +55,9 @@ static void answer(struct pager *pager)
 	if (!change_state(pager, READ_ASKED, READ_TAKEN))
 		return;
 	hook("keeper-taken");
-	header->read_result = uffd_read(pager->spaces[0].uffd, &header->spaces[0].pending.message, 1);
-	if (header->read_result == -EMFILE)
-		header->fork_awaited = true;
+	header->session.keeper.read_result = uffd_read(pager->spaces[0].uffd, &header->spaces[0].pending.message, 1);
+	if (header->session.keeper.read_result == -EMFILE)
+		header->session.events.fork_awaited = true;
 	hook("keeper-read");
 	change_state(pager, READ_TAKEN, READ_IDLE);
 	eventfd_write(pager->keep.keeper.answer, 1);
@@ -97,10 +97,10 @@ static void start_keeper(struct pager *pager)
 	if (pid == 0)
 		keep(pager);
 	pager->keep.keeper.pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-	header->keeper = 0;
+	header->session.keeper.pid = 0;
 	if (pid > 0 && proc_stat_read(pid, &stat) == 0) {
-		header->keeper_starttime = stat.starttime;
-		header->keeper = pid;
+		header->session.keeper.starttime = stat.starttime;
+		header->session.keeper.pid = pid;
 	} else if (pid > 0) { /* nobody would find it */
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
@@ -125,13 +125,13 @@ int keeper_start(struct pager *pager)
 
 void keeper_stop(struct pager *pager)
 {
-	pid_t pid = index_header(pager->index)->keeper;
+	pid_t pid = index_header(pager->index)->session.keeper.pid;
 
 	if (pid <= 0)
 		return;
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	index_header(pager->index)->keeper = 0;
+	index_header(pager->index)->session.keeper.pid = 0;
 }
 
 /* In place: it has the same descriptors. */
@@ -148,8 +148,8 @@ static int replace_keeper(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
 
-	waitpid(header->keeper, NULL, WNOHANG);
-	header->read_state = READ_IDLE;
+	waitpid(header->session.keeper.pid, NULL, WNOHANG);
+	header->session.keeper.read_state = READ_IDLE;
 	close(pager->keep.keeper.pidfd);
 	close(pager->keep.keeper.ends[1]);
 	start_keeper(pager);
@@ -167,7 +167,7 @@ int keeper_read(struct pager *pager)
 	if (pager->keep.keeper.pidfd < 0)
 		return -ESRCH;
 	fds[1].fd = pager->keep.keeper.pidfd;
-	__atomic_store_n(&header->read_state, READ_ASKED, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&header->session.keeper.read_state, READ_ASKED, __ATOMIC_SEQ_CST);
 	eventfd_write(pager->keep.keeper.ask, 1);
 	while (!is_idle(pager)) {
 		/* It was stopped: the one that takes its place finds what it has read, as after any other death. */
@@ -178,29 +178,29 @@ int keeper_read(struct pager *pager)
 		else if (fds[1].revents)
 			return replace_keeper(pager);
 	}
-	return header->read_result;
+	return header->session.keeper.read_result;
 }
 
 /* One look for the keeper of the worker before, not for whoever has its number by now. Returns as find. */
 static int look_for(const struct index_header *header)
 {
-	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, header->keeper, 0);
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, header->session.keeper.pid, 0);
 	struct proc_stat stat;
 	int rc;
 
 	if (pidfd < 0) /* a thread may have the number */
 		return errno == EINVAL || errno == ENOENT ? -ESRCH : -errno;
-	rc = proc_stat_read(header->keeper, &stat);
+	rc = proc_stat_read(header->session.keeper.pid, &stat);
 	if (rc < 0)
 		return rc;
-	return stat.starttime == header->keeper_starttime ? steal_fd(&pidfd) : -ESRCH;
+	return stat.starttime == header->session.keeper.starttime ? steal_fd(&pidfd) : -ESRCH;
 }
 
 /* Returns a pidfd, -ESRCH when it is gone, or another -errno: that cannot be told, and was tried for long. */
 static int find(const struct pager *pager)
 {
 	const struct index_header *header = index_header(pager->index);
-	int rc = header->keeper > 0 ? look_for(header) : -ESRCH;
+	int rc = header->session.keeper.pid > 0 ? look_for(header) : -ESRCH;
 
 	for (int tries = 0; rc < 0 && rc != -ESRCH && tries < FIND_TRIES; tries++) {
 		usleep(SETTLE_US);
@@ -222,7 +222,7 @@ void keeper_settle(struct pager *pager)
 		unknown += pidfd < 0;
 		usleep(SETTLE_US);
 	}
-	index_header(pager->index)->read_state = READ_IDLE;
+	index_header(pager->index)->session.keeper.read_state = READ_IDLE;
 }
 
 int keeper_take(const struct pager *pager, int number)
@@ -239,5 +239,5 @@ void keeper_end(struct pager *pager)
 
 	if (pidfd >= 0)
 		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-	index_header(pager->index)->keeper = 0;
+	index_header(pager->index)->session.keeper.pid = 0;
 }

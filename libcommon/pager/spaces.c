@@ -283,7 +283,7 @@ static int unregister(struct pager *pager, struct region region, uint64_t limit)
 	struct region most = {region.start, limit};
 	int rc = uffd_changing(space->uffd) ? -EAGAIN : 0;
 
-	if (rc == 0 && !index_header(pager->index)->unregister_checked)
+	if (rc == 0 && !index_header(pager->index)->session.unregister_checked)
 		rc = uffd_register_missing(space->uffd, region);
 	if (rc < 0)
 		return rc;
@@ -387,7 +387,7 @@ static int unregister_grown(const struct pager *pager, const struct space *space
 	int rc;
 
 	/* Somebody else's may lie in the room. */
-	*done = index_header(pager->index)->unregister_checked ? max_u64(limit, end) : end;
+	*done = index_header(pager->index)->session.unregister_checked ? max_u64(limit, end) : end;
 	hook("releasing");
 	rc = uffd_unregister(space->uffd, (struct region){part.start, *done});
 	if (rc == -EINVAL && *done > end) {

@@ -132,7 +132,7 @@ static int write_one(struct sweep *sweep, uint32_t number)
 		hook("written-back");
 		sweep->writeback->pages += old.size / page_size();
 		sweep->writeback->bytes += old.length;
-		index_header(pager->index)->counters.written_back_pages += old.size / page_size();
+		index_header(pager->index)->session.counters.written_back_pages += old.size / page_size();
 	} else if (cluster->refs) {
 		stays(sweep, cluster);
 	}

@@ -71,14 +71,14 @@ static int make_index(struct pager *pager, const struct session_options *options
 		return error_set(error, rc, NULL, rc == -ENOSPC ? "make room in the directory of sessions" : NULL,
 				 "make the index of session %s", pager->files.name);
 	header = index_header(pager->index);
-	header->pid = pager->target.pid;
-	header->starttime = pager->target.starttime;
-	header->pid_namespace = pid_namespace();
-	boot_id(header->boot);
-	header->limit = options->limit;
-	header->watched = options->watch;
-	header->codec = options->codec;
-	snprintf(header->store, sizeof(header->store), "%s", pager->files.store);
+	header->session.identity.pid = pager->target.pid;
+	header->session.identity.starttime = pager->target.starttime;
+	header->session.identity.pid_namespace = pid_namespace();
+	boot_id(header->session.identity.boot);
+	header->session.store.limit = options->limit;
+	header->session.watched = options->watch;
+	header->session.store.codec = options->codec;
+	snprintf(header->session.store.path, sizeof(header->session.store.path), "%s", pager->files.store);
 	return 0;
 }
 
@@ -233,12 +233,14 @@ int session_make(struct pager *pager, const struct target *target, const struct 
 static int reopen_store(struct pager *pager, struct error *error)
 {
 	const struct index_header *header = index_header(pager->index);
-	bool file = strchr(header->store, '/');
+	bool file = strchr(header->session.store.path, '/');
 	int held;
 	int rc;
 
-	snprintf(pager->files.store, sizeof(pager->files.store), "%s", header->store);
-	held = header->store_number > 0 ? pager->road.ops->take(&pager->road, header->store_number) : -EBADF;
+	snprintf(pager->files.store, sizeof(pager->files.store), "%s", header->session.store.path);
+	held = header->session.target.store_number > 0
+		       ? pager->road.ops->take(&pager->road, header->session.target.store_number)
+		       : -EBADF;
 	if (file) {
 		pager->tiers.store_fd = open(pager->files.store, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 		rc = pager->tiers.store_fd < 0 ? -errno : 0;
@@ -257,7 +259,7 @@ static int reopen_store(struct pager *pager, struct error *error)
 
 static int reopen_key(struct pager *pager, struct error *error)
 {
-	int number = index_header(pager->index)->key_number;
+	int number = index_header(pager->index)->session.target.key_number;
 	int rc;
 
 	if (!number)
@@ -278,9 +280,11 @@ static int reopen_index(struct pager *pager, struct error *error)
 	rc = pager->index_fd < 0 ? -errno : index_open(&pager->index, pager->index_fd);
 	if (rc == 0) {
 		header = index_header(pager->index);
-		if (header->pid != pager->target.pid || header->starttime != pager->target.starttime ||
-		    !memchr(header->store, '\0', sizeof(header->store)) || !header->cluster_pages ||
-		    header->cluster_pages > CLUSTER_PAGES_MAX || region_bytes(header->staging) != STAGING_BYTES)
+		if (header->session.identity.pid != pager->target.pid ||
+		    header->session.identity.starttime != pager->target.starttime ||
+		    !memchr(header->session.store.path, '\0', sizeof(header->session.store.path)) ||
+		    !header->cluster_pages || header->cluster_pages > CLUSTER_PAGES_MAX ||
+		    region_bytes(header->session.staging.region) != STAGING_BYTES)
 			rc = -EBADMSG;
 	}
 	return rc < 0 ? error_set(error, rc, rc == -EBADMSG ? "it is damaged, or of another version" : NULL, NULL,
@@ -323,7 +327,7 @@ int session_take_up(struct pager *pager, const struct target *target, struct kep
 		return rc;
 	header = index_header(pager->index);
 	pager->cluster_pages = header->cluster_pages;
-	pager->staging.region = header->staging;
+	pager->staging.region = header->session.staging.region;
 	rc = attach_again(pager, error);
 	if (rc < 0)
 		return rc;

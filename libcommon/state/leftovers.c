@@ -42,9 +42,9 @@ static bool means_us(int sessions, const char *name)
 	rc = paths_read_header(directory, &header);
 	if (rc < 0)
 		return rc == -ENOENT;
-	if (boot_id(boot) && *header.boot && strcmp(boot, header.boot) != 0)
+	if (boot_id(boot) && *header.session.identity.boot && strcmp(boot, header.session.identity.boot) != 0)
 		return true; /* no process has outlived that boot */
-	return header.pid_namespace && header.pid_namespace == pid_namespace();
+	return header.session.identity.pid_namespace && header.session.identity.pid_namespace == pid_namespace();
 }
 
 bool leftovers_is_gone(int sessions, const char *name)
@@ -141,14 +141,14 @@ bool leftovers_matter(int sessions, const char *name, const struct target *targe
 	rc = paths_read_header(directory, &header);
 	if (rc < 0)
 		return rc != -ENOENT;
-	if (header.uffd_holder <= 0)
+	if (header.session.target.uffd_holder <= 0)
 		return false;
-	if (header.road == ROAD_PUPPET)
-		return is_held_by(&(struct target){.pid = header.puppet.pid}, header.puppet.pid, header.uffd_number) !=
-		       0;
+	if (header.session.target.road == ROAD_PUPPET)
+		return is_held_by(&(struct target){.pid = header.session.target.puppet.pid},
+				  header.session.target.puppet.pid, header.session.target.uffd_number) != 0;
 	/* A thread may have descriptors of its own, and the one that had it may have ended. */
 	for (pid_t tid; (tid = tasks_next(tasks)) > 0;)
-		if (is_held_by(target, tid, header.uffd_number) != 0)
+		if (is_held_by(target, tid, header.session.target.uffd_number) != 0)
 			return true;
 	return false;
 }

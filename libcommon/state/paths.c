@@ -179,7 +179,8 @@ int paths_read_header(int directory, struct index_header *header)
 	if (fd < 0)
 		return -errno;
 	if (pread(fd, header, sizeof(*header), 0) != sizeof(*header) || !index_is_header(header) ||
-	    !memchr(header->store, '\0', sizeof(header->store)) || !memchr(header->boot, '\0', sizeof(header->boot)))
+	    !memchr(header->session.store.path, '\0', sizeof(header->session.store.path)) ||
+	    !memchr(header->session.identity.boot, '\0', sizeof(header->session.identity.boot)))
 		return -EBADMSG;
 	return 0;
 }
@@ -228,8 +229,8 @@ void paths_empty_session(int sessions, const char *name)
 
 	if (directory < 0)
 		return;
-	if (paths_read_header(directory, &header) == 0 && is_store_of(header.store, name))
-		remove_store(header.store);
+	if (paths_read_header(directory, &header) == 0 && is_store_of(header.session.store.path, name))
+		remove_store(header.session.store.path);
 	unlinkat(directory, "control", 0);
 	unlinkat(directory, "index", 0);
 }

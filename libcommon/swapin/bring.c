@@ -314,7 +314,7 @@ static unsigned int let_go(struct pager *pager, struct claim *claim)
 			index_set(pager->index, claim->space->id, at, ENTRY_NONE);
 			cluster->refs--;
 			placed += claim->outcome[i] == DONE;
-			index_header(pager->index)->counters.poisoned_pages +=
+			index_header(pager->index)->session.counters.poisoned_pages +=
 				claim->outcome[i] == DONE && bit(cluster->lost, i);
 		} else {
 			index_set(pager->index, claim->space->id, at, entry_make(claim->number, i));

@@ -58,7 +58,7 @@ static struct parked_fault take_fault(struct pager *pager, const struct space *s
 		.since_ns = latency_now_ns(),
 	};
 
-	if (space->id == 0 && index_header(pager->index)->watched)
+	if (space->id == 0 && index_header(pager->index)->session.watched)
 		touch_ring_note(pager, fault.address, message->arg.pagefault.feat.ptid,
 				message->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE, fault.since_ns);
 	return fault;
@@ -85,7 +85,7 @@ static void serve(struct filler *filler, const struct parked_fault *fault)
 	waited_ns = latency_now_ns() - fault->since_ns;
 	pthread_mutex_lock(&pager->lock);
 	latency_add(&pager->faults.latency, waited_ns);
-	index_header(pager->index)->counters.fault_wait_ns += waited_ns;
+	index_header(pager->index)->session.counters.fault_wait_ns += waited_ns;
 	pthread_mutex_unlock(&pager->lock);
 }
 
@@ -126,7 +126,7 @@ static bool may_fork(struct pager *pager)
 	pthread_mutex_lock(&pager->lock);
 	out = index_count(pager->index, 0) > 0;
 	pthread_mutex_unlock(&pager->lock);
-	if (index_header(pager->index)->fork_awaited)
+	if (index_header(pager->index)->session.events.fork_awaited)
 		return true;
 	return out && !pager->forks.ask && (staging_unread(pager) || uffd_changing(pager->spaces[0].uffd));
 }
@@ -142,11 +142,12 @@ static int next_message(struct pager *pager, struct space *space, bool *fork)
 	int rc;
 
 	if (space->id == 0) {
-		header->unforked_known = false;
+		header->session.events.unforked_known = false;
 		rc = may_fork(pager) ? keeper_read(pager) : -ENOENT;
-		if (rc == 0 && header->fork_awaited) /* who was to fork has been killed */
+		if (rc == 0 && header->session.events.fork_awaited) /* who was to fork has been killed */
 			event_forget_fork(pager);
-		if (rc > 0 && header->fork_awaited && header->spaces[0].pending.message.event != UFFD_EVENT_PAGEFAULT)
+		if (rc > 0 && header->session.events.fork_awaited &&
+		    header->spaces[0].pending.message.event != UFFD_EVENT_PAGEFAULT)
 			event_put_aside(pager);
 		if (rc >= 0 || rc == -EINPROGRESS)
 			return rc;
@@ -160,7 +161,7 @@ static int next_message(struct pager *pager, struct space *space, bool *fork)
 			event_look(pager);
 			hook("fork-looked");
 		}
-		*fork = header->fork_awaited;
+		*fork = header->session.events.fork_awaited;
 	}
 	if (space->id != 0 && index_count(pager->index, space->id) && uffd_changing(space->uffd))
 		child_look(space);

@@ -102,7 +102,7 @@ static int fill_fresh(struct pager *pager, struct space *space, uint64_t address
 		return -EAGAIN;
 	}
 	*claim = (struct zero_claim){space->id, address};
-	index_header(pager->index)->counters.fresh_faults++;
+	index_header(pager->index)->session.counters.fresh_faults++;
 	pthread_mutex_unlock(&pager->lock);
 	hook("zeroing");
 	rc = place_zero(pager, space, address);
@@ -150,7 +150,7 @@ static unsigned int read_ahead(struct filler *filler, struct space *space, uint6
 	bool walking = filler->walk_space == space->id && address == filler->walk_next;
 	unsigned int pages;
 
-	if (index_header(pager->index)->watched)
+	if (index_header(pager->index)->session.watched)
 		return 0; /* what has not been touched stays out */
 	filler->walk_ahead = walking ? (unsigned int)min_u64(filler->walk_ahead * 2 + 1, AHEAD_MAX) : 0;
 	if (filler->walk_ahead == AHEAD_MAX)
@@ -169,7 +169,7 @@ void fill_ahead(struct filler *filler, struct space *space, uint64_t address)
 	unsigned int pages = bring_next(filler, space, address, AHEAD_MAX, &end);
 
 	pthread_mutex_lock(&pager->lock);
-	index_header(pager->index)->counters.refaulted_pages += pages;
+	index_header(pager->index)->session.counters.refaulted_pages += pages;
 	pthread_mutex_unlock(&pager->lock);
 }
 
@@ -180,7 +180,7 @@ void fill_ahead(struct filler *filler, struct space *space, uint64_t address)
 int fill_fault(struct filler *filler, struct space *space, uint64_t address)
 {
 	struct pager *pager = filler->pager;
-	struct index_counters *counters = &index_header(pager->index)->counters;
+	struct record_counters *counters = &index_header(pager->index)->session.counters;
 	struct claim claim;
 	int rc;
 
@@ -307,7 +307,7 @@ int64_t fill_region(struct filler *filler, struct space *space, struct region re
 	}
 	free(collection);
 	pthread_mutex_lock(&pager->lock);
-	index_header(pager->index)->counters.brought_pages += (uint64_t)brought;
+	index_header(pager->index)->session.counters.brought_pages += (uint64_t)brought;
 	pthread_mutex_unlock(&pager->lock);
 	return idle < ROUNDS ? brought : -EBUSY;
 }

@@ -393,8 +393,8 @@ static bool is_ours(const struct pager *pager, struct region region)
 	bool ours = region_overlaps(region, pager->road.control) || region_overlaps(region, pager->staging.region) ||
 		    region_overlaps(region, pager->road.puppet.own);
 
-	for (uint64_t i = 0; !ours && i < header->former_count; i++)
-		ours = region_overlaps(region, header->former[i]);
+	for (uint64_t i = 0; !ours && i < header->session.staging.former_count; i++)
+		ours = region_overlaps(region, header->session.staging.former[i]);
 	return ours;
 }
 

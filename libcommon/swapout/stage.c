@@ -98,7 +98,7 @@ static void settle_holes(struct pager *pager, const struct batch_cluster *bc, co
 		}
 	}
 	cluster->state = CLUSTER_STAGED;
-	index_header(pager->index)->counters.moved_pages +=
+	index_header(pager->index)->session.counters.moved_pages +=
 		bc->pages - (unsigned int)__builtin_popcountll(cluster->holes);
 }
 
@@ -280,7 +280,7 @@ static void keep_words(struct pager *pager, uint32_t number, struct contents *co
 	}
 }
 
-static void account(struct out_region *result, struct index_counters *counters, const struct contents *contents,
+static void account(struct out_region *result, struct record_counters *counters, const struct contents *contents,
 		    const struct store_slot *slot)
 {
 	unsigned int zeros = (unsigned int)__builtin_popcountll(contents->zeros);
@@ -338,7 +338,7 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 		__atomic_store_n(&cluster->state, CLUSTER_STORED, __ATOMIC_RELEASE);
 		c->job->written = slot;
 		c->job->written_tag = cluster_tag(pager, bc->number);
-		account(bc->result, &index_header(pager->index)->counters, &contents, &slot);
+		account(bc->result, &index_header(pager->index)->session.counters, &contents, &slot);
 	}
 	cluster_unpin(pager, bc->number);
 	pthread_mutex_unlock(&pager->lock);

@@ -59,7 +59,7 @@ static bool has_mark(const struct pager *pager)
 	uint64_t mark[2];
 
 	return inject_peek(pager->road.ops->memory(&pager->road), mark_page(pager).start, mark, sizeof(mark)) == 0 &&
-	       memcmp(mark, index_header(pager->index)->staging_mark, sizeof(mark)) == 0;
+	       memcmp(mark, index_header(pager->index)->session.staging.mark, sizeof(mark)) == 0;
 }
 
 /*
@@ -162,9 +162,9 @@ static int put_mark(const struct pager *pager)
 	struct index_header *header = index_header(pager->index);
 	size_t done;
 
-	if (getrandom(header->staging_mark, sizeof(header->staging_mark), 0) < 0)
+	if (getrandom(header->session.staging.mark, sizeof(header->session.staging.mark), 0) < 0)
 		return -errno;
-	memcpy(page, header->staging_mark, sizeof(header->staging_mark));
+	memcpy(page, header->session.staging.mark, sizeof(header->session.staging.mark));
 	return has_shape(pager, false)
 		       ? uffd_copy(pager->staging.uffd, mark_page(pager).start, page, page_size(), true, &done)
 		       : -EEXIST;
@@ -387,14 +387,16 @@ static int another(struct pager *pager, struct error *error)
 	struct road *road = &pager->road;
 	int rc;
 
-	if (header->former_count == FORMER_MAX)
+	if (header->session.staging.former_count == FORMER_MAX)
 		return staging_explain(pager, -EADDRINUSE, "make another staging area of", error);
-	if (!header->former_count || header->former[header->former_count - 1].start != pager->staging.region.start)
-		header->former[header->former_count++] = pager->staging.region;
+	if (!header->session.staging.former_count ||
+	    header->session.staging.former[header->session.staging.former_count - 1].start !=
+		    pager->staging.region.start)
+		header->session.staging.former[header->session.staging.former_count++] = pager->staging.region;
 	rc = road->ops->new_area(road, error);
 	if (rc < 0)
 		return rc;
-	pager->staging.region = index_header(pager->index)->staging = road->staging;
+	pager->staging.region = index_header(pager->index)->session.staging.region = road->staging;
 	pager->staging.gone = false;
 	return staging_begin(pager, error);
 }
@@ -449,7 +451,7 @@ int staging_recover(struct pager *pager)
 {
 	struct mapping mapping;
 
-	pager->staging.region = pager->road.staging = index_header(pager->index)->staging;
+	pager->staging.region = pager->road.staging = index_header(pager->index)->session.staging.region;
 	if (pager->road.agent.staging.end)
 		pager->road.agent.staging = pager->staging.region;
 	if (pager->spaces[0].dead)

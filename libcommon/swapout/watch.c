@@ -29,7 +29,7 @@ static void tell_state(struct watch *watch)
 	uint64_t waited_ns;
 
 	pthread_mutex_lock(&watch->pager->lock);
-	waited_ns = index_header(watch->pager->index)->counters.fault_wait_ns;
+	waited_ns = index_header(watch->pager->index)->session.counters.fault_wait_ns;
 	pthread_mutex_unlock(&watch->pager->lock);
 	watch->request->emit(watch->request->context,
 			     json_pack("{s:s,s:I,s:I}", "type", "watching", "started_ns", (json_int_t)watch->started_ns,

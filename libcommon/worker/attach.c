@@ -78,9 +78,9 @@ static int take_road(struct pager *pager, enum road_choice choice, struct error 
 	}
 	pager->spaces[0].uffd = uffd[0];
 	pager->staging.uffd = uffd[1];
-	pager->staging.region = header->staging = road->staging;
-	header->unregister_checked = unregister_is_checked(road->staging, uffd);
-	header->road = choice;
+	pager->staging.region = header->session.staging.region = road->staging;
+	header->session.unregister_checked = unregister_is_checked(road->staging, uffd);
+	header->session.target.road = choice;
 	enter_note(pager);
 	pager->spaces[0].used = true;
 	rc = staging_begin(pager, error);
@@ -141,14 +141,16 @@ int attach_again(struct pager *pager, struct error *error)
 {
 	const struct index_header *header = index_header(pager->index);
 	const struct target_ops *ops =
-		header->road > ROAD_AUTO && header->road <= ROAD_PUPPET ? roads[header->road] : &target_by_inject;
+		header->session.target.road > ROAD_AUTO && header->session.target.road <= ROAD_PUPPET
+			? roads[header->session.target.road]
+			: &target_by_inject;
 	struct road *road = &pager->road;
 	int uffd;
 
-	pager->staging.region = road->staging = header->staging;
-	road->control = header->control;
-	road->number = header->uffd_number;
-	road->record = header->puppet;
+	pager->staging.region = road->staging = header->session.staging.region;
+	road->control = header->session.target.control;
+	road->number = header->session.target.uffd_number;
+	road->record = header->session.target.puppet;
 	uffd = ops->rejoin(road, &pager->target, error);
 	if (uffd < 0)
 		return uffd;

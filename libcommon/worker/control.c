@@ -157,7 +157,7 @@ static int run_out(struct client *client, const json_t *request, bool *partial, 
 		.skip_unmapped = json_is_true(json_object_get(request, "stage")),
 		/* A store in memory needs no pool before it. */
 		.pool = json_is_true(json_object_get(request, "stage")) &&
-			strcmp(index_header(pager->index)->store, "memory") != 0,
+			strcmp(index_header(pager->index)->session.store.path, "memory") != 0,
 		.emit = send_region,
 		.context = client,
 		.asker = {out_has_enough, client},
@@ -202,7 +202,7 @@ static int bring_all(struct pager *pager, struct filler *filler, const struct re
 /* Pages that came back as what they can only be when the store has lost them: a SIGBUS for whoever touches them. */
 static uint64_t poisoned(const struct pager *pager)
 {
-	return index_header(pager->index)->counters.poisoned_pages;
+	return index_header(pager->index)->session.counters.poisoned_pages;
 }
 
 static int run_in(struct client *client, const json_t *request, bool *partial, struct error *error)
@@ -351,7 +351,7 @@ static int detach_locked(struct pager *pager, struct filler *filler, uint64_t *b
 	hook("detaching");
 	held_return(pager);
 	/* The descriptor in the target goes last, when nothing is registered any more. */
-	index_header(pager->index)->leaving = 1;
+	index_header(pager->index)->session.leaving = 1;
 	rc = pager->road.ops ? staging_leave(pager, error) : 0;
 	if (rc == 0 && pager->road.ops)
 		rc = pager->road.ops->leave(&pager->road, error);
@@ -442,7 +442,7 @@ static int run_watch(struct client *client, const json_t *request, bool *partial
 	int rc_detach;
 	int rc;
 
-	if (!index_header(client->pager->index)->watched)
+	if (!index_header(client->pager->index)->session.watched)
 		return error_set(error, -EINVAL, "it was made to swap", "detach it first", "watch through the session");
 	set_patience(watch.connection, true);
 	rc = watch_run(client->pager, &watch, partial, error);

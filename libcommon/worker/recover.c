@@ -30,10 +30,11 @@
 static int open_store(struct pager *pager)
 {
 	const struct index_header *header = index_header(pager->index);
-	int rc = store_open(&pager->tiers.store, pager->tiers.store_fd, header->limit, header->codec);
+	int rc = store_open(&pager->tiers.store, pager->tiers.store_fd, header->session.store.limit,
+			    header->session.store.codec);
 
 	if (rc == 0)
-		rc = pool_open(pager, header->codec);
+		rc = pool_open(pager, header->session.store.codec);
 	if (rc == 0)
 		tiers_seal(pager);
 	for (uint64_t i = 1; rc == 0 && i < header->clusters; i++) {
@@ -102,7 +103,7 @@ static void apply_pending(struct pager *pager)
 
 		if (!event || event == UFFD_EVENT_FORK)
 			continue;
-		if (i == 0 && changes && index_header(pager->index)->fork_awaited)
+		if (i == 0 && changes && index_header(pager->index)->session.events.fork_awaited)
 			event_put_aside(pager);
 		if (changes && pending->message.event) {
 			space_make(pager, i);
@@ -208,8 +209,8 @@ static void finish_forks(struct pager *pager)
 		if (header->spaces[i].pending.message.event == UFFD_EVENT_FORK)
 			finish_fork(pager, &pager->spaces[i], &header->spaces[i].pending);
 	for (unsigned int i = 0; i < PASSED_MAX; i++)
-		if (header->passed[i].message.event == UFFD_EVENT_FORK)
-			finish_fork(pager, &pager->spaces[0], &header->passed[i]);
+		if (header->session.events.passed[i].message.event == UFFD_EVENT_FORK)
+			finish_fork(pager, &pager->spaces[0], &header->session.events.passed[i]);
 	keeper_end(pager);
 }
 
@@ -225,13 +226,13 @@ static void finish_passed(struct pager *pager)
 	struct index_header *header = index_header(pager->index);
 	struct index_pending *pending = &header->spaces[0].pending;
 
-	if (header->fork_awaited && !pager->spaces[0].dead)
+	if (header->session.events.fork_awaited && !pager->spaces[0].dead)
 		event_read_fork(pager, ignore_fault);
 	if (pending->message.event)
 		event_apply(pager, &pager->spaces[0], pending);
 	pending->message.event = 0;
-	header->fork_awaited = false;
-	header->unforked_known = false;
+	header->session.events.fork_awaited = false;
+	header->session.events.unforked_known = false;
 	event_apply_passed(pager);
 	region_vec_free(&pager->spaces[0].registered); /* found anew */
 }
@@ -350,7 +351,7 @@ int recover_state(struct pager *pager, int index_fd)
 	pager->spaces[0].dead = !uffd_alive(pager->spaces[0].uffd);
 	/* What was begun in the target is finished before anything is looked at. */
 	if (!pager->spaces[0].dead) {
-		rc = pager->road.ops->resume(&pager->road, index_header(pager->index)->counters.workers);
+		rc = pager->road.ops->resume(&pager->road, index_header(pager->index)->session.counters.workers);
 		if (rc == -EBUSY)
 			return rc;
 		index_walk(pager->index, 0, (struct region){0, UINT64_MAX}, settle_filling, pager);
@@ -358,7 +359,7 @@ int recover_state(struct pager *pager, int index_fd)
 	index_recover(pager->index);
 	hook("recovering");
 	keeper_settle(pager);
-	pager->road.number = index_header(pager->index)->uffd_number;
+	pager->road.number = index_header(pager->index)->session.target.uffd_number;
 	rc = open_store(pager);
 	if (rc == 0)
 		rc = find_left_to_kernel(pager);
@@ -408,7 +409,7 @@ void recover_pages(struct pager *pager)
 	hook("recovered");
 	filler_free(&filler);
 	mirror_give_back(pager);
-	if (!index_header(pager->index)->leaving)
+	if (!index_header(pager->index)->session.leaving)
 		staging_close(pager);
 	hook("closed");
 	pager->spaces[0].strays = !pager->spaces[0].dead && !space_unregister_all(pager);
@@ -430,12 +431,12 @@ bool recover_leave(struct pager *pager)
 	struct road *road = &pager->road;
 	struct error ignored = {0};
 
-	if (!header->leaving)
+	if (!header->session.leaving)
 		return false;
 	for (unsigned int i = 0; i < INDEX_SPACES; i++)
 		if (pager->spaces[i].used && !pager->spaces[i].dead && index_count(pager->index, i))
 			return false; /* something left since */
-	if (pager->spaces[0].dead || !still_ours(pager, header->control, true))
+	if (pager->spaces[0].dead || !still_ours(pager, header->session.target.control, true))
 		return true;
 	if (staging_leave(pager, &ignored) < 0)
 		return true;

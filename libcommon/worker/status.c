@@ -65,7 +65,7 @@ static void set_pages(struct pager *pager, json_t *record)
 	set(record, "stored_pages", counts.stored);
 	set(record, "zero_pages", counts.zeros);
 	set(record, "filled_pages", counts.filled);
-	set(record, "poisoned_pages", index_header(pager->index)->counters.poisoned_pages + counts.lost);
+	set(record, "poisoned_pages", index_header(pager->index)->session.counters.poisoned_pages + counts.lost);
 	set(record, "spaces", spaces);
 }
 
@@ -77,7 +77,7 @@ static json_t *microseconds(uint64_t ns)
 
 static void set_faults(struct pager *pager, json_t *record)
 {
-	const struct index_counters *c = &index_header(pager->index)->counters;
+	const struct record_counters *c = &index_header(pager->index)->session.counters;
 
 	set(record, "moved_pages_total", c->moved_pages);
 	set(record, "faults", c->faults);
@@ -89,17 +89,18 @@ static void set_faults(struct pager *pager, json_t *record)
 	set(record, "fault_wait_us", c->fault_wait_ns / 1000);
 	json_object_set_new(record, "fault_p50_us", microseconds(latency_percentile(&pager->faults.latency, 50)));
 	json_object_set_new(record, "fault_p99_us", microseconds(latency_percentile(&pager->faults.latency, 99)));
-	json_object_set_new(record, "fault_max_us", microseconds(c->latency_max_ns));
+	json_object_set_new(record, "fault_max_us", microseconds(c->latency.max_ns));
 	json_object_set_new(record, "events",
-			    json_pack("{s:I,s:I,s:I,s:I}", "fork", (json_int_t)c->forks, "remap", (json_int_t)c->remaps,
-				      "remove", (json_int_t)c->removes, "unmap", (json_int_t)c->unmaps));
+			    json_pack("{s:I,s:I,s:I,s:I}", "fork", (json_int_t)c->events.forks, "remap",
+				      (json_int_t)c->events.remaps, "remove", (json_int_t)c->events.removes, "unmap",
+				      (json_int_t)c->events.unmaps));
 	set(record, "stops", pager->road.inject.stops);
 	set(record, "longest_stop_us", pager->road.inject.longest_us);
 }
 
 static json_t *missing(const struct pager *pager)
 {
-	pid_t keeper = index_header(pager->index)->keeper;
+	pid_t keeper = index_header(pager->index)->session.keeper.pid;
 	const pid_t ours[] = {getpid(), pager->keep.supervisor_pid, keeper};
 
 	return confine_missing(&pager->target, ours, ARRAY_SIZE(ours) - (keeper <= 0), NULL);
@@ -110,12 +111,12 @@ json_t *status_record(struct pager *pager)
 	const struct index_header *header = index_header(pager->index);
 	struct store_usage usage;
 	char codec[16];
-	json_t *record =
-		json_pack("{s:s,s:i,s:I,s:s,s:i,s:i,s:s,s:s,s:I,s:I}", "type", "session", "pid", pager->target.pid,
-			  "starttime", (json_int_t)pager->target.starttime, "state", "running", "supervisor_pid",
-			  pager->keep.supervisor_pid, "worker_pid", getpid(), "store", header->store, "compress",
-			  codec_format(codec, header->codec), "cluster_bytes",
-			  (json_int_t)page_size() * pager->cluster_pages, "limit_bytes", (json_int_t)header->limit);
+	json_t *record = json_pack(
+		"{s:s,s:i,s:I,s:s,s:i,s:i,s:s,s:s,s:I,s:I}", "type", "session", "pid", pager->target.pid, "starttime",
+		(json_int_t)pager->target.starttime, "state", "running", "supervisor_pid", pager->keep.supervisor_pid,
+		"worker_pid", getpid(), "store", header->session.store.path, "compress",
+		codec_format(codec, header->session.store.codec), "cluster_bytes",
+		(json_int_t)page_size() * pager->cluster_pages, "limit_bytes", (json_int_t)header->session.store.limit);
 
 	if (!record)
 		return NULL;

@@ -172,7 +172,7 @@ static void *tracer_main(void *argument)
 
 int tracer_start(struct pager *pager)
 {
-	if (index_header(pager->index)->watched)
+	if (index_header(pager->index)->session.watched)
 		return 0;
 	pager->tracer.watched = pthread_create(&pager->tracer.thread, NULL, tracer_main, pager) == 0;
 	return pager->tracer.watched ? 0 : -EAGAIN;

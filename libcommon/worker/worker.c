@@ -196,7 +196,7 @@ static bool forsaken(struct pager *pager)
 {
 	bool watched;
 
-	if (!index_header(pager->index)->watched)
+	if (!index_header(pager->index)->session.watched)
 		return false;
 	pthread_mutex_lock(&pager->lock);
 	watched = pager->faults.touched || latency_now_ns() - pager->faults.watch_ended_ns < WATCHER_NS;
@@ -289,10 +289,10 @@ static int start(struct pager *pager)
 		rc = recover_state(pager, pager->index_fd);
 	if (rc < 0)
 		return rc;
-	pager->faults.latency.buckets = index_header(pager->index)->counters.latency;
-	pager->faults.latency.max_ns = &index_header(pager->index)->counters.latency_max_ns;
+	pager->faults.latency.buckets = index_header(pager->index)->session.counters.latency.buckets;
+	pager->faults.latency.max_ns = &index_header(pager->index)->session.counters.latency.max_ns;
 	pager->faults.watch_ended_ns = latency_now_ns();
-	index_header(pager->index)->counters.workers++;
+	index_header(pager->index)->session.counters.workers++;
 	rc = keeper_start(pager);
 	service_shrink();
 	if (rc == 0)

@@ -105,12 +105,12 @@ static void test_time_ends_it_where_threads_cannot_be_seen(void **state)
 	(void)state;
 	discard_note(pager, pages(10, 2));
 	discard_note(pager, pages(20, 2));
-	header->discards[0].read_ns -= STALE;
+	header->session.events.discards[0].read_ns -= STALE;
 	discards_settle(pager);
 	assert_false(is_pending(10));
 	assert_true(is_pending(20));
 	discard_note(pager, pages(20, 1)); /* again, so it is a new one */
-	header->discards[0].read_ns -= STALE / 2;
+	header->session.events.discards[0].read_ns -= STALE / 2;
 	discards_settle(pager);
 	assert_true(is_pending(20));
 }
@@ -120,7 +120,7 @@ static void test_more_than_can_be_told_apart(void **state)
 	(void)state;
 	for (unsigned int i = 0; i < 10 * DISCARDS_MAX; i++)
 		discard_note(pager, pages(2 * i, 1));
-	assert_int_equal(index_header(pager->index)->discard_count, DISCARDS_MAX);
+	assert_int_equal(index_header(pager->index)->session.events.discard_count, DISCARDS_MAX);
 	for (unsigned int i = 0; i < 10 * DISCARDS_MAX; i++)
 		assert_true(is_pending(2 * i));
 	assert_false(is_pending(1));

@@ -183,10 +183,10 @@ static void test_damaged_header(void **state)
 	struct fixture *f = *state;
 	struct index *index;
 
-	index_header(f->index)->discard_count = DISCARDS_MAX + 1;
+	index_header(f->index)->session.events.discard_count = DISCARDS_MAX + 1;
 	assert_int_equal(index_open(&index, f->fd), -EBADMSG);
-	index_header(f->index)->discard_count = 0;
-	index_header(f->index)->released_count = INDEX_SPACES + 1;
+	index_header(f->index)->session.events.discard_count = 0;
+	index_header(f->index)->session.target.released_count = INDEX_SPACES + 1;
 	assert_int_equal(index_open(&index, f->fd), -EBADMSG);
 }
 

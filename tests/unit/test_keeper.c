@@ -105,20 +105,20 @@ static void start_keeper(useconds_t patience_us)
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		usleep(patience_us);
-		header->read_result = RESULT;
-		__atomic_store_n(&header->read_state, READ_IDLE, __ATOMIC_SEQ_CST);
+		header->session.keeper.read_result = RESULT;
+		__atomic_store_n(&header->session.keeper.read_state, READ_IDLE, __ATOMIC_SEQ_CST);
 		for (;;)
 			pause();
 	}
 	assert_int_equal(proc_stat_read(pid, &stat), 0);
-	header->keeper = pid;
-	header->keeper_starttime = stat.starttime;
+	header->session.keeper.pid = pid;
+	header->session.keeper.starttime = stat.starttime;
 }
 
 static void end_keeper(void)
 {
-	kill(header->keeper, SIGKILL);
-	waitpid(header->keeper, NULL, 0);
+	kill(header->session.keeper.pid, SIGKILL);
+	waitpid(header->session.keeper.pid, NULL, 0);
 }
 
 static void a_descriptor_is_taken_though_the_first_looks_fail(void **state)
@@ -150,24 +150,24 @@ static void whoever_has_its_number_by_now_is_let_be(void **state)
 
 	(void)state;
 	start_keeper(0);
-	pid = header->keeper;
-	header->keeper_starttime++;
+	pid = header->session.keeper.pid;
+	header->session.keeper.starttime++;
 	unopened = FAILURES;
 	assert_int_equal(keeper_take(&pager, pager.index_fd), -ESRCH);
 	keeper_end(&pager);
-	assert_int_equal(header->keeper, 0);
+	assert_int_equal(header->session.keeper.pid, 0);
 	assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
 }
 
 static void a_read_that_was_taken_is_waited_for_though_the_first_looks_fail(void **state)
 {
 	(void)state;
-	header->read_state = READ_TAKEN;
+	header->session.keeper.read_state = READ_TAKEN;
 	start_keeper(50000);
 	unseen = unopened = FAILURES;
 	keeper_settle(&pager);
-	assert_int_equal(header->read_result, RESULT);
-	assert_int_equal(header->read_state, READ_IDLE);
+	assert_int_equal(header->session.keeper.read_result, RESULT);
+	assert_int_equal(header->session.keeper.read_state, READ_IDLE);
 	end_keeper();
 }
 
@@ -176,9 +176,9 @@ static void a_read_of_a_keeper_that_was_killed_is_not_waited_for(void **state)
 	(void)state;
 	start_keeper(0);
 	end_keeper();
-	header->read_state = READ_TAKEN;
+	header->session.keeper.read_state = READ_TAKEN;
 	keeper_settle(&pager);
-	assert_int_equal(header->read_state, READ_IDLE);
+	assert_int_equal(header->session.keeper.read_state, READ_IDLE);
 }
 
 int main(void)
