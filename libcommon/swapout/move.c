@@ -87,7 +87,7 @@ static enum skip page_obstacle(const struct pager *pager, struct region in_use, 
 /*
  * The next run of movable pages of a piece, all inside one registered mapping; empty when there is none. `lock` held.
  */
-static struct region next_run(struct out_job *job, const struct piece *piece, uint64_t *at, uint64_t room)
+static struct region next_run(struct out_job *job, const struct out_piece *piece, uint64_t *at, uint64_t room)
 {
 	struct pager *pager = job->pager;
 	struct region in_use = pager->road.ops->in_use(&pager->road);
@@ -175,7 +175,7 @@ static int mark_cluster(struct pager *pager, struct batch *batch, struct batch_c
  * Marks as much of the attempt's run as there is room for in the index; shortens it to that. Clusters keep to multiples
  * of their size. `lock` held.
  */
-static int mark(struct out_job *job, const struct piece *piece, struct attempt *attempt)
+static int mark(struct out_job *job, const struct out_piece *piece, struct attempt *attempt)
 {
 	struct pager *pager = job->pager;
 	uint64_t cluster_bytes = pager->cluster_pages * page_size();
@@ -309,7 +309,7 @@ static int64_t call_move(struct pager *pager, struct attempt *attempt)
  * that fault service would have to give it, so holding `events` cannot deadlock. Returns 1 with the attempt, 0 when the
  * piece is done, -errno of the move with attempt->moved 0, or the error that prevented it.
  */
-static int64_t attempt_move(struct out_job *job, const struct piece *piece, uint64_t *at, struct attempt *attempt)
+static int64_t attempt_move(struct out_job *job, const struct out_piece *piece, uint64_t *at, struct attempt *attempt)
 {
 	struct pager *pager = job->pager;
 	struct space *space = &pager->spaces[0];
@@ -357,7 +357,7 @@ static int64_t attempt_move(struct out_job *job, const struct piece *piece, uint
  * fault without a write makes them so (mm/memory.c, do_wp_page). Pages really shared would be copied by that: they
  * stay.
  */
-static int64_t make_exclusive(struct out_job *job, const struct piece *piece, uint64_t *at, uint64_t *tried)
+static int64_t make_exclusive(struct out_job *job, const struct out_piece *piece, uint64_t *at, uint64_t *tried)
 {
 	struct pager *pager = job->pager;
 	static const uint64_t both = PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE;
@@ -389,7 +389,7 @@ static int64_t make_exclusive(struct out_job *job, const struct piece *piece, ui
 }
 
 /* The rest of a piece stays. */
-static void skip_rest(const struct piece *piece, uint64_t *at, enum skip reason)
+static void skip_rest(const struct out_piece *piece, uint64_t *at, enum skip reason)
 {
 	piece->result->skipped[reason] += piece->region.end - *at;
 	*at = piece->region.end;
@@ -402,7 +402,7 @@ static int64_t empty_rest(const struct out_job *job)
 }
 
 /* Of the marks in a page table, guards and poison are refused (mm/userfaultfd.c, move_pages_pte). */
-static int64_t step_over_marks(struct pager *pager, const struct piece *piece, uint64_t *at)
+static int64_t step_over_marks(struct pager *pager, const struct out_piece *piece, uint64_t *at)
 {
 	uint64_t entries[EXCLUSIVE_RUN];
 	size_t count = min_u64(EXCLUSIVE_RUN, (piece->region.end - *at) / page_size());
@@ -420,7 +420,7 @@ static int64_t step_over_marks(struct pager *pager, const struct piece *piece, u
 }
 
 /* What to do about a move that failed at *at. Returns 0 to go on, 1 to let the thread run for a moment, or -errno. */
-static int64_t overcome(struct out_job *job, const struct piece *piece, uint64_t *at, int64_t why, uint64_t *tried,
+static int64_t overcome(struct out_job *job, const struct out_piece *piece, uint64_t *at, int64_t why, uint64_t *tried,
 			unsigned int *again)
 {
 	switch (why) {
@@ -487,7 +487,7 @@ static int64_t keep_short(struct out_job *job, struct error *error)
 	return road->ops->held_us(road) > HELD_US ? stop_again(job, false, error) : 0;
 }
 
-static int64_t move_piece(struct out_job *job, const struct piece *piece, struct error *error)
+static int64_t move_piece(struct out_job *job, const struct out_piece *piece, struct error *error)
 {
 	struct pager *pager = job->pager;
 	struct batch *batch = job->current;
@@ -536,10 +536,10 @@ static int reserve(const struct out_job *job)
 	int rc;
 
 	/* A piece lies in one superpage, and so in one table; it may begin and end within a cluster. */
-	for (unsigned int i = 0; i < job->piece_count; i++)
-		clusters += region_bytes(job->pieces[i].region) / page_size() / pager->cluster_pages + 2;
+	for (unsigned int i = 0; i < job->plan.count; i++)
+		clusters += region_bytes(job->plan.pieces[i].region) / page_size() / pager->cluster_pages + 2;
 	pthread_mutex_lock(&pager->lock);
-	growth = index_plan(pager->index, job->piece_count, clusters);
+	growth = index_plan(pager->index, job->plan.count, clusters);
 	pthread_mutex_unlock(&pager->lock);
 	rc = index_allocate(pager->index, &growth);
 	if (rc < 0)
@@ -566,8 +566,8 @@ int out_move(struct out_job *job, struct error *error)
 	rc = prepare_slot(job);
 	if (rc == 0)
 		rc = keep_short(job, error);
-	for (unsigned int i = 0; rc == 0 && i < job->piece_count; i++) {
-		struct piece *piece = &job->pieces[i];
+	for (unsigned int i = 0; rc == 0 && i < job->plan.count; i++) {
+		struct out_piece *piece = &job->plan.pieces[i];
 
 		/* A whole superpage in its place moves as one huge page. */
 		if (region_bytes(piece->region) == 2 * MiB && job->current->used % (2 * MiB))

@@ -109,15 +109,15 @@ static bool was_partial(const struct out_region *r)
 /* Reports, in order, the regions that are done with. */
 static void emit_finished(struct out_job *job, bool *partial)
 {
-	while (job->first && !atomic_load(&job->first->pending)) {
-		struct out_region *r = job->first;
+	while (job->results.first && !atomic_load(&job->results.first->pending)) {
+		struct out_region *r = job->results.first;
 
 		emit_region(job, r);
 		/* Without regions everything eligible was asked for; what is not eligible was not. */
 		*partial |= was_partial(r);
-		job->first = r->next;
-		if (!job->first)
-			job->last = NULL;
+		job->results.first = r->next;
+		if (!job->results.first)
+			job->results.last = NULL;
 		free(r);
 	}
 }
@@ -126,11 +126,12 @@ static void emit_progress(struct out_job *job)
 {
 	uint64_t now = now_us();
 
-	if (now - job->shown_us < PROGRESS_US)
+	if (now - job->sums.shown_us < PROGRESS_US)
 		return;
-	job->shown_us = now;
-	job->request->emit(job->request->context, json_pack("{s:s,s:I,s:I}", "type", "progress", "done",
-							    (json_int_t)job->moved, "total", (json_int_t)job->total));
+	job->sums.shown_us = now;
+	job->request->emit(job->request->context,
+			   json_pack("{s:s,s:I,s:I}", "type", "progress", "done", (json_int_t)job->sums.moved, "total",
+				     (json_int_t)job->sums.total));
 }
 
 static int open_region(struct out_job *job, struct region region)
@@ -142,19 +143,19 @@ static int open_region(struct out_job *job, struct region region)
 	r->region = region;
 	r->started_us = r->ended_us = now_us();
 	r->pending = 1;
-	if (job->last)
-		job->last->next = r;
+	if (job->results.last)
+		job->results.last->next = r;
 	else
-		job->first = r;
-	job->last = job->region = r;
+		job->results.first = r;
+	job->results.last = job->results.walked = r;
 	return 0;
 }
 
 static void close_region(struct out_job *job)
 {
-	if (job->region)
-		out_done(job->region);
-	job->region = NULL;
+	if (job->results.walked)
+		out_done(job->results.walked);
+	job->results.walked = NULL;
 }
 
 /* Nothing more leaves once the store has failed. Returns 0, or what it failed with. */
@@ -221,15 +222,15 @@ static int flush(struct out_job *job, struct error *error)
 	int pinned;
 	int rc;
 
-	if (!job->piece_count)
+	if (!job->plan.count)
 		return 0;
 	rc = mirror_check_memory(job->pager, MEMORY_SPARE, error);
 	if (rc == 0)
 		rc = out_move(job, error);
-	for (unsigned int i = 0; i < job->piece_count; i++)
-		out_done(job->pieces[i].result);
-	job->piece_count = 0;
-	job->planned = 0;
+	for (unsigned int i = 0; i < job->plan.count; i++)
+		out_done(job->plan.pieces[i].result);
+	job->plan.count = 0;
+	job->plan.bytes = 0;
 	/* What has moved is dealt with, whatever came after it. */
 	if (out_stage(job) < 0 && rc == 0)
 		rc = error_set(error, -ESRCH, "the process has ended", NULL, "read pages of process %d",
@@ -244,7 +245,7 @@ static int flush(struct out_job *job, struct error *error)
 /* Room in the slot that a piece needs behind what is planned. */
 static uint64_t place_for(const struct out_job *job, struct region region)
 {
-	return region_bytes(region) == 2 * MiB ? round_up(job->planned, 2 * MiB) : job->planned;
+	return region_bytes(region) == 2 * MiB ? round_up(job->plan.bytes, 2 * MiB) : job->plan.bytes;
 }
 
 /* In the slot that is being planned for; a piece has room in any. */
@@ -263,16 +264,16 @@ static int plan(struct out_job *job, struct region region, bool executable, stru
 	if (asker->enough && asker->enough(asker->context))
 		return error_set(error, -ECANCELED, "it was told to stop, or the session is to end", NULL,
 				 "swap out all of process %d", job->pager->target.pid);
-	if (job->piece_count == PIECES || place_for(job, region) + region_bytes(region) > slot_room(job) ||
-	    (job->piece_count && job->pieces[0].executable != executable))
+	if (job->plan.count == PIECES || place_for(job, region) + region_bytes(region) > slot_room(job) ||
+	    (job->plan.count && job->plan.pieces[0].executable != executable))
 		rc = flush(job, error);
 	if (rc < 0)
 		return rc;
 	if (!job->current)
 		out_next_batch(job);
-	job->planned = place_for(job, region) + region_bytes(region);
-	job->pieces[job->piece_count++] = (struct piece){region, job->region, executable};
-	atomic_fetch_add(&job->region->pending, 1);
+	job->plan.bytes = place_for(job, region) + region_bytes(region);
+	job->plan.pieces[job->plan.count++] = (struct out_piece){region, job->results.walked, executable};
+	atomic_fetch_add(&job->results.walked->pending, 1);
 	return 0;
 }
 
@@ -317,7 +318,7 @@ static int plan_superpage(void *context, struct region region, const struct resi
 
 		if (rc < 0)
 			return rc;
-		job->region->skipped[SKIP_LIMIT] += resident - round_down(walk->left, page_size());
+		job->results.walked->skipped[SKIP_LIMIT] += resident - round_down(walk->left, page_size());
 		resident = round_down(walk->left, page_size());
 		walk->left = 0;
 	} else {
@@ -326,7 +327,7 @@ static int plan_superpage(void *context, struct region region, const struct resi
 	if (!region_bytes(region) || !resident)
 		return 0;
 	if (job->request->dry_run) {
-		job->region->moved += resident;
+		job->results.walked->moved += resident;
 		return 0;
 	}
 	return plan(job, region, walk->executable, walk->error);
@@ -335,9 +336,9 @@ static int plan_superpage(void *context, struct region region, const struct resi
 static int out_part(struct out_job *job, struct walk *walk, const struct pages *pages, const struct mapping *mapping,
 		    enum eligibility verdict, struct region part)
 {
-	job->region->covered += region_bytes(part);
+	job->results.walked->covered += region_bytes(part);
 	if (verdict != ELIGIBLE) {
-		job->region->skipped[verdict] += region_bytes(part);
+		job->results.walked->skipped[verdict] += region_bytes(part);
 		return 0;
 	}
 	walk->executable = mapping->execute;
@@ -363,7 +364,7 @@ static int out_mapping(struct out_job *job, struct walk *walk, const struct page
 	while (rc == 0 && *at < asked->count && asked->items[*at].start < mapping->region.end) {
 		struct region part = region_intersect(asked->items[*at], mapping->region);
 
-		if (!job->region)
+		if (!job->results.walked)
 			rc = open_region(job, asked->items[*at]);
 		if (rc == 0 && region_bytes(part))
 			rc = out_part(job, walk, pages, mapping, verdict, part);
@@ -481,9 +482,9 @@ static void expect_total(struct out_job *job)
 	uint64_t kib;
 
 	if (job->request->everything && target_status(&job->pager->target, "RssAnon", &kib) == 0)
-		job->total = kib * KiB;
-	if (job->request->bytes && (!job->total || job->total > job->request->bytes))
-		job->total = job->request->bytes;
+		job->sums.total = kib * KiB;
+	if (job->request->bytes && (!job->sums.total || job->sums.total > job->request->bytes))
+		job->sums.total = job->request->bytes;
 }
 
 static void job_free(struct out_job *job)
@@ -522,8 +523,9 @@ static void shrink_worker(struct out_job *job)
 
 	service_shrink();
 	force = confine_force(false);
-	if (job->written.length)
-		store_read(store, job->filler.scratch, &job->written, job->written_tag, job->filler.pages);
+	if (job->compress.written.length)
+		store_read(store, job->filler.scratch, &job->compress.written, job->compress.written_tag,
+			   job->filler.pages);
 	confine_force(force);
 }
 
@@ -536,12 +538,12 @@ int out_run(struct pager *pager, const struct out_request *request, bool *partia
 		return error_set(error, -ENOMEM, NULL, NULL, "swap out process %d", pager->target.pid);
 	job->pager = pager;
 	job->request = request;
-	pthread_mutex_init(&job->mutex, NULL);
-	pthread_cond_init(&job->changed, NULL);
+	pthread_mutex_init(&job->compress.mutex, NULL);
+	pthread_cond_init(&job->compress.changed, NULL);
 	for (unsigned int i = 0; i < SLOTS; i++)
 		job->batches[i].slot = i;
 	expect_total(job);
-	rc = request->skip_unmapped ? 0 : check_regions(pager, &request->regions, &job->total, error);
+	rc = request->skip_unmapped ? 0 : check_regions(pager, &request->regions, &job->sums.total, error);
 	if (rc == 0)
 		rc = filler_init(&job->filler, pager);
 	if (rc == 0 && !request->dry_run)
@@ -561,14 +563,14 @@ int out_run(struct pager *pager, const struct out_request *request, bool *partia
 	if (staging_close(pager) < 0 && target_alive(&pager->target))
 		*partial = true;
 	emit_finished(job, partial);
-	while (job->first) { /* cut short */
-		job->first->pending = 0;
-		job->first->cancelled = rc == -ECANCELED;
+	while (job->results.first) { /* cut short */
+		job->results.first->pending = 0;
+		job->results.first->cancelled = rc == -ECANCELED;
 		emit_finished(job, partial);
 	}
 	if (rc < 0 && !error->code)
 		error_set(error, rc, NULL, NULL, "swap out process %d", pager->target.pid);
-	if (job->moved)
+	if (job->sums.moved)
 		shrink_worker(job);
 	job_free(job);
 	return rc;

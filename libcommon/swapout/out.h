@@ -57,18 +57,38 @@ struct batch {
 	struct batch_cluster *clusters;
 	size_t count, size;
 	size_t clusters_read;
-	size_t next;       /* cluster to compress; under out_job.mutex */
-	size_t unfinished; /* clusters; under out_job.mutex */
+	size_t next;       /* cluster to compress; under out_compress.mutex */
+	size_t unfinished; /* clusters; under out_compress.mutex */
 };
 
 /* A part of a mapping that is to leave, at most a superpage. */
-struct piece {
+struct out_piece {
 	struct region region;
 	struct out_region *result;
 	bool executable;
 };
 
 #define PIECES 128 /* in one stop */
+
+/* What the next stop is to move. */
+struct out_plan {
+	struct out_piece pieces[PIECES];
+	unsigned int count;
+	uint64_t bytes; /* in pieces, as in address space */
+};
+
+/* The threads that compress and write, and what waits for them. */
+struct out_compress {
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	struct batch *queue[SLOTS];
+	unsigned int queued;
+	bool closing;
+	pthread_t threads[COMPRESSORS_MAX];
+	unsigned int count;
+	struct store_slot written; /* the last record; under pager.lock */
+	uint64_t written_tag;
+};
 
 struct out_job {
 	struct pager *pager;
@@ -77,30 +97,23 @@ struct out_job {
 
 	struct batch batches[SLOTS];
 	struct batch *current; /* being planned */
-	struct piece pieces[PIECES];
-	unsigned int piece_count;
-	uint64_t planned;                    /* bytes in pieces, as in address space */
-	uint64_t entries[SLOT_BYTES / 4096]; /* pagemap of the current slot */
-	unsigned char unreadable[SLOT_BYTES / 4096];
-
-	struct out_region *first, *last; /* not yet reported */
-	struct out_region *region;       /* being walked, the last one */
-
-	pthread_mutex_t mutex;
-	pthread_cond_t changed;
-	struct batch *queue[SLOTS]; /* to be compressed */
-	unsigned int queued;
-	bool closing;
-	pthread_t compressors[COMPRESSORS_MAX];
-	unsigned int compressor_count;
-	struct store_slot written; /* the last record; under pager.lock */
-	uint64_t written_tag;
+	struct out_plan plan;
+	struct {
+		uint64_t entries[SLOT_BYTES / 4096]; /* pagemap of the current slot */
+		unsigned char unreadable[SLOT_BYTES / 4096];
+	} look;
+	struct {
+		struct out_region *first, *last; /* not yet reported */
+		struct out_region *walked;       /* the last one */
+	} results;
+	struct out_compress compress;
 	int processor;      /* where the mover runs, and no compressor */
 	_Atomic int failed; /* of the store, or of the target */
-
-	uint64_t moved; /* bytes in all */
-	uint64_t total; /* expected, for progress */
-	uint64_t shown_us;
+	struct {
+		uint64_t moved; /* bytes in all */
+		uint64_t total; /* expected, for progress */
+		uint64_t shown_us;
+	} sums;
 };
 
 /*

@@ -139,7 +139,7 @@ static void find_lost(struct out_job *job, struct region moved)
 		struct region there = {bc->staging, bc->staging + bc->pages * page_size()};
 
 		if (!staging_holds(pager, there))
-			memset(job->unreadable + (there.start - moved.start) / page_size(), 1, bc->pages);
+			memset(job->look.unreadable + (there.start - moved.start) / page_size(), 1, bc->pages);
 	}
 }
 
@@ -149,14 +149,14 @@ int out_read(struct out_job *job)
 	struct batch *batch = job->current;
 	uint64_t slot = staging_slot(pager, batch->slot).start;
 	struct region moved = {slot + batch->read, slot + batch->used};
-	uint64_t *entries = job->entries;
-	unsigned char *unreadable = job->unreadable;
+	uint64_t *entries = job->look.entries;
+	unsigned char *unreadable = job->look.unreadable;
 	int rc;
 
 	if (region_bytes(moved))
 		hook("reading");
 	rc = out_pagemap(pager, moved.start, region_bytes(moved) / page_size(), entries);
-	memset(unreadable, 0, sizeof(job->unreadable));
+	memset(unreadable, 0, sizeof(job->look.unreadable));
 	if (rc == 0) {
 		read_pages(pager, moved, entries, unreadable);
 		find_lost(job, moved);
@@ -187,15 +187,15 @@ int out_stage(struct out_job *job)
 	int rc = out_read(job);
 
 	pthread_mutex_lock(&pager->lock);
-	job->moved += moved_bytes(pager, batch);
+	job->sums.moved += moved_bytes(pager, batch);
 	pthread_mutex_unlock(&pager->lock);
-	pthread_mutex_lock(&job->mutex);
+	pthread_mutex_lock(&job->compress.mutex);
 	batch->next = 0;
 	batch->unfinished = batch->count;
 	if (batch->count)
-		job->queue[job->queued++] = batch;
-	pthread_cond_broadcast(&job->changed);
-	pthread_mutex_unlock(&job->mutex);
+		job->compress.queue[job->compress.queued++] = batch;
+	pthread_cond_broadcast(&job->compress.changed);
+	pthread_mutex_unlock(&job->compress.mutex);
 	job->current = NULL;
 	return rc;
 }
@@ -336,8 +336,8 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 		tier_enter(cluster, &slot, pool);
 		hook("slot");
 		__atomic_store_n(&cluster->state, CLUSTER_STORED, __ATOMIC_RELEASE);
-		c->job->written = slot;
-		c->job->written_tag = cluster_tag(pager, bc->number);
+		c->job->compress.written = slot;
+		c->job->compress.written_tag = cluster_tag(pager, bc->number);
 		account(bc->result, &index_header(pager->index)->session.counters, &contents, &slot);
 	}
 	cluster_unpin(pager, bc->number);
@@ -345,17 +345,17 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 	hook("stored");
 }
 
-/* The next cluster of the oldest batch. job->mutex held. */
+/* The next cluster of the oldest batch. job->compress.mutex held. */
 static struct batch *take(struct out_job *job, size_t *number)
 {
-	struct batch *batch = job->queued ? job->queue[0] : NULL;
+	struct batch *batch = job->compress.queued ? job->compress.queue[0] : NULL;
 
 	if (!batch)
 		return NULL;
 	*number = batch->next++;
 	if (batch->next == batch->count)
-		memmove(job->queue, job->queue + 1,
-			--job->queued * sizeof(struct batch *)); /* NOLINT(bugprone-sizeof-expression) */
+		memmove(job->compress.queue, job->compress.queue + 1,
+			--job->compress.queued * sizeof(struct batch *)); /* NOLINT(bugprone-sizeof-expression) */
 	return batch;
 }
 
@@ -363,27 +363,27 @@ static void compress_loop(struct compressor *c)
 {
 	struct out_job *job = c->job;
 
-	pthread_mutex_lock(&job->mutex);
+	pthread_mutex_lock(&job->compress.mutex);
 	for (;;) {
 		size_t number;
 		struct batch *batch = take(job, &number);
 		struct batch_cluster bc;
 
-		if (!batch && job->closing)
+		if (!batch && job->compress.closing)
 			break;
 		if (!batch) {
-			pthread_cond_wait(&job->changed, &job->mutex);
+			pthread_cond_wait(&job->compress.changed, &job->compress.mutex);
 			continue;
 		}
 		bc = batch->clusters[number];
-		pthread_mutex_unlock(&job->mutex);
+		pthread_mutex_unlock(&job->compress.mutex);
 		store_cluster(c, &bc);
 		out_done(bc.result);
-		pthread_mutex_lock(&job->mutex);
+		pthread_mutex_lock(&job->compress.mutex);
 		if (--batch->unfinished == 0)
-			pthread_cond_broadcast(&job->changed);
+			pthread_cond_broadcast(&job->compress.changed);
 	}
-	pthread_mutex_unlock(&job->mutex);
+	pthread_mutex_unlock(&job->compress.mutex);
 }
 
 static void compressor_free(struct compressor *c)
@@ -437,12 +437,12 @@ static int start_compressor(struct out_job *job)
 	c->packed = malloc(bytes);
 	if (c->packed && store_scratch_new(job->pager->tiers.store, &c->scratch, bytes) == 0 &&
 	    filler_init(&c->filler, job->pager) == 0)
-		rc = -pthread_create(&job->compressors[job->compressor_count], NULL, compress_main, c);
+		rc = -pthread_create(&job->compress.threads[job->compress.count], NULL, compress_main, c);
 	if (rc < 0) {
 		compressor_free(c);
 		return rc;
 	}
-	job->compressor_count++;
+	job->compress.count++;
 	return 0;
 }
 
@@ -460,7 +460,7 @@ int out_start_compressors(struct out_job *job)
 	job->processor = -1;
 	for (int i = 0; rc == 0 && i < wanted; i++)
 		rc = start_compressor(job);
-	return job->compressor_count ? 0 : rc;
+	return job->compress.count ? 0 : rc;
 }
 
 void out_settle_on(struct out_job *job, int processor)
@@ -475,20 +475,20 @@ void out_settle_on(struct out_job *job, int processor)
 	CPU_SET(processor, &one);
 	CPU_CLR(processor, &all);
 	pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
-	for (unsigned int i = 0; i < job->compressor_count; i++)
-		pthread_setaffinity_np(job->compressors[i], sizeof(all), &all);
+	for (unsigned int i = 0; i < job->compress.count; i++)
+		pthread_setaffinity_np(job->compress.threads[i], sizeof(all), &all);
 	job->processor = processor;
 }
 
 void out_finish_compressors(struct out_job *job)
 {
-	pthread_mutex_lock(&job->mutex);
-	job->closing = true;
-	pthread_cond_broadcast(&job->changed);
-	pthread_mutex_unlock(&job->mutex);
-	for (unsigned int i = 0; i < job->compressor_count; i++)
-		pthread_join(job->compressors[i], NULL);
-	job->compressor_count = 0;
+	pthread_mutex_lock(&job->compress.mutex);
+	job->compress.closing = true;
+	pthread_cond_broadcast(&job->compress.changed);
+	pthread_mutex_unlock(&job->compress.mutex);
+	for (unsigned int i = 0; i < job->compress.count; i++)
+		pthread_join(job->compress.threads[i], NULL);
+	job->compress.count = 0;
 }
 
 static bool slot_in_use(struct pager *pager, unsigned int slot)
@@ -501,7 +501,7 @@ static bool slot_in_use(struct pager *pager, unsigned int slot)
 	return in_use;
 }
 
-/* A batch that nobody compresses any more and whose copy nobody reads. job->mutex held. */
+/* A batch that nobody compresses any more and whose copy nobody reads. job->compress.mutex held. */
 static struct batch *find_free(struct out_job *job)
 {
 	for (unsigned int i = 0; i < SLOTS; i++)
@@ -514,7 +514,7 @@ void out_next_batch(struct out_job *job)
 {
 	struct batch *batch;
 
-	pthread_mutex_lock(&job->mutex);
+	pthread_mutex_lock(&job->compress.mutex);
 	while (!(batch = find_free(job))) {
 		struct timespec soon;
 
@@ -525,9 +525,9 @@ void out_next_batch(struct out_job *job)
 			soon.tv_nsec -= 1000000000;
 			soon.tv_sec++;
 		}
-		pthread_cond_timedwait(&job->changed, &job->mutex, &soon);
+		pthread_cond_timedwait(&job->compress.changed, &job->compress.mutex, &soon);
 	}
-	pthread_mutex_unlock(&job->mutex);
+	pthread_mutex_unlock(&job->compress.mutex);
 	batch->count = batch->clusters_read = 0;
 	batch->used = batch->read = 0;
 	job->current = batch;
