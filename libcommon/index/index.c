@@ -43,6 +43,12 @@ struct space_count {
 	uint32_t tables;
 };
 
+/* Numbers that were given back. */
+struct free_numbers {
+	uint32_t *items;
+	uint64_t count, size;
+};
+
 struct index {
 	int fd;
 	unsigned char *base;
@@ -55,18 +61,15 @@ struct index {
 
 	uint64_t tables_allocated, clusters_allocated; /* in the file */
 	uint64_t grow_again_us;                        /* not before then a whole step is tried */
-	uint32_t *hash;                                /* table numbers by key, linear probing */
-	uint64_t hash_size;
+	struct {
+		uint32_t *slots; /* table numbers by key, linear probing */
+		uint64_t size;
+	} hash;
 	uint16_t *live; /* entries of each table */
-	uint32_t *free_tables;
-	uint64_t free_tables_count;
-	uint32_t *free_clusters;
-	uint64_t free_clusters_count, free_clusters_size;
+	struct free_numbers free_tables, free_clusters;
 	uint64_t fill_page; /* page of fills[] that was allocated last, plus one */
 	struct space_count *spaces;
 };
-
-_Static_assert(sizeof(struct index_header) <= HEADER_BYTES, "the header has its place");
 
 struct index_header *index_header(struct index *index)
 {
@@ -95,29 +98,29 @@ static unsigned int key_space(uint64_t key)
 
 static uint64_t slot_of(const struct index *index, uint64_t key)
 {
-	uint64_t at = (key ^ (key >> 48) * 0x9e3779b97f4a7c15) & (index->hash_size - 1);
+	uint64_t at = (key ^ (key >> 48) * 0x9e3779b97f4a7c15) & (index->hash.size - 1);
 
-	while (index->hash[at] != EMPTY_SLOT && index->keys[index->hash[at]] != key)
-		at = (at + 1) & (index->hash_size - 1);
+	while (index->hash.slots[at] != EMPTY_SLOT && index->keys[index->hash.slots[at]] != key)
+		at = (at + 1) & (index->hash.size - 1);
 	return at;
 }
 
 static int hash_grow(struct index *index)
 {
-	uint32_t *old = index->hash;
-	uint64_t old_size = index->hash_size;
+	uint32_t *old = index->hash.slots;
+	uint64_t old_size = index->hash.size;
 
-	index->hash_size = old_size ? old_size * 2 : HASH_FIRST;
-	index->hash = malloc(index->hash_size * sizeof(*index->hash));
-	if (!index->hash) {
-		index->hash = old;
-		index->hash_size = old_size;
+	index->hash.size = old_size ? old_size * 2 : HASH_FIRST;
+	index->hash.slots = malloc(index->hash.size * sizeof(*index->hash.slots));
+	if (!index->hash.slots) {
+		index->hash.slots = old;
+		index->hash.size = old_size;
 		return -ENOMEM;
 	}
-	memset(index->hash, 0xff, index->hash_size * sizeof(*index->hash));
+	memset(index->hash.slots, 0xff, index->hash.size * sizeof(*index->hash.slots));
 	for (uint64_t i = 0; i < old_size; i++)
 		if (old[i] != EMPTY_SLOT)
-			index->hash[slot_of(index, index->keys[old[i]])] = old[i];
+			index->hash.slots[slot_of(index, index->keys[old[i]])] = old[i];
 	free(old);
 	return 0;
 }
@@ -125,14 +128,14 @@ static int hash_grow(struct index *index)
 /* Linear probing's deletion: those behind move up. */
 static void hash_remove(struct index *index, uint64_t at)
 {
-	uint64_t mask = index->hash_size - 1;
+	uint64_t mask = index->hash.size - 1;
 
-	index->hash[at] = EMPTY_SLOT;
-	for (uint64_t next = (at + 1) & mask; index->hash[next] != EMPTY_SLOT; next = (next + 1) & mask) {
-		uint32_t table = index->hash[next];
+	index->hash.slots[at] = EMPTY_SLOT;
+	for (uint64_t next = (at + 1) & mask; index->hash.slots[next] != EMPTY_SLOT; next = (next + 1) & mask) {
+		uint32_t table = index->hash.slots[next];
 
-		index->hash[next] = EMPTY_SLOT;
-		index->hash[slot_of(index, index->keys[table])] = table;
+		index->hash.slots[next] = EMPTY_SLOT;
+		index->hash.slots[slot_of(index, index->keys[table])] = table;
 	}
 }
 
@@ -202,7 +205,7 @@ struct index_growth index_plan(const struct index *index, uint64_t tables, uint6
 {
 	uint64_t tables_wanted = index->header->tables + tables;
 	uint64_t clusters_wanted = index->header->clusters + clusters;
-	uint64_t spare = missing_for_child(index, 0, tables, index->free_tables_count);
+	uint64_t spare = missing_for_child(index, 0, tables, index->free_tables.count);
 
 	return (struct index_growth){
 		.tables_from = index->tables_allocated,
@@ -262,7 +265,7 @@ static int grow(struct index *index, uint64_t tables, uint64_t clusters)
 
 int index_room_for_child(struct index *index, unsigned int parent)
 {
-	uint64_t there = index->free_tables_count + index->tables_allocated - index->header->tables;
+	uint64_t there = index->free_tables.count + index->tables_allocated - index->header->tables;
 	uint64_t missing = missing_for_child(index, parent, 0, there);
 
 	/* grow counts from the tables that are in use. */
@@ -273,10 +276,10 @@ static int64_t table_new(struct index *index, uint64_t key)
 {
 	uint64_t table;
 
-	if (index->header->tables - index->free_tables_count >= index->hash_size / 2 && hash_grow(index) < 0)
+	if (index->header->tables - index->free_tables.count >= index->hash.size / 2 && hash_grow(index) < 0)
 		return -ENOMEM;
-	if (index->free_tables_count) {
-		table = index->free_tables[--index->free_tables_count];
+	if (index->free_tables.count) {
+		table = index->free_tables.items[--index->free_tables.count];
 	} else {
 		table = index->header->tables;
 		if (table >= TABLES_MAX)
@@ -291,7 +294,7 @@ static int64_t table_new(struct index *index, uint64_t key)
 	}
 	memset(index->tables[table], 0, TABLE_BYTES);
 	index->live[table] = 0;
-	index->hash[slot_of(index, key)] = (uint32_t)table;
+	index->hash.slots[slot_of(index, key)] = (uint32_t)table;
 	index->keys[table] = key;
 	index->spaces[key_space(key)].tables++;
 	return (int64_t)table;
@@ -303,12 +306,12 @@ static void table_free(struct index *index, uint32_t table)
 	hash_remove(index, slot_of(index, index->keys[table]));
 	index->spaces[key_space(index->keys[table])].tables--;
 	index->keys[table] = 0;
-	index->free_tables[index->free_tables_count++] = table;
+	index->free_tables.items[index->free_tables.count++] = table;
 }
 
 index_entry index_get(const struct index *index, unsigned int space, uint64_t address)
 {
-	uint32_t table = index->hash[slot_of(index, key_of(space, address))];
+	uint32_t table = index->hash.slots[slot_of(index, key_of(space, address))];
 
 	return table == EMPTY_SLOT ? ENTRY_NONE : index->tables[table][address % table_span() / page_size()];
 }
@@ -316,7 +319,7 @@ index_entry index_get(const struct index *index, unsigned int space, uint64_t ad
 int index_set(struct index *index, unsigned int space, uint64_t address, index_entry entry)
 {
 	uint64_t key = key_of(space, address);
-	int64_t table = index->hash[slot_of(index, key)];
+	int64_t table = index->hash.slots[slot_of(index, key)];
 	index_entry *place;
 
 	if (table == EMPTY_SLOT) {
@@ -344,8 +347,8 @@ uint32_t index_cluster_new(struct index *index, unsigned int pages)
 {
 	uint64_t number;
 
-	if (index->free_clusters_count) {
-		number = index->free_clusters[--index->free_clusters_count];
+	if (index->free_clusters.count) {
+		number = index->free_clusters.items[--index->free_clusters.count];
 	} else {
 		number = index->header->clusters;
 		if (number >= CLUSTERS_MAX)
@@ -370,16 +373,16 @@ struct cluster *index_cluster(const struct index *index, uint32_t number)
 void index_cluster_free(struct index *index, uint32_t number)
 {
 	index->clusters[number].state = CLUSTER_FREE;
-	if (index->free_clusters_count == index->free_clusters_size) {
-		uint64_t size = index->free_clusters_size ? index->free_clusters_size * 2 : 1024;
-		uint32_t *grown = realloc(index->free_clusters, size * sizeof(*grown));
+	if (index->free_clusters.count == index->free_clusters.size) {
+		uint64_t size = index->free_clusters.size ? index->free_clusters.size * 2 : 1024;
+		uint32_t *grown = realloc(index->free_clusters.items, size * sizeof(*grown));
 
 		if (!grown)
 			return; /* its number is lost until the index is opened again */
-		index->free_clusters = grown;
-		index->free_clusters_size = size;
+		index->free_clusters.items = grown;
+		index->free_clusters.size = size;
 	}
-	index->free_clusters[index->free_clusters_count++] = number;
+	index->free_clusters.items[index->free_clusters.count++] = number;
 }
 
 uint64_t *index_fill(struct index *index, uint32_t cluster, unsigned int sub, bool allocate_it)
@@ -539,9 +542,9 @@ static int new_index(struct index **made, int fd, unsigned int cluster_pages)
 		return -ENOMEM;
 	index->fd = fd;
 	index->live = sparse(TABLES_MAX * sizeof(*index->live));
-	index->free_tables = sparse(TABLES_MAX * sizeof(*index->free_tables));
+	index->free_tables.items = sparse(TABLES_MAX * sizeof(*index->free_tables.items));
 	index->spaces = sparse(INDEX_SPACES * sizeof(*index->spaces));
-	rc = index->live && index->free_tables && index->spaces ? hash_grow(index) : -ENOMEM;
+	rc = index->live && index->free_tables.items && index->spaces ? hash_grow(index) : -ENOMEM;
 	if (rc == 0)
 		rc = map_file(index, cluster_pages);
 	if (rc < 0 || !index->header) {
@@ -579,12 +582,12 @@ static int rebuild(struct index *index)
 		uint64_t key = index->keys[i];
 
 		if (!key) {
-			index->free_tables[index->free_tables_count++] = (uint32_t)i;
+			index->free_tables.items[index->free_tables.count++] = (uint32_t)i;
 			continue;
 		}
-		if (i - index->free_tables_count >= index->hash_size / 2 && hash_grow(index) < 0)
+		if (i - index->free_tables.count >= index->hash.size / 2 && hash_grow(index) < 0)
 			return -ENOMEM;
-		index->hash[slot_of(index, key)] = (uint32_t)i;
+		index->hash.slots[slot_of(index, key)] = (uint32_t)i;
 		index->spaces[key_space(key)].tables++;
 		for (unsigned int page = 0; page < TABLE_PAGES; page++)
 			if (index->tables[i][page] != ENTRY_NONE) {
@@ -650,11 +653,11 @@ void index_close(struct index *index)
 		munmap(index->base, index->bytes);
 	if (index->live)
 		munmap(index->live, TABLES_MAX * sizeof(*index->live));
-	if (index->free_tables)
-		munmap(index->free_tables, TABLES_MAX * sizeof(*index->free_tables));
+	if (index->free_tables.items)
+		munmap(index->free_tables.items, TABLES_MAX * sizeof(*index->free_tables.items));
 	if (index->spaces)
 		munmap(index->spaces, INDEX_SPACES * sizeof(*index->spaces));
-	free(index->hash);
-	free(index->free_clusters);
+	free(index->hash.slots);
+	free(index->free_clusters.items);
 	free(index);
 }

@@ -5,8 +5,6 @@
 #include <errno.h>
 
 #include "base/cleanup.h"
-#include "index/index.h"
-#include "pager/held.h"
 #include "pager/pager.h"
 
 int enter_handshake(int fd, uint64_t features, struct error *error)
@@ -21,32 +19,6 @@ int enter_handshake(int fd, uint64_t features, struct error *error)
 		return error_set(error, rc, "this kernel's userfaultfd lacks UFFDIO_MOVE",
 				 "Linux 6.8 or newer is needed", "enable the userfaultfd");
 	return rc < 0 ? error_set(error, rc, NULL, NULL, "enable the userfaultfd") : 0;
-}
-
-void enter_note(struct pager *pager)
-{
-	struct index_header *header = index_header(pager->index);
-	const struct road *road = &pager->road;
-
-	header->session.target.control = road->control;
-	header->session.target.uffd_number = road->number;
-	header->session.target.uffd_holder = road->holder;
-	header->session.target.puppet = puppet_record(&road->puppet);
-}
-
-int enter_begin(struct pager *pager, struct error *error)
-{
-	struct road *road = &pager->road;
-	int64_t rc = road->ops->begin(road, error);
-
-	if (rc < 0)
-		return (int)rc;
-	enter_note(pager);
-	rc = road->number < 0 ? held_everything(pager) : 0;
-	if (rc == 0)
-		return 0;
-	road->ops->end(road);
-	return error_set(error, (int)rc, NULL, NULL, "give the session's descriptors to process %d", pager->target.pid);
 }
 
 int enter_staging(struct pager *pager, struct error *error)

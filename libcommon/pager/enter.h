@@ -10,12 +10,3 @@
  */
 int enter_handshake(int fd, uint64_t features, struct error *error);
 int enter_staging(struct pager *pager, struct error *error);
-
-/* The index is told where things of ours are in the target. */
-void enter_note(struct pager *pager);
-
-/*
- * As begin of the road, which may have had to make some of what is ours in the target anew: the index is told, and what
- * is to be held there is held again. `job` is held. Returns 0 or -errno with `error` filled.
- */
-int enter_begin(struct pager *pager, struct error *error);

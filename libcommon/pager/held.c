@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "index/index.h"
-#include "pager/enter.h"
 #include "pager/pager.h"
 #include "service/hook.h"
 
@@ -120,6 +119,17 @@ int held_again(struct pager *pager)
 	return rc;
 }
 
+void held_note(struct pager *pager)
+{
+	struct index_header *header = index_header(pager->index);
+	const struct road *road = &pager->road;
+
+	header->session.target.control = road->control;
+	header->session.target.uffd_number = road->number;
+	header->session.target.uffd_holder = road->holder;
+	header->session.target.puppet = puppet_record(&road->puppet);
+}
+
 /* A puppet that was killed had those of children; a program closes its own one by one (closefrom and its like). */
 int64_t held_everything(struct pager *pager)
 {
@@ -135,14 +145,29 @@ int64_t held_everything(struct pager *pager)
 		pthread_mutex_unlock(&pager->lock);
 	}
 	rc = pager->road.ops->give(&pager->road, pager->spaces[0].uffd);
-	enter_note(pager);
+	held_note(pager);
 	return rc < 0 ? rc : held_again(pager);
+}
+
+int held_begin(struct pager *pager, struct error *error)
+{
+	struct road *road = &pager->road;
+	int64_t rc = road->ops->begin(road, error);
+
+	if (rc < 0)
+		return (int)rc;
+	held_note(pager);
+	rc = road->number < 0 ? held_everything(pager) : 0;
+	if (rc == 0)
+		return 0;
+	road->ops->end(road);
+	return error_set(error, (int)rc, NULL, NULL, "give the session's descriptors to process %d", pager->target.pid);
 }
 
 static int while_held(struct pager *pager, int (*hold_it)(struct pager *pager), struct error *error)
 {
 	struct road *road = &pager->road;
-	int rc = enter_begin(pager, error);
+	int rc = held_begin(pager, error);
 
 	if (rc < 0)
 		return rc;
@@ -265,7 +290,7 @@ void held_children(struct pager *pager)
 	}
 	if (fd < 0 && !index_header(pager->index)->session.target.released_count && !has_lost_puppet(pager))
 		return;
-	if (enter_begin(pager, &ignored) < 0) {
+	if (held_begin(pager, &ignored) < 0) {
 		pager->keep.held_again_us = now_us() + AGAIN_US;
 		if (fd >= 0)
 			close(fd);

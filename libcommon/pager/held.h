@@ -37,3 +37,12 @@ void held_forget(struct pager *pager, unsigned int space);
 
 /* The target lets go of everything but its own userfaultfd. `job` is held. */
 void held_return(struct pager *pager);
+
+/* The index is told where things of ours are in the target. */
+void held_note(struct pager *pager);
+
+/*
+ * As begin of the road, which may have had to make some of what is ours in the target anew: the index is told, and what
+ * is to be held there is held again. `job` is held. Returns 0 or -errno with `error` filled.
+ */
+int held_begin(struct pager *pager, struct error *error);

@@ -28,6 +28,7 @@
 #include "session/make.h"
 #include "session/session.h"
 #include "worker/supervisor.h"
+#include "worker/worker.h"
 
 /* The staging area's copy, compression, fault service, and some for the index; measured, and doubled. */
 #define MEMORY_BYTES (64 * MiB)
@@ -90,7 +91,7 @@ static int start_serving(struct pager *pager, int ready, struct kept *adopted)
 	int rc;
 
 	confine(pager);
-	rc = supervise(pager, ready, adopted);
+	rc = supervise(pager, worker_main, ready, adopted);
 
 	if (rc < 0 && target_ends(&pager->target, 0)) {
 		rc = error_set(&error, -ESRCH, "it has ended", NULL, "start the session of process %d",

@@ -23,6 +23,7 @@
 #include "session/session.h"
 #include "state/leftovers.h"
 #include "state/paths.h"
+#include "state/store_file.h"
 #include "store/seal.h"
 #include "worker/attach.h"
 
@@ -33,7 +34,7 @@ static int make_store(struct pager *pager, const struct session_options *options
 {
 	int rc;
 
-	pager->tiers.store_fd = paths_store(options->store, pager->files.name, pager->files.store, error);
+	pager->tiers.store_fd = store_file_new(options->store, pager->files.name, pager->files.store, error);
 	if (pager->tiers.store_fd < 0)
 		return pager->tiers.store_fd;
 	rc = store_open(&pager->tiers.store, pager->tiers.store_fd, options->limit, options->codec);
@@ -245,7 +246,7 @@ static int reopen_store(struct pager *pager, struct error *error)
 		pager->tiers.store_fd = open(pager->files.store, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 		rc = pager->tiers.store_fd < 0 ? -errno : 0;
 		if (rc == 0)
-			flock(pager->tiers.store_fd, LOCK_EX | LOCK_NB); /* as paths_store */
+			flock(pager->tiers.store_fd, LOCK_EX | LOCK_NB); /* as store_file_new */
 		/* A pool that the program has closed is lost, and what was in it; the rest is served. */
 		pager->tiers.pool_fd = held < 0 ? -1 : held;
 	} else {

@@ -23,6 +23,9 @@ struct session_files {
 	bool removed;    /* nothing of it is left */
 };
 
+/* A directory for nobody else (0700), unless it is there. Returns 0 or -errno. */
+int paths_make_directory(const char *path);
+
 /* The directory of all sessions, made (0700) when it is missing. Returns a descriptor or -errno. */
 int paths_sessions(struct error *error);
 
@@ -31,14 +34,6 @@ const char *paths_name(char name[SESSION_NAME], pid_t pid, uint64_t starttime);
 
 /* Address of the control socket of a session for bind and connect: /proc/self/fd/<directory>/control into path. */
 const char *paths_control(char path[64], int directory);
-
-/*
- * A new store file for a session, 0600, in `directory` (NULL: the default one, made when missing; "memory": a memfd).
- * It is called NAME.BOOT.store, with the first digits of the number of the boot, and locked (flock(2)) for as long as
- * the session's processes have it open; what an earlier boot left there is removed. Its path goes to path[256]. Returns
- * a descriptor, or -errno with `error` filled: -EINVAL (missing, no directory), -EACCES (somebody else's), -ENOSPC.
- */
-int paths_store(const char *directory, const char *name, char path[256], struct error *error);
 
 /* Whether the directory of that name is the one that we have open. */
 bool paths_is(int sessions, const char *name, int directory);

@@ -266,17 +266,6 @@ static void *fault_main(void *argument)
 	return NULL;
 }
 
-void ahead_ask(struct pager *pager, struct space *space, uint64_t address)
-{
-	pthread_mutex_lock(&pager->lock);
-	if (!pager->faults.ahead.space) {
-		pager->faults.ahead.space = space;
-		pager->faults.ahead.address = address;
-		pthread_cond_signal(&pager->faults.ahead.asked);
-	}
-	pthread_mutex_unlock(&pager->lock);
-}
-
 static void *ahead_main(void *argument)
 {
 	struct pager *pager = argument;

@@ -154,7 +154,7 @@ static unsigned int read_ahead(struct filler *filler, struct space *space, uint6
 		return 0; /* what has not been touched stays out */
 	filler->walk_ahead = walking ? (unsigned int)min_u64(filler->walk_ahead * 2 + 1, AHEAD_MAX) : 0;
 	if (filler->walk_ahead == AHEAD_MAX)
-		ahead_ask(pager, space, end + share);
+		fill_ask_ahead(pager, space, end + share);
 	pages = bring_next(filler, space, end, filler->walk_ahead, &filler->walk_next);
 	filler->walk_space = space->id;
 	if (filler->walk_ahead == AHEAD_MAX && filler->walk_next == end + share)
@@ -170,6 +170,17 @@ void fill_ahead(struct filler *filler, struct space *space, uint64_t address)
 
 	pthread_mutex_lock(&pager->lock);
 	index_header(pager->index)->session.counters.refaulted_pages += pages;
+	pthread_mutex_unlock(&pager->lock);
+}
+
+void fill_ask_ahead(struct pager *pager, struct space *space, uint64_t address)
+{
+	pthread_mutex_lock(&pager->lock);
+	if (!pager->faults.ahead.space) {
+		pager->faults.ahead.space = space;
+		pager->faults.ahead.address = address;
+		pthread_cond_signal(&pager->faults.ahead.asked);
+	}
 	pthread_mutex_unlock(&pager->lock);
 }
 

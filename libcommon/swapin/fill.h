@@ -13,7 +13,7 @@ int fill_fault(struct filler *filler, struct space *space, uint64_t address);
 void fill_ahead(struct filler *filler, struct space *space, uint64_t address);
 
 /* Asks the thread that reads ahead for that, if it has nothing else to do. */
-void ahead_ask(struct pager *pager, struct space *space, uint64_t address);
+void fill_ask_ahead(struct pager *pager, struct space *space, uint64_t address);
 
 /*
  * Brings one cluster back wherever it is out; returns when nothing refers to it any more, whoever brought it. Until

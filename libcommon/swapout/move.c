@@ -8,7 +8,6 @@
 #include "index/index.h"
 #include "pager/cluster.h"
 #include "pager/discards.h"
-#include "pager/enter.h"
 #include "pager/held.h"
 #include "pager/pager.h"
 #include "pager/spaces.h"
@@ -476,7 +475,7 @@ static int64_t stop_again(struct out_job *job, bool pause, struct error *error)
 		rc = out_read(job);
 	if (rc == 0 && pause)
 		usleep(BACK_OFF_US);
-	return rc == 0 ? enter_begin(pager, error) : rc;
+	return rc == 0 ? held_begin(pager, error) : rc;
 }
 
 /* The thread is given back for a moment when it has been kept for longer than it should. */
@@ -560,7 +559,7 @@ int out_move(struct out_job *job, struct error *error)
 				 "extend the index of process %d", pager->target.pid);
 	discards_settle(pager);
 	out_settle_on(job, pager->road.ops->processor(&pager->road));
-	rc = enter_begin(pager, error);
+	rc = held_begin(pager, error);
 	if (rc < 0)
 		return (int)rc;
 	rc = prepare_slot(job);

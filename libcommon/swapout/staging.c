@@ -12,7 +12,7 @@
 
 #include "base/cleanup.h"
 #include "index/index.h"
-#include "pager/enter.h"
+#include "pager/held.h"
 #include "pager/pager.h"
 #include "proc/maps.h"
 #include "service/hook.h"
@@ -346,7 +346,7 @@ int staging_close(struct pager *pager)
 
 	if (!pager->staging.open || pager->staging.gone || pager->staging.uffd < 0)
 		return 0;
-	rc = enter_begin(pager, &error);
+	rc = held_begin(pager, &error);
 	if (rc < 0)
 		return (int)rc;
 	rc = shut(pager);

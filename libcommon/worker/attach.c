@@ -81,7 +81,7 @@ static int take_road(struct pager *pager, enum road_choice choice, struct error 
 	pager->staging.region = header->session.staging.region = road->staging;
 	header->session.unregister_checked = unregister_is_checked(road->staging, uffd);
 	header->session.target.road = choice;
-	enter_note(pager);
+	held_note(pager);
 	pager->spaces[0].used = true;
 	rc = staging_begin(pager, error);
 	/* From now on no thread shall have to be stopped to be asked. */

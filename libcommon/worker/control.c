@@ -16,7 +16,7 @@
 #include "pager/job.h"
 #include "pager/pager.h"
 #include "pager/spaces.h"
-#include "pager/tiers.h"
+#include "pager/writeback.h"
 #include "report/report.h"
 #include "service/hook.h"
 #include "service/keep.h"

@@ -27,7 +27,6 @@
 #include "service/service.h"
 #include "uffd/uffd.h"
 #include "worker/attach.h"
-#include "worker/worker.h"
 
 #define RESTART_MS     10
 #define RESTART_MAX_MS 5000
@@ -45,6 +44,7 @@ struct worker {
 
 struct supervisor {
 	struct pager *pager;
+	worker_fn *work;
 	struct kept kept;
 	struct worker worker;
 	int signals;
@@ -226,7 +226,7 @@ static int start_worker(struct supervisor *v, bool takes_over)
 		pager->keep.supervisor_pid = getppid();
 		pager->serving.ready = v->ready;
 		pager->keep.inherited = takes_over ? &v->kept : NULL;
-		_exit(worker_main(pager));
+		_exit(v->work(pager));
 	}
 	close(pair[1]);
 	if (pid < 0) {
@@ -313,9 +313,10 @@ static void begin(struct supervisor *v)
 	v->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-int supervise(struct pager *pager, int ready, struct kept *adopted)
+int supervise(struct pager *pager, worker_fn *work, int ready, struct kept *adopted)
 {
-	struct supervisor v = {.pager = pager, .kept = adopted ? *adopted : (struct kept){0}, .ready = ready};
+	struct supervisor v = {
+		.pager = pager, .work = work, .kept = adopted ? *adopted : (struct kept){0}, .ready = ready};
 	int rc;
 
 	begin(&v);
@@ -402,9 +403,9 @@ static void inherit(struct supervisor *v, const struct pager *old)
 			keep_add(&v->kept, &(struct keep_message){.number = old->spaces[i].kept}, old->spaces[i].uffd);
 }
 
-static void become_supervisor(const struct pager *pager, const struct worker *worker)
+static void become_supervisor(const struct pager *pager, worker_fn *work, const struct worker *worker)
 {
-	struct supervisor v = {.pager = calloc(1, sizeof(struct pager)), .worker = *worker, .ready = -1};
+	struct supervisor v = {.pager = calloc(1, sizeof(struct pager)), .work = work, .worker = *worker, .ready = -1};
 
 	if (!v.pager)
 		_exit(EXIT_FAILURE);
@@ -426,14 +427,14 @@ static void hand_over(struct pager *pager)
 }
 
 /* While no fork is being read, whose descriptor only the keeper would have. */
-static pid_t fork_supervisor(struct pager *pager, const struct worker *self)
+static pid_t fork_supervisor(struct pager *pager, worker_fn *work, const struct worker *self)
 {
 	pid_t child;
 
 	pthread_rwlock_wrlock(&pager->spaces[0].events);
 	child = fork();
 	if (child == 0)
-		become_supervisor(pager, self);
+		become_supervisor(pager, work, self);
 	if (child > 0) {
 		pager->keep.supervisor_pid = child;
 		keeper_follow(pager);
@@ -442,7 +443,7 @@ static pid_t fork_supervisor(struct pager *pager, const struct worker *self)
 	return child;
 }
 
-int supervisor_replace(struct pager *pager)
+int supervisor_replace(struct pager *pager, worker_fn *work)
 {
 	struct worker self = {.pid = getpid(), .pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0)};
 	int pair[2];
@@ -457,7 +458,7 @@ int supervisor_replace(struct pager *pager)
 		return rc;
 	}
 	self.socket = pair[0];
-	child = fork_supervisor(pager, &self);
+	child = fork_supervisor(pager, work, &self);
 	close(self.pidfd);
 	close(pair[0]);
 	if (child > 0) {

@@ -5,6 +5,9 @@
 #include "pager/pager.h"
 #include "service/keep.h"
 
+/* What a worker does, from fork to the end of the session. Returns its exit status: 0 when the session is over. */
+typedef int worker_fn(struct pager *pager);
+
 /*
  * Workers, one after the other, until one says that the session is over. Meanwhile the descriptors are held: threads
  * that touch what is out wait; were they closed, the threads would read zeros. `ready`: where the first worker says
@@ -12,10 +15,10 @@
  * session begins. Returns the exit status; or -errno, with `ready` open, when no worker can be started or none comes to
  * serve: what had begun with it is taken back then.
  */
-int supervise(struct pager *pager, int ready, struct kept *adopted);
+int supervise(struct pager *pager, worker_fn *work, int ready, struct kept *adopted);
 
 /*
  * In a worker whose supervisor has died: makes another one of a copy of itself. Returns 0 or -errno; the worker goes on
  * alone then.
  */
-int supervisor_replace(struct pager *pager);
+int supervisor_replace(struct pager *pager, worker_fn *work);

@@ -241,7 +241,7 @@ static void main_loop(struct pager *pager, int signals)
 			fds[2].fd = -1; /* its address space may live on in children */
 			kept_us = 0;
 		}
-		if (fds[3].revents && supervisor_replace(pager) < 0)
+		if (fds[3].revents && supervisor_replace(pager, worker_main) < 0)
 			poll(NULL, 0, REPLACE_AGAIN_MS);
 		if (now_us() - kept_us < HOUSEKEEPING_MS * UINT64_C(1000))
 			continue; /* who asks much costs no more of that */

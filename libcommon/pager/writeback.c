@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/* Records from the pool to the store, when nobody has asked for them for long enough. */
+#include "pager/writeback.h"
+
+#include <errno.h>
+
+#include "index/index.h"
+#include "pager/cluster.h"
+#include "pager/job.h"
+#include "pager/pager.h"
+#include "pager/tiers.h"
+#include "service/hook.h"
+
+#define STEP 4096 /* clusters looked at while the lock is held */
+
+static uint64_t now_ds(void)
+{
+	return now_us() / 100000;
+}
+
+/* One walk over the clusters. */
+struct sweep {
+	struct pager *pager;
+	struct store_scratch *scratch;
+	struct writeback *writeback;
+	uint64_t at;
+	uint64_t until_ds; /* what was staged then or before is written */
+	uint64_t left, oldest_ds;
+};
+
+static bool in_pool(const struct cluster *cluster)
+{
+	return cluster->state == CLUSTER_STORED && cluster->refs && cluster->slot.length &&
+	       cluster->slot.offset & SLOT_POOL;
+}
+
+static void stays(struct sweep *sweep, const struct cluster *cluster)
+{
+	sweep->left += cluster->slot.length;
+	sweep->oldest_ds = min_u64(sweep->oldest_ds, cluster->staged_ds);
+}
+
+static bool is_due(const struct sweep *sweep, const struct cluster *cluster)
+{
+	const struct writeback *w = sweep->writeback;
+
+	return cluster->staged_ds <= sweep->until_ds && (!w->most || w->bytes + cluster->slot.length <= w->most);
+}
+
+/* Pins the next cluster that is to be written. Returns its number, or 0 at the end. */
+static uint32_t next_old(struct sweep *sweep)
+{
+	struct pager *pager = sweep->pager;
+	uint64_t clusters;
+	uint32_t found = 0;
+
+	do {
+		pthread_mutex_lock(&pager->lock);
+		clusters = index_header(pager->index)->clusters;
+		for (unsigned int i = 0; !found && i < STEP && sweep->at < clusters; i++, sweep->at++) {
+			struct cluster *cluster = index_cluster(pager->index, (uint32_t)sweep->at);
+
+			if (!in_pool(cluster))
+				continue;
+			if (!is_due(sweep, cluster)) {
+				stays(sweep, cluster);
+				continue;
+			}
+			cluster->pins++;
+			found = (uint32_t)sweep->at;
+		}
+		pthread_mutex_unlock(&pager->lock);
+	} while (!found && sweep->at < clusters);
+	return found;
+}
+
+/*
+ * Copies the record of a pinned cluster, then moves the cluster there, unless somebody else has pinned it: he may be
+ * reading the record, and what is asked for is not cold. Returns 0 or -errno.
+ */
+static int write_one(struct sweep *sweep, uint32_t number)
+{
+	struct pager *pager = sweep->pager;
+	struct cluster *cluster = index_cluster(pager->index, number);
+	struct store_slot old, new;
+	struct store *pool = tier_of(pager, cluster, &old);
+	int rc = store_copy(pool, pager->tiers.store, sweep->scratch, &old, &new);
+	bool moved;
+
+	pthread_mutex_lock(&pager->lock);
+	moved = rc == 0 && cluster->refs && cluster->pins == 1;
+	if (moved) {
+		hook("copied");
+		__atomic_store_n(&cluster->slot.offset, new.offset, __ATOMIC_RELEASE);
+		hook("written-back");
+		sweep->writeback->pages += old.size / page_size();
+		sweep->writeback->bytes += old.length;
+		index_header(pager->index)->session.counters.written_back_pages += old.size / page_size();
+	} else if (cluster->refs) {
+		stays(sweep, cluster);
+	}
+	cluster_unpin(pager, number);
+	pthread_mutex_unlock(&pager->lock);
+	if (rc == 0)
+		store_free(moved ? pool : pager->tiers.store, moved ? &old : &new);
+	return rc;
+}
+
+int pool_writeback(struct pager *pager, struct writeback *writeback)
+{
+	struct sweep sweep = {.pager = pager, .writeback = writeback, .at = 1, .oldest_ds = UINT64_MAX};
+	uint64_t now = now_ds();
+	uint64_t age = (writeback->age_ms + 99) / 100;
+	uint32_t number;
+	int rc = store_scratch_new(pager->tiers.store, &sweep.scratch, pager->cluster_pages * page_size());
+
+	if (rc < 0)
+		return rc;
+	sweep.until_ds = now > age ? now - age : 0;
+	while ((number = next_old(&sweep))) {
+		int failed;
+
+		job_step(pager);
+		failed = write_one(&sweep, number);
+
+		if (rc == 0)
+			rc = failed;
+		if (failed || atomic_load(&pager->ended) || atomic_load(&pager->serving.leaving))
+			sweep.until_ds = 0; /* the rest is only counted */
+	}
+	store_scratch_free(sweep.scratch);
+	writeback->left = sweep.left;
+	writeback->oldest_ms = sweep.left && now > sweep.oldest_ds ? (now - sweep.oldest_ds) * 100 : 0;
+	return rc;
+}
