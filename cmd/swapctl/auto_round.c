@@ -65,8 +65,8 @@ static void take_record(void *context, json_t *record)
 }
 
 /* The connection that another thread may cancel is a copy: it is ours for as long as it stands there. */
-static int exchange(struct automaton *a, struct managed *m, const json_t *request, struct asking *asking,
-		    struct error *error)
+static int exchange(struct automaton *a, struct managed *m, const struct session_request *request,
+		    struct asking *asking, struct error *error)
 {
 	_cleanup_close_ int copy = -1;
 	int fd;
@@ -86,15 +86,13 @@ static int exchange(struct automaton *a, struct managed *m, const json_t *reques
 	return rc;
 }
 
-static int ask(struct automaton *a, struct managed *m, const char *op, json_t *request, session_record_fn callback,
-	       void *context)
+static int ask(struct automaton *a, struct managed *m, const char *op, const struct session_request *request,
+	       session_record_fn callback, void *context)
 {
 	struct asking asking = {a, callback, context};
 	struct error error = {0};
-	int rc = request ? exchange(a, m, request, &asking, &error)
-			 : error_set(&error, -ENOMEM, NULL, NULL, "ask the session");
+	int rc = exchange(a, m, request, &asking, &error);
 
-	json_decref(request);
 	return asked(a, m, op, rc, &error);
 }
 
@@ -137,7 +135,7 @@ static void take_status(void *context, json_t *record)
 
 static int look_at_session(struct automaton *a, struct managed *m)
 {
-	int rc = ask(a, m, "status", json_pack("{s:s}", "verb", "status"), take_status, m);
+	int rc = ask(a, m, "status", &(struct session_request){.verb = REQUEST_STATUS}, take_status, m);
 
 	if (rc == 0)
 		policy_observe(m->process, &m->now);
@@ -194,17 +192,6 @@ static void take_staged(void *context, json_t *record)
 	json_decref(record);
 }
 
-static json_t *out_request(const struct region_vec *regions, uint64_t bytes)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < regions->count; i++)
-		json_array_append_new(list, json_pack("[I,I]", (json_int_t)regions->items[i].start,
-						      (json_int_t)regions->items[i].end));
-	return json_pack("{s:s,s:b,s:I,s:o}", "verb", "out", "stage", true, "bytes",
-			 (json_int_t)(bytes == UINT64_MAX ? 0 : bytes), "regions", list);
-}
-
 static json_t *record_of(const struct managed *m, const char *type)
 {
 	return json_pack("{s:s,s:i,s:I}", "type", type, "pid", m->target.pid, "starttime",
@@ -259,7 +246,12 @@ static int stage(struct automaton *a, struct managed *m, const struct region_vec
 	expect(m, regions, bytes);
 	rc = attach(a, m);
 	if (rc == 0)
-		rc = ask(a, m, "out", out_request(regions, bytes), take_staged, &staging);
+		rc = ask(a, m, "out",
+			 &(struct session_request){.verb = REQUEST_OUT,
+						   .stage = true,
+						   .bytes = bytes == UINT64_MAX ? 0 : bytes,
+						   .regions = regions},
+			 take_staged, &staging);
 	if (rc == 0)
 		rc = staging.rc;
 	if (target_status(&m->target, "RssAnon", &m->now.resident) == 0)
@@ -330,7 +322,7 @@ static int run_round(struct automaton *a, struct managed *m)
 
 	m->refaulted = 0;
 	if (m->attached)
-		rc = ask(a, m, "refaults", json_pack("{s:s}", "verb", "refaults"), take_refaults, m);
+		rc = ask(a, m, "refaults", &(struct session_request){.verb = REQUEST_REFAULTS}, take_refaults, m);
 	if (rc == 0 && m->attached)
 		rc = look_at_session(a, m);
 	a->refaulted += m->refaulted;
@@ -381,8 +373,7 @@ static int write_back(struct automaton *a, struct managed *m)
 	if (!policy_writeback(m->process, &age, &bytes))
 		return 0;
 	a->writing = true;
-	rc = ask(a, m, "writeback",
-		 json_pack("{s:s,s:I,s:I}", "verb", "writeback", "age_ms", (json_int_t)age, "bytes", (json_int_t)bytes),
+	rc = ask(a, m, "writeback", &(struct session_request){.verb = REQUEST_WRITEBACK, .age_ms = age, .bytes = bytes},
 		 keep_summary, &summary);
 	a->writing = false;
 	/* Without an answer the pool is taken to be as it was. */
@@ -420,5 +411,5 @@ int auto_detach(struct automaton *a, struct managed *m)
 {
 	if (!m->made || !target_alive(&m->target))
 		return 0;
-	return ask(a, m, "detach", json_pack("{s:s}", "verb", "detach"), discard, NULL);
+	return ask(a, m, "detach", &(struct session_request){.verb = REQUEST_DETACH}, discard, NULL);
 }

@@ -8,7 +8,7 @@ int verb_check(int argc, const char **argv)
 		.name = "swapctl check",
 		.usage = "-p PID [OPTION...]",
 		.about = "Verifies a session: what is out against the store, every record of it, and the process.",
-		.verb = "check",
+		.verb = REQUEST_CHECK,
 		.columns = error_columns,
 		.type = "error",
 	};

@@ -8,7 +8,7 @@ int verb_detach(int argc, const char **argv)
 		.name = "swapctl detach",
 		.usage = "-p PID [OPTION...]",
 		.about = "Brings everything back, removes the session, and leaves the process as it was.",
-		.verb = "detach",
+		.verb = REQUEST_DETACH,
 		.columns = region_columns,
 		.type = "region",
 	};

@@ -117,8 +117,8 @@ int verb_in(int argc, const char **argv)
 		.takes = CLI_TAKES_PID | CLI_TAKES_REGIONS,
 	};
 	struct error error = {0};
-	json_t *regions = NULL;
-	json_t *request;
+	_cleanup_input_ struct region_input input = {0};
+	struct session_request request = {.verb = REQUEST_IN};
 	int signal;
 	int status;
 	int rc;
@@ -133,12 +133,10 @@ int verb_in(int argc, const char **argv)
 	if (status == EXIT_DONE && words)
 		return run_for(&run, words);
 	if (status == EXIT_DONE)
-		status = run_regions(&run, &regions);
+		status = run_input(&run, &input);
 	if (status != EXIT_DONE)
 		return status;
-	request = json_pack("{s:s}", "verb", "in");
-	if (regions)
-		json_object_set_new(request, "regions", regions);
-	rc = run_cancellable(&run, request, &signal, &error);
+	request.regions = run.options.regions ? &input.regions : NULL;
+	rc = run_cancellable(&run, &request, &signal, &error);
 	return run_finish(&run, run_outcome(&run, rc, signal, &error));
 }

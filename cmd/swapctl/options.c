@@ -4,7 +4,6 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "report/input.h"
 #include "swapctl.h"
 
 const struct report_column session_columns[] = {
@@ -63,20 +62,5 @@ int attach_parse(const struct run *run, const struct attach_texts *texts, struct
 		return cli_usage_error(run->name, "--cluster: %s is not a size above 0", texts->cluster);
 	if (texts->road && road_parse(texts->road, &options->road) < 0)
 		return cli_usage_error(run->name, "--road: %s is none of auto, inject, agent, puppet", texts->road);
-	return EXIT_DONE;
-}
-
-int run_regions(struct run *run, json_t **list)
-{
-	_cleanup_input_ struct region_input input = {0};
-	int code = run_input(run, &input);
-
-	*list = NULL;
-	if (code || !run->options.regions)
-		return code;
-	*list = json_array();
-	for (size_t i = 0; i < input.regions.count; i++)
-		json_array_append_new(*list, json_pack("[I,I]", (json_int_t)input.regions.items[i].start,
-						       (json_int_t)input.regions.items[i].end));
 	return EXIT_DONE;
 }

@@ -28,29 +28,25 @@ static int ensure_session(struct run *run, const struct session_options *session
 	return rc == -EEXIST ? 0 : rc;
 }
 
-static int swap_out(struct run *run, const struct session_options *session, bool given, json_t *regions, uint64_t bytes,
-		    bool dry_run)
+static int swap_out(struct run *run, const struct session_options *session, bool given,
+		    const struct session_request *request)
 {
-	json_t *request = json_pack("{s:s,s:I,s:b}", "verb", "out", "bytes", (json_int_t)bytes, "dry_run", dry_run);
 	struct error error = {0};
 	bool made = false;
 	int signal;
 	int rc;
 
-	if (regions)
-		json_object_set(request, "regions", regions);
 	rc = ensure_session(run, session, given, &made, &error);
-	if (rc < 0) {
-		json_decref(request);
+	if (rc < 0)
 		return run_failed(run, rc, &error);
-	}
 	progress_begin(&run->progress, "swapping out", run->options.quiet);
 	rc = run_cancellable(run, request, &signal, &error);
 	progress_end(&run->progress);
-	if (made && (dry_run || rc == -EINVAL)) {
+	if (made && (request->dry_run || rc == -EINVAL)) {
 		struct error ignored = {0};
 
-		session_request(&run->target, json_pack("{s:s}", "verb", "detach"), ignore_record, NULL, &ignored);
+		session_ask(&run->target, &(struct session_request){.verb = REQUEST_DETACH}, ignore_record, NULL,
+			    &ignored);
 	}
 	return run_outcome(run, rc, signal, &error);
 }
@@ -76,21 +72,23 @@ int verb_out(int argc, const char **argv)
 		.takes = CLI_TAKES_PID | CLI_TAKES_REGIONS,
 	};
 	struct session_options session;
-	json_t *regions = NULL;
-	uint64_t bytes = 0;
+	_cleanup_input_ struct region_input input = {0};
+	struct session_request request = {.verb = REQUEST_OUT};
 	int status;
 
 	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
 		return status;
-	if (bytes_text && (size_parse(bytes_text, &bytes) < 0 || !bytes))
+	if (bytes_text && (size_parse(bytes_text, &request.bytes) < 0 || !request.bytes))
 		return cli_usage_error(run.name, "--bytes: %s is not a size above 0", bytes_text);
 	status = attach_parse(&run, &texts, &session);
 	if (status == EXIT_DONE)
 		status = run_open(&run, region_columns, "region", false);
 	if (status == EXIT_DONE)
-		status = run_regions(&run, &regions);
-	if (status == EXIT_DONE)
-		status = swap_out(&run, &session, attach_given(&texts), regions, bytes, dry_run);
-	json_decref(regions);
+		status = run_input(&run, &input);
+	if (status == EXIT_DONE) {
+		request.dry_run = dry_run;
+		request.regions = run.options.regions ? &input.regions : NULL;
+		status = swap_out(&run, &session, attach_given(&texts), &request);
+	}
 	return run_finish(&run, status);
 }

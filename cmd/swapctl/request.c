@@ -28,10 +28,9 @@ static void catch_signals(void)
 		sigaction(numbers[i], &action, NULL);
 }
 
-int run_cancellable(struct run *run, json_t *request, int *signal, struct error *error)
+int run_cancellable(struct run *run, const struct session_request *request, int *signal, struct error *error)
 {
-	int rc = request ? session_connect(&run->target, error)
-			 : error_set(error, -ENOMEM, NULL, NULL, "ask the session");
+	int rc = session_connect(&run->target, error);
 	_cleanup_close_ int fd = rc;
 
 	*signal = 0;
@@ -46,7 +45,6 @@ int run_cancellable(struct run *run, json_t *request, int *signal, struct error 
 		rc = session_exchange(&run->target, rc, request, run_record, run, error);
 		connection = -1;
 	}
-	json_decref(request);
 	if (rc == -ECANCELED)
 		*signal = interrupted;
 	return rc;
@@ -80,7 +78,7 @@ int run_request(const struct request_verb *verb, int argc, const char **argv)
 	if (status != EXIT_DONE)
 		return status;
 	if (run.target.pidfd >= 0)
-		rc = session_request(&run.target, json_pack("{s:s}", "verb", verb->verb), run_record, &run, &error);
+		rc = session_ask(&run.target, &(struct session_request){.verb = verb->verb}, run_record, &run, &error);
 	else
 		rc = session_list(run_record, &run, &error);
 	if (rc < 0)

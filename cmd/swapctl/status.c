@@ -8,7 +8,7 @@ int verb_status(int argc, const char **argv)
 		.name = "swapctl status",
 		.usage = "[-p PID] [OPTION...]",
 		.about = "Tells what is out, and what a session has done; of all sessions without -p.",
-		.verb = "status",
+		.verb = REQUEST_STATUS,
 		.columns = session_columns,
 		.type = "session",
 		.of_all = true,

@@ -18,16 +18,10 @@ bool attach_given(const struct attach_texts *texts);
 void attach_texts_free(struct attach_texts *texts);
 
 /*
- * The regions of -r for a request: checked against the target, sorted, as an array of pairs; NULL in *list without -r.
- * Returns an exit code.
+ * A request that SIGINT and SIGTERM cut short: what was done until then is still reported.
+ * Returns as session_ask, with *signal the one that has ended it, or 0.
  */
-int run_regions(struct run *run, json_t **list);
-
-/*
- * A request (takes the reference) that SIGINT and SIGTERM cut short: what was done until then is still reported.
- * Returns as session_request, with *signal the one that has ended it, or 0.
- */
-int run_cancellable(struct run *run, json_t *request, int *signal, struct error *error);
+int run_cancellable(struct run *run, const struct session_request *request, int *signal, struct error *error);
 
 /* The exit code for its outcome, after saying what went wrong. */
 int run_outcome(const struct run *run, int rc, int signal, const struct error *error);
@@ -35,7 +29,7 @@ int run_outcome(const struct run *run, int rc, int signal, const struct error *e
 /* A verb that is one request to the session of -p; with of_all, to every session when there is no -p. */
 struct request_verb {
 	const char *name, *usage, *about; /* as in struct cli_tool */
-	const char *verb;                 /* what is asked for */
+	enum request_kind verb;           /* what is asked for */
 	const struct report_column *columns;
 	const char *type; /* of the records that a table shows as rows */
 	bool of_all;

@@ -167,19 +167,6 @@ static void ignore(void *context, json_t *record)
 	json_decref(record);
 }
 
-static json_t *make_request(const struct watcher *w)
-{
-	const struct region_vec *regions = w->touches.regions;
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < regions->count; i++)
-		json_array_append_new(list, json_pack("[I,I]", (json_int_t)regions->items[i].start,
-						      (json_int_t)regions->items[i].end));
-	return json_pack("{s:s, s:o, s:I, s:I, s:I}", "verb", "watch", "regions", list, "duration_ms",
-			 (json_int_t)w->options->duration_ms, "again_ms", (json_int_t)w->options->again_ms, "resume_ns",
-			 (json_int_t)w->started_ns);
-}
-
 /* A session whose worker died has another one soon. Returns a socket or -errno. */
 static int connect_again(const struct watcher *w, struct error *error)
 {
@@ -195,26 +182,29 @@ static int connect_again(const struct watcher *w, struct error *error)
 /* One connection, from request to end. */
 static int watch_once(struct watcher *w, struct error *error)
 {
-	json_t *request = make_request(w);
-	int fd = request ? connect_again(w, error) : error_set(error, -ENOMEM, NULL, NULL, "watch");
+	const struct session_request request = {
+		.verb = REQUEST_WATCH,
+		.regions = w->touches.regions,
+		.duration_ms = w->options->duration_ms,
+		.again_ms = w->options->again_ms,
+		.resume_ns = w->started_ns,
+	};
+	int fd = connect_again(w, error);
 	int rc;
 
-	if (fd < 0) {
-		json_decref(request);
+	if (fd < 0)
 		return fd;
-	}
 	connection = fd;
-	rc = interrupted ? -ECANCELED : session_exchange(w->target, dup(fd), request, take, w, error);
+	rc = interrupted ? -ECANCELED : session_exchange(w->target, dup(fd), &request, take, w, error);
 	connection = -1;
 	close(fd);
-	json_decref(request);
 	return rc;
 }
 
 /* Ends a session that was not asked to watch any more, because a signal came first. */
 static int give_up(const struct watcher *w, struct error *error)
 {
-	int rc = session_request(w->target, json_pack("{s:s}", "verb", "detach"), ignore, NULL, error);
+	int rc = session_ask(w->target, &(struct session_request){.verb = REQUEST_DETACH}, ignore, NULL, error);
 
 	return rc == -ENOENT ? 0 : rc;
 }

@@ -20,7 +20,6 @@
 #include "session/session.h"
 #include "state/leftovers.h"
 #include "state/paths.h"
-#include "worker/request.h"
 
 #define PATIENCE_US  1000000 /* with all of many sessions */
 #define AGAIN_MS     20      /* until one whose queue is full is asked again */
@@ -81,11 +80,13 @@ static int end_of(const json_t *end, struct error *error)
 	return json_is_true(json_object_get(end, "partial")) ? 1 : 0;
 }
 
-static int send_request(int fd, const json_t *request)
+static int send_request(int fd, const struct session_request *request)
 {
-	_cleanup_free_ char *text = report_text(request, JSON_COMPACT);
+	json_t *object = request_encode(request);
+	_cleanup_free_ char *text = object ? report_text(object, JSON_COMPACT) : NULL;
 	size_t length = text ? strlen(text) : 0;
 
+	json_decref(object);
 	for (size_t at = 0; at < length;) {
 		ssize_t n = send(fd, text + at, length - at, MSG_NOSIGNAL);
 
@@ -195,17 +196,16 @@ static int await(int fd, int timeout_ms)
 static bool is_responsive(const struct target *target)
 {
 	struct answer answer = {.fd = connect_target(target)};
-	json_t *request = json_pack("{s:s}", "verb", "status");
+	const struct session_request request = {.verb = REQUEST_STATUS};
 	struct error ignored = {0};
 	bool over = answer.fd < 0 && answer.fd != -EAGAIN;
-	int rc = over || answer.fd < 0 ? 0 : send_request(answer.fd, request);
+	int rc = over || answer.fd < 0 ? 0 : send_request(answer.fd, &request);
 
 	while (rc == 0 && answer.fd >= 0 && !over) {
 		rc = await(answer.fd, RESPONSE_MS);
 		over = rc == 0 &&
 		       (answer_read(&answer) == 0 || take_records(&answer, discard_record, NULL, &rc, &ignored));
 	}
-	json_decref(request);
 	answer_free(&answer);
 	return over;
 }
@@ -248,8 +248,8 @@ static int exchange(const struct target *target, struct answer *answer, session_
 	return rc;
 }
 
-int session_exchange(const struct target *target, int fd, const json_t *request, session_record_fn callback,
-		     void *context, struct error *error)
+int session_exchange(const struct target *target, int fd, const struct session_request *request,
+		     session_record_fn callback, void *context, struct error *error)
 {
 	struct answer answer = {.fd = fd};
 	int rc = send_request(fd, request);
@@ -279,15 +279,12 @@ int session_connect(const struct target *target, struct error *error)
 	return fd;
 }
 
-int session_request(const struct target *target, json_t *request, session_record_fn callback, void *context,
-		    struct error *error)
+int session_ask(const struct target *target, const struct session_request *request, session_record_fn callback,
+		void *context, struct error *error)
 {
-	int rc = request ? session_connect(target, error) : error_set(error, -ENOMEM, NULL, NULL, "ask the session");
+	int rc = session_connect(target, error);
 
-	if (rc >= 0)
-		rc = session_exchange(target, rc, request, callback, context, error);
-	json_decref(request);
-	return rc;
+	return rc < 0 ? rc : session_exchange(target, rc, request, callback, context, error);
 }
 
 /* What is known of a session from its name alone. */
@@ -331,15 +328,14 @@ static int take_hold(struct answer *answer, struct error *error)
 int session_hold(const struct target *target, struct error *error)
 {
 	struct answer answer = {.fd = session_connect(target, error)};
-	json_t *request = json_pack("{s:s}", "verb", "hold");
-	int rc = answer.fd < 0 ? answer.fd : send_request(answer.fd, request);
+	const struct session_request request = {.verb = REQUEST_HOLD};
+	int rc = answer.fd < 0 ? answer.fd : send_request(answer.fd, &request);
 	int taken = 0;
 
 	while (rc == 0 && !(taken = take_hold(&answer, error)))
 		rc = answer_more(target, &answer, error);
 	if (rc == 0)
 		rc = taken > 0 ? steal_fd(&answer.fd) : taken;
-	json_decref(request);
 	answer_free(&answer);
 	return rc;
 }
@@ -380,7 +376,7 @@ static void keep_record(void *context, json_t *record)
 }
 
 /* Asks one that was not asked yet. One with a full queue is asked again a little later. */
-static void ask(int sessions, struct asked *asked, const json_t *request)
+static void ask(int sessions, struct asked *asked, const struct session_request *request)
 {
 	int fd = connect_to(sessions, asked->name, 0);
 
@@ -404,7 +400,7 @@ static void hear(struct asked *asked)
 /* Asks all, and waits for their answers until a second after that. */
 static void ask_all(int sessions, struct asked *all, size_t count)
 {
-	json_t *request = json_pack("{s:s}", "verb", "status");
+	const struct session_request request = {.verb = REQUEST_STATUS};
 	struct pollfd *fds = calloc(count + 1, sizeof(*fds));
 	uint64_t deadline = now_us() + PATIENCE_US;
 	size_t left = fds ? count : 0;
@@ -413,7 +409,7 @@ static void ask_all(int sessions, struct asked *all, size_t count)
 		left = 0;
 		for (size_t i = 0; i < count; i++) {
 			if (!all[i].sent && !all[i].over)
-				ask(sessions, &all[i], request);
+				ask(sessions, &all[i], &request);
 			fds[i] = (struct pollfd){.fd = all[i].sent && !all[i].over ? all[i].answer.fd : -1,
 						 .events = POLLIN};
 			left += !all[i].over;
@@ -425,7 +421,6 @@ static void ask_all(int sessions, struct asked *all, size_t count)
 				hear(&all[i]);
 	}
 	free(fds);
-	json_decref(request);
 }
 
 static int find_all(DIR *dir, struct asked **all, size_t *count)

@@ -225,7 +225,7 @@ static void ask_to_detach(const struct target *target)
 {
 	struct error ignored = {0};
 
-	session_request(target, json_pack("{s:s}", "verb", "detach"), discard_record, NULL, &ignored);
+	session_ask(target, &(struct session_request){.verb = REQUEST_DETACH}, discard_record, NULL, &ignored);
 }
 
 /*

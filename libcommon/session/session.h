@@ -8,6 +8,7 @@
 
 #include "access/road.h"
 #include "proc/target.h"
+#include "protocol/request.h"
 #include "report/error.h"
 #include "store/store.h"
 
@@ -54,27 +55,26 @@ int session_adopt(const struct target *target, bool foreground, session_record_f
 bool session_exists(const struct target *target);
 
 /*
- * Sends a request ({"verb":"out"|"in"|"check"|"status"|"detach", …}; takes the reference) to the session and calls back
- * for each record of the answer, "progress" records included. Returns 0, EXIT_PARTIAL's cause as 1 (done in part), or
- * -errno with `error` filled as the session reports it; -ENOENT when there is no session; -ETIMEDOUT when it says
- * nothing for long and does not answer when it is asked whether it is there.
+ * Sends a request to the session and calls back for each record of the answer, "progress" records included. Returns 0,
+ * EXIT_PARTIAL's cause as 1 (done in part), or -errno with `error` filled as the session reports it; -ENOENT when there
+ * is no session; -ETIMEDOUT when it says nothing for long and does not answer when it is asked whether it is there.
  */
-int session_request(const struct target *target, json_t *request, session_record_fn callback, void *context,
-		    struct error *error);
+int session_ask(const struct target *target, const struct session_request *request, session_record_fn callback,
+		void *context, struct error *error);
 
 /*
- * For a request that takes long and is ended by hand: session_connect gives a socket (or -errno as session_request),
- * session_exchange sends the request (borrowed) on it and calls back as session_request does; it takes the socket.
+ * For a request that takes long and is ended by hand: session_connect gives a socket (or -errno as session_ask),
+ * session_exchange sends the request on it and calls back as session_ask does; it takes the socket.
  * Shutting the socket down for writing, from a signal handler for instance, asks the session to end what it does.
  * -ECONNRESET: the worker died; another one may be there soon. -ESRCH: the target has ended.
  */
 int session_connect(const struct target *target, struct error *error);
-int session_exchange(const struct target *target, int fd, const json_t *request, session_record_fn callback,
-		     void *context, struct error *error);
+int session_exchange(const struct target *target, int fd, const struct session_request *request,
+		     session_record_fn callback, void *context, struct error *error);
 
 /*
  * Brings everything back and keeps it in core, as long as the socket that is returned is open, and this worker lives:
- * then there is something to read. Returns a socket, or -errno as session_request.
+ * then there is something to read. Returns a socket, or -errno as session_ask.
  */
 int session_hold(const struct target *target, struct error *error);
 

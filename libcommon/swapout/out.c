@@ -106,15 +106,30 @@ static bool was_partial(const struct out_region *r)
 	return false;
 }
 
+static void add_region(struct out_sums *sums, const struct out_region *r, bool dry)
+{
+	sums->regions++;
+	sums->asked += region_bytes(r->region);
+	sums->moved += r->moved;
+	sums->skipped += region_bytes(r->region) - r->moved;
+	/* Without regions everything eligible was asked for; what is not eligible was not. */
+	sums->partial |= was_partial(r);
+	if (dry)
+		return;
+	sums->stored += r->stored;
+	sums->compressed += r->compressed;
+	sums->zero_pages += r->zero_pages;
+	sums->filled_pages += r->filled_pages;
+}
+
 /* Reports, in order, the regions that are done with. */
-static void emit_finished(struct out_job *job, bool *partial)
+static void emit_finished(struct out_job *job, struct out_sums *sums)
 {
 	while (job->results.first && !atomic_load(&job->results.first->pending)) {
 		struct out_region *r = job->results.first;
 
 		emit_region(job, r);
-		/* Without regions everything eligible was asked for; what is not eligible was not. */
-		*partial |= was_partial(r);
+		add_region(sums, r, job->request->dry_run);
 		job->results.first = r->next;
 		if (!job->results.first)
 			job->results.last = NULL;
@@ -399,7 +414,7 @@ static bool is_ours(const struct pager *pager, struct region region)
 	return ours;
 }
 
-static int out_walk(struct out_job *job, bool *partial, struct error *error)
+static int out_walk(struct out_job *job, struct out_sums *sums, struct error *error)
 {
 	_cleanup_regions_ struct region_vec ours = {0};
 	struct pages pages = {.method = PAGES_AUTO, .pagemap_fd = job->pager->view.pagemap_fd};
@@ -426,7 +441,7 @@ static int out_walk(struct out_job *job, bool *partial, struct error *error)
 		rc = out_mapping(job, &walk, &pages, &mapping, verdict, &at);
 		if (rc < 0)
 			break;
-		emit_finished(job, partial);
+		emit_finished(job, sums);
 		if (!walk.left && job->request->everything)
 			break;
 	}
@@ -437,10 +452,10 @@ static int out_walk(struct out_job *job, bool *partial, struct error *error)
 	return rc;
 }
 
-static int out_all(struct out_job *job, bool *partial, struct error *error)
+static int out_all(struct out_job *job, struct out_sums *sums, struct error *error)
 {
 	struct error ignored = {0};
-	int rc = out_walk(job, partial, error);
+	int rc = out_walk(job, sums, error);
 	int pinned = job->request->dry_run ? 0 : keep_pinned(job, true, rc < 0 ? &ignored : error);
 
 	return rc < 0 ? rc : pinned;
@@ -529,7 +544,7 @@ static void shrink_worker(struct out_job *job)
 	confine_force(force);
 }
 
-int out_run(struct pager *pager, const struct out_request *request, bool *partial, struct error *error)
+int out_run(struct pager *pager, const struct out_request *request, struct out_sums *sums, struct error *error)
 {
 	struct out_job *job = calloc(1, sizeof(*job));
 	int rc;
@@ -555,18 +570,18 @@ int out_run(struct pager *pager, const struct out_request *request, bool *partia
 	if (rc == 0 && !request->dry_run)
 		rc = out_start_compressors(job);
 	if (rc == 0)
-		rc = out_all(job, partial, error);
+		rc = out_all(job, sums, error);
 	out_finish_compressors(job);
 	mirror_give_back(pager);
 	if (rc == 0)
 		rc = check_store(job, error);
 	if (staging_close(pager) < 0 && target_alive(&pager->target))
-		*partial = true;
-	emit_finished(job, partial);
+		sums->partial = true;
+	emit_finished(job, sums);
 	while (job->results.first) { /* cut short */
 		job->results.first->pending = 0;
 		job->results.first->cancelled = rc == -ECANCELED;
-		emit_finished(job, partial);
+		emit_finished(job, sums);
 	}
 	if (rc < 0 && !error->code)
 		error_set(error, rc, NULL, NULL, "swap out process %d", pager->target.pid);

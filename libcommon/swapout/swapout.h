@@ -18,8 +18,16 @@ struct out_request {
 	void *context;
 };
 
+/* What all regions of a swap-out come to. */
+struct out_sums {
+	uint64_t regions;
+	uint64_t asked, moved, stored, compressed, skipped; /* bytes; dry: moved is what would be */
+	uint64_t zero_pages, filled_pages;
+	bool partial; /* something asked for could not be moved */
+};
+
 /*
  * Returns 0, or -errno with `error` filled: -EINVAL (a region outside any mapping; nothing was changed), -ESRCH,
- * -ENOSPC, -EPERM, -ECANCELED (the asker has had enough). *partial: something asked for could not be moved.
+ * -ENOSPC, -EPERM, -ECANCELED (the asker has had enough). What was done is added to *sums.
  */
-int out_run(struct pager *pager, const struct out_request *request, bool *partial, struct error *error);
+int out_run(struct pager *pager, const struct out_request *request, struct out_sums *sums, struct error *error);

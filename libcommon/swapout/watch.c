@@ -90,14 +90,16 @@ static int move_out(struct watch *watch, bool first, bool *partial, struct error
 		.emit = first ? watch->request->emit : discard_record,
 		.context = watch->request->context,
 	};
+	struct out_sums sums = {0};
 	int rc = 0;
 
 	pthread_mutex_lock(&pager->job); /* without a sign of life: the client may take its time */
 	if (atomic_load(&pager->ended) || pager->spaces[0].dead)
 		rc = error_set(error, -ESRCH, "it has ended", NULL, "watch process %d", pager->target.pid);
 	else
-		rc = out_run(pager, &out, partial, error);
+		rc = out_run(pager, &out, &sums, error);
 	pthread_mutex_unlock(&pager->job);
+	*partial = sums.partial;
 	return rc;
 }
 

@@ -10,10 +10,11 @@
 #include <unistd.h>
 
 #include "pager/pager.h"
+#include "protocol/reader.h"
+#include "protocol/request.h"
 #include "service/hook.h"
 #include "service/service.h"
 #include "worker/control.h"
-#include "worker/request.h"
 
 #define SILENT_US  10000000 /* for the next bytes of a request */
 #define SAYING_US  60000000 /* for all of it */
@@ -27,8 +28,9 @@
 struct waiting_client {
 	int fd;
 	uint64_t since_us, deadline_us;
-	struct request request;
-	json_t *object; /* its request, when that is complete */
+	struct request_reader reader;
+	bool whole; /* it has said what it wants */
+	struct session_request request;
 };
 
 struct connection {
@@ -40,15 +42,14 @@ static void free_client(struct waiting_client *client)
 {
 	if (client->fd >= 0)
 		close(client->fd);
-	json_decref(client->object);
-	request_free(&client->request);
+	reader_free(&client->reader);
 	free(client);
 }
 
 /* Forgets one that has become somebody else's. */
 static void take_out(struct clients *clients, unsigned int i)
 {
-	clients->whole -= clients->all[i]->object != NULL;
+	clients->whole -= clients->all[i]->whole;
 	clients->count--;
 	for (; i < clients->count; i++)
 		clients->all[i] = clients->all[i + 1];
@@ -75,8 +76,8 @@ unsigned int clients_poll(const struct clients *clients, struct pollfd *fds, int
 		const struct waiting_client *client = clients->all[i];
 		uint64_t left = client->deadline_us > now ? (client->deadline_us - now) / 1000 + 1 : 0;
 
-		fds[i] = (struct pollfd){.fd = client->object ? -1 : client->fd, .events = POLLIN};
-		if (!client->object)
+		fds[i] = (struct pollfd){.fd = client->whole ? -1 : client->fd, .events = POLLIN};
+		if (!client->whole)
 			*most = (int)min_u64((uint64_t)*most, left);
 	}
 	return clients->count;
@@ -88,7 +89,7 @@ static bool make_room(struct clients *clients)
 	struct error error = {0};
 
 	for (unsigned int i = 0; i < clients->count; i++) {
-		if (clients->all[i]->object)
+		if (clients->all[i]->whole)
 			continue;
 		error_set(&error, -EBUSY, "too many others ask", "try again", "read the request");
 		refuse(clients, i, &error);
@@ -134,7 +135,7 @@ static void *connection_main(void *argument)
 	struct waiting_client *client = connection.client;
 
 	free(argument);
-	control_serve(connection.pager, steal_fd(&client->fd), client->object, &client->request.regions);
+	control_serve(connection.pager, steal_fd(&client->fd), &client->request);
 	free_client(client);
 	service_shrink_stack();
 	atomic_fetch_sub(&connection.pager->serving.clients, 1);
@@ -160,7 +161,20 @@ static int start_serving(struct pager *pager, struct waiting_client *client)
 	return -EAGAIN;
 }
 
-/* Reads what is there. Returns as request_feed; a client that has gone before it was ready is -EINVAL. */
+static int take_request(struct waiting_client *client, struct error *error)
+{
+	json_t *object;
+	int rc = reader_finish(&client->reader, &object, error);
+
+	if (rc < 0)
+		return rc;
+	rc = request_decode(object, &client->reader.regions, &client->request, error);
+	client->whole = rc == 0;
+	json_decref(object);
+	return rc;
+}
+
+/* Reads what is there. Returns as reader_feed; a client that has gone before it was ready is -EINVAL. */
 static int read_some(struct waiting_client *client, struct error *error)
 {
 	const uint64_t until_us = now_us() + READING_US;
@@ -177,16 +191,16 @@ static int read_some(struct waiting_client *client, struct error *error)
 		if (n <= 0)
 			return error_set(error, -EINVAL, "it is no JSON object", NULL, "read the request");
 		client->deadline_us = min_u64(now_us() + SILENT_US, client->since_us + SAYING_US);
-		rc = request_feed(&client->request, bytes, (size_t)n, error);
+		rc = reader_feed(&client->reader, bytes, (size_t)n, error);
 	}
-	return rc > 0 ? request_finish(&client->request, &client->object, error) : rc;
+	return rc > 0 ? take_request(client, error) : rc;
 }
 
 static bool may_begin(const struct pager *pager, const struct waiting_client *client)
 {
 	unsigned int served = atomic_load(&pager->serving.clients);
 
-	return served < SERVED || (control_is_quick(client->object) && served < SERVED + QUICK);
+	return served < SERVED || (request_is_quick(&client->request) && served < SERVED + QUICK);
 }
 
 /* Whether one that was there has gone from the list. */
@@ -196,22 +210,22 @@ static bool serve_one(struct clients *clients, struct pager *pager, unsigned int
 	struct error error = {0};
 	int rc = 0;
 
-	if (readable && !client->object) {
+	if (readable && !client->whole) {
 		bool force = confine_force(false);
 
 		rc = read_some(client, &error);
-		if (rc == 0 && client->object)
+		if (rc == 0 && client->whole)
 			hook("asked");
 		confine_force(force);
-		clients->whole += client->object != NULL;
+		clients->whole += client->whole;
 	}
-	if (rc == 0 && !client->object && now_us() > client->deadline_us)
+	if (rc == 0 && !client->whole && now_us() > client->deadline_us)
 		rc = error_set(&error, -EINVAL, "it did not come in time", NULL, "read the request");
 	if (rc < 0) {
 		refuse(clients, i, &error);
 		return true;
 	}
-	if (!client->object || !may_begin(pager, client) || start_serving(pager, client) < 0)
+	if (!client->whole || !may_begin(pager, client) || start_serving(pager, client) < 0)
 		return false;
 	take_out(clients, i);
 	return true;

@@ -17,6 +17,7 @@
 #include "pager/pager.h"
 #include "pager/spaces.h"
 #include "pager/writeback.h"
+#include "protocol/request.h"
 #include "report/report.h"
 #include "service/hook.h"
 #include "service/keep.h"
@@ -27,7 +28,6 @@
 #include "swapout/staging.h"
 #include "swapout/swapout.h"
 #include "swapout/watch.h"
-#include "worker/request.h"
 #include "worker/status.h"
 
 #define ANSWER_TIMEOUT_S 30
@@ -39,10 +39,10 @@
 struct client {
 	struct pager *pager;
 	FILE *stream;
-	const struct region_vec *named; /* of its request: sorted, without overlaps */
-	bool enough;                    /* it wants no more of what it asked for */
-	bool gone;                      /* it does not read any more; what it asked for is done all the same */
-	uint64_t asked, moved, stored, compressed, skipped, zero_pages, filled_pages, regions, errors;
+	const struct session_request *request;
+	bool partial; /* what it asked for could not be done in full */
+	bool enough;  /* it wants no more of what it asked for */
+	bool gone;    /* it does not read any more; what it asked for is done all the same */
 };
 
 static void send_record(void *context, json_t *record)
@@ -73,29 +73,6 @@ static bool out_has_enough(void *context)
 	const struct client *client = context;
 
 	return has_enough(context) || atomic_load(&client->pager->serving.holds);
-}
-
-static uint64_t number_of(const json_t *record, const char *key)
-{
-	return (uint64_t)json_integer_value(json_object_get(record, key));
-}
-
-static void send_region(void *context, json_t *record)
-{
-	struct client *client = context;
-	const char *type = json_string_value(json_object_get(record, "type"));
-
-	if (type && strcmp(type, "region") == 0) {
-		client->regions++;
-		client->asked += number_of(record, "asked_bytes");
-		client->moved += number_of(record, "moved_bytes") + number_of(record, "would_move_bytes");
-		client->stored += number_of(record, "stored_bytes");
-		client->compressed += number_of(record, "compressed_bytes");
-		client->zero_pages += number_of(record, "zero_pages");
-		client->filled_pages += number_of(record, "filled_pages");
-		client->skipped += number_of(record, "skipped_bytes");
-	}
-	send_record(context, record);
 }
 
 static json_t *end_record(int rc, bool partial, const struct error *error)
@@ -133,7 +110,7 @@ static int refuse_held(const struct pager *pager, struct error *error)
 }
 
 /* Before anything is in the pool the target holds it for us. */
-static int out_locked(struct pager *pager, const struct out_request *out, bool *partial, struct error *error)
+static int out_locked(struct pager *pager, const struct out_request *out, struct out_sums *sums, struct error *error)
 {
 	int rc = 0;
 
@@ -143,43 +120,44 @@ static int out_locked(struct pager *pager, const struct out_request *out, bool *
 		return refuse_held(pager, error);
 	if (out->pool)
 		rc = held_pool(pager, error);
-	return rc < 0 ? rc : out_run(pager, out, partial, error);
+	return rc < 0 ? rc : out_run(pager, out, sums, error);
 }
 
-static int run_out(struct client *client, const json_t *request, bool *partial, struct error *error)
+static int run_out(struct client *client, struct error *error)
 {
 	struct pager *pager = client->pager;
 	struct out_request out = {
-		.regions = *client->named,
-		.everything = !json_object_get(request, "regions"),
-		.bytes = number_of(request, "bytes"),
-		.dry_run = json_is_true(json_object_get(request, "dry_run")),
-		.skip_unmapped = json_is_true(json_object_get(request, "stage")),
+		.regions = client->request->regions ? *client->request->regions : (struct region_vec){0},
+		.everything = !client->request->regions,
+		.bytes = client->request->bytes,
+		.dry_run = client->request->dry_run,
+		.skip_unmapped = client->request->stage,
 		/* A store in memory needs no pool before it. */
-		.pool = json_is_true(json_object_get(request, "stage")) &&
-			strcmp(index_header(pager->index)->session.store.path, "memory") != 0,
-		.emit = send_region,
+		.pool = client->request->stage && strcmp(index_header(pager->index)->session.store.path, "memory") != 0,
+		.emit = send_record,
 		.context = client,
 		.asker = {out_has_enough, client},
 	};
+	struct out_sums sums = {0};
 	uint64_t begin = now_us();
 	json_t *summary;
 	int rc;
 
 	job_begin(pager);
-	rc = out_locked(pager, &out, partial, error);
+	rc = out_locked(pager, &out, &sums, error);
 	job_end(pager);
+	client->partial = sums.partial;
 	if (rc == -EINVAL)
 		return rc;
 	summary = summary_of(pager, "out");
-	set(summary, "regions", client->regions);
-	set(summary, "asked_bytes", client->asked);
-	set(summary, out.dry_run ? "would_move_bytes" : "moved_bytes", client->moved);
-	set(summary, "stored_bytes", client->stored);
-	set(summary, "compressed_bytes", client->compressed);
-	set(summary, "zero_pages", client->zero_pages);
-	set(summary, "filled_pages", client->filled_pages);
-	set(summary, "skipped_bytes", client->skipped);
+	set(summary, "regions", sums.regions);
+	set(summary, "asked_bytes", sums.asked);
+	set(summary, out.dry_run ? "would_move_bytes" : "moved_bytes", sums.moved);
+	set(summary, "stored_bytes", sums.stored);
+	set(summary, "compressed_bytes", sums.compressed);
+	set(summary, "zero_pages", sums.zero_pages);
+	set(summary, "filled_pages", sums.filled_pages);
+	set(summary, "skipped_bytes", sums.skipped);
 	set(summary, "time_us", now_us() - begin);
 	send_record(client, summary);
 	return rc;
@@ -205,7 +183,7 @@ static uint64_t poisoned(const struct pager *pager)
 	return index_header(pager->index)->session.counters.poisoned_pages;
 }
 
-static int run_in(struct client *client, const json_t *request, bool *partial, struct error *error)
+static int run_in(struct client *client, struct error *error)
 {
 	struct pager *pager = client->pager;
 	struct region everything = {0, UINT64_MAX};
@@ -222,7 +200,7 @@ static int run_in(struct client *client, const json_t *request, bool *partial, s
 		return error_set(error, rc, NULL, NULL, "swap in process %d", pager->target.pid);
 	filler.asker = &asker;
 	job_begin(pager);
-	rc = bring_all(pager, &filler, json_object_get(request, "regions") ? client->named : &all, &brought);
+	rc = bring_all(pager, &filler, client->request->regions ? client->request->regions : &all, &brought);
 	if (pager->spaces[0].dead)
 		rc = -ESRCH;
 	job_end(pager);
@@ -238,7 +216,7 @@ static int run_in(struct client *client, const json_t *request, bool *partial, s
 	set(summary, "brought_bytes", brought * page_size());
 	set(summary, "poisoned_pages", poisoned(pager) - before);
 	set(summary, "time_us", now_us() - begin);
-	*partial = poisoned(pager) != before;
+	client->partial = poisoned(pager) != before;
 	send_record(client, summary);
 	return rc;
 }
@@ -252,13 +230,13 @@ static bool has_gone(const struct client *client)
 }
 
 /* Everything back, and nothing out again before the client has gone. */
-static int run_hold(struct client *client, const json_t *request, bool *partial, struct error *error)
+static int run_hold(struct client *client, struct error *error)
 {
 	struct pager *pager = client->pager;
 	int rc;
 
 	atomic_fetch_add(&pager->serving.holds, 1);
-	rc = run_in(client, request, partial, error);
+	rc = run_in(client, error);
 	if (rc == 0)
 		send_record(client, json_pack("{s:s}", "type", "held"));
 	while (rc == 0 && !client->gone && !atomic_load(&pager->ended) && !has_gone(client))
@@ -397,7 +375,7 @@ static void close_everywhere(struct pager *pager)
 	pager_remove_files(pager); /* the supervisor is gone, or does not answer */
 }
 
-static int run_detach(struct client *client, bool *partial, struct error *error)
+static int run_detach(struct client *client, struct error *error)
 {
 	struct pager *pager = client->pager;
 	uint64_t before = poisoned(pager);
@@ -413,7 +391,7 @@ static int run_detach(struct client *client, bool *partial, struct error *error)
 	set(summary, "brought_bytes", brought * page_size());
 	set(summary, "poisoned_pages", poisoned(pager) - before);
 	set(summary, "time_us", now_us() - begin);
-	*partial |= poisoned(pager) != before;
+	client->partial |= poisoned(pager) != before;
 	send_record(client, summary);
 	return 0;
 }
@@ -427,16 +405,16 @@ static int set_patience(int connection, bool watching)
 }
 
 /* The pages go out, the client is told who touches them, and in the end the session goes. */
-static int run_watch(struct client *client, const json_t *request, bool *partial, struct error *error)
+static int run_watch(struct client *client, struct error *error)
 {
 	struct error later = {0};
 	struct watch_request watch = {
-		.regions = *client->named,
-		.duration_ms = number_of(request, "duration_ms"),
-		.again_ms = number_of(request, "again_ms"),
-		.resume_ns = number_of(request, "resume_ns"),
+		.regions = client->request->regions ? *client->request->regions : (struct region_vec){0},
+		.duration_ms = client->request->duration_ms,
+		.again_ms = client->request->again_ms,
+		.resume_ns = client->request->resume_ns,
 		.connection = fileno(client->stream),
-		.emit = send_region,
+		.emit = send_record,
 		.context = client,
 	};
 	int rc_detach;
@@ -445,10 +423,10 @@ static int run_watch(struct client *client, const json_t *request, bool *partial
 	if (!index_header(client->pager->index)->session.watched)
 		return error_set(error, -EINVAL, "it was made to swap", "detach it first", "watch through the session");
 	set_patience(watch.connection, true);
-	rc = watch_run(client->pager, &watch, partial, error);
+	rc = watch_run(client->pager, &watch, &client->partial, error);
 	if (rc == -EBUSY)
 		return rc;
-	rc_detach = run_detach(client, partial, &later);
+	rc_detach = run_detach(client, &later);
 	if (rc == 0 && rc_detach < 0) {
 		*error = later;
 		return rc_detach;
@@ -456,10 +434,10 @@ static int run_watch(struct client *client, const json_t *request, bool *partial
 	return rc;
 }
 
-static int run_writeback(struct client *client, const json_t *request, struct error *error)
+static int run_writeback(struct client *client, struct error *error)
 {
 	struct pager *pager = client->pager;
-	struct writeback writeback = {.age_ms = number_of(request, "age_ms"), .most = number_of(request, "bytes")};
+	struct writeback writeback = {.age_ms = client->request->age_ms, .most = client->request->bytes};
 	uint64_t begin = now_us();
 	json_t *summary;
 	int rc;
@@ -481,35 +459,26 @@ static int run_writeback(struct client *client, const json_t *request, struct er
 	return rc;
 }
 
-static int run_request(struct client *client, const json_t *request, bool *partial, struct error *error)
+static int run_status(struct client *client, struct error *error)
 {
-	const char *verb = json_string_value(json_object_get(request, "verb"));
-
-	if (verb && strcmp(verb, "out") == 0)
-		return run_out(client, request, partial, error);
-	if (verb && strcmp(verb, "in") == 0)
-		return run_in(client, request, partial, error);
-	if (verb && strcmp(verb, "hold") == 0)
-		return run_hold(client, request, partial, error);
-	if (verb && strcmp(verb, "watch") == 0)
-		return run_watch(client, request, partial, error);
-	if (verb && strcmp(verb, "check") == 0)
-		return run_check(client, error);
-	if (verb && strcmp(verb, "detach") == 0)
-		return run_detach(client, partial, error);
-	if (verb && strcmp(verb, "status") == 0) {
-		send_record(client, status_record(client->pager));
-		return 0;
-	}
-	if (verb && strcmp(verb, "writeback") == 0)
-		return run_writeback(client, request, error);
-	if (verb && strcmp(verb, "refaults") == 0) {
-		send_record(client, refaults_record(client->pager));
-		return 0;
-	}
-	return error_set(error, -EINVAL, "the verb is unknown", "client and session should be of one version",
-			 "read the request");
+	(void)error;
+	send_record(client, status_record(client->pager));
+	return 0;
 }
+
+static int run_refaults(struct client *client, struct error *error)
+{
+	(void)error;
+	send_record(client, refaults_record(client->pager));
+	return 0;
+}
+
+/* Each returns 0 or -errno with `error` filled. */
+static int (*const run_verb[REQUEST_VERBS])(struct client *client, struct error *error) = {
+	[REQUEST_STATUS] = run_status, [REQUEST_REFAULTS] = run_refaults, [REQUEST_OUT] = run_out,
+	[REQUEST_IN] = run_in,         [REQUEST_HOLD] = run_hold,         [REQUEST_WATCH] = run_watch,
+	[REQUEST_CHECK] = run_check,   [REQUEST_DETACH] = run_detach,     [REQUEST_WRITEBACK] = run_writeback,
+};
 
 bool control_may_ask(int connection)
 {
@@ -518,13 +487,6 @@ bool control_may_ask(int connection)
 
 	return getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 &&
 	       (peer.uid == 0 || peer.uid == geteuid());
-}
-
-bool control_is_quick(const json_t *request)
-{
-	const char *verb = json_string_value(json_object_get(request, "verb"));
-
-	return verb && (strcmp(verb, "status") == 0 || strcmp(verb, "refaults") == 0);
 }
 
 void control_refuse(int connection, const struct error *error)
@@ -541,18 +503,17 @@ void control_refuse(int connection, const struct error *error)
 	json_decref(end);
 }
 
-void control_serve(struct pager *pager, int connection, const json_t *request, const struct region_vec *regions)
+void control_serve(struct pager *pager, int connection, const struct session_request *request)
 {
-	struct client client = {.pager = pager, .named = regions};
+	struct client client = {.pager = pager, .request = request};
 	struct error error = {0};
-	bool partial = false;
 	int rc;
 
 	if (set_patience(connection, false) < 0 || !(client.stream = fdopen(connection, "w"))) {
 		close(connection);
 		return;
 	}
-	rc = run_request(&client, request, &partial, &error);
-	send_record(&client, end_record(rc, partial, &error));
+	rc = run_verb[request->verb](&client, &error);
+	send_record(&client, end_record(rc, client.partial, &error));
 	fclose(client.stream);
 }

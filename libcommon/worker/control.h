@@ -3,21 +3,16 @@
 #pragma once
 
 #include "pager/pager.h"
+#include "protocol/request.h"
 
-/*
- * One request, served to its end (takes the descriptor). `regions`: those that it gives, sorted, without
- * overlaps.
- */
-void control_serve(struct pager *pager, int connection, const json_t *request, const struct region_vec *regions);
+/* One request, served to its end (takes the descriptor). */
+void control_serve(struct pager *pager, int connection, const struct session_request *request);
 
 /* Answers a client with an error, unless it would have to wait for it. */
 void control_refuse(int connection, const struct error *error);
 
 /* Whether who is connected may ask: root and the session's owner. */
 bool control_may_ask(int connection);
-
-/* Whether a request only wants to be told something that is known. */
-bool control_is_quick(const json_t *request);
 
 /*
  * Everything back, everything of ours out of the target. `job` is taken. Returns 0 or -errno with `error` filled (pages

@@ -1,177 +1,131 @@
 /* SPDX-License-Identifier: MIT */
-/* Requests of clients are read as their bytes come, in memory that is bounded. */
+/* Requests to sessions, to JSON and back. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#include "worker/request.h"
+#include "base/cleanup.h"
+#include "protocol/request.h"
 
-static struct request request;
 static struct error error;
 
-static int begin(void **state)
+/* What is decoded has the regions that were read apart from the object. */
+static struct session_request again(const struct session_request *request)
 {
-	(void)state;
-	request_free(&request);
-	error = (struct error){0};
-	return 0;
+	struct session_request decoded;
+	json_t *object = request_encode(request);
+
+	assert_non_null(object);
+	assert_int_equal(request_decode(object, request->regions, &decoded, &error), 0);
+	json_decref(object);
+	return decoded;
 }
 
-static int feed(const char *text)
+static void a_request_comes_back_as_it_was(void **state)
 {
-	return request_feed(&request, text, strlen(text), &error);
-}
-
-static void test_bytes_one_by_one_make_a_request(void **state)
-{
-	static const char text[] =
-		" {\"verb\" : \"out\",\"bytes\":17, \"regions\" :[ [8192,12288] , [\"0x1000\",\"0x2000\"]],"
-		"\"note\":\"\\\"regions\\\":[[1\"} trailing";
-	size_t end = strchr(text, '}') - text;
-	json_t *object;
+	struct region items[] = {{0x1000, 0x3000}, {0x7f0000000000, 0x7f0000001000}};
+	const struct region_vec regions = {.items = items, .count = ARRAY_SIZE(items)};
+	const struct session_request request = {.verb = REQUEST_OUT,
+						.regions = &regions,
+						.bytes = UINT64_C(1) << 40,
+						.dry_run = true,
+						.stage = true,
+						.age_ms = 17,
+						.duration_ms = 18,
+						.again_ms = 19,
+						.resume_ns = UINT64_C(1) << 62};
+	struct session_request decoded = again(&request);
 
 	(void)state;
-	for (size_t i = 0; i < end; i++)
-		assert_int_equal(request_feed(&request, text + i, 1, &error), 0);
-	assert_int_equal(request_feed(&request, text + end, 1, &error), 1);
-	assert_int_equal(request_finish(&request, &object, &error), 0);
-	assert_string_equal(json_string_value(json_object_get(object, "verb")), "out");
-	assert_int_equal(json_integer_value(json_object_get(object, "bytes")), 17);
-	assert_string_equal(json_string_value(json_object_get(object, "note")), "\"regions\":[[1");
-	assert_int_equal(request.regions.count, 2);
-	assert_int_equal(request.regions.items[0].start, 0x1000);
-	assert_int_equal(request.regions.items[1].end, 12288);
+	assert_ptr_equal(decoded.regions, &regions);
+	assert_int_equal(decoded.verb, request.verb);
+	assert_int_equal(decoded.bytes, request.bytes);
+	assert_true(decoded.dry_run && decoded.stage);
+	assert_int_equal(decoded.age_ms, 17);
+	assert_int_equal(decoded.duration_ms, 18);
+	assert_int_equal(decoded.again_ms, 19);
+	assert_int_equal(decoded.resume_ns, request.resume_ns);
+}
+
+static void regions_are_pairs_of_numbers(void **state)
+{
+	struct region items[] = {{0x1000, 0x3000}};
+	const struct region_vec regions = {.items = items, .count = 1};
+	json_t *object = request_encode(&(struct session_request){.verb = REQUEST_IN, .regions = &regions});
+	const json_t *pair = json_array_get(json_object_get(object, "regions"), 0);
+
+	(void)state;
+	assert_int_equal(json_integer_value(json_array_get(pair, 0)), 0x1000);
+	assert_int_equal(json_integer_value(json_array_get(pair, 1)), 0x3000);
 	json_decref(object);
 }
 
-static const char long_pair[] = "{\"regions\":[[4096,8192" /* and blanks, more than a pair may have */
-				"                                        "
-				"                                        ]]}";
-
-static void test_what_is_no_request_is_refused(void **state)
+static void without_regions_everything_is_meant(void **state)
 {
-	static const char *const texts[] = {
-		"[]",
-		"17",
-		"\"verb\"",
-		"{\"verb\":}",
-		"{\"regions\":17}",
-		"{\"regions\":[1]}",
-		"{\"regions\":[[1]]}",
-		"{\"regions\":[[1,2]]}",
-		"{\"regions\":[[4096,0]]}",
-		"{\"regions\":[[4096,8192][8192,12288]]}",
-		"{\"regions\":[,[4096,8192]]}",
-		"{\"regions\":[[[4096,8192]]]}",
-		"{\"regions\":[[\"x\",\"y\"]]}",
-		"{\"regions\":[[4096,8192],[4096,8192]]}",
-		"{\"\\u0072egions\":[[4096,8192]]}",
-		long_pair,
-	};
+	const struct region_vec none = {0};
+	struct session_request decoded;
+	json_t *object = json_pack("{s:s}", "verb", "in");
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
-		json_t *object = NULL;
-		int rc = feed(texts[i]);
+	assert_int_equal(request_decode(object, &none, &decoded, &error), 0);
+	assert_null(decoded.regions);
+	json_decref(object);
+	object = json_pack("{s:s,s:[]}", "verb", "in", "regions");
+	assert_int_equal(request_decode(object, &none, &decoded, &error), 0);
+	assert_ptr_equal(decoded.regions, &none);
+	json_decref(object);
+}
 
-		if (rc == 1)
-			rc = request_finish(&request, &object, &error);
-		if (rc != -EINVAL)
-			fail_msg("%s: %d", texts[i], rc);
+static void each_verb_has_a_name_of_its_own(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < REQUEST_VERBS; i++) {
+		const struct session_request request = {.verb = (enum request_kind)i};
+
+		assert_int_equal(again(&request).verb, i);
+	}
+}
+
+static void what_is_no_verb_is_refused(void **state)
+{
+	static const char *const texts[] = {"{}", "{\"verb\":\"dance\"}", "{\"verb\":17}", "{\"verb\":null}",
+					    "{\"verb\":\"\"}"};
+	struct session_request request;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		json_t *object = json_loads(texts[i], 0, NULL);
+
+		assert_int_equal(request_decode(object, NULL, &request, &error), -EINVAL);
 		json_decref(object);
-		request_free(&request);
 	}
 }
 
-static void test_a_request_without_end_is_refused(void **state)
+static void only_what_is_known_is_told_at_once(void **state)
 {
-	int rc = feed("{\"verb\":\"");
-
 	(void)state;
-	for (int i = 0; rc == 0 && i < 10000; i++)
-		rc = feed("x");
-	assert_int_equal(rc, -E2BIG);
-	request_free(&request);
-	for (rc = 0; rc == 0;)
-		rc = feed("{\"a\":");
-	assert_int_equal(rc, -E2BIG);
-}
+	for (unsigned int i = 0; i < REQUEST_VERBS; i++) {
+		const struct session_request request = {.verb = (enum request_kind)i};
 
-/* Gives a request regions until it is refused. Returns how many it took. */
-static size_t fill(struct request *r)
-{
-	char pair[64];
-	size_t count = 0;
-
-	assert_int_equal(request_feed(r, "{\"regions\":[", 12, &error), 0);
-	for (;; count++) {
-		int n = snprintf(pair, sizeof(pair), "%s[%zu,%zu]", count ? "," : "", count * 8192,
-				 count * 8192 + 4096);
-		int rc = request_feed(r, pair, (size_t)n, &error);
-
-		if (rc < 0) {
-			assert_int_equal(rc, -ENOMEM);
-			return count;
-		}
+		assert_int_equal(request_is_quick(&request), i == REQUEST_STATUS || i == REQUEST_REFAULTS);
 	}
-}
-
-static void test_all_requests_together_hold_so_many_regions(void **state)
-{
-	static struct request other;
-
-	(void)state;
-	assert_int_equal(fill(&request), REQUEST_REGIONS);
-	assert_int_equal(fill(&other), 0);
-	request_free(&other);
-	request_free(&request);
-	assert_int_equal(feed("{\"regions\":[[4096,8192]]}"), 1);
-}
-
-static size_t allocations_left;
-
-static void *allocate(size_t bytes)
-{
-	return allocations_left && allocations_left-- ? malloc(bytes) : NULL;
-}
-
-static void test_a_request_without_memory_for_it_says_so(void **state)
-{
-	json_t *object = NULL;
-	size_t failures = 0;
-	int rc;
-
-	(void)state;
-	json_set_alloc_funcs(allocate, free);
-	do {
-		begin(state);
-		allocations_left = failures;
-		rc = feed("{\"verb\":\"out\",\"bytes\":17,\"regions\":[[4096,8192]]}");
-		if (rc == 1)
-			rc = request_finish(&request, &object, &error);
-		assert_true(rc == 0 || rc == -ENOMEM);
-	} while (rc < 0 && ++failures < 100);
-	json_set_alloc_funcs(malloc, free);
-	assert_int_equal(rc, 0);
-	assert_true(failures > 5);
-	json_decref(object);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_bytes_one_by_one_make_a_request, begin),
-		cmocka_unit_test_setup(test_what_is_no_request_is_refused, begin),
-		cmocka_unit_test_setup(test_a_request_without_end_is_refused, begin),
-		cmocka_unit_test_setup(test_a_request_without_memory_for_it_says_so, begin),
-		cmocka_unit_test_setup(test_all_requests_together_hold_so_many_regions, begin),
+		cmocka_unit_test(a_request_comes_back_as_it_was),
+		cmocka_unit_test(regions_are_pairs_of_numbers),
+		cmocka_unit_test(without_regions_everything_is_meant),
+		cmocka_unit_test(each_verb_has_a_name_of_its_own),
+		cmocka_unit_test(what_is_no_verb_is_refused),
+		cmocka_unit_test(only_what_is_known_is_told_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

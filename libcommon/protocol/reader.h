@@ -10,7 +10,6 @@
 #include "base/region.h"
 #include "report/error.h"
 
-#define REQUEST_ENOUGH  0x18    /* ASCII's CAN, on the connection of a request: no more of it */
 #define REQUEST_TEXT    4096    /* bytes of JSON, without the regions */
 #define REQUEST_PAIR    80      /* bytes of one region */
 #define REQUEST_REGIONS 2097152 /* of all clients together: 32 MiB */
@@ -19,7 +18,7 @@
  * A JSON object, of which the elements of the top-level array "regions" are taken out as they come and the rest is kept
  * as text. All zeros is none yet. One thread at a time.
  */
-struct request {
+struct request_reader {
 	char text[REQUEST_TEXT];
 	size_t length;
 	char pair[REQUEST_PAIR];
@@ -34,15 +33,15 @@ struct request {
 };
 
 /*
- * Takes bytes of a request. Returns 1 when it is complete (what follows is ignored), 0 when more is to come, or -errno
+ * Takes bytes of a reader. Returns 1 when it is complete (what follows is ignored), 0 when more is to come, or -errno
  * with `error` filled: -EINVAL it is no such object, -E2BIG it is longer than a request can be, -ENOMEM, -ECANCELED.
  */
-int request_feed(struct request *request, const char *bytes, size_t count, struct error *error);
+int reader_feed(struct request_reader *reader, const char *bytes, size_t count, struct error *error);
 
 /*
  * The complete request, with its regions sorted and checked: *object is the caller's. Returns 0, or -EINVAL with
  * `error` filled.
  */
-int request_finish(struct request *request, json_t **object, struct error *error);
+int reader_finish(struct request_reader *reader, json_t **object, struct error *error);
 
-void request_free(struct request *request);
+void reader_free(struct request_reader *reader);
