@@ -173,7 +173,7 @@ __attribute__((constructor(101))) static void start(void)
 	read_knob("UVM_RECLAIM_MIN", UINT64_C(1) << GRANULE_SHIFT, &knobs.min);
 	read_knob("UVM_RECLAIM_CACHE", 0, &knobs.cache);
 	read_knob("UVM_RECLAIM_FRONT", 0, &knobs.front);
-	front_start();
+	front_start(knobs.front, heap_keep);
 	if (!in_charge() || !handle_forks())
 		knobs.min = SIZE_MAX;
 }
