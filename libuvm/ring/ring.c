@@ -12,10 +12,6 @@
 #define ADDRESSES    (UINT64_C(1) << 56)
 #define unlikely(is) __builtin_expect(!!(is), 0)
 
-static _Atomic uint64_t no_ring;
-
-struct uvm_reclaim_ring ring_own = {.fd = -1, .alive = &no_ring};
-
 static uint64_t get(_Atomic uint64_t *at)
 {
 	return atomic_load_explicit(at, memory_order_relaxed);
