@@ -47,9 +47,10 @@ static bool look_at(struct agent *agent, int fd)
 	struct ring_shared *ring = &agent->ring;
 
 	return raw2(SYS_fcntl, fd, F_GET_SEALS) >= 0 &&
-	       raw4(SYS_pread64, fd, ring, sizeof(*ring), 0) == (long)sizeof(*ring) && ring->magic == RING_MAGIC &&
-	       ring->version == RING_VERSION && (long)ring->pid == raw0(SYS_getpid) && ring->capacity &&
-	       ring->capacity <= RING_MAX && ring->busy - ring->head <= RING_BATCH;
+	       raw4(SYS_pread64, fd, ring, sizeof(*ring), 0) == (long)sizeof(*ring) &&
+	       ring->fixed.magic == RING_MAGIC && ring->fixed.version == RING_VERSION &&
+	       (long)ring->pid == raw0(SYS_getpid) && ring->capacity && ring->capacity <= RING_MAX &&
+	       ring->busy - ring->head <= RING_BATCH;
 }
 
 static bool overlaps(const struct agent_region *r, uint64_t start, uint64_t bytes)
@@ -63,7 +64,7 @@ static bool is_ours(const struct agent *agent, const struct agent_region *r)
 	return overlaps(r, agent->own_start, agent->own_end - agent->own_start) ||
 	       overlaps(r, (uint64_t)agent->shared, agent->page) ||
 	       (agent->staging && overlaps(r, agent->staging, AGENT_AREA_BYTES)) ||
-	       overlaps(r, agent->ring.address, agent->ring.bytes);
+	       overlaps(r, agent->ring.fixed.address, agent->ring.fixed.bytes);
 }
 
 /* The whole pages inside what only loses its contents; all that it touches of what is to be unmapped. */

@@ -66,7 +66,7 @@ int ring_view_check(const struct ring_view *view)
 {
 	struct ring_shared *shared = view->shared;
 
-	if (shared->magic != RING_MAGIC || shared->version != RING_VERSION)
+	if (shared->fixed.magic != RING_MAGIC || shared->fixed.version != RING_VERSION)
 		return -EBADMSG;
 	for (int i = 0; i < READ_TRIES; i++) {
 		struct indices at = read_indices(view);
@@ -151,9 +151,9 @@ void ring_complete(const struct ring_view *view, const struct ring_batch *batch,
 	struct ring_shared *shared = view->shared;
 	uint64_t left;
 
-	add(&shared->entries_out, batch->count);
-	add(&shared->bytes_out, bytes);
-	add(&shared->entries_failed, failed);
+	add(&shared->reclaimed.entries, batch->count);
+	add(&shared->reclaimed.bytes, bytes);
+	add(&shared->reclaimed.failed, failed);
 	left = ring_bytes(view);
 	if (left < atomic_load_explicit(&shared->minimum, memory_order_relaxed))
 		atomic_store_explicit(&shared->minimum, left, memory_order_relaxed);
@@ -170,12 +170,12 @@ static uint64_t difference(_Atomic uint64_t *in, _Atomic uint64_t *out)
 
 uint64_t ring_bytes(const struct ring_view *view)
 {
-	return difference(&view->shared->bytes_in, &view->shared->bytes_out);
+	return difference(&view->shared->bytes_in, &view->shared->reclaimed.bytes);
 }
 
 uint64_t ring_entries(const struct ring_view *view)
 {
-	return difference(&view->shared->entries_in, &view->shared->entries_out);
+	return difference(&view->shared->entries_in, &view->shared->reclaimed.entries);
 }
 
 unsigned int ring_claim_size(const struct ring_view *view, uint64_t entries, uint64_t bytes)

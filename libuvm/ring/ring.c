@@ -45,17 +45,17 @@ static uint32_t action_of(const struct ring_entry *entry)
 /* After a reclaimer that died the two counts can differ, and an empty ring is where that can be told. */
 static void count_in(struct ring_shared *shared, uint64_t size, bool empty)
 {
-	uint64_t bytes_out = get(&shared->bytes_out), bytes_in = empty ? bytes_out : get(&shared->bytes_in);
+	uint64_t bytes_out = get(&shared->reclaimed.bytes), bytes_in = empty ? bytes_out : get(&shared->bytes_in);
 
 	if (unlikely((int64_t)(bytes_in - bytes_out) < (int64_t)get(&shared->minimum)))
 		set(&shared->minimum, bytes_in > bytes_out ? bytes_in - bytes_out : 0);
 	set(&shared->bytes_in, bytes_in + size);
-	set(&shared->entries_in, (empty ? get(&shared->entries_out) : get(&shared->entries_in)) + 1);
+	set(&shared->entries_in, (empty ? get(&shared->reclaimed.entries) : get(&shared->entries_in)) + 1);
 }
 
 static void count_back(struct ring_shared *shared, uint64_t size)
 {
-	uint64_t bytes_in = get(&shared->bytes_in) - size, bytes_out = get(&shared->bytes_out);
+	uint64_t bytes_in = get(&shared->bytes_in) - size, bytes_out = get(&shared->reclaimed.bytes);
 
 	set(&shared->bytes_in, bytes_in);
 	set(&shared->entries_in, get(&shared->entries_in) - 1);
@@ -70,7 +70,7 @@ static void count_back(struct ring_shared *shared, uint64_t size)
 static bool has_grown(struct ring_shared *shared)
 {
 	uint64_t minimum = get(&shared->minimum);
-	int64_t grown = (int64_t)(get(&shared->bytes_in) - get(&shared->bytes_out) - minimum);
+	int64_t grown = (int64_t)(get(&shared->bytes_in) - get(&shared->reclaimed.bytes) - minimum);
 
 	return unlikely(grown >= (int64_t)max_u64(GROWTH, minimum) &&
 			atomic_load_explicit(&shared->level, memory_order_relaxed) != RING_NORMAL);

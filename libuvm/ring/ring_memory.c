@@ -65,14 +65,14 @@ static int make_memfd(size_t bytes)
 
 static void fill_in(struct ring_shared *shared, size_t bytes, uint32_t max_capacity, uint32_t capacity)
 {
-	shared->max_capacity = max_capacity;
-	shared->address = (uintptr_t)shared;
-	shared->bytes = bytes;
+	shared->fixed.max_capacity = max_capacity;
+	shared->fixed.address = (uintptr_t)shared;
+	shared->fixed.bytes = bytes;
 	shared->capacity = capacity;
 	shared->pid = (uint32_t)getpid();
 	shared->period_ns = RING_PERIOD;
 	shared->sampled_ns = ring_now_ns();
-	shared->version = RING_VERSION;
+	shared->fixed.version = RING_VERSION;
 }
 
 int ring_map(struct uvm_reclaim_ring *ring, void *address, uint32_t max_capacity, uint32_t capacity)
@@ -107,7 +107,7 @@ int ring_map(struct uvm_reclaim_ring *ring, void *address, uint32_t max_capacity
 
 void ring_publish(struct uvm_reclaim_ring *ring)
 {
-	__atomic_store_n(&ring->view.shared->magic, RING_MAGIC, __ATOMIC_RELEASE);
+	__atomic_store_n(&ring->view.shared->fixed.magic, RING_MAGIC, __ATOMIC_RELEASE);
 }
 
 bool ring_fd_is_ours(const struct uvm_reclaim_ring *ring)
