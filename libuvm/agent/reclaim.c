@@ -42,7 +42,7 @@ static bool is_locked(int fd)
  * Whether it is the ring of this process; agent->ring is filled. By pread, which no file that came from somebody else
  * can make a fault.
  */
-static bool look_at(struct agent *agent, int fd)
+static bool look_at(struct swap_agent *agent, int fd)
 {
 	struct ring_shared *ring = &agent->ring;
 
@@ -59,16 +59,16 @@ static bool overlaps(const struct agent_region *r, uint64_t start, uint64_t byte
 }
 
 /* The agent's own memory, what it shares with a session, and the ring itself. */
-static bool is_ours(const struct agent *agent, const struct agent_region *r)
+static bool is_ours(const struct swap_agent *agent, const struct agent_region *r)
 {
 	return overlaps(r, agent->own_start, agent->own_end - agent->own_start) ||
 	       overlaps(r, (uint64_t)agent->shared, agent->page) ||
-	       (agent->staging && overlaps(r, agent->staging, AGENT_AREA_BYTES)) ||
+	       (agent->session.staging && overlaps(r, agent->session.staging, AGENT_AREA_BYTES)) ||
 	       overlaps(r, agent->ring.fixed.address, agent->ring.fixed.bytes);
 }
 
 /* The whole pages inside what only loses its contents; all that it touches of what is to be unmapped. */
-static bool may_drop(const struct agent *agent, const struct agent_region *r, const struct ring_entry *entry)
+static bool may_drop(const struct swap_agent *agent, const struct agent_region *r, const struct ring_entry *entry)
 {
 	uint64_t within = agent->page - 1, start = entry->address, end = start + entry->size;
 
@@ -79,7 +79,7 @@ static bool may_drop(const struct agent *agent, const struct agent_region *r, co
 	       r->bytes <= end - r->address;
 }
 
-static bool may_unmap(const struct agent *agent, const struct agent_region *r, const struct ring_entry *entry,
+static bool may_unmap(const struct swap_agent *agent, const struct agent_region *r, const struct ring_entry *entry,
 		      uint64_t id)
 {
 	return entry->action == UVM_RECLAIM_DEALLOCATE && agent->ring.unmapping == id + 1 &&
@@ -87,7 +87,7 @@ static bool may_unmap(const struct agent *agent, const struct agent_region *r, c
 	       r->address + r->bytes > r->address;
 }
 
-static bool may_reclaim(const struct agent *agent, const struct agent_request *request, uint64_t i)
+static bool may_reclaim(const struct swap_agent *agent, const struct agent_request *request, uint64_t i)
 {
 	const struct agent_region *r = &request->regions[i];
 	const struct ring_shared *ring = &agent->ring;
@@ -110,11 +110,11 @@ static bool may_reclaim(const struct agent *agent, const struct agent_request *r
  * All is looked at before anything is done. A session that was killed would never answer for what is out: this thread
  * has to be there for the next one.
  */
-static int64_t check(struct agent *agent, const struct agent_request *request)
+static int64_t check(struct swap_agent *agent, const struct agent_request *request)
 {
 	bool one = request->op == AGENT_RECLAIM_UNMAP;
 
-	if (agent->memory_uffd >= 0)
+	if (agent->session.memory_uffd >= 0)
 		return -EBUSY;
 	if (agent->passed < 0 || !request->count || request->count > (one ? 1 : RING_BATCH))
 		return -EINVAL;
@@ -136,7 +136,7 @@ static long drop(const struct agent_region *r)
 	return rc == -EINVAL ? raw3(SYS_madvise, r->address, r->bytes, MADV_DONTNEED_LOCKED) : rc;
 }
 
-static int64_t reclaim(struct agent *agent, const struct agent_request *request)
+static int64_t reclaim(struct swap_agent *agent, const struct agent_request *request)
 {
 	int64_t rc = check(agent, request), first = rc;
 
@@ -150,7 +150,7 @@ static int64_t reclaim(struct agent *agent, const struct agent_request *request)
 	return first;
 }
 
-static int64_t perform(struct agent *agent, const struct agent_request *request)
+static int64_t perform(struct swap_agent *agent, const struct agent_request *request)
 {
 	switch (request->op) {
 	case AGENT_PING:
@@ -163,15 +163,15 @@ static int64_t perform(struct agent *agent, const struct agent_request *request)
 	}
 }
 
-void agent_serve_reclaimer(struct agent *agent)
+void agent_serve_reclaimer(struct swap_agent *agent)
 {
-	bool alive = agent_next(agent, agent->reclaim_connection);
+	bool alive = agent_next(agent, agent->reclaim.connection);
 
 	if (alive)
-		agent_answer(agent, agent->reclaim_connection, perform(agent, agent->request));
+		agent_answer(agent, agent->reclaim.connection, perform(agent, agent->request));
 	agent_drop_passed(agent);
 	if (alive)
 		return;
-	raw1(SYS_close, agent->reclaim_connection);
-	agent->reclaim_connection = -1;
+	raw1(SYS_close, agent->reclaim.connection);
+	agent->reclaim.connection = -1;
 }
