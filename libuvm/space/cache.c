@@ -45,7 +45,7 @@ int uvm_cache_create(struct uvm_cache **cache)
 	if (rc == 0 && !watch_poisons())
 		rc = UVM_MEM_OPERATION_NOT_SUPPORTED;
 	if (rc == 0)
-		rc = asker_start(new);
+		rc = requester_start(new);
 	graph_unlock();
 	if (rc < 0)
 		free(new);
@@ -74,7 +74,7 @@ int uvm_cache_get_mappable(struct uvm_cache *cache, struct uvm_mappable **mappab
 static void empty(struct uvm_cache *cache)
 {
 	cache_end_blockers(cache);
-	cache->asker->queue.count = 0;
+	cache->requester->queue.count = 0;
 	if (cache->alias)
 		munmap(cache->alias, cache->mappable.bytes);
 	mappable_fini(&cache->mappable);
@@ -93,7 +93,7 @@ void cache_free(struct uvm_mappable *mappable)
 	struct uvm_cache *cache = cache_of(mappable);
 
 	empty(cache);
-	asker_stop(cache->asker);
+	requester_stop(cache->requester);
 	pthread_cond_destroy(&cache->changed);
 	free(cache);
 }
@@ -171,7 +171,7 @@ void cache_missing(struct uvm_mappable *mappable, uint64_t offset, uint64_t addr
 	case PAGE_REQUESTED:
 		return;
 	case PAGE_ABSENT:
-		if (asker_request(cache, (struct region){start, min_u64(start + unit, mappable->bytes)}) == 0)
+		if (requester_request(cache, (struct region){start, min_u64(start + unit, mappable->bytes)}) == 0)
 			return;
 		break;
 	case PAGE_FAILED:

@@ -4,7 +4,7 @@
 
 #include "space/cacheable.h"
 
-enum page_state {
+enum cache_page_state {
 	PAGE_ABSENT,
 	PAGE_REQUESTED,
 	PAGE_PRESENT,
@@ -19,7 +19,7 @@ struct blocker {
 };
 
 /* What the thread of a cache has to ask for. It outlives the cache, and frees this. */
-struct asker {
+struct requester {
 	struct uvm_cache *cache; /* NULL: end */
 	pthread_cond_t wanted;
 	struct region_vec queue;
@@ -32,7 +32,7 @@ struct uvm_cache {
 	char *alias;    /* all of it, watched: where pages are put in */
 	uint64_t requested;
 	uint64_t generation; /* counts the Cacheables it has had */
-	struct asker *asker;
+	struct requester *requester;
 	pthread_cond_t changed;
 	LIST_HEAD(, blocker) blockers;
 	size_t blocker_count;
@@ -42,11 +42,11 @@ struct uvm_cache {
 /* All with the graph's lock held. */
 
 /* Starts the thread. Returns 0 or UVM_MEM_NO_MEMORY. */
-int asker_start(struct uvm_cache *cache);
-void asker_stop(struct asker *asker);
+int requester_start(struct uvm_cache *cache);
+void requester_stop(struct requester *requester);
 
 /* Asks for the pages of a region that nobody has asked for. */
-int asker_request(struct uvm_cache *cache, struct region region);
+int requester_request(struct uvm_cache *cache, struct region region);
 
 /*
  * Half-open, whole pages, inside a cache that has a Cacheable. Returns 0, UVM_MEM_INVALID_ARGUMENT,

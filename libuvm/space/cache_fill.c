@@ -31,7 +31,7 @@ static uint64_t alike_until(const struct uvm_cache *cache, struct region region)
 	return at;
 }
 
-static void set_state(struct uvm_cache *cache, struct region region, enum page_state state)
+static void set_state(struct uvm_cache *cache, struct region region, enum cache_page_state state)
 {
 	for (uint64_t at = region.start; at < region.end; at += page_size()) {
 		uint8_t *of = &cache->state[at / page_size()];

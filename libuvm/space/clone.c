@@ -4,11 +4,11 @@
 #include "space/graph.h"
 #include "space/space.h"
 
-static int clone_mapping(struct mapping *mapping, struct uvm_space *to)
+static int clone_mapping(struct space_mapping *mapping, struct uvm_space *to)
 {
 	uint64_t shift = to->window.start - mapping->space->window.start;
 	struct region at = {mapping->at.start + shift, mapping->at.end + shift};
-	struct mapping *copy = mapping_new(to, at, mapping->mappable, mapping->offset, mapping->flags);
+	struct space_mapping *copy = mapping_new(to, at, mapping->mappable, mapping->offset, mapping->flags);
 	int rc = copy ? shadow_attach_snapshot(copy, mapping) : UVM_MEM_NO_MEMORY;
 
 	if (rc == 0)
@@ -19,7 +19,7 @@ static int clone_mapping(struct mapping *mapping, struct uvm_space *to)
 }
 
 /* The two change places below: what the one was bound to, the other is. */
-static void exchange(struct mapping *a, struct mapping *b)
+static void exchange(struct space_mapping *a, struct space_mapping *b)
 {
 	struct shadow *shadow = a->shadow;
 	uint64_t offset = a->shadow_offset;
@@ -73,7 +73,7 @@ static void give_up(struct uvm_space *clone)
 	if (region_bytes(clone->window))
 		window_hide(clone, clone->window);
 	while (clone->count) {
-		struct mapping *mapping = clone->table[clone->count - 1];
+		struct space_mapping *mapping = clone->table[clone->count - 1];
 		struct shadow *shadow = mapping->shadow;
 
 		table_swap(clone, mapping->at, NULL, NULL);

@@ -37,11 +37,11 @@ struct uvm_mappable {
 	unsigned int access;
 	uint64_t bytes; /* whole pages */
 	void *pin;      /* of locked memory */
-	LIST_HEAD(, mapping) above;
+	LIST_HEAD(, space_mapping) above;
 	LIST_HEAD(, backing) frozen_for;
 };
 
-struct mapping {
+struct space_mapping {
 	struct uvm_space *space;
 	struct region at;
 	struct uvm_mappable *mappable;
@@ -49,8 +49,8 @@ struct mapping {
 	unsigned int flags; /* KEPT_FLAGS */
 	struct shadow *shadow;
 	uint64_t shadow_offset;
-	LIST_ENTRY(mapping) above; /* of the mappable, unless a snapshot cut it off */
-	LIST_ENTRY(mapping) owner; /* of the shadow */
+	LIST_ENTRY(space_mapping) above; /* of the mappable, unless a snapshot cut it off */
+	LIST_ENTRY(space_mapping) owner; /* of the shadow */
 };
 
 /*
@@ -83,13 +83,13 @@ struct shadow {
 	bool snapshot;
 	struct backing *backing; /* in order; of a snapshot */
 	size_t backing_count;
-	LIST_HEAD(, mapping) owners;
+	LIST_HEAD(, space_mapping) owners;
 };
 
 struct uvm_space {
 	struct uvm_mappable mappable;
-	struct region window;   /* empty: stacked */
-	struct mapping **table; /* in order */
+	struct region window;         /* empty: stacked */
+	struct space_mapping **table; /* in order */
 	size_t count;
 	size_t capacity;
 	uint64_t searched; /* the last search that came here */
@@ -144,7 +144,7 @@ bool mappable_has(const struct uvm_mappable *mappable, uint64_t offset);
 /* table.c: the translations of a space */
 
 size_t table_index(const struct uvm_space *space, uint64_t address); /* of the first mapping that ends behind it */
-struct mapping *table_find(const struct uvm_space *space, uint64_t address);
+struct space_mapping *table_find(const struct uvm_space *space, uint64_t address);
 
 /* Cuts mappings in two where the region begins and ends, and makes room for one more. */
 int table_cut(struct uvm_space *space, struct region region);
@@ -153,16 +153,17 @@ int table_cut(struct uvm_space *space, struct region region);
  * Puts `mapping` (NULL: nothing) in place of all that lies in the region, which was cut. The old ones are handed to
  * *old, which has room for them.
  */
-void table_swap(struct uvm_space *space, struct region region, struct mapping *mapping, struct mapping **old);
+void table_swap(struct uvm_space *space, struct region region, struct space_mapping *mapping,
+		struct space_mapping **old);
 
 /* Where nothing is. */
-int table_insert(struct uvm_space *space, struct mapping *mapping);
+int table_insert(struct uvm_space *space, struct space_mapping *mapping);
 
-struct mapping *mapping_new(struct uvm_space *space, struct region at, struct uvm_mappable *mappable, uint64_t offset,
-			    unsigned int flags);
-void mapping_link(struct mapping *mapping);
-void mapping_unlink(struct mapping *mapping);
-void mapping_free(struct mapping *mapping);
+struct space_mapping *mapping_new(struct uvm_space *space, struct region at, struct uvm_mappable *mappable,
+				  uint64_t offset, unsigned int flags);
+void mapping_link(struct space_mapping *mapping);
+void mapping_unlink(struct space_mapping *mapping);
+void mapping_free(struct space_mapping *mapping);
 
 /* resolve.c: downwards, from an address to leaves */
 
@@ -177,10 +178,10 @@ struct view {
 int resolve(struct uvm_mappable *mappable, struct view view, struct segment_vec *out);
 
 /* The same below one mapping, whose own rights do not count. */
-int resolve_mapping(struct mapping *mapping, struct view view, struct segment_vec *out);
+int resolve_mapping(struct space_mapping *mapping, struct view view, struct segment_vec *out);
 
 /* Below its copies, too: what it would show if nothing had been copied. */
-int resolve_source(struct mapping *mapping, struct view view, struct segment_vec *out);
+int resolve_source(struct space_mapping *mapping, struct view view, struct segment_vec *out);
 void segments_free(struct segment_vec *vec);
 
 /* Whether that page of the leaf must not be written to: a snapshot still shows it, or it settles. */
@@ -228,12 +229,12 @@ int window_wake(struct uvm_space *space, struct region region);
 /* shadow.c */
 
 /* Makes a mapping that is not linked copy on write: of what lies below it from now on. */
-int shadow_attach(struct mapping *mapping);
+int shadow_attach(struct space_mapping *mapping);
 
 /*
  * The same of what a mapping of that size (itself, or another one) shows now, which later changes below do not reach.
  */
-int shadow_attach_snapshot(struct mapping *mapping, struct mapping *of);
+int shadow_attach_snapshot(struct space_mapping *mapping, struct space_mapping *of);
 
 /* Protects what a snapshot froze against writers. */
 int shadow_freeze(struct shadow *shadow);
@@ -243,7 +244,7 @@ void shadow_discard(struct shadow *shadow);
 void shadow_free(struct shadow *shadow);
 
 /* Copies the parts that could not be watched: they have to be copied before somebody can write. */
-int shadow_copy_unwatchable(struct mapping *mapping, struct region region);
+int shadow_copy_unwatchable(struct space_mapping *mapping, struct region region);
 
 /* Keeps a frozen page for all snapshots that show it. */
 int leaf_thaw(struct uvm_mappable *leaf, uint64_t offset);

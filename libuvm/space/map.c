@@ -70,10 +70,10 @@ static int choose_place(const struct uvm_space *space, uint64_t start, uint64_t 
 }
 
 /* Puts `mapping` (NULL: nothing) into a region, or leaves everything as it was. */
-static int change(struct uvm_space *space, struct region at, struct mapping *mapping)
+static int change(struct uvm_space *space, struct region at, struct space_mapping *mapping)
 {
 	size_t count = space->count + 2; /* as many as there may be after the cut */
-	_cleanup_free_ struct mapping **old = calloc(count, sizeof(struct mapping *));
+	_cleanup_free_ struct space_mapping **old = calloc(count, sizeof(struct space_mapping *));
 	int rc = old ? table_cut(space, at) : UVM_MEM_NO_MEMORY;
 
 	if (rc < 0)
@@ -92,7 +92,7 @@ static int change(struct uvm_space *space, struct region at, struct mapping *map
 	return 0;
 }
 
-static int make_copying(struct mapping *mapping, unsigned int flags)
+static int make_copying(struct space_mapping *mapping, unsigned int flags)
 {
 	int rc;
 
@@ -105,7 +105,7 @@ static int make_copying(struct mapping *mapping, unsigned int flags)
 }
 
 /* Back to what it was before make_copying. */
-static void stop_copying(struct mapping *mapping)
+static void stop_copying(struct space_mapping *mapping)
 {
 	struct shadow *shadow = mapping->shadow;
 
@@ -116,7 +116,7 @@ static void stop_copying(struct mapping *mapping)
 static int map_at(struct uvm_space *space, struct region at, struct uvm_mappable *mappable, uint64_t offset,
 		  unsigned int flags)
 {
-	struct mapping *mapping = mapping_new(space, at, mappable, offset, flags);
+	struct space_mapping *mapping = mapping_new(space, at, mappable, offset, flags);
 	int rc;
 
 	if (!mapping)
@@ -189,14 +189,14 @@ static bool is_covered(const struct uvm_space *space, struct region at)
 }
 
 /* A mapping that copies already becomes a snapshot of what it shows, its copies included. */
-static bool begins_copying(const struct mapping *mapping, unsigned int flags)
+static bool begins_copying(const struct space_mapping *mapping, unsigned int flags)
 {
 	if (!(flags & UVM_MAP_COPY_ON_WRITE))
 		return false;
 	return !mapping->shadow || (flags & UVM_MAP_SNAPSHOT && !mapping->shadow->snapshot);
 }
 
-static int begin_copying(struct mapping *mapping, unsigned int flags)
+static int begin_copying(struct space_mapping *mapping, unsigned int flags)
 {
 	struct shadow *old = mapping->shadow;
 	uint64_t old_offset = mapping->shadow_offset;
@@ -216,7 +216,7 @@ static int begin_copying(struct mapping *mapping, unsigned int flags)
 	return rc;
 }
 
-static int set_one(struct mapping *mapping, unsigned int flags)
+static int set_one(struct space_mapping *mapping, unsigned int flags)
 {
 	int rc = begins_copying(mapping, flags) ? begin_copying(mapping, flags) : 0;
 

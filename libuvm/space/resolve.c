@@ -104,12 +104,12 @@ static int resolve_leaf(struct uvm_mappable *leaf, struct view view, struct segm
 	return 0;
 }
 
-static uint64_t in_shadow(const struct mapping *mapping, uint64_t address)
+static uint64_t in_shadow(const struct space_mapping *mapping, uint64_t address)
 {
 	return mapping->shadow_offset + address - mapping->at.start;
 }
 
-static int resolve_backing(const struct mapping *mapping, const struct backing *backing, struct view view,
+static int resolve_backing(const struct space_mapping *mapping, const struct backing *backing, struct view view,
 			   struct segment_vec *out)
 {
 	uint64_t in = in_shadow(mapping, view.range.start) - backing->at.start;
@@ -120,7 +120,7 @@ static int resolve_backing(const struct mapping *mapping, const struct backing *
 	return resolve_leaf(backing->leaf, moved_to(view, backing->offset + in), out);
 }
 
-static int resolve_below(struct mapping *mapping, const struct backing *backing, struct view view,
+static int resolve_below(struct space_mapping *mapping, const struct backing *backing, struct view view,
 			 struct segment_vec *out)
 {
 	if (backing)
@@ -129,7 +129,7 @@ static int resolve_below(struct mapping *mapping, const struct backing *backing,
 }
 
 /* Rights that a snapshot did not have do not come with a copy, but the one to write, which is what copies are for. */
-static int resolve_copies(struct mapping *mapping, const struct backing *backing, struct view view,
+static int resolve_copies(struct space_mapping *mapping, const struct backing *backing, struct view view,
 			  struct segment_vec *out)
 {
 	const uint8_t *copied = mapping->shadow->copied + in_shadow(mapping, view.range.start) / page_size();
@@ -154,10 +154,11 @@ static int resolve_copies(struct mapping *mapping, const struct backing *backing
 	return 0;
 }
 
-typedef int (*part_resolver)(struct mapping *, const struct backing *, struct view, struct segment_vec *);
+typedef int (*part_resolver)(struct space_mapping *, const struct backing *, struct view, struct segment_vec *);
 
 /* The parts of a view of a snapshot, each with what it froze there. */
-static int resolve_frozen(struct mapping *mapping, struct view view, part_resolver resolver, struct segment_vec *out)
+static int resolve_frozen(struct space_mapping *mapping, struct view view, part_resolver resolver,
+			  struct segment_vec *out)
 {
 	const struct shadow *shadow = mapping->shadow;
 	uint64_t shift = mapping->at.start - mapping->shadow_offset;
@@ -176,14 +177,14 @@ static int resolve_frozen(struct mapping *mapping, struct view view, part_resolv
 	return 0;
 }
 
-int resolve_source(struct mapping *mapping, struct view view, struct segment_vec *out)
+int resolve_source(struct space_mapping *mapping, struct view view, struct segment_vec *out)
 {
 	if (mapping->shadow && mapping->shadow->snapshot)
 		return resolve_frozen(mapping, view, resolve_below, out);
 	return resolve_below(mapping, NULL, view, out);
 }
 
-int resolve_mapping(struct mapping *mapping, struct view view, struct segment_vec *out)
+int resolve_mapping(struct space_mapping *mapping, struct view view, struct segment_vec *out)
 {
 	if (!mapping->shadow)
 		return resolve_below(mapping, NULL, view, out);
@@ -200,7 +201,7 @@ int resolve(struct uvm_mappable *mappable, struct view view, struct segment_vec 
 		return resolve_leaf(mappable, view, out);
 	for (size_t i = table_index(space, view.range.start);
 	     i < space->count && space->table[i]->at.start < view.range.end; i++) {
-		struct mapping *mapping = space->table[i];
+		struct space_mapping *mapping = space->table[i];
 		struct region common = region_intersect(mapping->at, view.range);
 		struct view part = part_of(view, common.start, common.end);
 		int rc;

@@ -132,7 +132,7 @@ static int freeze(struct shadow *shadow, const struct segment_vec *frozen)
 	return rc;
 }
 
-int shadow_copy_unwatchable(struct mapping *mapping, struct region region)
+int shadow_copy_unwatchable(struct space_mapping *mapping, struct region region)
 {
 	_cleanup_segments_ struct segment_vec vec = {0};
 	int rc =
@@ -146,7 +146,7 @@ int shadow_copy_unwatchable(struct mapping *mapping, struct region region)
 	return rc;
 }
 
-static int attach(struct mapping *mapping, bool snapshot)
+static int attach(struct space_mapping *mapping, bool snapshot)
 {
 	struct shadow *shadow = shadow_new(region_bytes(mapping->at), snapshot);
 
@@ -157,14 +157,14 @@ static int attach(struct mapping *mapping, bool snapshot)
 	return 0;
 }
 
-int shadow_attach(struct mapping *mapping)
+int shadow_attach(struct space_mapping *mapping)
 {
 	int rc = attach(mapping, false);
 
 	return rc ? rc : shadow_copy_unwatchable(mapping, mapping->at);
 }
 
-int shadow_attach_snapshot(struct mapping *mapping, struct mapping *of)
+int shadow_attach_snapshot(struct space_mapping *mapping, struct space_mapping *of)
 {
 	_cleanup_segments_ struct segment_vec frozen = {0};
 	int rc = resolve_mapping(of, (struct view){.range = of->at, .access = ALL_ACCESS}, &frozen);
@@ -226,7 +226,7 @@ static int settle(struct shadow *shadow, struct region changed)
 	return rc ? rc : permitted;
 }
 
-static int copy_rest_of(struct mapping *mapping)
+static int copy_rest_of(struct space_mapping *mapping)
 {
 	_cleanup_segments_ struct segment_vec vec = {0};
 	int rc = resolve_source(
@@ -242,7 +242,7 @@ static int copy_rest_of(struct mapping *mapping)
 static void limit_parts(void)
 {
 	struct shadow *shadow, *most = LIST_FIRST(&shadows);
-	struct mapping *mapping;
+	struct space_mapping *mapping;
 	int rc = 0;
 
 	if (all_parts <= PARTS_MAX)
@@ -257,7 +257,7 @@ static void limit_parts(void)
 	settle(most, (struct region){0, most->leaf.bytes});
 }
 
-static int copy_page(struct mapping *mapping, uint64_t offset)
+static int copy_page(struct space_mapping *mapping, uint64_t offset)
 {
 	_cleanup_segments_ struct segment_vec vec = {0};
 	struct shadow *shadow = mapping->shadow;
@@ -307,7 +307,7 @@ int write_fault(struct uvm_space *space, uint64_t at)
 	uint64_t offset = at;
 
 	while (mappable->kind == KIND_SPACE) {
-		struct mapping *mapping = table_find((struct uvm_space *)mappable, offset);
+		struct space_mapping *mapping = table_find((struct uvm_space *)mappable, offset);
 
 		if (!mapping || !(mapping->flags & UVM_MAP_WRITE))
 			return window_show(space, page_at(at));

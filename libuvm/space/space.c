@@ -99,12 +99,12 @@ int uvm_space_get_mapflags(struct uvm_space *space, struct uvm_region region, un
 	graph_lock();
 	rc = region_in_space(space, region, &at);
 	if (rc == 0) {
-		const struct mapping *first = table_find(space, at.start);
+		const struct space_mapping *first = table_find(space, at.start);
 
 		*flags = first ? first->flags : 0;
 		covered = at.start;
 		for (size_t i = table_index(space, at.start); first && i < space->count && covered < at.end; i++) {
-			const struct mapping *mapping = space->table[i];
+			const struct space_mapping *mapping = space->table[i];
 
 			if (mapping->at.start > covered || mapping->flags != first->flags)
 				break;
@@ -119,13 +119,13 @@ int uvm_space_get_mapflags(struct uvm_space *space, struct uvm_region region, un
 /* Several mappings that continue each other are one to whoever asks. */
 static struct uvm_mappable *covering(const struct uvm_space *space, struct region at, uint64_t *offset)
 {
-	const struct mapping *first = table_find(space, at.start);
+	const struct space_mapping *first = table_find(space, at.start);
 	uint64_t covered = at.start;
 
 	if (!first)
 		return NULL;
 	for (size_t i = table_index(space, at.start); i < space->count && covered < at.end; i++) {
-		const struct mapping *mapping = space->table[i];
+		const struct space_mapping *mapping = space->table[i];
 
 		if (mapping->at.start > covered || mapping->mappable != first->mappable ||
 		    mapping->offset - first->offset != mapping->at.start - first->at.start)

@@ -20,7 +20,7 @@ size_t table_index(const struct uvm_space *space, uint64_t address)
 	return low;
 }
 
-struct mapping *table_find(const struct uvm_space *space, uint64_t address)
+struct space_mapping *table_find(const struct uvm_space *space, uint64_t address)
 {
 	size_t i = table_index(space, address);
 
@@ -30,11 +30,11 @@ struct mapping *table_find(const struct uvm_space *space, uint64_t address)
 static int reserve(struct uvm_space *space)
 {
 	size_t capacity = space->capacity ? space->capacity * 2 : 8;
-	struct mapping **table;
+	struct space_mapping **table;
 
 	if (space->count < space->capacity)
 		return 0;
-	table = reallocarray(space->table, capacity, sizeof(struct mapping *));
+	table = reallocarray(space->table, capacity, sizeof(struct space_mapping *));
 	if (!table)
 		return UVM_MEM_NO_MEMORY;
 	space->table = table;
@@ -42,16 +42,17 @@ static int reserve(struct uvm_space *space)
 	return 0;
 }
 
-static void insert_at(struct uvm_space *space, size_t index, struct mapping *mapping)
+static void insert_at(struct uvm_space *space, size_t index, struct space_mapping *mapping)
 {
-	memmove(space->table + index + 1, space->table + index, (space->count - index) * sizeof(struct mapping *));
+	memmove(space->table + index + 1, space->table + index,
+		(space->count - index) * sizeof(struct space_mapping *));
 	space->table[index] = mapping;
 	space->count++;
 }
 
 static int split(struct uvm_space *space, uint64_t address)
 {
-	struct mapping *left = table_find(space, address), *right;
+	struct space_mapping *left = table_find(space, address), *right;
 	uint64_t head;
 
 	if (!left || left->at.start == address)
@@ -82,7 +83,8 @@ int table_cut(struct uvm_space *space, struct region region)
 	return rc ? rc : reserve(space);
 }
 
-void table_swap(struct uvm_space *space, struct region region, struct mapping *mapping, struct mapping **old)
+void table_swap(struct uvm_space *space, struct region region, struct space_mapping *mapping,
+		struct space_mapping **old)
 {
 	size_t first = table_index(space, region.start), last = first;
 
@@ -91,7 +93,7 @@ void table_swap(struct uvm_space *space, struct region region, struct mapping *m
 		if (old)
 			old[last - first] = space->table[last];
 	}
-	memmove(space->table + first, space->table + last, (space->count - last) * sizeof(struct mapping *));
+	memmove(space->table + first, space->table + last, (space->count - last) * sizeof(struct space_mapping *));
 	space->count -= last - first;
 	if (mapping) {
 		insert_at(space, first, mapping);
@@ -99,7 +101,7 @@ void table_swap(struct uvm_space *space, struct region region, struct mapping *m
 	}
 }
 
-int table_insert(struct uvm_space *space, struct mapping *mapping)
+int table_insert(struct uvm_space *space, struct space_mapping *mapping)
 {
 	int rc = reserve(space);
 
@@ -110,10 +112,10 @@ int table_insert(struct uvm_space *space, struct mapping *mapping)
 	return rc;
 }
 
-struct mapping *mapping_new(struct uvm_space *space, struct region at, struct uvm_mappable *mappable, uint64_t offset,
-			    unsigned int flags)
+struct space_mapping *mapping_new(struct uvm_space *space, struct region at, struct uvm_mappable *mappable,
+				  uint64_t offset, unsigned int flags)
 {
-	struct mapping *mapping = calloc(1, sizeof(*mapping));
+	struct space_mapping *mapping = calloc(1, sizeof(*mapping));
 
 	if (!mapping)
 		return NULL;
@@ -126,12 +128,12 @@ struct mapping *mapping_new(struct uvm_space *space, struct region at, struct uv
 }
 
 /* A snapshot does not follow what was mapped. */
-static bool follows(const struct mapping *mapping)
+static bool follows(const struct space_mapping *mapping)
 {
 	return !mapping->shadow || !mapping->shadow->snapshot;
 }
 
-void mapping_link(struct mapping *mapping)
+void mapping_link(struct space_mapping *mapping)
 {
 	if (follows(mapping))
 		LIST_INSERT_HEAD(&mapping->mappable->above, mapping, above);
@@ -139,7 +141,7 @@ void mapping_link(struct mapping *mapping)
 		LIST_INSERT_HEAD(&mapping->shadow->owners, mapping, owner);
 }
 
-void mapping_unlink(struct mapping *mapping)
+void mapping_unlink(struct space_mapping *mapping)
 {
 	if (follows(mapping))
 		LIST_REMOVE(mapping, above);
@@ -147,7 +149,7 @@ void mapping_unlink(struct mapping *mapping)
 		LIST_REMOVE(mapping, owner);
 }
 
-void mapping_free(struct mapping *mapping)
+void mapping_free(struct space_mapping *mapping)
 {
 	if (!mapping)
 		return;

@@ -2,7 +2,7 @@
 /* From a mappable up to all the windows that show it. */
 #include "space/graph.h"
 
-static int visit(struct mapping *mapping, struct region region, view_action action)
+static int visit(struct space_mapping *mapping, struct region region, view_action action)
 {
 	struct uvm_space *space = mapping->space;
 	int rc = 0, above;
@@ -29,7 +29,7 @@ static struct region translate(struct region range, uint64_t offset, struct regi
 
 int views_of_shadow(struct shadow *shadow, struct region range, view_action action)
 {
-	struct mapping *mapping;
+	struct space_mapping *mapping;
 	int first = 0;
 
 	LIST_FOREACH(mapping, &shadow->owners, owner) {
@@ -42,7 +42,7 @@ int views_of_shadow(struct shadow *shadow, struct region range, view_action acti
 
 int views_of(struct uvm_mappable *mappable, struct region range, view_action action)
 {
-	struct mapping *mapping;
+	struct space_mapping *mapping;
 	struct backing *backing;
 	int first = 0, rc;
 
