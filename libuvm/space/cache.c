@@ -25,10 +25,69 @@ bool cache_has(const struct uvm_mappable *mappable, uint64_t offset)
 	return state_of(mappable, offset) == PAGE_PRESENT;
 }
 
-bool cache_usable(const struct uvm_mappable *mappable)
+static bool is_usable(const struct uvm_mappable *mappable)
 {
 	return ((const struct uvm_cache *)mappable)->cacheable;
 }
+
+static void empty(struct uvm_cache *cache)
+{
+	cache_end_blockers(cache);
+	cache->requester->queue.count = 0;
+	if (cache->alias)
+		munmap(cache->alias, cache->mappable.bytes);
+	mappable_fini(&cache->mappable);
+	free(cache->state);
+	cacheable_put(cache->cacheable);
+	cache->generation++;
+	cache->mappable.fd = -1;
+	cache->mappable.bytes = 0;
+	cache->alias = NULL;
+	cache->state = NULL;
+	cache->cacheable = NULL;
+}
+
+static void free_cache(struct uvm_mappable *mappable)
+{
+	struct uvm_cache *cache = cache_of(mappable);
+
+	empty(cache);
+	requester_stop(cache->requester);
+	pthread_cond_destroy(&cache->changed);
+	free(cache);
+}
+
+/* A page that is not there was touched. */
+static void serve_missing(struct uvm_mappable *mappable, uint64_t offset, uint64_t address)
+{
+	struct uvm_cache *cache = cache_of(mappable);
+	uint64_t unit = max_u64(page_size(), cache->cacheable->block);
+	uint64_t start = round_down(offset, unit);
+	struct region at = {address, address + page_size()};
+	size_t done;
+
+	switch (state_of(mappable, offset)) {
+	case PAGE_REQUESTED:
+		return;
+	case PAGE_ABSENT:
+		if (requester_request(cache, (struct region){start, min_u64(start + unit, mappable->bytes)}) == 0)
+			return;
+		break;
+	case PAGE_FAILED:
+		uffd_poison(watch_fd(), address, page_size(), &done);
+		break;
+	default:
+		break;
+	}
+	uffd_wake(watch_fd(), at);
+}
+
+static const struct mappable_ops cache_ops = {
+	.free = free_cache,
+	.usable = is_usable,
+	.has = cache_has,
+	.missing = serve_missing,
+};
 
 int uvm_cache_create(struct uvm_cache **cache)
 {
@@ -37,7 +96,7 @@ int uvm_cache_create(struct uvm_cache **cache)
 
 	if (!new)
 		return UVM_MEM_NO_MEMORY;
-	mappable_init(&new->mappable, KIND_CACHE, 0);
+	mappable_init(&new->mappable, KIND_CACHE, &cache_ops, 0);
 	pthread_cond_init(&new->changed, NULL);
 	LIST_INIT(&new->blockers);
 	graph_lock();
@@ -69,33 +128,6 @@ int uvm_cache_get_mappable(struct uvm_cache *cache, struct uvm_mappable **mappab
 {
 	*mappable = uvm_mappable_ref(&cache->mappable);
 	return 0;
-}
-
-static void empty(struct uvm_cache *cache)
-{
-	cache_end_blockers(cache);
-	cache->requester->queue.count = 0;
-	if (cache->alias)
-		munmap(cache->alias, cache->mappable.bytes);
-	mappable_fini(&cache->mappable);
-	free(cache->state);
-	cacheable_put(cache->cacheable);
-	cache->generation++;
-	cache->mappable.fd = -1;
-	cache->mappable.bytes = 0;
-	cache->alias = NULL;
-	cache->state = NULL;
-	cache->cacheable = NULL;
-}
-
-void cache_free(struct uvm_mappable *mappable)
-{
-	struct uvm_cache *cache = cache_of(mappable);
-
-	empty(cache);
-	requester_stop(cache->requester);
-	pthread_cond_destroy(&cache->changed);
-	free(cache);
 }
 
 /* Nobody can touch this mapping: it is watched only because the kernel puts pages where a mapping is watched. */
@@ -157,28 +189,4 @@ int cache_region(const struct uvm_cache *cache, struct uvm_region from, struct r
 	    region->end > cache->mappable.bytes)
 		return UVM_MEM_INVALID_ARGUMENT;
 	return 0;
-}
-
-void cache_missing(struct uvm_mappable *mappable, uint64_t offset, uint64_t address)
-{
-	struct uvm_cache *cache = cache_of(mappable);
-	uint64_t unit = max_u64(page_size(), cache->cacheable->block);
-	uint64_t start = round_down(offset, unit);
-	struct region at = {address, address + page_size()};
-	size_t done;
-
-	switch (state_of(mappable, offset)) {
-	case PAGE_REQUESTED:
-		return;
-	case PAGE_ABSENT:
-		if (requester_request(cache, (struct region){start, min_u64(start + unit, mappable->bytes)}) == 0)
-			return;
-		break;
-	case PAGE_FAILED:
-		uffd_poison(watch_fd(), address, page_size(), &done);
-		break;
-	default:
-		break;
-	}
-	uffd_wake(watch_fd(), at);
 }

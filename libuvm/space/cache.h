@@ -41,6 +41,9 @@ struct uvm_cache {
 
 /* All with the graph's lock held. */
 
+/* Whether that page is there. */
+bool cache_has(const struct uvm_mappable *mappable, uint64_t offset);
+
 /* Starts the thread. Returns 0 or UVM_MEM_NO_MEMORY. */
 int requester_start(struct uvm_cache *cache);
 void requester_stop(struct requester *requester);

@@ -10,6 +10,16 @@
 #include "base/size.h"
 #include "space/count.h"
 
+/* Runs the program's code. */
+static void free_cacheable(struct deferred *end)
+{
+	struct uvm_cacheable *cacheable = (struct uvm_cacheable *)end;
+
+	if (cacheable->ops.release)
+		cacheable->ops.release(cacheable->context);
+	free(cacheable);
+}
+
 int uvm_cacheable_create(const struct uvm_cacheable_ops *ops, void *context, uint64_t size, uint64_t block_size,
 			 struct uvm_cacheable **cacheable)
 {
@@ -22,6 +32,7 @@ int uvm_cacheable_create(const struct uvm_cacheable_ops *ops, void *context, uin
 	if (!new)
 		return UVM_MEM_NO_MEMORY;
 	*new = (struct uvm_cacheable){
+		.end.run = free_cacheable,
 		.references = 1,
 		.ops = *ops,
 		.context = context,
@@ -32,11 +43,10 @@ int uvm_cacheable_create(const struct uvm_cacheable_ops *ops, void *context, uin
 	return 0;
 }
 
-void cacheable_free(struct uvm_cacheable *cacheable)
+void cacheable_put(struct uvm_cacheable *cacheable)
 {
-	if (cacheable->ops.release)
-		cacheable->ops.release(cacheable->context);
-	free(cacheable);
+	if (cacheable && count_down(&cacheable->references))
+		graph_defer(&cacheable->end);
 }
 
 struct uvm_cacheable *uvm_cacheable_ref(struct uvm_cacheable *cacheable)

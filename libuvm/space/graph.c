@@ -2,14 +2,11 @@
 /* The lock of all address spaces, and the end of objects. */
 #include "space/graph.h"
 
-#include <stdlib.h>
-
-#include "space/cacheable.h"
 #include "space/count.h"
 
 pthread_mutex_t graph_mutex = PTHREAD_MUTEX_INITIALIZER;
 
-static SLIST_HEAD(, uvm_cacheable) dead = SLIST_HEAD_INITIALIZER(dead);
+static SLIST_HEAD(, deferred) all_deferred = SLIST_HEAD_INITIALIZER(all_deferred);
 
 void graph_lock(void)
 {
@@ -18,53 +15,27 @@ void graph_lock(void)
 
 void graph_unlock(void)
 {
-	struct uvm_cacheable *next = SLIST_FIRST(&dead);
+	struct deferred *next = SLIST_FIRST(&all_deferred);
 
-	SLIST_INIT(&dead);
+	SLIST_INIT(&all_deferred);
 	pthread_mutex_unlock(&graph_mutex);
 	while (next) {
-		struct uvm_cacheable *cacheable = next;
+		struct deferred *deferred = next;
 
-		next = SLIST_NEXT(cacheable, dead);
-		cacheable_free(cacheable);
+		next = SLIST_NEXT(deferred, next);
+		deferred->run(deferred);
 	}
 }
 
-void cacheable_put(struct uvm_cacheable *cacheable)
+void graph_defer(struct deferred *deferred)
 {
-	if (cacheable && count_down(&cacheable->references))
-		SLIST_INSERT_HEAD(&dead, cacheable, dead);
-}
-
-static void space_free(struct uvm_space *space)
-{
-	window_release(space);
-	for (size_t i = 0; i < space->count; i++) {
-		mapping_unlink(space->table[i]);
-		mapping_free(space->table[i]);
-	}
-	free(space->table);
-	free(space);
+	SLIST_INSERT_HEAD(&all_deferred, deferred, next);
 }
 
 void mappable_put(struct uvm_mappable *mappable)
 {
-	if (!mappable || !count_down(&mappable->references))
-		return;
-	switch (mappable->kind) {
-	case KIND_SPACE:
-		space_free((struct uvm_space *)mappable);
-		break;
-	case KIND_CACHE:
-		cache_free(mappable);
-		break;
-	case KIND_SHADOW:
-		shadow_free((struct shadow *)mappable);
-		break;
-	default:
-		mappable_fini(mappable);
-		free(mappable);
-	}
+	if (mappable && count_down(&mappable->references))
+		mappable->ops->free(mappable);
 }
 
 void uvm_mappable_unref(struct uvm_mappable *mappable)

@@ -27,9 +27,26 @@ enum kind {
 	KIND_SPACE,
 };
 
+/* What objects of a kind do in their own way. */
+struct mappable_ops {
+	/* Ends an object that nothing uses any more. */
+	void (*free)(struct uvm_mappable *mappable);
+
+	/* Whether it can be mapped now. NULL: always. */
+	bool (*usable)(const struct uvm_mappable *mappable);
+
+	/*
+	 * Of a leaf whose pages can be missing: whether that page is there, and will not have to be asked for; asks for
+	 * one that was touched at `address`, or lets who waits there go on. NULL: all are there.
+	 */
+	bool (*has)(const struct uvm_mappable *mappable, uint64_t offset);
+	void (*missing)(struct uvm_mappable *mappable, uint64_t offset, uint64_t address);
+};
+
 /* The first member of everything that can be mapped. All but spaces are leaves: they have a descriptor to map. */
 struct uvm_mappable {
 	enum kind kind;
+	const struct mappable_ops *ops;
 	atomic_uint references;
 	int fd;
 	bool shmem;    /* faults on it can be watched */
@@ -112,22 +129,32 @@ struct segment_vec {
 	size_t capacity;
 };
 
+struct deferred {
+	void (*run)(struct deferred *deferred);
+	SLIST_ENTRY(deferred) next;
+};
+
 /* graph.c */
 
 extern pthread_mutex_t graph_mutex;
 
 void graph_lock(void);
 
-/* Also releases what the program gave us and nothing uses any more, without the lock. */
+/* Then runs what was deferred. */
 void graph_unlock(void);
+
+/*
+ * Has something run when the lock is let go of, without it: what runs the program's code. The last one that was handed
+ * over goes first.
+ */
+void graph_defer(struct deferred *deferred);
 
 /* Takes back a reference while the lock is held. */
 void mappable_put(struct uvm_mappable *mappable);
-void cacheable_put(struct uvm_cacheable *cacheable);
 
 /* mappable.c */
 
-void mappable_init(struct uvm_mappable *mappable, enum kind kind, uint64_t bytes);
+void mappable_init(struct uvm_mappable *mappable, enum kind kind, const struct mappable_ops *ops, uint64_t bytes);
 
 /* Gives a leaf a memfd of its size. */
 int mappable_make_memfd(struct uvm_mappable *mappable, const char *name);
@@ -138,8 +165,9 @@ void mappable_fini(struct uvm_mappable *mappable);
 /* Whether writes to the leaf can be caught. */
 bool mappable_watchable(const struct uvm_mappable *mappable);
 
-/* Whether the leaf has that page, and will not have to ask for it. */
+/* What the ops say; see there. */
 bool mappable_has(const struct uvm_mappable *mappable, uint64_t offset);
+bool mappable_usable(const struct uvm_mappable *mappable);
 
 /* table.c: the translations of a space */
 
@@ -241,7 +269,6 @@ int shadow_freeze(struct shadow *shadow);
 
 /* Frees the shadow of a mapping that is not to be after all, and lifts that protection. */
 void shadow_discard(struct shadow *shadow);
-void shadow_free(struct shadow *shadow);
 
 /* Copies the parts that could not be watched: they have to be copied before somebody can write. */
 int shadow_copy_unwatchable(struct space_mapping *mapping, struct region region);
@@ -266,12 +293,3 @@ bool watch_poisons(void);
 
 /* A thread of the library: detached, all signals blocked. */
 int watch_thread(void *(*run)(void *), void *argument);
-
-/* cache.c */
-
-bool cache_has(const struct uvm_mappable *mappable, uint64_t offset);
-bool cache_usable(const struct uvm_mappable *mappable);
-void cache_free(struct uvm_mappable *mappable);
-
-/* A page that is not there was touched at `address`. */
-void cache_missing(struct uvm_mappable *mappable, uint64_t offset, uint64_t address);

@@ -139,7 +139,7 @@ static int map_region(struct uvm_space *space, struct uvm_mappable *mappable, st
 
 	if (rc == 0 && (!map_flags_known(flags) || reaches(mappable, space)))
 		rc = UVM_MEM_INVALID_ARGUMENT;
-	if (rc == 0 && mappable->kind == KIND_CACHE && !cache_usable(mappable))
+	if (rc == 0 && !mappable_usable(mappable))
 		rc = UVM_MEM_INVALID_STATE;
 	if (rc == 0 && from.end > mappable->bytes)
 		rc = UVM_MEM_INVALID_ARGUMENT;

@@ -23,25 +23,10 @@ static struct region page_at(uint64_t offset)
 	return (struct region){offset, offset + page_size()};
 }
 
-static struct shadow *shadow_new(uint64_t bytes, bool snapshot)
+static void free_shadow(struct uvm_mappable *mappable)
 {
-	struct shadow *shadow = calloc(1, sizeof(*shadow));
+	struct shadow *shadow = (struct shadow *)mappable;
 
-	if (!shadow)
-		return NULL;
-	mappable_init(&shadow->leaf, KIND_SHADOW, bytes);
-	LIST_INIT(&shadow->owners);
-	LIST_INSERT_HEAD(&shadows, shadow, all);
-	shadow->snapshot = snapshot;
-	shadow->copied = calloc(bytes / page_size(), 1);
-	if (shadow->copied && mappable_make_memfd(&shadow->leaf, "uvm-shadow") == 0)
-		return shadow;
-	shadow_free(shadow);
-	return NULL;
-}
-
-void shadow_free(struct shadow *shadow)
-{
 	for (size_t i = 0; i < shadow->backing_count; i++) {
 		if (shadow->backing[i].linked)
 			LIST_REMOVE(&shadow->backing[i], of_leaf);
@@ -53,6 +38,25 @@ void shadow_free(struct shadow *shadow)
 	free(shadow->backing);
 	free(shadow->copied);
 	free(shadow);
+}
+
+static const struct mappable_ops shadow_ops = {.free = free_shadow};
+
+static struct shadow *shadow_new(uint64_t bytes, bool snapshot)
+{
+	struct shadow *shadow = calloc(1, sizeof(*shadow));
+
+	if (!shadow)
+		return NULL;
+	mappable_init(&shadow->leaf, KIND_SHADOW, &shadow_ops, bytes);
+	LIST_INIT(&shadow->owners);
+	LIST_INSERT_HEAD(&shadows, shadow, all);
+	shadow->snapshot = snapshot;
+	shadow->copied = calloc(bytes / page_size(), 1);
+	if (shadow->copied && mappable_make_memfd(&shadow->leaf, "uvm-shadow") == 0)
+		return shadow;
+	free_shadow(&shadow->leaf);
+	return NULL;
 }
 
 static bool is_zero(const char *data, size_t length)

@@ -33,13 +33,28 @@ int region_in_space(const struct uvm_space *space, struct uvm_region from, struc
 	return rc;
 }
 
+static void free_space(struct uvm_mappable *mappable)
+{
+	struct uvm_space *space = (struct uvm_space *)mappable;
+
+	window_release(space);
+	for (size_t i = 0; i < space->count; i++) {
+		mapping_unlink(space->table[i]);
+		mapping_free(space->table[i]);
+	}
+	free(space->table);
+	free(space);
+}
+
+static const struct mappable_ops space_ops = {.free = free_space};
+
 int space_new(uint64_t window, struct uvm_space **space)
 {
 	struct uvm_space *new = calloc(1, sizeof(*new));
 
 	if (!new)
 		return UVM_MEM_NO_MEMORY;
-	mappable_init(&new->mappable, KIND_SPACE, round_down(UINT64_MAX, page_size()));
+	mappable_init(&new->mappable, KIND_SPACE, &space_ops, round_down(UINT64_MAX, page_size()));
 	if (window && window_reserve(new, window)) {
 		free(new);
 		return UVM_MEM_NO_MEMORY;

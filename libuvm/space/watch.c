@@ -61,8 +61,8 @@ static void serve_missing(struct uvm_space *space, struct fault fault)
 	_cleanup_segments_ struct segment_vec vec = {0};
 	const struct view view = {.range = page_of(fault), .to = fault.page, .access = UVM_ACCESS_READ};
 
-	if (resolve(&space->mappable, view, &vec) == 0 && vec.count && vec.items->leaf->kind == KIND_CACHE)
-		cache_missing(vec.items->leaf, vec.items->offset, fault.page);
+	if (resolve(&space->mappable, view, &vec) == 0 && vec.count && vec.items->leaf->ops->missing)
+		vec.items->leaf->ops->missing(vec.items->leaf, vec.items->offset, fault.page);
 	else
 		uffd_wake(uffd, page_of(fault));
 }

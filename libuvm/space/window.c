@@ -76,7 +76,7 @@ static size_t count_alike(const struct segment *segment, size_t most)
 
 static int watch_segments(const struct segment *segments, size_t count, uint64_t aside)
 {
-	uint64_t mode = segments->leaf->kind == KIND_CACHE ? UFFDIO_REGISTER_MODE_MISSING : 0;
+	uint64_t mode = segments->leaf->ops->missing ? UFFDIO_REGISTER_MODE_MISSING : 0;
 	uint64_t shift = aside - segments->at.start;
 	int rc = 0;
 
