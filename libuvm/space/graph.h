@@ -41,6 +41,10 @@ struct mappable_ops {
 	 */
 	bool (*has)(const struct uvm_mappable *mappable, uint64_t offset);
 	void (*missing)(struct uvm_mappable *mappable, uint64_t offset, uint64_t address);
+
+	/* Of a space: serves a fault in its window, on a page that is not there or, with `write`, may not be written
+	 * to. */
+	void (*fault)(struct uvm_space *space, struct region page, bool write);
 };
 
 /* The first member of everything that can be mapped. All but spaces are leaves: they have a descriptor to map. */
@@ -110,7 +114,7 @@ struct uvm_space {
 	size_t count;
 	size_t capacity;
 	uint64_t searched; /* the last search that came here */
-	LIST_ENTRY(uvm_space) windows;
+	LIST_ENTRY(uvm_space) watched;
 };
 
 /* What a range of addresses shows in the end: a leaf, with the rights that all levels leave. */
@@ -235,7 +239,6 @@ int views_show(struct uvm_space *space, struct region region, view_action action
 
 int window_reserve(struct uvm_space *space, uint64_t bytes);
 void window_release(struct uvm_space *space);
-struct uvm_space *window_find(uint64_t at);
 
 /*
  * Actions of views. The first three map what the space says now; when that fails, window_try leaves what was there and
@@ -270,14 +273,17 @@ int shadow_freeze(struct shadow *shadow);
 /* Frees the shadow of a mapping that is not to be after all, and lifts that protection. */
 void shadow_discard(struct shadow *shadow);
 
+/* Copies a page, which then is shown everywhere. */
+int shadow_copy_page(struct space_mapping *mapping, uint64_t offset);
+
 /* Copies the parts that could not be watched: they have to be copied before somebody can write. */
 int shadow_copy_unwatchable(struct space_mapping *mapping, struct region region);
 
 /* Keeps a frozen page for all snapshots that show it. */
 int leaf_thaw(struct uvm_mappable *leaf, uint64_t offset);
 
-/* Somebody wants to write to a protected page of a window. */
-int write_fault(struct uvm_space *space, uint64_t at);
+/* fault.c: a fault in the window of a space, as its ops have it */
+void space_fault(struct uvm_space *space, struct region page, bool write);
 
 /* watch.c: the userfaultfd, and the threads that serve it */
 
@@ -290,6 +296,10 @@ int watch_fd(void);
 /* Whether writes to shared memory can be caught, and whether pages can be poisoned. */
 bool watch_catches_writes(void);
 bool watch_poisons(void);
+
+/* From now on, or no longer, faults in the window of a space are its own to serve. The graph's lock is held. */
+void watch_add_window(struct uvm_space *space);
+void watch_remove_window(struct uvm_space *space);
 
 /* A thread of the library: detached, all signals blocked. */
 int watch_thread(void *(*run)(void *), void *argument);

@@ -261,7 +261,7 @@ static void limit_parts(void)
 	settle(most, (struct region){0, most->leaf.bytes});
 }
 
-static int copy_page(struct space_mapping *mapping, uint64_t offset)
+int shadow_copy_page(struct space_mapping *mapping, uint64_t offset)
 {
 	_cleanup_segments_ struct segment_vec vec = {0};
 	struct shadow *shadow = mapping->shadow;
@@ -298,33 +298,4 @@ int leaf_thaw(struct uvm_mappable *leaf, uint64_t offset)
 		limit_parts();
 	}
 	return views_of(leaf, page_at(offset), window_permit);
-}
-
-static int write_leaf(struct uvm_space *space, uint64_t at, struct uvm_mappable *leaf, uint64_t offset)
-{
-	return leaf_frozen(leaf, offset) ? leaf_thaw(leaf, offset) : window_permit(space, page_at(at));
-}
-
-int write_fault(struct uvm_space *space, uint64_t at)
-{
-	struct uvm_mappable *mappable = &space->mappable;
-	uint64_t offset = at;
-
-	while (mappable->kind == KIND_SPACE) {
-		struct space_mapping *mapping = table_find((struct uvm_space *)mappable, offset);
-
-		if (!mapping || !(mapping->flags & UVM_MAP_WRITE))
-			return window_show(space, page_at(at));
-		offset -= mapping->at.start;
-		if (!mapping->shadow) {
-			mappable = mapping->mappable;
-			offset += mapping->offset;
-			continue;
-		}
-		offset += mapping->shadow_offset;
-		if (!mapping->shadow->copied[offset / page_size()])
-			return copy_page(mapping, offset);
-		mappable = &mapping->shadow->leaf;
-	}
-	return write_leaf(space, at, mappable, offset);
 }

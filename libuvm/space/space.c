@@ -46,7 +46,7 @@ static void free_space(struct uvm_mappable *mappable)
 	free(space);
 }
 
-static const struct mappable_ops space_ops = {.free = free_space};
+static const struct mappable_ops space_ops = {.free = free_space, .fault = space_fault};
 
 int space_new(uint64_t window, struct uvm_space **space)
 {

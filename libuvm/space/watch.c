@@ -26,6 +26,7 @@ struct fault {
 
 static int uffd = -1;
 static uint64_t features;
+static LIST_HEAD(, uvm_space) windows = LIST_HEAD_INITIALIZER(windows);
 static int failure; /* of the first attempt to start: it is not tried again */
 
 /* Faults for the second thread; one that finds it full is woken and comes again. */
@@ -39,6 +40,16 @@ static struct {
 int watch_fd(void)
 {
 	return uffd;
+}
+
+void watch_add_window(struct uvm_space *space)
+{
+	LIST_INSERT_HEAD(&windows, space, watched);
+}
+
+void watch_remove_window(struct uvm_space *space)
+{
+	LIST_REMOVE(space, watched);
 }
 
 bool watch_catches_writes(void)
@@ -56,32 +67,21 @@ static struct region page_of(struct fault fault)
 	return (struct region){fault.page, fault.page + page_size()};
 }
 
-static void serve_missing(struct uvm_space *space, struct fault fault)
-{
-	_cleanup_segments_ struct segment_vec vec = {0};
-	const struct view view = {.range = page_of(fault), .to = fault.page, .access = UVM_ACCESS_READ};
-
-	if (resolve(&space->mappable, view, &vec) == 0 && vec.count && vec.items->leaf->ops->missing)
-		vec.items->leaf->ops->missing(vec.items->leaf, vec.items->offset, fault.page);
-	else
-		uffd_wake(uffd, page_of(fault));
-}
-
 /*
  * What the fault was about may have changed since: it is looked up anew, and who waited tries again. The graph's lock
  * is held.
  */
 static void serve(struct fault fault)
 {
-	struct uvm_space *space = window_find(fault.page);
+	struct uvm_space *space;
 
-	if (space && !fault.write_protected) {
-		serve_missing(space, fault);
-		return;
-	}
-	if (space && write_fault(space, fault.page) < 0)
-		window_hide(space, page_of(fault));
-	uffd_wake(uffd, page_of(fault));
+	LIST_FOREACH(space, &windows, watched)
+		if (space->window.start <= fault.page && fault.page < space->window.end)
+			break;
+	if (space)
+		space->mappable.ops->fault(space, page_of(fault), fault.write_protected);
+	else
+		uffd_wake(uffd, page_of(fault));
 }
 
 static void hand_over(struct fault fault)

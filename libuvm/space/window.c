@@ -11,8 +11,6 @@
 #include "space/graph.h"
 #include "uffd/uffd.h"
 
-static LIST_HEAD(, uvm_space) windows = LIST_HEAD_INITIALIZER(windows);
-
 static void *address(uint64_t at)
 {
 	return (void *)at; /* NOLINT(performance-no-int-to-ptr) */
@@ -33,7 +31,7 @@ int window_reserve(struct uvm_space *space, uint64_t bytes)
 	if (at == MAP_FAILED)
 		return UVM_MEM_NO_MEMORY;
 	space->window = (struct region){(uintptr_t)at, (uintptr_t)at + bytes};
-	LIST_INSERT_HEAD(&windows, space, windows);
+	watch_add_window(space);
 	return 0;
 }
 
@@ -41,19 +39,9 @@ void window_release(struct uvm_space *space)
 {
 	if (!region_bytes(space->window))
 		return;
-	LIST_REMOVE(space, windows);
+	watch_remove_window(space);
 	munmap(address(space->window.start), region_bytes(space->window));
 	window_wake(space, space->window);
-}
-
-struct uvm_space *window_find(uint64_t at)
-{
-	struct uvm_space *space;
-
-	LIST_FOREACH(space, &windows, windows)
-		if (space->window.start <= at && at < space->window.end)
-			return space;
-	return NULL;
 }
 
 static int protection(unsigned int access)
