@@ -257,6 +257,19 @@ int window_permit(struct uvm_space *space, struct region region);
 /* Lets those who wait try again, and no more. */
 int window_wake(struct uvm_space *space, struct region region);
 
+/* shadow_copy.c */
+
+/*
+ * Copies pages of a leaf to an offset of the shadow, where there is no copy yet. Those that the leaf does not have
+ * (beyond the end of a file, not yet in a cache) are not copied.
+ */
+int shadow_copy(struct shadow *shadow, uint64_t to, struct uvm_mappable *leaf, uint64_t from, uint64_t bytes,
+		enum copy_state state);
+int shadow_copy_segment(struct shadow *shadow, uint64_t to, const struct segment *segment, enum copy_state state);
+
+/* Copies the parts that could not be watched: they have to be copied before somebody can write. */
+int shadow_copy_unwatchable(struct space_mapping *mapping, struct region region);
+
 /* shadow.c */
 
 /* Makes a mapping that is not linked copy on write: of what lies below it from now on. */
@@ -275,9 +288,6 @@ void shadow_discard(struct shadow *shadow);
 
 /* Copies a page, which then is shown everywhere. */
 int shadow_copy_page(struct space_mapping *mapping, uint64_t offset);
-
-/* Copies the parts that could not be watched: they have to be copied before somebody can write. */
-int shadow_copy_unwatchable(struct space_mapping *mapping, struct region region);
 
 /* Keeps a frozen page for all snapshots that show it. */
 int leaf_thaw(struct uvm_mappable *leaf, uint64_t offset);

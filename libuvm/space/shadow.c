@@ -6,14 +6,11 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/size.h"
 #include "space/graph.h"
 
 #define PARTS_MAX 8192 /* of all shadows: each may make two mappings in every window, and a process can have 65530 */
-#define CHUNK     (64 * KiB)
 
 static LIST_HEAD(, shadow) shadows = LIST_HEAD_INITIALIZER(shadows);
 static unsigned int all_parts;
@@ -59,51 +56,6 @@ static struct shadow *shadow_new(uint64_t bytes, bool snapshot)
 	return NULL;
 }
 
-static bool is_zero(const char *data, size_t length)
-{
-	return data[0] == 0 && memcmp(data, data + 1, length - 1) == 0;
-}
-
-/* Pages that the leaf does not have (beyond the end of a file, not yet in a cache) are not copied. */
-static int copy(struct shadow *shadow, uint64_t to, struct uvm_mappable *leaf, uint64_t from, uint64_t bytes,
-		enum copy_state state)
-{
-	_cleanup_free_ char *buffer = malloc(bytes);
-	uint64_t page = page_size();
-	ssize_t got;
-
-	if (!buffer)
-		return UVM_MEM_NO_MEMORY;
-	got = pread(leaf->fd, buffer, bytes, (off_t)from);
-	if (got < 0)
-		return UVM_MEM_IO_ERROR;
-	shadow->leaf.paranoid |= leaf->paranoid;
-	for (uint64_t i = 0; i < (uint64_t)got; i += page) {
-		uint8_t *copied = &shadow->copied[(to + i) / page];
-		size_t length = (size_t)min_u64(page, (uint64_t)got - i);
-
-		if (*copied || !mappable_has(leaf, from + i))
-			continue;
-		if (!is_zero(buffer + i, length) &&
-		    pwrite(shadow->leaf.fd, buffer + i, length, (off_t)(to + i)) != (ssize_t)length)
-			return UVM_MEM_NO_MEMORY;
-		*copied = (uint8_t)state;
-	}
-	if (leaf->paranoid)
-		explicit_bzero(buffer, bytes);
-	return 0;
-}
-
-static int copy_all(struct shadow *shadow, uint64_t to, const struct segment *segment, enum copy_state state)
-{
-	int rc = 0;
-
-	for (uint64_t done = 0; rc == 0 && done < region_bytes(segment->at); done += CHUNK)
-		rc = copy(shadow, to + done, segment->leaf, segment->offset + done,
-			  min_u64(CHUNK, region_bytes(segment->at) - done), state);
-	return rc;
-}
-
 /* What cannot be watched is copied now. The shadow's offsets are the addresses of the segment. */
 static int freeze_segment(struct shadow *shadow, const struct segment *segment)
 {
@@ -118,7 +70,7 @@ static int freeze_segment(struct shadow *shadow, const struct segment *segment)
 		.linked = mappable_watchable(segment->leaf),
 	};
 	if (!backing->linked)
-		return copy_all(shadow, segment->at.start, segment, COPY_MADE);
+		return shadow_copy_segment(shadow, segment->at.start, segment, COPY_MADE);
 	LIST_INSERT_HEAD(&segment->leaf->frozen_for, backing, of_leaf);
 	return 0;
 }
@@ -133,20 +85,6 @@ static int freeze(struct shadow *shadow, const struct segment_vec *frozen)
 	for (size_t i = 0; rc == 0 && i < frozen->count; i++)
 		if (frozen->items[i].access & UVM_ACCESS_READ)
 			rc = freeze_segment(shadow, &frozen->items[i]);
-	return rc;
-}
-
-int shadow_copy_unwatchable(struct space_mapping *mapping, struct region region)
-{
-	_cleanup_segments_ struct segment_vec vec = {0};
-	int rc =
-		resolve_source(mapping, (struct view){.range = region, .to = region.start, .access = ALL_ACCESS}, &vec);
-
-	for (size_t i = 0; rc == 0 && i < vec.count; i++)
-		if (!mappable_watchable(vec.items[i].leaf) && vec.items[i].access & UVM_ACCESS_READ)
-			rc = copy_all(mapping->shadow,
-				      mapping->shadow_offset + vec.items[i].at.start - mapping->at.start, &vec.items[i],
-				      COPY_MADE);
 	return rc;
 }
 
@@ -237,8 +175,9 @@ static int copy_rest_of(struct space_mapping *mapping)
 		mapping, (struct view){.range = mapping->at, .to = mapping->at.start, .access = ALL_ACCESS}, &vec);
 
 	for (size_t i = 0; rc == 0 && i < vec.count; i++)
-		rc = copy_all(mapping->shadow, mapping->shadow_offset + vec.items[i].at.start - mapping->at.start,
-			      &vec.items[i], COPY_SETTLING);
+		rc = shadow_copy_segment(mapping->shadow,
+					 mapping->shadow_offset + vec.items[i].at.start - mapping->at.start,
+					 &vec.items[i], COPY_SETTLING);
 	return rc;
 }
 
@@ -269,7 +208,7 @@ int shadow_copy_page(struct space_mapping *mapping, uint64_t offset)
 	int rc = resolve_source(mapping, (struct view){.range = at, .to = at.start, .access = ALL_ACCESS}, &vec);
 
 	if (rc == 0 && vec.count)
-		rc = copy_all(shadow, offset, vec.items, COPY_SETTLING);
+		rc = shadow_copy_segment(shadow, offset, vec.items, COPY_SETTLING);
 	if (rc < 0)
 		return rc;
 	count_part(shadow, offset);
@@ -289,7 +228,7 @@ int leaf_thaw(struct uvm_mappable *leaf, uint64_t offset)
 
 		if (offset < backing->offset || to >= backing->at.end || backing->shadow->copied[to / page_size()])
 			continue;
-		rc = copy(backing->shadow, to, leaf, offset, page_size(), COPY_SETTLING);
+		rc = shadow_copy(backing->shadow, to, leaf, offset, page_size(), COPY_SETTLING);
 		if (rc == 0)
 			rc = settle(backing->shadow, page_at(to));
 		if (rc < 0)
