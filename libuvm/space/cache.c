@@ -20,11 +20,6 @@ static uint8_t state_of(const struct uvm_mappable *mappable, uint64_t offset)
 	return ((const struct uvm_cache *)mappable)->state[offset / page_size()];
 }
 
-bool cache_has(const struct uvm_mappable *mappable, uint64_t offset)
-{
-	return state_of(mappable, offset) == PAGE_PRESENT;
-}
-
 static bool is_usable(const struct uvm_mappable *mappable)
 {
 	return ((const struct uvm_cache *)mappable)->cacheable;
@@ -178,15 +173,5 @@ int uvm_cache_get_cacheable(struct uvm_cache *cache, struct uvm_cacheable **cach
 	graph_lock();
 	*cacheable = cache->cacheable ? uvm_cacheable_ref(cache->cacheable) : NULL;
 	graph_unlock();
-	return 0;
-}
-
-int cache_region(const struct uvm_cache *cache, struct uvm_region from, struct region *region)
-{
-	if (!cache->cacheable)
-		return UVM_MEM_INVALID_STATE;
-	if (region_from_inclusive(from.start, from.end, region) || (region->start | region->end) & (page_size() - 1) ||
-	    region->end > cache->mappable.bytes)
-		return UVM_MEM_INVALID_ARGUMENT;
 	return 0;
 }

@@ -31,19 +31,6 @@ static uint64_t alike_until(const struct uvm_cache *cache, struct region region)
 	return at;
 }
 
-static void set_state(struct uvm_cache *cache, struct region region, enum cache_page_state state)
-{
-	for (uint64_t at = region.start; at < region.end; at += page_size()) {
-		uint8_t *of = &cache->state[at / page_size()];
-		bool poisoned = *of == PAGE_FAILED;
-
-		cache->requested -= *of == PAGE_REQUESTED;
-		*of = (uint8_t)state;
-		if (poisoned && state != PAGE_FAILED)
-			views_of(&cache->mappable, pages(at, page_size()), window_show);
-	}
-}
-
 /*
  * The kernel makes a whole page before anybody can see it. Something of the program's own may be in the way for a
  * moment (EAGAIN).
@@ -79,7 +66,7 @@ static int add(struct uvm_cache *cache, uint64_t address, const char *data, uint
 			continue;
 		rc = put(cache, at, data + (at - address), next - at);
 		if (rc == 0)
-			set_state(cache, (struct region){at, next}, PAGE_PRESENT);
+			cache_set_state(cache, (struct region){at, next}, PAGE_PRESENT);
 	}
 	views_of(&cache->mappable, region, window_wake);
 	cache_notify(cache);
@@ -147,7 +134,7 @@ void cache_fail(struct uvm_cache *cache, struct region region)
 		return;
 	for (uint64_t at = region.start; at < region.end; at += page_size())
 		if (!cache_has(&cache->mappable, at))
-			set_state(cache, pages(at, page_size()), PAGE_FAILED);
+			cache_set_state(cache, pages(at, page_size()), PAGE_FAILED);
 	views_of(&cache->mappable, region, window_wake);
 	cache_notify(cache);
 }

@@ -25,7 +25,8 @@ static void ask(struct requester *requester)
 	region_vec_remove(&requester->queue, region);
 	if (!is_wanted(requester->cache, region))
 		return;
-	cache = uvm_cache_ref(requester->cache);
+	cache = requester->cache;
+	uvm_mappable_ref(&cache->mappable);
 	cacheable = uvm_cacheable_ref(cache->cacheable);
 	generation = cache->generation;
 	graph_unlock();

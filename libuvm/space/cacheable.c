@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Cacheables: what a program fills caches from, and memory and files as such. */
+/* Cacheables: what a program fills caches from. */
 #include "space/cacheable.h"
 
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/size.h"
 #include "space/count.h"
 
@@ -72,56 +69,4 @@ int uvm_cacheable_get_block_size(struct uvm_cacheable *cacheable, uint64_t *byte
 {
 	*bytes = cacheable->block;
 	return 0;
-}
-
-/* Zeros behind the end, as in a mapping of the last page of a file. */
-static int read_page(const struct uvm_mappable *from, char *page, uint64_t offset)
-{
-	uint64_t got = 0;
-
-	while (got < page_size()) {
-		ssize_t n = pread(from->fd, page + got, page_size() - got, (off_t)(offset + got));
-
-		if (n < 0)
-			return UVM_MEM_IO_ERROR;
-		if (n == 0)
-			break;
-		got += (uint64_t)n;
-	}
-	memset(page + got, 0, page_size() - got);
-	return 0;
-}
-
-static int fill_from(void *context, struct uvm_cache *cache, struct uvm_region region)
-{
-	_cleanup_free_ char *page = malloc(page_size());
-	int rc = page ? 0 : UVM_MEM_NO_MEMORY;
-
-	for (uint64_t at = region.start; rc == 0 && at < region.end; at += page_size()) {
-		rc = read_page(context, page, at);
-		if (rc == 0)
-			rc = uvm_cache_fill(cache, at, page, page_size());
-	}
-	return rc;
-}
-
-static void release_from(void *context)
-{
-	uvm_mappable_unref(context);
-}
-
-int uvm_cacheable_create_from(struct uvm_mappable *mappable, struct uvm_cacheable **cacheable)
-{
-	static const struct uvm_cacheable_ops ops = {sizeof(ops), fill_from, release_from};
-	uint64_t pages;
-	int rc;
-
-	if (mappable->kind != KIND_MEMORY && mappable->kind != KIND_FILE)
-		return UVM_MEM_OPERATION_NOT_SUPPORTED;
-	rc = uvm_mappable_get_size(mappable, &pages);
-	if (rc == 0)
-		rc = uvm_cacheable_create(&ops, mappable, pages, page_size(), cacheable);
-	if (rc == 0)
-		uvm_mappable_ref(mappable);
-	return rc;
 }
