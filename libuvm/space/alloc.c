@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "base/region.h"
 #include "base/size.h"
-#include "space/count.h"
+#include "graph/count.h"
 #include "store/extents.h"
 
 struct uvm_allocator {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Cloning a space: each mapping gets a counterpart that shows what it shows now, frozen. */
 #include "base/size.h"
-#include "space/graph.h"
+#include "graph/graph.h"
 #include "space/space.h"
 
 static int clone_mapping(struct space_mapping *mapping, struct uvm_space *to)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Faults in windows: a page of a cache that has not come, or a write to a page that has to be copied first. */
 #include "base/size.h"
-#include "space/graph.h"
+#include "graph/graph.h"
 
 static void serve_missing(struct uvm_space *space, struct region page)
 {

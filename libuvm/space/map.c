@@ -7,7 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "space/graph.h"
+#include "graph/graph.h"
 #include "space/space.h"
 
 /* Each space is looked at once, on however many ways it is found. */

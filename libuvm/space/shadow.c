@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/size.h"
-#include "space/graph.h"
+#include "graph/graph.h"
 
 #define PARTS_MAX 8192 /* of all shadows: each may make two mappings in every window, and a process can have 65530 */
 

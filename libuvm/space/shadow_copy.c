@@ -6,7 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "space/graph.h"
+#include "graph/graph.h"
 
 #define CHUNK (64 * KiB)
 

@@ -5,7 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "space/graph.h"
+#include "graph/graph.h"
 #include "space/space.h"
 
 #define MAP_FLAGS                                                                                           \

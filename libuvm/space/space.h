@@ -2,7 +2,7 @@
 /* What the methods of AddrSpace share. */
 #pragma once
 
-#include "space/graph.h"
+#include "graph/graph.h"
 
 bool map_flags_known(unsigned int flags);
 

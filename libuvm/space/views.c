@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* From a mappable up to all the windows that show it. */
-#include "space/graph.h"
+#include "graph/graph.h"
 
 static int visit(struct space_mapping *mapping, struct region region, view_action action)
 {

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/size.h"
-#include "space/graph.h"
+#include "graph/graph.h"
 #include "uffd/uffd.h"
 
 static void *address(uint64_t at)

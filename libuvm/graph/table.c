@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "space/graph.h"
+#include "graph/graph.h"
 
 size_t table_index(const struct uvm_space *space, uint64_t address)
 {

@@ -7,7 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "space/cache.h"
+#include "cache/cache.h"
 
 #define BLOCKERS_FEW 16
 

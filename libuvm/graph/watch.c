@@ -12,7 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "space/graph.h"
+#include "graph/graph.h"
 #include "uffd/open.h"
 #include "uffd/uffd.h"
 

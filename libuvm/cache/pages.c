@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The pages of a cache, and their states. */
 #include "base/size.h"
-#include "space/cache.h"
+#include "cache/cache.h"
 
 int cache_region(const struct uvm_cache *cache, struct uvm_region from, struct region *region)
 {

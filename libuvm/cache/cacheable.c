@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Cacheables: what a program fills caches from. */
-#include "space/cacheable.h"
+#include "cache/cacheable.h"
 
 #include <stdlib.h>
 
 #include "base/size.h"
-#include "space/count.h"
+#include "graph/count.h"
 
 /* Runs the program's code. */
 static void free_cacheable(struct deferred *end)

@@ -2,7 +2,7 @@
 /* The objects behind caches. */
 #pragma once
 
-#include "space/graph.h"
+#include "graph/graph.h"
 
 struct uvm_cacheable {
 	struct deferred end;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/size.h"
-#include "space/cache.h"
+#include "cache/cache.h"
 
 /* Somebody else may have brought them since. */
 static bool is_wanted(const struct uvm_cache *cache, struct region region)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The lock of all address spaces, and the end of objects. */
-#include "space/graph.h"
+#include "graph/graph.h"
 
-#include "space/count.h"
+#include "graph/count.h"
 
 pthread_mutex_t graph_mutex = PTHREAD_MUTEX_INITIALIZER;
 

@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "space/cache.h"
+#include "cache/cache.h"
 #include "uffd/uffd.h"
 
 #define CHUNK (256 * KiB)

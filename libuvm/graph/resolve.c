@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/size.h"
-#include "space/graph.h"
+#include "graph/graph.h"
 
 void segments_free(struct segment_vec *vec)
 {

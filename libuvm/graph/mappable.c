@@ -12,7 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "space/graph.h"
+#include "graph/graph.h"
 
 #define ALLOC_FLAGS                                                                                          \
 	(UVM_ALLOC_ZERO | UVM_ALLOC_INSECURE | UVM_ALLOC_COMMIT | UVM_ALLOC_LOCK | UVM_ALLOC_NO_ZERO_LOCAL | \

@@ -2,7 +2,7 @@
 /* A Cache, and what its parts share. */
 #pragma once
 
-#include "space/cacheable.h"
+#include "cache/cacheable.h"
 
 enum cache_page_state {
 	PAGE_ABSENT,
@@ -41,14 +41,14 @@ struct uvm_cache {
 
 /* All with the graph's lock held. */
 
-/* cache_request.c. Starts the thread. Returns 0 or UVM_MEM_NO_MEMORY. */
+/* request.c. Starts the thread. Returns 0 or UVM_MEM_NO_MEMORY. */
 int requester_start(struct uvm_cache *cache);
 void requester_stop(struct requester *requester);
 
 /* Asks for the pages of a region that nobody has asked for. */
 int requester_request(struct uvm_cache *cache, struct region region);
 
-/* cache_pages.c */
+/* pages.c */
 
 /*
  * Half-open, whole pages, inside a cache that has a Cacheable. Returns 0, UVM_MEM_INVALID_ARGUMENT,
@@ -62,11 +62,11 @@ bool cache_has(const struct uvm_mappable *mappable, uint64_t offset);
 /* Of whole pages. A mapping that was told of a failure is made anew when the page is no longer failed. */
 void cache_set_state(struct uvm_cache *cache, struct region region, enum cache_page_state state);
 
-/* cache_wait.c. Pages changed their state: whoever waits looks again. */
+/* wait.c. Pages changed their state: whoever waits looks again. */
 void cache_notify(struct uvm_cache *cache);
 
 /* Lets all blockers of a cache go: it is empty now. */
 void cache_end_blockers(struct uvm_cache *cache);
 
-/* cache_fill.c. Marks the pages that are not there as failed. */
+/* fill.c. Marks the pages that are not there as failed. */
 void cache_fail(struct uvm_cache *cache, struct region region);

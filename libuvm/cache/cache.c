@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Cache: memory whose missing pages ask a Cacheable. */
-#include "space/cache.h"
+#include "cache/cache.h"
 
 #include <stdlib.h>
 #include <string.h>
