@@ -3,11 +3,13 @@
 #include "cache/cache.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
-#include "base/cleanup.h"
 #include "base/size.h"
+#include "cache/cacheable.h"
+#include "graph/graph.h"
+#include "graph/mappable.h"
+#include "graph/watch.h"
 #include "uffd/uffd.h"
 
 static struct uvm_cache *cache_of(struct uvm_mappable *mappable)

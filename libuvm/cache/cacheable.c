@@ -6,6 +6,7 @@
 
 #include "base/size.h"
 #include "graph/count.h"
+#include "graph/graph.h"
 
 /* Runs the program's code. */
 static void free_cacheable(struct deferred *end)

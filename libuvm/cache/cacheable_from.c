@@ -6,7 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "cache/cacheable.h"
+#include "cache/cache.h"
 
 /* Zeros behind the end, as in a mapping of the last page of a file. */
 static int read_page(const struct uvm_mappable *from, char *page, uint64_t offset)

@@ -9,6 +9,12 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "cache/cache.h"
+#include "graph/graph.h"
+#include "graph/resolve.h"
+#include "graph/watch.h"
+#include "space/shadow.h"
+#include "space/views.h"
+#include "space/window.h"
 #include "uffd/uffd.h"
 
 #define CHUNK (256 * KiB)

@@ -2,6 +2,8 @@
 /* The pages of a cache, and their states. */
 #include "base/size.h"
 #include "cache/cache.h"
+#include "space/views.h"
+#include "space/window.h"
 
 int cache_region(const struct uvm_cache *cache, struct uvm_region from, struct region *region)
 {

@@ -7,6 +7,9 @@
 
 #include "base/size.h"
 #include "cache/cache.h"
+#include "cache/cacheable.h"
+#include "graph/graph.h"
+#include "graph/watch.h"
 
 /* Somebody else may have brought them since. */
 static bool is_wanted(const struct uvm_cache *cache, struct region region)

@@ -5,9 +5,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/size.h"
 #include "cache/cache.h"
+#include "graph/graph.h"
 
 #define BLOCKERS_FEW 16
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Leaves: memory and files. */
-#include <errno.h>
+#include "graph/mappable.h"
+
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "graph/graph.h"
+#include "graph/watch.h"
 
 #define ALLOC_FLAGS                                                                                          \
 	(UVM_ALLOC_ZERO | UVM_ALLOC_INSECURE | UVM_ALLOC_COMMIT | UVM_ALLOC_LOCK | UVM_ALLOC_NO_ZERO_LOCAL | \

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* From an address of a space down to the leaves that it shows, with the rights that all levels leave. */
+#include "graph/resolve.h"
+
 #include <stdlib.h>
 
 #include "base/size.h"
-#include "graph/graph.h"
+#include "graph/mappable.h"
+#include "graph/table.h"
 
 void segments_free(struct segment_vec *vec)
 {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The translations of a space: mappings in order of their addresses. */
+#include "graph/table.h"
+
 #include <stdlib.h>
 #include <string.h>
 

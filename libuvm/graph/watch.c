@@ -4,11 +4,11 @@
  * waits until that was read. A fault that it cannot serve at once it hands to the other thread, which takes the graph's
  * lock.
  */
+#include "graph/watch.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Cloning a space: each mapping gets a counterpart that shows what it shows now, frozen. */
-#include "base/size.h"
 #include "graph/graph.h"
+#include "graph/table.h"
+#include "space/shadow.h"
 #include "space/space.h"
+#include "space/views.h"
+#include "space/window.h"
 
 static int clone_mapping(struct space_mapping *mapping, struct uvm_space *to)
 {

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Faults in windows: a page of a cache that has not come, or a write to a page that has to be copied first. */
 #include "base/size.h"
-#include "graph/graph.h"
+#include "graph/resolve.h"
+#include "graph/table.h"
+#include "space/shadow.h"
+#include "space/space.h"
+#include "space/window.h"
 
 static void serve_missing(struct uvm_space *space, struct region page)
 {

@@ -8,7 +8,12 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "graph/graph.h"
+#include "graph/mappable.h"
+#include "graph/table.h"
+#include "space/shadow.h"
 #include "space/space.h"
+#include "space/views.h"
+#include "space/window.h"
 
 /* Each space is looked at once, on however many ways it is found. */
 static bool search(struct uvm_mappable *mappable, const struct uvm_space *space, uint64_t number)

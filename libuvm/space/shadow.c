@@ -4,11 +4,18 @@
  * too, because a copy is mapped wherever the page was. A snapshot remembers the leaves that it showed when it was made;
  * who writes to them first leaves it a copy.
  */
+#include "space/shadow.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/size.h"
 #include "graph/graph.h"
+#include "graph/mappable.h"
+#include "graph/resolve.h"
+#include "space/shadow_copy.h"
+#include "space/views.h"
+#include "space/window.h"
 
 #define PARTS_MAX 8192 /* of all shadows: each may make two mappings in every window, and a process can have 65530 */
 

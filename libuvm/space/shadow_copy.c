@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* Copies of pages, into shadows. */
+#include "space/shadow_copy.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "graph/graph.h"
+#include "graph/mappable.h"
+#include "graph/resolve.h"
 
 #define CHUNK (64 * KiB)
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* AddrSpace: making one, and asking it. */
-#include <stdlib.h>
-#include <unistd.h>
+#include "space/space.h"
 
-#include "base/cleanup.h"
+#include <stdlib.h>
+
 #include "base/size.h"
 #include "graph/graph.h"
-#include "space/space.h"
+#include "graph/mappable.h"
+#include "graph/table.h"
+#include "space/window.h"
 
 #define MAP_FLAGS                                                                                           \
 	(UVM_MAP_FIXED | UVM_MAP_REPLACE | UVM_MAP_COPY_ON_WRITE | UVM_MAP_SNAPSHOT | UVM_MAP_ACCESS_MASK | \

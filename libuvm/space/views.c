@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* From a mappable up to all the windows that show it. */
-#include "graph/graph.h"
+#include "space/views.h"
+
+#include "space/shadow_copy.h"
+#include "space/window.h"
 
 static int visit(struct space_mapping *mapping, struct region region, view_action action)
 {

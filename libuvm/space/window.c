@@ -4,11 +4,12 @@
  * it has to be, and then moved into place in one step, so that nobody sees a page that is neither the old one nor the
  * new one.
  */
-#include <errno.h>
+#include "space/window.h"
+
 #include <sys/mman.h>
 
-#include "base/size.h"
-#include "graph/graph.h"
+#include "graph/resolve.h"
+#include "graph/watch.h"
 #include "uffd/uffd.h"
 
 static void *address(uint64_t at)
