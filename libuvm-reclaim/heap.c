@@ -204,7 +204,7 @@ static struct heap_block *map_block(size_t size, size_t alignment)
  * A large block that was only partly touched must not come to be touched in full: its pages go, and come back zeroed,
  * madvise(2). They cannot from locked memory.
  */
-static void wipe(const struct heap_block *block, size_t size, enum contents contents)
+static void wipe_block(const struct heap_block *block, size_t size, enum contents contents)
 {
 	if (contents == CONTENTS_ZERO)
 		return;
@@ -236,7 +236,7 @@ void *heap_allocate(size_t size, size_t alignment, bool zero)
 	if (!block)
 		return NULL;
 	if (zero)
-		wipe(block, size, contents);
+		wipe_block(block, size, contents);
 	if (table_set(block) < 0) {
 		block->next = NULL;
 		unmap_all(block);
@@ -246,7 +246,7 @@ void *heap_allocate(size_t size, size_t alignment, bool zero)
 }
 
 /* What is cut off becomes a block of its own. */
-static void shrink(struct heap_block *block, size_t size)
+static void shrink_block(struct heap_block *block, size_t size)
 {
 	struct heap_block *rest;
 
@@ -261,7 +261,7 @@ static void shrink(struct heap_block *block, size_t size)
 }
 
 /* Another thread may be given the old address at once, so the table forgets it before. */
-static int move(struct heap_block *block, size_t size)
+static int move_block(struct heap_block *block, size_t size)
 {
 	struct leaf *reserved = table_reserve();
 	void *at;
@@ -284,8 +284,8 @@ void *heap_resize(struct heap_block *block, size_t size)
 		return NULL;
 	size = round_up(size, page_size());
 	if (size <= block->size)
-		shrink(block, size);
-	else if (move(block, size) < 0)
+		shrink_block(block, size);
+	else if (move_block(block, size) < 0)
 		return NULL;
 	return address_of(block);
 }

@@ -82,7 +82,7 @@ static int follow_forks(void)
 	return rc;
 }
 
-static int make(struct swap_agent **agent)
+static int make_agent(struct swap_agent **agent)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	uint64_t data = (sizeof(**agent) + page - 1) & ~(page - 1);
@@ -121,7 +121,7 @@ static int make(struct swap_agent **agent)
 	return 0;
 }
 
-static void destroy(struct swap_agent *agent)
+static void destroy_agent(struct swap_agent *agent)
 {
 	if (agent->shared)
 		munmap(agent->shared, agent->page);
@@ -166,11 +166,11 @@ int uvm_swap_agent_start(const struct uvm_swap_agent_options *options)
 	if (rc == 0)
 		rc = follow_forks();
 	if (rc == 0)
-		rc = make(&agent);
+		rc = make_agent(&agent);
 	if (rc == 0) {
 		rc = start_thread(agent);
 		if (rc < 0)
-			destroy(agent);
+			destroy_agent(agent);
 		else
 			running = agent;
 	}
@@ -179,7 +179,7 @@ int uvm_swap_agent_start(const struct uvm_swap_agent_options *options)
 }
 
 /* The agent looks at its state when somebody connects. */
-static void knock(const struct swap_agent *agent)
+static void wake_thread(const struct swap_agent *agent)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	size_t length = strlen(agent->swap.name);
@@ -198,14 +198,14 @@ static int stop_thread(struct swap_agent *agent)
 	if (agent->session.memory_uffd >= 0)
 		return -EBUSY;
 	__atomic_store_n(&agent->state, AGENT_STOPPING, __ATOMIC_SEQ_CST);
-	knock(agent);
+	wake_thread(agent);
 	wait_on(&agent->state, AGENT_STOPPING, FUTEX_PRIVATE_FLAG, STOP_MS);
 	/* A session came first. */
 	if (__atomic_compare_exchange_n(&agent->state, &stopping, AGENT_RUNNING, false, __ATOMIC_SEQ_CST,
 					__ATOMIC_SEQ_CST))
 		return -EBUSY;
 	pthread_join(thread, NULL);
-	destroy(agent);
+	destroy_agent(agent);
 	return 0;
 }
 

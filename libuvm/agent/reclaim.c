@@ -53,7 +53,7 @@ static bool look_at(struct swap_agent *agent, int fd)
 	       ring->busy - ring->head <= RING_BATCH;
 }
 
-static bool overlaps(const struct agent_region *r, uint64_t start, uint64_t bytes)
+static bool region_overlaps(const struct agent_region *r, uint64_t start, uint64_t bytes)
 {
 	return r->address < start + bytes && start < r->address + r->bytes;
 }
@@ -61,10 +61,10 @@ static bool overlaps(const struct agent_region *r, uint64_t start, uint64_t byte
 /* The agent's own memory, what it shares with a session, and the ring itself. */
 static bool is_ours(const struct swap_agent *agent, const struct agent_region *r)
 {
-	return overlaps(r, agent->own_start, agent->own_end - agent->own_start) ||
-	       overlaps(r, (uint64_t)agent->shared, agent->page) ||
-	       (agent->session.staging && overlaps(r, agent->session.staging, AGENT_AREA_BYTES)) ||
-	       overlaps(r, agent->ring.fixed.address, agent->ring.fixed.bytes);
+	return region_overlaps(r, agent->own_start, agent->own_end - agent->own_start) ||
+	       region_overlaps(r, (uint64_t)agent->shared, agent->page) ||
+	       (agent->session.staging && region_overlaps(r, agent->session.staging, AGENT_AREA_BYTES)) ||
+	       region_overlaps(r, agent->ring.fixed.address, agent->ring.fixed.bytes);
 }
 
 /* The whole pages inside what only loses its contents; all that it touches of what is to be unmapped. */
@@ -110,7 +110,7 @@ static bool may_reclaim(const struct swap_agent *agent, const struct agent_reque
  * All is looked at before anything is done. A session that was killed would never answer for what is out: this thread
  * has to be there for the next one.
  */
-static int64_t check(struct swap_agent *agent, const struct agent_request *request)
+static int64_t check_request(struct swap_agent *agent, const struct agent_request *request)
 {
 	bool one = request->op == AGENT_RECLAIM_UNMAP;
 
@@ -129,35 +129,35 @@ static int64_t check(struct swap_agent *agent, const struct agent_request *reque
 }
 
 /* Memory that is locked needs to be asked for by name. */
-static long drop(const struct agent_region *r)
+static long drop_region(const struct agent_region *r)
 {
 	long rc = raw3(SYS_madvise, r->address, r->bytes, MADV_DONTNEED);
 
 	return rc == -EINVAL ? raw3(SYS_madvise, r->address, r->bytes, MADV_DONTNEED_LOCKED) : rc;
 }
 
-static int64_t reclaim(struct swap_agent *agent, const struct agent_request *request)
+static int64_t reclaim_regions(struct swap_agent *agent, const struct agent_request *request)
 {
-	int64_t rc = check(agent, request), first = rc;
+	int64_t rc = check_request(agent, request), first = rc;
 
 	if (rc == 0 && request->op == AGENT_RECLAIM_UNMAP)
 		return raw2(SYS_munmap, request->regions[0].address, request->regions[0].bytes);
 	for (uint64_t i = 0; rc == 0 && i < request->count; i++) {
-		long result = request->regions[i].bytes ? drop(&request->regions[i]) : 0;
+		long result = request->regions[i].bytes ? drop_region(&request->regions[i]) : 0;
 
 		first = first ? first : result;
 	}
 	return first;
 }
 
-static int64_t perform(struct swap_agent *agent, const struct agent_request *request)
+static int64_t perform_request(struct swap_agent *agent, const struct agent_request *request)
 {
 	switch (request->op) {
 	case AGENT_PING:
 		return 0;
 	case AGENT_RECLAIM_DROP:
 	case AGENT_RECLAIM_UNMAP:
-		return reclaim(agent, request);
+		return reclaim_regions(agent, request);
 	default:
 		return -EINVAL;
 	}
@@ -168,7 +168,7 @@ void agent_serve_reclaimer(struct swap_agent *agent)
 	bool alive = agent_next(agent, agent->reclaim.connection);
 
 	if (alive)
-		agent_answer(agent, agent->reclaim.connection, perform(agent, agent->request));
+		agent_answer(agent, agent->reclaim.connection, perform_request(agent, agent->request));
 	agent_drop_passed(agent);
 	if (alive)
 		return;

@@ -58,7 +58,7 @@ static int64_t change_area(struct swap_agent *agent, uint64_t mode)
 }
 
 /* A program that locks all of its memory locks this too: nothing could be moved there from what is not locked. */
-static int64_t protect(uint64_t address, uint64_t bytes, uint64_t protection)
+static int64_t protect_area(uint64_t address, uint64_t bytes, uint64_t protection)
 {
 	raw3(SYS_munlock, address, bytes, 0);
 	return raw3(SYS_mprotect, address, bytes, protection & (PROT_READ | PROT_WRITE | PROT_EXEC));
@@ -75,7 +75,7 @@ static bool is_kept(const struct swap_agent *agent, uint64_t number)
 	return number < AGENT_KEPT && agent->session.kept[number / 64] >> (number % 64) & 1;
 }
 
-static int64_t keep(struct swap_agent *agent)
+static int64_t keep_passed(struct swap_agent *agent)
 {
 	int number = agent->passed;
 
@@ -88,7 +88,7 @@ static int64_t keep(struct swap_agent *agent)
 	return number;
 }
 
-static int64_t take(struct swap_agent *agent, uint64_t number)
+static int64_t take_kept(struct swap_agent *agent, uint64_t number)
 {
 	if (!is_kept(agent, number))
 		return -EBADF;
@@ -96,7 +96,7 @@ static int64_t take(struct swap_agent *agent, uint64_t number)
 	return 0;
 }
 
-static int64_t drop(struct swap_agent *agent, uint64_t number)
+static int64_t drop_kept(struct swap_agent *agent, uint64_t number)
 {
 	if (!is_kept(agent, number))
 		return -EBADF;
@@ -119,7 +119,7 @@ static int64_t another_uffd(struct swap_agent *agent)
 	return 0;
 }
 
-static int64_t move(struct swap_agent *agent, const struct agent_request *request)
+static int64_t move_pages(struct swap_agent *agent, const struct agent_request *request)
 {
 	struct uffdio_move argument = {
 		.dst = request->to, .src = request->address, .len = request->bytes, .mode = request->mode};
@@ -146,7 +146,7 @@ static bool serve_move(struct swap_agent *agent)
 	agent_answer(agent, agent->swap.connection, 0);
 	alive = agent_next(agent, agent->swap.connection);
 	if (alive && agent->request->op == AGENT_MOVE)
-		agent_answer(agent, agent->swap.connection, move(agent, agent->request));
+		agent_answer(agent, agent->swap.connection, move_pages(agent, agent->request));
 	else if (alive && agent->request->op != AGENT_CANCEL)
 		agent_answer(agent, agent->swap.connection, -EPROTO);
 	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof(before));
@@ -166,7 +166,7 @@ static int64_t tell_words(struct swap_agent *agent)
 	return rc < 0 ? rc : (int64_t)agent->rseq;
 }
 
-static int64_t perform(struct swap_agent *agent, const struct agent_request *request)
+static int64_t perform_request(struct swap_agent *agent, const struct agent_request *request)
 {
 	bool ours = in_staging(agent, request->address, request->bytes);
 
@@ -179,7 +179,7 @@ static int64_t perform(struct swap_agent *agent, const struct agent_request *req
 	case AGENT_AREA:
 		return change_area(agent, request->mode);
 	case AGENT_PROTECT:
-		return ours ? protect(request->address, request->bytes, request->mode) : -EINVAL;
+		return ours ? protect_area(request->address, request->bytes, request->mode) : -EINVAL;
 	case AGENT_DISCARD:
 		return ours ? raw3(SYS_madvise, request->address, request->bytes, MADV_DONTNEED_LOCKED) : -EINVAL;
 	case AGENT_POPULATE:
@@ -189,11 +189,11 @@ static int64_t perform(struct swap_agent *agent, const struct agent_request *req
 	case AGENT_UFFD:
 		return another_uffd(agent);
 	case AGENT_KEEP:
-		return keep(agent);
+		return keep_passed(agent);
 	case AGENT_TAKE:
-		return take(agent, request->address);
+		return take_kept(agent, request->address);
 	case AGENT_DROP:
-		return drop(agent, request->address);
+		return drop_kept(agent, request->address);
 	case AGENT_WORDS:
 		return tell_words(agent);
 	case AGENT_MOVE:
@@ -203,7 +203,7 @@ static int64_t perform(struct swap_agent *agent, const struct agent_request *req
 	}
 }
 
-static void disconnect(struct swap_agent *agent)
+static void close_connection(struct swap_agent *agent)
 {
 	raw1(SYS_close, agent->swap.connection);
 	agent->swap.connection = -1;
@@ -218,16 +218,16 @@ static void serve_request(struct swap_agent *agent)
 	} else if (alive && agent->request->op == AGENT_CLOSE) {
 		agent_release(agent);
 		agent_answer(agent, agent->swap.connection, 0);
-		disconnect(agent);
+		close_connection(agent);
 		agent_drop_passed(agent);
 		return;
 	} else if (alive && agent->request->op != AGENT_CANCEL) {
-		agent_answer(agent, agent->swap.connection, perform(agent, agent->request));
+		agent_answer(agent, agent->swap.connection, perform_request(agent, agent->request));
 	}
 	agent_drop_passed(agent);
 	if (alive)
 		return;
-	disconnect(agent);
+	close_connection(agent);
 	/*
 	 * Gone without a word: what it may have moved out must not read as zeros, so the descriptors stay open for
 	 * whoever takes over.
@@ -264,7 +264,7 @@ static int accept_from(struct swap_agent *agent, int listener)
 	return -1;
 }
 
-static void welcome(struct swap_agent *agent)
+static void welcome_session(struct swap_agent *agent)
 {
 	int fd = accept_from(agent, agent->swap.listener);
 
@@ -276,7 +276,7 @@ static void welcome(struct swap_agent *agent)
 	}
 	agent->swap.connection = fd;
 	if (agent_greet(agent) < 0) {
-		disconnect(agent);
+		close_connection(agent);
 		if (!agent->session.moved)
 			agent_release(agent);
 	}
@@ -342,7 +342,7 @@ static int map_shared(struct swap_agent *agent)
 	return 0;
 }
 
-static void tell(struct swap_agent *agent, enum agent_state state)
+static void set_state(struct swap_agent *agent, enum agent_state state)
 {
 	__atomic_store_n(&agent->state, state, __ATOMIC_SEQ_CST);
 	raw3(SYS_futex, &agent->state, FUTEX_WAKE_PRIVATE, INT32_MAX);
@@ -378,7 +378,7 @@ static void serve_next(struct swap_agent *agent)
 	if (fds[3].revents)
 		agent_serve_reclaimer(agent);
 	if (fds[0].revents)
-		welcome(agent);
+		welcome_session(agent);
 	if (fds[2].revents)
 		welcome_reclaimer(agent);
 }
@@ -396,14 +396,14 @@ void *agent_main(void *argument)
 		agent->result = listen_somewhere(agent);
 	raw2(SYS_prctl, PR_SET_NAME, AGENT_NAME);
 	if (agent->result < 0) {
-		tell(agent, AGENT_STOPPED);
+		set_state(agent, AGENT_STOPPED);
 		return NULL;
 	}
-	tell(agent, AGENT_RUNNING);
+	set_state(agent, AGENT_RUNNING);
 	while (!stop_asked(agent))
 		serve_next(agent);
 	raw1(SYS_close, agent->reclaim.listener);
 	raw1(SYS_close, agent->swap.listener);
-	tell(agent, AGENT_STOPPED);
+	set_state(agent, AGENT_STOPPED);
 	return NULL;
 }

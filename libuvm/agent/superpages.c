@@ -64,7 +64,7 @@ static bool any_in_core(struct swap_agent *agent, uint64_t superpage)
 	return false;
 }
 
-static void look(struct swap_agent *agent, const char *line, uint64_t from, uint64_t most)
+static void look_at_line(struct swap_agent *agent, const char *line, uint64_t from, uint64_t most)
 {
 	uint64_t start;
 	uint64_t end;
@@ -98,7 +98,7 @@ int agent_superpages(struct swap_agent *agent, uint64_t from, uint64_t most)
 				continue;
 			}
 			line.text[line.length] = '\0';
-			look(agent, line.text, from, most);
+			look_at_line(agent, line.text, from, most);
 			line.length = 0;
 		}
 	raw1(SYS_close, fd);

@@ -36,7 +36,7 @@ static uvm_reclaim_error_t error_of(int result)
 	}
 }
 
-static uvm_reclaim_error_t begin(struct uvm_reclaim_ring *ring, uint32_t initial, uint32_t maximum)
+static uvm_reclaim_error_t begin_ring(struct uvm_reclaim_ring *ring, uint32_t initial, uint32_t maximum)
 {
 	_Atomic uint64_t *alive = map_alive();
 	int result;
@@ -70,7 +70,7 @@ uvm_reclaim_error_t uvm_reclaim_ring_allocate(uvm_reclaim_ring_t *ring, uvm_recl
 		return UVM_RECLAIM_INVALID_CAPACITY;
 	if (atomic_exchange(&taken, true))
 		return UVM_RECLAIM_RESOURCE_SHORTAGE;
-	error = begin(&ring_own, uvm_reclaim_round_capacity(initial_capacity), max_capacity);
+	error = begin_ring(&ring_own, uvm_reclaim_round_capacity(initial_capacity), max_capacity);
 	if (error)
 		atomic_store(&taken, false);
 	else
