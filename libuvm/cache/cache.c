@@ -27,7 +27,7 @@ static bool is_usable(const struct uvm_mappable *mappable)
 	return ((const struct uvm_cache *)mappable)->cacheable;
 }
 
-static void empty(struct uvm_cache *cache)
+static void empty_cache(struct uvm_cache *cache)
 {
 	cache_end_blockers(cache);
 	cache->requester->queue.count = 0;
@@ -48,7 +48,7 @@ static void free_cache(struct uvm_mappable *mappable)
 {
 	struct uvm_cache *cache = cache_of(mappable);
 
-	empty(cache);
+	empty_cache(cache);
 	requester_stop(cache->requester);
 	pthread_cond_destroy(&cache->changed);
 	free(cache);
@@ -142,7 +142,7 @@ static int map_alias(struct uvm_cache *cache)
 	return 0;
 }
 
-static int prepare(struct uvm_cache *cache, struct uvm_cacheable *cacheable)
+static int prepare_cache(struct uvm_cache *cache, struct uvm_cacheable *cacheable)
 {
 	int rc;
 
@@ -161,10 +161,10 @@ int uvm_cache_set_cacheable(struct uvm_cache *cache, struct uvm_cacheable *cache
 	if (!LIST_EMPTY(&cache->mappable.above) || !LIST_EMPTY(&cache->mappable.frozen_for) || cache->requested) {
 		rc = UVM_MEM_INVALID_STATE;
 	} else {
-		empty(cache);
-		rc = cacheable ? prepare(cache, cacheable) : 0;
+		empty_cache(cache);
+		rc = cacheable ? prepare_cache(cache, cacheable) : 0;
 		if (rc < 0)
-			empty(cache);
+			empty_cache(cache);
 	}
 	graph_unlock();
 	return rc;

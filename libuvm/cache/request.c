@@ -17,7 +17,7 @@ static bool is_wanted(const struct uvm_cache *cache, struct region region)
 	return memchr(cache->state + region.start / page_size(), PAGE_REQUESTED, region_bytes(region) / page_size());
 }
 
-static void ask(struct requester *requester)
+static void ask_cacheable(struct requester *requester)
 {
 	struct region region = requester->queue.items[0];
 	struct uvm_cacheable *cacheable;
@@ -42,7 +42,7 @@ static void ask(struct requester *requester)
 }
 
 /* Unlocking after each, so that what the program gave is released. */
-static void *run(void *argument)
+static void *run_requester(void *argument)
 {
 	struct requester *requester = argument;
 
@@ -52,7 +52,7 @@ static void *run(void *argument)
 			pthread_cond_wait(&requester->wanted, &graph_mutex);
 		if (!requester->cache)
 			break;
-		ask(requester);
+		ask_cacheable(requester);
 		graph_unlock();
 	}
 	graph_unlock();
@@ -70,7 +70,7 @@ int requester_start(struct uvm_cache *cache)
 		return UVM_MEM_NO_MEMORY;
 	pthread_cond_init(&requester->wanted, NULL);
 	requester->cache = cache;
-	if (watch_thread(run, requester) < 0) {
+	if (watch_thread(run_requester, requester) < 0) {
 		pthread_cond_destroy(&requester->wanted);
 		free(requester);
 		return UVM_MEM_NO_MEMORY;

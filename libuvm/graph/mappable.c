@@ -43,7 +43,7 @@ int mappable_make_memfd(struct uvm_mappable *mappable, const char *name)
 	return 0;
 }
 
-static void wipe(struct uvm_mappable *mappable)
+static void wipe_contents(struct uvm_mappable *mappable)
 {
 	static const char zeros[65536];
 	off_t at = 0;
@@ -65,7 +65,7 @@ static void wipe(struct uvm_mappable *mappable)
 void mappable_fini(struct uvm_mappable *mappable)
 {
 	if (mappable->paranoid && mappable->fd >= 0)
-		wipe(mappable);
+		wipe_contents(mappable);
 	if (mappable->pin)
 		munmap(mappable->pin, mappable->bytes);
 	if (mappable->fd >= 0)
@@ -96,7 +96,7 @@ static void free_leaf(struct uvm_mappable *leaf)
 static const struct mappable_ops leaf_ops = {.free = free_leaf};
 
 /* Populated through a mapping, which stays when the memory is to be locked (it is as long as some mapping is). */
-static int commit(struct uvm_mappable *memory, bool lock)
+static int commit_memory(struct uvm_mappable *memory, bool lock)
 {
 	void *at = MAP_FAILED;
 
@@ -130,7 +130,7 @@ int uvm_mappable_create_memory(uint64_t bytes, unsigned int flags, struct uvm_ma
 	memory->paranoid = flags & UVM_ALLOC_PARANOID;
 	rc = mappable_make_memfd(memory, "uvm-memory");
 	if (rc == 0 && flags & (UVM_ALLOC_COMMIT | UVM_ALLOC_LOCK))
-		rc = commit(memory, flags & UVM_ALLOC_LOCK);
+		rc = commit_memory(memory, flags & UVM_ALLOC_LOCK);
 	if (rc < 0) {
 		free_leaf(memory);
 		return rc;

@@ -14,7 +14,7 @@ void segments_free(struct segment_vec *vec)
 	*vec = (struct segment_vec){0};
 }
 
-static int push(struct segment_vec *vec, struct segment segment)
+static int push_segment(struct segment_vec *vec, struct segment segment)
 {
 	if (vec->count == vec->capacity) {
 		size_t capacity = vec->capacity ? vec->capacity * 2 : 8;
@@ -72,7 +72,7 @@ static struct view moved_to(struct view view, uint64_t start)
 }
 
 /* When a level above copies before it writes, it takes no more than reading below. */
-static unsigned int allowed(struct view view, unsigned int access)
+static unsigned int allowed_access(struct view view, unsigned int access)
 {
 	if (view.copies)
 		access = access & UVM_ACCESS_READ ? access | UVM_ACCESS_WRITE : access & ~UVM_ACCESS_WRITE;
@@ -81,7 +81,7 @@ static unsigned int allowed(struct view view, unsigned int access)
 
 static int resolve_leaf(struct uvm_mappable *leaf, struct view view, struct segment_vec *out)
 {
-	unsigned int access = allowed(view, leaf->access);
+	unsigned int access = allowed_access(view, leaf->access);
 
 	if (view.copies && access & UVM_ACCESS_WRITE && !mappable_watchable(leaf))
 		access &= ~UVM_ACCESS_WRITE;
@@ -94,13 +94,13 @@ static int resolve_leaf(struct uvm_mappable *leaf, struct view view, struct segm
 			       ? view.range.end
 			       : alike_until(leaf, (struct region){at, view.range.end}, frozen);
 		part = part_of(view, at, next);
-		rc = push(out, (struct segment){
-				       .at = {part.to, part.to + region_bytes(part.range)},
-				       .leaf = leaf,
-				       .offset = at,
-				       .access = access,
-				       .watched = frozen || (view.copies && access & UVM_ACCESS_WRITE),
-			       });
+		rc = push_segment(out, (struct segment){
+					       .at = {part.to, part.to + region_bytes(part.range)},
+					       .leaf = leaf,
+					       .offset = at,
+					       .access = access,
+					       .watched = frozen || (view.copies && access & UVM_ACCESS_WRITE),
+				       });
 		if (rc < 0)
 			return rc;
 	}
@@ -119,7 +119,7 @@ static int resolve_backing(const struct space_mapping *mapping, const struct bac
 
 	if (!backing->linked)
 		return 0;
-	view.access = allowed(view, backing->access);
+	view.access = allowed_access(view, backing->access);
 	return resolve_leaf(backing->leaf, moved_to(view, backing->offset + in), out);
 }
 
@@ -209,7 +209,7 @@ int resolve(struct uvm_mappable *mappable, struct view view, struct segment_vec 
 		struct view part = part_of(view, common.start, common.end);
 		int rc;
 
-		part.access = allowed(view, (mapping->flags & UVM_MAP_ACCESS_MASK) / UVM_MAP_READ);
+		part.access = allowed_access(view, (mapping->flags & UVM_MAP_ACCESS_MASK) / UVM_MAP_READ);
 		rc = resolve_mapping(mapping, part, out);
 		if (rc < 0)
 			return rc;

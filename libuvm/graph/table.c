@@ -29,7 +29,7 @@ struct space_mapping *table_find(const struct uvm_space *space, uint64_t address
 	return i < space->count && space->table[i]->at.start <= address ? space->table[i] : NULL;
 }
 
-static int reserve(struct uvm_space *space)
+static int reserve_slot(struct uvm_space *space)
 {
 	size_t capacity = space->capacity ? space->capacity * 2 : 8;
 	struct space_mapping **table;
@@ -52,7 +52,7 @@ static void insert_at(struct uvm_space *space, size_t index, struct space_mappin
 	space->count++;
 }
 
-static int split(struct uvm_space *space, uint64_t address)
+static int split_at(struct uvm_space *space, uint64_t address)
 {
 	struct space_mapping *left = table_find(space, address), *right;
 	uint64_t head;
@@ -62,7 +62,7 @@ static int split(struct uvm_space *space, uint64_t address)
 	head = address - left->at.start;
 	right = mapping_new(space, (struct region){address, left->at.end}, left->mappable, left->offset + head,
 			    left->flags);
-	if (!right || reserve(space)) {
+	if (!right || reserve_slot(space)) {
 		mapping_free(right);
 		return UVM_MEM_NO_MEMORY;
 	}
@@ -78,11 +78,11 @@ static int split(struct uvm_space *space, uint64_t address)
 
 int table_cut(struct uvm_space *space, struct region region)
 {
-	int rc = split(space, region.start);
+	int rc = split_at(space, region.start);
 
 	if (rc == 0)
-		rc = split(space, region.end);
-	return rc ? rc : reserve(space);
+		rc = split_at(space, region.end);
+	return rc ? rc : reserve_slot(space);
 }
 
 void table_swap(struct uvm_space *space, struct region region, struct space_mapping *mapping,
@@ -105,7 +105,7 @@ void table_swap(struct uvm_space *space, struct region region, struct space_mapp
 
 int table_insert(struct uvm_space *space, struct space_mapping *mapping)
 {
-	int rc = reserve(space);
+	int rc = reserve_slot(space);
 
 	if (rc == 0) {
 		insert_at(space, table_index(space, mapping->at.start), mapping);
@@ -130,14 +130,14 @@ struct space_mapping *mapping_new(struct uvm_space *space, struct region at, str
 }
 
 /* A snapshot does not follow what was mapped. */
-static bool follows(const struct space_mapping *mapping)
+static bool follows_mappable(const struct space_mapping *mapping)
 {
 	return !mapping->shadow || !mapping->shadow->snapshot;
 }
 
 void mapping_link(struct space_mapping *mapping)
 {
-	if (follows(mapping))
+	if (follows_mappable(mapping))
 		LIST_INSERT_HEAD(&mapping->mappable->above, mapping, above);
 	if (mapping->shadow)
 		LIST_INSERT_HEAD(&mapping->shadow->owners, mapping, owner);
@@ -145,7 +145,7 @@ void mapping_link(struct space_mapping *mapping)
 
 void mapping_unlink(struct space_mapping *mapping)
 {
-	if (follows(mapping))
+	if (follows_mappable(mapping))
 		LIST_REMOVE(mapping, above);
 	if (mapping->shadow)
 		LIST_REMOVE(mapping, owner);

@@ -71,7 +71,7 @@ static struct region page_of(struct fault fault)
  * What the fault was about may have changed since: it is looked up anew, and who waited tries again. The graph's lock
  * is held.
  */
-static void serve(struct fault fault)
+static void serve_fault(struct fault fault)
 {
 	struct uvm_space *space;
 
@@ -112,7 +112,7 @@ static void *serve_waiting(void *unused)
 		pthread_mutex_unlock(&waiting.lock);
 		for (size_t i = 0; i < count; i++) {
 			graph_lock();
-			serve(faults[i]);
+			serve_fault(faults[i]);
 			graph_unlock();
 		}
 	}
@@ -132,7 +132,7 @@ static void take_message(const struct uffd_msg *message)
 		hand_over(fault);
 		return;
 	}
-	serve(fault);
+	serve_fault(fault);
 	pthread_mutex_unlock(&graph_mutex);
 }
 
@@ -181,7 +181,7 @@ static int open_best(void)
 	return fd;
 }
 
-static int start(void)
+static int start_watching(void)
 {
 	const uint64_t needed = UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_MISSING_SHMEM;
 	const uint64_t wanted =
@@ -207,6 +207,6 @@ static int start(void)
 int watch_start(void)
 {
 	if (uffd < 0 && !failure)
-		failure = start();
+		failure = start_watching();
 	return failure;
 }

@@ -22,7 +22,7 @@ static int clone_mapping(struct space_mapping *mapping, struct uvm_space *to)
 }
 
 /* The two change places below: what the one was bound to, the other is. */
-static void exchange(struct space_mapping *a, struct space_mapping *b)
+static void exchange_shadows(struct space_mapping *a, struct space_mapping *b)
 {
 	struct shadow *shadow = a->shadow;
 	uint64_t offset = a->shadow_offset;
@@ -40,7 +40,7 @@ static void exchange(struct space_mapping *a, struct space_mapping *b)
 static void exchange_all(struct uvm_space *a, struct uvm_space *b)
 {
 	for (size_t i = 0; i < a->count; i++)
-		exchange(a->table[i], b->table[i]);
+		exchange_shadows(a->table[i], b->table[i]);
 }
 
 static int show_all(struct uvm_space *space, view_action action)

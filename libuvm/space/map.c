@@ -16,7 +16,7 @@
 #include "space/window.h"
 
 /* Each space is looked at once, on however many ways it is found. */
-static bool search(struct uvm_mappable *mappable, const struct uvm_space *space, uint64_t number)
+static bool search_below(struct uvm_mappable *mappable, const struct uvm_space *space, uint64_t number)
 {
 	struct uvm_space *below = (struct uvm_space *)mappable;
 
@@ -26,17 +26,17 @@ static bool search(struct uvm_mappable *mappable, const struct uvm_space *space,
 		return true;
 	below->searched = number;
 	for (size_t i = 0; i < below->count; i++)
-		if (search(below->table[i]->mappable, space, number))
+		if (search_below(below->table[i]->mappable, space, number))
 			return true;
 	return false;
 }
 
 /* Whether the space can be reached from there: it would show itself. */
-static bool reaches(struct uvm_mappable *mappable, const struct uvm_space *space)
+static bool reaches_space(struct uvm_mappable *mappable, const struct uvm_space *space)
 {
 	static uint64_t searches;
 
-	return search(mappable, space, ++searches);
+	return search_below(mappable, space, ++searches);
 }
 
 static bool is_free(const struct uvm_space *space, struct region at)
@@ -75,7 +75,7 @@ static int choose_place(const struct uvm_space *space, uint64_t start, uint64_t 
 }
 
 /* Puts `mapping` (NULL: nothing) into a region, or leaves everything as it was. */
-static int change(struct uvm_space *space, struct region at, struct space_mapping *mapping)
+static int change_region(struct uvm_space *space, struct region at, struct space_mapping *mapping)
 {
 	size_t count = space->count + 2; /* as many as there may be after the cut */
 	_cleanup_free_ struct space_mapping **old = calloc(count, sizeof(struct space_mapping *));
@@ -128,7 +128,7 @@ static int map_at(struct uvm_space *space, struct region at, struct uvm_mappable
 		return UVM_MEM_NO_MEMORY;
 	rc = make_copying(mapping, flags);
 	if (rc == 0)
-		rc = change(space, at, mapping);
+		rc = change_region(space, at, mapping);
 	if (rc < 0) {
 		stop_copying(mapping);
 		mapping_free(mapping);
@@ -142,7 +142,7 @@ static int map_region(struct uvm_space *space, struct uvm_mappable *mappable, st
 	struct region from, at;
 	int rc = region_of_pages(region, &from);
 
-	if (rc == 0 && (!map_flags_known(flags) || reaches(mappable, space)))
+	if (rc == 0 && (!map_flags_known(flags) || reaches_space(mappable, space)))
 		rc = UVM_MEM_INVALID_ARGUMENT;
 	if (rc == 0 && !mappable_usable(mappable))
 		rc = UVM_MEM_INVALID_STATE;
@@ -176,7 +176,7 @@ int uvm_space_unmap(struct uvm_space *space, struct uvm_region region)
 	graph_lock();
 	rc = region_in_space(space, region, &at);
 	if (rc == 0)
-		rc = change(space, at, NULL);
+		rc = change_region(space, at, NULL);
 	graph_unlock();
 	return rc;
 }

@@ -82,7 +82,7 @@ static int freeze_segment(struct shadow *shadow, const struct segment *segment)
 	return 0;
 }
 
-static int freeze(struct shadow *shadow, const struct segment_vec *frozen)
+static int freeze_segments(struct shadow *shadow, const struct segment_vec *frozen)
 {
 	int rc = 0;
 
@@ -95,7 +95,7 @@ static int freeze(struct shadow *shadow, const struct segment_vec *frozen)
 	return rc;
 }
 
-static int attach(struct space_mapping *mapping, bool snapshot)
+static int attach_shadow(struct space_mapping *mapping, bool snapshot)
 {
 	struct shadow *shadow = shadow_new(region_bytes(mapping->at), snapshot);
 
@@ -108,7 +108,7 @@ static int attach(struct space_mapping *mapping, bool snapshot)
 
 int shadow_attach(struct space_mapping *mapping)
 {
-	int rc = attach(mapping, false);
+	int rc = attach_shadow(mapping, false);
 
 	return rc ? rc : shadow_copy_unwatchable(mapping, mapping->at);
 }
@@ -119,8 +119,8 @@ int shadow_attach_snapshot(struct space_mapping *mapping, struct space_mapping *
 	int rc = resolve_mapping(of, (struct view){.range = of->at, .access = ALL_ACCESS}, &frozen);
 
 	if (rc == 0)
-		rc = attach(mapping, true);
-	return rc ? rc : freeze(mapping->shadow, &frozen);
+		rc = attach_shadow(mapping, true);
+	return rc ? rc : freeze_segments(mapping->shadow, &frozen);
 }
 
 int shadow_freeze(struct shadow *shadow)
@@ -164,7 +164,7 @@ static void count_part(struct shadow *shadow, uint64_t offset)
  * Writers are not woken before that; they would only come again, and find another page to copy if somebody mapped one
  * there meanwhile.
  */
-static int settle(struct shadow *shadow, struct region changed)
+static int settle_copies(struct shadow *shadow, struct region changed)
 {
 	int rc = views_of_shadow(shadow, changed, window_remap), permitted;
 
@@ -204,7 +204,7 @@ static void limit_parts(void)
 		rc = rc ? rc : copy_rest_of(mapping);
 	all_parts -= most->parts;
 	most->parts = 0;
-	settle(most, (struct region){0, most->leaf.bytes});
+	settle_copies(most, (struct region){0, most->leaf.bytes});
 }
 
 int shadow_copy_page(struct space_mapping *mapping, uint64_t offset)
@@ -219,7 +219,7 @@ int shadow_copy_page(struct space_mapping *mapping, uint64_t offset)
 	if (rc < 0)
 		return rc;
 	count_part(shadow, offset);
-	rc = settle(shadow, page_at(offset));
+	rc = settle_copies(shadow, page_at(offset));
 	limit_parts();
 	return rc;
 }
@@ -237,7 +237,7 @@ int leaf_thaw(struct uvm_mappable *leaf, uint64_t offset)
 			continue;
 		rc = shadow_copy(backing->shadow, to, leaf, offset, page_size(), COPY_SETTLING);
 		if (rc == 0)
-			rc = settle(backing->shadow, page_at(to));
+			rc = settle_copies(backing->shadow, page_at(to));
 		if (rc < 0)
 			return rc;
 		count_part(backing->shadow, to);

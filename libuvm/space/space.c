@@ -134,7 +134,7 @@ int uvm_space_get_mapflags(struct uvm_space *space, struct uvm_region region, un
 }
 
 /* Several mappings that continue each other are one to whoever asks. */
-static struct uvm_mappable *covering(const struct uvm_space *space, struct region at, uint64_t *offset)
+static struct uvm_mappable *covering_mappable(const struct uvm_space *space, struct region at, uint64_t *offset)
 {
 	const struct space_mapping *first = table_find(space, at.start);
 	uint64_t covered = at.start;
@@ -164,7 +164,7 @@ int uvm_space_get_mapping(struct uvm_space *space, struct uvm_region region, str
 	graph_lock();
 	rc = region_in_space(space, region, &at);
 	if (rc == 0) {
-		*mappable = covering(space, at, offset);
+		*mappable = covering_mappable(space, at, offset);
 		if (*mappable)
 			uvm_mappable_ref(*mappable);
 	}

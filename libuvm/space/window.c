@@ -12,14 +12,14 @@
 #include "graph/watch.h"
 #include "uffd/uffd.h"
 
-static void *address(uint64_t at)
+static void *as_pointer(uint64_t at)
 {
 	return (void *)at; /* NOLINT(performance-no-int-to-ptr) */
 }
 
 static int make_hole(struct region at)
 {
-	void *got = mmap(address(at.start), region_bytes(at), PROT_NONE,
+	void *got = mmap(as_pointer(at.start), region_bytes(at), PROT_NONE,
 			 MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return got == MAP_FAILED ? UVM_MEM_NO_MEMORY : 0;
@@ -41,11 +41,11 @@ void window_release(struct uvm_space *space)
 	if (!region_bytes(space->window))
 		return;
 	watch_remove_window(space);
-	munmap(address(space->window.start), region_bytes(space->window));
+	munmap(as_pointer(space->window.start), region_bytes(space->window));
 	window_wake(space, space->window);
 }
 
-static int protection(unsigned int access)
+static int protection_of(unsigned int access)
 {
 	return (access & UVM_ACCESS_READ ? PROT_READ : 0) | (access & UVM_ACCESS_WRITE ? PROT_WRITE : 0) |
 	       (access & UVM_ACCESS_EXEC ? PROT_EXEC : 0);
@@ -100,7 +100,7 @@ static int make_aside(struct segment *segments, size_t count)
 		return UVM_MEM_NO_MEMORY;
 	segments->aside = aside;
 	if (madvise(aside, bytes, MADV_DONTFORK) < 0 || watch_segments(segments, count, (uintptr_t)aside) < 0 ||
-	    mprotect(aside, bytes, protection(segments->access)) < 0)
+	    mprotect(aside, bytes, protection_of(segments->access)) < 0)
 		return UVM_MEM_NO_MEMORY;
 	return 0;
 }
@@ -132,7 +132,7 @@ static int move_in(struct segment *segments, size_t count)
 
 	if (!segments->aside)
 		return make_hole((struct region){segments->at.start, segments->at.start + bytes});
-	if (mremap(segments->aside, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, address(segments->at.start)) ==
+	if (mremap(segments->aside, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, as_pointer(segments->at.start)) ==
 	    MAP_FAILED)
 		return UVM_MEM_NO_MEMORY;
 	segments->aside = NULL;
@@ -159,16 +159,16 @@ static int move_all_in(struct segment_vec *vec, struct region region)
 	return rc;
 }
 
-static int look(struct uvm_space *space, struct region region, struct segment_vec *vec)
+static int resolve_window(struct uvm_space *space, struct region region, struct segment_vec *vec)
 {
 	return resolve(&space->mappable, (struct view){.range = region, .to = region.start, .access = ALL_ACCESS}, vec);
 }
 
 /* Fails before anything has changed, unless even moving what is there already fails. */
-static int update(struct uvm_space *space, struct region region)
+static int update_window(struct uvm_space *space, struct region region)
 {
 	_cleanup_segments_ struct segment_vec vec = {0};
-	int rc = look(space, region, &vec);
+	int rc = resolve_window(space, region, &vec);
 
 	if (rc == 0)
 		rc = make_all_aside(&vec);
@@ -180,7 +180,7 @@ static int update(struct uvm_space *space, struct region region)
 
 int window_try(struct uvm_space *space, struct region region)
 {
-	int rc = update(space, region);
+	int rc = update_window(space, region);
 
 	window_wake(space, region);
 	return rc;
@@ -189,7 +189,7 @@ int window_try(struct uvm_space *space, struct region region)
 /* What cannot be brought up to date is out of reach: better a fault than bytes that are no longer true. */
 int window_remap(struct uvm_space *space, struct region region)
 {
-	int rc = update(space, region);
+	int rc = update_window(space, region);
 
 	if (rc < 0)
 		make_hole(region);
@@ -215,7 +215,7 @@ int window_hide(struct uvm_space *space, struct region region)
 int window_permit(struct uvm_space *space, struct region region)
 {
 	_cleanup_segments_ struct segment_vec vec = {0};
-	int rc = look(space, region, &vec);
+	int rc = resolve_window(space, region, &vec);
 
 	if (rc == 0 && vec.count == 1 && !vec.items->watched && vec.items->access & UVM_ACCESS_WRITE &&
 	    uffd_writeprotect(watch_fd(), region, false) == 0)
