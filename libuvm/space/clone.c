@@ -109,7 +109,7 @@ static int show_reversed(struct uvm_space *space, struct uvm_space *new)
 static int clone_space(struct uvm_space *space, unsigned int flags, struct uvm_space **clone)
 {
 	struct uvm_space *new;
-	int rc = space_new(region_bytes(space->window), &new);
+	int rc = space_create(region_bytes(space->window), &new);
 
 	if (rc < 0)
 		return rc;

@@ -50,7 +50,7 @@ static void free_space(struct uvm_mappable *mappable)
 
 static const struct mappable_ops space_ops = {.free = free_space, .fault = space_fault};
 
-int space_new(uint64_t window, struct uvm_space **space)
+int space_create(uint64_t window, struct uvm_space **space)
 {
 	struct uvm_space *new = calloc(1, sizeof(*new));
 
@@ -72,14 +72,14 @@ int uvm_space_create(uint64_t bytes, struct uvm_space **space)
 	if (!bytes || bytes > INT64_MAX)
 		return UVM_MEM_INVALID_ARGUMENT;
 	graph_lock();
-	rc = space_new(round_up(bytes, page_size()), space);
+	rc = space_create(round_up(bytes, page_size()), space);
 	graph_unlock();
 	return rc;
 }
 
 int uvm_space_create_stacked(struct uvm_space **space)
 {
-	return space_new(0, space);
+	return space_create(0, space);
 }
 
 struct uvm_space *uvm_space_ref(struct uvm_space *space)
