@@ -59,7 +59,8 @@ say = @printf '  %-4s %s\n' $(1) $(2)
 endif
 
 OTHER_MACHINES := $(filter-out %$(MACHINE).c,$(wildcard libcommon/inject/arch/*.c))
-LIB_SOURCES    := $(filter-out $(OTHER_MACHINES),$(wildcard libcommon/*/*.c libcommon/inject/arch/*.c)) $(wildcard libuvm/ring/*.c libuvm/space/*.c)
+SPACE_PARTS    := $(wildcard $(foreach room,graph space cache,libuvm/$(room)/*.c))
+LIB_SOURCES    := $(filter-out $(OTHER_MACHINES),$(wildcard libcommon/*/*.c libcommon/inject/arch/*.c)) $(wildcard libuvm/ring/*.c) $(SPACE_PARTS)
 TOOLS          := $(sort $(patsubst cmd/%/,%,$(dir $(wildcard cmd/*/*.c))))
 
 LIB        := $(BUILD)/libcommon.a
@@ -85,7 +86,6 @@ FAIL_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/fail/*.c))
 LIBDIR       ?= $(PREFIX)/lib
 LIBUVM       := $(BUILD)/lib/libuvm.so.0
 RING_PARTS   := libuvm/ring/protocol.c $(wildcard libuvm/ring/ring*.c)
-SPACE_PARTS  := $(wildcard libuvm/space/*.c)
 LIBUVM_PARTS := $(RING_PARTS) $(SPACE_PARTS) libcommon/base/region.c libcommon/base/size.c \
 	libcommon/store/extents.c libcommon/uffd/open.c libcommon/uffd/uffd.c
 LIBUVM_OBJS  := $(patsubst %.c,$(BUILD)/obj/pic/%.o,$(wildcard libuvm/agent/*.c)) $(LIBUVM_PARTS:%.c=$(BUILD)/obj/pic/%.o)

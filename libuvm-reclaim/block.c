@@ -8,10 +8,10 @@
 
 #define SLAB (64 * KiB)
 
-static struct block *unused;
+static struct heap_block *unused;
 static size_t given_out;
 
-static void push_unused(struct block *block)
+static void push_unused(struct heap_block *block)
 {
 	atomic_store_explicit(&block->start, 0, memory_order_relaxed);
 	block->next = unused;
@@ -20,7 +20,7 @@ static void push_unused(struct block *block)
 
 static bool slab_add(void)
 {
-	struct block *slab = mmap(NULL, SLAB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct heap_block *slab = mmap(NULL, SLAB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (slab == MAP_FAILED)
 		return false;
@@ -29,9 +29,9 @@ static bool slab_add(void)
 	return true;
 }
 
-struct block *block_new(void)
+struct heap_block *block_new(void)
 {
-	struct block *block;
+	struct heap_block *block;
 
 	if (!unused && !slab_add())
 		return NULL;
@@ -41,7 +41,7 @@ struct block *block_new(void)
 	return block;
 }
 
-void block_drop(struct block *block)
+void block_drop(struct heap_block *block)
 {
 	given_out--;
 	push_unused(block);
@@ -77,7 +77,7 @@ uintptr_t block_map(size_t size, size_t alignment)
 }
 
 /* A process at its limit of mappings cannot unmap the middle of one: then at least the memory goes. */
-void block_unmap(const struct block *block)
+void block_unmap(const struct heap_block *block)
 {
 	void *at = (void *)block_start(block); // NOLINT(performance-no-int-to-ptr)
 

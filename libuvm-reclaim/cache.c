@@ -22,7 +22,7 @@
 #define GROW_WAIT_MS 10                  /* for who reclaims just then: all other threads wait for the one that frees */
 #define ACTION       UVM_RECLAIM_FREE
 
-TAILQ_HEAD(blocks, block);
+TAILQ_HEAD(blocks, heap_block);
 
 static struct {
 	bool ready;
@@ -96,7 +96,7 @@ static void hole_push(uvm_reclaim_id_t id)
 	cache.holes[cache.hole_count++] = id;
 }
 
-static int ring_enter(struct block *block, uvm_reclaim_id_t *id, bool *update)
+static int ring_enter(struct heap_block *block, uvm_reclaim_id_t *id, bool *update)
 {
 	bool due = false;
 	int error = uvm_reclaim_try_enter(cache.ring, block_start(block), block->size, ACTION, id, &due);
@@ -109,7 +109,7 @@ static int ring_enter(struct block *block, uvm_reclaim_id_t *id, bool *update)
 }
 
 /* In the place that was left last, when it is still to be had: an id that is old by then is only reclaimed earlier. */
-static int ring_enter_somewhere(struct block *block, bool *update)
+static int ring_enter_somewhere(struct heap_block *block, bool *update)
 {
 	int rc;
 
@@ -145,7 +145,7 @@ static bool ring_grow(void)
 	return true;
 }
 
-int cache_put(struct block *block, bool *update)
+int cache_put(struct heap_block *block, bool *update)
 {
 	int rc;
 
@@ -165,7 +165,7 @@ int cache_put(struct block *block, bool *update)
 	return 0;
 }
 
-static void cache_remove(struct block *block)
+static void cache_remove(struct heap_block *block)
 {
 	TAILQ_REMOVE(&cache.bins[bin_of(block->size)], block, bin);
 	TAILQ_REMOVE(&cache.ages, block, age);
@@ -174,7 +174,7 @@ static void cache_remove(struct block *block)
 }
 
 /* Takes a block out of the ring and of the cache. Returns 0, -EBUSY, or -ENOSYS: then it stays where it is for ever. */
-static int cache_cancel(struct block *block, enum contents *contents, bool *update)
+static int cache_cancel(struct heap_block *block, enum contents *contents, bool *update)
 {
 	uvm_reclaim_state_t state;
 	bool due = false;
@@ -198,10 +198,10 @@ static int cache_cancel(struct block *block, enum contents *contents, bool *upda
 }
 
 /* The smallest of a bin's latest that will do, leaving out those that were busy a moment ago. */
-static struct block *best_of(const struct blocks *bin, size_t size, size_t most, size_t alignment)
+static struct heap_block *best_of(const struct blocks *bin, size_t size, size_t most, size_t alignment)
 {
-	struct block *best = NULL;
-	struct block *block;
+	struct heap_block *best = NULL;
+	struct heap_block *block;
 	unsigned int looked = 0;
 
 	TAILQ_FOREACH(block, bin, bin)
@@ -219,11 +219,11 @@ static struct block *best_of(const struct blocks *bin, size_t size, size_t most,
 	return best;
 }
 
-struct block *cache_take(size_t size, size_t alignment, enum contents *contents, bool *update)
+struct heap_block *cache_take(size_t size, size_t alignment, enum contents *contents, bool *update)
 {
 	size_t most = min_u64(size + size / 4, UVM_RECLAIM_REGION_SIZE_MAX);
 	unsigned int tries = BUSY_TRIES;
-	struct block *block;
+	struct heap_block *block;
 
 	if (!cache.bytes || cache.broken || size > most)
 		return NULL;
@@ -240,13 +240,13 @@ struct block *cache_take(size_t size, size_t alignment, enum contents *contents,
 	return NULL;
 }
 
-struct block *cache_shrink(size_t keep, size_t blocks, bool *update)
+struct heap_block *cache_shrink(size_t keep, size_t blocks, bool *update)
 {
 	unsigned int tries = BUSY_TRIES * 8;
-	struct block *list = NULL;
+	struct heap_block *list = NULL;
 	enum contents contents;
-	struct block *block;
-	struct block *next;
+	struct heap_block *block;
+	struct heap_block *next;
 
 	if (!cache.bytes || cache.broken)
 		return NULL;

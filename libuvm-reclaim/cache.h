@@ -25,19 +25,19 @@ enum contents {
  * Puts a freed block in. Returns 0; -ENOSPC when the ring is full, -ENOSYS when there is none or none any more: the
  * block stays the caller's. *update: see heap_account().
  */
-int cache_put(struct block *block, bool *update);
+int cache_put(struct heap_block *block, bool *update);
 
 /*
  * Takes the best fit out: at least `size` bytes and at most a quarter more, at a multiple of `alignment`. NULL when
  * there is none that is not being reclaimed just now.
  */
-struct block *cache_take(size_t size, size_t alignment, enum contents *contents, bool *update);
+struct heap_block *cache_take(size_t size, size_t alignment, enum contents *contents, bool *update);
 
 /*
  * Takes out the oldest blocks, until at most `keep` bytes and `blocks` blocks are left, for the caller to unmap: a list
  * by `next`. Those being reclaimed just now stay.
  */
-struct block *cache_shrink(size_t keep, size_t blocks, bool *update);
+struct heap_block *cache_shrink(size_t keep, size_t blocks, bool *update);
 
 /* What is in the cache, reclaimed or not. */
 size_t cache_bytes(void);

@@ -4,12 +4,10 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#include "heap.h"
-
 #define BLOCKS 4
 
 struct front {
-	struct block *blocks[BLOCKS]; /* oldest first */
+	struct heap_block *blocks[BLOCKS]; /* oldest first */
 	size_t count;
 	size_t bytes;
 	bool registered; /* for the end of the thread */
@@ -18,11 +16,12 @@ struct front {
 
 static __thread struct front front;
 static pthread_key_t key;
-static bool started;
+static size_t bytes_most;
+static void (*evict)(struct heap_block *block); /* NULL: there are no fronts */
 
-static struct block *front_remove(size_t at)
+static struct heap_block *front_remove(size_t at)
 {
-	struct block *block = front.blocks[at];
+	struct heap_block *block = front.blocks[at];
 
 	front.count--;
 	front.bytes -= block->size;
@@ -36,7 +35,7 @@ bool front_empty(void)
 	bool any = front.count;
 
 	while (front.count)
-		heap_keep(front_remove(0));
+		evict(front_remove(0));
 	return any;
 }
 
@@ -49,30 +48,30 @@ static void end_thread(void *argument)
 
 static bool front_usable(void)
 {
-	if (!started || front.ended)
+	if (!evict || front.ended)
 		return false;
 	if (!front.registered)
 		front.registered = pthread_setspecific(key, &front) == 0;
 	return front.registered;
 }
 
-bool front_put(struct block *block)
+bool front_put(struct heap_block *block)
 {
-	if (block->size > knobs.front || !front_usable())
+	if (block->size > bytes_most || !front_usable())
 		return false;
-	while (front.count == BLOCKS || front.bytes + block->size > knobs.front)
-		heap_keep(front_remove(0));
+	while (front.count == BLOCKS || front.bytes + block->size > bytes_most)
+		evict(front_remove(0));
 	front.blocks[front.count++] = block;
 	front.bytes += block->size;
 	return true;
 }
 
-struct block *front_take(size_t size, size_t alignment)
+struct heap_block *front_take(size_t size, size_t alignment)
 {
 	size_t best = BLOCKS;
 
 	for (size_t i = 0; i < front.count; i++) {
-		const struct block *block = front.blocks[i];
+		const struct heap_block *block = front.blocks[i];
 
 		if (block->size < size || block->size - size > size / 4 || block_start(block) & (alignment - 1))
 			continue;
@@ -82,7 +81,8 @@ struct block *front_take(size_t size, size_t alignment)
 	return best == BLOCKS ? NULL : front_remove(best);
 }
 
-void front_start(void)
+void front_start(size_t bytes, void (*to)(struct heap_block *block))
 {
-	started = pthread_key_create(&key, end_thread) == 0;
+	bytes_most = bytes;
+	evict = pthread_key_create(&key, end_thread) == 0 ? to : NULL;
 }

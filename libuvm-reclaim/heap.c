@@ -60,21 +60,21 @@ void heap_account(bool update)
 		uvm_reclaim_update_accounting(ring);
 }
 
-static void *address_of(const struct block *block)
+static void *address_of(const struct heap_block *block)
 {
 	return (void *)block_start(block); // NOLINT(performance-no-int-to-ptr)
 }
 
 /* The memory first, then the description: it belongs to nobody else meanwhile. */
-static bool unmap_all(struct block *list)
+static bool unmap_all(struct heap_block *list)
 {
 	bool any = list;
 
-	for (const struct block *block = list; block; block = block->next)
+	for (const struct heap_block *block = list; block; block = block->next)
 		block_unmap(block);
 	heap_lock();
 	while (list) {
-		struct block *next = list->next;
+		struct heap_block *next = list->next;
 
 		block_drop(list);
 		list = next;
@@ -87,7 +87,7 @@ static bool unmap_all(struct block *list)
  * Takes out what is too much, and some more, so that it is not too much again at once: bytes, or mappings, of which the
  * program needs others. Needs the lock.
  */
-static struct block *shrink_cache(bool *update)
+static struct heap_block *shrink_cache(bool *update)
 {
 	size_t keep = cache_bytes() > knobs.cache ? knobs.cache - knobs.cache / 8 : SIZE_MAX;
 	size_t blocks = SIZE_MAX;
@@ -98,9 +98,9 @@ static struct block *shrink_cache(bool *update)
 }
 
 /* What enters the ring while the process forks would be missing in the child's. */
-void heap_keep(struct block *block)
+void heap_keep(struct heap_block *block)
 {
-	struct block *list = NULL;
+	struct heap_block *list = NULL;
 	bool update = false;
 
 	heap_lock();
@@ -116,7 +116,7 @@ void heap_keep(struct block *block)
 	heap_account(update);
 }
 
-void heap_release(struct block *block)
+void heap_release(struct heap_block *block)
 {
 	if (forking || !front_put(block))
 		heap_keep(block);
@@ -125,7 +125,7 @@ void heap_release(struct block *block)
 static bool give_all_back(void)
 {
 	bool update = false;
-	struct block *list;
+	struct heap_block *list;
 
 	if (forking)
 		return false;
@@ -151,9 +151,9 @@ bool heap_trim(void)
 	return any && ring && uvm_reclaim_ring_flush(ring, UINT32_MAX) == UVM_RECLAIM_SUCCESS;
 }
 
-static struct block *take_cached(size_t size, size_t alignment, enum contents *contents)
+static struct heap_block *take_cached(size_t size, size_t alignment, enum contents *contents)
 {
-	struct block *block = front_take(size, alignment);
+	struct heap_block *block = front_take(size, alignment);
 	bool update = false;
 
 	*contents = CONTENTS_OLD;
@@ -167,9 +167,9 @@ static struct block *take_cached(size_t size, size_t alignment, enum contents *c
 }
 
 /* Of too many blocks each one may be a mapping: then there is none, and the program's allocator has its own ways. */
-static struct block *new_block(size_t size)
+static struct heap_block *new_block(size_t size)
 {
-	struct block *block;
+	struct heap_block *block;
 
 	heap_lock();
 	block = block_count() < 2 * knobs.maps ? block_new() : NULL;
@@ -179,16 +179,16 @@ static struct block *new_block(size_t size)
 	return block;
 }
 
-static void drop_block(struct block *block)
+static void drop_block(struct heap_block *block)
 {
 	heap_lock();
 	block_drop(block);
 	heap_unlock();
 }
 
-static struct block *map_block(size_t size, size_t alignment)
+static struct heap_block *map_block(size_t size, size_t alignment)
 {
-	struct block *block = new_block(size);
+	struct heap_block *block = new_block(size);
 	uintptr_t start = block ? block_map(size, alignment) : 0;
 
 	if (!start) {
@@ -204,7 +204,7 @@ static struct block *map_block(size_t size, size_t alignment)
  * A large block that was only partly touched must not come to be touched in full: its pages go, and come back zeroed,
  * madvise(2). They cannot from locked memory.
  */
-static void wipe(const struct block *block, size_t size, enum contents contents)
+static void wipe_block(const struct heap_block *block, size_t size, enum contents contents)
 {
 	if (contents == CONTENTS_ZERO)
 		return;
@@ -219,7 +219,7 @@ static void wipe(const struct block *block, size_t size, enum contents contents)
 void *heap_allocate(size_t size, size_t alignment, bool zero)
 {
 	enum contents contents;
-	struct block *block;
+	struct heap_block *block;
 
 	if (!knobs.min)
 		heap_asked = true;
@@ -236,7 +236,7 @@ void *heap_allocate(size_t size, size_t alignment, bool zero)
 	if (!block)
 		return NULL;
 	if (zero)
-		wipe(block, size, contents);
+		wipe_block(block, size, contents);
 	if (table_set(block) < 0) {
 		block->next = NULL;
 		unmap_all(block);
@@ -246,9 +246,9 @@ void *heap_allocate(size_t size, size_t alignment, bool zero)
 }
 
 /* What is cut off becomes a block of its own. */
-static void shrink(struct block *block, size_t size)
+static void shrink_block(struct heap_block *block, size_t size)
 {
-	struct block *rest;
+	struct heap_block *rest;
 
 	if (block->size - size < knobs.min)
 		return;
@@ -261,7 +261,7 @@ static void shrink(struct block *block, size_t size)
 }
 
 /* Another thread may be given the old address at once, so the table forgets it before. */
-static int move(struct block *block, size_t size)
+static int move_block(struct heap_block *block, size_t size)
 {
 	struct leaf *reserved = table_reserve();
 	void *at;
@@ -278,14 +278,14 @@ static int move(struct block *block, size_t size)
 	return at == MAP_FAILED ? -ENOMEM : 0;
 }
 
-void *heap_resize(struct block *block, size_t size)
+void *heap_resize(struct heap_block *block, size_t size)
 {
 	if (size > PTRDIFF_MAX)
 		return NULL;
 	size = round_up(size, page_size());
 	if (size <= block->size)
-		shrink(block, size);
-	else if (move(block, size) < 0)
+		shrink_block(block, size);
+	else if (move_block(block, size) < 0)
 		return NULL;
 	return address_of(block);
 }

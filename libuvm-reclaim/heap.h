@@ -26,13 +26,13 @@ extern bool heap_asked;
 void *heap_allocate(size_t size, size_t alignment, bool zero);
 
 /* Takes a block back that table_clear() has taken out of the table. */
-void heap_release(struct block *block);
+void heap_release(struct heap_block *block);
 
 /*
  * Gives a live block another size, at its place or by moving its pages. Returns where it is, or NULL: nothing has
  * changed.
  */
-void *heap_resize(struct block *block, size_t size);
+void *heap_resize(struct heap_block *block, size_t size);
 
 /* Reclaims what is freed, all of it. Whether there was any. */
 bool heap_trim(void);
@@ -50,4 +50,4 @@ void heap_fork_unlock(void);
 void heap_account(bool update);
 
 /* Puts a block into the cache, or unmaps it where there is no room. Without the lock. */
-void heap_keep(struct block *block);
+void heap_keep(struct heap_block *block);

@@ -13,7 +13,7 @@
 #define EXPORT  __attribute__((visibility("default")))
 #define ALIGNED 16 /* as malloc(3) has it for any type */
 
-static struct block *block_of(const void *at)
+static struct heap_block *block_of(const void *at)
 {
 	return table_find((uintptr_t)at);
 }
@@ -53,7 +53,7 @@ EXPORT void *calloc(size_t nmemb, size_t size)
 
 EXPORT void free(void *ptr)
 {
-	struct block *block = ptr ? block_of(ptr) : NULL;
+	struct heap_block *block = ptr ? block_of(ptr) : NULL;
 	const struct real *r;
 	int before;
 
@@ -69,7 +69,7 @@ EXPORT void free(void *ptr)
 	errno = before;
 }
 
-static void *move_to_real(struct block *block, void *at, size_t size)
+static void *move_to_real(struct heap_block *block, void *at, size_t size)
 {
 	void *to = real_malloc(size ? size : 1);
 
@@ -110,7 +110,7 @@ static void *resize_real(void *at, size_t size)
 
 EXPORT void *realloc(void *ptr, size_t size)
 {
-	struct block *block = ptr ? block_of(ptr) : NULL;
+	struct heap_block *block = ptr ? block_of(ptr) : NULL;
 	void *to;
 
 	if (!ptr)
@@ -198,7 +198,7 @@ EXPORT void *pvalloc(size_t size)
 
 EXPORT size_t malloc_usable_size(void *ptr)
 {
-	const struct block *block = ptr ? block_of(ptr) : NULL;
+	const struct heap_block *block = ptr ? block_of(ptr) : NULL;
 	const struct real *r;
 
 	if (!ptr || block)

@@ -89,7 +89,7 @@ static bool handle_forks(void)
 	return at_fork && at_fork(before_fork, after_in_parent, after_in_child) == 0;
 }
 
-static void complain(const char *name, const char *text)
+static void complain_of(const char *name, const char *text)
 {
 	static const char says[] = "libuvm-reclaim: ";
 	static const char why[] = ": not a size that is allowed, the default is used\n";
@@ -110,7 +110,7 @@ static void read_knob(const char *name, uint64_t least, size_t *knob)
 	if (!text)
 		return;
 	if (size_parse(text, &value) < 0 || value < least)
-		complain(name, text);
+		complain_of(name, text);
 	else
 		*knob = value;
 }
@@ -173,7 +173,7 @@ __attribute__((constructor(101))) static void start(void)
 	read_knob("UVM_RECLAIM_MIN", UINT64_C(1) << GRANULE_SHIFT, &knobs.min);
 	read_knob("UVM_RECLAIM_CACHE", 0, &knobs.cache);
 	read_knob("UVM_RECLAIM_FRONT", 0, &knobs.front);
-	front_start();
+	front_start(knobs.front, heap_keep);
 	if (!in_charge() || !handle_forks())
 		knobs.min = SIZE_MAX;
 }

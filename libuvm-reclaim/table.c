@@ -18,7 +18,7 @@
 #define GRANULES     (1U << (LEAF_SHIFT - GRANULE_SHIFT))
 
 struct leaf {
-	_Atomic(struct block *) blocks[GRANULES];
+	_Atomic(struct heap_block *) blocks[GRANULES];
 };
 
 static _Atomic(struct leaf *) roots[ROOTS];
@@ -33,7 +33,7 @@ static struct leaf *leaf_map(void)
 }
 
 /* The place for an address, or NULL where there never was a block. */
-static _Atomic(struct block *) *place_of(uintptr_t address)
+static _Atomic(struct heap_block *) *place_of(uintptr_t address)
 {
 	struct leaf *leaf;
 
@@ -43,10 +43,10 @@ static _Atomic(struct block *) *place_of(uintptr_t address)
 	return leaf ? &leaf->blocks[address >> GRANULE_SHIFT & (GRANULES - 1)] : NULL;
 }
 
-struct block *table_find(uintptr_t address)
+struct heap_block *table_find(uintptr_t address)
 {
-	_Atomic(struct block *) *place = place_of(address);
-	struct block *block = place ? atomic_load_explicit(place, memory_order_acquire) : NULL;
+	_Atomic(struct heap_block *) *place = place_of(address);
+	struct heap_block *block = place ? atomic_load_explicit(place, memory_order_acquire) : NULL;
 
 	return block && block_start(block) == address ? block : NULL;
 }
@@ -65,7 +65,7 @@ static void leaf_unmap(struct leaf *leaf)
 		munmap(leaf, sizeof(*leaf));
 }
 
-int table_set(struct block *block)
+int table_set(struct heap_block *block)
 {
 	uintptr_t address = block_start(block);
 	struct leaf *leaf;
@@ -89,7 +89,7 @@ struct leaf *table_reserve(void)
 	return leaf ? leaf : leaf_map();
 }
 
-void table_set_reserved(struct block *block, struct leaf *reserved)
+void table_set_reserved(struct heap_block *block, struct leaf *reserved)
 {
 	uintptr_t address = block_start(block);
 
@@ -99,10 +99,10 @@ void table_set_reserved(struct block *block, struct leaf *reserved)
 	leaf_unmap(atomic_exchange(&spare, reserved));
 }
 
-int table_clear(struct block *block)
+int table_clear(struct heap_block *block)
 {
-	_Atomic(struct block *) *place = place_of(block_start(block));
-	struct block *there = block;
+	_Atomic(struct heap_block *) *place = place_of(block_start(block));
+	struct heap_block *there = block;
 
 	return place && atomic_compare_exchange_strong(place, &there, NULL) ? 0 : -ENOENT;
 }

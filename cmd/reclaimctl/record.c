@@ -83,9 +83,9 @@ json_t *ring_record(const struct target *target, const struct ring_found *ring)
 	add(record, "tail", shared->tail);
 	add(record, "entries", ring_entries(&ring->view));
 	add(record, "bytes", ring_bytes(&ring->view));
-	add(record, "reclaimed_entries", shared->entries_out);
-	add(record, "reclaimed_bytes", shared->bytes_out);
-	add(record, "failed_entries", shared->entries_failed);
+	add(record, "reclaimed_entries", shared->reclaimed.entries);
+	add(record, "reclaimed_bytes", shared->reclaimed.bytes);
+	add(record, "failed_entries", shared->reclaimed.failed);
 	add(record, "trimmed_bytes", shared->trimmed_bytes);
 	json_object_set_new(record, "level", json_string(ring_level_name(shared->level)));
 	add(record, "samples", shared->samples);

@@ -107,21 +107,21 @@ static int check_header(struct search *search, struct ring_found *ring)
 {
 	const volatile struct ring_shared *shared = ring->view.shared;
 	uint64_t room = (ring->bytes - RING_ENTRIES) / sizeof(struct ring_entry);
-	uint32_t most = shared->max_capacity; /* once: it may change under our eyes */
+	uint32_t most = shared->fixed.max_capacity; /* once: it may change under our eyes */
 	int rc;
 
-	if (shared->magic != RING_MAGIC || shared->version != RING_VERSION) {
+	if (shared->fixed.magic != RING_MAGIC || shared->fixed.version != RING_VERSION) {
 		search->wrong = "it was made by another version of the library";
 		return -EBADMSG;
 	}
 	if (!is_of(search, shared->pid))
 		return -ENOENT;
-	if (!most || most > room || shared->bytes != ring->bytes) {
+	if (!most || most > room || shared->fixed.bytes != ring->bytes) {
 		search->wrong = "its sizes contradict that of its memfd";
 		return -EBADMSG;
 	}
 	ring->view.max_capacity = most;
-	ring->address = shared->address;
+	ring->address = shared->fixed.address;
 	rc = ring_is_mapped(ring, search->maps_fd);
 	if (rc < 0)
 		return rc;

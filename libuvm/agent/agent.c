@@ -25,7 +25,7 @@
 #define STOP_MS      5000
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct agent *running; /* NULL: none, or not of this process (a child's copy) */
+static struct swap_agent *running; /* NULL: none, or not of this process (a child's copy) */
 static pthread_t thread;
 
 static void wait_on(uint32_t *word, uint32_t while_it_is, int flag, int ms)
@@ -82,7 +82,7 @@ static int follow_forks(void)
 	return rc;
 }
 
-static int make(struct agent **agent)
+static int make_agent(struct swap_agent **agent)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	uint64_t data = (sizeof(**agent) + page - 1) & ~(page - 1);
@@ -100,31 +100,28 @@ static int make(struct agent **agent)
 		return -ENOMEM;
 	}
 	prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, own + page, data + AGENT_STACK, "uvmtools");
-	*agent = (struct agent *)(own + page);
-	**agent = (struct agent){
-		.request = (struct agent_request *)(*agent)->request_bytes,
-		.reply = (struct agent_reply *)(*agent)->reply_bytes,
+	*agent = (struct swap_agent *)(own + page);
+	**agent = (struct swap_agent){
+		.request = (struct agent_request *)(*agent)->buffers.request,
+		.reply = (struct agent_reply *)(*agent)->buffers.reply,
 		.own_start = (uintptr_t)own,
 		.own_end = (uintptr_t)own + bytes,
 		.page = page,
 		.top = top,
-		.listener = -1,
-		.connection = -1,
-		.reclaim_listener = -1,
-		.reclaim_connection = -1,
-		.memory_uffd = -1,
-		.staging_uffd = -1,
+		.swap = {.listener = -1, .connection = -1},
+		.reclaim = {.listener = -1, .connection = -1},
+		.session = {.memory_uffd = -1, .staging_uffd = -1},
 		.memfd = -1,
 		.passed = -1,
 		.answer = -1,
 	};
-	snprintf((*agent)->name, sizeof((*agent)->name), AGENT_NAME ".%016llx", (unsigned long long)random);
-	snprintf((*agent)->reclaim_name, sizeof((*agent)->reclaim_name), AGENT_RECLAIM ".%016llx",
+	snprintf((*agent)->swap.name, sizeof((*agent)->swap.name), AGENT_NAME ".%016llx", (unsigned long long)random);
+	snprintf((*agent)->reclaim.name, sizeof((*agent)->reclaim.name), AGENT_RECLAIM ".%016llx",
 		 (unsigned long long)random);
 	return 0;
 }
 
-static void destroy(struct agent *agent)
+static void destroy_agent(struct swap_agent *agent)
 {
 	if (agent->shared)
 		munmap(agent->shared, agent->page);
@@ -132,7 +129,7 @@ static void destroy(struct agent *agent)
 }
 
 /* With every signal blocked that libc lets be blocked, from the first instruction on. */
-static int start_thread(struct agent *agent)
+static int start_thread(struct swap_agent *agent)
 {
 	pthread_attr_t attributes;
 	sigset_t all;
@@ -158,7 +155,7 @@ static int start_thread(struct agent *agent)
 
 int uvm_swap_agent_start(const struct uvm_swap_agent_options *options)
 {
-	struct agent *agent = NULL;
+	struct swap_agent *agent = NULL;
 	int rc = 0;
 
 	if (options && (options->size != sizeof(*options) || options->flags))
@@ -169,11 +166,11 @@ int uvm_swap_agent_start(const struct uvm_swap_agent_options *options)
 	if (rc == 0)
 		rc = follow_forks();
 	if (rc == 0)
-		rc = make(&agent);
+		rc = make_agent(&agent);
 	if (rc == 0) {
 		rc = start_thread(agent);
 		if (rc < 0)
-			destroy(agent);
+			destroy_agent(agent);
 		else
 			running = agent;
 	}
@@ -182,33 +179,33 @@ int uvm_swap_agent_start(const struct uvm_swap_agent_options *options)
 }
 
 /* The agent looks at its state when somebody connects. */
-static void knock(const struct agent *agent)
+static void wake_thread(const struct swap_agent *agent)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	size_t length = strlen(agent->name);
+	size_t length = strlen(agent->swap.name);
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	memcpy(address.sun_path + 1, agent->name, length);
+	memcpy(address.sun_path + 1, agent->swap.name, length);
 	(void)connect(fd, (struct sockaddr *)&address,
 		      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length));
 	close(fd);
 }
 
-static int stop_thread(struct agent *agent)
+static int stop_thread(struct swap_agent *agent)
 {
 	uint32_t stopping = AGENT_STOPPING;
 
-	if (agent->memory_uffd >= 0)
+	if (agent->session.memory_uffd >= 0)
 		return -EBUSY;
 	__atomic_store_n(&agent->state, AGENT_STOPPING, __ATOMIC_SEQ_CST);
-	knock(agent);
+	wake_thread(agent);
 	wait_on(&agent->state, AGENT_STOPPING, FUTEX_PRIVATE_FLAG, STOP_MS);
 	/* A session came first. */
 	if (__atomic_compare_exchange_n(&agent->state, &stopping, AGENT_RUNNING, false, __ATOMIC_SEQ_CST,
 					__ATOMIC_SEQ_CST))
 		return -EBUSY;
 	pthread_join(thread, NULL);
-	destroy(agent);
+	destroy_agent(agent);
 	return 0;
 }
 

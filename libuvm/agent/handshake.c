@@ -36,7 +36,7 @@ int agent_open_uffd(void)
 	return (int)made;
 }
 
-static int open_uffds(struct agent *agent)
+static int open_uffds(struct swap_agent *agent)
 {
 	int first = agent_open_uffd();
 	int second = first < 0 ? first : agent_open_uffd();
@@ -46,13 +46,13 @@ static int open_uffds(struct agent *agent)
 			raw1(SYS_close, first);
 		return second;
 	}
-	agent->memory_uffd = first;
-	agent->staging_uffd = second;
+	agent->session.memory_uffd = first;
+	agent->session.staging_uffd = second;
 	return 0;
 }
 
 /* Unreadable address space, aligned so that huge pages can move whole. */
-int agent_map_staging(struct agent *agent)
+int agent_map_staging(struct swap_agent *agent)
 {
 	uint64_t bytes = AGENT_AREA_BYTES + SUPERPAGE;
 	long at = far_map(agent->top, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
@@ -69,7 +69,7 @@ int agent_map_staging(struct agent *agent)
 		raw2(SYS_munmap, end, (uint64_t)at + bytes - end);
 	raw3(SYS_madvise, start, AGENT_AREA_BYTES, MADV_DONTFORK);
 	raw5(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, AGENT_AREA_BYTES, "uvmtools");
-	agent->staging = start;
+	agent->session.staging = start;
 	return 0;
 }
 
@@ -91,7 +91,7 @@ static long send_greeting(int connection, const struct agent_greeting *greeting,
 	return raw3(SYS_sendmsg, connection, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-void agent_refuse(const struct agent *agent, int connection)
+void agent_refuse(const struct swap_agent *agent, int connection)
 {
 	struct agent_greeting greeting = {
 		.magic = AGENT_MAGIC, .version = AGENT_VERSION, .uffd_errno = EBUSY, .area_errno = EBUSY};
@@ -101,12 +101,12 @@ void agent_refuse(const struct agent *agent, int connection)
 	raw1(SYS_close, connection);
 }
 
-int agent_greet_reclaimer(const struct agent *agent, int connection)
+int agent_greet_reclaimer(const struct swap_agent *agent, int connection)
 {
 	struct agent_greeting greeting = {
 		.magic = AGENT_MAGIC,
 		.version = AGENT_VERSION,
-		.uffd_errno = agent->memory_uffd >= 0 ? EBUSY : 0,
+		.uffd_errno = agent->session.memory_uffd >= 0 ? EBUSY : 0,
 		.own_start = agent->own_start,
 		.own_end = agent->own_end,
 		.number = -1,
@@ -116,9 +116,9 @@ int agent_greet_reclaimer(const struct agent *agent, int connection)
 	return sent < 0 ? (int)sent : 0;
 }
 
-int agent_greet(struct agent *agent)
+int agent_greet(struct swap_agent *agent)
 {
-	bool resumed = agent->memory_uffd >= 0;
+	bool resumed = agent->session.memory_uffd >= 0;
 	int uffd = resumed ? 0 : open_uffds(agent);
 	int area = resumed ? 0 : agent_map_staging(agent);
 	struct agent_greeting greeting = {
@@ -126,20 +126,20 @@ int agent_greet(struct agent *agent)
 		.version = AGENT_VERSION,
 		.uffd_errno = -uffd,
 		.area_errno = -area,
-		.area_start = agent->staging,
+		.area_start = agent->session.staging,
 		.area_bytes = AGENT_AREA_BYTES,
 		.own_start = agent->own_start,
 		.own_end = agent->own_end,
-		.number = agent->memory_uffd,
+		.number = agent->session.memory_uffd,
 		.resumed = resumed,
 	};
-	const int fds[AGENT_FDS] = {agent->memory_uffd, agent->staging_uffd, agent->memfd};
+	const int fds[AGENT_FDS] = {agent->session.memory_uffd, agent->session.staging_uffd, agent->memfd};
 	long sent;
 
 	/* Until the session says otherwise. */
 	if (!resumed)
 		__atomic_store_n(&agent->shared->ask, 1, __ATOMIC_SEQ_CST);
-	sent = send_greeting(agent->connection, &greeting, uffd < 0 || area < 0 ? NULL : fds);
+	sent = send_greeting(agent->swap.connection, &greeting, uffd < 0 || area < 0 ? NULL : fds);
 	return sent < 0 ? (int)sent : uffd < 0 ? uffd : area;
 }
 
@@ -147,42 +147,42 @@ int agent_greet(struct agent *agent)
  * The program may have mapped something there: nothing is registered there then. The source is an address that nothing
  * maps, so that the area stays as it is (libcommon/uffd/uffd.c, probe).
  */
-static bool staging_is_ours(const struct agent *agent)
+static bool staging_is_ours(const struct swap_agent *agent)
 {
-	struct uffdio_copy probe = {.dst = agent->staging, .src = 0x10000, .len = AGENT_AREA_BYTES};
+	struct uffdio_copy probe = {.dst = agent->session.staging, .src = 0x10000, .len = AGENT_AREA_BYTES};
 
-	return raw3(SYS_ioctl, agent->staging_uffd, UFFDIO_COPY, &probe) != -ENOENT;
+	return raw3(SYS_ioctl, agent->session.staging_uffd, UFFDIO_COPY, &probe) != -ENOENT;
 }
 
-static void unmap_staging(const struct agent *agent)
+static void unmap_staging(const struct swap_agent *agent)
 {
-	struct uffdio_range area = {.start = agent->staging, .len = AGENT_AREA_BYTES};
+	struct uffdio_range area = {.start = agent->session.staging, .len = AGENT_AREA_BYTES};
 
 	if (!staging_is_ours(agent))
 		return;
 	/* Or nobody would read the event of its end. */
-	raw3(SYS_ioctl, agent->staging_uffd, UFFDIO_UNREGISTER, &area);
-	raw2(SYS_munmap, agent->staging, AGENT_AREA_BYTES);
+	raw3(SYS_ioctl, agent->session.staging_uffd, UFFDIO_UNREGISTER, &area);
+	raw2(SYS_munmap, agent->session.staging, AGENT_AREA_BYTES);
 }
 
-void agent_release(struct agent *agent)
+void agent_release(struct swap_agent *agent)
 {
 	struct agent_shared *shared = agent->shared;
 
-	if (agent->staging)
+	if (agent->session.staging)
 		unmap_staging(agent);
-	if (agent->memory_uffd >= 0)
-		raw1(SYS_close, agent->memory_uffd);
-	if (agent->staging_uffd >= 0)
-		raw1(SYS_close, agent->staging_uffd);
+	if (agent->session.memory_uffd >= 0)
+		raw1(SYS_close, agent->session.memory_uffd);
+	if (agent->session.staging_uffd >= 0)
+		raw1(SYS_close, agent->session.staging_uffd);
 	for (int i = 0; i < AGENT_KEPT; i++)
-		if (agent->kept[i / 64] >> (i % 64) & 1)
+		if (agent->session.kept[i / 64] >> (i % 64) & 1)
 			raw1(SYS_close, i);
 	for (int i = 0; i < AGENT_KEPT / 64; i++)
-		agent->kept[i] = 0;
-	agent->memory_uffd = agent->staging_uffd = -1;
-	agent->staging = 0;
-	agent->moved = false;
+		agent->session.kept[i] = 0;
+	agent->session.memory_uffd = agent->session.staging_uffd = -1;
+	agent->session.staging = 0;
+	agent->session.moved = false;
 	__atomic_store_n(&shared->ask, 0, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&shared->granted, __atomic_load_n(&shared->asked, __ATOMIC_SEQ_CST), __ATOMIC_SEQ_CST);
 	raw3(SYS_futex, &shared->granted, FUTEX_WAKE, INT32_MAX);

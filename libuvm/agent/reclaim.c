@@ -42,32 +42,33 @@ static bool is_locked(int fd)
  * Whether it is the ring of this process; agent->ring is filled. By pread, which no file that came from somebody else
  * can make a fault.
  */
-static bool look_at(struct agent *agent, int fd)
+static bool look_at(struct swap_agent *agent, int fd)
 {
 	struct ring_shared *ring = &agent->ring;
 
 	return raw2(SYS_fcntl, fd, F_GET_SEALS) >= 0 &&
-	       raw4(SYS_pread64, fd, ring, sizeof(*ring), 0) == (long)sizeof(*ring) && ring->magic == RING_MAGIC &&
-	       ring->version == RING_VERSION && (long)ring->pid == raw0(SYS_getpid) && ring->capacity &&
-	       ring->capacity <= RING_MAX && ring->busy - ring->head <= RING_BATCH;
+	       raw4(SYS_pread64, fd, ring, sizeof(*ring), 0) == (long)sizeof(*ring) &&
+	       ring->fixed.magic == RING_MAGIC && ring->fixed.version == RING_VERSION &&
+	       (long)ring->pid == raw0(SYS_getpid) && ring->capacity && ring->capacity <= RING_MAX &&
+	       ring->busy - ring->head <= RING_BATCH;
 }
 
-static bool overlaps(const struct agent_region *r, uint64_t start, uint64_t bytes)
+static bool region_overlaps(const struct agent_region *r, uint64_t start, uint64_t bytes)
 {
 	return r->address < start + bytes && start < r->address + r->bytes;
 }
 
 /* The agent's own memory, what it shares with a session, and the ring itself. */
-static bool is_ours(const struct agent *agent, const struct agent_region *r)
+static bool is_ours(const struct swap_agent *agent, const struct agent_region *r)
 {
-	return overlaps(r, agent->own_start, agent->own_end - agent->own_start) ||
-	       overlaps(r, (uint64_t)agent->shared, agent->page) ||
-	       (agent->staging && overlaps(r, agent->staging, AGENT_AREA_BYTES)) ||
-	       overlaps(r, agent->ring.address, agent->ring.bytes);
+	return region_overlaps(r, agent->own_start, agent->own_end - agent->own_start) ||
+	       region_overlaps(r, (uint64_t)agent->shared, agent->page) ||
+	       (agent->session.staging && region_overlaps(r, agent->session.staging, AGENT_AREA_BYTES)) ||
+	       region_overlaps(r, agent->ring.fixed.address, agent->ring.fixed.bytes);
 }
 
 /* The whole pages inside what only loses its contents; all that it touches of what is to be unmapped. */
-static bool may_drop(const struct agent *agent, const struct agent_region *r, const struct ring_entry *entry)
+static bool may_drop(const struct swap_agent *agent, const struct agent_region *r, const struct ring_entry *entry)
 {
 	uint64_t within = agent->page - 1, start = entry->address, end = start + entry->size;
 
@@ -78,7 +79,7 @@ static bool may_drop(const struct agent *agent, const struct agent_region *r, co
 	       r->bytes <= end - r->address;
 }
 
-static bool may_unmap(const struct agent *agent, const struct agent_region *r, const struct ring_entry *entry,
+static bool may_unmap(const struct swap_agent *agent, const struct agent_region *r, const struct ring_entry *entry,
 		      uint64_t id)
 {
 	return entry->action == UVM_RECLAIM_DEALLOCATE && agent->ring.unmapping == id + 1 &&
@@ -86,7 +87,7 @@ static bool may_unmap(const struct agent *agent, const struct agent_region *r, c
 	       r->address + r->bytes > r->address;
 }
 
-static bool may_reclaim(const struct agent *agent, const struct agent_request *request, uint64_t i)
+static bool may_reclaim(const struct swap_agent *agent, const struct agent_request *request, uint64_t i)
 {
 	const struct agent_region *r = &request->regions[i];
 	const struct ring_shared *ring = &agent->ring;
@@ -109,11 +110,11 @@ static bool may_reclaim(const struct agent *agent, const struct agent_request *r
  * All is looked at before anything is done. A session that was killed would never answer for what is out: this thread
  * has to be there for the next one.
  */
-static int64_t check(struct agent *agent, const struct agent_request *request)
+static int64_t check_request(struct swap_agent *agent, const struct agent_request *request)
 {
 	bool one = request->op == AGENT_RECLAIM_UNMAP;
 
-	if (agent->memory_uffd >= 0)
+	if (agent->session.memory_uffd >= 0)
 		return -EBUSY;
 	if (agent->passed < 0 || !request->count || request->count > (one ? 1 : RING_BATCH))
 		return -EINVAL;
@@ -128,49 +129,49 @@ static int64_t check(struct agent *agent, const struct agent_request *request)
 }
 
 /* Memory that is locked needs to be asked for by name. */
-static long drop(const struct agent_region *r)
+static long drop_region(const struct agent_region *r)
 {
 	long rc = raw3(SYS_madvise, r->address, r->bytes, MADV_DONTNEED);
 
 	return rc == -EINVAL ? raw3(SYS_madvise, r->address, r->bytes, MADV_DONTNEED_LOCKED) : rc;
 }
 
-static int64_t reclaim(struct agent *agent, const struct agent_request *request)
+static int64_t reclaim_regions(struct swap_agent *agent, const struct agent_request *request)
 {
-	int64_t rc = check(agent, request), first = rc;
+	int64_t rc = check_request(agent, request), first = rc;
 
 	if (rc == 0 && request->op == AGENT_RECLAIM_UNMAP)
 		return raw2(SYS_munmap, request->regions[0].address, request->regions[0].bytes);
 	for (uint64_t i = 0; rc == 0 && i < request->count; i++) {
-		long result = request->regions[i].bytes ? drop(&request->regions[i]) : 0;
+		long result = request->regions[i].bytes ? drop_region(&request->regions[i]) : 0;
 
 		first = first ? first : result;
 	}
 	return first;
 }
 
-static int64_t perform(struct agent *agent, const struct agent_request *request)
+static int64_t perform_request(struct swap_agent *agent, const struct agent_request *request)
 {
 	switch (request->op) {
 	case AGENT_PING:
 		return 0;
 	case AGENT_RECLAIM_DROP:
 	case AGENT_RECLAIM_UNMAP:
-		return reclaim(agent, request);
+		return reclaim_regions(agent, request);
 	default:
 		return -EINVAL;
 	}
 }
 
-void agent_serve_reclaimer(struct agent *agent)
+void agent_serve_reclaimer(struct swap_agent *agent)
 {
-	bool alive = agent_next(agent, agent->reclaim_connection);
+	bool alive = agent_next(agent, agent->reclaim.connection);
 
 	if (alive)
-		agent_answer(agent, agent->reclaim_connection, perform(agent, agent->request));
+		agent_answer(agent, agent->reclaim.connection, perform_request(agent, agent->request));
 	agent_drop_passed(agent);
 	if (alive)
 		return;
-	raw1(SYS_close, agent->reclaim_connection);
-	agent->reclaim_connection = -1;
+	raw1(SYS_close, agent->reclaim.connection);
+	agent->reclaim.connection = -1;
 }

@@ -34,30 +34,31 @@ extern const ptrdiff_t __rseq_offset __attribute__((weak));  /* NOLINT(bugprone-
 extern const unsigned int __rseq_size __attribute__((weak)); /* NOLINT(bugprone-reserved-identifier) */
 
 /* Whether a request is about the staging area and nothing else. */
-static bool in_staging(const struct agent *agent, uint64_t address, uint64_t bytes)
+static bool in_staging(const struct swap_agent *agent, uint64_t address, uint64_t bytes)
 {
-	return agent->staging && !((address | bytes) & (agent->page - 1)) && bytes && address >= agent->staging &&
-	       bytes <= AGENT_AREA_BYTES && address - agent->staging <= AGENT_AREA_BYTES - bytes;
+	return agent->session.staging && !((address | bytes) & (agent->page - 1)) && bytes &&
+	       address >= agent->session.staging && bytes <= AGENT_AREA_BYTES &&
+	       address - agent->session.staging <= AGENT_AREA_BYTES - bytes;
 }
 
-static int64_t change_area(struct agent *agent, uint64_t mode)
+static int64_t change_area(struct swap_agent *agent, uint64_t mode)
 {
 	int64_t rc = 0;
 
-	if (mode > AGENT_AREA_NEW || !agent->staging)
+	if (mode > AGENT_AREA_NEW || !agent->session.staging)
 		return -EINVAL;
 	if (mode == AGENT_AREA_UNMAP)
-		rc = raw2(SYS_munmap, agent->staging, AGENT_AREA_BYTES);
+		rc = raw2(SYS_munmap, agent->session.staging, AGENT_AREA_BYTES);
 	if (rc < 0)
 		return rc;
-	agent->staging = 0;
+	agent->session.staging = 0;
 	if (mode == AGENT_AREA_NEW)
 		rc = agent_map_staging(agent);
-	return rc < 0 ? rc : (int64_t)agent->staging;
+	return rc < 0 ? rc : (int64_t)agent->session.staging;
 }
 
 /* A program that locks all of its memory locks this too: nothing could be moved there from what is not locked. */
-static int64_t protect(uint64_t address, uint64_t bytes, uint64_t protection)
+static int64_t protect_area(uint64_t address, uint64_t bytes, uint64_t protection)
 {
 	raw3(SYS_munlock, address, bytes, 0);
 	return raw3(SYS_mprotect, address, bytes, protection & (PROT_READ | PROT_WRITE | PROT_EXEC));
@@ -69,72 +70,12 @@ static void block_all(uint64_t *before)
 	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &(uint64_t){UINT64_MAX}, before, sizeof(*before));
 }
 
-union control {
-	struct cmsghdr header;
-	char bytes[CMSG_SPACE(sizeof(int))];
-};
-
-bool agent_next(struct agent *agent, int connection)
+static bool is_kept(const struct swap_agent *agent, uint64_t number)
 {
-	struct agent_request *request = agent->request;
-	struct iovec iov = {request, sizeof(agent->request_bytes)};
-	union control control = {.header = {0}};
-	struct msghdr message;
-	long got;
-
-	do {
-		/* Room for one descriptor, and not for two. */
-		message = (struct msghdr){.msg_iov = &iov,
-					  .msg_iovlen = 1,
-					  .msg_control = &control,
-					  .msg_controllen = CMSG_LEN(sizeof(int))};
-		got = raw3(SYS_recvmsg, connection, &message, MSG_CMSG_CLOEXEC);
-	} while (got == -EINTR);
-	if (message.msg_controllen >= CMSG_LEN(sizeof(int)) && control.header.cmsg_type == SCM_RIGHTS)
-		agent->passed = *(int *)CMSG_DATA(&control.header);
-	if (got <= 0)
-		return false;
-	*agent->reply = (struct agent_reply){.op = UINT32_MAX};
-	if ((size_t)got < sizeof(*request) || request->count > AGENT_REGIONS ||
-	    (size_t)got != sizeof(*request) + request->count * sizeof(request->regions[0]))
-		request->op = UINT32_MAX; /* unknown: it is told so */
-	else
-		agent->reply->op = request->op;
-	agent->reply->number = request->op == UINT32_MAX ? 0 : request->number;
-	return true;
+	return number < AGENT_KEPT && agent->session.kept[number / 64] >> (number % 64) & 1;
 }
 
-void agent_drop_passed(struct agent *agent)
-{
-	if (agent->passed >= 0)
-		raw1(SYS_close, agent->passed);
-	agent->passed = -1;
-}
-
-/* A client that does not read gets no more. */
-void agent_answer(struct agent *agent, int connection, int64_t result)
-{
-	struct iovec iov = {agent->reply,
-			    sizeof(*agent->reply) + agent->reply->count * sizeof(agent->reply->regions[0])};
-	union control control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
-	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	if (agent->answer >= 0) {
-		*(int *)CMSG_DATA(&control.header) = agent->answer;
-		message.msg_control = &control;
-		message.msg_controllen = sizeof(control);
-	}
-	agent->answer = -1;
-	agent->reply->result = result;
-	raw3(SYS_sendmsg, connection, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
-static bool is_kept(const struct agent *agent, uint64_t number)
-{
-	return number < AGENT_KEPT && agent->kept[number / 64] >> (number % 64) & 1;
-}
-
-static int64_t keep(struct agent *agent)
+static int64_t keep_passed(struct swap_agent *agent)
 {
 	int number = agent->passed;
 
@@ -143,11 +84,11 @@ static int64_t keep(struct agent *agent)
 	if (number >= AGENT_KEPT)
 		return -EMFILE;
 	agent->passed = -1;
-	agent->kept[number / 64] |= UINT64_C(1) << (number % 64);
+	agent->session.kept[number / 64] |= UINT64_C(1) << (number % 64);
 	return number;
 }
 
-static int64_t take(struct agent *agent, uint64_t number)
+static int64_t take_kept(struct swap_agent *agent, uint64_t number)
 {
 	if (!is_kept(agent, number))
 		return -EBADF;
@@ -155,11 +96,11 @@ static int64_t take(struct agent *agent, uint64_t number)
 	return 0;
 }
 
-static int64_t drop(struct agent *agent, uint64_t number)
+static int64_t drop_kept(struct swap_agent *agent, uint64_t number)
 {
 	if (!is_kept(agent, number))
 		return -EBADF;
-	agent->kept[number / 64] &= ~(UINT64_C(1) << (number % 64));
+	agent->session.kept[number / 64] &= ~(UINT64_C(1) << (number % 64));
 	return raw1(SYS_close, number);
 }
 
@@ -167,18 +108,18 @@ static int64_t drop(struct agent *agent, uint64_t number)
  * The one before it may have had its handshake, with somebody who is gone; and whoever maps over the staging area may
  * wait for that one.
  */
-static int64_t another_uffd(struct agent *agent)
+static int64_t another_uffd(struct swap_agent *agent)
 {
 	int fd = agent_open_uffd();
 
 	if (fd < 0)
 		return fd;
-	raw1(SYS_close, agent->staging_uffd);
-	agent->staging_uffd = agent->answer = fd;
+	raw1(SYS_close, agent->session.staging_uffd);
+	agent->session.staging_uffd = agent->answer = fd;
 	return 0;
 }
 
-static int64_t move(struct agent *agent, const struct agent_request *request)
+static int64_t move_pages(struct swap_agent *agent, const struct agent_request *request)
 {
 	struct uffdio_move argument = {
 		.dst = request->to, .src = request->address, .len = request->bytes, .mode = request->mode};
@@ -189,31 +130,31 @@ static int64_t move(struct agent *agent, const struct agent_request *request)
 		return -EINVAL;
 	if (__atomic_load_n(&shared->ask, __ATOMIC_SEQ_CST) && __atomic_load_n(&shared->forking, __ATOMIC_SEQ_CST))
 		return -ECANCELED;
-	agent->moved = true;
-	rc = raw3(SYS_ioctl, agent->memory_uffd, UFFDIO_MOVE, &argument);
+	agent->session.moved = true;
+	rc = raw3(SYS_ioctl, agent->session.memory_uffd, UFFDIO_MOVE, &argument);
 	agent->reply->moved = argument.move;
 	return rc;
 }
 
 /* Ready, then the move, then its reply: with every signal blocked, nothing else happens on this thread in between. */
-static bool serve_move(struct agent *agent)
+static bool serve_move(struct swap_agent *agent)
 {
 	uint64_t before;
 	bool alive;
 
 	block_all(&before);
-	agent_answer(agent, agent->connection, 0);
-	alive = agent_next(agent, agent->connection);
+	agent_answer(agent, agent->swap.connection, 0);
+	alive = agent_next(agent, agent->swap.connection);
 	if (alive && agent->request->op == AGENT_MOVE)
-		agent_answer(agent, agent->connection, move(agent, agent->request));
+		agent_answer(agent, agent->swap.connection, move_pages(agent, agent->request));
 	else if (alive && agent->request->op != AGENT_CANCEL)
-		agent_answer(agent, agent->connection, -EPROTO);
+		agent_answer(agent, agent->swap.connection, -EPROTO);
 	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof(before));
 	return alive;
 }
 
 /* The descriptor is closed here once it is sent. */
-static int64_t tell_words(struct agent *agent)
+static int64_t tell_words(struct swap_agent *agent)
 {
 	uint64_t word = 0;
 	long rc = raw2(SYS_prctl, PR_GET_TID_ADDRESS, &word);
@@ -225,7 +166,7 @@ static int64_t tell_words(struct agent *agent)
 	return rc < 0 ? rc : (int64_t)agent->rseq;
 }
 
-static int64_t perform(struct agent *agent, const struct agent_request *request)
+static int64_t perform_request(struct swap_agent *agent, const struct agent_request *request)
 {
 	bool ours = in_staging(agent, request->address, request->bytes);
 
@@ -238,7 +179,7 @@ static int64_t perform(struct agent *agent, const struct agent_request *request)
 	case AGENT_AREA:
 		return change_area(agent, request->mode);
 	case AGENT_PROTECT:
-		return ours ? protect(request->address, request->bytes, request->mode) : -EINVAL;
+		return ours ? protect_area(request->address, request->bytes, request->mode) : -EINVAL;
 	case AGENT_DISCARD:
 		return ours ? raw3(SYS_madvise, request->address, request->bytes, MADV_DONTNEED_LOCKED) : -EINVAL;
 	case AGENT_POPULATE:
@@ -248,11 +189,11 @@ static int64_t perform(struct agent *agent, const struct agent_request *request)
 	case AGENT_UFFD:
 		return another_uffd(agent);
 	case AGENT_KEEP:
-		return keep(agent);
+		return keep_passed(agent);
 	case AGENT_TAKE:
-		return take(agent, request->address);
+		return take_kept(agent, request->address);
 	case AGENT_DROP:
-		return drop(agent, request->address);
+		return drop_kept(agent, request->address);
 	case AGENT_WORDS:
 		return tell_words(agent);
 	case AGENT_MOVE:
@@ -262,36 +203,36 @@ static int64_t perform(struct agent *agent, const struct agent_request *request)
 	}
 }
 
-static void disconnect(struct agent *agent)
+static void close_connection(struct swap_agent *agent)
 {
-	raw1(SYS_close, agent->connection);
-	agent->connection = -1;
+	raw1(SYS_close, agent->swap.connection);
+	agent->swap.connection = -1;
 }
 
-static void serve_request(struct agent *agent)
+static void serve_request(struct swap_agent *agent)
 {
-	bool alive = agent_next(agent, agent->connection);
+	bool alive = agent_next(agent, agent->swap.connection);
 
 	if (alive && agent->request->op == AGENT_READY) {
 		alive = serve_move(agent);
 	} else if (alive && agent->request->op == AGENT_CLOSE) {
 		agent_release(agent);
-		agent_answer(agent, agent->connection, 0);
-		disconnect(agent);
+		agent_answer(agent, agent->swap.connection, 0);
+		close_connection(agent);
 		agent_drop_passed(agent);
 		return;
 	} else if (alive && agent->request->op != AGENT_CANCEL) {
-		agent_answer(agent, agent->connection, perform(agent, agent->request));
+		agent_answer(agent, agent->swap.connection, perform_request(agent, agent->request));
 	}
 	agent_drop_passed(agent);
 	if (alive)
 		return;
-	disconnect(agent);
+	close_connection(agent);
 	/*
 	 * Gone without a word: what it may have moved out must not read as zeros, so the descriptors stay open for
 	 * whoever takes over.
 	 */
-	if (agent->moved) {
+	if (agent->session.moved) {
 		another_uffd(agent);
 		agent->answer = -1;
 	} else {
@@ -310,7 +251,7 @@ static bool may_connect(int connection)
 }
 
 /* A connection of somebody who may have one, or -1. */
-static int accept_from(struct agent *agent, int listener)
+static int accept_from(struct swap_agent *agent, int listener)
 {
 	long fd = raw4(SYS_accept4, listener, 0, 0, SOCK_CLOEXEC);
 
@@ -323,34 +264,34 @@ static int accept_from(struct agent *agent, int listener)
 	return -1;
 }
 
-static void welcome(struct agent *agent)
+static void welcome_session(struct swap_agent *agent)
 {
-	int fd = accept_from(agent, agent->listener);
+	int fd = accept_from(agent, agent->swap.listener);
 
 	if (fd < 0)
 		return;
-	if (agent->connection >= 0) {
+	if (agent->swap.connection >= 0) {
 		agent_refuse(agent, fd);
 		return;
 	}
-	agent->connection = fd;
+	agent->swap.connection = fd;
 	if (agent_greet(agent) < 0) {
-		disconnect(agent);
-		if (!agent->moved)
+		close_connection(agent);
+		if (!agent->session.moved)
 			agent_release(agent);
 	}
 }
 
-static void welcome_reclaimer(struct agent *agent)
+static void welcome_reclaimer(struct swap_agent *agent)
 {
-	int fd = accept_from(agent, agent->reclaim_listener);
+	int fd = accept_from(agent, agent->reclaim.listener);
 
 	if (fd < 0)
 		return;
 	if (agent_greet_reclaimer(agent, fd) < 0)
 		raw1(SYS_close, fd);
 	else
-		agent->reclaim_connection = fd;
+		agent->reclaim.connection = fd;
 }
 
 /*
@@ -376,15 +317,15 @@ static int listen_as(const char *name)
 	return (int)rc;
 }
 
-static int listen_somewhere(struct agent *agent)
+static int listen_somewhere(struct swap_agent *agent)
 {
-	agent->listener = listen_as(agent->name);
-	agent->reclaim_listener = agent->listener < 0 ? agent->listener : listen_as(agent->reclaim_name);
-	return agent->reclaim_listener < 0 ? agent->reclaim_listener : 0;
+	agent->swap.listener = listen_as(agent->swap.name);
+	agent->reclaim.listener = agent->swap.listener < 0 ? agent->swap.listener : listen_as(agent->reclaim.name);
+	return agent->reclaim.listener < 0 ? agent->reclaim.listener : 0;
 }
 
 /* The page that session, agent and forking threads share. A session trusts its size because it is sealed. */
-static int map_shared(struct agent *agent)
+static int map_shared(struct swap_agent *agent)
 {
 	long fd = raw2(SYS_memfd_create, "uvm-agent", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	long at = fd < 0 ? fd : raw2(SYS_ftruncate, fd, agent->page);
@@ -401,31 +342,31 @@ static int map_shared(struct agent *agent)
 	return 0;
 }
 
-static void tell(struct agent *agent, enum agent_state state)
+static void set_state(struct swap_agent *agent, enum agent_state state)
 {
 	__atomic_store_n(&agent->state, state, __ATOMIC_SEQ_CST);
 	raw3(SYS_futex, &agent->state, FUTEX_WAKE_PRIVATE, INT32_MAX);
 }
 
-static bool stop_asked(const struct agent *agent)
+static bool stop_asked(const struct swap_agent *agent)
 {
-	return __atomic_load_n(&agent->state, __ATOMIC_SEQ_CST) == AGENT_STOPPING && agent->connection < 0 &&
-	       agent->reclaim_connection < 0 && agent->memory_uffd < 0;
+	return __atomic_load_n(&agent->state, __ATOMIC_SEQ_CST) == AGENT_STOPPING && agent->swap.connection < 0 &&
+	       agent->reclaim.connection < 0 && agent->session.memory_uffd < 0;
 }
 
 /*
  * One reclaimer at a time: the next one is greeted when all that the one before sent is done, and its descriptors are
  * closed. A session's move is in one piece: nothing is served between its two halves.
  */
-static void serve_next(struct agent *agent)
+static void serve_next(struct swap_agent *agent)
 {
-	bool taken = agent->reclaim_connection >= 0, deaf = agent->deaf;
+	bool taken = agent->reclaim.connection >= 0, deaf = agent->deaf;
 	const struct timespec pause = {.tv_nsec = DEAF_NS};
 	struct pollfd fds[] = {
-		{deaf ? -1 : agent->listener, POLLIN, 0},
-		{agent->connection, POLLIN, 0},
-		{deaf || taken ? -1 : agent->reclaim_listener, POLLIN, 0},
-		{agent->reclaim_connection, POLLIN, 0},
+		{deaf ? -1 : agent->swap.listener, POLLIN, 0},
+		{agent->swap.connection, POLLIN, 0},
+		{deaf || taken ? -1 : agent->reclaim.listener, POLLIN, 0},
+		{agent->reclaim.connection, POLLIN, 0},
 	};
 
 	agent->deaf = false;
@@ -437,14 +378,14 @@ static void serve_next(struct agent *agent)
 	if (fds[3].revents)
 		agent_serve_reclaimer(agent);
 	if (fds[0].revents)
-		welcome(agent);
+		welcome_session(agent);
 	if (fds[2].revents)
 		welcome_reclaimer(agent);
 }
 
 void *agent_main(void *argument)
 {
-	struct agent *agent = argument;
+	struct swap_agent *agent = argument;
 
 	if (&__rseq_size && __rseq_size)
 		agent->rseq = (uint64_t)((uintptr_t)__builtin_thread_pointer() + (uintptr_t)__rseq_offset);
@@ -455,14 +396,14 @@ void *agent_main(void *argument)
 		agent->result = listen_somewhere(agent);
 	raw2(SYS_prctl, PR_SET_NAME, AGENT_NAME);
 	if (agent->result < 0) {
-		tell(agent, AGENT_STOPPED);
+		set_state(agent, AGENT_STOPPED);
 		return NULL;
 	}
-	tell(agent, AGENT_RUNNING);
+	set_state(agent, AGENT_RUNNING);
 	while (!stop_asked(agent))
 		serve_next(agent);
-	raw1(SYS_close, agent->reclaim_listener);
-	raw1(SYS_close, agent->listener);
-	tell(agent, AGENT_STOPPED);
+	raw1(SYS_close, agent->reclaim.listener);
+	raw1(SYS_close, agent->swap.listener);
+	set_state(agent, AGENT_STOPPED);
 	return NULL;
 }

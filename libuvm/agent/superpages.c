@@ -54,22 +54,22 @@ static bool is_program_memory(const char *at, uint64_t *start, uint64_t *end)
 	return !*at || (at[0] == '[' && (at[1] == 'h' || at[1] == 'a'));
 }
 
-static bool any_in_core(struct agent *agent, uint64_t superpage)
+static bool any_in_core(struct swap_agent *agent, uint64_t superpage)
 {
-	if (raw3(SYS_mincore, superpage, SUPERPAGE, agent->in_core) < 0)
+	if (raw3(SYS_mincore, superpage, SUPERPAGE, agent->buffers.in_core) < 0)
 		return false;
 	for (uint64_t i = 0; i < SUPERPAGE / agent->page; i++)
-		if (agent->in_core[i] & 1)
+		if (agent->buffers.in_core[i] & 1)
 			return true;
 	return false;
 }
 
-static void look(struct agent *agent, const char *line, uint64_t from, uint64_t most)
+static void look_at_line(struct swap_agent *agent, const char *line, uint64_t from, uint64_t most)
 {
 	uint64_t start;
 	uint64_t end;
 
-	if (!is_program_memory(line, &start, &end) || start == agent->staging)
+	if (!is_program_memory(line, &start, &end) || start == agent->session.staging)
 		return;
 	if (start < from)
 		start = from;
@@ -79,7 +79,7 @@ static void look(struct agent *agent, const char *line, uint64_t from, uint64_t 
 			agent->reply->regions[agent->reply->count++] = (struct agent_region){start, SUPERPAGE};
 }
 
-int agent_superpages(struct agent *agent, uint64_t from, uint64_t most)
+int agent_superpages(struct swap_agent *agent, uint64_t from, uint64_t most)
 {
 	long fd = raw4(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
 	struct line line = {.length = 0};
@@ -89,15 +89,16 @@ int agent_superpages(struct agent *agent, uint64_t from, uint64_t most)
 		return (int)fd;
 	if (most > AGENT_REGIONS)
 		most = AGENT_REGIONS;
-	while (agent->reply->count < most && (got = raw3(SYS_read, fd, agent->text, sizeof(agent->text))) > 0)
+	while (agent->reply->count < most &&
+	       (got = raw3(SYS_read, fd, agent->buffers.text, sizeof(agent->buffers.text))) > 0)
 		for (long i = 0; i < got; i++) {
-			if (agent->text[i] != '\n') {
+			if (agent->buffers.text[i] != '\n') {
 				if (line.length < LINE - 1)
-					line.text[line.length++] = agent->text[i];
+					line.text[line.length++] = agent->buffers.text[i];
 				continue;
 			}
 			line.text[line.length] = '\0';
-			look(agent, line.text, from, most);
+			look_at_line(agent, line.text, from, most);
 			line.length = 0;
 		}
 	raw1(SYS_close, fd);

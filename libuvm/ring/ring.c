@@ -12,16 +12,12 @@
 #define ADDRESSES    (UINT64_C(1) << 56)
 #define unlikely(is) __builtin_expect(!!(is), 0)
 
-static _Atomic uint64_t no_ring;
-
-struct uvm_reclaim_ring ring_own = {.fd = -1, .alive = &no_ring};
-
-static uint64_t get(_Atomic uint64_t *at)
+static uint64_t load_relaxed(_Atomic uint64_t *at)
 {
 	return atomic_load_explicit(at, memory_order_relaxed);
 }
 
-static void set(_Atomic uint64_t *at, uint64_t to)
+static void store_relaxed(_Atomic uint64_t *at, uint64_t to)
 {
 	atomic_store_explicit(at, to, memory_order_relaxed);
 }
@@ -36,7 +32,7 @@ static struct ring_entry *entry_of(const struct uvm_reclaim_ring *ring, uint64_t
 
 static void write_entry(struct ring_entry *entry, uint64_t start, uint64_t size, uint32_t action)
 {
-	set(&entry->address, start);
+	store_relaxed(&entry->address, start);
 	atomic_store_explicit(&entry->size, (uint32_t)size, memory_order_relaxed);
 	atomic_store_explicit(&entry->action, action, memory_order_relaxed);
 }
@@ -49,22 +45,24 @@ static uint32_t action_of(const struct ring_entry *entry)
 /* After a reclaimer that died the two counts can differ, and an empty ring is where that can be told. */
 static void count_in(struct ring_shared *shared, uint64_t size, bool empty)
 {
-	uint64_t bytes_out = get(&shared->bytes_out), bytes_in = empty ? bytes_out : get(&shared->bytes_in);
+	uint64_t bytes_out = load_relaxed(&shared->reclaimed.bytes),
+		 bytes_in = empty ? bytes_out : load_relaxed(&shared->bytes_in);
 
-	if (unlikely((int64_t)(bytes_in - bytes_out) < (int64_t)get(&shared->minimum)))
-		set(&shared->minimum, bytes_in > bytes_out ? bytes_in - bytes_out : 0);
-	set(&shared->bytes_in, bytes_in + size);
-	set(&shared->entries_in, (empty ? get(&shared->entries_out) : get(&shared->entries_in)) + 1);
+	if (unlikely((int64_t)(bytes_in - bytes_out) < (int64_t)load_relaxed(&shared->minimum)))
+		store_relaxed(&shared->minimum, bytes_in > bytes_out ? bytes_in - bytes_out : 0);
+	store_relaxed(&shared->bytes_in, bytes_in + size);
+	store_relaxed(&shared->entries_in,
+		      (empty ? load_relaxed(&shared->reclaimed.entries) : load_relaxed(&shared->entries_in)) + 1);
 }
 
 static void count_back(struct ring_shared *shared, uint64_t size)
 {
-	uint64_t bytes_in = get(&shared->bytes_in) - size, bytes_out = get(&shared->bytes_out);
+	uint64_t bytes_in = load_relaxed(&shared->bytes_in) - size, bytes_out = load_relaxed(&shared->reclaimed.bytes);
 
-	set(&shared->bytes_in, bytes_in);
-	set(&shared->entries_in, get(&shared->entries_in) - 1);
-	if (unlikely((int64_t)(bytes_in - bytes_out) < (int64_t)get(&shared->minimum)))
-		set(&shared->minimum, bytes_in > bytes_out ? bytes_in - bytes_out : 0);
+	store_relaxed(&shared->bytes_in, bytes_in);
+	store_relaxed(&shared->entries_in, load_relaxed(&shared->entries_in) - 1);
+	if (unlikely((int64_t)(bytes_in - bytes_out) < (int64_t)load_relaxed(&shared->minimum)))
+		store_relaxed(&shared->minimum, bytes_in > bytes_out ? bytes_in - bytes_out : 0);
 }
 
 /*
@@ -73,8 +71,8 @@ static void count_back(struct ring_shared *shared, uint64_t size)
  */
 static bool has_grown(struct ring_shared *shared)
 {
-	uint64_t minimum = get(&shared->minimum);
-	int64_t grown = (int64_t)(get(&shared->bytes_in) - get(&shared->bytes_out) - minimum);
+	uint64_t minimum = load_relaxed(&shared->minimum);
+	int64_t grown = (int64_t)(load_relaxed(&shared->bytes_in) - load_relaxed(&shared->reclaimed.bytes) - minimum);
 
 	return unlikely(grown >= (int64_t)max_u64(GROWTH, minimum) &&
 			atomic_load_explicit(&shared->level, memory_order_relaxed) != RING_NORMAL);
@@ -92,12 +90,12 @@ static bool sample_is_due(struct uvm_reclaim_ring *ring)
 		return false;
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	now_ns = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-	period_ns = get(&shared->period_ns);
-	return now_ns >= get(&shared->sampled_ns) + (grown ? period_ns / GROWN_PART : period_ns);
+	period_ns = load_relaxed(&shared->period_ns);
+	return now_ns >= load_relaxed(&shared->sampled_ns) + (grown ? period_ns / GROWN_PART : period_ns);
 }
 
 /* From here until tail is stored again either no reclaimer gets this entry, or busy shows that one did. */
-static bool hold(struct ring_shared *shared, uint64_t id)
+static bool hold_entry(struct ring_shared *shared, uint64_t id)
 {
 	atomic_exchange(&shared->tail, id);
 	return id >= atomic_load(&shared->busy);
@@ -111,7 +109,7 @@ static void let_go(struct ring_shared *shared, uint64_t tail)
 static void enter_new(struct uvm_reclaim_ring *ring, uint64_t start, uint64_t size, uint32_t action, uint64_t *id)
 {
 	struct ring_shared *shared = ring->view.shared;
-	uint64_t tail = get(&ring->next), head = atomic_load_explicit(&shared->head, memory_order_acquire);
+	uint64_t tail = load_relaxed(&ring->next), head = atomic_load_explicit(&shared->head, memory_order_acquire);
 
 	if (tail - head >= atomic_load_explicit(&shared->capacity, memory_order_relaxed)) {
 		*id = UVM_RECLAIM_ID_NULL;
@@ -119,7 +117,7 @@ static void enter_new(struct uvm_reclaim_ring *ring, uint64_t start, uint64_t si
 	}
 	write_entry(entry_of(ring, tail), start, size, action);
 	count_in(shared, size, tail == head);
-	set(&ring->next, tail + 1);
+	store_relaxed(&ring->next, tail + 1);
 	let_go(shared, tail + 1);
 	*id = tail;
 }
@@ -128,7 +126,7 @@ static uvm_reclaim_error_t enter_again(struct uvm_reclaim_ring *ring, uint64_t s
 				       uint64_t *id)
 {
 	struct ring_shared *shared = ring->view.shared;
-	uint64_t tail = get(&ring->next);
+	uint64_t tail = load_relaxed(&ring->next);
 	struct ring_entry *entry = entry_of(ring, *id);
 	bool ours;
 
@@ -138,7 +136,7 @@ static uvm_reclaim_error_t enter_again(struct uvm_reclaim_ring *ring, uint64_t s
 		*id = UVM_RECLAIM_ID_NULL;
 		return UVM_RECLAIM_SUCCESS;
 	}
-	ours = hold(shared, *id);
+	ours = hold_entry(shared, *id);
 	if (ours) {
 		write_entry(entry, start, size, action);
 		count_in(shared, size, false);
@@ -200,12 +198,12 @@ static uvm_reclaim_state_t state_after(uvm_reclaim_action_t action)
 	return action == UVM_RECLAIM_FREE ? UVM_RECLAIM_FREED : UVM_RECLAIM_DEALLOCATED;
 }
 
-static uvm_reclaim_state_t cancel(struct uvm_reclaim_ring *ring, uint64_t id, uint64_t size,
-				  uvm_reclaim_action_t action)
+static uvm_reclaim_state_t cancel_entry(struct uvm_reclaim_ring *ring, uint64_t id, uint64_t size,
+					uvm_reclaim_action_t action)
 {
 	struct ring_shared *shared = ring->view.shared;
-	uint64_t tail = get(&ring->next);
-	bool ours = hold(shared, id);
+	uint64_t tail = load_relaxed(&ring->next);
+	bool ours = hold_entry(shared, id);
 
 	if (ours) {
 		write_entry(entry_of(ring, id), 0, 0, 0);
@@ -226,7 +224,7 @@ static uvm_reclaim_error_t check_entry(const struct uvm_reclaim_ring *ring, uint
 		ring_debug_hole(id);
 		return UVM_RECLAIM_INVALID_ID;
 	}
-	if (get(&entry->address) != start || action_of(entry) != action ||
+	if (load_relaxed(&entry->address) != start || action_of(entry) != action ||
 	    atomic_load_explicit(&entry->size, memory_order_relaxed) != size)
 		return UVM_RECLAIM_INVALID_ARGUMENT;
 	return UVM_RECLAIM_SUCCESS;
@@ -241,7 +239,7 @@ uvm_reclaim_error_t uvm_reclaim_try_cancel(uvm_reclaim_ring_t ring, uvm_reclaim_
 		return UVM_RECLAIM_INVALID_RING;
 	if (!state || !should_update || !ring_action_known(action))
 		return UVM_RECLAIM_INVALID_ARGUMENT;
-	if (id >= get(&ring->next))
+	if (id >= load_relaxed(&ring->next))
 		return UVM_RECLAIM_INVALID_ID;
 	ring_debug_begin(ring, "uvm_reclaim_try_cancel");
 	if (id < atomic_load_explicit(&ring->view.shared->head, memory_order_acquire)) {
@@ -249,7 +247,7 @@ uvm_reclaim_error_t uvm_reclaim_try_cancel(uvm_reclaim_ring_t ring, uvm_reclaim_
 	} else {
 		error = check_entry(ring, id, start, size, action);
 		if (!error)
-			*state = cancel(ring, id, size, action);
+			*state = cancel_entry(ring, id, size, action);
 	}
 	if (!error)
 		*should_update = sample_is_due(ring);
@@ -267,7 +265,7 @@ uvm_reclaim_error_t uvm_reclaim_query_state(uvm_reclaim_ring_t ring, uvm_reclaim
 		return UVM_RECLAIM_INVALID_RING;
 	if (!state || !ring_action_known(action))
 		return UVM_RECLAIM_INVALID_ARGUMENT;
-	if (id >= get(&ring->next))
+	if (id >= load_relaxed(&ring->next))
 		return UVM_RECLAIM_INVALID_ID;
 	shared = ring->view.shared;
 	busy = atomic_load(&shared->busy);

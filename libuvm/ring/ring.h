@@ -32,7 +32,7 @@ struct uvm_reclaim_ring {
 	_Atomic pid_t owner;      /* debug builds: the thread in a function that needs the caller's lock */
 };
 
-/* There is one. Functions of the other files check the handle against it. */
+/* There is one, in ring_memory.c. Functions of the other files check the handle against it. */
 extern struct uvm_reclaim_ring ring_own;
 
 static inline bool ring_valid(const struct uvm_reclaim_ring *ring)

@@ -54,7 +54,7 @@ static void free_entries(void)
 }
 
 /* Whoever forks holds it for the length of a fork only. */
-static void prepare(void)
+static void prepare_fork(void)
 {
 	struct uvm_reclaim_ring *ring = &ring_own;
 	int error = errno;
@@ -73,7 +73,7 @@ static void prepare(void)
 	errno = error;
 }
 
-static void parent(void)
+static void after_in_parent(void)
 {
 	int error = errno;
 
@@ -86,7 +86,7 @@ static void parent(void)
 }
 
 /* Memory that may have been unmapped in the parent may be something else by now: it is left alone. */
-static void redo(const struct uvm_reclaim_ring *ring, uint64_t end, uint64_t unmapping)
+static void redo_entries(const struct uvm_reclaim_ring *ring, uint64_t end, uint64_t unmapping)
 {
 	for (uint64_t id = before.head; before.entries && id < end; id++) {
 		struct ring_work work = before.entries[id - before.head];
@@ -140,7 +140,7 @@ static int map_again(struct uvm_reclaim_ring *ring)
 	return 0;
 }
 
-static void child(void)
+static void after_in_child(void)
 {
 	struct uvm_reclaim_ring *ring = &ring_own;
 	uint64_t reclaimed = before.tail, unmapping = before.tail;
@@ -161,7 +161,7 @@ static void child(void)
 	atomic_store(&ring->waiting, 0);
 	atomic_store(&ring->owner, 0);
 	if (!map_again(ring)) {
-		redo(ring, reclaimed, unmapping);
+		redo_entries(ring, reclaimed, unmapping);
 		enter_all(ring->view.shared, reclaimed);
 		ring_publish(ring);
 		atomic_store(ring->alive, 1);
@@ -173,7 +173,7 @@ static void child(void)
 int ring_follow_forks(void)
 {
 	static bool followed;
-	int error = followed ? 0 : pthread_atfork(prepare, parent, child);
+	int error = followed ? 0 : pthread_atfork(prepare_fork, after_in_parent, after_in_child);
 
 	followed = followed || !error;
 	return -error;

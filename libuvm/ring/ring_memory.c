@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The ring of this process: its memfd, its mapping, its beginning. */
+/* The ring of this process: its memfd and its mapping. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -16,6 +16,10 @@
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3 */
 #endif
 #define HIGH_FD 768 /* out of the way of programs that close, count or select(2) on low descriptors */
+
+static _Atomic uint64_t no_ring;
+
+struct uvm_reclaim_ring ring_own = {.fd = -1, .alive = &no_ring};
 
 static size_t bytes_for(uint32_t capacity, size_t page)
 {
@@ -61,14 +65,14 @@ static int make_memfd(size_t bytes)
 
 static void fill_in(struct ring_shared *shared, size_t bytes, uint32_t max_capacity, uint32_t capacity)
 {
-	shared->max_capacity = max_capacity;
-	shared->address = (uintptr_t)shared;
-	shared->bytes = bytes;
+	shared->fixed.max_capacity = max_capacity;
+	shared->fixed.address = (uintptr_t)shared;
+	shared->fixed.bytes = bytes;
 	shared->capacity = capacity;
 	shared->pid = (uint32_t)getpid();
 	shared->period_ns = RING_PERIOD;
 	shared->sampled_ns = ring_now_ns();
-	shared->version = RING_VERSION;
+	shared->fixed.version = RING_VERSION;
 }
 
 int ring_map(struct uvm_reclaim_ring *ring, void *address, uint32_t max_capacity, uint32_t capacity)
@@ -103,7 +107,7 @@ int ring_map(struct uvm_reclaim_ring *ring, void *address, uint32_t max_capacity
 
 void ring_publish(struct uvm_reclaim_ring *ring)
 {
-	__atomic_store_n(&ring->view.shared->magic, RING_MAGIC, __ATOMIC_RELEASE);
+	__atomic_store_n(&ring->view.shared->fixed.magic, RING_MAGIC, __ATOMIC_RELEASE);
 }
 
 bool ring_fd_is_ours(const struct uvm_reclaim_ring *ring)
@@ -112,76 +116,4 @@ bool ring_fd_is_ours(const struct uvm_reclaim_ring *ring)
 
 	return ring->fd >= 0 && !fstat(ring->fd, &status) && status.st_dev == ring->device &&
 	       status.st_ino == ring->inode;
-}
-
-/* The page that a child made without the handlers of fork(2) finds wiped. madvise(2), MADV_WIPEONFORK, Linux 4.14. */
-static _Atomic uint64_t *map_alive(void)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	void *at = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int error;
-
-	if (at == MAP_FAILED)
-		return NULL;
-	if (!madvise(at, page, MADV_WIPEONFORK))
-		return at;
-	error = errno;
-	munmap(at, page);
-	errno = error;
-	return NULL;
-}
-
-static uvm_reclaim_error_t error_of(int result)
-{
-	switch (result) {
-	case -ENOMEM:
-	case -EMFILE:
-	case -ENFILE:
-	case -EAGAIN:
-		return UVM_RECLAIM_RESOURCE_SHORTAGE;
-	default:
-		return UVM_RECLAIM_NOT_SUPPORTED;
-	}
-}
-
-static uvm_reclaim_error_t begin(struct uvm_reclaim_ring *ring, uint32_t initial, uint32_t maximum)
-{
-	_Atomic uint64_t *alive = map_alive();
-	int result;
-
-	if (!alive)
-		return error_of(-errno);
-	result = ring_follow_forks();
-	if (!result)
-		result = ring_map(ring, NULL, maximum, initial);
-	if (result) {
-		munmap(alive, (size_t)sysconf(_SC_PAGESIZE));
-		return error_of(result);
-	}
-	ring_publish(ring);
-	ring->alive = alive;
-	atomic_store_explicit(alive, 1, memory_order_release);
-	return UVM_RECLAIM_SUCCESS;
-}
-
-uvm_reclaim_error_t uvm_reclaim_ring_allocate(uvm_reclaim_ring_t *ring, uvm_reclaim_count_t initial_capacity,
-					      uvm_reclaim_count_t max_capacity)
-{
-	static atomic_bool taken;
-	uvm_reclaim_error_t error;
-
-	if (!ring)
-		return UVM_RECLAIM_INVALID_ARGUMENT;
-	*ring = NULL;
-	if (!initial_capacity || initial_capacity > max_capacity ||
-	    max_capacity != uvm_reclaim_round_capacity(max_capacity))
-		return UVM_RECLAIM_INVALID_CAPACITY;
-	if (atomic_exchange(&taken, true))
-		return UVM_RECLAIM_RESOURCE_SHORTAGE;
-	error = begin(&ring_own, uvm_reclaim_round_capacity(initial_capacity), max_capacity);
-	if (error)
-		atomic_store(&taken, false);
-	else
-		*ring = &ring_own;
-	return error;
 }

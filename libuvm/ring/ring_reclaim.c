@@ -11,7 +11,7 @@
 #define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
 #endif
 
-static bool drop(uint64_t start, uint64_t bytes)
+static bool drop_contents(uint64_t start, uint64_t bytes)
 {
 	void *at = (void *)(uintptr_t)start; // NOLINT(performance-no-int-to-ptr)
 
@@ -19,11 +19,11 @@ static bool drop(uint64_t start, uint64_t bytes)
 }
 
 /* What cannot be unmapped, for want of another mapping of the process to split one, loses its contents at least. */
-static bool unmap(const struct ring_work *work)
+static bool unmap_region(const struct ring_work *work)
 {
 	if (!munmap((void *)(uintptr_t)work->address, work->size)) // NOLINT(performance-no-int-to-ptr)
 		return true;
-	drop(work->address, work->size);
+	drop_contents(work->address, work->size);
 	return false;
 }
 
@@ -33,9 +33,9 @@ bool ring_reclaim_work(const struct uvm_reclaim_ring *ring, const struct ring_wo
 	bool done;
 
 	if (work->action == UVM_RECLAIM_FREE)
-		done = drop(work->address, round_down(work->size, ring->page));
+		done = drop_contents(work->address, round_down(work->size, ring->page));
 	else
-		done = work->maybe_unmapped || unmap(work);
+		done = work->maybe_unmapped || unmap_region(work);
 	errno = error;
 	return done;
 }
@@ -71,7 +71,7 @@ static bool left_to_others(const struct ring_shared *shared)
 	return atomic_load(&shared->caller) && atomic_load(&shared->busy) != atomic_load(&shared->head);
 }
 
-static int claim(struct uvm_reclaim_ring *ring, uint64_t entries, uint64_t bytes, struct ring_batch *batch)
+static int claim_batch(struct uvm_reclaim_ring *ring, uint64_t entries, uint64_t bytes, struct ring_batch *batch)
 {
 	if (left_to_others(ring->view.shared))
 		return -EBUSY;
@@ -82,14 +82,15 @@ static int claim(struct uvm_reclaim_ring *ring, uint64_t entries, uint64_t bytes
  * At least so many entries, or so many bytes, or all; *done: the bytes. Needs both locks: what is left to others nobody
  * does meanwhile.
  */
-static uvm_reclaim_error_t reclaim(struct uvm_reclaim_ring *ring, uint64_t entries, uint64_t bytes, uint64_t *done)
+static uvm_reclaim_error_t reclaim_entries(struct uvm_reclaim_ring *ring, uint64_t entries, uint64_t bytes,
+					   uint64_t *done)
 {
 	uint64_t deadline = 0, pause = 0;
 	struct ring_batch batch;
 
 	*done = 0;
 	while (entries && *done < bytes) {
-		int got = claim(ring, entries, bytes - *done, &batch);
+		int got = claim_batch(ring, entries, bytes - *done, &batch);
 
 		if (got < 0)
 			return got == -EBUSY ? UVM_RECLAIM_RESOURCE_SHORTAGE : UVM_RECLAIM_INVALID_RING;
@@ -125,7 +126,7 @@ static bool lock_threads(struct uvm_reclaim_ring *ring, uint64_t deadline)
 	return ours;
 }
 
-static uvm_reclaim_error_t lock(struct uvm_reclaim_ring *ring, int wait_ms)
+static uvm_reclaim_error_t lock_ring(struct uvm_reclaim_ring *ring, int wait_ms)
 {
 	uint64_t deadline = ring_now_ns() + (uint64_t)wait_ms * 1000000, now;
 	int error = errno, result;
@@ -142,14 +143,14 @@ static uvm_reclaim_error_t lock(struct uvm_reclaim_ring *ring, int wait_ms)
 	return result == -ETIMEDOUT || result == -ENOLCK ? UVM_RECLAIM_RESOURCE_SHORTAGE : UVM_RECLAIM_NOT_SUPPORTED;
 }
 
-static void unlock(struct uvm_reclaim_ring *ring)
+static void unlock_ring(struct uvm_reclaim_ring *ring)
 {
 	ring_unlock(ring->fd);
 	atomic_store(&ring->reclaiming, false);
 }
 
 /* What is there now: while others go on entering there would be no end. */
-static uint64_t waiting(const struct uvm_reclaim_ring *ring)
+static uint64_t waiting_entries(const struct uvm_reclaim_ring *ring)
 {
 	uint64_t head = atomic_load(&ring->view.shared->head);
 
@@ -163,12 +164,12 @@ uvm_reclaim_error_t uvm_reclaim_ring_flush(uvm_reclaim_ring_t ring, uvm_reclaim_
 
 	if (!ring_valid(ring))
 		return UVM_RECLAIM_INVALID_RING;
-	error = lock(ring, RING_WAIT_MS);
+	error = lock_ring(ring, RING_WAIT_MS);
 	if (error)
 		return error;
-	entries = waiting(ring);
-	error = reclaim(ring, entries < count ? entries : count, UINT64_MAX, &done);
-	unlock(ring);
+	entries = waiting_entries(ring);
+	error = reclaim_entries(ring, entries < count ? entries : count, UINT64_MAX, &done);
+	unlock_ring(ring);
 	return error;
 }
 
@@ -191,15 +192,15 @@ uvm_reclaim_error_t ring_resize(struct uvm_reclaim_ring *ring, uint32_t capacity
 	if (!capacity || capacity > ring->view.max_capacity)
 		return UVM_RECLAIM_INVALID_CAPACITY;
 	capacity = uvm_reclaim_round_capacity(capacity);
-	error = lock(ring, wait_ms);
+	error = lock_ring(ring, wait_ms);
 	if (error)
 		return error;
-	error = reclaim(ring, UINT64_MAX, UINT64_MAX, &done);
+	error = reclaim_entries(ring, UINT64_MAX, UINT64_MAX, &done);
 	if (!error) {
 		atomic_store(&ring->view.shared->capacity, capacity);
 		release_entries(ring, capacity);
 	}
-	unlock(ring);
+	unlock_ring(ring);
 	return error;
 }
 
@@ -227,13 +228,13 @@ uvm_reclaim_error_t uvm_reclaim_update_accounting(uvm_reclaim_ring_t ring)
 
 	if (!ring_valid(ring))
 		return UVM_RECLAIM_INVALID_RING;
-	error = lock(ring, 0);
+	error = lock_ring(ring, 0);
 	if (error)
 		return error;
 	shared = ring->view.shared;
 	trim = ring_sample(&ring->view, ring_now_ns());
-	error = reclaim(ring, UINT64_MAX, trim, &done);
+	error = reclaim_entries(ring, UINT64_MAX, trim, &done);
 	atomic_store(&shared->trimmed_bytes, atomic_load(&shared->trimmed_bytes) + done);
-	unlock(ring);
+	unlock_ring(ring);
 	return error;
 }

@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "base/region.h"
 #include "base/size.h"
-#include "space/count.h"
+#include "graph/count.h"
 #include "store/extents.h"
 
 struct uvm_allocator {
@@ -117,7 +117,7 @@ int uvm_alloc_add_regions(struct uvm_allocator *allocator, const struct uvm_regi
 	return rc;
 }
 
-static int take(struct uvm_allocator *allocator, uint64_t *start, uint64_t length, unsigned int flags)
+static int take_range(struct uvm_allocator *allocator, uint64_t *start, uint64_t length, unsigned int flags)
 {
 	int rc;
 
@@ -141,7 +141,7 @@ static int fill_handle(struct uvm_alloc_handle *handle, struct uvm_allocator *al
 
 	if (!bytes) /* 0, or rounded up beyond everything */
 		return UVM_MEM_INVALID_ARGUMENT;
-	rc = take(allocator, &at, bytes, flags);
+	rc = take_range(allocator, &at, bytes, flags);
 	if (rc < 0)
 		return rc;
 	if (region_vec_push(&handle->held, (struct region){at, at + bytes})) {
@@ -209,7 +209,7 @@ int uvm_alloc_handle_get_regions(struct uvm_alloc_handle *handle, struct uvm_reg
 }
 
 /* What would be left: worked out beside, so that nothing has changed when memory does not suffice. */
-static int subtract(const struct region_vec *held, const struct region_vec *parts, struct region_vec *left)
+static int subtract_parts(const struct region_vec *held, const struct region_vec *parts, struct region_vec *left)
 {
 	for (size_t i = 0; i < held->count; i++)
 		if (region_vec_push(left, held->items[i]))
@@ -240,7 +240,7 @@ static int give_all(struct extents *extents, const struct region_vec *parts)
 static int free_parts(struct uvm_alloc_handle *handle, const struct region_vec *parts)
 {
 	struct region_vec left = {0};
-	int rc = subtract(&handle->held, parts, &left);
+	int rc = subtract_parts(&handle->held, parts, &left);
 
 	if (rc == 0)
 		rc = give_all(handle->allocator->extents, parts);

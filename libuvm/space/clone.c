@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* Cloning a space: each mapping gets a counterpart that shows what it shows now, frozen. */
-#include "base/size.h"
-#include "space/graph.h"
+#include "graph/graph.h"
+#include "graph/table.h"
+#include "space/shadow.h"
 #include "space/space.h"
+#include "space/views.h"
+#include "space/window.h"
 
-static int clone_mapping(struct mapping *mapping, struct uvm_space *to)
+static int clone_mapping(struct space_mapping *mapping, struct uvm_space *to)
 {
 	uint64_t shift = to->window.start - mapping->space->window.start;
 	struct region at = {mapping->at.start + shift, mapping->at.end + shift};
-	struct mapping *copy = mapping_new(to, at, mapping->mappable, mapping->offset, mapping->flags);
+	struct space_mapping *copy = mapping_new(to, at, mapping->mappable, mapping->offset, mapping->flags);
 	int rc = copy ? shadow_attach_snapshot(copy, mapping) : UVM_MEM_NO_MEMORY;
 
 	if (rc == 0)
@@ -19,7 +22,7 @@ static int clone_mapping(struct mapping *mapping, struct uvm_space *to)
 }
 
 /* The two change places below: what the one was bound to, the other is. */
-static void exchange(struct mapping *a, struct mapping *b)
+static void exchange_shadows(struct space_mapping *a, struct space_mapping *b)
 {
 	struct shadow *shadow = a->shadow;
 	uint64_t offset = a->shadow_offset;
@@ -37,7 +40,7 @@ static void exchange(struct mapping *a, struct mapping *b)
 static void exchange_all(struct uvm_space *a, struct uvm_space *b)
 {
 	for (size_t i = 0; i < a->count; i++)
-		exchange(a->table[i], b->table[i]);
+		exchange_shadows(a->table[i], b->table[i]);
 }
 
 static int show_all(struct uvm_space *space, view_action action)
@@ -73,7 +76,7 @@ static void give_up(struct uvm_space *clone)
 	if (region_bytes(clone->window))
 		window_hide(clone, clone->window);
 	while (clone->count) {
-		struct mapping *mapping = clone->table[clone->count - 1];
+		struct space_mapping *mapping = clone->table[clone->count - 1];
 		struct shadow *shadow = mapping->shadow;
 
 		table_swap(clone, mapping->at, NULL, NULL);
@@ -106,7 +109,7 @@ static int show_reversed(struct uvm_space *space, struct uvm_space *new)
 static int clone_space(struct uvm_space *space, unsigned int flags, struct uvm_space **clone)
 {
 	struct uvm_space *new;
-	int rc = space_new(region_bytes(space->window), &new);
+	int rc = space_create(region_bytes(space->window), &new);
 
 	if (rc < 0)
 		return rc;

@@ -7,11 +7,16 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "space/graph.h"
+#include "graph/graph.h"
+#include "graph/mappable.h"
+#include "graph/table.h"
+#include "space/shadow.h"
 #include "space/space.h"
+#include "space/views.h"
+#include "space/window.h"
 
 /* Each space is looked at once, on however many ways it is found. */
-static bool search(struct uvm_mappable *mappable, const struct uvm_space *space, uint64_t number)
+static bool search_below(struct uvm_mappable *mappable, const struct uvm_space *space, uint64_t number)
 {
 	struct uvm_space *below = (struct uvm_space *)mappable;
 
@@ -21,17 +26,17 @@ static bool search(struct uvm_mappable *mappable, const struct uvm_space *space,
 		return true;
 	below->searched = number;
 	for (size_t i = 0; i < below->count; i++)
-		if (search(below->table[i]->mappable, space, number))
+		if (search_below(below->table[i]->mappable, space, number))
 			return true;
 	return false;
 }
 
 /* Whether the space can be reached from there: it would show itself. */
-static bool reaches(struct uvm_mappable *mappable, const struct uvm_space *space)
+static bool reaches_space(struct uvm_mappable *mappable, const struct uvm_space *space)
 {
 	static uint64_t searches;
 
-	return search(mappable, space, ++searches);
+	return search_below(mappable, space, ++searches);
 }
 
 static bool is_free(const struct uvm_space *space, struct region at)
@@ -70,10 +75,10 @@ static int choose_place(const struct uvm_space *space, uint64_t start, uint64_t 
 }
 
 /* Puts `mapping` (NULL: nothing) into a region, or leaves everything as it was. */
-static int change(struct uvm_space *space, struct region at, struct mapping *mapping)
+static int change_region(struct uvm_space *space, struct region at, struct space_mapping *mapping)
 {
 	size_t count = space->count + 2; /* as many as there may be after the cut */
-	_cleanup_free_ struct mapping **old = calloc(count, sizeof(struct mapping *));
+	_cleanup_free_ struct space_mapping **old = calloc(count, sizeof(struct space_mapping *));
 	int rc = old ? table_cut(space, at) : UVM_MEM_NO_MEMORY;
 
 	if (rc < 0)
@@ -92,7 +97,7 @@ static int change(struct uvm_space *space, struct region at, struct mapping *map
 	return 0;
 }
 
-static int make_copying(struct mapping *mapping, unsigned int flags)
+static int make_copying(struct space_mapping *mapping, unsigned int flags)
 {
 	int rc;
 
@@ -105,7 +110,7 @@ static int make_copying(struct mapping *mapping, unsigned int flags)
 }
 
 /* Back to what it was before make_copying. */
-static void stop_copying(struct mapping *mapping)
+static void stop_copying(struct space_mapping *mapping)
 {
 	struct shadow *shadow = mapping->shadow;
 
@@ -116,14 +121,14 @@ static void stop_copying(struct mapping *mapping)
 static int map_at(struct uvm_space *space, struct region at, struct uvm_mappable *mappable, uint64_t offset,
 		  unsigned int flags)
 {
-	struct mapping *mapping = mapping_new(space, at, mappable, offset, flags);
+	struct space_mapping *mapping = mapping_new(space, at, mappable, offset, flags);
 	int rc;
 
 	if (!mapping)
 		return UVM_MEM_NO_MEMORY;
 	rc = make_copying(mapping, flags);
 	if (rc == 0)
-		rc = change(space, at, mapping);
+		rc = change_region(space, at, mapping);
 	if (rc < 0) {
 		stop_copying(mapping);
 		mapping_free(mapping);
@@ -137,9 +142,9 @@ static int map_region(struct uvm_space *space, struct uvm_mappable *mappable, st
 	struct region from, at;
 	int rc = region_of_pages(region, &from);
 
-	if (rc == 0 && (!map_flags_known(flags) || reaches(mappable, space)))
+	if (rc == 0 && (!map_flags_known(flags) || reaches_space(mappable, space)))
 		rc = UVM_MEM_INVALID_ARGUMENT;
-	if (rc == 0 && mappable->kind == KIND_CACHE && !cache_usable(mappable))
+	if (rc == 0 && !mappable_usable(mappable))
 		rc = UVM_MEM_INVALID_STATE;
 	if (rc == 0 && from.end > mappable->bytes)
 		rc = UVM_MEM_INVALID_ARGUMENT;
@@ -171,7 +176,7 @@ int uvm_space_unmap(struct uvm_space *space, struct uvm_region region)
 	graph_lock();
 	rc = region_in_space(space, region, &at);
 	if (rc == 0)
-		rc = change(space, at, NULL);
+		rc = change_region(space, at, NULL);
 	graph_unlock();
 	return rc;
 }
@@ -189,14 +194,14 @@ static bool is_covered(const struct uvm_space *space, struct region at)
 }
 
 /* A mapping that copies already becomes a snapshot of what it shows, its copies included. */
-static bool begins_copying(const struct mapping *mapping, unsigned int flags)
+static bool begins_copying(const struct space_mapping *mapping, unsigned int flags)
 {
 	if (!(flags & UVM_MAP_COPY_ON_WRITE))
 		return false;
 	return !mapping->shadow || (flags & UVM_MAP_SNAPSHOT && !mapping->shadow->snapshot);
 }
 
-static int begin_copying(struct mapping *mapping, unsigned int flags)
+static int begin_copying(struct space_mapping *mapping, unsigned int flags)
 {
 	struct shadow *old = mapping->shadow;
 	uint64_t old_offset = mapping->shadow_offset;
@@ -216,7 +221,7 @@ static int begin_copying(struct mapping *mapping, unsigned int flags)
 	return rc;
 }
 
-static int set_one(struct mapping *mapping, unsigned int flags)
+static int set_one(struct space_mapping *mapping, unsigned int flags)
 {
 	int rc = begins_copying(mapping, flags) ? begin_copying(mapping, flags) : 0;
 

@@ -4,16 +4,20 @@
  * too, because a copy is mapped wherever the page was. A snapshot remembers the leaves that it showed when it was made;
  * who writes to them first leaves it a copy.
  */
+#include "space/shadow.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/size.h"
-#include "space/graph.h"
+#include "graph/graph.h"
+#include "graph/mappable.h"
+#include "graph/resolve.h"
+#include "space/shadow_copy.h"
+#include "space/views.h"
+#include "space/window.h"
 
 #define PARTS_MAX 8192 /* of all shadows: each may make two mappings in every window, and a process can have 65530 */
-#define CHUNK     (64 * KiB)
 
 static LIST_HEAD(, shadow) shadows = LIST_HEAD_INITIALIZER(shadows);
 static unsigned int all_parts;
@@ -23,25 +27,10 @@ static struct region page_at(uint64_t offset)
 	return (struct region){offset, offset + page_size()};
 }
 
-static struct shadow *shadow_new(uint64_t bytes, bool snapshot)
+static void free_shadow(struct uvm_mappable *mappable)
 {
-	struct shadow *shadow = calloc(1, sizeof(*shadow));
+	struct shadow *shadow = (struct shadow *)mappable;
 
-	if (!shadow)
-		return NULL;
-	mappable_init(&shadow->leaf, KIND_SHADOW, bytes);
-	LIST_INIT(&shadow->owners);
-	LIST_INSERT_HEAD(&shadows, shadow, all);
-	shadow->snapshot = snapshot;
-	shadow->copied = calloc(bytes / page_size(), 1);
-	if (shadow->copied && mappable_make_memfd(&shadow->leaf, "uvm-shadow") == 0)
-		return shadow;
-	shadow_free(shadow);
-	return NULL;
-}
-
-void shadow_free(struct shadow *shadow)
-{
 	for (size_t i = 0; i < shadow->backing_count; i++) {
 		if (shadow->backing[i].linked)
 			LIST_REMOVE(&shadow->backing[i], of_leaf);
@@ -55,49 +44,23 @@ void shadow_free(struct shadow *shadow)
 	free(shadow);
 }
 
-static bool is_zero(const char *data, size_t length)
+static const struct mappable_ops shadow_ops = {.free = free_shadow};
+
+static struct shadow *shadow_new(uint64_t bytes, bool snapshot)
 {
-	return data[0] == 0 && memcmp(data, data + 1, length - 1) == 0;
-}
+	struct shadow *shadow = calloc(1, sizeof(*shadow));
 
-/* Pages that the leaf does not have (beyond the end of a file, not yet in a cache) are not copied. */
-static int copy(struct shadow *shadow, uint64_t to, struct uvm_mappable *leaf, uint64_t from, uint64_t bytes,
-		enum copy_state state)
-{
-	_cleanup_free_ char *buffer = malloc(bytes);
-	uint64_t page = page_size();
-	ssize_t got;
-
-	if (!buffer)
-		return UVM_MEM_NO_MEMORY;
-	got = pread(leaf->fd, buffer, bytes, (off_t)from);
-	if (got < 0)
-		return UVM_MEM_IO_ERROR;
-	shadow->leaf.paranoid |= leaf->paranoid;
-	for (uint64_t i = 0; i < (uint64_t)got; i += page) {
-		uint8_t *copied = &shadow->copied[(to + i) / page];
-		size_t length = (size_t)min_u64(page, (uint64_t)got - i);
-
-		if (*copied || !mappable_has(leaf, from + i))
-			continue;
-		if (!is_zero(buffer + i, length) &&
-		    pwrite(shadow->leaf.fd, buffer + i, length, (off_t)(to + i)) != (ssize_t)length)
-			return UVM_MEM_NO_MEMORY;
-		*copied = (uint8_t)state;
-	}
-	if (leaf->paranoid)
-		explicit_bzero(buffer, bytes);
-	return 0;
-}
-
-static int copy_all(struct shadow *shadow, uint64_t to, const struct segment *segment, enum copy_state state)
-{
-	int rc = 0;
-
-	for (uint64_t done = 0; rc == 0 && done < region_bytes(segment->at); done += CHUNK)
-		rc = copy(shadow, to + done, segment->leaf, segment->offset + done,
-			  min_u64(CHUNK, region_bytes(segment->at) - done), state);
-	return rc;
+	if (!shadow)
+		return NULL;
+	mappable_init(&shadow->leaf, KIND_SHADOW, &shadow_ops, bytes);
+	LIST_INIT(&shadow->owners);
+	LIST_INSERT_HEAD(&shadows, shadow, all);
+	shadow->snapshot = snapshot;
+	shadow->copied = calloc(bytes / page_size(), 1);
+	if (shadow->copied && mappable_make_memfd(&shadow->leaf, "uvm-shadow") == 0)
+		return shadow;
+	free_shadow(&shadow->leaf);
+	return NULL;
 }
 
 /* What cannot be watched is copied now. The shadow's offsets are the addresses of the segment. */
@@ -114,12 +77,12 @@ static int freeze_segment(struct shadow *shadow, const struct segment *segment)
 		.linked = mappable_watchable(segment->leaf),
 	};
 	if (!backing->linked)
-		return copy_all(shadow, segment->at.start, segment, COPY_MADE);
+		return shadow_copy_segment(shadow, segment->at.start, segment, COPY_MADE);
 	LIST_INSERT_HEAD(&segment->leaf->frozen_for, backing, of_leaf);
 	return 0;
 }
 
-static int freeze(struct shadow *shadow, const struct segment_vec *frozen)
+static int freeze_segments(struct shadow *shadow, const struct segment_vec *frozen)
 {
 	int rc = 0;
 
@@ -132,21 +95,7 @@ static int freeze(struct shadow *shadow, const struct segment_vec *frozen)
 	return rc;
 }
 
-int shadow_copy_unwatchable(struct mapping *mapping, struct region region)
-{
-	_cleanup_segments_ struct segment_vec vec = {0};
-	int rc =
-		resolve_source(mapping, (struct view){.range = region, .to = region.start, .access = ALL_ACCESS}, &vec);
-
-	for (size_t i = 0; rc == 0 && i < vec.count; i++)
-		if (!mappable_watchable(vec.items[i].leaf) && vec.items[i].access & UVM_ACCESS_READ)
-			rc = copy_all(mapping->shadow,
-				      mapping->shadow_offset + vec.items[i].at.start - mapping->at.start, &vec.items[i],
-				      COPY_MADE);
-	return rc;
-}
-
-static int attach(struct mapping *mapping, bool snapshot)
+static int attach_shadow(struct space_mapping *mapping, bool snapshot)
 {
 	struct shadow *shadow = shadow_new(region_bytes(mapping->at), snapshot);
 
@@ -157,21 +106,21 @@ static int attach(struct mapping *mapping, bool snapshot)
 	return 0;
 }
 
-int shadow_attach(struct mapping *mapping)
+int shadow_attach(struct space_mapping *mapping)
 {
-	int rc = attach(mapping, false);
+	int rc = attach_shadow(mapping, false);
 
 	return rc ? rc : shadow_copy_unwatchable(mapping, mapping->at);
 }
 
-int shadow_attach_snapshot(struct mapping *mapping, struct mapping *of)
+int shadow_attach_snapshot(struct space_mapping *mapping, struct space_mapping *of)
 {
 	_cleanup_segments_ struct segment_vec frozen = {0};
 	int rc = resolve_mapping(of, (struct view){.range = of->at, .access = ALL_ACCESS}, &frozen);
 
 	if (rc == 0)
-		rc = attach(mapping, true);
-	return rc ? rc : freeze(mapping->shadow, &frozen);
+		rc = attach_shadow(mapping, true);
+	return rc ? rc : freeze_segments(mapping->shadow, &frozen);
 }
 
 int shadow_freeze(struct shadow *shadow)
@@ -215,7 +164,7 @@ static void count_part(struct shadow *shadow, uint64_t offset)
  * Writers are not woken before that; they would only come again, and find another page to copy if somebody mapped one
  * there meanwhile.
  */
-static int settle(struct shadow *shadow, struct region changed)
+static int settle_copies(struct shadow *shadow, struct region changed)
 {
 	int rc = views_of_shadow(shadow, changed, window_remap), permitted;
 
@@ -226,15 +175,16 @@ static int settle(struct shadow *shadow, struct region changed)
 	return rc ? rc : permitted;
 }
 
-static int copy_rest_of(struct mapping *mapping)
+static int copy_rest_of(struct space_mapping *mapping)
 {
 	_cleanup_segments_ struct segment_vec vec = {0};
 	int rc = resolve_source(
 		mapping, (struct view){.range = mapping->at, .to = mapping->at.start, .access = ALL_ACCESS}, &vec);
 
 	for (size_t i = 0; rc == 0 && i < vec.count; i++)
-		rc = copy_all(mapping->shadow, mapping->shadow_offset + vec.items[i].at.start - mapping->at.start,
-			      &vec.items[i], COPY_SETTLING);
+		rc = shadow_copy_segment(mapping->shadow,
+					 mapping->shadow_offset + vec.items[i].at.start - mapping->at.start,
+					 &vec.items[i], COPY_SETTLING);
 	return rc;
 }
 
@@ -242,7 +192,7 @@ static int copy_rest_of(struct mapping *mapping)
 static void limit_parts(void)
 {
 	struct shadow *shadow, *most = LIST_FIRST(&shadows);
-	struct mapping *mapping;
+	struct space_mapping *mapping;
 	int rc = 0;
 
 	if (all_parts <= PARTS_MAX)
@@ -254,10 +204,10 @@ static void limit_parts(void)
 		rc = rc ? rc : copy_rest_of(mapping);
 	all_parts -= most->parts;
 	most->parts = 0;
-	settle(most, (struct region){0, most->leaf.bytes});
+	settle_copies(most, (struct region){0, most->leaf.bytes});
 }
 
-static int copy_page(struct mapping *mapping, uint64_t offset)
+int shadow_copy_page(struct space_mapping *mapping, uint64_t offset)
 {
 	_cleanup_segments_ struct segment_vec vec = {0};
 	struct shadow *shadow = mapping->shadow;
@@ -265,11 +215,11 @@ static int copy_page(struct mapping *mapping, uint64_t offset)
 	int rc = resolve_source(mapping, (struct view){.range = at, .to = at.start, .access = ALL_ACCESS}, &vec);
 
 	if (rc == 0 && vec.count)
-		rc = copy_all(shadow, offset, vec.items, COPY_SETTLING);
+		rc = shadow_copy_segment(shadow, offset, vec.items, COPY_SETTLING);
 	if (rc < 0)
 		return rc;
 	count_part(shadow, offset);
-	rc = settle(shadow, page_at(offset));
+	rc = settle_copies(shadow, page_at(offset));
 	limit_parts();
 	return rc;
 }
@@ -285,42 +235,13 @@ int leaf_thaw(struct uvm_mappable *leaf, uint64_t offset)
 
 		if (offset < backing->offset || to >= backing->at.end || backing->shadow->copied[to / page_size()])
 			continue;
-		rc = copy(backing->shadow, to, leaf, offset, page_size(), COPY_SETTLING);
+		rc = shadow_copy(backing->shadow, to, leaf, offset, page_size(), COPY_SETTLING);
 		if (rc == 0)
-			rc = settle(backing->shadow, page_at(to));
+			rc = settle_copies(backing->shadow, page_at(to));
 		if (rc < 0)
 			return rc;
 		count_part(backing->shadow, to);
 		limit_parts();
 	}
 	return views_of(leaf, page_at(offset), window_permit);
-}
-
-static int write_leaf(struct uvm_space *space, uint64_t at, struct uvm_mappable *leaf, uint64_t offset)
-{
-	return leaf_frozen(leaf, offset) ? leaf_thaw(leaf, offset) : window_permit(space, page_at(at));
-}
-
-int write_fault(struct uvm_space *space, uint64_t at)
-{
-	struct uvm_mappable *mappable = &space->mappable;
-	uint64_t offset = at;
-
-	while (mappable->kind == KIND_SPACE) {
-		struct mapping *mapping = table_find((struct uvm_space *)mappable, offset);
-
-		if (!mapping || !(mapping->flags & UVM_MAP_WRITE))
-			return window_show(space, page_at(at));
-		offset -= mapping->at.start;
-		if (!mapping->shadow) {
-			mappable = mapping->mappable;
-			offset += mapping->offset;
-			continue;
-		}
-		offset += mapping->shadow_offset;
-		if (!mapping->shadow->copied[offset / page_size()])
-			return copy_page(mapping, offset);
-		mappable = &mapping->shadow->leaf;
-	}
-	return write_leaf(space, at, mappable, offset);
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* AddrSpace: making one, and asking it. */
-#include <stdlib.h>
-#include <unistd.h>
-
-#include "base/cleanup.h"
-#include "base/size.h"
-#include "space/graph.h"
 #include "space/space.h"
+
+#include <stdlib.h>
+
+#include "base/size.h"
+#include "graph/graph.h"
+#include "graph/mappable.h"
+#include "graph/table.h"
+#include "space/window.h"
 
 #define MAP_FLAGS                                                                                           \
 	(UVM_MAP_FIXED | UVM_MAP_REPLACE | UVM_MAP_COPY_ON_WRITE | UVM_MAP_SNAPSHOT | UVM_MAP_ACCESS_MASK | \
@@ -33,13 +35,28 @@ int region_in_space(const struct uvm_space *space, struct uvm_region from, struc
 	return rc;
 }
 
-int space_new(uint64_t window, struct uvm_space **space)
+static void free_space(struct uvm_mappable *mappable)
+{
+	struct uvm_space *space = (struct uvm_space *)mappable;
+
+	window_release(space);
+	for (size_t i = 0; i < space->count; i++) {
+		mapping_unlink(space->table[i]);
+		mapping_free(space->table[i]);
+	}
+	free(space->table);
+	free(space);
+}
+
+static const struct mappable_ops space_ops = {.free = free_space, .fault = space_fault};
+
+int space_create(uint64_t window, struct uvm_space **space)
 {
 	struct uvm_space *new = calloc(1, sizeof(*new));
 
 	if (!new)
 		return UVM_MEM_NO_MEMORY;
-	mappable_init(&new->mappable, KIND_SPACE, round_down(UINT64_MAX, page_size()));
+	mappable_init(&new->mappable, KIND_SPACE, &space_ops, round_down(UINT64_MAX, page_size()));
 	if (window && window_reserve(new, window)) {
 		free(new);
 		return UVM_MEM_NO_MEMORY;
@@ -55,14 +72,14 @@ int uvm_space_create(uint64_t bytes, struct uvm_space **space)
 	if (!bytes || bytes > INT64_MAX)
 		return UVM_MEM_INVALID_ARGUMENT;
 	graph_lock();
-	rc = space_new(round_up(bytes, page_size()), space);
+	rc = space_create(round_up(bytes, page_size()), space);
 	graph_unlock();
 	return rc;
 }
 
 int uvm_space_create_stacked(struct uvm_space **space)
 {
-	return space_new(0, space);
+	return space_create(0, space);
 }
 
 struct uvm_space *uvm_space_ref(struct uvm_space *space)
@@ -99,12 +116,12 @@ int uvm_space_get_mapflags(struct uvm_space *space, struct uvm_region region, un
 	graph_lock();
 	rc = region_in_space(space, region, &at);
 	if (rc == 0) {
-		const struct mapping *first = table_find(space, at.start);
+		const struct space_mapping *first = table_find(space, at.start);
 
 		*flags = first ? first->flags : 0;
 		covered = at.start;
 		for (size_t i = table_index(space, at.start); first && i < space->count && covered < at.end; i++) {
-			const struct mapping *mapping = space->table[i];
+			const struct space_mapping *mapping = space->table[i];
 
 			if (mapping->at.start > covered || mapping->flags != first->flags)
 				break;
@@ -117,15 +134,15 @@ int uvm_space_get_mapflags(struct uvm_space *space, struct uvm_region region, un
 }
 
 /* Several mappings that continue each other are one to whoever asks. */
-static struct uvm_mappable *covering(const struct uvm_space *space, struct region at, uint64_t *offset)
+static struct uvm_mappable *covering_mappable(const struct uvm_space *space, struct region at, uint64_t *offset)
 {
-	const struct mapping *first = table_find(space, at.start);
+	const struct space_mapping *first = table_find(space, at.start);
 	uint64_t covered = at.start;
 
 	if (!first)
 		return NULL;
 	for (size_t i = table_index(space, at.start); i < space->count && covered < at.end; i++) {
-		const struct mapping *mapping = space->table[i];
+		const struct space_mapping *mapping = space->table[i];
 
 		if (mapping->at.start > covered || mapping->mappable != first->mappable ||
 		    mapping->offset - first->offset != mapping->at.start - first->at.start)
@@ -147,7 +164,7 @@ int uvm_space_get_mapping(struct uvm_space *space, struct uvm_region region, str
 	graph_lock();
 	rc = region_in_space(space, region, &at);
 	if (rc == 0) {
-		*mappable = covering(space, at, offset);
+		*mappable = covering_mappable(space, at, offset);
 		if (*mappable)
 			uvm_mappable_ref(*mappable);
 	}

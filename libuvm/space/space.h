@@ -2,7 +2,7 @@
 /* What the methods of AddrSpace share. */
 #pragma once
 
-#include "space/graph.h"
+#include "graph/graph.h"
 
 bool map_flags_known(unsigned int flags);
 
@@ -11,4 +11,7 @@ int region_of_pages(struct uvm_region from, struct region *region);
 int region_in_space(const struct uvm_space *space, struct uvm_region from, struct region *region);
 
 /* With a window of that many bytes, or stacked (0). */
-int space_new(uint64_t window, struct uvm_space **space);
+int space_create(uint64_t window, struct uvm_space **space);
+
+/* fault.c: a fault in the window of a space, as its ops have it. */
+void space_fault(struct uvm_space *space, struct region page, bool write);

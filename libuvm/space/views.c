@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* From a mappable up to all the windows that show it. */
-#include "space/graph.h"
+#include "space/views.h"
 
-static int visit(struct mapping *mapping, struct region region, view_action action)
+#include "space/shadow_copy.h"
+#include "space/window.h"
+
+static int visit_mapping(struct space_mapping *mapping, struct region region, view_action action)
 {
 	struct uvm_space *space = mapping->space;
 	int rc = 0, above;
@@ -20,7 +23,7 @@ static int visit(struct mapping *mapping, struct region region, view_action acti
 }
 
 /* Where a range, which something maps from `offset` on at `at`, is seen there. */
-static struct region translate(struct region range, uint64_t offset, struct region at)
+static struct region translate_range(struct region range, uint64_t offset, struct region at)
 {
 	struct region common = region_intersect(range, (struct region){offset, offset + region_bytes(at)});
 
@@ -29,11 +32,11 @@ static struct region translate(struct region range, uint64_t offset, struct regi
 
 int views_of_shadow(struct shadow *shadow, struct region range, view_action action)
 {
-	struct mapping *mapping;
+	struct space_mapping *mapping;
 	int first = 0;
 
 	LIST_FOREACH(mapping, &shadow->owners, owner) {
-		int rc = visit(mapping, translate(range, mapping->shadow_offset, mapping->at), action);
+		int rc = visit_mapping(mapping, translate_range(range, mapping->shadow_offset, mapping->at), action);
 
 		first = first ? first : rc;
 	}
@@ -42,16 +45,16 @@ int views_of_shadow(struct shadow *shadow, struct region range, view_action acti
 
 int views_of(struct uvm_mappable *mappable, struct region range, view_action action)
 {
-	struct mapping *mapping;
+	struct space_mapping *mapping;
 	struct backing *backing;
 	int first = 0, rc;
 
 	LIST_FOREACH(mapping, &mappable->above, above) {
-		rc = visit(mapping, translate(range, mapping->offset, mapping->at), action);
+		rc = visit_mapping(mapping, translate_range(range, mapping->offset, mapping->at), action);
 		first = first ? first : rc;
 	}
 	LIST_FOREACH(backing, &mappable->frozen_for, of_leaf) {
-		rc = views_of_shadow(backing->shadow, translate(range, backing->offset, backing->at), action);
+		rc = views_of_shadow(backing->shadow, translate_range(range, backing->offset, backing->at), action);
 		first = first ? first : rc;
 	}
 	if (mappable->kind == KIND_SHADOW) {

@@ -4,23 +4,22 @@
  * it has to be, and then moved into place in one step, so that nobody sees a page that is neither the old one nor the
  * new one.
  */
-#include <errno.h>
+#include "space/window.h"
+
 #include <sys/mman.h>
 
-#include "base/size.h"
-#include "space/graph.h"
+#include "graph/resolve.h"
+#include "graph/watch.h"
 #include "uffd/uffd.h"
 
-static LIST_HEAD(, uvm_space) windows = LIST_HEAD_INITIALIZER(windows);
-
-static void *address(uint64_t at)
+static void *as_pointer(uint64_t at)
 {
 	return (void *)at; /* NOLINT(performance-no-int-to-ptr) */
 }
 
 static int make_hole(struct region at)
 {
-	void *got = mmap(address(at.start), region_bytes(at), PROT_NONE,
+	void *got = mmap(as_pointer(at.start), region_bytes(at), PROT_NONE,
 			 MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return got == MAP_FAILED ? UVM_MEM_NO_MEMORY : 0;
@@ -33,7 +32,7 @@ int window_reserve(struct uvm_space *space, uint64_t bytes)
 	if (at == MAP_FAILED)
 		return UVM_MEM_NO_MEMORY;
 	space->window = (struct region){(uintptr_t)at, (uintptr_t)at + bytes};
-	LIST_INSERT_HEAD(&windows, space, windows);
+	watch_add_window(space);
 	return 0;
 }
 
@@ -41,22 +40,12 @@ void window_release(struct uvm_space *space)
 {
 	if (!region_bytes(space->window))
 		return;
-	LIST_REMOVE(space, windows);
-	munmap(address(space->window.start), region_bytes(space->window));
+	watch_remove_window(space);
+	munmap(as_pointer(space->window.start), region_bytes(space->window));
 	window_wake(space, space->window);
 }
 
-struct uvm_space *window_find(uint64_t at)
-{
-	struct uvm_space *space;
-
-	LIST_FOREACH(space, &windows, windows)
-		if (space->window.start <= at && at < space->window.end)
-			return space;
-	return NULL;
-}
-
-static int protection(unsigned int access)
+static int protection_of(unsigned int access)
 {
 	return (access & UVM_ACCESS_READ ? PROT_READ : 0) | (access & UVM_ACCESS_WRITE ? PROT_WRITE : 0) |
 	       (access & UVM_ACCESS_EXEC ? PROT_EXEC : 0);
@@ -76,7 +65,7 @@ static size_t count_alike(const struct segment *segment, size_t most)
 
 static int watch_segments(const struct segment *segments, size_t count, uint64_t aside)
 {
-	uint64_t mode = segments->leaf->kind == KIND_CACHE ? UFFDIO_REGISTER_MODE_MISSING : 0;
+	uint64_t mode = segments->leaf->ops->missing ? UFFDIO_REGISTER_MODE_MISSING : 0;
 	uint64_t shift = aside - segments->at.start;
 	int rc = 0;
 
@@ -111,7 +100,7 @@ static int make_aside(struct segment *segments, size_t count)
 		return UVM_MEM_NO_MEMORY;
 	segments->aside = aside;
 	if (madvise(aside, bytes, MADV_DONTFORK) < 0 || watch_segments(segments, count, (uintptr_t)aside) < 0 ||
-	    mprotect(aside, bytes, protection(segments->access)) < 0)
+	    mprotect(aside, bytes, protection_of(segments->access)) < 0)
 		return UVM_MEM_NO_MEMORY;
 	return 0;
 }
@@ -143,7 +132,7 @@ static int move_in(struct segment *segments, size_t count)
 
 	if (!segments->aside)
 		return make_hole((struct region){segments->at.start, segments->at.start + bytes});
-	if (mremap(segments->aside, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, address(segments->at.start)) ==
+	if (mremap(segments->aside, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, as_pointer(segments->at.start)) ==
 	    MAP_FAILED)
 		return UVM_MEM_NO_MEMORY;
 	segments->aside = NULL;
@@ -170,16 +159,16 @@ static int move_all_in(struct segment_vec *vec, struct region region)
 	return rc;
 }
 
-static int look(struct uvm_space *space, struct region region, struct segment_vec *vec)
+static int resolve_window(struct uvm_space *space, struct region region, struct segment_vec *vec)
 {
 	return resolve(&space->mappable, (struct view){.range = region, .to = region.start, .access = ALL_ACCESS}, vec);
 }
 
 /* Fails before anything has changed, unless even moving what is there already fails. */
-static int update(struct uvm_space *space, struct region region)
+static int update_window(struct uvm_space *space, struct region region)
 {
 	_cleanup_segments_ struct segment_vec vec = {0};
-	int rc = look(space, region, &vec);
+	int rc = resolve_window(space, region, &vec);
 
 	if (rc == 0)
 		rc = make_all_aside(&vec);
@@ -191,7 +180,7 @@ static int update(struct uvm_space *space, struct region region)
 
 int window_try(struct uvm_space *space, struct region region)
 {
-	int rc = update(space, region);
+	int rc = update_window(space, region);
 
 	window_wake(space, region);
 	return rc;
@@ -200,7 +189,7 @@ int window_try(struct uvm_space *space, struct region region)
 /* What cannot be brought up to date is out of reach: better a fault than bytes that are no longer true. */
 int window_remap(struct uvm_space *space, struct region region)
 {
-	int rc = update(space, region);
+	int rc = update_window(space, region);
 
 	if (rc < 0)
 		make_hole(region);
@@ -226,7 +215,7 @@ int window_hide(struct uvm_space *space, struct region region)
 int window_permit(struct uvm_space *space, struct region region)
 {
 	_cleanup_segments_ struct segment_vec vec = {0};
-	int rc = look(space, region, &vec);
+	int rc = resolve_window(space, region, &vec);
 
 	if (rc == 0 && vec.count == 1 && !vec.items->watched && vec.items->access & UVM_ACCESS_WRITE &&
 	    uffd_writeprotect(watch_fd(), region, false) == 0)

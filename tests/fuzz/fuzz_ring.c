@@ -31,8 +31,8 @@ static void fill(struct ring_shared *shared, const uint8_t *input, size_t length
 static void mend(struct ring_shared *shared, uint8_t how)
 {
 	if (how & 1) {
-		shared->magic = RING_MAGIC;
-		shared->version = RING_VERSION;
+		shared->fixed.magic = RING_MAGIC;
+		shared->fixed.version = RING_VERSION;
 	}
 	if (how & 2)
 		shared->capacity = 1 + shared->capacity % CAPACITY;

@@ -51,11 +51,11 @@ static void make_ring(const char *lie)
 	ring = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
 	if (ring == MAP_FAILED || (!grows && fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0))
 		die("map");
-	ring->magic = RING_MAGIC;
-	ring->version = RING_VERSION;
-	ring->max_capacity = CAPACITY;
-	ring->address = (uintptr_t)ring;
-	ring->bytes = BYTES;
+	ring->fixed.magic = RING_MAGIC;
+	ring->fixed.version = RING_VERSION;
+	ring->fixed.max_capacity = CAPACITY;
+	ring->fixed.address = (uintptr_t)ring;
+	ring->fixed.bytes = BYTES;
 	ring->capacity = CAPACITY;
 	ring->pid = (uint32_t)getpid();
 }
@@ -108,22 +108,22 @@ static void enter_lies(void)
 static void leave_batch(void)
 {
 	ring->busy = 1;
-	ring->entries_out = ring->entries_in;
-	ring->bytes_out = ring->bytes_in;
+	ring->reclaimed.entries = ring->entries_in;
+	ring->reclaimed.bytes = ring->bytes_in;
 }
 
 static void lie_of_header(const char *lie)
 {
 	if (strcmp(lie, "magic") == 0)
-		ring->magic++;
+		ring->fixed.magic++;
 	else if (strcmp(lie, "version") == 0)
-		ring->version++;
+		ring->fixed.version++;
 	else if (strcmp(lie, "max-capacity") == 0)
-		ring->max_capacity = UINT32_MAX;
+		ring->fixed.max_capacity = UINT32_MAX;
 	else if (strcmp(lie, "no-max-capacity") == 0)
-		ring->max_capacity = 0;
+		ring->fixed.max_capacity = 0;
 	else if (strcmp(lie, "bytes") == 0)
-		ring->bytes = BYTES * 2;
+		ring->fixed.bytes = BYTES * 2;
 	else if (strcmp(lie, "capacity") == 0)
 		ring->capacity = CAPACITY + 1;
 	else if (strcmp(lie, "no-capacity") == 0)
@@ -137,7 +137,7 @@ static void lie_of_header(const char *lie)
 	else if (strcmp(lie, "head") == 0)
 		ring->head = 99;
 	else if (strcmp(lie, "address") == 0)
-		ring->address += PAGE;
+		ring->fixed.address += PAGE;
 	else if (strcmp(lie, "pid") == 0)
 		ring->pid++;
 	else if (strcmp(lie, "caller") == 0)

@@ -53,7 +53,7 @@ static void a_new_ring_is_empty_and_sealed(void)
 	expect(!ring_view_check(&ring->view));
 	expect(!shared->head && !shared->busy && !shared->tail);
 	expect(all_are((char *)ring_entries_of(shared), 256 * sizeof(struct ring_entry), 0));
-	expect(shared->address == (uintptr_t)shared && shared->bytes == ring->bytes);
+	expect(shared->fixed.address == (uintptr_t)shared && shared->fixed.bytes == ring->bytes);
 	expect(fcntl(ring->fd, F_GETFD) == FD_CLOEXEC && ring->fd > 100);
 	expect((fcntl(ring->fd, F_GET_SEALS) & 7) == (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW));
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", ring->fd);
@@ -205,7 +205,7 @@ static void a_ring_of_holes_goes_round(void)
 			expect(!uvm_reclaim_ring_flush(ring, 1));
 		expect(id == i && cancel(ring, id, at, 1, FREE) == UVM_RECLAIM_UNRECLAIMED);
 	}
-	expect(all_are(at, PAGE, 7) && !shared_of(ring)->entries_out);
+	expect(all_are(at, PAGE, 7) && !shared_of(ring)->reclaimed.entries);
 }
 
 static void test_reusable_states(void **state)

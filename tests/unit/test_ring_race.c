@@ -242,7 +242,7 @@ static void race(void)
 	for (unsigned int i = 0; i < REGIONS; i++)
 		expect(!regions[i].entered || take_back(&regions[i]));
 	expect(!ring_view_check(&ring->view) && shared_of(ring)->head == shared_of(ring)->tail);
-	expect(leaks <= deaths && shared_of(ring)->entries_out > DEATHS);
+	expect(leaks <= deaths && shared_of(ring)->reclaimed.entries > DEATHS);
 }
 
 static void nothing_is_lost_or_reclaimed_in_use(void)

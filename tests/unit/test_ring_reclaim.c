@@ -26,9 +26,10 @@ static void flush_takes_the_oldest_first(void)
 		expect(query(ring, i, FREE) == UVM_RECLAIM_FREED);
 	expect(all_are(at, PAGE, 0) && all_are(at + PAGE, PAGE, 7) && all_are(at + 2 * PAGE, 19 * PAGE, 0));
 	expect(all_are(at + 21 * PAGE, 19 * PAGE, 7));
-	expect(shared_of(ring)->entries_out == 20 && shared_of(ring)->bytes_out == 20 * PAGE);
+	expect(shared_of(ring)->reclaimed.entries == 20 && shared_of(ring)->reclaimed.bytes == 20 * PAGE);
 	expect(!uvm_reclaim_ring_flush(ring, UINT32_MAX));
-	expect(shared_of(ring)->entries_out == 39 && ring_bytes(&ring->view) == 0 && ring_entries(&ring->view) == 0);
+	expect(shared_of(ring)->reclaimed.entries == 39 && ring_bytes(&ring->view) == 0 &&
+	       ring_entries(&ring->view) == 0);
 	expect(!uvm_reclaim_ring_flush(ring, 1));
 }
 
@@ -45,7 +46,7 @@ static void freeing_drops_whole_pages_and_keeps_the_mapping(void)
 	id = NULL_ID;
 	expect(!uvm_reclaim_try_enter(ring, (uintptr_t)at + PAGE, PAGE - 1, FREE, &id, &update));
 	expect(!uvm_reclaim_ring_flush(ring, 1));
-	expect(all_are(at + PAGE, 2 * PAGE, 7) && !shared_of(ring)->entries_failed);
+	expect(all_are(at + PAGE, 2 * PAGE, 7) && !shared_of(ring)->reclaimed.failed);
 }
 
 static void deallocating_unmaps(void)
@@ -71,7 +72,7 @@ static void locked_memory_is_dropped_too(void)
 	expect(!mlock(at, 2 * PAGE));
 	enter(ring, at, 2, FREE);
 	expect(!uvm_reclaim_ring_flush(ring, 1));
-	expect(all_are(at, 2 * PAGE, 0) && !shared_of(ring)->entries_failed);
+	expect(all_are(at, 2 * PAGE, 0) && !shared_of(ring)->reclaimed.failed);
 }
 
 static void what_the_kernel_refuses_is_counted_and_passed_by(void)
@@ -84,7 +85,7 @@ static void what_the_kernel_refuses_is_counted_and_passed_by(void)
 	expect(!munmap(at, PAGE));
 	errno = ENOTTY;
 	expect(!uvm_reclaim_ring_flush(ring, 2) && errno == ENOTTY);
-	expect(shared_of(ring)->entries_failed == 1 && shared_of(ring)->head == 2);
+	expect(shared_of(ring)->reclaimed.failed == 1 && shared_of(ring)->head == 2);
 	expect(all_are(at + PAGE, PAGE, 0) && ring_bytes(&ring->view) == 0);
 }
 
@@ -213,10 +214,10 @@ static void a_ring_that_cannot_be_is_refused(void)
 	expect_bad(&ring->view);
 	expect(uvm_reclaim_ring_flush(ring, 1) == UVM_RECLAIM_INVALID_RING);
 	memcpy(shared, &good, sizeof(good));
-	shared->magic++;
+	shared->fixed.magic++;
 	expect(ring_view_check(&ring->view) == -EBADMSG);
 	memcpy(shared, &good, sizeof(good));
-	shared->version++;
+	shared->fixed.version++;
 	expect(ring_view_check(&ring->view) == -EBADMSG);
 	memcpy(shared, &good, sizeof(good));
 	expect(!ring_view_check(&ring->view) && !uvm_reclaim_ring_flush(ring, 1) && all_are(at, PAGE, 0));
@@ -433,9 +434,9 @@ static void samples_weigh_the_minimum_and_trim_by_pressure(void)
 	expect(shared->weighted == 10000 && shared->minimum == 100000 && shared->sampled_ns == 12345);
 	expect(sample(ring, 40000, RING_WARNING) == 17500 / 2 && shared->weighted == 17500);
 	expect(sample(ring, 0, RING_CRITICAL) == 13100 && shared->weighted == 13125);
-	shared->bytes_out = 99000;
+	shared->reclaimed.bytes = 99000;
 	expect(sample(ring, 40000, 77) == 1000 && shared->samples == 4);
-	shared->bytes_out = 100001;
+	shared->reclaimed.bytes = 100001;
 	expect(ring_bytes(&ring->view) == 0 && sample(ring, 0, RING_CRITICAL) == 0);
 }
 
@@ -516,8 +517,8 @@ static void counts_are_right_again_when_the_ring_was_empty(void)
 	char *at = map_pages(2, 7);
 
 	enter(ring, at, 1, FREE);
-	shared_of(ring)->bytes_out = PAGE;
-	shared_of(ring)->entries_out = 1;
+	shared_of(ring)->reclaimed.bytes = PAGE;
+	shared_of(ring)->reclaimed.entries = 1;
 	expect(!uvm_reclaim_ring_flush(ring, 1));
 	expect(ring_bytes(&ring->view) == 0);
 	enter(ring, at, 2, FREE);

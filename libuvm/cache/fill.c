@@ -8,12 +8,18 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "space/cache.h"
+#include "cache/cache.h"
+#include "graph/graph.h"
+#include "graph/resolve.h"
+#include "graph/watch.h"
+#include "space/shadow.h"
+#include "space/views.h"
+#include "space/window.h"
 #include "uffd/uffd.h"
 
 #define CHUNK (256 * KiB)
 
-static struct region pages(uint64_t start, uint64_t bytes)
+static struct region pages_at(uint64_t start, uint64_t bytes)
 {
 	return (struct region){start, start + bytes};
 }
@@ -31,24 +37,11 @@ static uint64_t alike_until(const struct uvm_cache *cache, struct region region)
 	return at;
 }
 
-static void set_state(struct uvm_cache *cache, struct region region, enum page_state state)
-{
-	for (uint64_t at = region.start; at < region.end; at += page_size()) {
-		uint8_t *of = &cache->state[at / page_size()];
-		bool poisoned = *of == PAGE_FAILED;
-
-		cache->requested -= *of == PAGE_REQUESTED;
-		*of = (uint8_t)state;
-		if (poisoned && state != PAGE_FAILED)
-			views_of(&cache->mappable, pages(at, page_size()), window_show);
-	}
-}
-
 /*
  * The kernel makes a whole page before anybody can see it. Something of the program's own may be in the way for a
  * moment (EAGAIN).
  */
-static int put(const struct uvm_cache *cache, uint64_t at, const char *data, uint64_t bytes)
+static int put_pages(const struct uvm_cache *cache, uint64_t at, const char *data, uint64_t bytes)
 {
 	uint64_t done = 0;
 
@@ -68,18 +61,18 @@ static int put(const struct uvm_cache *cache, uint64_t at, const char *data, uin
 	return 0;
 }
 
-static int add(struct uvm_cache *cache, uint64_t address, const char *data, uint64_t bytes)
+static int add_pages(struct uvm_cache *cache, uint64_t address, const char *data, uint64_t bytes)
 {
-	struct region region = pages(address, bytes);
+	struct region region = pages_at(address, bytes);
 	int rc = 0;
 
 	for (uint64_t at = region.start, next; rc == 0 && at < region.end; at = next) {
 		next = alike_until(cache, (struct region){at, region.end});
 		if (cache_has(&cache->mappable, at))
 			continue;
-		rc = put(cache, at, data + (at - address), next - at);
+		rc = put_pages(cache, at, data + (at - address), next - at);
 		if (rc == 0)
-			set_state(cache, (struct region){at, next}, PAGE_PRESENT);
+			cache_set_state(cache, (struct region){at, next}, PAGE_PRESENT);
 	}
 	views_of(&cache->mappable, region, window_wake);
 	cache_notify(cache);
@@ -95,12 +88,12 @@ static int fill_chunk(struct uvm_cache *cache, uint64_t address, const char *dat
 	graph_lock();
 	rc = cache_region(cache, (struct uvm_region){address, address + bytes - 1}, &region);
 	if (rc == 0)
-		rc = add(cache, address, data, bytes);
+		rc = add_pages(cache, address, data, bytes);
 	graph_unlock();
 	return rc;
 }
 
-static int check(struct uvm_cache *cache, struct uvm_region from, struct region *region)
+static int check_region(struct uvm_cache *cache, struct uvm_region from, struct region *region)
 {
 	int rc;
 
@@ -110,11 +103,11 @@ static int check(struct uvm_cache *cache, struct uvm_region from, struct region 
 	return rc;
 }
 
-static int fill(struct uvm_cache *cache, struct uvm_region from, const char *data)
+static int fill_region(struct uvm_cache *cache, struct uvm_region from, const char *data)
 {
 	_cleanup_free_ char *buffer = NULL;
 	struct region region;
-	int rc = check(cache, from, &region);
+	int rc = check_region(cache, from, &region);
 
 	if (rc < 0)
 		return rc;
@@ -133,12 +126,12 @@ static int fill(struct uvm_cache *cache, struct uvm_region from, const char *dat
 
 int uvm_cache_fill(struct uvm_cache *cache, uint64_t address, const void *data, size_t bytes)
 {
-	return fill(cache, (struct uvm_region){address, address + bytes - 1}, data);
+	return fill_region(cache, (struct uvm_region){address, address + bytes - 1}, data);
 }
 
 int uvm_cache_fill_zero(struct uvm_cache *cache, struct uvm_region region)
 {
-	return fill(cache, region, NULL);
+	return fill_region(cache, region, NULL);
 }
 
 void cache_fail(struct uvm_cache *cache, struct region region)
@@ -147,7 +140,7 @@ void cache_fail(struct uvm_cache *cache, struct region region)
 		return;
 	for (uint64_t at = region.start; at < region.end; at += page_size())
 		if (!cache_has(&cache->mappable, at))
-			set_state(cache, pages(at, page_size()), PAGE_FAILED);
+			cache_set_state(cache, pages_at(at, page_size()), PAGE_FAILED);
 	views_of(&cache->mappable, region, window_wake);
 	cache_notify(cache);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The translations of a space: mappings in order of their addresses. */
+#include "graph/table.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "space/graph.h"
+#include "graph/graph.h"
 
 size_t table_index(const struct uvm_space *space, uint64_t address)
 {
@@ -20,21 +22,21 @@ size_t table_index(const struct uvm_space *space, uint64_t address)
 	return low;
 }
 
-struct mapping *table_find(const struct uvm_space *space, uint64_t address)
+struct space_mapping *table_find(const struct uvm_space *space, uint64_t address)
 {
 	size_t i = table_index(space, address);
 
 	return i < space->count && space->table[i]->at.start <= address ? space->table[i] : NULL;
 }
 
-static int reserve(struct uvm_space *space)
+static int reserve_slot(struct uvm_space *space)
 {
 	size_t capacity = space->capacity ? space->capacity * 2 : 8;
-	struct mapping **table;
+	struct space_mapping **table;
 
 	if (space->count < space->capacity)
 		return 0;
-	table = reallocarray(space->table, capacity, sizeof(struct mapping *));
+	table = reallocarray(space->table, capacity, sizeof(struct space_mapping *));
 	if (!table)
 		return UVM_MEM_NO_MEMORY;
 	space->table = table;
@@ -42,16 +44,17 @@ static int reserve(struct uvm_space *space)
 	return 0;
 }
 
-static void insert_at(struct uvm_space *space, size_t index, struct mapping *mapping)
+static void insert_at(struct uvm_space *space, size_t index, struct space_mapping *mapping)
 {
-	memmove(space->table + index + 1, space->table + index, (space->count - index) * sizeof(struct mapping *));
+	memmove(space->table + index + 1, space->table + index,
+		(space->count - index) * sizeof(struct space_mapping *));
 	space->table[index] = mapping;
 	space->count++;
 }
 
-static int split(struct uvm_space *space, uint64_t address)
+static int split_at(struct uvm_space *space, uint64_t address)
 {
-	struct mapping *left = table_find(space, address), *right;
+	struct space_mapping *left = table_find(space, address), *right;
 	uint64_t head;
 
 	if (!left || left->at.start == address)
@@ -59,7 +62,7 @@ static int split(struct uvm_space *space, uint64_t address)
 	head = address - left->at.start;
 	right = mapping_new(space, (struct region){address, left->at.end}, left->mappable, left->offset + head,
 			    left->flags);
-	if (!right || reserve(space)) {
+	if (!right || reserve_slot(space)) {
 		mapping_free(right);
 		return UVM_MEM_NO_MEMORY;
 	}
@@ -75,14 +78,15 @@ static int split(struct uvm_space *space, uint64_t address)
 
 int table_cut(struct uvm_space *space, struct region region)
 {
-	int rc = split(space, region.start);
+	int rc = split_at(space, region.start);
 
 	if (rc == 0)
-		rc = split(space, region.end);
-	return rc ? rc : reserve(space);
+		rc = split_at(space, region.end);
+	return rc ? rc : reserve_slot(space);
 }
 
-void table_swap(struct uvm_space *space, struct region region, struct mapping *mapping, struct mapping **old)
+void table_swap(struct uvm_space *space, struct region region, struct space_mapping *mapping,
+		struct space_mapping **old)
 {
 	size_t first = table_index(space, region.start), last = first;
 
@@ -91,7 +95,7 @@ void table_swap(struct uvm_space *space, struct region region, struct mapping *m
 		if (old)
 			old[last - first] = space->table[last];
 	}
-	memmove(space->table + first, space->table + last, (space->count - last) * sizeof(struct mapping *));
+	memmove(space->table + first, space->table + last, (space->count - last) * sizeof(struct space_mapping *));
 	space->count -= last - first;
 	if (mapping) {
 		insert_at(space, first, mapping);
@@ -99,9 +103,9 @@ void table_swap(struct uvm_space *space, struct region region, struct mapping *m
 	}
 }
 
-int table_insert(struct uvm_space *space, struct mapping *mapping)
+int table_insert(struct uvm_space *space, struct space_mapping *mapping)
 {
-	int rc = reserve(space);
+	int rc = reserve_slot(space);
 
 	if (rc == 0) {
 		insert_at(space, table_index(space, mapping->at.start), mapping);
@@ -110,10 +114,10 @@ int table_insert(struct uvm_space *space, struct mapping *mapping)
 	return rc;
 }
 
-struct mapping *mapping_new(struct uvm_space *space, struct region at, struct uvm_mappable *mappable, uint64_t offset,
-			    unsigned int flags)
+struct space_mapping *mapping_new(struct uvm_space *space, struct region at, struct uvm_mappable *mappable,
+				  uint64_t offset, unsigned int flags)
 {
-	struct mapping *mapping = calloc(1, sizeof(*mapping));
+	struct space_mapping *mapping = calloc(1, sizeof(*mapping));
 
 	if (!mapping)
 		return NULL;
@@ -126,28 +130,28 @@ struct mapping *mapping_new(struct uvm_space *space, struct region at, struct uv
 }
 
 /* A snapshot does not follow what was mapped. */
-static bool follows(const struct mapping *mapping)
+static bool follows_mappable(const struct space_mapping *mapping)
 {
 	return !mapping->shadow || !mapping->shadow->snapshot;
 }
 
-void mapping_link(struct mapping *mapping)
+void mapping_link(struct space_mapping *mapping)
 {
-	if (follows(mapping))
+	if (follows_mappable(mapping))
 		LIST_INSERT_HEAD(&mapping->mappable->above, mapping, above);
 	if (mapping->shadow)
 		LIST_INSERT_HEAD(&mapping->shadow->owners, mapping, owner);
 }
 
-void mapping_unlink(struct mapping *mapping)
+void mapping_unlink(struct space_mapping *mapping)
 {
-	if (follows(mapping))
+	if (follows_mappable(mapping))
 		LIST_REMOVE(mapping, above);
 	if (mapping->shadow)
 		LIST_REMOVE(mapping, owner);
 }
 
-void mapping_free(struct mapping *mapping)
+void mapping_free(struct space_mapping *mapping)
 {
 	if (!mapping)
 		return;

@@ -1,68 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Cacheables: what a program fills caches from, and memory and files as such. */
-#include "space/cacheable.h"
-
+/* Memory and files as what caches are filled from. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "space/count.h"
-
-int uvm_cacheable_create(const struct uvm_cacheable_ops *ops, void *context, uint64_t size, uint64_t block_size,
-			 struct uvm_cacheable **cacheable)
-{
-	struct uvm_cacheable *new;
-
-	if (ops->size != sizeof(*ops) || !ops->fill || !is_power_of_two(block_size) || !size ||
-	    size > (uint64_t)INT64_MAX / 2 / block_size)
-		return UVM_MEM_INVALID_ARGUMENT;
-	new = calloc(1, sizeof(*new));
-	if (!new)
-		return UVM_MEM_NO_MEMORY;
-	*new = (struct uvm_cacheable){
-		.references = 1,
-		.ops = *ops,
-		.context = context,
-		.blocks = size,
-		.block = block_size,
-	};
-	*cacheable = new;
-	return 0;
-}
-
-void cacheable_free(struct uvm_cacheable *cacheable)
-{
-	if (cacheable->ops.release)
-		cacheable->ops.release(cacheable->context);
-	free(cacheable);
-}
-
-struct uvm_cacheable *uvm_cacheable_ref(struct uvm_cacheable *cacheable)
-{
-	count_up(&cacheable->references);
-	return cacheable;
-}
-
-void uvm_cacheable_unref(struct uvm_cacheable *cacheable)
-{
-	graph_lock();
-	cacheable_put(cacheable);
-	graph_unlock();
-}
-
-int uvm_cacheable_get_size(struct uvm_cacheable *cacheable, uint64_t *blocks)
-{
-	*blocks = cacheable->blocks;
-	return 0;
-}
-
-int uvm_cacheable_get_block_size(struct uvm_cacheable *cacheable, uint64_t *bytes)
-{
-	*bytes = cacheable->block;
-	return 0;
-}
+#include "cache/cache.h"
 
 /* Zeros behind the end, as in a mapping of the last page of a file. */
 static int read_page(const struct uvm_mappable *from, char *page, uint64_t offset)

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* From an address of a space down to the leaves that it shows, with the rights that all levels leave. */
+#include "graph/resolve.h"
+
 #include <stdlib.h>
 
 #include "base/size.h"
-#include "space/graph.h"
+#include "graph/mappable.h"
+#include "graph/table.h"
 
 void segments_free(struct segment_vec *vec)
 {
@@ -11,7 +14,7 @@ void segments_free(struct segment_vec *vec)
 	*vec = (struct segment_vec){0};
 }
 
-static int push(struct segment_vec *vec, struct segment segment)
+static int push_segment(struct segment_vec *vec, struct segment segment)
 {
 	if (vec->count == vec->capacity) {
 		size_t capacity = vec->capacity ? vec->capacity * 2 : 8;
@@ -69,7 +72,7 @@ static struct view moved_to(struct view view, uint64_t start)
 }
 
 /* When a level above copies before it writes, it takes no more than reading below. */
-static unsigned int allowed(struct view view, unsigned int access)
+static unsigned int allowed_access(struct view view, unsigned int access)
 {
 	if (view.copies)
 		access = access & UVM_ACCESS_READ ? access | UVM_ACCESS_WRITE : access & ~UVM_ACCESS_WRITE;
@@ -78,7 +81,7 @@ static unsigned int allowed(struct view view, unsigned int access)
 
 static int resolve_leaf(struct uvm_mappable *leaf, struct view view, struct segment_vec *out)
 {
-	unsigned int access = allowed(view, leaf->access);
+	unsigned int access = allowed_access(view, leaf->access);
 
 	if (view.copies && access & UVM_ACCESS_WRITE && !mappable_watchable(leaf))
 		access &= ~UVM_ACCESS_WRITE;
@@ -91,36 +94,36 @@ static int resolve_leaf(struct uvm_mappable *leaf, struct view view, struct segm
 			       ? view.range.end
 			       : alike_until(leaf, (struct region){at, view.range.end}, frozen);
 		part = part_of(view, at, next);
-		rc = push(out, (struct segment){
-				       .at = {part.to, part.to + region_bytes(part.range)},
-				       .leaf = leaf,
-				       .offset = at,
-				       .access = access,
-				       .watched = frozen || (view.copies && access & UVM_ACCESS_WRITE),
-			       });
+		rc = push_segment(out, (struct segment){
+					       .at = {part.to, part.to + region_bytes(part.range)},
+					       .leaf = leaf,
+					       .offset = at,
+					       .access = access,
+					       .watched = frozen || (view.copies && access & UVM_ACCESS_WRITE),
+				       });
 		if (rc < 0)
 			return rc;
 	}
 	return 0;
 }
 
-static uint64_t in_shadow(const struct mapping *mapping, uint64_t address)
+static uint64_t in_shadow(const struct space_mapping *mapping, uint64_t address)
 {
 	return mapping->shadow_offset + address - mapping->at.start;
 }
 
-static int resolve_backing(const struct mapping *mapping, const struct backing *backing, struct view view,
+static int resolve_backing(const struct space_mapping *mapping, const struct backing *backing, struct view view,
 			   struct segment_vec *out)
 {
 	uint64_t in = in_shadow(mapping, view.range.start) - backing->at.start;
 
 	if (!backing->linked)
 		return 0;
-	view.access = allowed(view, backing->access);
+	view.access = allowed_access(view, backing->access);
 	return resolve_leaf(backing->leaf, moved_to(view, backing->offset + in), out);
 }
 
-static int resolve_below(struct mapping *mapping, const struct backing *backing, struct view view,
+static int resolve_below(struct space_mapping *mapping, const struct backing *backing, struct view view,
 			 struct segment_vec *out)
 {
 	if (backing)
@@ -129,7 +132,7 @@ static int resolve_below(struct mapping *mapping, const struct backing *backing,
 }
 
 /* Rights that a snapshot did not have do not come with a copy, but the one to write, which is what copies are for. */
-static int resolve_copies(struct mapping *mapping, const struct backing *backing, struct view view,
+static int resolve_copies(struct space_mapping *mapping, const struct backing *backing, struct view view,
 			  struct segment_vec *out)
 {
 	const uint8_t *copied = mapping->shadow->copied + in_shadow(mapping, view.range.start) / page_size();
@@ -154,10 +157,11 @@ static int resolve_copies(struct mapping *mapping, const struct backing *backing
 	return 0;
 }
 
-typedef int (*part_resolver)(struct mapping *, const struct backing *, struct view, struct segment_vec *);
+typedef int (*part_resolver)(struct space_mapping *, const struct backing *, struct view, struct segment_vec *);
 
 /* The parts of a view of a snapshot, each with what it froze there. */
-static int resolve_frozen(struct mapping *mapping, struct view view, part_resolver resolver, struct segment_vec *out)
+static int resolve_frozen(struct space_mapping *mapping, struct view view, part_resolver resolver,
+			  struct segment_vec *out)
 {
 	const struct shadow *shadow = mapping->shadow;
 	uint64_t shift = mapping->at.start - mapping->shadow_offset;
@@ -176,14 +180,14 @@ static int resolve_frozen(struct mapping *mapping, struct view view, part_resolv
 	return 0;
 }
 
-int resolve_source(struct mapping *mapping, struct view view, struct segment_vec *out)
+int resolve_source(struct space_mapping *mapping, struct view view, struct segment_vec *out)
 {
 	if (mapping->shadow && mapping->shadow->snapshot)
 		return resolve_frozen(mapping, view, resolve_below, out);
 	return resolve_below(mapping, NULL, view, out);
 }
 
-int resolve_mapping(struct mapping *mapping, struct view view, struct segment_vec *out)
+int resolve_mapping(struct space_mapping *mapping, struct view view, struct segment_vec *out)
 {
 	if (!mapping->shadow)
 		return resolve_below(mapping, NULL, view, out);
@@ -200,12 +204,12 @@ int resolve(struct uvm_mappable *mappable, struct view view, struct segment_vec 
 		return resolve_leaf(mappable, view, out);
 	for (size_t i = table_index(space, view.range.start);
 	     i < space->count && space->table[i]->at.start < view.range.end; i++) {
-		struct mapping *mapping = space->table[i];
+		struct space_mapping *mapping = space->table[i];
 		struct region common = region_intersect(mapping->at, view.range);
 		struct view part = part_of(view, common.start, common.end);
 		int rc;
 
-		part.access = allowed(view, (mapping->flags & UVM_MAP_ACCESS_MASK) / UVM_MAP_READ);
+		part.access = allowed_access(view, (mapping->flags & UVM_MAP_ACCESS_MASK) / UVM_MAP_READ);
 		rc = resolve_mapping(mapping, part, out);
 		if (rc < 0)
 			return rc;

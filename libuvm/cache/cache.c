@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* Cache: memory whose missing pages ask a Cacheable. */
-#include "space/cache.h"
+#include "cache/cache.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
-#include "base/cleanup.h"
 #include "base/size.h"
+#include "cache/cacheable.h"
+#include "graph/graph.h"
+#include "graph/mappable.h"
+#include "graph/watch.h"
 #include "uffd/uffd.h"
 
 static struct uvm_cache *cache_of(struct uvm_mappable *mappable)
@@ -20,15 +22,69 @@ static uint8_t state_of(const struct uvm_mappable *mappable, uint64_t offset)
 	return ((const struct uvm_cache *)mappable)->state[offset / page_size()];
 }
 
-bool cache_has(const struct uvm_mappable *mappable, uint64_t offset)
-{
-	return state_of(mappable, offset) == PAGE_PRESENT;
-}
-
-bool cache_usable(const struct uvm_mappable *mappable)
+static bool is_usable(const struct uvm_mappable *mappable)
 {
 	return ((const struct uvm_cache *)mappable)->cacheable;
 }
+
+static void empty_cache(struct uvm_cache *cache)
+{
+	cache_end_blockers(cache);
+	cache->requester->queue.count = 0;
+	if (cache->alias)
+		munmap(cache->alias, cache->mappable.bytes);
+	mappable_fini(&cache->mappable);
+	free(cache->state);
+	cacheable_put(cache->cacheable);
+	cache->generation++;
+	cache->mappable.fd = -1;
+	cache->mappable.bytes = 0;
+	cache->alias = NULL;
+	cache->state = NULL;
+	cache->cacheable = NULL;
+}
+
+static void free_cache(struct uvm_mappable *mappable)
+{
+	struct uvm_cache *cache = cache_of(mappable);
+
+	empty_cache(cache);
+	requester_stop(cache->requester);
+	pthread_cond_destroy(&cache->changed);
+	free(cache);
+}
+
+/* A page that is not there was touched. */
+static void serve_missing(struct uvm_mappable *mappable, uint64_t offset, uint64_t address)
+{
+	struct uvm_cache *cache = cache_of(mappable);
+	uint64_t unit = max_u64(page_size(), cache->cacheable->block);
+	uint64_t start = round_down(offset, unit);
+	struct region at = {address, address + page_size()};
+	size_t done;
+
+	switch (state_of(mappable, offset)) {
+	case PAGE_REQUESTED:
+		return;
+	case PAGE_ABSENT:
+		if (requester_request(cache, (struct region){start, min_u64(start + unit, mappable->bytes)}) == 0)
+			return;
+		break;
+	case PAGE_FAILED:
+		uffd_poison(watch_fd(), address, page_size(), &done);
+		break;
+	default:
+		break;
+	}
+	uffd_wake(watch_fd(), at);
+}
+
+static const struct mappable_ops cache_ops = {
+	.free = free_cache,
+	.usable = is_usable,
+	.has = cache_has,
+	.missing = serve_missing,
+};
 
 int uvm_cache_create(struct uvm_cache **cache)
 {
@@ -37,7 +93,7 @@ int uvm_cache_create(struct uvm_cache **cache)
 
 	if (!new)
 		return UVM_MEM_NO_MEMORY;
-	mappable_init(&new->mappable, KIND_CACHE, 0);
+	mappable_init(&new->mappable, KIND_CACHE, &cache_ops, 0);
 	pthread_cond_init(&new->changed, NULL);
 	LIST_INIT(&new->blockers);
 	graph_lock();
@@ -45,7 +101,7 @@ int uvm_cache_create(struct uvm_cache **cache)
 	if (rc == 0 && !watch_poisons())
 		rc = UVM_MEM_OPERATION_NOT_SUPPORTED;
 	if (rc == 0)
-		rc = asker_start(new);
+		rc = requester_start(new);
 	graph_unlock();
 	if (rc < 0)
 		free(new);
@@ -71,33 +127,6 @@ int uvm_cache_get_mappable(struct uvm_cache *cache, struct uvm_mappable **mappab
 	return 0;
 }
 
-static void empty(struct uvm_cache *cache)
-{
-	cache_end_blockers(cache);
-	cache->asker->queue.count = 0;
-	if (cache->alias)
-		munmap(cache->alias, cache->mappable.bytes);
-	mappable_fini(&cache->mappable);
-	free(cache->state);
-	cacheable_put(cache->cacheable);
-	cache->generation++;
-	cache->mappable.fd = -1;
-	cache->mappable.bytes = 0;
-	cache->alias = NULL;
-	cache->state = NULL;
-	cache->cacheable = NULL;
-}
-
-void cache_free(struct uvm_mappable *mappable)
-{
-	struct uvm_cache *cache = cache_of(mappable);
-
-	empty(cache);
-	asker_stop(cache->asker);
-	pthread_cond_destroy(&cache->changed);
-	free(cache);
-}
-
 /* Nobody can touch this mapping: it is watched only because the kernel puts pages where a mapping is watched. */
 static int map_alias(struct uvm_cache *cache)
 {
@@ -113,7 +142,7 @@ static int map_alias(struct uvm_cache *cache)
 	return 0;
 }
 
-static int prepare(struct uvm_cache *cache, struct uvm_cacheable *cacheable)
+static int prepare_cache(struct uvm_cache *cache, struct uvm_cacheable *cacheable)
 {
 	int rc;
 
@@ -132,10 +161,10 @@ int uvm_cache_set_cacheable(struct uvm_cache *cache, struct uvm_cacheable *cache
 	if (!LIST_EMPTY(&cache->mappable.above) || !LIST_EMPTY(&cache->mappable.frozen_for) || cache->requested) {
 		rc = UVM_MEM_INVALID_STATE;
 	} else {
-		empty(cache);
-		rc = cacheable ? prepare(cache, cacheable) : 0;
+		empty_cache(cache);
+		rc = cacheable ? prepare_cache(cache, cacheable) : 0;
 		if (rc < 0)
-			empty(cache);
+			empty_cache(cache);
 	}
 	graph_unlock();
 	return rc;
@@ -147,38 +176,4 @@ int uvm_cache_get_cacheable(struct uvm_cache *cache, struct uvm_cacheable **cach
 	*cacheable = cache->cacheable ? uvm_cacheable_ref(cache->cacheable) : NULL;
 	graph_unlock();
 	return 0;
-}
-
-int cache_region(const struct uvm_cache *cache, struct uvm_region from, struct region *region)
-{
-	if (!cache->cacheable)
-		return UVM_MEM_INVALID_STATE;
-	if (region_from_inclusive(from.start, from.end, region) || (region->start | region->end) & (page_size() - 1) ||
-	    region->end > cache->mappable.bytes)
-		return UVM_MEM_INVALID_ARGUMENT;
-	return 0;
-}
-
-void cache_missing(struct uvm_mappable *mappable, uint64_t offset, uint64_t address)
-{
-	struct uvm_cache *cache = cache_of(mappable);
-	uint64_t unit = max_u64(page_size(), cache->cacheable->block);
-	uint64_t start = round_down(offset, unit);
-	struct region at = {address, address + page_size()};
-	size_t done;
-
-	switch (state_of(mappable, offset)) {
-	case PAGE_REQUESTED:
-		return;
-	case PAGE_ABSENT:
-		if (asker_request(cache, (struct region){start, min_u64(start + unit, mappable->bytes)}) == 0)
-			return;
-		break;
-	case PAGE_FAILED:
-		uffd_poison(watch_fd(), address, page_size(), &done);
-		break;
-	default:
-		break;
-	}
-	uffd_wake(watch_fd(), at);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Leaves: memory and files. */
-#include <errno.h>
+#include "graph/mappable.h"
+
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -12,15 +12,17 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "space/graph.h"
+#include "graph/graph.h"
+#include "graph/watch.h"
 
 #define ALLOC_FLAGS                                                                                          \
 	(UVM_ALLOC_ZERO | UVM_ALLOC_INSECURE | UVM_ALLOC_COMMIT | UVM_ALLOC_LOCK | UVM_ALLOC_NO_ZERO_LOCAL | \
 	 UVM_ALLOC_PARANOID)
 
-void mappable_init(struct uvm_mappable *mappable, enum kind kind, uint64_t bytes)
+void mappable_init(struct uvm_mappable *mappable, enum kind kind, const struct mappable_ops *ops, uint64_t bytes)
 {
 	mappable->kind = kind;
+	mappable->ops = ops;
 	mappable->references = 1;
 	mappable->fd = -1;
 	mappable->bytes = bytes;
@@ -41,7 +43,7 @@ int mappable_make_memfd(struct uvm_mappable *mappable, const char *name)
 	return 0;
 }
 
-static void wipe(struct uvm_mappable *mappable)
+static void wipe_contents(struct uvm_mappable *mappable)
 {
 	static const char zeros[65536];
 	off_t at = 0;
@@ -63,7 +65,7 @@ static void wipe(struct uvm_mappable *mappable)
 void mappable_fini(struct uvm_mappable *mappable)
 {
 	if (mappable->paranoid && mappable->fd >= 0)
-		wipe(mappable);
+		wipe_contents(mappable);
 	if (mappable->pin)
 		munmap(mappable->pin, mappable->bytes);
 	if (mappable->fd >= 0)
@@ -77,11 +79,24 @@ bool mappable_watchable(const struct uvm_mappable *mappable)
 
 bool mappable_has(const struct uvm_mappable *mappable, uint64_t offset)
 {
-	return mappable->kind != KIND_CACHE || cache_has(mappable, offset);
+	return !mappable->ops->has || mappable->ops->has(mappable, offset);
 }
 
+bool mappable_usable(const struct uvm_mappable *mappable)
+{
+	return !mappable->ops->usable || mappable->ops->usable(mappable);
+}
+
+static void free_leaf(struct uvm_mappable *leaf)
+{
+	mappable_fini(leaf);
+	free(leaf);
+}
+
+static const struct mappable_ops leaf_ops = {.free = free_leaf};
+
 /* Populated through a mapping, which stays when the memory is to be locked (it is as long as some mapping is). */
-static int commit(struct uvm_mappable *memory, bool lock)
+static int commit_memory(struct uvm_mappable *memory, bool lock)
 {
 	void *at = MAP_FAILED;
 
@@ -111,14 +126,13 @@ int uvm_mappable_create_memory(uint64_t bytes, unsigned int flags, struct uvm_ma
 	memory = calloc(1, sizeof(*memory));
 	if (!memory)
 		return UVM_MEM_NO_MEMORY;
-	mappable_init(memory, KIND_MEMORY, round_up(bytes, page_size()));
+	mappable_init(memory, KIND_MEMORY, &leaf_ops, round_up(bytes, page_size()));
 	memory->paranoid = flags & UVM_ALLOC_PARANOID;
 	rc = mappable_make_memfd(memory, "uvm-memory");
 	if (rc == 0 && flags & (UVM_ALLOC_COMMIT | UVM_ALLOC_LOCK))
-		rc = commit(memory, flags & UVM_ALLOC_LOCK);
+		rc = commit_memory(memory, flags & UVM_ALLOC_LOCK);
 	if (rc < 0) {
-		mappable_fini(memory);
-		free(memory);
+		free_leaf(memory);
 		return rc;
 	}
 	*mappable = memory;
@@ -138,7 +152,7 @@ int uvm_mappable_create_file(int fd, struct uvm_mappable **mappable)
 	if (!file)
 		return UVM_MEM_NO_MEMORY;
 	/* A file grows and shrinks: beyond its end is SIGBUS, as for any mapping. */
-	mappable_init(file, KIND_FILE, round_down(INT64_MAX, page_size()));
+	mappable_init(file, KIND_FILE, &leaf_ops, round_down(INT64_MAX, page_size()));
 	file->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (file->fd < 0) {
 		free(file);
@@ -156,7 +170,7 @@ static int bytes_of(struct uvm_mappable *mappable, uint64_t *bytes)
 	struct stat st;
 
 	*bytes = mappable->bytes;
-	if (mappable->kind == KIND_CACHE && !cache_usable(mappable))
+	if (!mappable_usable(mappable))
 		return UVM_MEM_INVALID_STATE;
 	if (mappable->kind != KIND_FILE)
 		return 0;

@@ -5,9 +5,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/size.h"
-#include "space/cache.h"
+#include "cache/cache.h"
+#include "graph/graph.h"
 
 #define BLOCKERS_FEW 16
 
@@ -18,7 +18,7 @@ enum outcome {
 };
 
 /* Goes on from the first page that had not come yet; one that came counts even if it was removed since. */
-static enum outcome advance(const struct uvm_cache *cache, struct region *left)
+static enum outcome advance_left(const struct uvm_cache *cache, struct region *left)
 {
 	while (left->start < left->end && cache_has(&cache->mappable, left->start))
 		left->start += page_size();
@@ -27,7 +27,7 @@ static enum outcome advance(const struct uvm_cache *cache, struct region *left)
 	return cache->state[left->start / page_size()] == PAGE_FAILED ? FAILED : PENDING;
 }
 
-static void forget(struct uvm_cache *cache, struct blocker *blocker)
+static void forget_blocker(struct uvm_cache *cache, struct blocker *blocker)
 {
 	close(blocker->fd);
 	LIST_REMOVE(blocker, of_cache);
@@ -35,12 +35,12 @@ static void forget(struct uvm_cache *cache, struct blocker *blocker)
 	free(blocker);
 }
 
-static void end(struct uvm_cache *cache, struct blocker *blocker, enum outcome outcome)
+static void end_blocker(struct uvm_cache *cache, struct blocker *blocker, enum outcome outcome)
 {
 	const uint64_t value = outcome;
 
 	send(blocker->fd, &value, sizeof(value), MSG_NOSIGNAL);
-	forget(cache, blocker);
+	forget_blocker(cache, blocker);
 }
 
 void cache_notify(struct uvm_cache *cache)
@@ -50,10 +50,10 @@ void cache_notify(struct uvm_cache *cache)
 	pthread_cond_broadcast(&cache->changed);
 	while (blocker) {
 		struct blocker *next = LIST_NEXT(blocker, of_cache);
-		enum outcome outcome = advance(cache, &blocker->left);
+		enum outcome outcome = advance_left(cache, &blocker->left);
 
 		if (outcome != PENDING)
-			end(cache, blocker, outcome);
+			end_blocker(cache, blocker, outcome);
 		blocker = next;
 	}
 }
@@ -62,7 +62,7 @@ void cache_end_blockers(struct uvm_cache *cache)
 {
 	pthread_cond_broadcast(&cache->changed);
 	while (!LIST_EMPTY(&cache->blockers))
-		end(cache, LIST_FIRST(&cache->blockers), FAILED);
+		end_blocker(cache, LIST_FIRST(&cache->blockers), FAILED);
 }
 
 int uvm_cache_block_on_region(struct uvm_cache *cache, struct uvm_region region)
@@ -75,7 +75,7 @@ int uvm_cache_block_on_region(struct uvm_cache *cache, struct uvm_region region)
 	graph_lock();
 	generation = cache->generation;
 	rc = cache_region(cache, region, &left);
-	while (rc == 0 && (outcome = advance(cache, &left)) == PENDING) {
+	while (rc == 0 && (outcome = advance_left(cache, &left)) == PENDING) {
 		pthread_cond_wait(&cache->changed, &graph_mutex);
 		if (cache->generation != generation)
 			rc = UVM_MEM_IO_ERROR;
@@ -103,7 +103,7 @@ static void forget_closed(struct uvm_cache *cache)
 		struct blocker *next = LIST_NEXT(blocker, of_cache);
 
 		if (is_closed(blocker))
-			forget(cache, blocker);
+			forget_blocker(cache, blocker);
 		blocker = next;
 	}
 	cache->blockers_checked = 2 * cache->blocker_count + BLOCKERS_FEW;

@@ -6,7 +6,10 @@
 #include <string.h>
 
 #include "base/size.h"
-#include "space/cache.h"
+#include "cache/cache.h"
+#include "cache/cacheable.h"
+#include "graph/graph.h"
+#include "graph/watch.h"
 
 /* Somebody else may have brought them since. */
 static bool is_wanted(const struct uvm_cache *cache, struct region region)
@@ -14,18 +17,19 @@ static bool is_wanted(const struct uvm_cache *cache, struct region region)
 	return memchr(cache->state + region.start / page_size(), PAGE_REQUESTED, region_bytes(region) / page_size());
 }
 
-static void ask(struct asker *asker)
+static void ask_cacheable(struct requester *requester)
 {
-	struct region region = asker->queue.items[0];
+	struct region region = requester->queue.items[0];
 	struct uvm_cacheable *cacheable;
 	struct uvm_cache *cache;
 	uint64_t generation;
 	int rc;
 
-	region_vec_remove(&asker->queue, region);
-	if (!is_wanted(asker->cache, region))
+	region_vec_remove(&requester->queue, region);
+	if (!is_wanted(requester->cache, region))
 		return;
-	cache = uvm_cache_ref(asker->cache);
+	cache = requester->cache;
+	uvm_mappable_ref(&cache->mappable);
 	cacheable = uvm_cacheable_ref(cache->cacheable);
 	generation = cache->generation;
 	graph_unlock();
@@ -38,52 +42,52 @@ static void ask(struct asker *asker)
 }
 
 /* Unlocking after each, so that what the program gave is released. */
-static void *run(void *argument)
+static void *run_requester(void *argument)
 {
-	struct asker *asker = argument;
+	struct requester *requester = argument;
 
 	for (;;) {
 		graph_lock();
-		while (asker->cache && !asker->queue.count)
-			pthread_cond_wait(&asker->wanted, &graph_mutex);
-		if (!asker->cache)
+		while (requester->cache && !requester->queue.count)
+			pthread_cond_wait(&requester->wanted, &graph_mutex);
+		if (!requester->cache)
 			break;
-		ask(asker);
+		ask_cacheable(requester);
 		graph_unlock();
 	}
 	graph_unlock();
-	region_vec_free(&asker->queue);
-	pthread_cond_destroy(&asker->wanted);
-	free(asker);
+	region_vec_free(&requester->queue);
+	pthread_cond_destroy(&requester->wanted);
+	free(requester);
 	return NULL;
 }
 
-int asker_start(struct uvm_cache *cache)
+int requester_start(struct uvm_cache *cache)
 {
-	struct asker *asker = calloc(1, sizeof(*asker));
+	struct requester *requester = calloc(1, sizeof(*requester));
 
-	if (!asker)
+	if (!requester)
 		return UVM_MEM_NO_MEMORY;
-	pthread_cond_init(&asker->wanted, NULL);
-	asker->cache = cache;
-	if (watch_thread(run, asker) < 0) {
-		pthread_cond_destroy(&asker->wanted);
-		free(asker);
+	pthread_cond_init(&requester->wanted, NULL);
+	requester->cache = cache;
+	if (watch_thread(run_requester, requester) < 0) {
+		pthread_cond_destroy(&requester->wanted);
+		free(requester);
 		return UVM_MEM_NO_MEMORY;
 	}
-	cache->asker = asker;
+	cache->requester = requester;
 	return 0;
 }
 
-void asker_stop(struct asker *asker)
+void requester_stop(struct requester *requester)
 {
-	asker->cache = NULL;
-	pthread_cond_signal(&asker->wanted);
+	requester->cache = NULL;
+	pthread_cond_signal(&requester->wanted);
 }
 
-int asker_request(struct uvm_cache *cache, struct region region)
+int requester_request(struct uvm_cache *cache, struct region region)
 {
-	if (region_vec_insert(&cache->asker->queue, region) < 0)
+	if (region_vec_insert(&cache->requester->queue, region) < 0)
 		return UVM_MEM_NO_MEMORY;
 	for (uint64_t i = region.start / page_size(); i < region.end / page_size(); i++) {
 		if (cache->state[i] != PAGE_ABSENT)
@@ -91,6 +95,6 @@ int asker_request(struct uvm_cache *cache, struct region region)
 		cache->state[i] = PAGE_REQUESTED;
 		cache->requested++;
 	}
-	pthread_cond_signal(&cache->asker->wanted);
+	pthread_cond_signal(&cache->requester->wanted);
 	return 0;
 }

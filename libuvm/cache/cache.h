@@ -2,9 +2,9 @@
 /* A Cache, and what its parts share. */
 #pragma once
 
-#include "space/cacheable.h"
+#include "cache/cacheable.h"
 
-enum page_state {
+enum cache_page_state {
 	PAGE_ABSENT,
 	PAGE_REQUESTED,
 	PAGE_PRESENT,
@@ -19,7 +19,7 @@ struct blocker {
 };
 
 /* What the thread of a cache has to ask for. It outlives the cache, and frees this. */
-struct asker {
+struct requester {
 	struct uvm_cache *cache; /* NULL: end */
 	pthread_cond_t wanted;
 	struct region_vec queue;
@@ -32,7 +32,7 @@ struct uvm_cache {
 	char *alias;    /* all of it, watched: where pages are put in */
 	uint64_t requested;
 	uint64_t generation; /* counts the Cacheables it has had */
-	struct asker *asker;
+	struct requester *requester;
 	pthread_cond_t changed;
 	LIST_HEAD(, blocker) blockers;
 	size_t blocker_count;
@@ -41,12 +41,14 @@ struct uvm_cache {
 
 /* All with the graph's lock held. */
 
-/* Starts the thread. Returns 0 or UVM_MEM_NO_MEMORY. */
-int asker_start(struct uvm_cache *cache);
-void asker_stop(struct asker *asker);
+/* request.c. Starts the thread. Returns 0 or UVM_MEM_NO_MEMORY. */
+int requester_start(struct uvm_cache *cache);
+void requester_stop(struct requester *requester);
 
 /* Asks for the pages of a region that nobody has asked for. */
-int asker_request(struct uvm_cache *cache, struct region region);
+int requester_request(struct uvm_cache *cache, struct region region);
+
+/* pages.c */
 
 /*
  * Half-open, whole pages, inside a cache that has a Cacheable. Returns 0, UVM_MEM_INVALID_ARGUMENT,
@@ -54,11 +56,17 @@ int asker_request(struct uvm_cache *cache, struct region region);
  */
 int cache_region(const struct uvm_cache *cache, struct uvm_region from, struct region *region);
 
-/* Pages changed their state: whoever waits looks again. */
-void cache_notify(struct uvm_cache *cache);
+/* Whether that page is there. */
+bool cache_has(const struct uvm_mappable *mappable, uint64_t offset);
 
-/* Marks the pages that are not there as failed. */
-void cache_fail(struct uvm_cache *cache, struct region region);
+/* Of whole pages. A mapping that was told of a failure is made anew when the page is no longer failed. */
+void cache_set_state(struct uvm_cache *cache, struct region region, enum cache_page_state state);
+
+/* wait.c. Pages changed their state: whoever waits looks again. */
+void cache_notify(struct uvm_cache *cache);
 
 /* Lets all blockers of a cache go: it is empty now. */
 void cache_end_blockers(struct uvm_cache *cache);
+
+/* fill.c. Marks the pages that are not there as failed. */
+void cache_fail(struct uvm_cache *cache, struct region region);

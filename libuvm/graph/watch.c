@@ -4,15 +4,15 @@
  * waits until that was read. A fault that it cannot serve at once it hands to the other thread, which takes the graph's
  * lock.
  */
+#include "graph/watch.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "space/graph.h"
+#include "graph/graph.h"
 #include "uffd/open.h"
 #include "uffd/uffd.h"
 
@@ -26,6 +26,7 @@ struct fault {
 
 static int uffd = -1;
 static uint64_t features;
+static LIST_HEAD(, uvm_space) windows = LIST_HEAD_INITIALIZER(windows);
 static int failure; /* of the first attempt to start: it is not tried again */
 
 /* Faults for the second thread; one that finds it full is woken and comes again. */
@@ -39,6 +40,16 @@ static struct {
 int watch_fd(void)
 {
 	return uffd;
+}
+
+void watch_add_window(struct uvm_space *space)
+{
+	LIST_INSERT_HEAD(&windows, space, watched);
+}
+
+void watch_remove_window(struct uvm_space *space)
+{
+	LIST_REMOVE(space, watched);
 }
 
 bool watch_catches_writes(void)
@@ -56,32 +67,21 @@ static struct region page_of(struct fault fault)
 	return (struct region){fault.page, fault.page + page_size()};
 }
 
-static void serve_missing(struct uvm_space *space, struct fault fault)
-{
-	_cleanup_segments_ struct segment_vec vec = {0};
-	const struct view view = {.range = page_of(fault), .to = fault.page, .access = UVM_ACCESS_READ};
-
-	if (resolve(&space->mappable, view, &vec) == 0 && vec.count && vec.items->leaf->kind == KIND_CACHE)
-		cache_missing(vec.items->leaf, vec.items->offset, fault.page);
-	else
-		uffd_wake(uffd, page_of(fault));
-}
-
 /*
  * What the fault was about may have changed since: it is looked up anew, and who waited tries again. The graph's lock
  * is held.
  */
-static void serve(struct fault fault)
+static void serve_fault(struct fault fault)
 {
-	struct uvm_space *space = window_find(fault.page);
+	struct uvm_space *space;
 
-	if (space && !fault.write_protected) {
-		serve_missing(space, fault);
-		return;
-	}
-	if (space && write_fault(space, fault.page) < 0)
-		window_hide(space, page_of(fault));
-	uffd_wake(uffd, page_of(fault));
+	LIST_FOREACH(space, &windows, watched)
+		if (space->window.start <= fault.page && fault.page < space->window.end)
+			break;
+	if (space)
+		space->mappable.ops->fault(space, page_of(fault), fault.write_protected);
+	else
+		uffd_wake(uffd, page_of(fault));
 }
 
 static void hand_over(struct fault fault)
@@ -112,7 +112,7 @@ static void *serve_waiting(void *unused)
 		pthread_mutex_unlock(&waiting.lock);
 		for (size_t i = 0; i < count; i++) {
 			graph_lock();
-			serve(faults[i]);
+			serve_fault(faults[i]);
 			graph_unlock();
 		}
 	}
@@ -132,7 +132,7 @@ static void take_message(const struct uffd_msg *message)
 		hand_over(fault);
 		return;
 	}
-	serve(fault);
+	serve_fault(fault);
 	pthread_mutex_unlock(&graph_mutex);
 }
 
@@ -181,7 +181,7 @@ static int open_best(void)
 	return fd;
 }
 
-static int start(void)
+static int start_watching(void)
 {
 	const uint64_t needed = UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_MISSING_SHMEM;
 	const uint64_t wanted =
@@ -207,6 +207,6 @@ static int start(void)
 int watch_start(void)
 {
 	if (uffd < 0 && !failure)
-		failure = start();
+		failure = start_watching();
 	return failure;
 }
