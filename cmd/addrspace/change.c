@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "access/apart.h"
 #include "cli/interrupt.h"
 
 int parse_access(const struct run *run, const char *text, int *protection)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A reclaimer outside: the lock, the road, what one that was killed left behind, stops of a thread, batches. */
 #include "reclaim/reclaimer.h"
+#include "access/apart.h"
 #include "access/settle.h"
 
 #include <errno.h>
