@@ -15,8 +15,8 @@
 #include "access/settle.h"
 #include "access/target_ops.h"
 #include "base/size.h"
+#include "inject/area.h"
 #include "inject/far.h"
-#include "inject/stop.h"
 #include "puppet/fd.h"
 #include "uffd/uffd.h"
 
@@ -32,7 +32,7 @@ static int64_t unless_lost(const struct road *road, int64_t rc)
 /* Unreadable address space of the target, aligned so that huge pages can move whole. The thread is stopped. */
 static int map_staging(struct road *road, struct inject *inject, uint64_t place, uint64_t bytes)
 {
-	int64_t at = far_map(inject, place, bytes, PROT_NONE, MAP_NORESERVE);
+	int64_t at = inject_map_far(inject, place, bytes, PROT_NONE, MAP_NORESERVE);
 	int64_t rc;
 
 	if (at < 0 && at > -4096)

@@ -10,6 +10,7 @@
 #include "access/settle.h"
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "inject/area.h"
 #include "inject/stop.h"
 #include "proc/tasks.h"
 

@@ -11,7 +11,7 @@
 #include "access/places.h"
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "inject/stop.h"
+#include "inject/area.h"
 #include "proc/smaps.h"
 #include "puppet/copy.h"
 

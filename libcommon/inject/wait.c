@@ -6,7 +6,6 @@
 #include <sys/wait.h>
 
 #include "base/size.h"
-#include "inject/restart.h"
 #include "inject/stop.h"
 
 #define LOOK_US 50   /* awake, for a thread that runs on another processor: being woken takes as long */
@@ -103,15 +102,4 @@ int stop_wait_either(pid_t tid)
 		if (ptrace(PTRACE_SYSCALL, tid, NULL, WSTOPSIG(status)) < 0)
 			return -ESRCH;
 	}
-}
-
-void stop_let_go(pid_t tid, int signal)
-{
-	struct arch_regs regs;
-
-	if (arch_get_regs(tid, &regs) == 0 && arch_native(&regs)) {
-		restart_interrupted(tid, &regs);
-		arch_set_regs(tid, &regs);
-	}
-	ptrace(PTRACE_DETACH, tid, NULL, signal);
 }
