@@ -5,10 +5,10 @@
 #include <sys/ptrace.h>
 
 #include "base/cleanup.h"
+#include "cgroup/cgroup.h"
 #include "inject/area.h"
 #include "inject/stop.h"
 #include "inject/thaw.h"
-#include "proc/cgroup.h"
 
 #define USER_MS 200 /* for a stopped thread to reach its system call (a frozen cgroup keeps it from that) */
 

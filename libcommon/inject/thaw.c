@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "cgroup/cgroup.h"
 #include "inject/threads.h"
 #include "inject/written.h"
-#include "proc/cgroup.h"
 
 #define REMOVE_TRIES 1000 /* milliseconds until the cgroup has forgotten the process */
 

@@ -6,7 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "proc/cgroup.h"
+#include "cgroup/cgroup.h"
 #include "reclaim/reclaim_parts.h"
 
 bool reclaimer_traced_for_now(int rc, uint64_t deadline)
