@@ -37,7 +37,7 @@ void enter_note(struct pager *pager)
 int enter_begin(struct pager *pager, struct error *error)
 {
 	struct road *road = &pager->road;
-	int64_t rc = road->ops->begin(road, error);
+	int64_t rc = road->ops->calls.begin(road, error);
 
 	if (rc < 0)
 		return (int)rc;
@@ -45,7 +45,7 @@ int enter_begin(struct pager *pager, struct error *error)
 	rc = road->number < 0 ? held_everything(pager) : 0;
 	if (rc == 0)
 		return 0;
-	road->ops->end(road);
+	road->ops->calls.end(road);
 	return error_set(error, (int)rc, NULL, NULL, "give the session's descriptors to process %d", pager->target.pid);
 }
 
@@ -56,7 +56,7 @@ int enter_staging(struct pager *pager, struct error *error)
 
 	if (pager->uffd_staging >= 0)
 		return 0;
-	uffd = pager->road.ops->new_uffd(&pager->road, error);
+	uffd = pager->road.ops->fds.new_uffd(&pager->road, error);
 	if (uffd < 0)
 		return uffd;
 	rc = enter_handshake(uffd, UFFD_FEATURE_EVENT_UNMAP, error);

@@ -95,8 +95,8 @@ static int hold(struct road *road, int fd, int32_t *number)
 	int there;
 
 	if (*number > 0)
-		road->ops->drop(road, *number, fd);
-	there = road->ops->keep(road, fd);
+		road->ops->fds.drop(road, *number, fd);
+	there = road->ops->fds.keep(road, fd);
 	*number = there < 0 ? 0 : there;
 	return there < 0 ? there : 0;
 }
@@ -132,7 +132,7 @@ int64_t held_everything(struct pager *pager)
 		header->store_number = header->key_number = 0;
 		pthread_mutex_unlock(&pager->lock);
 	}
-	rc = pager->road.ops->give(&pager->road, pager->spaces[0].uffd);
+	rc = pager->road.ops->fds.give(&pager->road, pager->spaces[0].uffd);
 	enter_note(pager);
 	return rc < 0 ? rc : held_again(pager);
 }
@@ -145,7 +145,7 @@ static int while_held(struct pager *pager, int (*hold_it)(struct pager *pager), 
 	if (rc < 0)
 		return rc;
 	rc = hold_it(pager);
-	road->ops->end(road);
+	road->ops->calls.end(road);
 	return rc < 0 ? error_set(error, rc, NULL, rc == -EMFILE ? "its descriptors are at their limit" : NULL,
 				  "give the store to process %d", pager->target.pid)
 		      : 0;
@@ -204,13 +204,13 @@ static void let_go(struct road *road, const struct index_header *header, int num
 {
 	char path[64];
 	char link[64] = "";
-	int fd = number == header->uffd_number ? -1 : road->ops->take(road, number);
+	int fd = number == header->uffd_number ? -1 : road->ops->fds.take(road, number);
 
 	if (fd < 0)
 		return;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (readlink(path, link, sizeof(link) - 1) > 0 && strstr(link, "[userfaultfd]"))
-		road->ops->drop(road, number, fd);
+		road->ops->fds.drop(road, number, fd);
 	close(fd);
 }
 
@@ -270,7 +270,7 @@ void held_children(struct pager *pager)
 		return;
 	}
 	for (; fd >= 0; fd = next_child(pager, &space, most)) {
-		int number = road->ops->keep(road, fd);
+		int number = road->ops->fds.keep(road, fd);
 
 		close(fd);
 		if (number < 0) {
@@ -281,7 +281,7 @@ void held_children(struct pager *pager)
 		note(pager, space, number);
 	}
 	let_go_released(pager);
-	road->ops->end(road);
+	road->ops->calls.end(road);
 }
 
 /* Whether the index knows that the target holds it. `lock` is held. */
@@ -318,7 +318,7 @@ static void find_lost(struct pager *pager, int number)
 	pthread_mutex_unlock(&pager->lock);
 	if (noted)
 		return;
-	fd = pager->road.ops->take(&pager->road, number);
+	fd = pager->road.ops->fds.take(&pager->road, number);
 	pthread_mutex_lock(&pager->lock);
 	if (fd >= 0 && is_of_child(pager, fd))
 		release(header, number);
@@ -373,13 +373,13 @@ void held_return(struct pager *pager)
 	pthread_mutex_unlock(&pager->lock);
 	if (!header->store_number && !header->key_number && !header->released_count)
 		return;
-	if (!road->ops || road->ops->begin(road, &ignored) < 0)
+	if (!road->ops || road->ops->calls.begin(road, &ignored) < 0)
 		return;
 	let_go_released(pager);
 	if (header->store_number)
-		road->ops->drop(road, header->store_number, memory_fd(pager));
+		road->ops->fds.drop(road, header->store_number, memory_fd(pager));
 	if (header->key_number)
-		road->ops->drop(road, header->key_number, pager->key_fd);
+		road->ops->fds.drop(road, header->key_number, pager->key_fd);
 	header->store_number = header->key_number = 0;
-	road->ops->end(road);
+	road->ops->calls.end(road);
 }

@@ -237,7 +237,7 @@ static int reopen_store(struct pager *pager, struct error *error)
 	int rc;
 
 	snprintf(pager->files.store, sizeof(pager->files.store), "%s", header->store);
-	held = header->store_number > 0 ? pager->road.ops->take(&pager->road, header->store_number) : -EBADF;
+	held = header->store_number > 0 ? pager->road.ops->fds.take(&pager->road, header->store_number) : -EBADF;
 	if (file) {
 		pager->store_fd = open(pager->files.store, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 		rc = pager->store_fd < 0 ? -errno : 0;
@@ -261,7 +261,7 @@ static int reopen_key(struct pager *pager, struct error *error)
 
 	if (!number)
 		return 0;
-	pager->key_fd = pager->road.ops->take(&pager->road, number);
+	pager->key_fd = pager->road.ops->fds.take(&pager->road, number);
 	rc = pager->key_fd < 0 ? pager->key_fd : seal_open(&pager->seal, pager->key_fd);
 	return rc < 0 ? error_set(error, rc, rc == -EBADF || rc == -EBADMSG ? "the process has closed it" : NULL, NULL,
 				  "take the key of session %s", pager->files.name)
@@ -296,7 +296,7 @@ static void retake_children(struct pager *pager, struct kept *kept)
 	kept->items = calloc(INDEX_SPACES, sizeof(*kept->items));
 	for (unsigned int i = 1; kept->items && i < header->spaces_there; i++) {
 		int fd = header->spaces[i].used && header->spaces[i].number > 0
-				 ? road->ops->take(road, header->spaces[i].number)
+				 ? road->ops->fds.take(road, header->spaces[i].number)
 				 : -1;
 
 		if (fd >= 0)
