@@ -122,7 +122,7 @@ static int map_area(struct inject *inject, uint64_t place)
 	return 0;
 }
 
-static int prepare(struct inject *inject, const struct target *target, struct error *error)
+static int prepare_target(struct inject *inject, const struct target *target, struct error *error)
 {
 	int rc = target_check(target, error);
 
@@ -184,7 +184,7 @@ int inject_renew(struct inject *inject, struct error *error)
 
 int inject_open(struct inject *inject, const struct target *target, struct error *error)
 {
-	int rc = prepare(inject, target, error);
+	int rc = prepare_target(inject, target, error);
 
 	if (rc < 0)
 		return rc;
@@ -205,7 +205,7 @@ static int check_area(struct inject *inject, struct region area)
 
 int inject_rejoin(struct inject *inject, const struct target *target, struct region area, struct error *error)
 {
-	int rc = prepare(inject, target, error);
+	int rc = prepare_target(inject, target, error);
 
 	if (rc < 0)
 		return rc;

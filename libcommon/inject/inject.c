@@ -117,7 +117,7 @@ static int keep_thread(struct inject *inject, pid_t tid)
 }
 
 /* Keeps what the thread was doing; after this it can be sent elsewhere. */
-static int keep(struct inject *inject, pid_t tid)
+static int keep_stopped(struct inject *inject, pid_t tid)
 {
 	struct inject_stop *stop = inject->stop;
 	unsigned char frame[ARCH_FRAME] = {0};
@@ -156,7 +156,7 @@ static int keep(struct inject *inject, pid_t tid)
 
 static int keep_or_let_go(struct inject *inject, pid_t tid)
 {
-	int rc = keep(inject, tid);
+	int rc = keep_stopped(inject, tid);
 
 	if (rc < 0) {
 		inject->tid = 0;
@@ -289,7 +289,7 @@ static int explain_stop(const struct inject *inject, int rc, struct error *error
 }
 
 /* Where that cannot be done the thread will not get to its calls, as without it. */
-static void thaw(struct inject *inject)
+static void thaw_process(struct inject *inject)
 {
 	if (inject_thaw_begin(inject, &inject->stop->thaw) == -ENOTSUP)
 		inject->frozen = false;
@@ -312,7 +312,7 @@ static int stop_some(struct inject *inject)
 	return rc;
 }
 
-static int begin(struct inject *inject, pid_t tid)
+static int begin_stop(struct inject *inject, pid_t tid)
 {
 	sigset_t child;
 	int rc;
@@ -328,7 +328,7 @@ static int begin(struct inject *inject, pid_t tid)
 	else
 		rc = inject_lingers(inject, tid) ? -EAGAIN : stop_thread(inject, tid);
 	if (rc == 0 && inject->frozen)
-		thaw(inject);
+		thaw_process(inject);
 	if (rc == 0)
 		return 0;
 	pthread_sigmask(SIG_SETMASK, &inject->stop->our_sigmask, NULL);
@@ -337,14 +337,14 @@ static int begin(struct inject *inject, pid_t tid)
 
 int inject_begin(struct inject *inject, struct error *error)
 {
-	int rc = begin(inject, 0);
+	int rc = begin_stop(inject, 0);
 
 	return rc < 0 ? explain_stop(inject, rc, error) : 0;
 }
 
 int inject_begin_on(struct inject *inject, pid_t tid, struct error *error)
 {
-	int rc = begin(inject, tid);
+	int rc = begin_stop(inject, tid);
 
 	if (rc == 0)
 		return 0;

@@ -21,7 +21,7 @@ static bool is_passing(unsigned int *tries)
 }
 
 /* Reads into `to`, or writes `from` when there is none. */
-static int transfer(int mem_fd, uint64_t address, char *to, const char *from, size_t bytes)
+static int transfer_bytes(int mem_fd, uint64_t address, char *to, const char *from, size_t bytes)
 {
 	unsigned int tries = 0;
 
@@ -41,17 +41,17 @@ static int transfer(int mem_fd, uint64_t address, char *to, const char *from, si
 
 int inject_read(struct inject *inject, uint64_t address, void *to, size_t bytes)
 {
-	return transfer(inject->mem_fd, address, to, NULL, bytes);
+	return transfer_bytes(inject->mem_fd, address, to, NULL, bytes);
 }
 
 int inject_peek(int mem_fd, uint64_t address, void *to, size_t bytes)
 {
-	return transfer(mem_fd, address, to, NULL, bytes);
+	return transfer_bytes(mem_fd, address, to, NULL, bytes);
 }
 
 int inject_write(struct inject *inject, uint64_t address, const void *from, size_t bytes)
 {
-	return transfer(inject->mem_fd, address, NULL, from, bytes);
+	return transfer_bytes(inject->mem_fd, address, NULL, from, bytes);
 }
 
 int inject_write_code(struct inject *inject, uint64_t address, const unsigned char *code, size_t bytes)

@@ -16,7 +16,7 @@
  * every other thread of this process), so that it is queued for us. Sleeping lets the stopped thread run on the
  * processor we run on.
  */
-static void nap(uint64_t us)
+static void nap_briefly(uint64_t us)
 {
 	sigset_t child;
 
@@ -49,7 +49,7 @@ int stop_wait(pid_t tid, int *status, int timeout_ms)
 			return -ESRCH;
 		if (now > deadline)
 			return -ETIMEDOUT;
-		nap(deadline - now);
+		nap_briefly(deadline - now);
 	}
 }
 
