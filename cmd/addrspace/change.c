@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "access/apart.h"
 #include "cli/interrupt.h"
 
 int parse_access(const struct run *run, const char *text, int *protection)
@@ -126,7 +127,7 @@ static int report_error(struct change *change, struct region region, int rc, boo
 }
 
 /* The part up to `reached`, as a mapping of its own. */
-static json_t *part_record(const struct target *target, const struct piece *piece, struct region part,
+static json_t *part_record(const struct target *target, const struct edit_piece *piece, struct region part,
 			   void (*describe)(struct mapping *, json_t *, void *), void *context)
 {
 	struct mapping mapping = piece->mapping;
@@ -150,7 +151,7 @@ static bool is_fatal(int rc)
 }
 
 /* Returns what the change returned; output that cannot be written is told at the end. */
-static int do_piece(struct change *change, const struct piece *piece, change_piece_fn one,
+static int do_piece(struct change *change, const struct edit_piece *piece, change_piece_fn one,
 		    void (*describe)(struct mapping *, json_t *, void *), void *context)
 {
 	struct region done = {piece->part.start, piece->part.end}, left = {piece->part.end, piece->part.end};

@@ -53,7 +53,7 @@ int change_look(struct change *change, const struct region_vec *regions, unsigne
 		struct error *error);
 
 /* Does one piece: up to *reached. Returns 0 or -errno. */
-typedef int (*change_piece_fn)(struct change *change, const struct piece *piece, void *context, uint64_t *reached);
+typedef int (*change_piece_fn)(struct change *change, const struct edit_piece *piece, void *context, uint64_t *reached);
 
 /*
  * All pieces, one after the other, with a record for each: of the region as it was, passed through `describe` (may be

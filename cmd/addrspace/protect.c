@@ -19,7 +19,7 @@ static int protection_of(const struct wanted *wanted, const struct mapping *mapp
 	return (mapping->read ? PROT_READ : 0) | (mapping->write ? PROT_WRITE : 0) | (mapping->execute ? PROT_EXEC : 0);
 }
 
-static int protect_piece(struct change *change, const struct piece *piece, void *context, uint64_t *reached)
+static int protect_piece(struct change *change, const struct edit_piece *piece, void *context, uint64_t *reached)
 {
 	const struct wanted *wanted = context;
 	int protection = protection_of(wanted, &piece->mapping), rc;

@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "change.h"
 
-static int unmap_piece(struct change *change, const struct piece *piece, void *context, uint64_t *reached)
+static int unmap_piece(struct change *change, const struct edit_piece *piece, void *context, uint64_t *reached)
 {
 	(void)context;
 	return inject_unmap_piece(&change->inject, piece, reached);
@@ -17,7 +17,7 @@ static int unmap_piece(struct change *change, const struct piece *piece, void *c
 static int check_allocated(const struct pieces *pieces, struct error *error)
 {
 	for (size_t i = 0; i < pieces->count; i++) {
-		const struct piece *piece = &pieces->items[i];
+		const struct edit_piece *piece = &pieces->items[i];
 		const char *why = NULL;
 
 		if (!piece->mapped)

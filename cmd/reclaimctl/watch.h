@@ -4,8 +4,8 @@
 
 #include <sys/types.h>
 
+#include "cgroup/notice.h"
 #include "policy/reclaim.h"
-#include "proc/cgroup_notice.h"
 #include "proc/pressure.h"
 #include "reclaimctl.h"
 

@@ -11,7 +11,7 @@
 #include "auto.h"
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "proc/cgroup.h"
+#include "cgroup/cgroup.h"
 
 #define LOOK_MS       60000   /* new processes are found, and pressure is read, at least so often */
 #define LOOK_AGAIN_MS 100     /* whether a signal has come, and while threads are at work */

@@ -21,6 +21,7 @@
 #include "pages/pages.h"
 #include "proc/query.h"
 #include "uffd/guard.h"
+#include "uffd/rights.h"
 #include "uffd/route.h"
 
 #ifndef MADV_COLLAPSE

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "probe.h"
 #include "proc/stat.h"
+#include "uffd/rights.h"
 #include "uffd/uapi.h"
 
 #define SECCOMP_STRICT 1

@@ -32,7 +32,7 @@ static int pin(struct pins *pins, uint64_t address, uint64_t bytes)
 
 static int read_at(const struct road *road, uint64_t address, void *to, size_t bytes)
 {
-	ssize_t got = pread(road->ops->memory(road), to, bytes, (off_t)address);
+	ssize_t got = pread(road->ops->fds.memory(road), to, bytes, (off_t)address);
 
 	return got == (ssize_t)bytes ? 0 : -EIO;
 }
@@ -165,7 +165,7 @@ static int ask(struct pins *pins, struct road *road, struct pin_thread *thread, 
 		return pin_words(pins, &thread->words);
 	if (proc_stat_is_exiting(&stat))
 		return -EAGAIN;
-	rc = road->ops->ask(road, thread->tid, &thread->words);
+	rc = road->ops->calls.ask(road, thread->tid, &thread->words);
 	if (rc == -ESRCH)
 		return target_alive(road->target) ? 0 : rc;
 	/* It has another memory by now, or cannot be asked by an agent. */

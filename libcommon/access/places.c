@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Places of threads, by the kernel's word where they rest and by ptrace where they run. */
 #include "access/places.h"
-#include "access/settle.h"
 
 #include <errno.h>
 #include <linux/kcmp.h>
@@ -13,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "inject/stop.h"
 #include "proc/stat.h"
 #include "proc/tasks.h"
 
@@ -42,6 +42,25 @@ int place_at_rest(const struct target *target, pid_t tid, struct place *place)
 	last = strrchr(line, ' ');
 	place->sp = last ? strtoull(last, NULL, 16) : 0;
 	return 0;
+}
+
+int inject_place(struct inject *inject, pid_t tid, struct place *place)
+{
+	struct arch_regs regs;
+	int rc = place_at_rest(inject->target, tid, place);
+
+	if (rc != -EAGAIN)
+		return rc;
+	rc = inject_seize(inject, tid);
+	if (rc == -ETIMEDOUT)
+		inject_linger(inject, tid);
+	if (rc < 0)
+		return rc;
+	rc = arch_get_regs(tid, &regs);
+	stop_let_go(tid, 0);
+	if (rc == 0)
+		*place = (struct place){.tid = tid, .call = -1, .ip = arch_ip(&regs), .sp = arch_sp(&regs)};
+	return rc;
 }
 
 /* On a machine that is busy a thread may not get a processor to stop on for a while. */

@@ -15,8 +15,8 @@
 #include "access/settle.h"
 #include "access/target_ops.h"
 #include "base/size.h"
+#include "inject/area.h"
 #include "inject/far.h"
-#include "inject/stop.h"
 #include "puppet/fd.h"
 #include "uffd/uffd.h"
 
@@ -32,7 +32,7 @@ static int64_t unless_lost(const struct road *road, int64_t rc)
 /* Unreadable address space of the target, aligned so that huge pages can move whole. The thread is stopped. */
 static int map_staging(struct road *road, struct inject *inject, uint64_t place, uint64_t bytes)
 {
-	int64_t at = far_map(inject, place, bytes, PROT_NONE, MAP_NORESERVE);
+	int64_t at = inject_map_far(inject, place, bytes, PROT_NONE, MAP_NORESERVE);
 	int64_t rc;
 
 	if (at < 0 && at > -4096)
@@ -566,28 +566,29 @@ static void look_nowhere(struct road *road)
 }
 
 /* What the two roads have in common. */
-#define BY_PTRACE                                                                                                   \
-	.new_uffd = new_uffd, .leave = leave, .abandon = abandon, .forks = forks, .begin = begin, .end = end,       \
-	.protect = protect, .discard = discard, .populate = populate, .drop_area = drop_area, .new_area = new_area, \
-	.give = give, .keep = keep, .drop = drop, .take = take, .move_enter = move_enter, .move = move,             \
-	.move_cancel = move_cancel, .read = read_staging, .discards_done = discards_done, .held_us = held_us,       \
-	.in_use = in_use, .memory = memory, .ask = ask, .processor = processor, .reap = reap,                       \
-	.descriptors = descriptors
+#define BY_PTRACE                                                                                                    \
+	.life.leave = leave, .life.abandon = abandon, .life.forks = forks, .calls.begin = begin, .calls.end = end,   \
+	.calls.held_us = held_us, .calls.in_use = in_use, .calls.ask = ask, .calls.processor = processor,            \
+	.calls.reap = reap, .area.protect = protect, .area.discard = discard, .area.populate = populate,             \
+	.area.drop = drop_area, .area.renew = new_area, .area.read = read_staging, .move.enter = move_enter,         \
+	.move.make = move, .move.cancel = move_cancel, .fds.new_uffd = new_uffd, .fds.give = give, .fds.keep = keep, \
+	.fds.drop = drop, .fds.take = take, .fds.memory = memory, .fds.list = descriptors,                           \
+	.discards_done = discards_done
 
 const struct target_ops target_by_inject = {
 	.name = "inject",
-	.enter = enter,
-	.rejoin = rejoin,
-	.resume = resume,
-	.look = look_nowhere,
+	.life.enter = enter,
+	.life.rejoin = rejoin,
+	.life.resume = resume,
+	.life.look = look_nowhere,
 	BY_PTRACE,
 };
 
 const struct target_ops target_by_puppet = {
 	.name = "puppet",
-	.enter = enter_by_puppet,
-	.rejoin = rejoin_by_puppet,
-	.resume = resume_puppet,
-	.look = look,
+	.life.enter = enter_by_puppet,
+	.life.rejoin = rejoin_by_puppet,
+	.life.resume = resume_puppet,
+	.life.look = look,
 	BY_PTRACE,
 };

@@ -7,9 +7,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "access/places.h"
 #include "access/settle.h"
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "inject/area.h"
 #include "inject/stop.h"
 #include "proc/tasks.h"
 
@@ -18,25 +20,6 @@
 static bool in_area(const struct inject *inject, uint64_t ip)
 {
 	return ip >= inject->area.start && ip < inject->area.end;
-}
-
-int inject_place(struct inject *inject, pid_t tid, struct place *place)
-{
-	struct arch_regs regs;
-	int rc = place_at_rest(inject->target, tid, place);
-
-	if (rc != -EAGAIN)
-		return rc;
-	rc = inject_seize(inject, tid);
-	if (rc == -ETIMEDOUT)
-		inject_linger(inject, tid);
-	if (rc < 0)
-		return rc;
-	rc = arch_get_regs(tid, &regs);
-	stop_let_go(tid, 0);
-	if (rc == 0)
-		*place = (struct place){.tid = tid, .call = -1, .ip = arch_ip(&regs), .sp = arch_sp(&regs)};
-	return rc;
 }
 
 /* What one look at a thread says of the calls that it may still make. */

@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "access/places.h"
 #include "base/region.h"
 #include "inject/inject.h"
 #include "report/error.h"
@@ -25,9 +24,3 @@ int inject_settle(struct inject *inject, int timeout_ms);
  */
 int inject_inherit(struct inject *inject, const struct target *target, uint64_t area, int timeout_ms,
 		   struct error *error);
-
-/*
- * Where a thread stands; one that runs is stopped for a moment. No thread may be stopped by us then.
- * Returns 0, -ESRCH, or -ETIMEDOUT: it does not stop.
- */
-int inject_place(struct inject *inject, pid_t tid, struct place *place);

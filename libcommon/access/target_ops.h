@@ -25,126 +25,147 @@ struct road;
 struct target_ops {
 	const char *name; /* as --road spells it */
 
-	/*
-	 * Two userfaultfds before their handshake and a staging area of so many bytes (PROT_NONE, aligned to 2 MiB, not
-	 * given to children), made in the target. Fills road->staging, ->control, ->number and ->holder, and hands over
-	 * the descriptors. Errors as inject_open, with `error` filled; nothing of ours is left in the target then.
-	 */
-	int (*enter)(struct road *road, const struct target *target, uint64_t bytes, int uffd[2], struct error *error);
+	/* From the first call made in a target to the last one. */
+	struct {
+		/*
+		 * Two userfaultfds before their handshake and a staging area of so many bytes (PROT_NONE, aligned to 2
+		 * MiB, not given to children), made in the target. Fills road->staging, ->control, ->number and
+		 * ->holder, and hands over the descriptors. Errors as inject_open, with `error` filled; nothing of ours
+		 * is left in the target then.
+		 */
+		int (*enter)(struct road *road, const struct target *target, uint64_t bytes, int uffd[2],
+			     struct error *error);
+
+		/*
+		 * The same target again, after all processes that served it have died: road->staging, ->control and
+		 * ->number are as enter left them. Stops nothing: its threads may all be waiting for us. Returns our
+		 * copy of the descriptor behind road->number, or -errno with `error` filled.
+		 */
+		int (*rejoin)(struct road *road, const struct target *target, struct error *error);
+
+		/*
+		 * A new user, after another one died in the middle of something: waits for what that one began. `turn`:
+		 * a number that it did not have. -EBUSY: that may still be done, and nothing is as it looks.
+		 */
+		int (*resume)(struct road *road, uint64_t turn);
+
+		/*
+		 * Everything that enter made is removed; the staging area only if road->staging still says where it is.
+		 * After a failure it can be called again.
+		 */
+		int (*leave)(struct road *road, struct error *error);
+
+		/* Forgets the target without touching it. */
+		void (*abandon)(struct road *road);
+
+		/*
+		 * Says whether the target's forks have to ask first (true), because no event will tell of them, or not.
+		 * -EPERM: this road cannot make them.
+		 */
+		int (*forks)(struct road *road, bool ask);
+
+		/*
+		 * Now and then, and when the target has ended: whatever of ours would keep its memory from being freed,
+		 * or has nothing to do there after exec, is ended.
+		 */
+		void (*look)(struct road *road);
+	} life;
+
+	/* What calls are made on: stopped, let go, and looked after. */
+	struct {
+		int (*begin)(struct road *road, struct error *error);
+		int (*end)(struct road *road); /* 0 also when the thread was lost on the way */
+
+		/*
+		 * Now and then, while idle, on every thread that begins something. Returns how many threads of the
+		 * target are still to be let go.
+		 */
+		unsigned int (*reap)(struct road *road);
+
+		/* Not held; stops that thread for a moment. -EPERM: this road cannot; -EAGAIN: not just now. */
+		int (*ask)(struct road *road, pid_t tid, struct thread_words *words);
+
+		uint64_t (*held_us)(const struct road *road);     /* how long a thread of the program has been kept */
+		struct region (*in_use)(const struct road *road); /* held; pages that must stay where they are */
+		int (*processor)(const struct road *road);        /* on which the work is done, -1: not known */
+	} calls;
+
+	/* The staging area. */
+	struct {
+		/*
+		 * Another staging area, as enter makes it, in place of the one in road->staging: that is given up, and
+		 * stays as it is. Not held. Errors as enter.
+		 */
+		int (*renew)(struct road *road, struct error *error);
+
+		/* held; the staging area goes, or, when it is not `ours` any more, is given up and stays as it is. */
+		int64_t (*drop)(struct road *road, bool ours);
+
+		int64_t (*protect)(struct road *road, struct region region, int protection); /* held */
+
+		/*
+		 * held; empties a part of the staging area, which is registered with that userfaultfd. -EADDRINUSE, and
+		 * nothing is done: an event of it is unread, so that something else may have come to lie there. The
+		 * look is the last thing before the call.
+		 */
+		int64_t (*discard)(struct road *road, struct region region, int uffd);
+
+		int64_t (*populate)(struct road *road, struct region region); /* held; MADV_POPULATE_WRITE */
+
+		/*
+		 * Reads from the staging area, as process_vm_readv. A page that is not there ends it; nothing waits for
+		 * fault service.
+		 */
+		ssize_t (*read)(struct road *road, const struct iovec *here, const struct iovec *there,
+				unsigned int count);
+	} area;
 
 	/*
-	 * The same target again, after all processes that served it have died: road->staging, ->control and ->number
-	 * are as enter left them. Stops nothing: its threads may all be waiting for us. Returns our copy of the
-	 * descriptor behind road->number, or -errno with `error` filled.
+	 * held; a move in two halves. After enter the thread that will do it needs nothing any more that fault service
+	 * would have to give: make can be waited for while fault service is held up. -ETIMEDOUT of make: it may yet be
+	 * done, unless its destination is unregistered first. Or cancel instead of make.
 	 */
-	int (*rejoin)(struct road *road, const struct target *target, struct error *error);
+	struct {
+		int (*enter)(struct road *road);
+		int64_t (*make)(struct road *road, struct uffdio_move *move);
+		int (*cancel)(struct road *road);
+	} move;
 
-	/* A second userfaultfd before its handshake, for the staging area, as enter makes it. */
-	int (*new_uffd)(struct road *road, struct error *error);
+	/* Those that are open in the target, and those of ours that are needed to reach it. */
+	struct {
+		/* A second userfaultfd before its handshake, for the staging area, as enter makes it. */
+		int (*new_uffd)(struct road *road, struct error *error);
 
-	/*
-	 * Everything that enter made is removed; the staging area only if road->staging still says where it is. After a
-	 * failure it can be called again.
-	 */
-	int (*leave)(struct road *road, struct error *error);
+		/* held; gives the target the descriptor again that it has closed; changes road->number. */
+		int64_t (*give)(struct road *road, int uffd);
 
-	/* Forgets the target without touching it. */
-	void (*abandon)(struct road *road);
+		/*
+		 * held; the target holds a copy of a descriptor for us, so that it outlives all of us, and lets go of
+		 * it when `number` still stands for the same. keep returns its number there. take needs no hold; it
+		 * returns a copy of ours.
+		 */
+		int (*keep)(struct road *road, int fd);
+		void (*drop)(struct road *road, int number, int fd);
+		int (*take)(struct road *road, int number);
 
-	/*
-	 * A new user, after another one died in the middle of something: waits for what that one began. `turn`: a
-	 * number that it did not have. -EBUSY: that may still be done, and nothing is as it looks.
-	 */
-	int (*resume)(struct road *road, uint64_t turn);
+		/*
+		 * /proc/PID/mem of the target, ours to read from: where a page is out that fails, and does not wait for
+		 * fault service.
+		 */
+		int (*memory)(const struct road *road);
 
-	/*
-	 * Says whether the target's forks have to ask first (true), because no event will tell of them, or not. -EPERM:
-	 * this road cannot make them.
-	 */
-	int (*forks)(struct road *road, bool ask);
-
-	int (*begin)(struct road *road, struct error *error);
-	int (*end)(struct road *road); /* 0 also when the thread was lost on the way */
-
-	int64_t (*protect)(struct road *road, struct region region, int protection); /* held */
-	/*
-	 * held; empties a part of the staging area, which is registered with that userfaultfd. -EADDRINUSE, and nothing
-	 * is done: an event of it is unread, so that something else may have come to lie there. The look is the last
-	 * thing before the call.
-	 */
-	int64_t (*discard)(struct road *road, struct region region, int uffd);
-	int64_t (*populate)(struct road *road, struct region region); /* held; MADV_POPULATE_WRITE */
-
-	/* held; the staging area goes, or, when it is not `ours` any more, is given up and stays as it is. */
-	int64_t (*drop_area)(struct road *road, bool ours);
-
-	/*
-	 * Another staging area, as enter makes it, in place of the one in road->staging: that is given up, and stays as
-	 * it is. Not held. Errors as enter.
-	 */
-	int (*new_area)(struct road *road, struct error *error);
-
-	/* held; gives the target the descriptor again that it has closed; changes road->number. */
-	int64_t (*give)(struct road *road, int uffd);
-
-	/*
-	 * held; the target holds a copy of a descriptor for us, so that it outlives all of us, and lets go of it when
-	 * `number` still stands for the same. keep returns its number there. take needs no hold; it returns a copy of
-	 * ours.
-	 */
-	int (*keep)(struct road *road, int fd);
-	void (*drop)(struct road *road, int number, int fd);
-	int (*take)(struct road *road, int number);
-
-	/*
-	 * held; a move in two halves. After move_enter the thread that will do it needs nothing any more that fault
-	 * service would have to give: move can be waited for while fault service is held up. -ETIMEDOUT of move: it may
-	 * yet be done, unless its destination is unregistered first. Or move_cancel instead of move.
-	 */
-	int (*move_enter)(struct road *road);
-	int64_t (*move)(struct road *road, struct uffdio_move *move);
-	int (*move_cancel)(struct road *road);
-
-	/*
-	 * Reads from the staging area, as process_vm_readv. A page that is not there ends it; nothing waits for fault
-	 * service.
-	 */
-	ssize_t (*read)(struct road *road, const struct iovec *here, const struct iovec *there, unsigned int count);
+		/*
+		 * Those that it needs open in every process that uses it, into fds. Returns how many, ROAD_DESCRIPTORS
+		 * at most.
+		 */
+		unsigned int (*list)(const struct road *road, int *fds);
+	} fds;
 
 	/*
 	 * Whether every madvise(2) of the target that was under way is over: each of its threads was seen outside
 	 * since. Not held. False also when that cannot be known.
 	 */
 	bool (*discards_done)(struct road *road);
-
-	uint64_t (*held_us)(const struct road *road);     /* how long a thread of the program has been kept */
-	struct region (*in_use)(const struct road *road); /* held; pages that must stay where they are */
-	int (*processor)(const struct road *road);        /* on which the work is done, -1: not known */
-	/*
-	 * /proc/PID/mem of the target, ours to read from: where a page is out that fails, and does not wait for fault
-	 * service.
-	 */
-	int (*memory)(const struct road *road);
-
-	/* Not held; stops that thread for a moment. -EPERM: this road cannot; -EAGAIN: not just now. */
-	int (*ask)(struct road *road, pid_t tid, struct thread_words *words);
-
-	/*
-	 * Now and then, while idle, on every thread that begins something. Returns how many threads of the target are
-	 * still to be let go.
-	 */
-	unsigned int (*reap)(struct road *road);
-
-	/*
-	 * Now and then, and when the target has ended: whatever of ours would keep its memory from being freed, or has
-	 * nothing to do there after exec, is ended.
-	 */
-	void (*look)(struct road *road);
-
-	/*
-	 * Those that it needs open in every process that uses it, into fds. Returns how many, ROAD_DESCRIPTORS at most.
-	 */
-	unsigned int (*descriptors)(const struct road *road, int *fds);
 };
 
 /* One way into one target. The target must outlive it. */

@@ -266,14 +266,15 @@ int inject_map(struct inject *inject, const struct map_request *request, uint64_
 }
 
 /* What may be changed in one call: hugetlb pages are not cut. */
-static uint64_t step_of(const struct piece *piece, uint64_t at)
+static uint64_t step_of(const struct edit_piece *piece, uint64_t at)
 {
 	uint64_t left = piece->part.end - at;
 
 	return piece->mapping.kind == MAPPING_HUGETLB ? left : min_u64(left, CHANGE_STEP);
 }
 
-static int change(struct inject *inject, const struct piece *piece, long number, uint64_t argument, uint64_t *reached)
+static int change(struct inject *inject, const struct edit_piece *piece, long number, uint64_t argument,
+		  uint64_t *reached)
 {
 	struct error ignored = {0};
 
@@ -290,12 +291,12 @@ static int change(struct inject *inject, const struct piece *piece, long number,
 	return 0;
 }
 
-int inject_unmap_piece(struct inject *inject, const struct piece *piece, uint64_t *reached)
+int inject_unmap_piece(struct inject *inject, const struct edit_piece *piece, uint64_t *reached)
 {
 	return change(inject, piece, SYS_munmap, 0, reached);
 }
 
-int inject_protect_piece(struct inject *inject, const struct piece *piece, int protection, uint64_t *reached)
+int inject_protect_piece(struct inject *inject, const struct edit_piece *piece, int protection, uint64_t *reached)
 {
 	return change(inject, piece, SYS_mprotect, (uint64_t)protection, reached);
 }
@@ -309,7 +310,7 @@ static int open_object(const struct inject *inject, const struct mapping *mappin
 	return target_proc_open(inject->target, name, O_RDONLY);
 }
 
-int inject_copy_on_write(struct inject *inject, const struct piece *piece, int protection)
+int inject_copy_on_write(struct inject *inject, const struct edit_piece *piece, int protection)
 {
 	const struct mapping *mapping = &piece->mapping;
 	struct error ignored = {0};

@@ -41,8 +41,8 @@ int inject_map(struct inject *inject, const struct map_request *request, uint64_
  * millisecond. *reached receives the address up to which the change was made: the end of the part unless it failed.
  * Returns 0, or a negative errno as munmap(2) or mprotect(2), or as inject_begin.
  */
-int inject_unmap_piece(struct inject *inject, const struct piece *piece, uint64_t *reached);
-int inject_protect_piece(struct inject *inject, const struct piece *piece, int protection, uint64_t *reached);
+int inject_unmap_piece(struct inject *inject, const struct edit_piece *piece, uint64_t *reached);
+int inject_protect_piece(struct inject *inject, const struct edit_piece *piece, int protection, uint64_t *reached);
 
 /*
  * Makes a piece of a shared mapping copy on write, by mapping the same object over it, private; it is locked afterwards
@@ -50,4 +50,4 @@ int inject_protect_piece(struct inject *inject, const struct piece *piece, int p
  * for the protection. What madvise(2) had set is lost. Returns 0, or -errno: -EPERM (no right to open the object:
  * CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, proc_pid_map_files(5)), -EOPNOTSUPP (device memory and the like).
  */
-int inject_copy_on_write(struct inject *inject, const struct piece *piece, int protection);
+int inject_copy_on_write(struct inject *inject, const struct edit_piece *piece, int protection);

@@ -8,6 +8,7 @@
 
 #include "base/size.h"
 #include "edit/move_parts.h"
+#include "inject/area.h"
 #include "inject/far.h"
 #include "proc/maps.h"
 
@@ -27,7 +28,7 @@ static int64_t unmap(struct mover *mover, uint64_t start, uint64_t end)
 static int64_t reserve(struct mover *mover, struct region source, uint64_t place)
 {
 	uint64_t bytes = region_bytes(source), before = source.start % ALIGN;
-	int64_t at = far_map(&mover->road.inject, place, before + bytes, PROT_NONE, MAP_NORESERVE);
+	int64_t at = inject_map_far(&mover->road.inject, place, before + bytes, PROT_NONE, MAP_NORESERVE);
 	int64_t rc;
 
 	if (is_error(at))

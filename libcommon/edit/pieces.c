@@ -11,19 +11,19 @@
 #include "access/places.h"
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "inject/stop.h"
+#include "inject/area.h"
 #include "proc/smaps.h"
 #include "puppet/copy.h"
 
 #define FORCE "--force does it all the same"
 
-static int push(struct pieces *pieces, const struct piece *piece)
+static int push(struct pieces *pieces, const struct edit_piece *piece)
 {
 	if (piece->part.start >= piece->part.end)
 		return 0;
 	if (pieces->count == pieces->capacity) {
 		size_t capacity = 2 * pieces->capacity + 8;
-		struct piece *grown = reallocarray(pieces->items, capacity, sizeof(*grown));
+		struct edit_piece *grown = reallocarray(pieces->items, capacity, sizeof(*grown));
 
 		if (!grown)
 			return -ENOMEM;
@@ -56,7 +56,7 @@ static int push_holes(struct walk *walk, uint64_t end)
 
 	for (; walk->next < regions->count && regions->items[walk->next].start < end; walk->next++) {
 		struct region region = regions->items[walk->next];
-		struct piece hole = {.part = {max_u64(walk->at, region.start), min_u64(region.end, end)}};
+		struct edit_piece hole = {.part = {max_u64(walk->at, region.start), min_u64(region.end, end)}};
 		int rc = push(walk->pieces, &hole);
 
 		if (rc < 0)
@@ -72,7 +72,7 @@ static int push_holes(struct walk *walk, uint64_t end)
  * By name, or, where the kernel keeps no names of anonymous memory, by the code: a control area is two mappings, and
  * the trampoline begins the second; of what a puppet stands in, its code is the first page.
  */
-static bool is_ours(const struct walk *walk, const struct piece *piece)
+static bool is_ours(const struct walk *walk, const struct edit_piece *piece)
 {
 	const struct mapping *mapping = &piece->mapping;
 
@@ -87,7 +87,7 @@ static bool is_ours(const struct walk *walk, const struct piece *piece)
 static int push_mapping(struct walk *walk, const struct mapping *mapping, const char *flags)
 {
 	const struct region_vec *regions = walk->regions;
-	struct piece piece = {
+	struct edit_piece piece = {
 		.mapped = true,
 		.registered = flags &&
 			      (vm_flags_have(flags, "um") || vm_flags_have(flags, "uw") || vm_flags_have(flags, "ui")),
@@ -150,7 +150,7 @@ static bool loses(const struct mapping *mapping, unsigned int takes)
 }
 
 /* Why a piece is left alone whoever runs there, or NULL. */
-static const char *relied_on(const struct piece *piece)
+static const char *relied_on(const struct edit_piece *piece)
 {
 	if (strcmp(piece->mapping.name, "[stack]") == 0)
 		return "it is the stack of the main thread";
@@ -161,18 +161,19 @@ static const char *relied_on(const struct piece *piece)
 	return NULL;
 }
 
-static bool holds(const struct piece *piece, uint64_t address)
+static bool holds(const struct edit_piece *piece, uint64_t address)
 {
 	return address >= piece->mapping.region.start && address < piece->mapping.region.end;
 }
 
-static int refuse(const struct piece *piece, const char *why, const char *hint, const char *what, struct error *error)
+static int refuse(const struct edit_piece *piece, const char *why, const char *hint, const char *what,
+		  struct error *error)
 {
 	return error_set(error, -EINVAL, why, hint, "%s %#" PRIx64 "-%#" PRIx64 " (%s)", what, piece->part.start,
 			 piece->part.end, *piece->mapping.name ? piece->mapping.name : "anonymous");
 }
 
-static int check_places(const struct piece *piece, const struct place *places, size_t count, const char *what,
+static int check_places(const struct edit_piece *piece, const struct place *places, size_t count, const char *what,
 			struct error *error)
 {
 	char why[80];
@@ -189,8 +190,8 @@ static int check_places(const struct piece *piece, const struct place *places, s
 }
 
 /* What is never done, --force or not. */
-static int check_taboo(const struct piece *piece, const struct inject *inject, unsigned int takes, const char *what,
-		       struct error *error)
+static int check_taboo(const struct edit_piece *piece, const struct inject *inject, unsigned int takes,
+		       const char *what, struct error *error)
 {
 	const char *name = piece->mapping.name;
 
@@ -204,7 +205,7 @@ static int check_taboo(const struct piece *piece, const struct inject *inject, u
 	return 0;
 }
 
-static int check_piece(const struct piece *piece, const struct inject *inject, unsigned int takes, bool force,
+static int check_piece(const struct edit_piece *piece, const struct inject *inject, unsigned int takes, bool force,
 		       const char *what, struct error *error)
 {
 	int rc = check_taboo(piece, inject, takes, what, error);

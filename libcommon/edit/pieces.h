@@ -10,7 +10,7 @@
 #include "proc/maps.h"
 
 /* A part of a mapping, or of what lies between mappings. */
-struct piece {
+struct edit_piece {
 	struct region part;     /* page aligned */
 	bool mapped;            /* if not, nothing below is set */
 	bool registered;        /* with a userfaultfd */
@@ -21,7 +21,7 @@ struct piece {
 };
 
 struct pieces {
-	struct piece *items;
+	struct edit_piece *items;
 	size_t count, capacity;
 };
 

@@ -77,7 +77,7 @@ void exercise_event_remap(struct kit *kit)
 {
 	struct deed deed = {.at = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_MISSING), .to = kit_pages(kit, 1, 0)};
 	struct uffd_msg message;
-	struct touch reader;
+	struct kit_touch reader;
 	pthread_t thread;
 
 	kit_start(kit, &thread, do_remap, &deed);
@@ -108,7 +108,7 @@ void exercise_event_remove(struct kit *kit)
 	struct deed deed = {.at = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_MISSING)};
 	struct region page = kit_region(deed.at, 1);
 	struct uffd_msg message;
-	struct touch reader;
+	struct kit_touch reader;
 	pthread_t thread;
 
 	fill(kit, kit->fd, deed.at);

@@ -11,7 +11,7 @@
 void exercise_sigbus(struct kit *kit)
 {
 	char *at = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_MISSING);
-	struct touch reader;
+	struct kit_touch reader;
 
 	kit_touch(kit, &reader, at, false);
 	kit_done(kit, &reader);
@@ -21,7 +21,7 @@ void exercise_sigbus(struct kit *kit)
 }
 
 /* A fault at an address in a page, answered; gives the message and who made it. */
-static void fault_at(struct kit *kit, size_t offset, struct uffd_msg *message, struct touch *reader)
+static void fault_at(struct kit *kit, size_t offset, struct uffd_msg *message, struct kit_touch *reader)
 {
 	char *at = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_MISSING);
 	size_t done;
@@ -36,7 +36,7 @@ static void fault_at(struct kit *kit, size_t offset, struct uffd_msg *message, s
 void exercise_thread_id(struct kit *kit)
 {
 	struct uffd_msg message;
-	struct touch reader;
+	struct kit_touch reader;
 
 	fault_at(kit, 0, &message, &reader);
 	kit_check(kit, (pid_t)message.arg.pagefault.feat.ptid == reader.tid && reader.tid != getpid(),
@@ -48,7 +48,7 @@ void exercise_exact_address(struct kit *kit)
 {
 	const size_t offset = 123;
 	struct uffd_msg message;
-	struct touch reader;
+	struct kit_touch reader;
 
 	fault_at(kit, offset, &message, &reader);
 	kit_check(kit, message.arg.pagefault.address == (uintptr_t)reader.at, "the address to the byte");

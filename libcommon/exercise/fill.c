@@ -10,7 +10,7 @@
 void exercise_copy(struct kit *kit)
 {
 	char *at = kit_pages(kit, 2, UFFDIO_REGISTER_MODE_MISSING);
-	struct touch reader;
+	struct kit_touch reader;
 	size_t done;
 
 	kit_touch(kit, &reader, at, false);
@@ -26,7 +26,7 @@ void exercise_copy(struct kit *kit)
 void exercise_zeropage(struct kit *kit)
 {
 	char *at = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_MISSING);
-	struct touch writer;
+	struct kit_touch writer;
 	uint64_t flags;
 	size_t done;
 
@@ -42,7 +42,7 @@ void exercise_zeropage(struct kit *kit)
 void exercise_wake(struct kit *kit)
 {
 	char *at = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_MISSING);
-	struct touch reader;
+	struct kit_touch reader;
 	size_t done;
 
 	kit_touch(kit, &reader, at, false);
@@ -60,7 +60,7 @@ __attribute__((noreturn)) static void missing(struct kit *kit, unsigned int flag
 {
 	char *at, *alias;
 	size_t bytes = kit_shared(kit, flags, UFFDIO_REGISTER_MODE_MISSING, &at, &alias), done;
-	struct touch reader;
+	struct kit_touch reader;
 
 	kit_touch(kit, &reader, at, false);
 	kit_fault(kit, at);
@@ -86,7 +86,7 @@ static size_t minor(struct kit *kit, unsigned int flags, char early, char late)
 {
 	char *at, *alias;
 	size_t bytes = kit_shared(kit, flags, UFFDIO_REGISTER_MODE_MINOR, &at, &alias), done;
-	struct touch reader;
+	struct kit_touch reader;
 
 	*alias = early;
 	kit_touch(kit, &reader, at, false);
@@ -123,7 +123,7 @@ void exercise_continue(struct kit *kit)
 void exercise_poison(struct kit *kit)
 {
 	char *at = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_MISSING);
-	struct touch reader;
+	struct kit_touch reader;
 	size_t done;
 
 	kit_touch(kit, &reader, at, false);

@@ -145,7 +145,7 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 
 static void *touch_run(void *argument)
 {
-	struct touch *touch = argument;
+	struct kit_touch *touch = argument;
 	volatile char *at = touch->at;
 	sigjmp_buf buffer;
 
@@ -171,12 +171,12 @@ void kit_start(struct kit *kit, pthread_t *thread, void *(*run)(void *), void *a
 		kit_not_applicable(kit, "no thread: %s", strerror(result));
 }
 
-void kit_touch(struct kit *kit, struct touch *touch, char *at, bool write)
+void kit_touch(struct kit *kit, struct kit_touch *touch, char *at, bool write)
 {
 	const struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
 
 	sigaction(SIGBUS, &action, NULL);
-	*touch = (struct touch){.write = write};
+	*touch = (struct kit_touch){.write = write};
 	touch->at = at;
 	kit_start(kit, &touch->thread, touch_run, touch);
 }
@@ -191,7 +191,7 @@ void kit_joined(struct kit *kit, pthread_t thread, const char *what)
 		kit_fail(kit, "%s was not woken within %d s", what, PATIENCE_S);
 }
 
-void kit_done(struct kit *kit, struct touch *touch)
+void kit_done(struct kit *kit, struct kit_touch *touch)
 {
 	kit_joined(kit, touch->thread, touch->write ? "the writer" : "the reader");
 }

@@ -49,7 +49,7 @@ struct region kit_region(const char *at, size_t pages);
 const char *kit_source(struct kit *kit, size_t bytes);
 
 /* One access by a thread of its own. Fill by kit_touch; what is below `write` holds after kit_done. */
-struct touch {
+struct kit_touch {
 	char *at;
 	bool write; /* of KIT_BYTE + 1 */
 	char value;
@@ -59,10 +59,10 @@ struct touch {
 	pthread_t thread;
 };
 
-void kit_touch(struct kit *kit, struct touch *touch, char *at, bool write);
+void kit_touch(struct kit *kit, struct kit_touch *touch, char *at, bool write);
 
 /* Waits until a touch is done; fails when it is not in time. */
-void kit_done(struct kit *kit, struct touch *touch);
+void kit_done(struct kit *kit, struct kit_touch *touch);
 
 /* Waits for a thread that does something which waits for the reader of an event. */
 void kit_start(struct kit *kit, pthread_t *thread, void *(*run)(void *), void *argument);

@@ -25,7 +25,7 @@ static size_t move(struct kit *kit, const char *to, const char *from, size_t pag
 void exercise_move(struct kit *kit)
 {
 	char *from = filled(kit, 2), *to = kit_pages(kit, 2, UFFDIO_REGISTER_MODE_MISSING);
-	struct touch reader;
+	struct kit_touch reader;
 	size_t moved;
 
 	kit_touch(kit, &reader, to, false);
@@ -40,7 +40,7 @@ void exercise_move(struct kit *kit)
 void exercise_move_dontwake(struct kit *kit)
 {
 	char *from = filled(kit, 1), *to = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_MISSING);
-	struct touch reader;
+	struct kit_touch reader;
 
 	kit_touch(kit, &reader, to, false);
 	kit_fault(kit, to);

@@ -23,7 +23,7 @@ static char *protected_pages(struct kit *kit, size_t count)
 /* A touch of a protected page: it waits, the protection is lifted, it goes on. */
 static void touch_through(struct kit *kit, char *at, bool write)
 {
-	struct touch touch;
+	struct kit_touch touch;
 
 	kit_touch(kit, &touch, at, write);
 	kit_check(kit, kit_fault(kit, at) & UFFD_PAGEFAULT_FLAG_RWP, "the flag that says read-write-protected");
@@ -34,7 +34,7 @@ static void touch_through(struct kit *kit, char *at, bool write)
 
 static void touch_freely(struct kit *kit, char *at, bool write)
 {
-	struct touch touch;
+	struct kit_touch touch;
 
 	kit_touch(kit, &touch, at, write);
 	kit_done(kit, &touch);

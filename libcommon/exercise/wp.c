@@ -14,7 +14,7 @@
 static void write_through(struct kit *kit, char *at, size_t bytes)
 {
 	struct region region = {(uintptr_t)at, (uintptr_t)at + bytes};
-	struct touch writer;
+	struct kit_touch writer;
 
 	kit_touch(kit, &writer, at, true);
 	kit_check(kit, kit_fault(kit, at) & UFFD_PAGEFAULT_FLAG_WP, "the flag that says write-protected");
@@ -26,7 +26,7 @@ static void write_through(struct kit *kit, char *at, size_t bytes)
 void exercise_writeprotect(struct kit *kit)
 {
 	char *at = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_WP);
-	struct touch reader;
+	struct kit_touch reader;
 
 	*at = KIT_BYTE;
 	kit_expect(kit, "UFFDIO_WRITEPROTECT", uffd_writeprotect(kit->fd, kit_region(at, 1), true), 0);
@@ -55,7 +55,7 @@ void exercise_copy_wp(struct kit *kit)
 void exercise_wp_async(struct kit *kit)
 {
 	char *at = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_WP);
-	struct touch writer;
+	struct kit_touch writer;
 
 	*at = KIT_BYTE;
 	kit_expect(kit, "UFFDIO_WRITEPROTECT", uffd_writeprotect(kit->fd, kit_region(at, 1), true), 0);

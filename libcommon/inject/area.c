@@ -7,76 +7,20 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "inject/area.h"
 #include "inject/far.h"
 #include "inject/stop.h"
 #include "proc/maps.h"
 
-#define UNMAP_TRIES     10
-#define MEMORY_TRIES    20
-#define MEMORY_AGAIN_US 500
-#define CLOSE_TRIES     20
-#define CLOSE_AGAIN_US  5000
-
-/* The kernel takes a page to copy by (fs/proc/base.c, mem_rw), and may find none. */
-static bool is_passing(unsigned int *tries)
-{
-	if (errno != ENOMEM || ++*tries == MEMORY_TRIES)
-		return errno == EINTR;
-	usleep(MEMORY_AGAIN_US);
-	return true;
-}
-
-/* Reads into `to`, or writes `from` when there is none. */
-static int transfer(int mem_fd, uint64_t address, char *to, const char *from, size_t bytes)
-{
-	unsigned int tries = 0;
-
-	for (size_t done = 0; done < bytes;) {
-		off_t at = (off_t)(address + done);
-		ssize_t n =
-			to ? pread(mem_fd, to + done, bytes - done, at) : pwrite(mem_fd, from + done, bytes - done, at);
-
-		if (n < 0 && is_passing(&tries))
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		done += (size_t)n;
-	}
-	return 0;
-}
-
-int inject_read(struct inject *inject, uint64_t address, void *to, size_t bytes)
-{
-	return transfer(inject->mem_fd, address, to, NULL, bytes);
-}
-
-int inject_peek(int mem_fd, uint64_t address, void *to, size_t bytes)
-{
-	return transfer(mem_fd, address, to, NULL, bytes);
-}
-
-int inject_write(struct inject *inject, uint64_t address, const void *from, size_t bytes)
-{
-	return transfer(inject->mem_fd, address, NULL, from, bytes);
-}
-
-int inject_write_code(struct inject *inject, uint64_t address, const unsigned char *code, size_t bytes)
-{
-	for (size_t at = 0; at < bytes; at += sizeof(long)) {
-		long word = 0;
-
-		memcpy(&word, code + at, min_u64(sizeof(word), bytes - at));
-		if (ptrace(PTRACE_POKETEXT, inject->tid, address + at, word) < 0)
-			return -errno;
-	}
-	return 0;
-}
+#define MAP_TRIES      4
+#define UNMAP_TRIES    10
+#define CLOSE_TRIES    20
+#define CLOSE_AGAIN_US 5000
 
 /* A system call instruction in memory that is executable anyway: the vdso first, then whatever is there. */
 static int find_gadget(struct inject *inject)
@@ -128,54 +72,19 @@ void inject_name(struct inject *inject, struct region region)
 			    inject->scratch, 0);
 }
 
-static const char mark[] = "control area of uvmtools";
-
-/*
- * What a read that gave `rc` and not what it should says of the area. Only where nothing can be read, or something else
- * is, has it been mapped over. Reading where no memory is any more gives nothing (fs/proc/base.c, mem_rw).
- */
-static int mapped_over(const struct inject *inject, int rc)
+int64_t inject_map_far(struct inject *inject, uint64_t at, uint64_t bytes, int protection, int flags)
 {
-	char byte;
-	ssize_t got;
+	int64_t got = -EEXIST;
 
-	if (rc < 0 && rc != -EIO)
-		return rc;
-	got = pread(inject->mem_fd, &byte, sizeof(byte), (off_t)inject->area.start);
-	if (got < 0 && errno != EIO)
-		return -errno;
-	return got == 0 ? -ESTALE : -EADDRINUSE;
-}
+	flags |= MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+	for (int tries = 0; got == -EEXIST && tries < MAP_TRIES; tries++) {
+		int rc = tries ? far_choose(inject->target, bytes, &at) : 0;
 
-static int check_bytes(const struct inject *inject, uint64_t address, const void *bytes, size_t count)
-{
-	char there[256];
-	int rc = count <= sizeof(there) ? transfer(inject->mem_fd, address, there, NULL, count) : -E2BIG;
-
-	return rc == 0 && memcmp(there, bytes, count) == 0 ? 0 : mapped_over(inject, rc);
-}
-
-int inject_check_trampoline(const struct inject *inject)
-{
-	size_t bytes;
-	const unsigned char *code = arch_trampoline(&bytes);
-
-	return check_bytes(inject, inject->area.start + AREA_DATA, code, bytes);
-}
-
-int inject_check_area(const struct inject *inject)
-{
-	struct mapping mapping;
-	uint64_t start = inject->area.start;
-	int rc = mapping_at(inject->maps_fd, start, &mapping);
-
-	if (rc < 0 && rc != -ESRCH)
-		return rc;
-	if (rc <= 0 || mapping.region.start != start || mapping.region.end != start + AREA_DATA ||
-	    mapping.kind != MAPPING_ANON || mapping.shared || !mapping.write)
-		return mapped_over(inject, 0);
-	rc = check_bytes(inject, start + AREA_MARK, mark, sizeof(mark));
-	return rc < 0 ? rc : inject_check_trampoline(inject);
+		if (rc < 0)
+			return rc;
+		got = inject_call(inject, SYS_mmap, at, bytes, (uint64_t)protection, (uint64_t)flags, (uint64_t)-1, 0);
+	}
+	return got;
 }
 
 /*
@@ -188,7 +97,7 @@ static int map_area(struct inject *inject, uint64_t place)
 	size_t code_bytes;
 	const unsigned char *code = arch_trampoline(&code_bytes);
 	uint64_t bytes = inject_area_bytes();
-	int64_t at = far_map(inject, place, bytes, PROT_READ | PROT_EXEC, 0);
+	int64_t at = inject_map_far(inject, place, bytes, PROT_READ | PROT_EXEC, 0);
 	int64_t rc;
 
 	if (at < 0 && at > -4096)
@@ -199,7 +108,7 @@ static int map_area(struct inject *inject, uint64_t place)
 	if (rc == 0)
 		rc = inject_call3(inject, SYS_madvise, (uint64_t)at, bytes, MADV_DONTFORK);
 	if (rc == 0)
-		rc = inject_write(inject, (uint64_t)at + AREA_MARK, mark, sizeof(mark));
+		rc = inject_mark_area(inject, (uint64_t)at);
 	if (rc < 0) {
 		/* A thread that does not get a processor may get one yet. */
 		for (int tries = 0; tries < UNMAP_TRIES; tries++)
@@ -213,7 +122,7 @@ static int map_area(struct inject *inject, uint64_t place)
 	return 0;
 }
 
-static int prepare(struct inject *inject, const struct target *target, struct error *error)
+static int prepare_target(struct inject *inject, const struct target *target, struct error *error)
 {
 	int rc = target_check(target, error);
 
@@ -275,7 +184,7 @@ int inject_renew(struct inject *inject, struct error *error)
 
 int inject_open(struct inject *inject, const struct target *target, struct error *error)
 {
-	int rc = prepare(inject, target, error);
+	int rc = prepare_target(inject, target, error);
 
 	if (rc < 0)
 		return rc;
@@ -283,16 +192,6 @@ int inject_open(struct inject *inject, const struct target *target, struct error
 	if (rc < 0)
 		inject_abandon(inject);
 	return rc;
-}
-
-bool inject_is_trampoline(int mem_fd, uint64_t address)
-{
-	unsigned char there[256];
-	size_t bytes;
-	const unsigned char *code = arch_trampoline(&bytes);
-
-	return bytes <= sizeof(there) && pread(mem_fd, there, bytes, (off_t)address) == (ssize_t)bytes &&
-	       memcmp(there, code, bytes) == 0;
 }
 
 /* What a record says of it is true: the pages are ours by what is in them. */
@@ -306,7 +205,7 @@ static int check_area(struct inject *inject, struct region area)
 
 int inject_rejoin(struct inject *inject, const struct target *target, struct region area, struct error *error)
 {
-	int rc = prepare(inject, target, error);
+	int rc = prepare_target(inject, target, error);
 
 	if (rc < 0)
 		return rc;

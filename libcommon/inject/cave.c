@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "inject/area.h"
 #include "inject/stop.h"
 #include "proc/maps.h"
 

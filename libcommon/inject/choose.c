@@ -44,7 +44,7 @@ static enum suits suits_by_call(pid_t tid)
 }
 
 /* SUITS_COUNT: not at all; *failed says why, when that is not that it has ended. */
-static enum suits suits(const struct inject *inject, pid_t tid, int *failed)
+static enum suits thread_suits(const struct inject *inject, pid_t tid, int *failed)
 {
 	struct proc_stat stat;
 	int rc = proc_stat_read(tid, &stat);
@@ -80,7 +80,7 @@ static ssize_t look_once(const struct inject *inject, struct choice choices[CHOI
 	size_t count = 0;
 	int failed = 0;
 
-	choice.suits = choice.tid ? suits(inject, choice.tid, &failed) : SUITS_COUNT;
+	choice.suits = choice.tid ? thread_suits(inject, choice.tid, &failed) : SUITS_COUNT;
 	if (choice.suits != SUITS_COUNT)
 		count = put_in(choices, count, &choice);
 	if (count && choice.suits == SUITS_WAITS)
@@ -92,7 +92,7 @@ static ssize_t look_once(const struct inject *inject, struct choice choices[CHOI
 	while ((count < CHOICES || choices[CHOICES - 1].suits != SUITS_WAITS) && (choice.tid = tasks_next(tasks)) > 0) {
 		if (choice.tid == inject->favourite)
 			continue;
-		choice.suits = suits(inject, choice.tid, &failed);
+		choice.suits = thread_suits(inject, choice.tid, &failed);
 		if (choice.suits != SUITS_COUNT)
 			count = put_in(choices, count, &choice);
 	}

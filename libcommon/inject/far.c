@@ -3,16 +3,13 @@
 #include "inject/far.h"
 
 #include <errno.h>
-#include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/syscall.h>
 
 #include "base/size.h"
 #include "proc/maps.h"
 
 #define FAR_ALIGN (2 * MiB)
 #define LOWEST    (4 * GiB) /* below it lies what 32-bit addresses reach (MAP_32BIT) */
-#define TRIES     4
 
 static int widest_gap(const struct target *target, struct region *widest)
 {
@@ -49,19 +46,4 @@ int far_choose(const struct target *target, uint64_t bytes, uint64_t *at)
 		return -EIO;
 	*at = round_up(gap.start + middle / 2 + random % (middle - bytes - FAR_ALIGN), FAR_ALIGN);
 	return 0;
-}
-
-int64_t far_map(struct inject *inject, uint64_t at, uint64_t bytes, int protection, int flags)
-{
-	int64_t got = -EEXIST;
-
-	flags |= MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
-	for (int tries = 0; got == -EEXIST && tries < TRIES; tries++) {
-		int rc = tries ? far_choose(inject->target, bytes, &at) : 0;
-
-		if (rc < 0)
-			return rc;
-		got = inject_call(inject, SYS_mmap, at, bytes, (uint64_t)protection, (uint64_t)flags, (uint64_t)-1, 0);
-	}
-	return got;
 }

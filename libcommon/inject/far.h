@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "inject/inject.h"
+#include "proc/target.h"
 
 /*
  * A program maps again with MAP_FIXED where it once had something, and grows what it has: the kernel's own choice for
@@ -13,9 +13,3 @@
 
 /* Chooses a place, aligned to 2 MiB, for so many bytes. Returns 0 with *at set, -ENOMEM, -EIO, or as maps_open. */
 int far_choose(const struct target *target, uint64_t bytes, uint64_t *at);
-
-/*
- * Maps private anonymous memory there, on the stopped thread, or at another such place when something has come there
- * since it was chosen. Returns the address, or a negative errno as mmap(2) (MAP_FIXED_NOREPLACE).
- */
-int64_t far_map(struct inject *inject, uint64_t at, uint64_t bytes, int protection, int flags);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Stopping a thread, running system calls on it, letting it go as it was. */
+/* Stopping a thread, keeping what it was doing, letting it go as it was. */
 #include "inject/inject.h"
 
 #include <errno.h>
@@ -9,78 +9,23 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "inject/area.h"
 #include "inject/choose.h"
 #include "inject/restart.h"
 #include "inject/stop.h"
 #include "inject/thaw.h"
-#include "proc/cgroup.h"
 #include "proc/stat.h"
 
 #define STOP_TRIES     16
-#define STOP_MS        50      /* for a thread that lingers */
-#define STARVED_US     2000000 /* for one that only waits for a processor, when there is no other */
-#define USER_MS        200     /* for a stopped thread to reach its system call (a frozen cgroup keeps it from that) */
+#define STOP_MS        50 /* for a thread that lingers */
 #define AGAIN_US       200000
 #define LOOK_US        1000
 #define LOOK_ANEW      16 /* stops after which we try again whether it does */
-#define ALL_SIGNALS    UINT64_MAX
-#define RSEQ_CS_OFFSET 8 /* struct rseq, include/uapi/linux/rseq.h */
-
-int inject_reap(struct inject *inject)
-{
-	int left = 0;
-
-	for (unsigned int i = 0; i < INJECT_LINGERING; i++) {
-		pid_t tid = inject->lingering[i].tid;
-		pid_t tracer = inject->lingering[i].tracer;
-		int status = 0;
-		pid_t got = 0;
-
-		if (!tid)
-			continue;
-		if (tracer == gettid())
-			got = waitpid(tid, &status, __WALL | WNOHANG);
-		else if (tgkill(getpid(), tracer, 0) < 0)
-			got = -1; /* that thread has ended, and the kernel has let go for it */
-		else
-			continue;
-		if (!got) {
-			left++;
-			continue;
-		}
-		if (got == tid && WIFSTOPPED(status))
-			stop_let_go(tid, stop_is_event(status) ? 0 : WSTOPSIG(status));
-		inject->lingering[i].tid = 0;
-	}
-	return left;
-}
-
-bool inject_lingers(const struct inject *inject, pid_t tid)
-{
-	for (unsigned int i = 0; i < INJECT_LINGERING; i++)
-		if (inject->lingering[i].tid == tid)
-			return true;
-	return false;
-}
-
-void inject_linger(struct inject *inject, pid_t tid)
-{
-	for (;;) {
-		for (unsigned int i = 0; i < INJECT_LINGERING; i++)
-			if (!inject->lingering[i].tid) {
-				inject->lingering[i].tid = tid;
-				inject->lingering[i].tracer = gettid();
-				return;
-			}
-		inject_reap(inject);
-		usleep(1000);
-	}
-}
+#define RSEQ_CS_OFFSET 8  /* struct rseq, include/uapi/linux/rseq.h */
 
 /* The state letter of a thread, or 'X' when it is gone. */
 static char thread_state(pid_t tid)
@@ -172,7 +117,7 @@ static int keep_thread(struct inject *inject, pid_t tid)
 }
 
 /* Keeps what the thread was doing; after this it can be sent elsewhere. */
-static int keep(struct inject *inject, pid_t tid)
+static int keep_stopped(struct inject *inject, pid_t tid)
 {
 	struct inject_stop *stop = inject->stop;
 	unsigned char frame[ARCH_FRAME] = {0};
@@ -211,7 +156,7 @@ static int keep(struct inject *inject, pid_t tid)
 
 static int keep_or_let_go(struct inject *inject, pid_t tid)
 {
-	int rc = keep(inject, tid);
+	int rc = keep_stopped(inject, tid);
 
 	if (rc < 0) {
 		inject->tid = 0;
@@ -344,15 +289,10 @@ static int explain_stop(const struct inject *inject, int rc, struct error *error
 }
 
 /* Where that cannot be done the thread will not get to its calls, as without it. */
-static void thaw(struct inject *inject)
+static void thaw_process(struct inject *inject)
 {
 	if (inject_thaw_begin(inject, &inject->stop->thaw) == -ENOTSUP)
 		inject->frozen = false;
-}
-
-static void freeze(struct inject *inject)
-{
-	inject_thaw_end(steal_ptr(&inject->stop->thaw));
 }
 
 /*
@@ -372,7 +312,7 @@ static int stop_some(struct inject *inject)
 	return rc;
 }
 
-static int begin(struct inject *inject, pid_t tid)
+static int begin_stop(struct inject *inject, pid_t tid)
 {
 	sigset_t child;
 	int rc;
@@ -388,7 +328,7 @@ static int begin(struct inject *inject, pid_t tid)
 	else
 		rc = inject_lingers(inject, tid) ? -EAGAIN : stop_thread(inject, tid);
 	if (rc == 0 && inject->frozen)
-		thaw(inject);
+		thaw_process(inject);
 	if (rc == 0)
 		return 0;
 	pthread_sigmask(SIG_SETMASK, &inject->stop->our_sigmask, NULL);
@@ -397,14 +337,14 @@ static int begin(struct inject *inject, pid_t tid)
 
 int inject_begin(struct inject *inject, struct error *error)
 {
-	int rc = begin(inject, 0);
+	int rc = begin_stop(inject, 0);
 
 	return rc < 0 ? explain_stop(inject, rc, error) : 0;
 }
 
 int inject_begin_on(struct inject *inject, pid_t tid, struct error *error)
 {
-	int rc = begin(inject, tid);
+	int rc = begin_stop(inject, tid);
 
 	if (rc == 0)
 		return 0;
@@ -461,7 +401,7 @@ int inject_end(struct inject *inject)
 	if (!tid)
 		return -ESRCH;
 	rc = stop->moved ? return_to_first(inject) : arch_set_regs(tid, &stop->first);
-	freeze(inject);
+	inject_thaw_end(steal_ptr(&inject->stop->thaw));
 	kept = now_us() - stop->since_us; /* not later: the thread may have the processor that we are on */
 	if (ptrace(PTRACE_DETACH, tid, NULL, NULL) < 0)
 		rc = -ESRCH;
@@ -475,83 +415,7 @@ int inject_end(struct inject *inject)
 	return rc;
 }
 
-int inject_lost(struct inject *inject)
-{
-	inject->tid = 0;
-	inject->favourite = 0;
-	freeze(inject);
-	pthread_sigmask(SIG_SETMASK, &inject->stop->our_sigmask, NULL);
-	return -ESRCH;
-}
-
-int inject_enter(struct inject *inject, long number, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
-		 uint64_t a5)
-{
-	struct inject_stop *stop = inject->stop;
-	uint64_t insn = inject->area.end ? inject->area.start + AREA_DATA
-			: inject->cave   ? inject->cave
-					 : inject->gadget;
-	int rc;
-
-	if (!inject->tid)
-		return -ESRCH;
-	if (inject->area.end && (rc = inject_check_trampoline(inject)) < 0)
-		return rc;
-	arch_call(&stop->now, insn, stop->frame, number, (uint64_t[]){a0, a1, a2, a3, a4, a5});
-	if (arch_set_regs(inject->tid, &stop->now) < 0)
-		return inject_lost(inject);
-	/*
-	 * Only where the way back unblocks them: were this process to die, the thread would keep them blocked for good.
-	 */
-	if (!stop->moved && ptrace(PTRACE_SETSIGMASK, inject->tid, sizeof(stop->sigmask), &(uint64_t){ALL_SIGNALS}) < 0)
-		return inject_lost(inject);
-	stop->moved = true;
-	if (ptrace(PTRACE_SYSCALL, inject->tid, NULL, NULL) < 0)
-		return inject_lost(inject);
-	stop_look(inject, inject->tid);
-	rc = stop_wait_syscall(inject->tid, USER_MS);
-	if (rc == -ETIMEDOUT) {
-		inject->frozen = cgroup_is_frozen(inject->target); /* the next one to begin sees to that */
-		rc = inject->frozen ? rc : stop_wait_syscall(inject->tid, STARVED_US / 1000);
-	}
-	if (rc == -ETIMEDOUT) /* interrupted, so that inject_end finds it at a stop */
-		rc = ptrace(PTRACE_INTERRUPT, inject->tid, NULL, NULL) < 0 ? -ESRCH : stop_wait_either(inject->tid);
-	if (rc == -ESRCH)
-		return inject_lost(inject);
-	stop->entered = rc == 0;
-	return rc;
-}
-
-int64_t inject_finish(struct inject *inject)
-{
-	struct inject_stop *stop = inject->stop;
-	struct arch_regs regs;
-
-	if (!inject->tid)
-		return -ESRCH;
-	stop->entered = false;
-	if (ptrace(PTRACE_SYSCALL, inject->tid, NULL, NULL) < 0 || stop_wait_syscall(inject->tid, -1) < 0 ||
-	    arch_get_regs(inject->tid, &regs) < 0)
-		return inject_lost(inject);
-	return arch_result(&regs);
-}
-
-int inject_cancel(struct inject *inject)
-{
-	if (!inject->tid || arch_skip(inject->tid) < 0)
-		return inject_lost(inject);
-	return inject_finish(inject) == -ESRCH ? -ESRCH : 0;
-}
-
 uint64_t inject_held_us(const struct inject *inject)
 {
 	return now_us() - inject->stop->since_us;
-}
-
-int64_t inject_call(struct inject *inject, long number, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
-		    uint64_t a5)
-{
-	int rc = inject_enter(inject, number, a0, a1, a2, a3, a4, a5);
-
-	return rc < 0 ? rc : inject_finish(inject);
 }

@@ -138,7 +138,7 @@ static bool is_native_call(pid_t tid, const struct arch_regs *regs)
 	       info.arch == ARCH_AUDIT;
 }
 
-static int peek(pid_t tid, uint64_t address, void *to, size_t bytes)
+static int peek_bytes(pid_t tid, uint64_t address, void *to, size_t bytes)
 {
 	for (size_t at = 0; at < bytes; at += sizeof(long)) {
 		long word;
@@ -157,7 +157,7 @@ static int64_t time_at(pid_t tid, uint64_t address, int64_t unit)
 {
 	int64_t time[2] = {0};
 
-	if (!address || peek(tid, address, time, sizeof(time)) < 0 || time[0] < 0 || time[0] > FOREVER_MS / 1000)
+	if (!address || peek_bytes(tid, address, time, sizeof(time)) < 0 || time[0] < 0 || time[0] > FOREVER_MS / 1000)
 		return -1;
 	return time[0] * 1000000 + time[1] / (unit / 1000000);
 }
@@ -169,8 +169,8 @@ static int64_t ring_timeout(pid_t tid, const struct arch_regs *regs)
 	uint64_t address = 0;
 
 	if (!(flags & IORING_ENTER_EXT_ARG) || flags & (RING_ABS_TIMER | RING_EXT_ARG_REG) ||
-	    peek(tid, arch_argument(regs, 4) + offsetof(struct io_uring_getevents_arg, ts), &address, sizeof(address)) <
-		    0)
+	    peek_bytes(tid, arch_argument(regs, 4) + offsetof(struct io_uring_getevents_arg, ts), &address,
+		       sizeof(address)) < 0)
 		return -1;
 	return time_at(tid, address, 1000000000);
 }
@@ -227,12 +227,12 @@ static int64_t timeout_of(pid_t tid, const struct arch_regs *regs, const struct 
 }
 
 /* Writes zeros over `bytes` at `address`, under a mask that is applied to each word. Returns 0 or -errno. */
-static int clear(pid_t tid, uint64_t address, uint64_t bytes, uint64_t mask)
+static int clear_words(pid_t tid, uint64_t address, uint64_t bytes, uint64_t mask)
 {
 	for (uint64_t at = address; address && at < address + bytes; at += sizeof(long)) {
 		long word = 0;
 
-		if (peek(tid, at, &word, sizeof(word)) < 0)
+		if (peek_bytes(tid, at, &word, sizeof(word)) < 0)
 			return -EIO;
 		if (ptrace(PTRACE_POKEDATA, tid, at, word & (long)mask) < 0)
 			return -errno;
@@ -250,11 +250,12 @@ static int clear_outputs(pid_t tid, const struct arch_regs *regs, enum outputs o
 	case OUTPUTS_NONE:
 		return 0;
 	case OUTPUTS_POLL: /* revents is the last quarter of each */
-		return clear(tid, arch_argument(regs, 0), arch_argument(regs, 1) * sizeof(uint64_t), UINT64_MAX >> 16);
+		return clear_words(tid, arch_argument(regs, 0), arch_argument(regs, 1) * sizeof(uint64_t),
+				   UINT64_MAX >> 16);
 	case OUTPUTS_SELECT:
 		words = ((uint64_t)(unsigned int)arch_argument(regs, 0) + 63) / 64;
 		for (unsigned int i = 1; i <= 3 && rc == 0; i++)
-			rc = clear(tid, arch_argument(regs, i), words * sizeof(uint64_t), 0);
+			rc = clear_words(tid, arch_argument(regs, i), words * sizeof(uint64_t), 0);
 		return rc;
 	}
 	return 0;

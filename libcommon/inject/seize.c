@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Seizing a thread: becoming its tracer. */
+/* Seizing a thread, and letting it go: now, or when it stops at last. */
 #include <errno.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/size.h"
+#include "inject/restart.h"
 #include "inject/stop.h"
 #include "proc/stat.h"
 #include "proc/tracer.h"
@@ -29,6 +32,17 @@ int stop_seize(const struct inject *inject, pid_t tid, unsigned long options)
 			return tracer_is_ours(tracer) ? -EALREADY : -EPERM;
 	}
 	return -EPERM;
+}
+
+void stop_let_go(pid_t tid, int signal)
+{
+	struct arch_regs regs;
+
+	if (arch_get_regs(tid, &regs) == 0 && arch_native(&regs)) {
+		restart_interrupted(tid, &regs);
+		arch_set_regs(tid, &regs);
+	}
+	ptrace(PTRACE_DETACH, tid, NULL, signal);
 }
 
 /* Whether a thread has a seccomp filter; also when that cannot be told. */
@@ -68,4 +82,55 @@ int inject_seize(struct inject *inject, pid_t tid)
 		rc = -ENOTSUP;
 	}
 	return rc;
+}
+
+int inject_reap(struct inject *inject)
+{
+	int left = 0;
+
+	for (unsigned int i = 0; i < INJECT_LINGERING; i++) {
+		pid_t tid = inject->lingering[i].tid;
+		pid_t tracer = inject->lingering[i].tracer;
+		int status = 0;
+		pid_t got = 0;
+
+		if (!tid)
+			continue;
+		if (tracer == gettid())
+			got = waitpid(tid, &status, __WALL | WNOHANG);
+		else if (tgkill(getpid(), tracer, 0) < 0)
+			got = -1; /* that thread has ended, and the kernel has let go for it */
+		else
+			continue;
+		if (!got) {
+			left++;
+			continue;
+		}
+		if (got == tid && WIFSTOPPED(status))
+			stop_let_go(tid, stop_is_event(status) ? 0 : WSTOPSIG(status));
+		inject->lingering[i].tid = 0;
+	}
+	return left;
+}
+
+bool inject_lingers(const struct inject *inject, pid_t tid)
+{
+	for (unsigned int i = 0; i < INJECT_LINGERING; i++)
+		if (inject->lingering[i].tid == tid)
+			return true;
+	return false;
+}
+
+void inject_linger(struct inject *inject, pid_t tid)
+{
+	for (;;) {
+		for (unsigned int i = 0; i < INJECT_LINGERING; i++)
+			if (!inject->lingering[i].tid) {
+				inject->lingering[i].tid = tid;
+				inject->lingering[i].tracer = gettid();
+				return;
+			}
+		inject_reap(inject);
+		usleep(1000);
+	}
 }

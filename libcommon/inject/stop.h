@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of this room share: the layout of the control area, and what is kept of a stopped thread. */
+/* Threads that are stopped: seizing them, waiting for them, and what is kept of one. */
 #pragma once
 
 #include <signal.h>
@@ -7,36 +7,8 @@
 #include "inject/arch/arch.h"
 #include "inject/inject.h"
 
-#define FRAMES 8 /* the last one is a puppet's */
-
-/*
- * The control area: frames, scratch, a mark, trampoline, in this order. What lies before the trampoline is one mapping,
- * which becomes one with no other: MADV_DONTFORK.
- */
-#define AREA_FRAMES (FRAMES * ARCH_FRAME)
-#define AREA_MARK   (AREA_FRAMES + INJECT_SCRATCH)
-#define AREA_DATA   (AREA_MARK + 4096)
-
-/* Whether the code at an address of a target (its /proc/PID/mem) is the trampoline of a control area. */
-bool inject_is_trampoline(int mem_fd, uint64_t address);
-
-/*
- * Whether the control area is as it was made. The program may have mapped something over it. Returns 0, -EADDRINUSE
- * when it is not ours any more, or -ESTALE when its memory is gone.
- */
-int inject_check_area(const struct inject *inject);
-
-/* The same, quickly, of the trampoline alone. */
-int inject_check_trampoline(const struct inject *inject);
-
-/* Names a mapping "uvmtools": a courtesy, where the kernel can (CONFIG_ANON_VMA_NAME). A thread is stopped. */
-void inject_name(struct inject *inject, struct region region);
-
-/*
- * Writes code where the stopped thread may execute but not write; what follows it up to a whole word becomes zeros.
- * Returns 0 or -errno. Source: ptrace(2), PTRACE_POKETEXT; unlike /proc/PID/mem not subject to proc_mem.force_override.
- */
-int inject_write_code(struct inject *inject, uint64_t address, const unsigned char *code, size_t bytes);
+#define STARVED_US  2000000 /* for a thread that only waits for a processor, when there is no other */
+#define ALL_SIGNALS UINT64_MAX
 
 /* What -EALREADY of stop_seize stands for. */
 #define STOP_HELD "another tool of this project has its threads stopped"
@@ -57,19 +29,6 @@ int inject_seize(struct inject *inject, pid_t tid);
 /* Threads that were seized and did not stop in time: to be let go when they do. */
 void inject_linger(struct inject *inject, pid_t tid);
 bool inject_lingers(const struct inject *inject, pid_t tid);
-
-/* Size of the control area. */
-uint64_t inject_area_bytes(void);
-
-/*
- * Before the control area is there, and when it goes: a trampoline and the frame of the stopped thread in unused bytes
- * of the vdso (a private copy of its page; the kernel lets a debugger write there). Returns 0, or a negative number
- * when there is no room or no permission: calls then go through an instruction of the program, without a way back.
- */
-int inject_cave_take(struct inject *inject);
-
-/* After inject_end, which takes the thread from there. */
-void inject_cave_leave(struct inject *inject);
 
 /* What is kept of a stopped thread, and where it stands. */
 struct inject_stop {

@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "cgroup/cgroup.h"
 #include "inject/threads.h"
 #include "inject/written.h"
-#include "proc/cgroup.h"
 
 #define REMOVE_TRIES 1000 /* milliseconds until the cgroup has forgotten the process */
 
@@ -61,7 +61,7 @@ static int above_frozen(int folder)
 	return found;
 }
 
-static int move(int procs, const char *pid)
+static int move_process(int procs, const char *pid)
 {
 	return write(procs, pid, strlen(pid)) < 0 ? -errno : 0;
 }
@@ -74,7 +74,7 @@ static void remove_cgroup(const struct inject_thaw *thaw)
 }
 
 /* In a process of its own: waits for the end of the one that injects. After "done" there is nothing left to do. */
-static void guard(const struct inject_thaw *thaw, int life)
+static void guard_process(const struct inject_thaw *thaw, int life)
 {
 	sigset_t all;
 	char done;
@@ -84,7 +84,7 @@ static void guard(const struct inject_thaw *thaw, int life)
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	close(thaw->life);
 	if (read(life, &done, 1) != 1) {
-		move(thaw->home, thaw->pid);
+		move_process(thaw->home, thaw->pid);
 		remove_cgroup(thaw);
 	}
 	_exit(0);
@@ -99,7 +99,7 @@ static int start_guardian(struct inject_thaw *thaw)
 	thaw->life = ends[1];
 	thaw->guardian = fork();
 	if (thaw->guardian == 0)
-		guard(thaw, ends[0]);
+		guard_process(thaw, ends[0]);
 	close(ends[0]);
 	return thaw->guardian < 0 ? -errno : 0;
 }
@@ -128,7 +128,7 @@ static int leave_home(struct inject_thaw *thaw)
 		return -errno;
 	folder = openat(thaw->parent, thaw->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	procs = folder < 0 ? -1 : openat(folder, inject_cgroup_procs, O_WRONLY | O_CLOEXEC);
-	return procs < 0 ? -errno : move(procs, thaw->pid);
+	return procs < 0 ? -errno : move_process(procs, thaw->pid);
 }
 
 int inject_thaw_begin(struct inject *inject, struct inject_thaw **result)
@@ -163,7 +163,7 @@ int inject_thaw_end(struct inject_thaw *thaw)
 	if (!thaw)
 		return 0;
 	if (thaw->guardian > 0) {
-		rc = move(thaw->home, thaw->pid);
+		rc = move_process(thaw->home, thaw->pid);
 		rc = rc == -ESRCH ? 0 : rc;
 		remove_cgroup(thaw);
 		if (write(thaw->life, "", 1) != 1)

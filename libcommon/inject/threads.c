@@ -32,7 +32,7 @@ static bool is_known(const struct inject *inject, const struct inject_threads *t
 	return false;
 }
 
-static int add(struct inject_threads *threads, pid_t tid)
+static int add_thread(struct inject_threads *threads, pid_t tid)
 {
 	if (threads->count == threads->capacity) {
 		size_t capacity = threads->capacity ? threads->capacity * 2 : 64;
@@ -50,9 +50,9 @@ static int add(struct inject_threads *threads, pid_t tid)
 /*
  * Asks one thread to stop. Returns 1, 0 when there is nothing of it to stop, or -errno: as stop_seize, or -ENOMEM.
  */
-static int ask(const struct inject *inject, struct inject_threads *threads, pid_t tid)
+static int ask_thread(const struct inject *inject, struct inject_threads *threads, pid_t tid)
 {
-	int rc = add(threads, tid);
+	int rc = add_thread(threads, tid);
 
 	if (rc < 0)
 		return rc;
@@ -87,7 +87,7 @@ static int ask_new(const struct inject *inject, struct inject_threads *threads)
 
 		if (is_known(inject, threads, tid))
 			continue;
-		while ((rc = ask(inject, threads, tid)) == -EALREADY && now_us() < deadline)
+		while ((rc = ask_thread(inject, threads, tid)) == -EALREADY && now_us() < deadline)
 			usleep(LOOK_US);
 		if (rc < 0)
 			return rc;

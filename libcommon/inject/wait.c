@@ -6,7 +6,6 @@
 #include <sys/wait.h>
 
 #include "base/size.h"
-#include "inject/restart.h"
 #include "inject/stop.h"
 
 #define LOOK_US 50   /* awake, for a thread that runs on another processor: being woken takes as long */
@@ -17,7 +16,7 @@
  * every other thread of this process), so that it is queued for us. Sleeping lets the stopped thread run on the
  * processor we run on.
  */
-static void nap(uint64_t us)
+static void nap_briefly(uint64_t us)
 {
 	sigset_t child;
 
@@ -50,7 +49,7 @@ int stop_wait(pid_t tid, int *status, int timeout_ms)
 			return -ESRCH;
 		if (now > deadline)
 			return -ETIMEDOUT;
-		nap(deadline - now);
+		nap_briefly(deadline - now);
 	}
 }
 
@@ -103,15 +102,4 @@ int stop_wait_either(pid_t tid)
 		if (ptrace(PTRACE_SYSCALL, tid, NULL, WSTOPSIG(status)) < 0)
 			return -ESRCH;
 	}
-}
-
-void stop_let_go(pid_t tid, int signal)
-{
-	struct arch_regs regs;
-
-	if (arch_get_regs(tid, &regs) == 0 && arch_native(&regs)) {
-		restart_interrupted(tid, &regs);
-		arch_set_regs(tid, &regs);
-	}
-	ptrace(PTRACE_DETACH, tid, NULL, signal);
 }

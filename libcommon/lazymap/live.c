@@ -222,7 +222,7 @@ static int serve(struct live *live)
 			return rc;
 		if (live->took_over) {
 			become_watcher(live);
-		} else if (!atomic_load(&live->shared->restarts) && live->callbacks->ready) {
+		} else if (!atomic_load(&live->shared->counts.restarts) && live->callbacks->ready) {
 			wait_until_served(live);
 			live->callbacks->ready(live->callbacks->context, live);
 		}
@@ -233,7 +233,7 @@ static int serve(struct live *live)
 		if (atomic_load(&live->shared->stage) == STAGE_OVER)
 			break;
 		each_descriptor(live, close_other);
-		atomic_fetch_add(&live->shared->restarts, 1);
+		atomic_fetch_add(&live->shared->counts.restarts, 1);
 	}
 	wait_for_caller(live);
 	return 0;
@@ -259,21 +259,22 @@ static json_t *microseconds(uint64_t ns)
 json_t *live_summary(const struct live *live)
 {
 	struct live_shared *shared = live->shared;
+	const struct live_counts *counts = &shared->counts;
 	const struct {
 		const char *key;
 		uint64_t value;
-	} counts[] = {
-		{"faults", shared->faults}, {"joined_faults", shared->joined}, {"blocks", shared->blocks},
-		{"bytes", shared->bytes},   {"errors", shared->errors},        {"poisoned_pages", shared->poisoned},
-		{"forks", shared->forks},   {"remaps", shared->remaps},        {"removes", shared->removes},
-		{"unmaps", shared->unmaps}, {"restarts", shared->restarts},
+	} rows[] = {
+		{"faults", counts->faults}, {"joined_faults", counts->joined}, {"blocks", counts->blocks},
+		{"bytes", counts->bytes},   {"errors", shared->errors},        {"poisoned_pages", counts->poisoned},
+		{"forks", counts->forks},   {"remaps", counts->remaps},        {"removes", counts->removes},
+		{"unmaps", counts->unmaps}, {"restarts", counts->restarts},
 	};
 	const struct latency fills = {shared->fills, &shared->fill_max_ns};
 	json_t *record = json_pack("{s:s,s:i,s:I}", "type", "summary", "pid", live->target->pid, "starttime",
 				   (json_int_t)live->target->starttime);
 
-	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
-		json_object_set_new(record, counts[i].key, json_integer((json_int_t)counts[i].value));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		json_object_set_new(record, rows[i].key, json_integer((json_int_t)rows[i].value));
 	json_object_set_new(record, "fill_p50_us", microseconds(latency_percentile(&fills, 50)));
 	json_object_set_new(record, "fill_p99_us", microseconds(latency_percentile(&fills, 99)));
 	json_object_set_new(record, "fill_max_us", microseconds(shared->fill_max_ns));

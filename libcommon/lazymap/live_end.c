@@ -34,7 +34,7 @@ static bool is_there(const struct live *live, uint32_t space, struct region span
 }
 
 /* Fills or poisons a block at one place; `filled` bytes so far. */
-static void finish_block(struct live *live, struct block *block, struct waiter waiter, uint64_t *filled)
+static void finish_block(struct live *live, struct live_block *block, struct waiter waiter, uint64_t *filled)
 {
 	bool fill = live->options->end == LIVE_END_FILL;
 	int rc = 0;
@@ -53,7 +53,7 @@ static void finish_block(struct live *live, struct block *block, struct waiter w
 	live_fill_place(live, block, waiter);
 }
 
-static void finish_piece(struct live *live, const struct live_piece *piece, struct block *block, uint64_t *filled)
+static void finish_piece(struct live *live, const struct live_piece *piece, struct live_block *block, uint64_t *filled)
 {
 	uint64_t block_bytes = live->options->block_bytes;
 	uint64_t offset = piece->offset;
@@ -71,7 +71,7 @@ static void finish_piece(struct live *live, const struct live_piece *piece, stru
 }
 
 /* Returns which table it was that everything was done for. */
-static uint64_t finish_pieces(struct live *live, struct live_table *seen, struct block *block, uint64_t *filled)
+static uint64_t finish_pieces(struct live *live, struct live_table *seen, struct live_block *block, uint64_t *filled)
 {
 	pthread_rwlock_rdlock(&live->events);
 	*seen = *live_table(live);
@@ -127,7 +127,7 @@ void live_end_all(struct live *live)
 {
 	_cleanup_free_ struct live_table *seen = malloc(sizeof(*seen));
 	_cleanup_free_ unsigned char *data = malloc(live->options->block_bytes);
-	struct block block = {.data = data};
+	struct live_block block = {.data = data};
 	uint64_t filled, applied;
 
 	if (!seen || !data)

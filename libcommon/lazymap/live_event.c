@@ -51,13 +51,13 @@ static void apply(struct live *live)
 static void count(struct live_shared *shared, const struct uffd_msg *message)
 {
 	if (message->event == UFFD_EVENT_FORK)
-		atomic_fetch_add(&shared->forks, 1);
+		atomic_fetch_add(&shared->counts.forks, 1);
 	if (message->event == UFFD_EVENT_REMAP)
-		atomic_fetch_add(&shared->remaps, 1);
+		atomic_fetch_add(&shared->counts.remaps, 1);
 	if (message->event == UFFD_EVENT_REMOVE)
-		atomic_fetch_add(&shared->removes, 1);
+		atomic_fetch_add(&shared->counts.removes, 1);
 	if (message->event == UFFD_EVENT_UNMAP)
-		atomic_fetch_add(&shared->unmaps, 1);
+		atomic_fetch_add(&shared->counts.unmaps, 1);
 }
 
 /* Whoever waits at addresses that changed under them faults again. */
@@ -87,7 +87,7 @@ int live_event_read(struct live *live, uint32_t space)
 	shared->pending.number = live_table(live)->applied + 1;
 	rc = uffd < 0 ? 0 : uffd_read(uffd, &shared->pending.message, 1);
 	if (rc > 0 && message->event == UFFD_EVENT_PAGEFAULT) {
-		live_fault_note(live, space, message->arg.pagefault.address);
+		live_request_note(live, space, message->arg.pagefault.address);
 	} else if (rc > 0) {
 		apply(live);
 		count(shared, message);

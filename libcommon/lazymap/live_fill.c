@@ -15,29 +15,29 @@
 
 #define NO_MEMORY_US 1000
 
-static void note_error(struct live *live, const struct block *block, int code)
+static void note_error(struct live *live, const struct live_block *block, int code)
 {
 	struct live_shared *shared = live->shared;
 	uint64_t number;
 
-	pthread_mutex_lock(&live->lock);
+	pthread_mutex_lock(&live->queue.lock);
 	number = atomic_load(&shared->errors);
 	shared->list[number % LIVE_ERRORS] =
 		(struct live_error){block->offset + block->valid, block->bytes - block->valid, code};
 	atomic_store(&shared->errors, number + 1);
-	pthread_mutex_unlock(&live->lock);
+	pthread_mutex_unlock(&live->queue.lock);
 	eventfd_write(live->wake_watcher, 1);
 }
 
 /* The data ends inside the block: as many pages as there are. */
-static void read_pages(struct live *live, struct block *block)
+static void read_pages(struct live *live, struct live_block *block)
 {
 	while (block->valid < block->bytes &&
 	       source_read(live->source, block->offset + block->valid, block->data + block->valid, page_size()) == 0)
 		block->valid += page_size();
 }
 
-static int read_block(struct live *live, struct block *block)
+static int read_block(struct live *live, struct live_block *block)
 {
 	uint64_t end = source_bytes(live->source);
 	size_t bytes;
@@ -53,8 +53,8 @@ static int read_block(struct live *live, struct block *block)
 		return rc;
 	if (rc == 0) {
 		block->valid = block->bytes;
-		atomic_fetch_add(&live->shared->blocks, 1);
-		atomic_fetch_add(&live->shared->bytes, bytes);
+		atomic_fetch_add(&live->shared->counts.blocks, 1);
+		atomic_fetch_add(&live->shared->counts.bytes, bytes);
 		return 0;
 	}
 	if (rc == -ENODATA && !source_runs_commands(live->source))
@@ -63,7 +63,7 @@ static int read_block(struct live *live, struct block *block)
 	return 0;
 }
 
-int live_fill_read(struct live *live, struct block *block)
+int live_fill_read(struct live *live, struct live_block *block)
 {
 	bool force = confine_force(false);
 	int rc = read_block(live, block);
@@ -73,7 +73,7 @@ int live_fill_read(struct live *live, struct block *block)
 }
 
 /* What is to be done with the bytes from `offset` on, and where that ends. */
-static bool is_good(const struct live *live, const struct block *block, uint64_t offset, uint64_t *end)
+static bool is_good(const struct live *live, const struct live_block *block, uint64_t offset, uint64_t *end)
 {
 	const struct region_vec *fail = &live->options->fail;
 	uint64_t valid = block->offset + block->valid;
@@ -105,7 +105,7 @@ static int place_run(struct live *live, int uffd, uint64_t at, const unsigned ch
 		int rc = data ? uffd_copy(uffd, at, data, part, true, &done) : uffd_poison(uffd, at, part, &done);
 
 		if (!data)
-			atomic_fetch_add(&live->shared->poisoned, done / page_size());
+			atomic_fetch_add(&live->shared->counts.poisoned, done / page_size());
 		if (rc == -ENOENT && part > page_size()) {
 			most = page_size();
 			continue;
@@ -124,7 +124,7 @@ static int place_run(struct live *live, int uffd, uint64_t at, const unsigned ch
 	return 0;
 }
 
-static int place_here(struct live *live, const struct block *block, const struct live_piece *piece)
+static int place_here(struct live *live, const struct live_block *block, const struct live_piece *piece)
 {
 	int uffd = live_table(live)->uffd[piece->space];
 	uint64_t piece_end = piece->offset + region_bytes(piece->region);
@@ -169,7 +169,7 @@ void live_fill_poison(struct live *live, int uffd, struct region region)
 		usleep(rc == -EAGAIN ? RETRY_US : NO_MEMORY_US);
 }
 
-void live_fill_place(struct live *live, const struct block *block, struct waiter waiter)
+void live_fill_place(struct live *live, const struct live_block *block, struct waiter waiter)
 {
 	int rc;
 

@@ -49,7 +49,9 @@ struct live_shared {
 		uint32_t space;
 	} pending;
 
-	_Atomic(uint64_t) faults, joined, blocks, bytes, poisoned, forks, remaps, removes, unmaps, restarts;
+	struct live_counts {
+		_Atomic(uint64_t) faults, joined, blocks, bytes, poisoned, forks, remaps, removes, unmaps, restarts;
+	} counts;
 	_Atomic(uint64_t) errors; /* all; the last LIVE_ERRORS are in the list */
 	struct live_error list[LIVE_ERRORS];
 	uint64_t fills[LATENCY_BUCKETS];
@@ -62,8 +64,8 @@ struct waiter {
 };
 
 /* A block that somebody waits for, or a page of ours that shows nothing (block NO_BLOCK). */
-struct request {
-	struct request *next;
+struct live_request {
+	struct live_request *next;
 	uint64_t block;
 	uint64_t since_ns, due_ns;
 	bool filling;
@@ -74,7 +76,7 @@ struct request {
 /*
  * In the worker, `events` is what keeps table and kernel of one mind: messages are read, and events applied, with it
  * held exclusively; pages are placed with it shared after a look at the table. While an event is unread the kernel
- * places nothing (EAGAIN). Order of locks: lead, events, lock.
+ * places nothing (EAGAIN). Order of locks: lead, events, queue.lock.
  */
 struct live {
 	const struct target *target;
@@ -95,9 +97,11 @@ struct live {
 	_Atomic(bool) quiet;  /* no more messages are read: another worker will */
 	pthread_mutex_t lead; /* held by the one thread that reads messages */
 	pthread_rwlock_t events;
-	pthread_mutex_t lock; /* everything below, and the histogram */
-	struct request *requests;
-	unsigned int filling; /* threads that are */
+	struct {
+		pthread_mutex_t lock; /* of the rest, the histogram and the list of errors */
+		struct live_request *requests;
+		unsigned int filling; /* threads that are */
+	} queue;
 };
 
 static inline const struct live_table *live_table(const struct live *live)
@@ -131,21 +135,30 @@ void live_puppet_look(struct live *live);
 /* live_worker.c: the worker. Returns in a new process that is to be the next watcher; otherwise it ends the process. */
 void live_worker_run(struct live *live);
 
+/* live_request.c: none yet. */
+void live_request_init(struct live *live);
+
+/* live_request.c: somebody waits at an address; `events` is held for writing. */
+void live_request_note(struct live *live, uint32_t space, uint64_t address);
+
+/*
+ * live_request.c: the one that is due and came first, marked as being filled; NULL when there is none, or no thread to
+ * spare. *next_ns: when the next one will be due, UINT64_MAX for never.
+ */
+struct live_request *live_request_take(struct live *live, uint64_t *next_ns);
+
+/*
+ * live_request.c: more about it later; or it is done, and freed, unless somebody came to wait for it meanwhile (then
+ * false).
+ */
+void live_request_again(struct live *live, struct live_request *request, unsigned int after_ms);
+bool live_request_done(struct live *live, struct live_request *request, size_t served);
+
 /* live_fault.c: reads messages, hands out what has to be filled. */
 int live_fault_init(struct live *live);
 
 /* live_fault.c: the next request that is due, after reading what there is to read. */
-struct request *live_fault_next(struct live *live);
-
-/*
- * live_fault.c: more about it later; or it is done, and freed, unless somebody came to wait for it meanwhile (then
- * false).
- */
-void live_fault_again(struct live *live, struct request *request, unsigned int after_ms);
-bool live_fault_done(struct live *live, struct request *request, size_t served);
-
-/* live_fault.c: somebody waits at an address; `events` is held for writing. */
-void live_fault_note(struct live *live, uint32_t space, uint64_t address);
+struct live_request *live_fault_next(struct live *live);
 
 /* live_event.c: reads one message of an address space, and sees to it. Returns 1, 0 without one, or -errno. */
 int live_event_read(struct live *live, uint32_t space);
@@ -160,7 +173,7 @@ void live_event_let_go(struct live *live, uint32_t space);
 unsigned int live_event_check(struct live *live);
 
 /* live_fill.c: a block of the object in the memory of one thread. */
-struct block {
+struct live_block {
 	uint64_t number;
 	uint64_t offset;
 	size_t bytes;        /* whole pages */
@@ -169,10 +182,10 @@ struct block {
 };
 
 /* Returns 0 (some of it may not be valid), or -EAGAIN. */
-int live_fill_read(struct live *live, struct block *block);
+int live_fill_read(struct live *live, struct live_block *block);
 
 /* Places what the block and the piece at the address have in common. Whoever waits there goes on, or asks again. */
-void live_fill_place(struct live *live, const struct block *block, struct waiter waiter);
+void live_fill_place(struct live *live, const struct live_block *block, struct waiter waiter);
 
 /* Somebody else has placed it already: whoever waits looks again. */
 void live_fill_wake(struct live *live, struct waiter waiter);

@@ -22,31 +22,31 @@
 #define STRAY_AGAIN_MS 1
 #define HELD_UP_NS     UINT64_C(200000000)
 
-static void serve_stray(struct live *live, struct request *request)
+static void serve_stray(struct live *live, struct live_request *request)
 {
 	bool held_up = latency_now_ns() - request->since_ns > HELD_UP_NS;
 
 	if (live_fill_stray(live, request->waiters[0], held_up) == -EAGAIN)
-		live_fault_again(live, request, STRAY_AGAIN_MS);
+		live_request_again(live, request, STRAY_AGAIN_MS);
 	else
-		live_fault_done(live, request, request->count);
+		live_request_done(live, request, request->count);
 }
 
 /* Whether nothing has been placed yet for anyone in the same address space. */
-static bool next_waiter(struct live *live, const struct request *request, size_t number, struct waiter *waiter)
+static bool next_waiter(struct live *live, const struct live_request *request, size_t number, struct waiter *waiter)
 {
 	bool first = true;
 
-	pthread_mutex_lock(&live->lock);
+	pthread_mutex_lock(&live->queue.lock);
 	*waiter = request->waiters[number];
 	for (size_t i = 0; i < number; i++)
 		first &= request->waiters[i].space != waiter->space;
-	pthread_mutex_unlock(&live->lock);
+	pthread_mutex_unlock(&live->queue.lock);
 	return first;
 }
 
 /* Others may come to wait for the block while it is placed. */
-static void serve(struct live *live, struct request *request, struct block *block)
+static void serve(struct live *live, struct live_request *request, struct live_block *block)
 {
 	size_t served = 0;
 	struct waiter waiter;
@@ -57,7 +57,7 @@ static void serve(struct live *live, struct request *request, struct block *bloc
 	}
 	block->number = request->block;
 	if (live_fill_read(live, block) == -EAGAIN) {
-		live_fault_again(live, request, BUSY_AGAIN_MS);
+		live_request_again(live, request, BUSY_AGAIN_MS);
 		return;
 	}
 	do {
@@ -67,13 +67,13 @@ static void serve(struct live *live, struct request *request, struct block *bloc
 			live_fill_place(live, block, waiter);
 		else
 			live_fill_wake(live, waiter);
-	} while (!live_fault_done(live, request, served));
+	} while (!live_request_done(live, request, served));
 }
 
 static void *thread_main(void *argument)
 {
 	struct live *live = argument;
-	struct block block = {.data = malloc(live->options->block_bytes)};
+	struct live_block block = {.data = malloc(live->options->block_bytes)};
 
 	while (block.data)
 		serve(live, live_fault_next(live), &block);

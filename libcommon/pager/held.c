@@ -95,8 +95,8 @@ static int hold(struct road *road, int fd, int32_t *number)
 	int there;
 
 	if (*number > 0)
-		road->ops->drop(road, *number, fd);
-	there = road->ops->keep(road, fd);
+		road->ops->fds.drop(road, *number, fd);
+	there = road->ops->fds.keep(road, fd);
 	*number = there < 0 ? 0 : there;
 	return there < 0 ? there : 0;
 }
@@ -144,7 +144,7 @@ int64_t held_everything(struct pager *pager)
 		header->session.target.store_number = header->session.target.key_number = 0;
 		pthread_mutex_unlock(&pager->lock);
 	}
-	rc = pager->road.ops->give(&pager->road, pager->spaces[0].uffd);
+	rc = pager->road.ops->fds.give(&pager->road, pager->spaces[0].uffd);
 	held_note(pager);
 	return rc < 0 ? rc : held_again(pager);
 }
@@ -152,7 +152,7 @@ int64_t held_everything(struct pager *pager)
 int held_begin(struct pager *pager, struct error *error)
 {
 	struct road *road = &pager->road;
-	int64_t rc = road->ops->begin(road, error);
+	int64_t rc = road->ops->calls.begin(road, error);
 
 	if (rc < 0)
 		return (int)rc;
@@ -160,7 +160,7 @@ int held_begin(struct pager *pager, struct error *error)
 	rc = road->number < 0 ? held_everything(pager) : 0;
 	if (rc == 0)
 		return 0;
-	road->ops->end(road);
+	road->ops->calls.end(road);
 	return error_set(error, (int)rc, NULL, NULL, "give the session's descriptors to process %d", pager->target.pid);
 }
 
@@ -172,7 +172,7 @@ static int while_held(struct pager *pager, int (*hold_it)(struct pager *pager), 
 	if (rc < 0)
 		return rc;
 	rc = hold_it(pager);
-	road->ops->end(road);
+	road->ops->calls.end(road);
 	return rc < 0 ? error_set(error, rc, NULL, rc == -EMFILE ? "its descriptors are at their limit" : NULL,
 				  "give the store to process %d", pager->target.pid)
 		      : 0;
@@ -231,13 +231,13 @@ static void let_go(struct road *road, const struct index_header *header, int num
 {
 	char path[64];
 	char link[64] = "";
-	int fd = number == header->session.target.uffd_number ? -1 : road->ops->take(road, number);
+	int fd = number == header->session.target.uffd_number ? -1 : road->ops->fds.take(road, number);
 
 	if (fd < 0)
 		return;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (readlink(path, link, sizeof(link) - 1) > 0 && strstr(link, "[userfaultfd]"))
-		road->ops->drop(road, number, fd);
+		road->ops->fds.drop(road, number, fd);
 	close(fd);
 }
 
@@ -297,7 +297,7 @@ void held_children(struct pager *pager)
 		return;
 	}
 	for (; fd >= 0; fd = next_child(pager, &space, most)) {
-		int number = road->ops->keep(road, fd);
+		int number = road->ops->fds.keep(road, fd);
 
 		close(fd);
 		if (number < 0) {
@@ -308,7 +308,7 @@ void held_children(struct pager *pager)
 		note(pager, space, number);
 	}
 	let_go_released(pager);
-	road->ops->end(road);
+	road->ops->calls.end(road);
 }
 
 /* Whether the index knows that the target holds it. `lock` is held. */
@@ -345,7 +345,7 @@ static void find_lost(struct pager *pager, int number)
 	pthread_mutex_unlock(&pager->lock);
 	if (noted)
 		return;
-	fd = pager->road.ops->take(&pager->road, number);
+	fd = pager->road.ops->fds.take(&pager->road, number);
 	pthread_mutex_lock(&pager->lock);
 	if (fd >= 0 && is_of_child(pager, fd))
 		release(header, number);
@@ -401,13 +401,13 @@ void held_return(struct pager *pager)
 	if (!header->session.target.store_number && !header->session.target.key_number &&
 	    !header->session.target.released_count)
 		return;
-	if (!road->ops || road->ops->begin(road, &ignored) < 0)
+	if (!road->ops || road->ops->calls.begin(road, &ignored) < 0)
 		return;
 	let_go_released(pager);
 	if (header->session.target.store_number)
-		road->ops->drop(road, header->session.target.store_number, memory_fd(pager));
+		road->ops->fds.drop(road, header->session.target.store_number, memory_fd(pager));
 	if (header->session.target.key_number)
-		road->ops->drop(road, header->session.target.key_number, pager->tiers.key_fd);
+		road->ops->fds.drop(road, header->session.target.key_number, pager->tiers.key_fd);
 	header->session.target.store_number = header->session.target.key_number = 0;
-	road->ops->end(road);
+	road->ops->calls.end(road);
 }

@@ -88,7 +88,4 @@ int target_proc_open(const struct target *target, const char *name, int flags);
  */
 int target_status(const struct target *target, const char *field, uint64_t *value);
 
-/* Whether none of its threads can run: all are stopped by a signal (state T of proc(5)), or its cgroup is frozen. */
-bool target_is_stopped(const struct target *target);
-
 #define _cleanup_target_ __attribute__((cleanup(target_close)))

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "inject/arch/arch.h"
+#include "inject/area.h"
 #include "inject/far.h"
 #include "inject/stop.h"
 
@@ -94,7 +95,7 @@ int64_t birth_map(struct inject *inject, struct birth *birth)
 		rc = inject_call3(inject, SYS_close_range, ~0U, ~0U, 0);
 	if (rc < 0)
 		return rc;
-	at = far_map(inject, birth->own.start, bytes, PROT_READ | PROT_EXEC, 0);
+	at = inject_map_far(inject, birth->own.start, bytes, PROT_READ | PROT_EXEC, 0);
 	if (at < 0 && at > -4096)
 		return at;
 	birth->own = (struct region){(uint64_t)at, (uint64_t)at + bytes};

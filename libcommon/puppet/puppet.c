@@ -21,6 +21,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "inject/area.h"
 #include "inject/far.h"
 #include "inject/stop.h"
 #include "proc/sharers.h"

@@ -4,7 +4,14 @@
 
 #include "reclaim/reclaimer.h"
 
-#define RECLAIM_HOLD_US 2000 /* for which a thread is kept, but for a call that takes longer */
+#define RECLAIM_HOLD_US   2000    /* for which a thread is kept, but for a call that takes longer */
+#define RECLAIM_TRACER_US 1000000 /* for another tool to let go, and for one that was killed to be gone */
+
+/*
+ * Whether to try again, until `deadline`, what failed because somebody traces the process: another tool of ours for an
+ * instant, or one that was killed and is not quite gone.
+ */
+bool reclaimer_traced_for_now(int rc, uint64_t deadline);
 
 /*
  * Stops a thread and makes sure that it is in the address space that has the ring: between finding it and now its

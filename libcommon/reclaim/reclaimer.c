@@ -1,24 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* A reclaimer outside: the lock, the road, what one that was killed left behind, stops of a thread, batches. */
+/* A reclaimer outside: the lock, the road, what one that was killed left behind, turns. */
 #include "reclaim/reclaimer.h"
+#include "access/apart.h"
 #include "access/settle.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "proc/cgroup.h"
 #include "reclaim/reclaim_parts.h"
 
-#define LOCK_MS      2000    /* for another reclaimer to be done */
-#define TRACER_US    1000000 /* for another tool to let go, and for one that was killed to be gone */
-#define SETTLE_MS    5000    /* for a thread that has to get a processor first */
-#define AGENT_US     20000   /* for which its agent is asked without a break; no thread of the program stands still */
-#define EMPTY_US     200000  /* for a program to have taken back what it is taking back: it may wait for a processor */
-#define PAUSE_US     200     /* between two stops: the program's, and another reclaimer's, turn */
-#define PAUSE_MAX_US 10000   /* while it is taking something back */
+#define LOCK_MS      2000   /* for another reclaimer to be done */
+#define SETTLE_MS    5000   /* for a thread that has to get a processor first */
+#define AGENT_US     20000  /* for which its agent is asked without a break; no thread of the program stands still */
+#define EMPTY_US     200000 /* for a program to have taken back what it is taking back: it may wait for a processor */
+#define PAUSE_US     200    /* between two stops: the program's, and another reclaimer's, turn */
+#define PAUSE_MAX_US 10000  /* while it is taking something back */
 
 /* How far a run has come. */
 struct run {
@@ -58,60 +56,12 @@ static int lock(const struct reclaimer *reclaimer, struct error *error)
 }
 
 /*
- * Whether to try again what failed because somebody traces the process: another tool of ours for an instant, or one
- * that was killed and is not quite gone.
- */
-static bool traced_for_now(int rc, uint64_t deadline)
-{
-	if (rc != -EBUSY || now_us() > deadline)
-		return false;
-	usleep(1000);
-	return true;
-}
-
-static int begin(struct reclaimer *reclaimer, struct error *error)
-{
-	uint64_t deadline = now_us() + TRACER_US;
-	int rc;
-
-	do
-		rc = inject_begin(&reclaimer->inject, error);
-	while (traced_for_now(rc, deadline));
-	if (rc == 0)
-		error->code = 0;
-	return rc;
-}
-
-int reclaimer_hold(struct reclaimer *reclaimer, struct error *error)
-{
-	int rc = reclaimer->road == ROAD_AGENT ? 0 : begin(reclaimer, error);
-
-	if (rc < 0)
-		return rc;
-	reclaimer->maps_fd = target_proc_open(reclaimer->target, "maps", O_RDONLY);
-	rc = reclaimer->maps_fd < 0 ? reclaimer->maps_fd : ring_is_mapped(&reclaimer->ring, reclaimer->maps_fd);
-	if (rc == 0)
-		return 0;
-	reclaimer_let_go(reclaimer);
-	return error_set(error, rc == -ENOENT ? -ESTALE : rc, rc == -ENOENT ? "its ring is not mapped any more" : NULL,
-			 NULL, "reclaim in process %d", reclaimer->target->pid);
-}
-
-void reclaimer_let_go(struct reclaimer *reclaimer)
-{
-	cleanup_close(&reclaimer->maps_fd);
-	reclaimer->maps_fd = -1;
-	if (reclaimer->inject.tid)
-		inject_end(&reclaimer->inject);
-}
-
-/*
  * One that was killed may have sent a thread to a call that it has not made yet: were its batch redone and the memory
  * used again before that, the call would destroy what is in it. Then its control area is ours, or goes.
  */
 static int clear_up(struct reclaimer *reclaimer, struct error *error)
 {
-	uint64_t area = shared_of(reclaimer)->caller, deadline = now_us() + TRACER_US;
+	uint64_t area = shared_of(reclaimer)->caller, deadline = now_us() + RECLAIM_TRACER_US;
 	struct inject left;
 	int rc;
 
@@ -119,7 +69,7 @@ static int clear_up(struct reclaimer *reclaimer, struct error *error)
 		return 0;
 	do
 		rc = inject_inherit(&left, reclaimer->target, area, SETTLE_MS, error);
-	while (traced_for_now(rc, deadline));
+	while (reclaimer_traced_for_now(rc, deadline));
 	if (rc < 0 && rc != -ENOENT && rc != -EINPROGRESS)
 		return rc;
 	if (rc == 0 && !reclaimer->injecting && reclaimer->road != ROAD_AGENT) {
@@ -141,26 +91,15 @@ static void note_area(void *context, struct region area)
 	shared->caller = area.start;
 }
 
-int reclaimer_frozen(const struct reclaimer *reclaimer, struct error *error)
-{
-	bool frozen = cgroup_is_frozen(reclaimer->target);
-
-	return error_set(error, frozen ? -EBUSY : -ETIMEDOUT,
-			 frozen ? "its cgroup is frozen, and it cannot be moved to another one for a moment"
-				: "its threads do not get a processor",
-			 frozen ? "thaw it: write 0 to cgroup.freeze of its cgroup" : "try again",
-			 "reclaim in process %d", reclaimer->target->pid);
-}
-
 static int enter_by_inject(struct reclaimer *reclaimer, struct error *error)
 {
-	uint64_t deadline = now_us() + TRACER_US;
+	uint64_t deadline = now_us() + RECLAIM_TRACER_US;
 	int rc = reclaimer->injecting ? 0 : road_traces(reclaimer->target, "reclaim in", error);
 
 	while (rc == 0 && !reclaimer->injecting) {
 		rc = inject_open_apart(&reclaimer->inject, reclaimer->target, note_area, shared_of(reclaimer), error);
 		reclaimer->injecting = rc == 0;
-		if (traced_for_now(rc, deadline))
+		if (reclaimer_traced_for_now(rc, deadline))
 			rc = 0;
 	}
 	if (rc < 0)

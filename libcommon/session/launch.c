@@ -15,11 +15,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "cgroup/cgroup.h"
 #include "confine/confine.h"
 #include "index/index.h"
 #include "inject/written.h"
 #include "pager/pager.h"
-#include "proc/cgroup.h"
 #include "proc/tracer.h"
 #include "report/parse.h"
 #include "report/report.h"

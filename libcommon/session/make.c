@@ -240,7 +240,7 @@ static int reopen_store(struct pager *pager, struct error *error)
 
 	snprintf(pager->files.store, sizeof(pager->files.store), "%s", header->session.store.path);
 	held = header->session.target.store_number > 0
-		       ? pager->road.ops->take(&pager->road, header->session.target.store_number)
+		       ? pager->road.ops->fds.take(&pager->road, header->session.target.store_number)
 		       : -EBADF;
 	if (file) {
 		pager->tiers.store_fd = open(pager->files.store, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -265,7 +265,7 @@ static int reopen_key(struct pager *pager, struct error *error)
 
 	if (!number)
 		return 0;
-	pager->tiers.key_fd = pager->road.ops->take(&pager->road, number);
+	pager->tiers.key_fd = pager->road.ops->fds.take(&pager->road, number);
 	rc = pager->tiers.key_fd < 0 ? pager->tiers.key_fd : seal_open(&pager->tiers.seal, pager->tiers.key_fd);
 	return rc < 0 ? error_set(error, rc, rc == -EBADF || rc == -EBADMSG ? "the process has closed it" : NULL, NULL,
 				  "take the key of session %s", pager->files.name)
@@ -302,7 +302,7 @@ static void retake_children(struct pager *pager, struct kept *kept)
 	kept->items = calloc(INDEX_SPACES, sizeof(*kept->items));
 	for (unsigned int i = 1; kept->items && i < header->spaces_there; i++) {
 		int fd = header->spaces[i].used && header->spaces[i].number > 0
-				 ? road->ops->take(road, header->spaces[i].number)
+				 ? road->ops->fds.take(road, header->spaces[i].number)
 				 : -1;
 
 		if (fd >= 0)

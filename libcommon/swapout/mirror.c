@@ -7,8 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "cgroup/cgroup.h"
 #include "pager/pager.h"
-#include "proc/cgroup.h"
 
 #define IN_USE_US 1000
 

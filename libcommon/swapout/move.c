@@ -89,7 +89,7 @@ static enum skip page_obstacle(const struct pager *pager, struct region in_use, 
 static struct region next_run(struct out_job *job, const struct out_piece *piece, uint64_t *at, uint64_t room)
 {
 	struct pager *pager = job->pager;
-	struct region in_use = pager->road.ops->in_use(&pager->road);
+	struct region in_use = pager->road.ops->calls.in_use(&pager->road);
 	const struct region *registered;
 	struct region run;
 	enum skip obstacle;
@@ -291,7 +291,7 @@ static int64_t call_move(struct pager *pager, struct attempt *attempt)
 		.len = region_bytes(attempt->run),
 		.mode = UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES | UFFDIO_MOVE_MODE_DONTWAKE,
 	};
-	int64_t rc = pager->road.ops->move(&pager->road, &argument);
+	int64_t rc = pager->road.ops->move.make(&pager->road, &argument);
 
 	if (rc == -ETIMEDOUT)
 		return move_overdue(pager, attempt);
@@ -312,7 +312,7 @@ static int64_t attempt_move(struct out_job *job, const struct out_piece *piece, 
 {
 	struct pager *pager = job->pager;
 	struct space *space = &pager->spaces[0];
-	int64_t rc = pager->road.ops->move_enter(&pager->road);
+	int64_t rc = pager->road.ops->move.enter(&pager->road);
 
 	*attempt = (struct attempt){.staging = slot_rest(job).start};
 	if (rc < 0)
@@ -342,7 +342,7 @@ static int64_t attempt_move(struct out_job *job, const struct out_piece *piece, 
 		pthread_mutex_unlock(&pager->lock);
 		if (attempt->moved || rc == 0)
 			rc = 1;
-	} else if (pager->road.ops->move_cancel(&pager->road) < 0) {
+	} else if (pager->road.ops->move.cancel(&pager->road) < 0) {
 		rc = -ESRCH;
 	} else if (rc == 1) {
 		rc = 0;
@@ -371,7 +371,7 @@ static int64_t make_exclusive(struct out_job *job, const struct out_piece *piece
 		run++;
 	if (run && *tried != *at) {
 		*tried = *at;
-		rc = pager->road.ops->populate(&pager->road, (struct region){*at, *at + run * page_size()});
+		rc = pager->road.ops->area.populate(&pager->road, (struct region){*at, *at + run * page_size()});
 		return rc == -ESRCH ? rc : 0;
 	}
 	if (run) { /* exclusive, and still refused: pinned, or in the hands of the kernel */
@@ -469,7 +469,7 @@ static int64_t overcome(struct out_job *job, const struct out_piece *piece, uint
 static int64_t stop_again(struct out_job *job, bool pause, struct error *error)
 {
 	struct pager *pager = job->pager;
-	int64_t rc = pager->road.ops->end(&pager->road);
+	int64_t rc = pager->road.ops->calls.end(&pager->road);
 
 	if (rc == 0)
 		rc = out_read(job);
@@ -483,7 +483,7 @@ static int64_t keep_short(struct out_job *job, struct error *error)
 {
 	const struct road *road = &job->pager->road;
 
-	return road->ops->held_us(road) > HELD_US ? stop_again(job, false, error) : 0;
+	return road->ops->calls.held_us(road) > HELD_US ? stop_again(job, false, error) : 0;
 }
 
 static int64_t move_piece(struct out_job *job, const struct out_piece *piece, struct error *error)
@@ -497,8 +497,8 @@ static int64_t move_piece(struct out_job *job, const struct out_piece *piece, st
 
 	if (piece->executable) {
 		batch->executable = true;
-		rc = pager->road.ops->protect(&pager->road, staging_slot_whole(pager, batch->slot),
-					      PROT_READ | PROT_WRITE | PROT_EXEC);
+		rc = pager->road.ops->area.protect(&pager->road, staging_slot_whole(pager, batch->slot),
+						   PROT_READ | PROT_WRITE | PROT_EXEC);
 		if (rc == -EACCES) { /* PR_SET_MDWE(2const) */
 			skip_rest(piece, &at, SKIP_EXECUTES);
 			return 0;
@@ -558,7 +558,7 @@ int out_move(struct out_job *job, struct error *error)
 		return error_set(error, (int)rc, NULL, "make room in the directory of sessions",
 				 "extend the index of process %d", pager->target.pid);
 	discards_settle(pager);
-	out_settle_on(job, pager->road.ops->processor(&pager->road));
+	out_settle_on(job, pager->road.ops->calls.processor(&pager->road));
 	rc = held_begin(pager, error);
 	if (rc < 0)
 		return (int)rc;
@@ -574,7 +574,7 @@ int out_move(struct out_job *job, struct error *error)
 						      region_bytes(slot_rest(job)));
 		rc = move_piece(job, piece, error);
 	}
-	if (pager->road.ops->end(&pager->road) < 0)
+	if (pager->road.ops->calls.end(&pager->road) < 0)
 		rc = -ESRCH;
 	if (rc < 0 && (!error->code || rc == -ESRCH))
 		staging_explain(pager, (int)rc, "move aside pages of", error);

@@ -57,7 +57,7 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
 			while (i < count && !(entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)))
 				i++;
 		}
-		got = vectors ? pager->road.ops->read(&pager->road, here, there, vectors) : 0;
+		got = vectors ? pager->road.ops->area.read(&pager->road, here, there, vectors) : 0;
 		if (got == (ssize_t)bytes)
 			continue;
 		for (size_t p = first; p < i; p++) {
@@ -65,8 +65,9 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
 			struct iovec one_here = {
 				pager->staging.mirror + (region.start + p * page - pager->staging.region.start), page};
 
-			unreadable[p] = entries[p] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) &&
-					pager->road.ops->read(&pager->road, &one_here, &one_there, 1) != (ssize_t)page;
+			unreadable[p] =
+				entries[p] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) &&
+				pager->road.ops->area.read(&pager->road, &one_here, &one_there, 1) != (ssize_t)page;
 		}
 	}
 }

@@ -58,7 +58,8 @@ static bool has_mark(const struct pager *pager)
 {
 	uint64_t mark[2];
 
-	return inject_peek(pager->road.ops->memory(&pager->road), mark_page(pager).start, mark, sizeof(mark)) == 0 &&
+	return inject_peek(pager->road.ops->fds.memory(&pager->road), mark_page(pager).start, mark, sizeof(mark)) ==
+		       0 &&
 	       memcmp(mark, index_header(pager->index)->session.staging.mark, sizeof(mark)) == 0;
 }
 
@@ -270,7 +271,7 @@ int64_t staging_open(struct pager *pager)
 		return -EADDRINUSE;
 	if (!is_registered(pager) || !is_ours(pager, false))
 		return gone(pager);
-	rc = road->ops->protect(road, pager->staging.region, PROT_READ | PROT_WRITE);
+	rc = road->ops->area.protect(road, pager->staging.region, PROT_READ | PROT_WRITE);
 	if (rc < 0)
 		return rc;
 	pager->staging.open = true;
@@ -287,9 +288,9 @@ int64_t staging_empty(struct pager *pager, struct region region, bool was_execut
 	if (rc < 0)
 		return rc;
 	hook("discarding");
-	rc = road->ops->discard(road, region, pager->staging.uffd);
+	rc = road->ops->area.discard(road, region, pager->staging.uffd);
 	if (rc == 0 && was_executable)
-		rc = road->ops->protect(road, region, PROT_READ | PROT_WRITE);
+		rc = road->ops->area.protect(road, region, PROT_READ | PROT_WRITE);
 	opened = let_go(pager); /* in any case: a fault there waits as long as it is held */
 	return rc < 0 ? rc : opened;
 }
@@ -310,7 +311,7 @@ static void repair(struct pager *pager)
 		if (!region_bytes(mapping.region))
 			return;
 		if (!mapping.read && !mapping.write && !uffd_registered(pager->spaces[0].uffd, mapping.region.start))
-			pager->road.ops->protect(&pager->road, mapping.region, PROT_READ | PROT_WRITE);
+			pager->road.ops->area.protect(&pager->road, mapping.region, PROT_READ | PROT_WRITE);
 	}
 }
 
@@ -323,9 +324,9 @@ static int64_t shut(struct pager *pager)
 	if (rc < 0)
 		return rc == -EADDRINUSE ? 0 : rc;
 	hook("closing");
-	rc = road->ops->discard(road, all, pager->staging.uffd);
+	rc = road->ops->area.discard(road, all, pager->staging.uffd);
 	if (rc == 0)
-		rc = road->ops->protect(road, pager->staging.region, PROT_NONE);
+		rc = road->ops->area.protect(road, pager->staging.region, PROT_NONE);
 	if (rc < 0) {
 		let_go(pager);
 		return rc == -EADDRINUSE ? 0 : rc;
@@ -350,7 +351,7 @@ int staging_close(struct pager *pager)
 	if (rc < 0)
 		return (int)rc;
 	rc = shut(pager);
-	road->ops->end(road);
+	road->ops->calls.end(road);
 	return (int)rc;
 }
 
@@ -393,7 +394,7 @@ static int another(struct pager *pager, struct error *error)
 	    header->session.staging.former[header->session.staging.former_count - 1].start !=
 		    pager->staging.region.start)
 		header->session.staging.former[header->session.staging.former_count++] = pager->staging.region;
-	rc = road->ops->new_area(road, error);
+	rc = road->ops->area.renew(road, error);
 	if (rc < 0)
 		return rc;
 	pager->staging.region = index_header(pager->index)->session.staging.region = road->staging;
@@ -422,7 +423,7 @@ int staging_leave(struct pager *pager, struct error *error)
 	if (pager->view.maps_fd < 0)
 		pager->view.maps_fd = target_proc_open(&pager->target, "maps", O_RDONLY | O_CLOEXEC);
 	if (!pager->staging.gone) {
-		rc = road->ops->begin(road, error);
+		rc = road->ops->calls.begin(road, error);
 		if (rc < 0) {
 			unregister_pieces(pager); /* nobody may come to wait for an event */
 			return (int)rc;
@@ -433,14 +434,14 @@ int staging_leave(struct pager *pager, struct error *error)
 		}
 		/* Unmapping it while it is registered would wait for an event to be read. */
 		if (rc != -ENOMEM && is_ours(pager, pager->staging.open))
-			rc = road->ops->drop_area(road, true);
+			rc = road->ops->area.drop(road, true);
 		else
 			gone(pager);
-		road->ops->end(road);
+		road->ops->calls.end(road);
 		staging_drain(pager);
 	}
 	if (pager->staging.gone)
-		rc = road->ops->drop_area(road, false);
+		rc = road->ops->area.drop(road, false);
 	if (rc < 0)
 		return error_set(error, (int)rc, NULL, NULL, "unmap the staging area of process %d", pager->target.pid);
 	road->staging = (struct region){0, 0};

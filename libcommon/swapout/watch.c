@@ -138,7 +138,7 @@ static void let_threads_go(struct pager *pager)
 	if (pthread_mutex_trylock(&pager->job) != 0)
 		return;
 	if (pager->road.ops)
-		pager->road.ops->reap(&pager->road);
+		pager->road.ops->calls.reap(&pager->road);
 	pthread_mutex_unlock(&pager->job);
 }
 

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "uffd/route.h"
+#include "uffd/rights.h"
 
 int guarded(int (*run)(const void *argument), const void *argument)
 {

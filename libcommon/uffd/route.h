@@ -26,18 +26,3 @@ enum uffd_route uffd_route_choose(const int codes[UFFD_ROUTES]);
 
 /* Says in `error` why uffd_open failed with `code` (its result), and what would make the route usable. Returns code. */
 int uffd_route_explain(enum uffd_route route, int code, struct error *error);
-
-/*
- * vm.unprivileged_userfaultfd: 0 or 1; 1 where the kernel has no such setting (before Linux 5.2), -errno when it cannot
- * be read.
- */
-int uffd_sysctl(void);
-
-/* Whether CAP_SYS_PTRACE, or another capability by its number, is effective in this process. */
-bool uffd_capable(unsigned int capability);
-
-/* Whether this process is in a user namespace below the first one, where capabilities count for little. */
-bool uffd_in_user_namespace(void);
-
-/* Whether a seccomp filter is on this process. */
-bool uffd_under_seccomp(void);

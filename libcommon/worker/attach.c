@@ -25,8 +25,8 @@ static void leave(struct pager *pager)
 	held_return(pager);
 	if (road->ops && pager->staging.region.end)
 		staging_leave(pager, &ignored);
-	if (road->ops && road->ops->leave(road, &ignored) < 0 && road->ops)
-		road->ops->abandon(road);
+	if (road->ops && road->ops->life.leave(road, &ignored) < 0 && road->ops)
+		road->ops->life.abandon(road);
 }
 
 /*
@@ -38,10 +38,10 @@ static int enable_memory(struct pager *pager, int fd, struct error *error)
 	struct road *road = &pager->road;
 	int rc = enter_handshake(fd, FEATURES, error);
 
-	pager->forks.ask = rc == -EPERM && road->ops->forks(road, true) == 0;
+	pager->forks.ask = rc == -EPERM && road->ops->life.forks(road, true) == 0;
 	if (pager->forks.ask)
 		return enter_handshake(fd, FEATURES & ~(uint64_t)UFFD_FEATURE_EVENT_FORK, error);
-	return rc == 0 ? road->ops->forks(road, false) : rc;
+	return rc == 0 ? road->ops->life.forks(road, false) : rc;
 }
 
 /* Tried on the staging area, in which nothing is yet. */
@@ -63,7 +63,7 @@ static int take_road(struct pager *pager, enum road_choice choice, struct error 
 	struct road *road = &pager->road;
 	struct error ignored = {0};
 	int uffd[2];
-	int rc = roads[choice]->enter(road, &pager->target, STAGING_BYTES, uffd, error);
+	int rc = roads[choice]->life.enter(road, &pager->target, STAGING_BYTES, uffd, error);
 
 	if (rc < 0)
 		return rc;
@@ -151,7 +151,7 @@ int attach_again(struct pager *pager, struct error *error)
 	road->control = header->session.target.control;
 	road->number = header->session.target.uffd_number;
 	road->record = header->session.target.puppet;
-	uffd = ops->rejoin(road, &pager->target, error);
+	uffd = ops->life.rejoin(road, &pager->target, error);
 	if (uffd < 0)
 		return uffd;
 	pager->spaces[0].uffd = uffd;

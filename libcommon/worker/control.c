@@ -332,7 +332,7 @@ static int detach_locked(struct pager *pager, struct filler *filler, uint64_t *b
 	index_header(pager->index)->session.leaving = 1;
 	rc = pager->road.ops ? staging_leave(pager, error) : 0;
 	if (rc == 0 && pager->road.ops)
-		rc = pager->road.ops->leave(&pager->road, error);
+		rc = pager->road.ops->life.leave(&pager->road, error);
 	hook("left");
 	return rc == -ESRCH ? 0 : rc;
 }

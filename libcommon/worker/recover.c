@@ -289,7 +289,7 @@ static int read_cluster(struct pager *pager, uint32_t number)
 		struct iovec from = {(void *)(there.start + i * page), page};
 
 		if (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) &&
-		    pager->road.ops->read(&pager->road, &to, &from, 1) != (ssize_t)page)
+		    pager->road.ops->area.read(&pager->road, &to, &from, 1) != (ssize_t)page)
 			unreadable |= UINT64_C(1) << i;
 	}
 	if (rc < 0)
@@ -351,7 +351,7 @@ int recover_state(struct pager *pager, int index_fd)
 	pager->spaces[0].dead = !uffd_alive(pager->spaces[0].uffd);
 	/* What was begun in the target is finished before anything is looked at. */
 	if (!pager->spaces[0].dead) {
-		rc = pager->road.ops->resume(&pager->road, index_header(pager->index)->session.counters.workers);
+		rc = pager->road.ops->life.resume(&pager->road, index_header(pager->index)->session.counters.workers);
 		if (rc == -EBUSY)
 			return rc;
 		index_walk(pager->index, 0, (struct region){0, UINT64_MAX}, settle_filling, pager);
@@ -440,11 +440,11 @@ bool recover_leave(struct pager *pager)
 		return true;
 	if (staging_leave(pager, &ignored) < 0)
 		return true;
-	if (road->ops->begin(road, &ignored) < 0)
+	if (road->ops->calls.begin(road, &ignored) < 0)
 		return true;
-	road->ops->drop(road, road->number, pager->spaces[0].uffd);
+	road->ops->fds.drop(road, road->number, pager->spaces[0].uffd);
 	road->number = -1;
-	road->ops->end(road);
-	road->ops->leave(road, &ignored);
+	road->ops->calls.end(road);
+	road->ops->life.leave(road, &ignored);
 	return true;
 }

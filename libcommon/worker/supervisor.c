@@ -151,7 +151,7 @@ static int let_threads_go(struct supervisor *v)
 {
 	struct road *road = &v->pager->road;
 
-	return road->ops && road->ops->reap(road) ? LINGER_MS : PULSE_LOOK_MS;
+	return road->ops && road->ops->calls.reap(road) ? LINGER_MS : PULSE_LOOK_MS;
 }
 
 /* A worker that serves nothing any more makes room for another one. */
@@ -348,7 +348,7 @@ static unsigned int durable(const struct supervisor *v, int fds[], unsigned int 
 			   pager->target.pidfd,
 			   v->worker.pidfd,
 			   v->worker.socket};
-	unsigned int count = pager->road.ops ? pager->road.ops->descriptors(&pager->road, fds) : 0;
+	unsigned int count = pager->road.ops ? pager->road.ops->fds.list(&pager->road, fds) : 0;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(all); i++)
 		if (all[i] >= 0)

@@ -118,8 +118,8 @@ static void keep_house(struct pager *pager)
 		held_children(pager);
 		staging_drain(pager);
 		if (pager->road.ops) {
-			pager->road.ops->look(&pager->road);
-			pager->road.ops->reap(&pager->road);
+			pager->road.ops->life.look(&pager->road);
+			pager->road.ops->calls.reap(&pager->road);
 		}
 		pthread_mutex_unlock(&pager->job);
 	}

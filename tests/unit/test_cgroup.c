@@ -21,7 +21,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "proc/cgroup.h"
+#include "cgroup/cgroup.h"
 
 static char root[] = "/tmp/uvmtools-cgroup.XXXXXX";
 

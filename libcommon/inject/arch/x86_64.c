@@ -21,7 +21,9 @@
 struct frame {
 	uint64_t sigmask;
 	uint64_t r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi;
-	uint64_t rip, cs, eflags, rsp, ss;
+	struct {
+		uint64_t rip, cs, eflags, rsp, ss;
+	} back;
 };
 
 int arch_get_regs(pid_t tid, struct arch_regs *regs)
@@ -249,11 +251,7 @@ uint64_t arch_frame(unsigned char frame[ARCH_FRAME], uint64_t address, const str
 		.rdx = user.rdx,
 		.rsi = user.rsi,
 		.rdi = user.rdi,
-		.rip = user.rip,
-		.cs = user.cs,
-		.eflags = user.eflags,
-		.rsp = user.rsp,
-		.ss = user.ss,
+		.back = {user.rip, user.cs, user.eflags, user.rsp, user.ss},
 	};
 	return address + ARCH_FRAME - sizeof(struct frame);
 }

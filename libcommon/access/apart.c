@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Mapping and unmapping the control area from a process that nobody kills by mistake. */
+#include "access/apart.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -7,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "inject/inject.h"
 
 struct outcome {
 	int rc;

@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "proc/cgroup.h"
+#include "cgroup/cgroup.h"
 
 #define DEPTH_MAX 64
 #define NO_LIMIT  (UINT64_C(1) << 62) /* version 1 says "none" by a number that no machine's memory has */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "proc/cgroup.h"
+#include "cgroup/cgroup.h"
 #include "proc/stat.h"
 #include "proc/target.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* cgroups: notices that a limit of memory is near. */
-#include "proc/cgroup_notice.h"
+#include "cgroup/notice.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "proc/cgroup.h"
+#include "cgroup/cgroup.h"
 
 /* Whether a list with commas between its words holds one. */
 static bool has_word(const char *list, const char *word)

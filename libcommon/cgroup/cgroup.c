@@ -8,7 +8,7 @@
 #include <sys/vfs.h>
 
 #include "base/cleanup.h"
-#include "proc/cgroup.h"
+#include "cgroup/cgroup.h"
 
 #define DEPTH_MAX 32
 

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "proc/cgroup.h"
+#include "cgroup/cgroup.h"
 
 #define DEPTH_MAX 64
 

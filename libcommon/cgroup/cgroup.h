@@ -67,3 +67,7 @@ int cgroup_leave_limits(uint64_t *left);
 
 /* Whether a process is frozen by its cgroup or by one above it, of either version. */
 bool cgroup_is_frozen(const struct target *target);
+
+/* Whether none of the threads of a process can run: all are stopped by a signal (state T of proc(5)), or its cgroup is
+ * frozen. */
+bool target_is_stopped(const struct target *target);

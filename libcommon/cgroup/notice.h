@@ -2,7 +2,7 @@
 /* The kernel's notices that a cgroup comes near a limit of its memory, of either version. */
 #pragma once
 
-#include "proc/cgroup.h"
+#include "cgroup/cgroup.h"
 
 #define CGROUP_NOTICE_NONE ((struct cgroup_notice){-1, -1, -1})
 
