@@ -13,7 +13,7 @@
 
 #define WIPE_MAX (1 * MiB) /* above it a zeroed block is not worth having all its pages touched */
 
-struct knobs knobs = {.min = 64 * KiB, .cache = 64 * MiB, .maps = 16384, .front = 256 * KiB};
+struct heap_limits heap_limits = {.min = 64 * KiB, .cache = 64 * MiB, .maps = 16384};
 bool heap_asked;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -89,11 +89,12 @@ static bool unmap_all(struct heap_block *list)
  */
 static struct heap_block *shrink_cache(bool *update)
 {
-	size_t keep = cache_bytes() > knobs.cache ? knobs.cache - knobs.cache / 8 : SIZE_MAX;
+	size_t keep = cache_bytes() > heap_limits.cache ? heap_limits.cache - heap_limits.cache / 8 : SIZE_MAX;
 	size_t blocks = SIZE_MAX;
 
-	if (block_count() > knobs.maps)
-		blocks = cache_blocks() - min_u64(cache_blocks(), block_count() - knobs.maps + knobs.maps / 16);
+	if (block_count() > heap_limits.maps)
+		blocks = cache_blocks() -
+			 min_u64(cache_blocks(), block_count() - heap_limits.maps + heap_limits.maps / 16);
 	return keep == SIZE_MAX && blocks == SIZE_MAX ? NULL : cache_shrink(keep, blocks, update);
 }
 
@@ -104,7 +105,7 @@ void heap_keep(struct heap_block *block)
 	bool update = false;
 
 	heap_lock();
-	if (forking || block->size > knobs.cache || cache_put(block, &update) < 0) {
+	if (forking || block->size > heap_limits.cache || cache_put(block, &update) < 0) {
 		block->next = NULL;
 		list = block;
 	} else {
@@ -172,7 +173,7 @@ static struct heap_block *new_block(size_t size)
 	struct heap_block *block;
 
 	heap_lock();
-	block = block_count() < 2 * knobs.maps ? block_new() : NULL;
+	block = block_count() < 2 * heap_limits.maps ? block_new() : NULL;
 	heap_unlock();
 	if (block)
 		block->size = size;
@@ -221,9 +222,9 @@ void *heap_allocate(size_t size, size_t alignment, bool zero)
 	enum contents contents;
 	struct heap_block *block;
 
-	if (!knobs.min)
+	if (!heap_limits.min)
 		heap_asked = true;
-	if (!knobs.min || size > PTRDIFF_MAX || alignment > PTRDIFF_MAX)
+	if (!heap_limits.min || size > PTRDIFF_MAX || alignment > PTRDIFF_MAX)
 		return NULL;
 	size = round_up(size, page_size());
 	block = take_cached(size, alignment, &contents);
@@ -250,7 +251,7 @@ static void shrink_block(struct heap_block *block, size_t size)
 {
 	struct heap_block *rest;
 
-	if (block->size - size < knobs.min)
+	if (block->size - size < heap_limits.min)
 		return;
 	rest = new_block(block->size - size);
 	if (!rest)

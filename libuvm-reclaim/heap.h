@@ -10,16 +10,15 @@
 
 #include "block.h"
 
-struct knobs {
+struct heap_limits {
 	size_t min;   /* bytes from which a block is large; SIZE_MAX: none is; 0: for a trial, see heap_asked */
 	size_t cache; /* bytes that are kept at most */
 	size_t maps;  /* mappings of ours above which freed blocks are given back; twice so many at most */
-	size_t front; /* bytes that a thread keeps at most */
 };
 
-extern struct knobs knobs;
+extern struct heap_limits heap_limits;
 
-/* Whether a block was asked for while knobs.min was 0. */
+/* Whether a block was asked for while heap_limits.min was 0. */
 extern bool heap_asked;
 
 /* `size` bytes at a multiple of `alignment`, a power of two; zeroed if wanted. NULL when there is no memory. */

@@ -28,7 +28,7 @@ static void *real_malloc(size_t size)
 /* Without memory for a mapping the program's allocator may still have some; otherwise it says what is to be said. */
 EXPORT void *malloc(size_t size)
 {
-	void *at = size >= knobs.min ? heap_allocate(size, ALIGNED, false) : NULL;
+	void *at = size >= heap_limits.min ? heap_allocate(size, ALIGNED, false) : NULL;
 
 	return at ? at : real_malloc(size);
 }
@@ -43,7 +43,7 @@ EXPORT void *calloc(size_t nmemb, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	if (all >= knobs.min)
+	if (all >= heap_limits.min)
 		at = heap_allocate(all, ALIGNED, true);
 	if (at)
 		return at;
@@ -102,10 +102,10 @@ static void *resize_real(void *at, size_t size)
 		return move_to(at, size, start_size(at));
 	if (!r)
 		return NULL;
-	if (size < knobs.min || !r->malloc_usable_size)
+	if (size < heap_limits.min || !r->malloc_usable_size)
 		return r->realloc(at, size);
 	used = r->malloc_usable_size(at);
-	return used < knobs.min ? move_to(at, size, used) : r->realloc(at, size);
+	return used < heap_limits.min ? move_to(at, size, used) : r->realloc(at, size);
 }
 
 EXPORT void *realloc(void *ptr, size_t size)
@@ -117,7 +117,7 @@ EXPORT void *realloc(void *ptr, size_t size)
 		return malloc(size);
 	if (!block)
 		return resize_real(ptr, size);
-	if (size < knobs.min)
+	if (size < heap_limits.min)
 		return move_to_real(block, ptr, size);
 	to = heap_resize(block, size);
 	return to ? to : move_to(ptr, size, block->size);
@@ -136,7 +136,7 @@ EXPORT void *reallocarray(void *ptr, size_t nmemb, size_t size)
 
 static void *allocate_aligned(size_t alignment, size_t size)
 {
-	if (size < knobs.min || !is_power_of_two(alignment))
+	if (size < heap_limits.min || !is_power_of_two(alignment))
 		return NULL;
 	return heap_allocate(size, alignment > ALIGNED ? alignment : ALIGNED, false);
 }
@@ -184,14 +184,14 @@ EXPORT void *memalign(size_t alignment, size_t size)
 
 EXPORT void *valloc(size_t size)
 {
-	const struct real *r = size < knobs.min ? real() : NULL;
+	const struct real *r = size < heap_limits.min ? real() : NULL;
 
 	return r && r->valloc ? r->valloc(size) : memalign(page_size(), size);
 }
 
 EXPORT void *pvalloc(size_t size)
 {
-	const struct real *r = size < knobs.min || size > PTRDIFF_MAX ? real() : NULL;
+	const struct real *r = size < heap_limits.min || size > PTRDIFF_MAX ? real() : NULL;
 
 	return r && r->pvalloc ? r->pvalloc(size) : memalign(page_size(), round_up(size, page_size()));
 }

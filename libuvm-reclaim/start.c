@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Before main(): knobs from the environment, and what is to be done around fork(2). */
+/* Before main(): limits from the environment, and what is to be done around fork(2). */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -102,7 +102,7 @@ static void complain_of(const char *name, const char *text)
 		return;
 }
 
-static void read_knob(const char *name, uint64_t least, size_t *knob)
+static void read_limit(const char *name, uint64_t least, size_t *limit)
 {
 	const char *text = getenv(name);
 	uint64_t value;
@@ -112,7 +112,7 @@ static void read_knob(const char *name, uint64_t least, size_t *knob)
 	if (size_parse(text, &value) < 0 || value < least)
 		complain_of(name, text);
 	else
-		*knob = value;
+		*limit = value;
 }
 
 /* A quarter of the machine's memory, or of what the process may map. */
@@ -141,7 +141,7 @@ static size_t default_maps(void)
 		close(fd);
 	text[n > 0 ? n : 0] = '\0';
 	most = strtoul(text, NULL, 10);
-	return most ? most / 4 : knobs.maps;
+	return most ? most / 4 : heap_limits.maps;
 }
 
 /*
@@ -153,27 +153,29 @@ static bool in_charge(void)
 {
 	void *(*allocate)(size_t size);
 	void (*release)(void *at);
-	size_t min = knobs.min;
+	size_t min = heap_limits.min;
 
 	*(void **)&allocate = dlsym(RTLD_DEFAULT, "malloc");
 	*(void **)&release = dlsym(RTLD_DEFAULT, "free");
 	if (!allocate || !release)
 		return false;
-	knobs.min = 0;
+	heap_limits.min = 0;
 	release(allocate(1));
-	knobs.min = min;
+	heap_limits.min = min;
 	return heap_asked;
 }
 
 __attribute__((constructor(101))) static void start(void)
 {
+	size_t front = 256 * KiB;
+
 	real();
-	knobs.cache = default_cache();
-	knobs.maps = default_maps();
-	read_knob("UVM_RECLAIM_MIN", UINT64_C(1) << GRANULE_SHIFT, &knobs.min);
-	read_knob("UVM_RECLAIM_CACHE", 0, &knobs.cache);
-	read_knob("UVM_RECLAIM_FRONT", 0, &knobs.front);
-	front_start(knobs.front, heap_keep);
+	heap_limits.cache = default_cache();
+	heap_limits.maps = default_maps();
+	read_limit("UVM_RECLAIM_MIN", UINT64_C(1) << GRANULE_SHIFT, &heap_limits.min);
+	read_limit("UVM_RECLAIM_CACHE", 0, &heap_limits.cache);
+	read_limit("UVM_RECLAIM_FRONT", 0, &front);
+	front_start(front, heap_keep);
 	if (!in_charge() || !handle_forks())
-		knobs.min = SIZE_MAX;
+		heap_limits.min = SIZE_MAX;
 }

@@ -148,12 +148,12 @@ static uvm_reclaim_error_t enter_again(struct uvm_reclaim_ring *ring, uint64_t s
 }
 
 /* Somebody outside asks for another capacity. Tried again with the next entry while another reclaimer is at work. */
-static void follow_wish(struct uvm_reclaim_ring *ring, uint32_t wanted)
+static void follow_wanted(struct uvm_reclaim_ring *ring, uint32_t wanted)
 {
-	_Atomic uint32_t *wish = &ring->view.shared->wanted;
+	_Atomic uint32_t *asked = &ring->view.shared->wanted;
 
 	if (ring_resize(ring, wanted, 0) != UVM_RECLAIM_RESOURCE_SHORTAGE)
-		atomic_compare_exchange_strong(wish, &wanted, 0);
+		atomic_compare_exchange_strong(asked, &wanted, 0);
 }
 
 static uvm_reclaim_error_t check_region(uint64_t start, uint64_t size, uvm_reclaim_action_t action)
@@ -183,7 +183,7 @@ uvm_reclaim_error_t uvm_reclaim_try_enter(uvm_reclaim_ring_t ring, uint64_t star
 	ring_debug_enter(ring, start, size);
 	wanted = atomic_load_explicit(&ring->view.shared->wanted, memory_order_relaxed);
 	if (unlikely(wanted))
-		follow_wish(ring, wanted);
+		follow_wanted(ring, wanted);
 	if (*id == UVM_RECLAIM_ID_NULL)
 		enter_new(ring, start, size, action, id);
 	else
