@@ -23,8 +23,8 @@ given() {
 }
 
 @test "lower floors and the own folder may be included" {
-	given libcommon/pager/a.c '#include "pager/own.h"' '#include "own.h"' '#include "base/size.h"' '#include <stdio.h>' '#include <sys/mman.h>'
-	given cmd/one/main.c '#include "verb.h"' '#include "pager/own.h"'
+	given libcommon/pager/a.c '#include "cli/own.h"' '#include "own.h"' '#include "base/size.h"' '#include <stdio.h>' '#include <sys/mman.h>'
+	given cmd/one/main.c '#include "verb.h"' '#include "cli/own.h"'
 	run "$ROOT/tools/floors" "$TREE"
 	assert_success
 	assert_output ""
@@ -43,10 +43,10 @@ given() {
 }
 
 @test "a higher floor may not be included, and the line is named" {
-	given libcommon/base/a.c '#include <stdio.h>' '' '#include "pager/own.h"'
+	given libcommon/base/a.c '#include <stdio.h>' '' '#include "cli/own.h"'
 	run "$ROOT/tools/floors" "$TREE"
 	assert_failure 1
-	assert_output 'libcommon/base/a.c:3: "pager/own.h" is on floor 6, base is on floor 0: only lower floors may be included'
+	assert_output 'libcommon/base/a.c:3: "cli/own.h" is on floor 1, base is on floor 0: only lower floors may be included'
 }
 
 @test "a folder of the same floor may not be included, by headers neither" {
