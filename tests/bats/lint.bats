@@ -23,8 +23,8 @@ given() {
 }
 
 @test "lower floors and the own folder may be included" {
-	given libcommon/pager/a.c '#include "pager/own.h"' '#include "own.h"' '#include "base/size.h"' '#include <stdio.h>' '#include <sys/mman.h>'
-	given cmd/one/main.c '#include "verb.h"' '#include "pager/own.h"'
+	given libcommon/pager/a.c '#include "cli/own.h"' '#include "own.h"' '#include "base/size.h"' '#include <stdio.h>' '#include <sys/mman.h>'
+	given cmd/one/main.c '#include "verb.h"' '#include "cli/own.h"'
 	run "$ROOT/tools/floors" "$TREE"
 	assert_success
 	assert_output ""
