@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "report/input.h"
@@ -18,15 +19,8 @@
 
 int requests_add(struct requests *requests, struct request request)
 {
-	if (requests->count == requests->capacity) {
-		size_t capacity = requests->capacity ? requests->capacity * 2 : 16;
-		struct request *grown = realloc(requests->items, capacity * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		requests->items = grown;
-		requests->capacity = capacity;
-	}
+	if (array_reserve(&requests->items, requests->count, &requests->capacity) < 0)
+		return -ENOMEM;
 	requests->items[requests->count++] = request;
 	return 0;
 }

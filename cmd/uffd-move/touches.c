@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "report/report.h"
@@ -91,15 +92,8 @@ static struct touch_sum *find_sum(struct touches *touches, struct touch_sums *su
 			return &sums->items[at];
 		}
 	}
-	if (sums->count == sums->size) {
-		size_t size = sums->size ? sums->size * 2 : 16;
-		void *grown = reallocarray(sums->items, size, sizeof(*sums->items));
-
-		if (!grown)
-			return NULL;
-		sums->items = grown;
-		sums->size = size;
-	}
+	if (array_reserve(&sums->items, sums->count, &sums->size) < 0)
+		return NULL;
 	sum = &sums->items[sums->count];
 	sums->last = sums->count++;
 	*sum = (struct touch_sum){.key = key};

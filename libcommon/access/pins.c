@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "inject/restart.h"
@@ -88,15 +89,8 @@ static struct pin_thread *find(struct pins *pins, pid_t tid)
 
 	if (at < pins->count && pins->threads[at].tid == tid)
 		return &pins->threads[at];
-	if (pins->count == pins->capacity) {
-		size_t capacity = pins->capacity * 2 + 16;
-		struct pin_thread *grown = reallocarray(pins->threads, capacity, sizeof(*grown));
-
-		if (!grown)
-			return NULL;
-		pins->threads = grown;
-		pins->capacity = capacity;
-	}
+	if (array_reserve(&pins->threads, pins->count, &pins->capacity) < 0)
+		return NULL;
 	memmove(&pins->threads[at + 1], &pins->threads[at], (pins->count - at) * sizeof(*pins->threads));
 	pins->threads[at] = (struct pin_thread){.tid = tid, .there = proc_innermost_pid(tid)};
 	pins->count++;

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "proc/stat.h"
@@ -69,13 +70,8 @@ int places_read(const struct target *target, struct inject *inject, struct place
 	for (pid_t tid; (tid = tasks_next(tasks)) > 0;) {
 		int rc;
 
-		if (used == capacity) {
-			struct place *grown = reallocarray(found, capacity = 2 * capacity + 8, sizeof(*found));
-
-			if (!grown)
-				return -ENOMEM;
-			found = grown;
-		}
+		if (array_reserve(&found, used, &capacity) < 0)
+			return -ENOMEM;
 		rc = read_place(target, inject, tid, &found[used]);
 		if (rc == 0)
 			used++;

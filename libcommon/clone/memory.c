@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "pages/pages.h"
@@ -19,15 +20,8 @@
 
 static int add(struct memory *memory, const struct mapping *mapping, const char *flags)
 {
-	if (memory->count == memory->capacity) {
-		size_t capacity = memory->capacity ? memory->capacity * 2 : 256;
-		struct memory_mapping *grown = reallocarray(memory->mappings, capacity, sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		memory->mappings = grown;
-		memory->capacity = capacity;
-	}
+	if (array_reserve(&memory->mappings, memory->count, &memory->capacity) < 0)
+		return -ENOMEM;
 	memory->mappings[memory->count++] = (struct memory_mapping){
 		.is = *mapping,
 		.served = flags && (vm_flags_have(flags, "um") || vm_flags_have(flags, "ui")),

@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "lazymap/live_parts.h"
@@ -40,15 +41,8 @@ int live_fault_init(struct live *live)
 
 static bool add_waiter(struct request *request, struct waiter waiter)
 {
-	if (request->count == request->size) {
-		size_t size = request->size ? request->size * 2 : 2;
-		void *grown = realloc(request->waiters, size * sizeof(waiter));
-
-		if (!grown)
-			return false;
-		request->waiters = grown;
-		request->size = size;
-	}
+	if (array_reserve(&request->waiters, request->count, &request->size) < 0)
+		return false;
 	request->waiters[request->count++] = waiter;
 	return true;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "pager/hook.h"
 #include "pager/keep.h"
@@ -31,19 +32,12 @@ static int note_entry(void *context, uint64_t address, index_entry entry)
 {
 	struct moving *m = context;
 
-	if (m->count == m->size) {
-		size_t size = m->size ? m->size * 2 : 1024;
-		void *grown;
-
-		/*
-		 * The event is read and its thread goes on: an entry left behind would be a page of zeros. Better late
-		 * than that.
-		 */
-		while (!(grown = realloc(m->items, size * sizeof(*m->items))))
-			usleep(BACK_OFF_US);
-		m->items = grown;
-		m->size = size;
-	}
+	/*
+	 * The event is read and its thread goes on: an entry left behind would be a page of zeros. Better late than
+	 * that.
+	 */
+	while (array_reserve(&m->items, m->count, &m->size) < 0)
+		usleep(BACK_OFF_US);
 	m->items[m->count].address = address;
 	m->items[m->count++].entry = entry & ~ENTRY_FILLING; /* whoever was filling it finds it gone */
 	return 0;

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "pager/children.h"
 #include "pager/hook.h"
@@ -38,16 +39,7 @@ void fault_unwatch(struct pager *pager, struct space *space)
 static void park(struct pager *pager, const struct parked_fault *fault)
 {
 	pthread_mutex_lock(&pager->lock);
-	if (pager->parked_count == pager->parked_size) {
-		size_t size = pager->parked_size ? pager->parked_size * 2 : 256;
-		struct parked_fault *grown = realloc(pager->parked, size * sizeof(*grown));
-
-		if (grown) {
-			pager->parked = grown;
-			pager->parked_size = size;
-		}
-	}
-	if (pager->parked_count < pager->parked_size)
+	if (array_reserve(&pager->parked, pager->parked_count, &pager->parked_size) == 0)
 		pager->parked[pager->parked_count++] = *fault;
 	else /* no memory: it faults again */
 		uffd_wake(pager->spaces[fault->space].uffd,

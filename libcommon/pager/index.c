@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 
@@ -60,7 +61,7 @@ struct index {
 	uint32_t *free_tables;
 	uint64_t free_tables_count;
 	uint32_t *free_clusters;
-	uint64_t free_clusters_count, free_clusters_size;
+	size_t free_clusters_count, free_clusters_size;
 	uint64_t fill_page; /* page of fills[] that was allocated last, plus one */
 	struct space_count *spaces;
 };
@@ -369,15 +370,8 @@ struct cluster *index_cluster(const struct index *index, uint32_t number)
 void index_cluster_free(struct index *index, uint32_t number)
 {
 	index->clusters[number].state = CLUSTER_FREE;
-	if (index->free_clusters_count == index->free_clusters_size) {
-		uint64_t size = index->free_clusters_size ? index->free_clusters_size * 2 : 1024;
-		uint32_t *grown = realloc(index->free_clusters, size * sizeof(*grown));
-
-		if (!grown)
-			return; /* its number is lost until the index is opened again */
-		index->free_clusters = grown;
-		index->free_clusters_size = size;
-	}
+	if (array_reserve(&index->free_clusters, index->free_clusters_count, &index->free_clusters_size) < 0)
+		return; /* its number is lost until the index is opened again */
 	index->free_clusters[index->free_clusters_count++] = number;
 }
 

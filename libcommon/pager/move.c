@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "pager/held.h"
 #include "pager/hook.h"
 #include "pager/out.h"
@@ -105,15 +106,8 @@ static struct region next_run(struct out_job *job, const struct piece *piece, ui
 
 static int batch_add(struct batch *batch, struct batch_cluster cluster)
 {
-	if (batch->count == batch->size) {
-		size_t size = batch->size ? batch->size * 2 : 256;
-		struct batch_cluster *grown = realloc(batch->clusters, size * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		batch->clusters = grown;
-		batch->size = size;
-	}
+	if (array_reserve(&batch->clusters, batch->count, &batch->size) < 0)
+		return -ENOMEM;
 	batch->clusters[batch->count++] = cluster;
 	return 0;
 }

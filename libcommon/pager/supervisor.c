@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "pager/pulse.h"
 #include "service/service.h"
@@ -57,16 +58,9 @@ static void keep_add(struct kept *kept, const struct keep_message *message, int 
 		kept->items[i].fd = fd;
 		return;
 	}
-	if (kept->count == kept->size) {
-		size_t size = kept->size ? kept->size * 2 : 16;
-		void *grown;
-
-		/* The child would read zeros if it was closed. Better late than that. */
-		while (!(grown = realloc(kept->items, size * sizeof(*kept->items))))
-			usleep(BACK_OFF_US);
-		kept->items = grown;
-		kept->size = size;
-	}
+	/* The child would read zeros if it was closed. Better late than that. */
+	while (array_reserve(&kept->items, kept->count, &kept->size) < 0)
+		usleep(BACK_OFF_US);
 	kept->items[kept->count++] = (struct kept_item){message->number, message->parent, fd};
 }
 

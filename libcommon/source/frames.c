@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "source/parts.h"
@@ -126,15 +127,8 @@ static void frames_close(struct source *source)
 
 static int add(struct frames *f, struct frame frame)
 {
-	if (f->count == f->size) {
-		size_t size = f->size ? f->size * 2 : 64;
-		void *grown = realloc(f->frames, size * sizeof(frame));
-
-		if (!grown)
-			return -ENOMEM;
-		f->frames = grown;
-		f->size = size;
-	}
+	if (array_reserve(&f->frames, f->count, &f->size) < 0)
+		return -ENOMEM;
 	f->frames[f->count++] = frame;
 	f->base.bytes = frame.offset + frame.size;
 	return 0;

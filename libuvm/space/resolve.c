@@ -2,6 +2,7 @@
 /* From an address of a space down to the leaves that it shows, with the rights that all levels leave. */
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/size.h"
 #include "space/graph.h"
 
@@ -13,15 +14,8 @@ void segments_free(struct segment_vec *vec)
 
 static int push(struct segment_vec *vec, struct segment segment)
 {
-	if (vec->count == vec->capacity) {
-		size_t capacity = vec->capacity ? vec->capacity * 2 : 8;
-		struct segment *items = reallocarray(vec->items, capacity, sizeof(*items));
-
-		if (!items)
-			return UVM_MEM_NO_MEMORY;
-		vec->items = items;
-		vec->capacity = capacity;
-	}
+	if (array_reserve(&vec->items, vec->count, &vec->capacity) < 0)
+		return UVM_MEM_NO_MEMORY;
 	vec->items[vec->count++] = segment;
 	return 0;
 }
