@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "pages/pages.h"
 #include "proc/query.h"
@@ -65,8 +66,8 @@ static int partner_start(struct partner *partner)
 			pause();
 		_exit(0);
 	}
-	partner->pidfd = (int)syscall(SYS_pidfd_open, partner->pid, 0);
-	return partner->pidfd < 0 ? -errno : 0;
+	partner->pidfd = pidfd_of(partner->pid);
+	return partner->pidfd < 0 ? partner->pidfd : 0;
 }
 
 static void partner_end(struct partner *partner)
@@ -107,10 +108,10 @@ static int try_procmap_query(const struct partner *partner, int unused)
 
 static int try_pidfd_getfd(const struct partner *partner, int unused)
 {
-	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_getfd, partner->pidfd, partner->shared_fd, 0);
+	_cleanup_close_ int fd = pidfd_take(partner->pidfd, partner->shared_fd);
 
 	(void)unused;
-	return fd < 0 ? -errno : 0;
+	return fd < 0 ? fd : 0;
 }
 
 static int try_process_madvise(const struct partner *partner, int advice)

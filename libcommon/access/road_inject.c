@@ -14,6 +14,7 @@
 #include "access/places.h"
 #include "access/settle.h"
 #include "access/target_ops.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "inject/far.h"
 #include "inject/stop.h"
@@ -333,7 +334,7 @@ static int resume(struct road *road, uint64_t turn)
 /* What cannot be looked at makes no call once it has ended. */
 static int end_puppet(struct road *road)
 {
-	syscall(SYS_pidfd_send_signal, road->puppet.self.pidfd, SIGKILL, NULL, 0);
+	pidfd_signal(road->puppet.self.pidfd, SIGKILL);
 	return target_ends(&road->puppet.self, PUPPET_END_MS) ? 0 : -EBUSY;
 }
 

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "proc/maps.h"
 #include "proc/stat.h"
@@ -189,8 +190,8 @@ static int borrow_socket(pid_t tid, int number)
 		return -ENOTSOCK;
 	if (proc_file_read(tid, "status", text, sizeof(text)) < 0 || !(line = strstr(text, "\nTgid:")))
 		return -ESRCH;
-	pidfd = (int)syscall(SYS_pidfd_open, atoi(line + strlen("\nTgid:")), 0);
-	return pidfd < 0 ? -errno : (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+	pidfd = pidfd_of(atoi(line + strlen("\nTgid:")));
+	return pidfd < 0 ? pidfd : pidfd_take(pidfd, number);
 }
 
 static int64_t socket_timeout(pid_t tid, const struct arch_regs *regs, int option)

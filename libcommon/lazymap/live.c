@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "confine/confine.h"
 #include "lazymap/live_parts.h"
@@ -76,8 +77,8 @@ static int start_worker(struct live *live)
 		return 0; /* the new watcher */
 	}
 	atomic_store(&live->shared->worker, pid);
-	live->worker_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	return live->worker_pidfd < 0 ? -errno : 0;
+	live->worker_pidfd = pidfd_of(pid);
+	return live->worker_pidfd < 0 ? live->worker_pidfd : 0;
 }
 
 static json_t *error_of(const struct live_error *failed)
@@ -198,7 +199,7 @@ static void become_watcher(struct live *live)
 {
 	live->took_over = false;
 	close(live->watcher_pidfd);
-	live->watcher_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	live->watcher_pidfd = pidfd_of(getpid());
 }
 
 /* Until the worker serves, or has ended. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "lazymap/live_parts.h"
 #include "uffd/uffd.h"
@@ -156,7 +157,7 @@ static struct live *make(const struct target *target, struct source *source, con
 		.shared = shared == MAP_FAILED ? NULL : shared,
 		.wake_worker = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 		.wake_watcher = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-		.watcher_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0),
+		.watcher_pidfd = pidfd_of(getpid()),
 		.worker_pidfd = -1,
 	};
 	if (!live->shared || live->wake_worker < 0 || live->wake_watcher < 0 || live->watcher_pidfd < 0) {

@@ -7,10 +7,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "confine/confine.h"
 #include "inject/written.h"
@@ -99,7 +99,7 @@ static int start_threads(struct live *live)
  */
 static void take_over(struct live *live)
 {
-	int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	int self = pidfd_of(getpid());
 	pid_t child;
 
 	atomic_store(&live->quiet, true);

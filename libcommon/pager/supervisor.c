@@ -12,12 +12,12 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "pager/pulse.h"
 #include "service/service.h"
 #include "uffd/uffd.h"
@@ -116,7 +116,7 @@ static bool take_message(struct supervisor *v)
 static void pass_on(const struct supervisor *v)
 {
 	if (v->terminating)
-		syscall(SYS_pidfd_send_signal, v->worker.pidfd, SIGTERM, NULL, 0);
+		pidfd_signal(v->worker.pidfd, SIGTERM);
 }
 
 static void take_signal(struct supervisor *v)
@@ -146,7 +146,7 @@ static void look_after(struct supervisor *v)
 	if (v->hung || !pulse_look(v->session->pager.pulse, &v->pulse, v->worker.pid))
 		return;
 	v->hung = true;
-	syscall(SYS_pidfd_send_signal, v->worker.pidfd, SIGKILL, NULL, 0);
+	pidfd_signal(v->worker.pidfd, SIGKILL);
 }
 
 /* Holds on until the worker has ended and all that it said is heard. */
@@ -219,9 +219,9 @@ static int start_worker(struct supervisor *v, bool takes_over)
 		close(pair[0]);
 		return -errno;
 	}
-	v->worker = (struct worker){.pid = pid, .socket = pair[0], .pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
+	v->worker = (struct worker){.pid = pid, .socket = pair[0], .pidfd = pidfd_of(pid)};
 	if (v->worker.pidfd < 0) { /* its end would not be noticed */
-		int rc = -errno;
+		int rc = v->worker.pidfd;
 
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
@@ -436,16 +436,17 @@ static pid_t fork_supervisor(struct pager *pager, const struct worker *self)
 
 int supervisor_replace(struct pager *pager)
 {
-	struct worker self = {.pid = getpid(), .pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0)};
+	struct worker self = {.pid = getpid(), .pidfd = pidfd_of(getpid())};
 	int pair[2];
 	pid_t child;
 
 	waitpid(pager->supervisor_pid, NULL, WNOHANG); /* if it was one that we made */
-	if (self.pidfd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+	if (self.pidfd < 0)
+		return self.pidfd;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
 		int rc = -errno;
 
-		if (self.pidfd >= 0)
-			close(self.pidfd);
+		close(self.pidfd);
 		return rc;
 	}
 	self.socket = pair[0];

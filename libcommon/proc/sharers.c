@@ -11,6 +11,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "proc/stat.h"
 #include "proc/tasks.h"
@@ -41,7 +42,7 @@ static int consider(struct sharers *sharers, const struct target *target, pid_t 
 
 	if (pid == target->pid || !shares(thread, pid))
 		return 0;
-	leader = (int)syscall(SYS_pidfd_open, pid, 0);
+	leader = pidfd_of(pid);
 	if (leader < 0 || proc_stat_read(pid, &stat) < 0 || proc_stat_is_kernel_worker(&stat) ||
 	    proc_stat_is_exiting(&stat))
 		return 0;

@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "proc/stat.h"
 #include "proc/tasks.h"
@@ -55,16 +55,15 @@ static int pid_of_pidfd(int pidfd, pid_t *pid, struct error *error)
 
 static int open_pidfd(pid_t pid, struct error *error)
 {
-	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	int code = -errno;
+	int fd = pidfd_of(pid);
 
 	if (fd >= 0)
 		return fd;
 	/* A thread that does not lead its group: EINVAL before Linux 6.9, ENOENT since. */
-	if (code == -EINVAL || code == -ENOENT)
+	if (fd == -EINVAL || fd == -ENOENT)
 		return error_set(error, -EINVAL, "it is a thread, not a process", "name the process it belongs to",
 				 "open process %d", pid);
-	return error_set(error, code, code == -ESRCH ? GONE : NULL, NULL, "open process %d", pid);
+	return error_set(error, fd, fd == -ESRCH ? GONE : NULL, NULL, "open process %d", pid);
 }
 
 static void read_name(struct target *target)
@@ -109,7 +108,7 @@ static bool runs_on(const struct target *target)
 	for (unsigned int i = 0; i < END_LOOKS; i++) {
 		if (!is_any_running_on(target))
 			return false;
-		poll(&(struct pollfd){.fd = target->pidfd, .events = POLLIN}, 1, END_LOOK_MS);
+		target_ends(target, END_LOOK_MS);
 	}
 	return target_alive(target);
 }
@@ -202,18 +201,12 @@ bool target_is_puppet(pid_t pid)
 
 bool target_alive(const struct target *target)
 {
-	struct pollfd poll_fd = {.fd = target->pidfd, .events = POLLIN};
-	int ready;
-
-	do
-		ready = poll(&poll_fd, 1, 0);
-	while (ready < 0 && errno == EINTR);
-	return ready <= 0; /* an end that cannot be asked for is no end */
+	return !pidfd_ends(target->pidfd, 0); /* an end that cannot be asked for is no end */
 }
 
 bool target_ends(const struct target *target, int ms)
 {
-	return poll(&(struct pollfd){.fd = target->pidfd, .events = POLLIN}, 1, ms) == 1;
+	return pidfd_ends(target->pidfd, ms);
 }
 
 /* /proc may be that of another pid namespace. */
@@ -234,9 +227,9 @@ bool target_gone(pid_t pid, uint64_t starttime)
 		return true;
 	if (!proc_is_ours())
 		return false;
-	target.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	target.pidfd = pidfd_of(pid);
 	if (target.pidfd < 0)
-		return errno == EINVAL || errno == ENOENT; /* a thread has the number now, no process */
+		return target.pidfd == -EINVAL || target.pidfd == -ENOENT; /* a thread has the number now, no process */
 	gone = proc_stat_read(pid, &stat) == 0 && (stat.starttime != starttime || !target_alive(&target));
 	close(target.pidfd);
 	return gone;

@@ -9,11 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "service/service.h"
 #include "source/parts.h"
@@ -219,7 +219,7 @@ static char **environment_with(char *texts[2])
 /* Returns 0, -EIO when it did not end well, or -ETIMEDOUT. */
 static int reap(pid_t pid, unsigned int timeout_ms)
 {
-	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	_cleanup_close_ int pidfd = pidfd_of(pid);
 	int rc = pidfd < 0 ? 0 : command_wait(pidfd, timeout_ms);
 	int status = 0;
 
