@@ -12,6 +12,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "inject/restart.h"
 #include "proc/stat.h"
@@ -33,9 +34,7 @@ static int pin(struct pins *pins, uint64_t address, uint64_t bytes)
 
 static int read_at(const struct road *road, uint64_t address, void *to, size_t bytes)
 {
-	ssize_t got = pread(road->ops->memory(road), to, bytes, (off_t)address);
-
-	return got == (ssize_t)bytes ? 0 : -EIO;
+	return fd_read_all(road->ops->memory(road), to, bytes, address) < 0 ? -EIO : 0;
 }
 
 /* The futex word of an entry, and the entry itself. */

@@ -10,6 +10,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "pages/pages.h"
 #include "pages/scan.h"
@@ -146,18 +147,10 @@ int memory_read(const struct memory *memory, uint64_t address, void *to, size_t 
 {
 	struct iovec here = {.iov_base = to, .iov_len = bytes};
 	struct iovec there = {.iov_base = (void *)address, .iov_len = bytes};
-	size_t done = 0;
+	int rc;
 
 	if (process_vm_readv(memory->target->pid, &here, 1, &there, 1, 0) == (ssize_t)bytes)
 		return 0;
-	while (done < bytes) {
-		ssize_t got = pread(memory->mem_fd, (char *)to + done, bytes - done, (off_t)(address + done));
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return got < 0 ? -errno : -ESRCH;
-		done += (size_t)got;
-	}
-	return 0;
+	rc = fd_read_all(memory->mem_fd, to, bytes, address);
+	return rc == -ENODATA ? -ESRCH : rc;
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/pidfd.h"
 #include "base/size.h"
 #include "inject/written.h"
@@ -43,19 +44,9 @@ int inject_fd_close(struct inject *inject, int number)
 
 static int send_fd(int socket, int fd)
 {
-	char byte = 0;
-	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	struct iovec byte = {.iov_base = &(char){0}, .iov_len = 1};
 
-	control.header =
-		(struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-	return sendmsg(socket, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return fd_send(socket, &byte, 1, fd, 0);
 }
 
 /* A message header in the target's scratch memory, and what it points to. */

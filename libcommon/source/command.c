@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/pidfd.h"
 #include "base/size.h"
 #include "service/service.h"
@@ -126,7 +127,7 @@ static int pipe_read(struct source *source, uint64_t offset, void *to, size_t by
 		rc = pipe_advance(p, offset + bytes);
 		pthread_mutex_unlock(&p->spool.lock);
 	}
-	return rc < 0 ? rc : read_all_at(p->spool.fd, to, bytes, offset);
+	return rc < 0 ? rc : fd_read_all(p->spool.fd, to, bytes, offset);
 }
 
 static int pipe_restart(struct source *source)

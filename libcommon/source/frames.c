@@ -13,6 +13,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "source/parts.h"
 
@@ -53,7 +54,7 @@ static int decompress(const struct frames *f, const struct frame *frame, void **
 	*out = malloc(frame->size);
 	if (!in || !*out)
 		return -ENOMEM;
-	rc = read_all_at(f->fd, in, frame->in_size, frame->in_offset);
+	rc = fd_read_all(f->fd, in, frame->in_size, frame->in_offset);
 	if (rc < 0)
 		return rc;
 	made = ZSTD_decompress(*out, frame->size, in, frame->in_size);
@@ -69,13 +70,13 @@ static int read_frame(struct frames *f, size_t number, uint64_t at, void *to, si
 	int rc;
 
 	if (!f->transient && atomic_load(&f->done[number]))
-		return read_all_at(f->spool.fd, to, bytes, frame->offset + at);
+		return fd_read_all(f->spool.fd, to, bytes, frame->offset + at);
 	if (pthread_mutex_trylock(lock) != 0)
 		return -EAGAIN;
 	rc = decompress(f, frame, &out);
 	if (rc == 0) {
 		memcpy(to, (char *)out + at, bytes);
-		if (!f->transient && write_all_at(f->spool.fd, out, frame->size, frame->offset) == 0)
+		if (!f->transient && fd_write_all(f->spool.fd, out, frame->size, frame->offset) == 0)
 			atomic_store(&f->done[number], true);
 	}
 	pthread_mutex_unlock(lock);

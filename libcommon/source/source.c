@@ -12,40 +12,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "source/parts.h"
-
-int read_all_at(int fd, void *to, size_t bytes, uint64_t offset)
-{
-	while (bytes) {
-		ssize_t n = pread(fd, to, bytes, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -ENODATA;
-		to = (char *)to + n;
-		bytes -= (size_t)n;
-		offset += (uint64_t)n;
-	}
-	return 0;
-}
-
-int write_all_at(int fd, const void *from, size_t bytes, uint64_t offset)
-{
-	while (bytes) {
-		ssize_t n = pwrite(fd, from, bytes, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		from = (const char *)from + n;
-		bytes -= (size_t)n;
-		offset += (uint64_t)n;
-	}
-	return 0;
-}
 
 int spool_open(struct spool *spool)
 {
@@ -77,7 +46,7 @@ struct file_source {
 
 static int file_read(struct source *source, uint64_t offset, void *to, size_t bytes)
 {
-	return read_all_at(((struct file_source *)source)->fd, to, bytes, offset);
+	return fd_read_all(((struct file_source *)source)->fd, to, bytes, offset);
 }
 
 static void file_close(struct source *source)
@@ -103,7 +72,7 @@ static const struct decoder *decoder_of(int fd)
 	static const struct decoder *const decoders[] = {&decoder_zstd, &decoder_lz4, &decoder_gzip, NULL};
 	unsigned char start[4];
 
-	if (read_all_at(fd, start, sizeof(start), 0) < 0)
+	if (fd_read_all(fd, start, sizeof(start), 0) < 0)
 		return NULL;
 	for (size_t i = 0; decoders[i]; i++)
 		if (memcmp(start, decoders[i]->magic, decoders[i]->magic_bytes) == 0)
