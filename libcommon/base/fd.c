@@ -3,12 +3,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "base/text.h"
+
+#define NUMBER_MOST 40  /* characters, with what stands before it */
+#define FIELD_MOST  128 /* with the name of its field */
 
 ssize_t fd_read_up_to(int fd, void *to, size_t bytes, uint64_t offset)
 {
@@ -70,6 +75,73 @@ ssize_t fd_read_text_at(int folder, const char *name, char *text, size_t size)
 
 	*text = '\0';
 	return fd < 0 ? -errno : fd_read_text(fd, text, size);
+}
+
+static int parse_number(const char *text, int base, uint64_t *number)
+{
+	char *end;
+	uint64_t parsed;
+
+	errno = 0;
+	parsed = strtoull(text, &end, base);
+	if (errno || end == text)
+		return -ENOENT;
+	*number = parsed;
+	return 0;
+}
+
+int fd_read_number_at(int folder, const char *name, int base, uint64_t *number)
+{
+	char text[32];
+	ssize_t length = fd_read_text_at(folder, name, text, sizeof(text));
+
+	return length < 0 ? (int)length : parse_number(text, base, number);
+}
+
+int fd_find_number(int fd, const char *field, int base, uint64_t *number)
+{
+	char text[4096] = "\n"; /* what is searched begins with the end of a line */
+	size_t used = 1;
+
+	for (;;) {
+		ssize_t got = fd_read_text(fd, text + used, sizeof(text) - used);
+		const char *lines = strchr(text, '\n');
+		const char *value = lines ? text_field(lines + 1, field) : NULL;
+
+		if (got < 0)
+			return (int)got;
+		if (value && (got == 0 || strlen(value) > NUMBER_MOST))
+			return parse_number(value, base, number);
+		if (got == 0)
+			return -ENOENT;
+		used += (size_t)got;
+		if (used > FIELD_MOST) {
+			memmove(text, text + used - FIELD_MOST, FIELD_MOST + 1);
+			used = FIELD_MOST;
+		}
+	}
+}
+
+FILE *fd_stream(int fd)
+{
+	FILE *stream = fd < 0 ? NULL : fdopen(fd, "r");
+	int code = fd < -1 ? -fd : errno;
+
+	if (!stream && fd >= 0)
+		close(fd);
+	errno = code;
+	return stream;
+}
+
+DIR *fd_folder(int fd)
+{
+	DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+	int code = fd < -1 ? -fd : errno;
+
+	if (!folder && fd >= 0)
+		close(fd);
+	errno = code;
+	return folder;
 }
 
 /* Room for what travels beside a message. */

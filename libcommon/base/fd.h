@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading and writing all that was asked for, and descriptors that travel over Unix sockets. */
+/* Reading and writing all that was asked for, small files as text, and descriptors that travel over Unix sockets. */
 #pragma once
 
+#include <dirent.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -22,6 +24,22 @@ ssize_t fd_read_text(int fd, char *text, size_t size);
 
 /* The same of a file below a folder (or AT_FDCWD). */
 ssize_t fd_read_text_at(int folder, const char *name, char *text, size_t size);
+
+/* The number that such a file begins with. Returns 0, -ENOENT when it begins with none, or -errno. */
+int fd_read_number_at(int folder, const char *name, int base, uint64_t *number);
+
+/*
+ * Reads from the descriptor's position to the line "FIELD: NUMBER" (as /proc has them), however long the lines before
+ * it are. Returns 0, -ENOENT without such a line or number, or -errno.
+ */
+int fd_find_number(int fd, const char *field, int base, uint64_t *number);
+
+/*
+ * A stream to read from, and a folder. They take the descriptor, which may be a -errno instead. NULL, with errno set,
+ * when they cannot be had.
+ */
+FILE *fd_stream(int fd);
+DIR *fd_folder(int fd);
 
 #define FD_MOST 4 /* descriptors in one message */
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 
 /* include/linux/sched.h */
 #define PF_EXITING     0x00000004
@@ -46,14 +47,9 @@ ssize_t proc_file_read(pid_t pid, const char *name, char *text, size_t size)
 
 uint64_t proc_status_number(const char *text, const char *field, int base, uint64_t otherwise)
 {
-	const char *line = text;
-	size_t length = strlen(field);
+	const char *value = text_field(text, field);
 
-	while (line && (strncmp(line, field, length) != 0 || line[length] != ':')) {
-		line = strchr(line, '\n');
-		line += line != NULL;
-	}
-	return line ? strtoull(line + length + 1, NULL, base) : otherwise;
+	return value ? strtoull(value, NULL, base) : otherwise;
 }
 
 /* The text that begins with field `number`, counted as in proc(5), given the text after the name, which is field 2. */

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -79,6 +80,78 @@ static void a_text_is_cut_to_what_there_is_room_for(void **state)
 	assert_int_equal(fd_write_all(fd, "abcdef", 6, 0), 0);
 	assert_int_equal(fd_read_text(fd, text, sizeof(text)), 3);
 	assert_string_equal(text, "abc");
+}
+
+static int file_of(const char *text)
+{
+	int fd = memfd_create("fd", MFD_CLOEXEC);
+
+	assert_int_equal(fd_write_all(fd, text, strlen(text), 0), 0);
+	return fd;
+}
+
+static void the_number_of_a_field_is_found_behind_lines_of_any_length(void **state)
+{
+	static const char tail[] = "\nHere:\t17 kB\nHex: 1f\nNone:\tx\nLast: 18446744073709551615";
+	static const size_t lengths[] = {0, 1, 4000, 4070, 4079, 4080, 4081, 4090, 4095, 4096, 4100, 100000};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+		_cleanup_free_ char *text = malloc(lengths[i] + sizeof(tail));
+		_cleanup_close_ int fd = -1;
+		uint64_t number = 0;
+
+		memset(text, 'x', lengths[i]);
+		memcpy(text + lengths[i], tail, sizeof(tail));
+		fd = file_of(text);
+		assert_int_equal(fd_find_number(fd, "Here", 10, &number), 0);
+		assert_int_equal(number, 17);
+		lseek(fd, 0, SEEK_SET);
+		assert_int_equal(fd_find_number(fd, "Hex", 16, &number), 0);
+		assert_int_equal(number, 0x1f);
+		lseek(fd, 0, SEEK_SET);
+		assert_int_equal(fd_find_number(fd, "Last", 10, &number), 0);
+		assert_true(number == UINT64_MAX);
+		lseek(fd, 0, SEEK_SET);
+		assert_int_equal(fd_find_number(fd, "ere", 10, &number), -ENOENT);
+		lseek(fd, 0, SEEK_SET);
+		assert_int_equal(fd_find_number(fd, "Nowhere", 10, &number), -ENOENT);
+		lseek(fd, 0, SEEK_SET);
+		assert_int_equal(fd_find_number(fd, "None", 10, &number), -ENOENT);
+	}
+}
+
+static void a_file_that_begins_with_no_number_has_none(void **state)
+{
+	uint64_t number = 7;
+
+	(void)state;
+	assert_int_equal(fd_read_number_at(AT_FDCWD, "/proc/self/comm", 10, &number), -ENOENT);
+	assert_int_equal(fd_read_number_at(AT_FDCWD, "/nowhere/at/all", 10, &number), -ENOENT);
+	assert_int_equal(number, 7);
+	assert_int_equal(fd_read_number_at(AT_FDCWD, "/proc/sys/kernel/pid_max", 10, &number), 0);
+	assert_true(number > 7);
+}
+
+static void streams_and_folders_take_their_descriptor(void **state)
+{
+	int file = file_of("text");
+	FILE *stream = fd_stream(file);
+	DIR *folder = fd_folder(open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+
+	(void)state;
+	assert_non_null(stream);
+	assert_non_null(folder);
+	fclose(stream);
+	closedir(folder);
+	assert_int_equal(fcntl(file, F_GETFD), -1);
+
+	file = file_of("text");
+	assert_null(fd_folder(file));
+	assert_int_equal(errno, ENOTDIR);
+	assert_int_equal(fcntl(file, F_GETFD), -1);
+	assert_null(fd_stream(-ESRCH));
+	assert_int_equal(errno, ESRCH);
 }
 
 static void send_text(int socket, const char *text, int fd)
@@ -170,6 +243,9 @@ int main(void)
 		cmocka_unit_test(a_descriptor_that_cannot_be_used_tells_why),
 		cmocka_unit_test(a_text_comes_whole_from_a_pipe_that_gives_it_in_pieces),
 		cmocka_unit_test(a_text_is_cut_to_what_there_is_room_for),
+		cmocka_unit_test(the_number_of_a_field_is_found_behind_lines_of_any_length),
+		cmocka_unit_test(a_file_that_begins_with_no_number_has_none),
+		cmocka_unit_test(streams_and_folders_take_their_descriptor),
 		cmocka_unit_test(a_descriptor_travels_with_a_message),
 		cmocka_unit_test(sending_where_nobody_reads_is_an_error_and_no_signal),
 		cmocka_unit_test(a_pidfd_tells_of_the_end_of_its_process),
