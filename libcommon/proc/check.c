@@ -68,7 +68,7 @@ static int wait_for_ours(const struct target *target, uint64_t *tracer)
 
 static int check_tracer(const struct target *target, struct error *error)
 {
-	char name[64] = "", why[128];
+	char name[PROC_NAME], why[128];
 	uint64_t tracer;
 	int result = wait_for_ours(target, &tracer);
 
@@ -76,8 +76,7 @@ static int check_tracer(const struct target *target, struct error *error)
 		return error_set(error, result, NULL, NULL, "look at process %d (%s)", target->pid, target->name);
 	if (!tracer)
 		return 0;
-	if (proc_file_read((pid_t)tracer, "comm", name, sizeof(name)) > 0)
-		name[strcspn(name, "\n")] = '\0';
+	proc_name_read((pid_t)tracer, name);
 	snprintf(why, sizeof(why), "it is being traced by %s (%d)", *name ? name : "a process", (int)tracer);
 	return error_set(error, -EBUSY, why, "detach the tracer first", "work on process %d (%s)", target->pid,
 			 target->name);
