@@ -22,14 +22,10 @@
 
 int place_at_rest(const struct target *target, pid_t tid, struct place *place)
 {
-	char path[64];
 	char line[256];
-	_cleanup_fclose_ FILE *file = NULL;
 	char *last;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", target->pid, tid);
-	file = fopen(path, "re");
-	if (!file || !fgets(line, sizeof(line), file))
+	if (proc_thread_read(target->pid, tid, "syscall", line, sizeof(line)) <= 0)
 		return -ESRCH;
 	/*
 	 * "running", or numbers of which the last two are the stack pointer and the program counter
@@ -99,14 +95,12 @@ static bool has_ended(const struct target *target, pid_t tid)
 static bool outside_as_worker(const struct target *target, pid_t tid)
 {
 	static const char polls[] = "iou-sqp";
-	char name[32];
-	char text[64] = "";
+	char text[64];
 
-	snprintf(name, sizeof(name), "task/%d/wchan", tid);
-	if (proc_file_read(target->pid, name, text, sizeof(text)) > 0 && strcmp(text, "io_wq_worker") == 0)
+	if (proc_thread_read(target->pid, tid, "wchan", text, sizeof(text)) > 0 && strcmp(text, "io_wq_worker") == 0)
 		return true;
-	snprintf(name, sizeof(name), "task/%d/comm", tid);
-	return proc_file_read(target->pid, name, text, sizeof(text)) > 0 && strncmp(text, polls, strlen(polls)) == 0;
+	return proc_thread_read(target->pid, tid, "comm", text, sizeof(text)) > 0 &&
+	       strncmp(text, polls, strlen(polls)) == 0;
 }
 
 static bool outside_madvise(const struct target *target, struct inject *inject, pid_t tid)

@@ -4,6 +4,7 @@
  * is stopped for it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -182,14 +183,13 @@ static bool is_uffd(struct road *road)
 {
 	const struct target *target = road_hands(road)->target;
 	char path[64];
-	char link[64] = "";
-	ssize_t length;
+	int rc;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%d", target->pid, target_thread(target), road->number);
 	do
-		length = readlink(path, link, sizeof(link) - 1);
-	while (length < 0 && errno == ENOMEM);
-	return length > 0 && strstr(link, "[userfaultfd]");
+		rc = uffd_link_is(AT_FDCWD, path);
+	while (rc == -ENOMEM);
+	return rc > 0;
 }
 
 /* The thread or the puppet is let go of. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "inject/threads.h"
 #include "inject/written.h"
 #include "proc/cgroup.h"
@@ -30,10 +31,9 @@ struct inject_thaw {
 
 static bool says_frozen(int folder)
 {
-	_cleanup_close_ int fd = openat(folder, "cgroup.freeze", O_RDONLY | O_CLOEXEC);
-	char text[2] = "";
+	char text[2];
 
-	return fd >= 0 && read(fd, text, 1) == 1 && *text == '1';
+	return fd_read_text_at(folder, "cgroup.freeze", text, sizeof(text)) == 1 && *text == '1';
 }
 
 /*

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "pager/hook.h"
 
 #define SETTLED_US 200000  /* most children exec or exit before that */
@@ -26,8 +27,7 @@
  */
 static unsigned int may_hold(struct pager *pager)
 {
-	_cleanup_close_ int limits = -1;
-	char text[2048] = "";
+	char text[2048];
 	const char *line;
 	struct stat open;
 	uint64_t most;
@@ -35,8 +35,7 @@ static unsigned int may_hold(struct pager *pager)
 
 	if (pager->road.holder != pager->target.pid)
 		return INDEX_SPACES;
-	limits = target_proc_open(&pager->target, "limits", O_RDONLY);
-	if (limits < 0 || read(limits, text, sizeof(text) - 1) <= 0)
+	if (target_file_read(&pager->target, "limits", text, sizeof(text)) <= 0)
 		return 0;
 	line = strstr(text, LIMIT_LINE);
 	most = line ? strtoull(line + strlen(LIMIT_LINE), NULL, 10) : 0;
@@ -199,13 +198,12 @@ static void note(struct pager *pager, unsigned int space, int number)
 static void let_go(struct road *road, const struct index_header *header, int number)
 {
 	char path[64];
-	char link[64] = "";
 	int fd = number == header->uffd_number ? -1 : road->ops->take(road, number);
 
 	if (fd < 0)
 		return;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	if (readlink(path, link, sizeof(link) - 1) > 0 && strstr(link, "[userfaultfd]"))
+	if (uffd_link_is(AT_FDCWD, path) > 0)
 		road->ops->drop(road, number, fd);
 	close(fd);
 }
@@ -326,25 +324,15 @@ void held_find_lost(struct pager *pager)
 	const struct target *holder = pager->road.puppet.self.pid ? &pager->road.puppet.self : &pager->target;
 	_cleanup_closedir_ DIR *dir = NULL;
 	char name[32];
-	int fd;
 
 	if (pager->road.holder == holder->pid)
 		snprintf(name, sizeof(name), "fd");
 	else
 		snprintf(name, sizeof(name), "task/%d/fd", pager->road.holder);
-	fd = pager->road.ops ? target_proc_open(holder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	for (struct dirent *entry; (entry = readdir(dir));) {
-		char link[64] = "";
-
-		if (readlinkat(fd, entry->d_name, link, sizeof(link) - 1) > 0 && strstr(link, "[userfaultfd]"))
+	dir = pager->road.ops ? fd_folder(target_proc_open(holder, name, O_RDONLY | O_DIRECTORY)) : NULL;
+	for (struct dirent *entry; dir && (entry = readdir(dir));)
+		if (uffd_link_is(dirfd(dir), entry->d_name) > 0)
 			find_lost(pager, (int)strtol(entry->d_name, NULL, 10));
-	}
 }
 
 void held_forget(struct pager *pager, unsigned int space)

@@ -13,9 +13,11 @@
 
 #include "access/road.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "pager/paths.h"
 #include "proc/boot.h"
 #include "proc/tasks.h"
+#include "uffd/uffd.h"
 
 #define BOOT_DIGITS 8 /* of the boot's number, in the name of a store */
 
@@ -64,8 +66,7 @@ static void remove_session(int sessions, const char *name)
 
 void leftovers_remove_sessions(int sessions)
 {
-	int copy = openat(sessions, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_closedir_ DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	_cleanup_closedir_ DIR *dir = fd_folder(openat(sessions, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 
 	for (struct dirent *entry; dir && (entry = readdir(dir));)
 		if (leftovers_is_gone(sessions, entry->d_name))
@@ -119,12 +120,11 @@ void leftovers_remove_stores(const char *directory)
 static int is_held_by(const struct target *target, pid_t tid, int number)
 {
 	char name[64];
-	char link[64] = "";
+	int rc;
 
 	snprintf(name, sizeof(name), "/proc/%d/task/%d/fd/%d", target->pid, tid, number);
-	if (readlink(name, link, sizeof(link) - 1) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	return strstr(link, "[userfaultfd]") != NULL;
+	rc = uffd_link_is(AT_FDCWD, name);
+	return rc == -ENOENT ? 0 : rc;
 }
 
 bool leftovers_matter(int sessions, const char *name, const struct target *target)

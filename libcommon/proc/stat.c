@@ -92,6 +92,7 @@ static int parse_stat(const char *text, struct proc_stat *stat)
 	stat->state = *stat_field(after, 3);
 	stat->flags = (unsigned int)strtoul(stat_field(after, 9), NULL, 10);
 	stat->starttime = strtoull(stat_field(after, 22), NULL, 10);
+	stat->processor = *stat_field(after, 39) ? (int)strtol(stat_field(after, 39), NULL, 10) : -1;
 	return stat->state ? 0 : -ESRCH;
 }
 

@@ -10,6 +10,7 @@ struct proc_stat {
 	char state;         /* 'R', 'S', 'Z', … */
 	unsigned int flags; /* PF_* of the kernel */
 	uint64_t starttime;
+	int processor; /* on which it ran last; -1: not known */
 };
 
 /* Returns 0, or -errno (-ESRCH: no such process). */

@@ -133,15 +133,12 @@ void inject_copy_free(struct inject_copy *copy)
 /* Writes into its memory how long to wait, and under which name. */
 static int prepare(const struct inject_copy *copy, const char *name)
 {
-	char path[32];
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = proc_open(copy->pid, "mem", O_RDWR);
 	struct arch_copy data;
 	uint64_t at = copy->own.start + page_size();
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", copy->pid);
-	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (fd_read_all(fd, &data, sizeof(data), at) < 0)
 		return -EIO;
 	data.left = FOR_GOOD;
