@@ -7,6 +7,7 @@
 
 #include "addrspace.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "proc/maps.h"
 #include "proc/stat.h"
@@ -31,16 +32,9 @@ static json_t *number(int rc, uint64_t value)
 	return rc < 0 ? json_null() : json_integer((json_int_t)value);
 }
 
-/* The first number of a file of one line. */
 static int read_setting(const char *path, uint64_t *value)
 {
-	_cleanup_fclose_ FILE *file = fopen(path, "re");
-	unsigned long long got;
-
-	if (!file || fscanf(file, "%llu", &got) != 1)
-		return -ENOENT;
-	*value = got;
-	return 0;
+	return fd_read_number_at(AT_FDCWD, path, 10, value);
 }
 
 static void add_setting(json_t *record, const char *key, const char *path)
@@ -54,17 +48,10 @@ static void add_setting(json_t *record, const char *key, const char *path)
 /* "CommitLimit:  8105720 kB" of /proc/meminfo. */
 static void add_meminfo(json_t *record, const char *key, const char *field)
 {
-	_cleanup_fclose_ FILE *file = fopen("/proc/meminfo", "re");
-	size_t length = strlen(field);
+	_cleanup_close_ int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
 	uint64_t kib = 0;
-	char line[128];
-	int rc = -ENOENT;
+	int rc = fd_find_number(fd, field, 10, &kib);
 
-	while (file && rc < 0 && fgets(line, sizeof(line), file))
-		if (strncmp(line, field, length) == 0 && line[length] == ':') {
-			kib = strtoull(line + length + 1, NULL, 10);
-			rc = 0;
-		}
 	json_object_set_new(record, key, number(rc, kib * KiB));
 }
 
@@ -102,13 +89,11 @@ static int add_limits(json_t *record, const struct target *target)
 		{"Max stack size", "stack_limit_bytes"},
 		{"Max locked memory", "locked_limit_bytes"},
 	};
-	_cleanup_close_ int fd = target_proc_open(target, "limits", O_RDONLY);
-	_cleanup_fclose_ FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+	_cleanup_fclose_ FILE *file = fd_stream(target_proc_open(target, "limits", O_RDONLY));
 	char line[256];
 
 	if (!file)
-		return fd < 0 ? fd : -errno;
-	steal_fd(&fd);
+		return -errno;
 	while (fgets(line, sizeof(line), file))
 		for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
 			const char *value = line + strlen(limits[i].line);

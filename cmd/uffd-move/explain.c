@@ -10,26 +10,24 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "base/text.h"
 #include "pages/pages.h"
+#include "proc/stat.h"
 #include "proc/tasks.h"
 #include "uffd-move.h"
 
 #define FRAME_MASK   ((UINT64_C(1) << 55) - 1)
 #define KPF_KSM      21 /* include/uapi/linux/kernel-page-flags.h */
 #define SEARCHES_MAX 100
-#define COMM         32
 
 /* The pagemap entry of one page; 0 when it cannot be read. */
 static uint64_t entry_of(pid_t pid, uint64_t address)
 {
-	_cleanup_close_ int fd = -1;
-	char path[64];
+	_cleanup_close_ int fd = proc_open(pid, "pagemap", O_RDONLY);
 	uint64_t entry = 0;
 
-	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
 	return fd >= 0 && pagemap_read(fd, address, 1, &entry) == 0 ? entry : 0;
 }
 
@@ -38,21 +36,15 @@ static bool is_ksm(uint64_t entry)
 	_cleanup_close_ int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 	uint64_t frame = entry & FRAME_MASK, flags = 0;
 
-	return frame && fd >= 0 && pread(fd, &flags, sizeof(flags), (off_t)(frame * sizeof(flags))) == sizeof(flags) &&
+	return frame && fd >= 0 && fd_read_all(fd, &flags, sizeof(flags), frame * sizeof(flags)) == 0 &&
 	       flags & (UINT64_C(1) << KPF_KSM);
 }
 
 static pid_t parent_of(pid_t pid)
 {
-	_cleanup_fclose_ FILE *file = NULL;
-	char path[64], line[128];
+	uint64_t parent;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	file = fopen(path, "re");
-	while (file && fgets(line, sizeof(line), file))
-		if (strncmp(line, "PPid:", 5) == 0)
-			return (pid_t)strtol(line + 5, NULL, 10);
-	return 0;
+	return proc_status_read(pid, "PPid", 10, &parent) < 0 ? 0 : (pid_t)parent;
 }
 
 /* Fork leaves pages at their addresses. Without the right to see page frames only parent and children are believed. */
@@ -85,23 +77,15 @@ static pid_t find_sharer(struct explainer *explainer, uint64_t address, uint64_t
 	return 0;
 }
 
-static const char *comm_of(pid_t pid, char name[COMM])
+static const char *comm_of(pid_t pid, char name[PROC_NAME])
 {
-	_cleanup_fclose_ FILE *file = NULL;
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	file = fopen(path, "re");
-	if (!file || !fgets(name, COMM, file))
-		return "?";
-	name[strcspn(name, "\n")] = '\0';
-	return text_make_safe(name);
+	return proc_name_read(pid, name) < 0 ? "?" : text_make_safe(name);
 }
 
 static pid_t explain_shared(struct explainer *explainer, uint64_t address, uint64_t entry, struct error *why)
 {
 	pid_t sharer = find_sharer(explainer, address, entry);
-	char name[COMM], text[120];
+	char name[PROC_NAME], text[120];
 
 	if (!sharer) {
 		error_set(why, -EBUSY, "the pages are shared with another process, which could not be found",

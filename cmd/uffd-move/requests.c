@@ -12,6 +12,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "report/input.h"
 #include "report/parse.h"
@@ -158,12 +159,11 @@ static int take_value(struct gathering *gathering, const json_t *value)
 /* Records that were found sound before. */
 static int gather(struct gathering *gathering, int file)
 {
-	_cleanup_fclose_ FILE *stream = NULL;
-	int again = fcntl(file, F_DUPFD_CLOEXEC, 3), rc = 0;
+	_cleanup_fclose_ FILE *stream = fd_stream(fcntl(file, F_DUPFD_CLOEXEC, 3));
 	json_error_t failed = {0};
 	json_t *value;
+	int rc = 0;
 
-	stream = again < 0 ? NULL : fdopen(again, "r");
 	if (!stream)
 		return -errno;
 	rewind(stream);

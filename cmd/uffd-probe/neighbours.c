@@ -21,6 +21,7 @@
 #include "base/size.h"
 #include "pages/pages.h"
 #include "proc/query.h"
+#include "proc/stat.h"
 #include "uffd/guard.h"
 #include "uffd/route.h"
 
@@ -82,28 +83,22 @@ static void partner_end(struct partner *partner)
 
 static int try_pagemap_scan(const struct partner *partner, int unused)
 {
-	char path[40];
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = proc_open(partner->pid, "pagemap", O_RDONLY);
 	struct pages pages = {.method = PAGES_SCAN};
 
 	(void)unused;
-	snprintf(path, sizeof(path), "/proc/%d/pagemap", partner->pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	pages.pagemap_fd = fd;
 	return pages_open(&pages);
 }
 
 static int try_procmap_query(const struct partner *partner, int unused)
 {
-	char path[40];
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = proc_open(partner->pid, "maps", O_RDONLY);
 
 	(void)unused;
-	snprintf(path, sizeof(path), "/proc/%d/maps", partner->pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? -errno : procmap_query_try(fd);
+	return fd < 0 ? fd : procmap_query_try(fd);
 }
 
 static int try_pidfd_getfd(const struct partner *partner, int unused)
