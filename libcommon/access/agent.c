@@ -143,8 +143,7 @@ int agent_connect(struct agent *agent, const struct target *target, struct agent
 		return 0;
 	}
 	for (int i = 0; i < 2; i++)
-		if (uffd[i] >= 0)
-			close(uffd[i]);
+		cleanup_close(&uffd[i]);
 	agent_disconnect(agent);
 	return rc;
 }
@@ -165,8 +164,7 @@ int agent_connect_reclaimer(struct agent *agent, const struct target *target)
 		return agent->socket;
 	rc = receive_greeting(agent->socket, TURN_MS, &greeting, fds);
 	for (int i = 0; i < AGENT_FDS; i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
+		cleanup_close(&fds[i]);
 	if (rc == 0 && greeting.uffd_errno)
 		rc = -EBUSY;
 	if (rc < 0)
@@ -235,8 +233,7 @@ static int receive_one(struct agent *agent, struct agent_reply *reply, int *fd)
 			*fd = came;
 		return 1;
 	}
-	if (came >= 0)
-		close(came);
+	cleanup_close(&came);
 	return 0;
 }
 

@@ -15,6 +15,7 @@
 #include "access/places.h"
 #include "access/settle.h"
 #include "access/target_ops.h"
+#include "base/cleanup.h"
 #include "base/pidfd.h"
 #include "base/size.h"
 #include "inject/far.h"
@@ -255,8 +256,7 @@ static int enter_by(const struct target_ops *ops, struct road *road, const struc
 	if (leave(road, &ignored) < 0 && road->ops)
 		abandon(road);
 	for (int i = 0; i < 2; i++)
-		if (uffd[i] >= 0)
-			close(uffd[i]);
+		cleanup_close(&uffd[i]);
 	return rc;
 }
 

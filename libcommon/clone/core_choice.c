@@ -33,7 +33,7 @@ static int was_written(const struct memory *memory, struct region region)
 
 			rc = pagemap_read(memory->pagemap_fd, at, count, entries);
 			for (size_t j = 0; rc == 0 && j < count; j++)
-				if (entries[j] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) && !(entries[j] & PAGEMAP_FILE))
+				if (pagemap_populated(entries[j]) && !(entries[j] & PAGEMAP_FILE))
 					return 1;
 		}
 	}

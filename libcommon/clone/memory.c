@@ -118,7 +118,7 @@ static int populated_by_pagemap(const struct memory *memory, struct region regio
 		for (size_t i = 0; rc == 0 && i < count; i++) {
 			uint64_t page = at + i * page_size();
 
-			if (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) && !(entries[i] & PAGEMAP_GUARD))
+			if (pagemap_populated(entries[i]) && !(entries[i] & PAGEMAP_GUARD))
 				rc = append(found, (struct region){page, page + page_size()});
 		}
 	}

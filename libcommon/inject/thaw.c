@@ -49,15 +49,13 @@ static int above_frozen(int folder)
 		int up = openat(at, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 		if (says_frozen(at)) {
-			if (found >= 0)
-				close(found);
+			cleanup_close(&found);
 			found = fcntl(up, F_DUPFD_CLOEXEC, 0);
 		}
 		close(at);
 		at = up;
 	}
-	if (at >= 0)
-		close(at);
+	cleanup_close(&at);
 	return found;
 }
 

@@ -176,8 +176,7 @@ static bool bury(struct live *live)
 	siginfo_t info = {.si_code = CLD_KILLED, .si_status = SIGKILL};
 
 	waitid(P_PIDFD, (id_t)live->worker_pidfd, &info, WEXITED);
-	close(live->worker_pidfd);
-	live->worker_pidfd = -1;
+	cleanup_close(&live->worker_pidfd);
 	tell_errors(live);
 	return info.si_code == CLD_KILLED && info.si_status == SIGKILL;
 }

@@ -263,11 +263,9 @@ void live_free(struct live *live)
 			close(live_table(live)->uffd[i]);
 	if (live->shared)
 		munmap(live->shared, sizeof(*live->shared));
-	for (size_t i = 0; i < 4; i++) {
-		int fd = (int[]){live->wake_worker, live->wake_watcher, live->watcher_pidfd, live->worker_pidfd}[i];
-
-		if (fd >= 0)
-			close(fd);
-	}
+	cleanup_close(&live->wake_worker);
+	cleanup_close(&live->wake_watcher);
+	cleanup_close(&live->watcher_pidfd);
+	cleanup_close(&live->worker_pidfd);
 	free(live);
 }

@@ -106,8 +106,7 @@ struct answer {
 
 static void answer_free(struct answer *answer)
 {
-	if (answer->fd >= 0)
-		close(answer->fd);
+	cleanup_close(&answer->fd);
 	free(answer->bytes);
 }
 

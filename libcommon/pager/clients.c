@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "pager/hook.h"
 #include "pager/request.h"
 #include "service/service.h"
@@ -35,8 +36,7 @@ struct connection {
 
 static void free_client(struct waiting_client *client)
 {
-	if (client->fd >= 0)
-		close(client->fd);
+	cleanup_close(&client->fd);
 	json_decref(client->object);
 	request_free(&client->request);
 	free(client);

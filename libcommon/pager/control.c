@@ -9,6 +9,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "pager/check.h"
 #include "pager/held.h"
 #include "pager/hook.h"
@@ -377,8 +378,7 @@ static void close_everywhere(struct pager *pager)
 
 	for (unsigned int i = 0; i < INDEX_SPACES; i++)
 		space_close(pager, &pager->spaces[i]);
-	close(pager->uffd_staging);
-	pager->uffd_staging = -1;
+	cleanup_close(&pager->uffd_staging);
 	if (keep_send(pager->supervisor, &message, -1) == 0)
 		while (poll(&answer, 1, DROP_MS) > 0 && keep_receive(pager->supervisor, &message, &fd) > 0)
 			if (message.op == KEEP_DROPPED)

@@ -479,13 +479,6 @@ void event_forget_fork(struct pager *pager)
 
 void event_wake(struct pager *pager, struct space *space, const struct uffd_msg *message)
 {
-	struct region changed = {0, 0};
-
-	if (message->event == UFFD_EVENT_REMAP)
-		changed = (struct region){message->arg.remap.from, message->arg.remap.from + message->arg.remap.len};
-	if (message->event == UFFD_EVENT_REMOVE || message->event == UFFD_EVENT_UNMAP)
-		changed = (struct region){message->arg.remove.start, message->arg.remove.end};
-	if (changed.end)
-		uffd_wake(space->uffd, changed);
+	uffd_wake_changed(space->uffd, message);
 	space_take_back(pager, space);
 }

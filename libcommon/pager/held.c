@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/fd.h"
 #include "pager/hook.h"
 
@@ -43,8 +44,7 @@ static unsigned int may_hold(struct pager *pager)
 	folder = target_proc_open(&pager->target, "fd", O_RDONLY | O_DIRECTORY);
 	if (folder >= 0 && fstat(folder, &open) == 0 && (uint64_t)open.st_size > most / 2)
 		most = 0;
-	if (folder >= 0)
-		close(folder);
+	cleanup_close(&folder);
 	return (unsigned int)min_u64(most / HELD_PART, INDEX_SPACES);
 }
 
@@ -259,8 +259,7 @@ void held_children(struct pager *pager)
 		return;
 	if (enter_begin(pager, &ignored) < 0) {
 		pager->held_again_us = now_us() + AGAIN_US;
-		if (fd >= 0)
-			close(fd);
+		cleanup_close(&fd);
 		return;
 	}
 	for (; fd >= 0; fd = next_child(pager, &space, most)) {

@@ -215,11 +215,6 @@ static void settle(struct out_job *job, const struct attempt *attempt)
 	pager->staging_unread |= keep > attempt->first;
 }
 
-static bool is_there(uint64_t entry)
-{
-	return entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
-}
-
 /*
  * The target did not answer in time, and may yet do what it was told. Without a registered destination it cannot any
  * more (UFFDIO_MOVE: EINVAL), and what is in the staging area then is what has moved.
@@ -237,7 +232,7 @@ static int64_t move_overdue(struct pager *pager, struct attempt *attempt)
 		if (out_pagemap(pager, attempt->staging + first * page_size(), count, entries) != 0)
 			return -ESRCH;
 		for (size_t i = 0; i < count; i++)
-			if (is_there(entries[i]))
+			if (pagemap_populated(entries[i]))
 				attempt->moved = (first + i + 1) * page_size();
 	}
 	return -ETIMEDOUT;
@@ -261,9 +256,9 @@ static int count_moved(const struct pager *pager, struct attempt *attempt)
 		    out_pagemap(pager, attempt->staging + first * page_size(), count, after) != 0)
 			return -ESRCH;
 		for (size_t i = 0; i < count; i++) {
-			if (is_there(before[i]))
+			if (pagemap_populated(before[i]))
 				return 0;
-			if (is_there(after[i]))
+			if (pagemap_populated(after[i]))
 				attempt->moved = (first + i + 1) * page_size();
 		}
 	}

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "pager/held.h"
 #include "pager/hook.h"
 #include "pager/keep.h"
@@ -96,8 +97,7 @@ static void close_space(struct pager *pager, struct space *space)
 		space->dead = true;
 		space_drop(pager, space, (struct region){0, UINT64_MAX});
 		fault_unwatch(pager, space);
-		close(space->uffd);
-		space->uffd = -1;
+		cleanup_close(&space->uffd);
 		if (space->kept)
 			keep_send(pager->supervisor, &(struct keep_message){.op = KEEP_DROP, .number = space->kept},
 				  -1);

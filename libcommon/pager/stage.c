@@ -36,7 +36,7 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
 		while (i < count && vectors < READ_VECTORS) {
 			size_t end = i;
 
-			while (end < count && entries[end] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED))
+			while (end < count && pagemap_populated(entries[end]))
 				end++;
 			if (end > i) {
 				there[vectors] = (struct iovec){(void *)(region.start + i * page), (end - i) * page};
@@ -46,7 +46,7 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
 				bytes += there[vectors++].iov_len;
 			}
 			i = end + (end < count);
-			while (i < count && !(entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)))
+			while (i < count && !pagemap_populated(entries[i]))
 				i++;
 		}
 		got = vectors ? pager->road.ops->read(&pager->road, here, there, vectors) : 0;
@@ -57,7 +57,7 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
 			struct iovec one_here = {pager->mirror + (region.start + p * page - pager->staging.start),
 						 page};
 
-			unreadable[p] = entries[p] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) &&
+			unreadable[p] = pagemap_populated(entries[p]) &&
 					pager->road.ops->read(&pager->road, &one_here, &one_there, 1) != (ssize_t)page;
 		}
 	}
@@ -74,7 +74,7 @@ static void settle_holes(struct pager *pager, const struct batch_cluster *bc, co
 
 	for (unsigned int i = 0; i < bc->pages; i++) {
 		uint64_t at = bc->source + i * page_size();
-		bool there = entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
+		bool there = pagemap_populated(entries[i]);
 		bool lost = unreadable[i] || (torn && !there);
 
 		if (lost)

@@ -98,8 +98,7 @@ static bool take_message(struct supervisor *v)
 		keep_add(&v->kept, &message, fd);
 		return true;
 	}
-	if (fd >= 0)
-		close(fd);
+	cleanup_close(&fd);
 	if (rc <= 0)
 		return rc < 0 && rc != -ECONNRESET;
 	if (message.op == KEEP_OVER)

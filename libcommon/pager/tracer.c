@@ -158,8 +158,7 @@ static void *tracer_main(void *argument)
 			bring_back(&w, &filler);
 		wait_for_tracer(&w);
 	}
-	if (w.listen >= 0)
-		close(w.listen);
+	cleanup_close(&w.listen);
 	filler_free(&filler);
 	return NULL;
 }

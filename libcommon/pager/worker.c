@@ -10,6 +10,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
+#include "base/cleanup.h"
 #include "pager/clients.h"
 #include "pager/held.h"
 #include "pager/hook.h"
@@ -248,9 +249,7 @@ static void tell_ready(struct pager *pager)
 		dprintf(pager->ready, "%s\n", text);
 	free(text);
 	json_decref(record);
-	if (pager->ready >= 0)
-		close(pager->ready);
-	pager->ready = -1;
+	cleanup_close(&pager->ready);
 	keep_send(pager->supervisor, &(struct keep_message){.op = KEEP_READY}, -1);
 }
 

@@ -92,7 +92,7 @@ static bool judge_by_pagemap(struct window *window)
 
 	for (size_t i = 0; i < window->count; i++)
 		any |= window->entries[i];
-	if (!(any & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED))) {
+	if (!pagemap_populated(any)) {
 		memset(window->states, 0, window->count);
 		return false;
 	}

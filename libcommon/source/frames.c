@@ -118,8 +118,7 @@ static void frames_close(struct source *source)
 {
 	struct frames *f = (struct frames *)source;
 
-	if (f->fd >= 0)
-		close(f->fd);
+	cleanup_close(&f->fd);
 	spool_close(&f->spool);
 	free(f->frames);
 	free(f->done);

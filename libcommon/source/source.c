@@ -35,8 +35,7 @@ void spool_restart(struct spool *spool)
 
 void spool_close(struct spool *spool)
 {
-	if (spool->fd >= 0)
-		close(spool->fd);
+	cleanup_close(&spool->fd);
 }
 
 struct file_source {

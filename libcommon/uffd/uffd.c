@@ -225,6 +225,18 @@ int uffd_read(int fd, struct uffd_msg *messages, size_t count)
 	return (int)((size_t)n / sizeof(*messages));
 }
 
+void uffd_wake_changed(int fd, const struct uffd_msg *message)
+{
+	struct region changed = {0, 0};
+
+	if (message->event == UFFD_EVENT_REMAP)
+		changed = (struct region){message->arg.remap.from, message->arg.remap.from + message->arg.remap.len};
+	if (message->event == UFFD_EVENT_REMOVE || message->event == UFFD_EVENT_UNMAP)
+		changed = (struct region){message->arg.remove.start, message->arg.remove.end};
+	if (changed.end)
+		uffd_wake(fd, changed);
+}
+
 int uffd_link_is(int folder, const char *path)
 {
 	static const char kind[] = "anon_inode:[userfaultfd]";
