@@ -12,6 +12,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/size.h"
 #include "lazymap/live_parts.h"
 #include "uffd/uffd.h"
@@ -60,7 +61,7 @@ static struct request *new_request(struct live *live, uint64_t block, struct wai
 	if (!request)
 		return NULL;
 	request->block = block;
-	request->since_ns = latency_now_ns();
+	request->since_ns = clock_now_ns();
 	request->due_ns = request->since_ns + (block == NO_BLOCK ? 0 : live->options->delay_ms * 1000000);
 	if (!add_waiter(request, waiter)) {
 		free_request(request);
@@ -92,7 +93,7 @@ static struct request *take(struct live *live, uint64_t *next_ns)
 	struct request *request;
 
 	pthread_mutex_lock(&live->lock);
-	request = find_due(live, latency_now_ns(), next_ns);
+	request = find_due(live, clock_now_ns(), next_ns);
 	if (request && live->filling + 1 < LIVE_THREADS) {
 		request->filling = true;
 		live->filling++;
@@ -143,7 +144,7 @@ static void read_messages(struct live *live, const struct epoll_event *event)
 
 static int milliseconds_until(uint64_t ns)
 {
-	uint64_t now = latency_now_ns();
+	uint64_t now = clock_now_ns();
 
 	if (ns == UINT64_MAX)
 		return -1;
@@ -175,7 +176,7 @@ void live_fault_again(struct live *live, struct request *request, unsigned int a
 {
 	pthread_mutex_lock(&live->lock);
 	request->filling = false;
-	request->due_ns = latency_now_ns() + after_ms * UINT64_C(1000000);
+	request->due_ns = clock_now_ns() + after_ms * UINT64_C(1000000);
 	live->filling--;
 	pthread_mutex_unlock(&live->lock);
 	eventfd_write(live->poke, 1);
@@ -195,7 +196,7 @@ bool live_fault_done(struct live *live, struct request *request, size_t served)
 			at = &(*at)->next;
 		*at = request->next;
 		if (request->block != NO_BLOCK)
-			latency_add(&latency, latency_now_ns() - request->since_ns);
+			latency_add(&latency, clock_now_ns() - request->since_ns);
 		live->filling--;
 	}
 	pthread_mutex_unlock(&live->lock);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/pidfd.h"
 #include "base/size.h"
 #include "confine/confine.h"
@@ -24,7 +25,7 @@
 
 static void serve_stray(struct live *live, struct request *request)
 {
-	bool held_up = latency_now_ns() - request->since_ns > HELD_UP_NS;
+	bool held_up = clock_now_ns() - request->since_ns > HELD_UP_NS;
 
 	if (live_fill_stray(live, request->waiters[0], held_up) == -EAGAIN)
 		live_fault_again(live, request, STRAY_AGAIN_MS);

@@ -5,6 +5,7 @@
  * page that moved out in between would come back with its old contents. So what is being discarded stays, until every
  * thread of the target has been seen elsewhere, or until so much time has gone by that it must have been done.
  */
+#include "base/clock.h"
 #include "pager/pager.h"
 
 #define OVER_NS UINT64_C(30000000000) /* where threads cannot be looked at */
@@ -26,7 +27,7 @@ void discard_note(struct pager *pager, struct region region)
 	discard->region.start = min_u64(discard->region.start, region.start);
 	discard->region.end = max_u64(discard->region.end, region.end);
 	discard->number = ++header->discards_read;
-	discard->read_ns = latency_now_ns();
+	discard->read_ns = clock_now_ns();
 }
 
 bool discard_pending(const struct pager *pager, uint64_t address)
@@ -54,7 +55,7 @@ void discards_settle(struct pager *pager)
 	if (!pager->road.ops->discards_done(&pager->road))
 		over = 0;
 	pthread_mutex_lock(&pager->lock);
-	now = latency_now_ns();
+	now = clock_now_ns();
 	for (uint32_t i = 0; i < header->discard_count;)
 		if (header->discards[i].number <= over || now - header->discards[i].read_ns > OVER_NS)
 			header->discards[i] = header->discards[--header->discard_count];

@@ -11,6 +11,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "pager/children.h"
 #include "pager/hook.h"
 #include "pager/pulse.h"
@@ -53,7 +54,7 @@ static struct parked_fault take_fault(struct pager *pager, const struct space *s
 	struct parked_fault fault = {
 		.space = space->id,
 		.address = round_down(message->arg.pagefault.address, page_size()),
-		.since_ns = latency_now_ns(),
+		.since_ns = clock_now_ns(),
 	};
 
 	if (space->id == 0 && index_header(pager->index)->watched)
@@ -80,7 +81,7 @@ static void serve(struct filler *filler, const struct parked_fault *fault)
 		park(pager, fault);
 		return;
 	}
-	waited_ns = latency_now_ns() - fault->since_ns;
+	waited_ns = clock_now_ns() - fault->since_ns;
 	pthread_mutex_lock(&pager->lock);
 	latency_add(&pager->latency, waited_ns);
 	index_header(pager->index)->counters.fault_wait_ns += waited_ns;

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "base/clock.h"
+
 #define TOUCHES_MAX  1048576 /* not yet told; 24 MiB */
 #define TOLD_AT_ONCE 2048
 #define TELL_MS      20
@@ -161,7 +163,7 @@ static bool heard_enough(int connection, uint64_t wait_ms)
 static int go_round(struct watch *watch, struct error *error)
 {
 	bool partial = false;
-	uint64_t now = (latency_now_ns() - watch->started_ns) / 1000;
+	uint64_t now = (clock_now_ns() - watch->started_ns) / 1000;
 
 	tell(watch);
 	tell_state(watch);
@@ -172,7 +174,7 @@ static int go_round(struct watch *watch, struct error *error)
 
 static uint64_t elapsed_ms(const struct watch *watch)
 {
-	return (latency_now_ns() - watch->started_ns) / 1000000;
+	return (clock_now_ns() - watch->started_ns) / 1000000;
 }
 
 /* Those that this thread asked to stop for a round, and that stopped too late for it. */
@@ -230,7 +232,7 @@ static void end(struct pager *pager)
 {
 	pthread_mutex_lock(&pager->lock);
 	pager->watch = NULL;
-	pager->watch_ended_ns = latency_now_ns();
+	pager->watch_ended_ns = clock_now_ns();
 	pthread_mutex_unlock(&pager->lock);
 }
 
@@ -240,7 +242,7 @@ int watch_run(struct pager *pager, const struct watch_request *request, bool *pa
 	int rc = 0;
 
 	if (!request->resume_ns)
-		watch.started_ns = latency_now_ns();
+		watch.started_ns = clock_now_ns();
 	watch.touches = calloc(TOUCHES_MAX, sizeof(*watch.touches));
 	if (!watch.touches)
 		return error_set(error, -ENOMEM, NULL, NULL, "watch process %d", pager->target.pid);

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "pager/clients.h"
 #include "pager/held.h"
 #include "pager/hook.h"
@@ -186,7 +187,7 @@ static bool forsaken(struct pager *pager)
 	if (!index_header(pager->index)->watched)
 		return false;
 	pthread_mutex_lock(&pager->lock);
-	watched = pager->watch || latency_now_ns() - pager->watch_ended_ns < WATCHER_NS;
+	watched = pager->watch || clock_now_ns() - pager->watch_ended_ns < WATCHER_NS;
 	pthread_mutex_unlock(&pager->lock);
 	return !watched;
 }
@@ -276,7 +277,7 @@ static int start(struct pager *pager)
 		return rc;
 	pager->latency.buckets = index_header(pager->index)->counters.latency;
 	pager->latency.max_ns = &index_header(pager->index)->counters.latency_max_ns;
-	pager->watch_ended_ns = latency_now_ns();
+	pager->watch_ended_ns = clock_now_ns();
 	index_header(pager->index)->counters.workers++;
 	rc = keeper_start(pager);
 	service_shrink();

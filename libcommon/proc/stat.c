@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/text.h"
 
@@ -131,12 +131,9 @@ uint64_t proc_stat_age_us(const struct proc_stat *stat)
 {
 	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
 	uint64_t started = stat->starttime * 1000000 / hz;
-	struct timespec now;
-	uint64_t now_us;
+	uint64_t now = clock_ns(CLOCK_BOOTTIME) / 1000;
 
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	now_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-	return now_us > started ? now_us - started : 0;
+	return now > started ? now - started : 0;
 }
 
 pid_t proc_status_innermost(const char *text, unsigned int *depth)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Sizes, addresses, regions, text and arrays. */
+/* Sizes, addresses, regions, text, arrays and clocks. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +12,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/region.h"
 #include "base/size.h"
 #include "base/text.h"
@@ -367,6 +368,17 @@ static void an_array_grows_as_it_is_filled(void **state)
 	free(items);
 }
 
+static void the_clock_goes_forward_in_both_units(void **state)
+{
+	uint64_t ns = clock_now_ns();
+	uint64_t us = now_us();
+
+	(void)state;
+	assert_true(ns > 0 && ns / 1000 <= us);
+	assert_true(us * 1000 <= clock_now_ns());
+	assert_true(clock_ns(CLOCK_BOOTTIME) >= ns); /* it counts the time asleep, too */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -387,6 +399,7 @@ int main(void)
 		cmocka_unit_test(vectors_agree_with_a_bitmap),
 		cmocka_unit_test(text_for_a_terminal_steers_nothing),
 		cmocka_unit_test(owners_let_go_what_was_taken),
+		cmocka_unit_test(the_clock_goes_forward_in_both_units),
 		cmocka_unit_test(an_array_grows_as_it_is_filled),
 	};
 
