@@ -6,7 +6,6 @@
 #include "clone/kept.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>

@@ -22,7 +22,6 @@
 #include <linux/io_uring.h>
 #include <linux/usbdevice_fs.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
