@@ -61,9 +61,9 @@ static void add_system(json_t *record)
 	char text[ADDRESS_TEXT];
 	uint64_t value = 0;
 
-	json_object_set_new(record, "page_bytes", json_integer((json_int_t)page_size()));
+	report_number(record, "page_bytes", page_size());
 	/* mmap(2) on x86-64 and aarch64: a page, for private and for shared mappings. */
-	json_object_set_new(record, "min_align_bytes", json_integer((json_int_t)page_size()));
+	report_number(record, "min_align_bytes", page_size());
 	add_setting(record, "huge_page_bytes", "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size");
 	json_object_set_new(record, "min_address",
 			    read_setting("/proc/sys/vm/mmap_min_addr", &value) < 0
@@ -142,7 +142,7 @@ static void add_region(json_t *record, const char *start, const char *end, const
 {
 	json_object_set_new(record, start, report_address(region.start));
 	json_object_set_new(record, end, report_address(region.end));
-	json_object_set_new(record, bytes, json_integer((json_int_t)region_bytes(region)));
+	report_number(record, bytes, region_bytes(region));
 }
 
 /* The end of the heap is the program break (brk(2)); a process that never moved it has none. */
@@ -166,7 +166,7 @@ static int add_mappings(json_t *record, const struct target *target)
 	maps_close(&maps);
 	if (heap.end)
 		add_region(record, "heap_start", "brk", "heap_bytes", heap);
-	json_object_set_new(record, "mappings", json_integer(count));
+	report_number(record, "mappings", (uint64_t)count);
 	return rc;
 }
 

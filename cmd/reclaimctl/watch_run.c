@@ -35,8 +35,8 @@ void watch_failed(struct watcher *w, const struct target *target, const char *op
 	json_t *record = error_record(op, error);
 
 	w->errors++;
-	json_object_set_new(record, "pid", json_integer(target->pid));
-	json_object_set_new(record, "starttime", json_integer((json_int_t)target->starttime));
+	report_number(record, "pid", (uint64_t)target->pid);
+	report_number(record, "starttime", target->starttime);
 	watch_emit(w, record);
 }
 

@@ -182,14 +182,14 @@ json_t *explain_failure(struct explainer *explainer, const struct move_failure *
 	record = error_record(explainer->method == MOVE_UFFD ? "UFFDIO_MOVE" : "mremap", &why);
 	if (!record)
 		return NULL;
-	json_object_set_new(record, "pid", json_integer(explainer->target->pid));
-	json_object_set_new(record, "starttime", json_integer((json_int_t)explainer->target->starttime));
+	report_number(record, "pid", (uint64_t)explainer->target->pid);
+	report_number(record, "starttime", explainer->target->starttime);
 	json_object_set_new(record, "start", report_address(region.start));
 	json_object_set_new(record, "end", report_address(region.end));
-	json_object_set_new(record, "bytes", json_integer((json_int_t)region_bytes(region)));
+	report_number(record, "bytes", region_bytes(region));
 	if (failure->destination)
 		json_object_set_new(record, "dst", report_address(failure->destination));
 	if (sharer)
-		json_object_set_new(record, "shared_with", json_integer(sharer));
+		report_number(record, "shared_with", (uint64_t)sharer);
 	return record;
 }

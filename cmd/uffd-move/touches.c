@@ -219,8 +219,8 @@ static int tell_sums(const struct touches *touches, struct touch_sums *sums, con
 
 		if (record && threads)
 			json_object_set_new(record, "tid", sum->tid ? json_integer(sum->tid) : json_null());
-		json_object_set_new(record, "touches", json_integer((json_int_t)sum->touches));
-		json_object_set_new(record, "touched_bytes", json_integer((json_int_t)sum->bytes));
+		report_number(record, "touches", sum->touches);
+		report_number(record, "touched_bytes", sum->bytes);
 		rc = emit(context, record);
 	}
 	return rc;

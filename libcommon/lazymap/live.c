@@ -17,6 +17,7 @@
 #include "base/size.h"
 #include "confine/confine.h"
 #include "lazymap/live_parts.h"
+#include "report/report.h"
 
 #define RESTART_MS     10
 #define RESTART_MAX_MS 2000
@@ -93,8 +94,8 @@ static json_t *error_of(const struct live_error *failed)
 					     : NULL,
 		  "its readers get SIGBUS", "fill");
 	record = error_record("fill", &error);
-	json_object_set_new(record, "offset", json_integer((json_int_t)failed->offset));
-	json_object_set_new(record, "bytes", json_integer((json_int_t)failed->bytes));
+	report_number(record, "offset", failed->offset);
+	report_number(record, "bytes", failed->bytes);
 	return record;
 }
 
@@ -273,7 +274,7 @@ json_t *live_summary(const struct live *live)
 				   (json_int_t)live->target->starttime);
 
 	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
-		json_object_set_new(record, counts[i].key, json_integer((json_int_t)counts[i].value));
+		report_number(record, counts[i].key, counts[i].value);
 	json_object_set_new(record, "fill_p50_us", microseconds(latency_percentile(&fills, 50)));
 	json_object_set_new(record, "fill_p99_us", microseconds(latency_percentile(&fills, 99)));
 	json_object_set_new(record, "fill_max_us", microseconds(shared->fill_max_ns));

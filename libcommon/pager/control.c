@@ -99,11 +99,6 @@ static json_t *end_record(int rc, bool partial, const struct error *error)
 	return end;
 }
 
-static void set(json_t *record, const char *key, uint64_t value)
-{
-	json_object_set_new(record, key, json_integer((json_int_t)value));
-}
-
 /* What every summary begins with. */
 static json_t *summary_of(const struct pager *pager, const char *op)
 {
@@ -162,15 +157,15 @@ static int run_out(struct client *client, const json_t *request, bool *partial, 
 	if (rc == -EINVAL)
 		return rc;
 	summary = summary_of(pager, "out");
-	set(summary, "regions", client->regions);
-	set(summary, "asked_bytes", client->asked);
-	set(summary, out.dry_run ? "would_move_bytes" : "moved_bytes", client->moved);
-	set(summary, "stored_bytes", client->stored);
-	set(summary, "compressed_bytes", client->compressed);
-	set(summary, "zero_pages", client->zero_pages);
-	set(summary, "filled_pages", client->filled_pages);
-	set(summary, "skipped_bytes", client->skipped);
-	set(summary, "time_us", now_us() - begin);
+	report_number(summary, "regions", client->regions);
+	report_number(summary, "asked_bytes", client->asked);
+	report_number(summary, out.dry_run ? "would_move_bytes" : "moved_bytes", client->moved);
+	report_number(summary, "stored_bytes", client->stored);
+	report_number(summary, "compressed_bytes", client->compressed);
+	report_number(summary, "zero_pages", client->zero_pages);
+	report_number(summary, "filled_pages", client->filled_pages);
+	report_number(summary, "skipped_bytes", client->skipped);
+	report_number(summary, "time_us", now_us() - begin);
 	send_record(client, summary);
 	return rc;
 }
@@ -225,9 +220,9 @@ static int run_in(struct client *client, const json_t *request, bool *partial, s
 			  rc == -ESRCH ? NULL : "is the memory of its cgroup at its limit?", "swap in process %d",
 			  pager->target.pid);
 	summary = summary_of(pager, "in");
-	set(summary, "brought_bytes", brought * page_size());
-	set(summary, "poisoned_pages", poisoned(pager) - before);
-	set(summary, "time_us", now_us() - begin);
+	report_number(summary, "brought_bytes", brought * page_size());
+	report_number(summary, "poisoned_pages", poisoned(pager) - before);
+	report_number(summary, "time_us", now_us() - begin);
 	*partial = poisoned(pager) != before;
 	send_record(client, summary);
 	return rc;
@@ -269,12 +264,12 @@ static int run_check(struct client *client, struct error *error)
 		return error_set(error, rc, rc == -ESRCH ? "it has ended" : NULL, NULL, "check process %d",
 				 pager->target.pid);
 	summary = summary_of(pager, "check");
-	set(summary, "out_pages", sums.entries);
-	set(summary, "clusters", sums.clusters);
-	set(summary, "records", sums.records);
-	set(summary, "poisoned_pages", sums.poisoned_pages);
-	set(summary, "errors", sums.errors);
-	set(summary, "time_us", now_us() - begin);
+	report_number(summary, "out_pages", sums.entries);
+	report_number(summary, "clusters", sums.clusters);
+	report_number(summary, "records", sums.records);
+	report_number(summary, "poisoned_pages", sums.poisoned_pages);
+	report_number(summary, "errors", sums.errors);
+	report_number(summary, "time_us", now_us() - begin);
 	send_record(client, summary);
 	return sums.errors ? error_set(error, -EUCLEAN, "there are errors in it", "the records say which",
 				       "check the session of process %d", pager->target.pid)
@@ -399,9 +394,9 @@ static int run_detach(struct client *client, bool *partial, struct error *error)
 		return rc;
 	close_everywhere(pager);
 	summary = summary_of(pager, "detach");
-	set(summary, "brought_bytes", brought * page_size());
-	set(summary, "poisoned_pages", poisoned(pager) - before);
-	set(summary, "time_us", now_us() - begin);
+	report_number(summary, "brought_bytes", brought * page_size());
+	report_number(summary, "poisoned_pages", poisoned(pager) - before);
+	report_number(summary, "time_us", now_us() - begin);
 	*partial |= poisoned(pager) != before;
 	send_record(client, summary);
 	return 0;
@@ -461,11 +456,11 @@ static int run_writeback(struct client *client, const json_t *request, struct er
 			  "nothing is lost: what was staged stays in memory", "write staged pages of process %d back",
 			  pager->target.pid);
 	summary = summary_of(pager, "writeback");
-	set(summary, "written_back_pages", writeback.pages);
-	set(summary, "written_back_bytes", writeback.bytes);
-	set(summary, "pool_bytes", writeback.left);
-	set(summary, "oldest_ms", writeback.oldest_ms);
-	set(summary, "time_us", now_us() - begin);
+	report_number(summary, "written_back_pages", writeback.pages);
+	report_number(summary, "written_back_bytes", writeback.bytes);
+	report_number(summary, "pool_bytes", writeback.left);
+	report_number(summary, "oldest_ms", writeback.oldest_ms);
+	report_number(summary, "time_us", now_us() - begin);
 	send_record(client, summary);
 	return rc;
 }

@@ -135,6 +135,11 @@ int report_close(struct report *report)
 	return status;
 }
 
+int report_number(json_t *record, const char *key, uint64_t number)
+{
+	return json_object_set_new(record, key, json_integer((json_int_t)number));
+}
+
 json_t *report_address(uint64_t address)
 {
 	char text[ADDRESS_TEXT];
