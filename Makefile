@@ -86,7 +86,8 @@ FAIL_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/fail/*.c))
 LIBDIR       ?= $(PREFIX)/lib
 LIBUVM       := $(BUILD)/lib/libuvm.so.0
 RING_PARTS   := libuvm/ring/protocol.c $(wildcard libuvm/ring/ring*.c)
-LIBUVM_PARTS := $(RING_PARTS) $(SPACE_PARTS) libcommon/base/region.c libcommon/base/size.c \
+
+LIBUVM_PARTS := $(RING_PARTS) $(SPACE_PARTS) libcommon/base/array.c libcommon/base/fd.c libcommon/base/region.c libcommon/base/size.c libcommon/base/text.c \
 	libcommon/store/extents.c libcommon/uffd/open.c libcommon/uffd/uffd.c
 LIBUVM_OBJS  := $(patsubst %.c,$(BUILD)/obj/pic/%.o,$(wildcard libuvm/agent/*.c)) $(LIBUVM_PARTS:%.c=$(BUILD)/obj/pic/%.o)
 LIBUVM_FILES := $(LIBUVM) $(BUILD)/lib/libuvm.so $(BUILD)/lib/uvm.pc

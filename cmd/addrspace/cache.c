@@ -221,11 +221,11 @@ static void on_ready(void *context, struct live *live)
 
 	json_object_set_new(record, "source", json_string(cache->texts.from));
 	json_object_set_new(record, "source_kind", json_string(source_kind(cache->source)));
-	json_object_set_new(record, "source_bytes", json_integer((json_int_t)source_bytes(cache->source)));
-	json_object_set_new(record, "block_bytes", json_integer((json_int_t)cache->options.block_bytes));
+	report_number(record, "source_bytes", source_bytes(cache->source));
+	report_number(record, "block_bytes", cache->options.block_bytes);
 	json_object_set_new(record, "writable", json_boolean(cache->options.writable));
-	json_object_set_new(record, "worker_pid", json_integer(live_worker(live)));
-	json_object_set_new(record, "puppet_pid", json_integer(live_puppet(live)));
+	report_number(record, "worker_pid", (uint64_t)live_worker(live));
+	report_number(record, "puppet_pid", (uint64_t)live_puppet(live));
 	json_object_set_new(record, "missing", live_missing(live));
 	report_record(cache->run.report, record);
 	command_go(&cache->command);

@@ -199,8 +199,8 @@ static int report_summary(struct change *change)
 				   (json_int_t)change->bytes, "errors", (json_int_t)change->errors);
 
 	if (record && change->injecting) {
-		json_object_set_new(record, "stops", json_integer((json_int_t)change->inject.stops));
-		json_object_set_new(record, "longest_stop_us", json_integer((json_int_t)change->inject.longest_us));
+		report_number(record, "stops", change->inject.stops);
+		report_number(record, "longest_stop_us", change->inject.longest_us);
 	}
 	return report_record(change->run.report, record);
 }

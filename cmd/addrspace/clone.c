@@ -37,10 +37,10 @@ struct cloning {
 static void add_core(const struct cloning *c, json_t *record)
 {
 	json_object_set_new(record, "core", json_string(c->core_path));
-	json_object_set_new(record, "core_bytes", json_integer((json_int_t)c->core.bytes));
-	json_object_set_new(record, "memory_bytes", json_integer((json_int_t)c->core.memory_bytes));
-	json_object_set_new(record, "unreadable_bytes", json_integer((json_int_t)c->core.unreadable_bytes));
-	json_object_set_new(record, "excluded_bytes", json_integer((json_int_t)c->core.excluded_bytes));
+	report_number(record, "core_bytes", c->core.bytes);
+	report_number(record, "memory_bytes", c->core.memory_bytes);
+	report_number(record, "unreadable_bytes", c->core.unreadable_bytes);
+	report_number(record, "excluded_bytes", c->core.excluded_bytes);
 }
 
 static void report(const struct cloning *c)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "proc/target.h"
 #include "report/parse.h"
 #include "state/paths.h"
@@ -27,13 +28,9 @@ static const char *note_name(char name[NAME], pid_t pid, uint64_t starttime)
 
 static void remove_stale(int directory)
 {
-	int copy = fcntl(directory, F_DUPFD_CLOEXEC, 0);
-	_cleanup_closedir_ DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	_cleanup_closedir_ DIR *dir = fd_folder(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 
-	if (!dir)
-		return;
-	rewinddir(dir);
-	for (struct dirent *entry; (entry = readdir(dir));) {
+	for (struct dirent *entry; dir && (entry = readdir(dir));) {
 		uint64_t starttime;
 		pid_t pid;
 
@@ -72,7 +69,6 @@ int clone_note_write(const struct clone_note *note, struct error *error)
 int clone_note_read(const struct target *clone, struct clone_note *note, struct error *error)
 {
 	_cleanup_close_ int directory = paths_sessions(error);
-	_cleanup_close_ int fd = -1;
 	char name[NAME];
 	_cleanup_fclose_ FILE *stream = NULL;
 	json_error_t failed = {0};
@@ -84,13 +80,11 @@ int clone_note_read(const struct target *clone, struct clone_note *note, struct 
 
 	if (directory < 0)
 		return directory;
-	fd = openat(directory, note_name(name, clone->pid, clone->starttime), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
+	note_name(name, clone->pid, clone->starttime);
+	stream = fd_stream(openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+	if (!stream && errno != ENOMEM)
 		return error_set(error, -EPERM, "it is no clone that addrspace clone --hold made for this user",
 				 "end other processes with kill(1)", "drop process %d (%s)", clone->pid, clone->name);
-	stream = fdopen(fd, "r");
-	if (stream)
-		fd = -1;
 	text = stream ? parse_stream(stream, 0, &failed) : NULL;
 	if (!text && parse_ran_out(&failed))
 		return error_set(error, -ENOMEM, NULL, NULL, "read the note on clone %d", clone->pid);

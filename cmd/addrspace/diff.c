@@ -26,8 +26,8 @@ static int emit(void *context, struct region region, enum diff_kind kind)
 	json_t *record = report_region("region", a->pid, a->starttime, region.start, region.end);
 
 	json_object_set_new(record, "change", json_string(diff_kind_name(kind)));
-	json_object_set_new(record, "other_pid", json_integer(sides->b.pid));
-	json_object_set_new(record, "other_starttime", json_integer((json_int_t)sides->b.starttime));
+	report_number(record, "other_pid", (uint64_t)sides->b.pid);
+	report_number(record, "other_starttime", sides->b.starttime);
 	return report_record(sides->run->report, record);
 }
 

@@ -7,6 +7,7 @@
 
 #include "addrspace.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "proc/maps.h"
 #include "proc/stat.h"
@@ -31,16 +32,9 @@ static json_t *number(int rc, uint64_t value)
 	return rc < 0 ? json_null() : json_integer((json_int_t)value);
 }
 
-/* The first number of a file of one line. */
 static int read_setting(const char *path, uint64_t *value)
 {
-	_cleanup_fclose_ FILE *file = fopen(path, "re");
-	unsigned long long got;
-
-	if (!file || fscanf(file, "%llu", &got) != 1)
-		return -ENOENT;
-	*value = got;
-	return 0;
+	return fd_read_number_at(AT_FDCWD, path, 10, value);
 }
 
 static void add_setting(json_t *record, const char *key, const char *path)
@@ -54,17 +48,10 @@ static void add_setting(json_t *record, const char *key, const char *path)
 /* "CommitLimit:  8105720 kB" of /proc/meminfo. */
 static void add_meminfo(json_t *record, const char *key, const char *field)
 {
-	_cleanup_fclose_ FILE *file = fopen("/proc/meminfo", "re");
-	size_t length = strlen(field);
+	_cleanup_close_ int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
 	uint64_t kib = 0;
-	char line[128];
-	int rc = -ENOENT;
+	int rc = fd_find_number(fd, field, 10, &kib);
 
-	while (file && rc < 0 && fgets(line, sizeof(line), file))
-		if (strncmp(line, field, length) == 0 && line[length] == ':') {
-			kib = strtoull(line + length + 1, NULL, 10);
-			rc = 0;
-		}
 	json_object_set_new(record, key, number(rc, kib * KiB));
 }
 
@@ -74,9 +61,9 @@ static void add_system(json_t *record)
 	char text[ADDRESS_TEXT];
 	uint64_t value = 0;
 
-	json_object_set_new(record, "page_bytes", json_integer((json_int_t)page_size()));
+	report_number(record, "page_bytes", page_size());
 	/* mmap(2) on x86-64 and aarch64: a page, for private and for shared mappings. */
-	json_object_set_new(record, "min_align_bytes", json_integer((json_int_t)page_size()));
+	report_number(record, "min_align_bytes", page_size());
 	add_setting(record, "huge_page_bytes", "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size");
 	json_object_set_new(record, "min_address",
 			    read_setting("/proc/sys/vm/mmap_min_addr", &value) < 0
@@ -102,13 +89,11 @@ static int add_limits(json_t *record, const struct target *target)
 		{"Max stack size", "stack_limit_bytes"},
 		{"Max locked memory", "locked_limit_bytes"},
 	};
-	_cleanup_close_ int fd = target_proc_open(target, "limits", O_RDONLY);
-	_cleanup_fclose_ FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+	_cleanup_fclose_ FILE *file = fd_stream(target_proc_open(target, "limits", O_RDONLY));
 	char line[256];
 
 	if (!file)
-		return fd < 0 ? fd : -errno;
-	steal_fd(&fd);
+		return -errno;
 	while (fgets(line, sizeof(line), file))
 		for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
 			const char *value = line + strlen(limits[i].line);
@@ -157,7 +142,7 @@ static void add_region(json_t *record, const char *start, const char *end, const
 {
 	json_object_set_new(record, start, report_address(region.start));
 	json_object_set_new(record, end, report_address(region.end));
-	json_object_set_new(record, bytes, json_integer((json_int_t)region_bytes(region)));
+	report_number(record, bytes, region_bytes(region));
 }
 
 /* The end of the heap is the program break (brk(2)); a process that never moved it has none. */
@@ -181,7 +166,7 @@ static int add_mappings(json_t *record, const struct target *target)
 	maps_close(&maps);
 	if (heap.end)
 		add_region(record, "heap_start", "brk", "heap_bytes", heap);
-	json_object_set_new(record, "mappings", json_integer(count));
+	report_number(record, "mappings", (uint64_t)count);
 	return rc;
 }
 

@@ -42,8 +42,8 @@ static int report_part(struct list *list, size_t i)
 	list->resident += sum->resident;
 	list->swapped += sum->swapped;
 	if (record && !list->no_pages) {
-		json_object_set_new(record, "resident_bytes", json_integer((json_int_t)sum->resident));
-		json_object_set_new(record, "swapped_bytes", json_integer((json_int_t)sum->swapped));
+		report_number(record, "resident_bytes", sum->resident);
+		report_number(record, "swapped_bytes", sum->swapped);
 	}
 	if (record && list->batch[i].vm_flags)
 		json_object_set(record, "vm_flags", list->batch[i].vm_flags);
@@ -130,8 +130,8 @@ static int report_summary(const struct list *list)
 				   (json_int_t)list->bytes);
 
 	if (record && !list->no_pages) {
-		json_object_set_new(record, "resident_bytes", json_integer((json_int_t)list->resident));
-		json_object_set_new(record, "swapped_bytes", json_integer((json_int_t)list->swapped));
+		report_number(record, "resident_bytes", list->resident);
+		report_number(record, "swapped_bytes", list->swapped);
 	}
 	return report_record(list->run->report, record);
 }

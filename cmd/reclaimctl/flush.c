@@ -2,6 +2,7 @@
 /* reclaimctl flush: reclaims from the oldest end. */
 #include <errno.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "reclaim/reclaimer.h"
@@ -30,18 +31,10 @@ static void keep(void *context, const struct ring_work *work, const struct error
 
 	if (!error && !flush->run.options.verbose)
 		return;
-	if (flush->count == flush->room) {
-		size_t room = flush->room ? flush->room * 2 : 64;
-		struct told *told = reallocarray(flush->told, room, sizeof(*told));
-
-		if (!told) {
-			flush->lost = true;
-			return;
-		}
-		flush->told = told;
-		flush->room = room;
-	}
-	flush->told[flush->count++] = (struct told){.work = *work, .error = error ? *error : (struct error){0}};
+	if (array_reserve(&flush->told, flush->count, &flush->room) < 0)
+		flush->lost = true;
+	else
+		flush->told[flush->count++] = (struct told){.work = *work, .error = error ? *error : (struct error){0}};
 }
 
 static void tell(struct flush *flush, const struct told *told)

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/size.h"
 #include "watch.h"
 
@@ -109,7 +110,7 @@ static bool is_member(const struct watched *m, const struct watched_cgroup *grou
 /* What takes the least time to free the most. */
 static struct watched *largest_ring(const struct watcher *w, const struct watched_cgroup *group)
 {
-	uint64_t now = ring_now_ns(), most = 0;
+	uint64_t now = clock_now_ns(), most = 0;
 	struct watched *largest = NULL;
 
 	for (struct watched *m = w->all; m; m = m->next) {

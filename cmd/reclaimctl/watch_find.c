@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "proc/tasks.h"
@@ -21,15 +22,8 @@ static bool is_watched(const struct watcher *w, pid_t pid)
 
 static int push(struct known_vec *vec, struct known known)
 {
-	if (vec->count == vec->capacity) {
-		size_t capacity = max_u64(vec->capacity * 2, 256);
-		struct known *items = reallocarray(vec->items, capacity, sizeof(*items));
-
-		if (!items)
-			return -ENOMEM;
-		vec->items = items;
-		vec->capacity = capacity;
-	}
+	if (array_reserve(&vec->items, vec->count, &vec->capacity) < 0)
+		return -ENOMEM;
 	vec->items[vec->count++] = known;
 	return 0;
 }

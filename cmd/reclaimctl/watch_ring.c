@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/size.h"
 #include "reclaim/reclaimer.h"
 #include "watch.h"
@@ -30,7 +31,7 @@ static void failed(struct watcher *w, struct watched *m, const char *op, const s
 		m->gone = true;
 		return;
 	}
-	postpone(m, ring_now_ns());
+	postpone(m, clock_now_ns());
 	m->late = error->code == -ETIMEDOUT ? m->late + 1 : 0;
 	if ((m->late && m->late < PATIENCE) || (m->stopped_ns && m->refused_ns == m->stopped_ns))
 		return;
@@ -210,7 +211,7 @@ static int sample(struct watcher *w, struct watched *m, uint64_t now_ns, struct 
 	if (rc < 0)
 		return rc;
 	/* The program may have taken one since: another one right after it would take all for unneeded. */
-	bring_up_to_date(w, m, &view, ring_now_ns(), look);
+	bring_up_to_date(w, m, &view, clock_now_ns(), look);
 	ring_unlock(m->ring.fd);
 	return 0;
 }
@@ -339,7 +340,7 @@ static void act(struct watcher *w, struct watched *m, const struct ring_look *lo
 		reclaimed(w, m, &done, decision, record);
 	json_decref(record);
 	if (rc == -ENOENT)
-		lose(w, m, ring_now_ns());
+		lose(w, m, clock_now_ns());
 	else if (rc < 0)
 		failed(w, m, "reclaim", &error);
 	else if (done.entries || is_claimed(&m->ring.view))
@@ -347,7 +348,7 @@ static void act(struct watcher *w, struct watched *m, const struct ring_look *lo
 	if (rc == 0)
 		m->late = 0;
 	if (rc == 0 && !done.entries)
-		postpone(m, ring_now_ns()); /* it says that there is more than there is, or is cancelling */
+		postpone(m, clock_now_ns()); /* it says that there is more than there is, or is cancelling */
 }
 
 static void tend_ring(struct watcher *w, struct watched *m, uint64_t now_ns)
@@ -386,7 +387,7 @@ void watch_relieve(struct watcher *w, struct watched *m, const struct cgroup_mem
 	if (check(m, &error) == 0)
 		act(w, m, &look, &decision);
 	else
-		postpone(m, ring_now_ns()); /* the next look tells of it */
+		postpone(m, clock_now_ns()); /* the next look tells of it */
 }
 
 void watch_tend(struct watcher *w, struct watched *m, uint64_t now_ns)

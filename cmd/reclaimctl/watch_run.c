@@ -10,6 +10,7 @@
 #include <sys/signalfd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/size.h"
 #include "tool/notify.h"
 #include "watch.h"
@@ -34,8 +35,8 @@ void watch_failed(struct watcher *w, const struct target *target, const char *op
 	json_t *record = error_record(op, error);
 
 	w->errors++;
-	json_object_set_new(record, "pid", json_integer(target->pid));
-	json_object_set_new(record, "starttime", json_integer((json_int_t)target->starttime));
+	report_number(record, "pid", (uint64_t)target->pid);
+	report_number(record, "starttime", target->starttime);
 	watch_emit(w, record);
 }
 
@@ -196,34 +197,34 @@ static void wait_for_work(struct watcher *w, uint64_t next_ns)
 
 	while (!look && !w->ending) {
 		struct epoll_event events[EVENTS];
-		uint64_t now = ring_now_ns();
+		uint64_t now = clock_now_ns();
 		int ms = (int)(next_ns > now ? (next_ns - now) / MILLISECOND + 1 : 0);
 		int count = epoll_wait(w->epoll, events, EVENTS, ms);
 
-		now = ring_now_ns();
+		now = clock_now_ns();
 		look = count <= 0 || now >= next_ns;
 		for (int i = 0; i < count; i++)
 			look = take_event(w, &events[i], now) || look;
 	}
-	w->level = ring_pressure_level(&w->pressure, ring_now_ns());
+	w->level = ring_pressure_level(&w->pressure, clock_now_ns());
 }
 
 static void loop(struct watcher *w)
 {
 	while (!w->ending) {
-		uint64_t next = ring_now_ns() + w->options->interval_ns;
+		uint64_t next = clock_now_ns() + w->options->interval_ns;
 
 		w->soon_ns = UINT64_MAX;
-		watch_find(w, ring_now_ns());
+		watch_find(w, clock_now_ns());
 		for (struct watched *m = w->all; m && !w->ending; m = m->next)
-			watch_tend(w, m, ring_now_ns());
+			watch_tend(w, m, clock_now_ns());
 		w->pressed = false;
 		drop_gone(w);
 		watch_leave_unused(w);
 		if (w->ending || (!w->options->all && !w->all))
 			return;
 		if (w->soon_ns < w->options->interval_ns)
-			next = ring_now_ns() + w->soon_ns;
+			next = clock_now_ns() + w->soon_ns;
 		wait_for_work(w, next);
 	}
 }

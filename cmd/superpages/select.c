@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/text.h"
 
 /* What records say of a mapping; shared by the parts that lie in it. */
@@ -178,15 +179,8 @@ static int begin_group(struct selection *selection, uint64_t start)
 {
 	if (selection->count)
 		settle_last(selection);
-	if (selection->count == selection->capacity) {
-		size_t capacity = selection->capacity ? 2 * selection->capacity : 64;
-		struct selected_group *groups = reallocarray(selection->groups, capacity, sizeof(*groups));
-
-		if (!groups)
-			return -ENOMEM;
-		selection->groups = groups;
-		selection->capacity = capacity;
-	}
+	if (array_reserve(&selection->groups, selection->count, &selection->capacity) < 0)
+		return -ENOMEM;
 	selection->groups[selection->count++] = (struct selected_group){.start = start};
 	return 0;
 }

@@ -198,23 +198,18 @@ static json_t *record_of(const struct managed *m, const char *type)
 			 (json_int_t)m->target.starttime);
 }
 
-static void set(json_t *record, const char *key, uint64_t value)
-{
-	json_object_set_new(record, key, json_integer((json_int_t)value));
-}
-
 static void tell_round(struct automaton *a, const struct managed *m, const struct staging *staging, uint64_t resident,
 		       uint64_t started_us)
 {
 	json_t *record = record_of(m, "round");
 
-	set(record, "resident_bytes", resident);
-	set(record, "regions", staging->regions);
-	set(record, "moved_bytes", staging->moved);
-	set(record, "refaulted_pages", m->refaulted);
-	set(record, "pool_bytes", m->now.pool);
-	set(record, "store_bytes", m->now.used - m->now.pool);
-	set(record, "time_us", now_us() - started_us);
+	report_number(record, "resident_bytes", resident);
+	report_number(record, "regions", staging->regions);
+	report_number(record, "moved_bytes", staging->moved);
+	report_number(record, "refaulted_pages", m->refaulted);
+	report_number(record, "pool_bytes", m->now.pool);
+	report_number(record, "store_bytes", m->now.used - m->now.pool);
+	report_number(record, "time_us", now_us() - started_us);
 	auto_emit(a, record);
 	a->rounds++;
 	a->moved += staging->moved;
@@ -381,10 +376,10 @@ static int write_back(struct automaton *a, struct managed *m)
 	policy_written(m->process, m->attached ? m->now.pool : 0, number_of(summary, "oldest_ms"), rc < 0);
 	if (number_of(summary, "written_back_pages")) {
 		record = record_of(m, "writeback");
-		set(record, "written_back_bytes", number_of(summary, "written_back_bytes"));
-		set(record, "pool_bytes", m->now.pool);
-		set(record, "store_bytes", m->now.used - min_u64(m->now.used, m->now.pool));
-		set(record, "time_us", number_of(summary, "time_us"));
+		report_number(record, "written_back_bytes", number_of(summary, "written_back_bytes"));
+		report_number(record, "pool_bytes", m->now.pool);
+		report_number(record, "store_bytes", m->now.used - min_u64(m->now.used, m->now.pool));
+		report_number(record, "time_us", number_of(summary, "time_us"));
 		auto_emit(a, record);
 		a->written_back += number_of(summary, "written_back_bytes");
 	}

@@ -48,8 +48,8 @@ void auto_failed(struct automaton *a, const struct managed *m, const char *op, c
 	json_t *record = error_record(op, error);
 
 	a->errors++;
-	json_object_set_new(record, "pid", json_integer(m->target.pid));
-	json_object_set_new(record, "starttime", json_integer((json_int_t)m->target.starttime));
+	report_number(record, "pid", (uint64_t)m->target.pid);
+	report_number(record, "starttime", m->target.starttime);
 	auto_emit(a, record);
 }
 

@@ -4,11 +4,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "swapctl.h"
 #include "tool/command.h"
 
@@ -49,7 +49,7 @@ static int hold(const struct run *run, struct error *error)
 /* Until the command has ended. Another worker is asked to keep everything in core, too. */
 static int wait_for_command(const struct run *run, pid_t pid, int held)
 {
-	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	_cleanup_close_ int pidfd = pidfd_of(pid);
 	int status = 0;
 
 	while (waitpid(pid, &status, WNOHANG) == 0) {

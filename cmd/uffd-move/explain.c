@@ -4,32 +4,29 @@
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "base/text.h"
 #include "pages/pages.h"
+#include "proc/stat.h"
 #include "proc/tasks.h"
 #include "uffd-move.h"
 
 #define FRAME_MASK   ((UINT64_C(1) << 55) - 1)
 #define KPF_KSM      21 /* include/uapi/linux/kernel-page-flags.h */
 #define SEARCHES_MAX 100
-#define COMM         32
 
 /* The pagemap entry of one page; 0 when it cannot be read. */
 static uint64_t entry_of(pid_t pid, uint64_t address)
 {
-	_cleanup_close_ int fd = -1;
-	char path[64];
+	_cleanup_close_ int fd = proc_open(pid, "pagemap", O_RDONLY);
 	uint64_t entry = 0;
 
-	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
 	return fd >= 0 && pagemap_read(fd, address, 1, &entry) == 0 ? entry : 0;
 }
 
@@ -38,21 +35,15 @@ static bool is_ksm(uint64_t entry)
 	_cleanup_close_ int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 	uint64_t frame = entry & FRAME_MASK, flags = 0;
 
-	return frame && fd >= 0 && pread(fd, &flags, sizeof(flags), (off_t)(frame * sizeof(flags))) == sizeof(flags) &&
+	return frame && fd >= 0 && fd_read_all(fd, &flags, sizeof(flags), frame * sizeof(flags)) == 0 &&
 	       flags & (UINT64_C(1) << KPF_KSM);
 }
 
 static pid_t parent_of(pid_t pid)
 {
-	_cleanup_fclose_ FILE *file = NULL;
-	char path[64], line[128];
+	uint64_t parent;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	file = fopen(path, "re");
-	while (file && fgets(line, sizeof(line), file))
-		if (strncmp(line, "PPid:", 5) == 0)
-			return (pid_t)strtol(line + 5, NULL, 10);
-	return 0;
+	return proc_status_read(pid, "PPid", 10, &parent) < 0 ? 0 : (pid_t)parent;
 }
 
 /* Fork leaves pages at their addresses. Without the right to see page frames only parent and children are believed. */
@@ -85,23 +76,15 @@ static pid_t find_sharer(struct explainer *explainer, uint64_t address, uint64_t
 	return 0;
 }
 
-static const char *comm_of(pid_t pid, char name[COMM])
+static const char *comm_of(pid_t pid, char name[PROC_NAME])
 {
-	_cleanup_fclose_ FILE *file = NULL;
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	file = fopen(path, "re");
-	if (!file || !fgets(name, COMM, file))
-		return "?";
-	name[strcspn(name, "\n")] = '\0';
-	return text_make_safe(name);
+	return proc_name_read(pid, name) < 0 ? "?" : text_make_safe(name);
 }
 
 static pid_t explain_shared(struct explainer *explainer, uint64_t address, uint64_t entry, struct error *why)
 {
 	pid_t sharer = find_sharer(explainer, address, entry);
-	char name[COMM], text[120];
+	char name[PROC_NAME], text[120];
 
 	if (!sharer) {
 		error_set(why, -EBUSY, "the pages are shared with another process, which could not be found",
@@ -199,14 +182,14 @@ json_t *explain_failure(struct explainer *explainer, const struct move_failure *
 	record = error_record(explainer->method == MOVE_UFFD ? "UFFDIO_MOVE" : "mremap", &why);
 	if (!record)
 		return NULL;
-	json_object_set_new(record, "pid", json_integer(explainer->target->pid));
-	json_object_set_new(record, "starttime", json_integer((json_int_t)explainer->target->starttime));
+	report_number(record, "pid", (uint64_t)explainer->target->pid);
+	report_number(record, "starttime", explainer->target->starttime);
 	json_object_set_new(record, "start", report_address(region.start));
 	json_object_set_new(record, "end", report_address(region.end));
-	json_object_set_new(record, "bytes", json_integer((json_int_t)region_bytes(region)));
+	report_number(record, "bytes", region_bytes(region));
 	if (failure->destination)
 		json_object_set_new(record, "dst", report_address(failure->destination));
 	if (sharer)
-		json_object_set_new(record, "shared_with", json_integer(sharer));
+		report_number(record, "shared_with", (uint64_t)sharer);
 	return record;
 }

@@ -50,11 +50,10 @@ static void add_up(struct run *run, const struct move_job *job)
 static int add_measures(const struct run *run, json_t *record, const struct move_job *job)
 {
 	if (run->options->dry_run)
-		return json_object_set_new(record, "would_move_bytes", json_integer((json_int_t)job->moved));
-	return json_object_set_new(record, "moved_bytes", json_integer((json_int_t)job->moved)) ||
-	       json_object_set_new(record, "calls", json_integer((json_int_t)job->calls)) ||
-	       json_object_set_new(record, "time_us", json_integer((json_int_t)job->time_us)) ||
-	       json_object_set_new(record, "longest_stop_us", json_integer((json_int_t)job->longest_stop_us));
+		return report_number(record, "would_move_bytes", job->moved);
+	return report_number(record, "moved_bytes", job->moved) || report_number(record, "calls", job->calls) ||
+	       report_number(record, "time_us", job->time_us) ||
+	       report_number(record, "longest_stop_us", job->longest_stop_us);
 }
 
 /* `mapped`: the destination was made for it and stays. A dry run has none when it would be made. */
@@ -66,8 +65,8 @@ static int report_move(struct run *run, const struct move_job *job, bool mapped)
 		!record || json_object_set_new(record, "src", report_address(job->source)) ||
 		json_object_set_new(record, "dst", job->destination ? report_address(job->destination) : json_null()) ||
 		json_object_set_new(record, "dst_mapped", json_boolean(mapped)) ||
-		json_object_set_new(record, "hole_bytes", json_integer((json_int_t)job->holes)) ||
-		json_object_set_new(record, "failed_bytes", json_integer((json_int_t)failed_bytes(job))) ||
+		report_number(record, "hole_bytes", job->holes) ||
+		report_number(record, "failed_bytes", failed_bytes(job)) ||
 		json_object_set_new(record, "method", json_string(method_name(run->mover.method))) ||
 		add_measures(run, record, job);
 

@@ -10,7 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "report/input.h"
 #include "report/parse.h"
@@ -18,15 +20,8 @@
 
 int requests_add(struct requests *requests, struct request request)
 {
-	if (requests->count == requests->capacity) {
-		size_t capacity = requests->capacity ? requests->capacity * 2 : 16;
-		struct request *grown = realloc(requests->items, capacity * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		requests->items = grown;
-		requests->capacity = capacity;
-	}
+	if (array_reserve(&requests->items, requests->count, &requests->capacity) < 0)
+		return -ENOMEM;
 	requests->items[requests->count++] = request;
 	return 0;
 }
@@ -164,12 +159,11 @@ static int take_value(struct gathering *gathering, const json_t *value)
 /* Records that were found sound before. */
 static int gather(struct gathering *gathering, int file)
 {
-	_cleanup_fclose_ FILE *stream = NULL;
-	int again = fcntl(file, F_DUPFD_CLOEXEC, 3), rc = 0;
+	_cleanup_fclose_ FILE *stream = fd_stream(fcntl(file, F_DUPFD_CLOEXEC, 3));
 	json_error_t failed = {0};
 	json_t *value;
+	int rc = 0;
 
-	stream = again < 0 ? NULL : fdopen(again, "r");
 	if (!stream)
 		return -errno;
 	rewind(stream);

@@ -9,61 +9,37 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
+#include "proc/stat.h"
+#include "proc/tasks.h"
 #include "report/report.h"
-
-/* A small file below /proc/PID, as text. Returns its length, 0 when it cannot be read. */
-static size_t read_text(const struct target *target, const char *path, char *text, size_t size)
-{
-	_cleanup_close_ int fd = target_proc_open(target, path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
-
-	text[n > 0 ? n : 0] = '\0';
-	return n > 0 ? (size_t)n : 0;
-}
-
-/* The number of a thread in its innermost pid namespace, from a status file; *depth is how many namespaces it is in. */
-static uint32_t inner_number(const char *status, unsigned int *depth)
-{
-	const char *line = strstr(status, "\nNSpid:");
-	uint32_t number = 0;
-
-	*depth = 0;
-	for (char *at = line ? (char *)line + 7 : NULL; at && *at && *at != '\n'; ++*depth) {
-		char *end;
-
-		number = (uint32_t)strtoul(at, &end, 10);
-		if (end == at)
-			break;
-		at = end;
-	}
-	return number;
-}
 
 static bool has_own_namespace(const struct target *target)
 {
 	char status[4096];
 	unsigned int depth;
 
-	read_text(target, "status", status, sizeof(status));
-	inner_number(status, &depth);
+	target_file_read(target, "status", status, sizeof(status));
+	proc_status_innermost(status, &depth);
 	return depth > 1;
 }
 
 /* A thread's number as we see it, from the one that its own namespace gives it; 0 when it is gone. */
 static uint32_t outer_number(const struct target *target, uint32_t inner)
 {
-	int tasks = target_proc_open(target, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_closedir_ DIR *dir = tasks < 0 ? NULL : fdopendir(tasks);
+	_cleanup_closedir_ DIR *tasks = fd_folder(target_proc_open(target, "task", O_RDONLY | O_DIRECTORY));
 
-	for (struct dirent *entry; dir && (entry = readdir(dir));) {
-		char path[300], status[4096];
+	for (pid_t tid; tasks && (tid = tasks_next(tasks)) > 0;) {
+		char path[40], status[4096];
 		unsigned int depth;
 
-		snprintf(path, sizeof(path), "task/%s/status", entry->d_name);
-		if (read_text(target, path, status, sizeof(status)) && inner_number(status, &depth) == inner)
-			return (uint32_t)strtoul(entry->d_name, NULL, 10);
+		snprintf(path, sizeof(path), "task/%d/status", tid);
+		if (target_file_read(target, path, status, sizeof(status)) > 0 &&
+		    proc_status_innermost(status, &depth) == (pid_t)inner)
+			return (uint32_t)tid;
 	}
 	return 0;
 }
@@ -74,7 +50,7 @@ static void name_thread(const struct touches *touches, struct touch_sum *sum)
 
 	sum->tid = touches->own_namespace ? outer_number(touches->target, sum->key) : sum->key;
 	snprintf(path, sizeof(path), "task/%u/comm", sum->tid);
-	read_text(touches->target, path, sum->name, sizeof(sum->name));
+	target_file_read(touches->target, path, sum->name, sizeof(sum->name));
 	sum->name[strcspn(sum->name, "\n")] = '\0';
 }
 
@@ -91,15 +67,8 @@ static struct touch_sum *find_sum(struct touches *touches, struct touch_sums *su
 			return &sums->items[at];
 		}
 	}
-	if (sums->count == sums->size) {
-		size_t size = sums->size ? sums->size * 2 : 16;
-		void *grown = reallocarray(sums->items, size, sizeof(*sums->items));
-
-		if (!grown)
-			return NULL;
-		sums->items = grown;
-		sums->size = size;
-	}
+	if (array_reserve(&sums->items, sums->count, &sums->size) < 0)
+		return NULL;
 	sum = &sums->items[sums->count];
 	sums->last = sums->count++;
 	*sum = (struct touch_sum){.key = key};
@@ -250,8 +219,8 @@ static int tell_sums(const struct touches *touches, struct touch_sums *sums, con
 
 		if (record && threads)
 			json_object_set_new(record, "tid", sum->tid ? json_integer(sum->tid) : json_null());
-		json_object_set_new(record, "touches", json_integer((json_int_t)sum->touches));
-		json_object_set_new(record, "touched_bytes", json_integer((json_int_t)sum->bytes));
+		report_number(record, "touches", sum->touches);
+		report_number(record, "touched_bytes", sum->bytes);
 		rc = emit(context, record);
 	}
 	return rc;

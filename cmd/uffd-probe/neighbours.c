@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -17,9 +16,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "pages/pages.h"
 #include "proc/query.h"
+#include "proc/stat.h"
 #include "uffd/guard.h"
 #include "uffd/rights.h"
 #include "uffd/route.h"
@@ -66,8 +67,8 @@ static int partner_start(struct partner *partner)
 			pause();
 		_exit(0);
 	}
-	partner->pidfd = (int)syscall(SYS_pidfd_open, partner->pid, 0);
-	return partner->pidfd < 0 ? -errno : 0;
+	partner->pidfd = pidfd_of(partner->pid);
+	return partner->pidfd < 0 ? partner->pidfd : 0;
 }
 
 static void partner_end(struct partner *partner)
@@ -82,36 +83,30 @@ static void partner_end(struct partner *partner)
 
 static int try_pagemap_scan(const struct partner *partner, int unused)
 {
-	char path[40];
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = proc_open(partner->pid, "pagemap", O_RDONLY);
 	struct pages pages = {.method = PAGES_SCAN};
 
 	(void)unused;
-	snprintf(path, sizeof(path), "/proc/%d/pagemap", partner->pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	pages.pagemap_fd = fd;
 	return pages_open(&pages);
 }
 
 static int try_procmap_query(const struct partner *partner, int unused)
 {
-	char path[40];
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = proc_open(partner->pid, "maps", O_RDONLY);
 
 	(void)unused;
-	snprintf(path, sizeof(path), "/proc/%d/maps", partner->pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? -errno : procmap_query_try(fd);
+	return fd < 0 ? fd : procmap_query_try(fd);
 }
 
 static int try_pidfd_getfd(const struct partner *partner, int unused)
 {
-	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_getfd, partner->pidfd, partner->shared_fd, 0);
+	_cleanup_close_ int fd = pidfd_take(partner->pidfd, partner->shared_fd);
 
 	(void)unused;
-	return fd < 0 ? -errno : 0;
+	return fd < 0 ? fd : 0;
 }
 
 static int try_process_madvise(const struct partner *partner, int advice)

@@ -8,11 +8,13 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "cli/exit.h"
 #include "probe.h"
 #include "proc/lines.h"
 #include "proc/maps.h"
 #include "proc/stat.h"
+#include "uffd/uffd.h"
 
 #define INITIALIZED (UINT64_C(1) << 31) /* in the features of fdinfo: the handshake was made */
 
@@ -43,19 +45,14 @@ struct info {
 
 static int read_info(const struct target *target, int number, struct info *info)
 {
-	_cleanup_close_ int fd = -1;
 	_cleanup_fclose_ FILE *file = NULL;
 	char name[40], line[100];
 
 	snprintf(name, sizeof(name), "fdinfo/%d", number);
 	*info = (struct info){0};
-	fd = target_proc_open(target, name, O_RDONLY);
-	if (fd < 0)
-		return fd;
-	file = fdopen(fd, "r");
+	file = fd_stream(target_proc_open(target, name, O_RDONLY));
 	if (!file)
 		return -errno;
-	steal_fd(&fd);
 	while (fgets(line, sizeof(line), file)) {
 		sscanf(line, "pending: %" SCNu64, &info->pending);
 		sscanf(line, "total: %" SCNu64, &info->total);
@@ -85,23 +82,16 @@ static void tell_descriptor(struct run *run, const struct target *target, int nu
 
 static int tell_descriptors(struct run *run, const struct target *target, struct sums *sums)
 {
-	static const char kind[] = "anon_inode:[userfaultfd]";
-	_cleanup_close_ int fd = target_proc_open(target, "fd", O_RDONLY | O_DIRECTORY);
-	_cleanup_closedir_ DIR *dir = NULL;
+	_cleanup_closedir_ DIR *dir = fd_folder(target_proc_open(target, "fd", O_RDONLY | O_DIRECTORY));
 
-	if (fd < 0)
-		return fd;
-	dir = fdopendir(fd);
 	if (!dir)
 		return -errno;
-	steal_fd(&fd);
 	for (struct dirent *entry; (entry = readdir(dir));) {
-		char link[64];
-		ssize_t length = readlinkat(dirfd(dir), entry->d_name, link, sizeof(link));
+		int rc = uffd_link_is(dirfd(dir), entry->d_name);
 
-		if (length < 0 && errno != EINVAL && errno != ENOENT)
-			return -errno;
-		if (length == (ssize_t)strlen(kind) && !memcmp(link, kind, strlen(kind)))
+		if (rc < 0 && rc != -EINVAL && rc != -ENOENT)
+			return rc;
+		if (rc > 0)
 			tell_descriptor(run, target, (int)strtol(entry->d_name, NULL, 10), sums);
 	}
 	return 0;

@@ -3,11 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "probe.h"
 #include "proc/stat.h"
 #include "uffd/rights.h"
@@ -91,12 +91,11 @@ static void check_architecture(struct verdicts *verdicts)
 static void check_tracer(struct verdicts *verdicts)
 {
 	pid_t tracer = (pid_t)status_of(verdicts->target, "TracerPid");
-	char name[32] = "", why[80];
+	char name[PROC_NAME], why[80];
 
 	if (!tracer)
 		return;
-	if (proc_file_read(tracer, "comm", name, sizeof(name)) > 0)
-		name[strcspn(name, "\n")] = '\0';
+	proc_name_read(tracer, name);
 	snprintf(why, sizeof(why), "it is being traced by %s (%d)", *name ? name : "a process", tracer);
 	obstacle(verdicts, BOTH, "traced", why, "detach the tracer first");
 }
@@ -124,10 +123,9 @@ static void check_seccomp(struct verdicts *verdicts)
 
 static int yama_scope(void)
 {
-	_cleanup_fclose_ FILE *file = fopen(YAMA, "re");
-	int scope = 0;
+	uint64_t scope;
 
-	return file && fscanf(file, "%d", &scope) == 1 ? scope : 0;
+	return fd_read_number_at(AT_FDCWD, YAMA, 10, &scope) < 0 ? 0 : (int)scope;
 }
 
 /* The user that a process runs as, and the owner of its files in /proc, which is root when it is not dumpable. */
@@ -198,19 +196,10 @@ static bool same_user_namespace(const struct target *target)
 
 static bool has_capability(const struct target *target, unsigned int capability)
 {
-	_cleanup_free_ char *line = NULL;
-	_cleanup_fclose_ FILE *file = NULL;
 	_cleanup_close_ int fd = target_proc_open(target, "status", O_RDONLY);
-	size_t size = 0;
+	uint64_t effective;
 
-	file = fd < 0 ? NULL : fdopen(fd, "r");
-	if (!file)
-		return false;
-	steal_fd(&fd);
-	while (getline(&line, &size, file) > 0)
-		if (!strncmp(line, "CapEff:", strlen("CapEff:")))
-			return strtoull(line + strlen("CapEff:"), NULL, 16) >> capability & 1;
-	return false;
+	return fd >= 0 && fd_find_number(fd, "CapEff", 16, &effective) == 0 && effective >> capability & 1;
 }
 
 /*

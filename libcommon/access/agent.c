@@ -15,6 +15,7 @@
 #include <sys/un.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 
 #define GREETING_MS 5000
@@ -68,24 +69,14 @@ static int open_socket(const struct target *target, const char *name)
  */
 static int receive_greeting(int socket, int timeout_ms, struct agent_greeting *greeting, int fds[AGENT_FDS])
 {
-	struct iovec iov = {greeting, sizeof(*greeting)};
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(AGENT_FDS * sizeof(int))];
-	} control = {0};
-	struct msghdr message = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 	struct pollfd ready = {.fd = socket, .events = POLLIN};
 	ssize_t got;
 
 	if (poll(&ready, 1, timeout_ms) <= 0)
 		return -ETIMEDOUT;
-	got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-	if (message.msg_controllen >= CMSG_LEN(sizeof(int)) && control.header.cmsg_type == SCM_RIGHTS)
-		memcpy(fds, CMSG_DATA(&control.header),
-		       min_u64(control.header.cmsg_len - CMSG_LEN(0), AGENT_FDS * sizeof(int)));
+	got = fd_receive(socket, greeting, sizeof(*greeting), fds, AGENT_FDS, 0);
 	if (got <= 0)
-		return got == 0 || errno == ECONNRESET ? -EPERM : -errno;
+		return got == 0 || got == -ECONNRESET ? -EPERM : (int)got;
 	if (got != sizeof(*greeting) || greeting->magic != AGENT_MAGIC || greeting->version != AGENT_VERSION)
 		return -EPROTO;
 	return 0;
@@ -152,8 +143,7 @@ int agent_connect(struct agent *agent, const struct target *target, struct agent
 		return 0;
 	}
 	for (int i = 0; i < 2; i++)
-		if (uffd[i] >= 0)
-			close(uffd[i]);
+		cleanup_close(&uffd[i]);
 	agent_disconnect(agent);
 	return rc;
 }
@@ -174,8 +164,7 @@ int agent_connect_reclaimer(struct agent *agent, const struct target *target)
 		return agent->socket;
 	rc = receive_greeting(agent->socket, TURN_MS, &greeting, fds);
 	for (int i = 0; i < AGENT_FDS; i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
+		cleanup_close(&fds[i]);
 	if (rc == 0 && greeting.uffd_errno)
 		rc = -EBUSY;
 	if (rc < 0)
@@ -213,34 +202,19 @@ int agent_explain(const struct target *target, int rc, const char *what, const c
 
 void agent_disconnect(struct agent *agent)
 {
-	if (agent->socket >= 0)
-		close(agent->socket);
-	if (agent->memfd >= 0)
-		close(agent->memfd);
-	if (agent->mem_fd >= 0)
-		close(agent->mem_fd);
+	cleanup_close(&agent->socket);
+	cleanup_close(&agent->memfd);
+	cleanup_close(&agent->mem_fd);
 	*agent = AGENT_NONE;
 }
-
-union control {
-	struct cmsghdr header;
-	char bytes[CMSG_SPACE(sizeof(int))];
-};
 
 int agent_send(struct agent *agent, const struct agent_request *request, const struct agent_region *regions, int fd)
 {
 	struct agent_request numbered = *request;
 	struct iovec iov[] = {{&numbered, sizeof(numbered)}, {(void *)regions, request->count * sizeof(*regions)}};
-	struct msghdr message = {.msg_iov = iov, .msg_iovlen = request->count ? 2 : 1};
-	union control control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
 
 	numbered.number = ++agent->number;
-	if (fd >= 0) {
-		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-		message.msg_control = &control;
-		message.msg_controllen = sizeof(control);
-	}
-	return sendmsg(agent->socket, &message, MSG_NOSIGNAL) < 0 ? -ESRCH : 0;
+	return fd_send(agent->socket, iov, request->count ? 2 : 1, fd, 0) < 0 ? -ESRCH : 0;
 }
 
 /*
@@ -249,24 +223,17 @@ int agent_send(struct agent *agent, const struct agent_request *request, const s
  */
 static int receive_one(struct agent *agent, struct agent_reply *reply, int *fd)
 {
-	struct iovec iov = {reply, sizeof(*reply)};
-	union control control = {0};
-	struct msghdr message = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof(int))};
-	ssize_t got = recvmsg(agent->socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	int came = -1;
+	int came;
+	ssize_t got = fd_receive(agent->socket, reply, sizeof(*reply), &came, 1, MSG_DONTWAIT);
 
-	if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+	if (got == 0 || (got < 0 && got != -EAGAIN && got != -EINTR))
 		return -ESRCH; /* the program has ended, or runs another one now */
-	if (got > 0 && message.msg_controllen >= CMSG_LEN(sizeof(int)) && control.header.cmsg_type == SCM_RIGHTS)
-		memcpy(&came, CMSG_DATA(&control.header), sizeof(came));
 	if (got == sizeof(*reply) && reply->number == agent->number && (fd || came < 0)) {
 		if (fd)
 			*fd = came;
 		return 1;
 	}
-	if (came >= 0)
-		close(came);
+	cleanup_close(&came);
 	return 0;
 }
 

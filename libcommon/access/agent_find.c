@@ -4,24 +4,21 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "access/agent.h"
 #include "base/cleanup.h"
+#include "proc/stat.h"
+#include "proc/tasks.h"
 
 #define SOCKETS_MAX 8
 
 static bool named_so(pid_t pid, pid_t tid)
 {
-	char path[64];
-	char name[32] = "";
-	_cleanup_fclose_ FILE *file = NULL;
+	char name[32];
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/comm", pid, tid);
-	file = fopen(path, "re");
-	return file && fgets(name, sizeof(name), file) && strcmp(name, AGENT_NAME "\n") == 0;
+	return proc_thread_read(pid, tid, "comm", name, sizeof(name)) > 0 && strcmp(name, AGENT_NAME "\n") == 0;
 }
 
 /* Inode numbers of the sockets of a thread. Returns how many, or -errno. */
@@ -73,20 +70,16 @@ static int name_socket(pid_t pid, pid_t tid, const char *kind, const uint64_t *i
 
 int agent_find(const struct target *target, const char *kind, pid_t *tid, char name[64])
 {
-	char path[32];
-	_cleanup_closedir_ DIR *dir = NULL;
+	_cleanup_closedir_ DIR *tasks = tasks_open(target);
 	int rc = -ENOENT;
 
-	snprintf(path, sizeof(path), "/proc/%d/task", target->pid);
-	dir = opendir(path);
-	if (!dir)
+	if (!tasks)
 		return -ESRCH;
-	for (struct dirent *entry; (entry = readdir(dir));) {
+	while ((*tid = tasks_next(tasks)) > 0) {
 		uint64_t inodes[SOCKETS_MAX] = {0};
 		int count;
 
-		*tid = (pid_t)strtol(entry->d_name, NULL, 10);
-		if (*tid <= 0 || !named_so(target->pid, *tid))
+		if (!named_so(target->pid, *tid))
 			continue;
 		count = list_sockets(target->pid, *tid, inodes);
 		rc = count < 0 ? count : name_socket(target->pid, *tid, kind, inodes, count, name);

@@ -10,7 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "inject/restart.h"
 #include "proc/stat.h"
@@ -32,9 +34,7 @@ static int pin(struct pins *pins, uint64_t address, uint64_t bytes)
 
 static int read_at(const struct road *road, uint64_t address, void *to, size_t bytes)
 {
-	ssize_t got = pread(road->ops->fds.memory(road), to, bytes, (off_t)address);
-
-	return got == (ssize_t)bytes ? 0 : -EIO;
+	return fd_read_all(road->ops->fds.memory(road), to, bytes, address) < 0 ? -EIO : 0;
 }
 
 /* The futex word of an entry, and the entry itself. */
@@ -88,15 +88,8 @@ static struct pin_thread *find(struct pins *pins, pid_t tid)
 
 	if (at < pins->count && pins->threads[at].tid == tid)
 		return &pins->threads[at];
-	if (pins->count == pins->capacity) {
-		size_t capacity = pins->capacity * 2 + 16;
-		struct pin_thread *grown = reallocarray(pins->threads, capacity, sizeof(*grown));
-
-		if (!grown)
-			return NULL;
-		pins->threads = grown;
-		pins->capacity = capacity;
-	}
+	if (array_reserve(&pins->threads, pins->count, &pins->capacity) < 0)
+		return NULL;
 	memmove(&pins->threads[at + 1], &pins->threads[at], (pins->count - at) * sizeof(*pins->threads));
 	pins->threads[at] = (struct pin_thread){.tid = tid, .there = proc_innermost_pid(tid)};
 	pins->count++;

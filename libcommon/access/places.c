@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "inject/stop.h"
@@ -21,14 +22,10 @@
 
 int place_at_rest(const struct target *target, pid_t tid, struct place *place)
 {
-	char path[64];
 	char line[256];
-	_cleanup_fclose_ FILE *file = NULL;
 	char *last;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", target->pid, tid);
-	file = fopen(path, "re");
-	if (!file || !fgets(line, sizeof(line), file))
+	if (proc_thread_read(target->pid, tid, "syscall", line, sizeof(line)) <= 0)
 		return -ESRCH;
 	/*
 	 * "running", or numbers of which the last two are the stack pointer and the program counter
@@ -88,13 +85,8 @@ int places_read(const struct target *target, struct inject *inject, struct place
 	for (pid_t tid; (tid = tasks_next(tasks)) > 0;) {
 		int rc;
 
-		if (used == capacity) {
-			struct place *grown = reallocarray(found, capacity = 2 * capacity + 8, sizeof(*found));
-
-			if (!grown)
-				return -ENOMEM;
-			found = grown;
-		}
+		if (array_reserve(&found, used, &capacity) < 0)
+			return -ENOMEM;
 		rc = read_place(target, inject, tid, &found[used]);
 		if (rc == 0)
 			used++;
@@ -122,14 +114,12 @@ static bool has_ended(const struct target *target, pid_t tid)
 static bool outside_as_worker(const struct target *target, pid_t tid)
 {
 	static const char polls[] = "iou-sqp";
-	char name[32];
-	char text[64] = "";
+	char text[64];
 
-	snprintf(name, sizeof(name), "task/%d/wchan", tid);
-	if (proc_file_read(target->pid, name, text, sizeof(text)) > 0 && strcmp(text, "io_wq_worker") == 0)
+	if (proc_thread_read(target->pid, tid, "wchan", text, sizeof(text)) > 0 && strcmp(text, "io_wq_worker") == 0)
 		return true;
-	snprintf(name, sizeof(name), "task/%d/comm", tid);
-	return proc_file_read(target->pid, name, text, sizeof(text)) > 0 && strncmp(text, polls, strlen(polls)) == 0;
+	return proc_thread_read(target->pid, tid, "comm", text, sizeof(text)) > 0 &&
+	       strncmp(text, polls, strlen(polls)) == 0;
 }
 
 static bool outside_madvise(const struct target *target, struct inject *inject, pid_t tid)

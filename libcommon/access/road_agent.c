@@ -6,6 +6,7 @@
 
 #include "access/places.h"
 #include "access/target_ops.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "uffd/uffd.h"
 
@@ -243,33 +244,19 @@ static int move_cancel(struct road *road)
 	return agent_send(&road->agent, &(struct agent_request){.op = AGENT_CANCEL}, NULL, -1);
 }
 
-/* As much as is there in one piece. Nobody of the target is asked: its agent may wait for what we are to serve. */
-static size_t read_memory(const struct agent *agent, uint64_t address, void *to, size_t bytes)
-{
-	size_t done = 0;
-
-	while (done < bytes) {
-		ssize_t got = pread(agent->mem_fd, (char *)to + done, bytes - done, (off_t)(address + done));
-
-		if (got > 0)
-			done += (size_t)got;
-		else if (got == 0 || errno != EINTR)
-			break;
-	}
-	return done;
-}
-
+/* Nobody of the target is asked: its agent may wait for what we are to serve. */
 static ssize_t read_staging(struct road *road, const struct iovec *here, const struct iovec *there, unsigned int count)
 {
 	size_t done = 0;
-	size_t got;
 
 	for (unsigned int i = 0; i < count; i++) {
-		errno = ESRCH; /* nothing is read of an address space that is gone, without an error */
-		got = read_memory(&road->agent, (uint64_t)there[i].iov_base, here[i].iov_base, there[i].iov_len);
-		done += got;
-		if (got != there[i].iov_len)
-			return done ? (ssize_t)done : -errno;
+		size_t bytes = there[i].iov_len;
+		int rc = fd_read_all(road->agent.mem_fd, here[i].iov_base, bytes, (uint64_t)there[i].iov_base);
+
+		/* Nothing is read of an address space that is gone, without an error. */
+		if (rc < 0)
+			return done ? (ssize_t)done : rc == -ENODATA ? -ESRCH : rc;
+		done += bytes;
 	}
 	return (ssize_t)done;
 }

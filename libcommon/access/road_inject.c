@@ -4,6 +4,7 @@
  * is stopped for it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,6 +15,8 @@
 #include "access/places.h"
 #include "access/settle.h"
 #include "access/target_ops.h"
+#include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "inject/area.h"
 #include "inject/far.h"
@@ -181,14 +184,13 @@ static bool is_uffd(struct road *road)
 {
 	const struct target *target = road_hands(road)->target;
 	char path[64];
-	char link[64] = "";
-	ssize_t length;
+	int rc;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%d", target->pid, target_thread(target), road->number);
 	do
-		length = readlink(path, link, sizeof(link) - 1);
-	while (length < 0 && errno == ENOMEM);
-	return length > 0 && strstr(link, "[userfaultfd]");
+		rc = uffd_link_is(AT_FDCWD, path);
+	while (rc == -ENOMEM);
+	return rc > 0;
 }
 
 /* The thread or the puppet is let go of. */
@@ -254,8 +256,7 @@ static int enter_by(const struct target_ops *ops, struct road *road, const struc
 	if (leave(road, &ignored) < 0 && road->ops)
 		abandon(road);
 	for (int i = 0; i < 2; i++)
-		if (uffd[i] >= 0)
-			close(uffd[i]);
+		cleanup_close(&uffd[i]);
 	return rc;
 }
 
@@ -333,7 +334,7 @@ static int resume(struct road *road, uint64_t turn)
 /* What cannot be looked at makes no call once it has ended. */
 static int end_puppet(struct road *road)
 {
-	syscall(SYS_pidfd_send_signal, road->puppet.self.pidfd, SIGKILL, NULL, 0);
+	pidfd_signal(road->puppet.self.pidfd, SIGKILL);
 	return target_ends(&road->puppet.self, PUPPET_END_MS) ? 0 : -EBUSY;
 }
 

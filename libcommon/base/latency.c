@@ -2,17 +2,7 @@
 /* Buckets: below 8 ns one a nanosecond, above that eight steps a doubling. */
 #include "base/latency.h"
 
-#include <time.h>
-
 #define STEPS 8 /* a doubling */
-
-uint64_t latency_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 static unsigned int bucket_of(uint64_t ns)
 {

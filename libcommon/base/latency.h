@@ -11,9 +11,6 @@ struct latency {
 	uint64_t *max_ns;
 };
 
-/* Nanoseconds of CLOCK_MONOTONIC. */
-uint64_t latency_now_ns(void);
-
 void latency_add(struct latency *latency, uint64_t ns);
 
 /* The time that `percent` of the samples do not exceed (within an eighth), in nanoseconds; 0 without samples. */

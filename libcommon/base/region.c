@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/size.h"
 
 struct region region_intersect(struct region a, struct region b)
@@ -44,25 +45,9 @@ int region_parse(const char *text, struct region *region)
 	return 0;
 }
 
-/* Room for one more than there is. */
-static int make_room(struct region_vec *vec)
-{
-	size_t capacity = vec->capacity ? vec->capacity * 2 : 16;
-	struct region *items;
-
-	if (vec->count < vec->capacity)
-		return 0;
-	items = reallocarray(vec->items, capacity, sizeof(*items));
-	if (!items)
-		return -ENOMEM;
-	vec->items = items;
-	vec->capacity = capacity;
-	return 0;
-}
-
 int region_vec_push(struct region_vec *vec, struct region region)
 {
-	int rc = make_room(vec);
+	int rc = array_reserve(&vec->items, vec->count, &vec->capacity);
 
 	if (rc == 0)
 		vec->items[vec->count++] = region;
@@ -131,7 +116,7 @@ static int splice(struct region_vec *vec, size_t first, size_t last, const struc
 {
 	size_t behind = vec->count - last;
 
-	if (first + count > last && make_room(vec)) /* one more at most */
+	if (first + count > last && array_reserve(&vec->items, vec->count, &vec->capacity)) /* one more at most */
 		return -ENOMEM;
 	memmove(vec->items + first + count, vec->items + last, behind * sizeof(*vec->items));
 	memcpy(vec->items + first, others, count * sizeof(*others));

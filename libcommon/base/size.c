@@ -8,8 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysinfo.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 uint64_t page_size(void)
 {
@@ -25,10 +26,7 @@ bool machine_holds(uint64_t bytes, bool locked)
 
 uint64_t now_us(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	return clock_now_ns() / 1000;
 }
 
 /* Reads digits of `base` into *value and moves *text past them. -EINVAL without a digit, -ERANGE beyond 64 bits. */

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 static bool is_continuation(unsigned char c)
 {
@@ -63,4 +64,16 @@ size_t text_width(const char *text)
 	for (; *text; text++)
 		width += !is_continuation((unsigned char)*text);
 	return width;
+}
+
+const char *text_field(const char *text, const char *field)
+{
+	size_t length = strlen(field);
+
+	while (text && (strncmp(text, field, length) != 0 || text[length] != ':')) {
+		text = strchr(text, '\n');
+		if (text)
+			text++;
+	}
+	return text ? text + length + 1 : NULL;
 }

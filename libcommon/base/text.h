@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Text that came from outside, made fit for a terminal. */
+/* Text that came from outside: made fit for a terminal, and its fields. */
 #pragma once
 
 #include <stddef.h>
@@ -12,3 +12,6 @@ char *text_make_safe(char *text);
 
 /* How many characters UTF-8 text has (a terminal column each). */
 size_t text_width(const char *text);
+
+/* What stands behind "FIELD:" at the beginning of a line, or NULL. */
+const char *text_field(const char *text, const char *field);

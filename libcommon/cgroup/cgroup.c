@@ -8,6 +8,7 @@
 #include <sys/vfs.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "cgroup/cgroup.h"
 
 #define DEPTH_MAX 32
@@ -15,12 +16,9 @@
 /* The kernel lists no processes of a threaded one: their memory counts where the threads' common domain is. */
 static bool is_threaded(int folder)
 {
-	_cleanup_close_ int fd = openat(folder, "cgroup.type", O_RDONLY | O_CLOEXEC);
 	char text[32];
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
-	text[n > 0 ? n : 0] = '\0';
-	return strcmp(text, "threaded\n") == 0;
+	return fd_read_text_at(folder, "cgroup.type", text, sizeof(text)) > 0 && strcmp(text, "threaded\n") == 0;
 }
 
 int cgroup_open(const char *path, struct error *error)
@@ -46,8 +44,7 @@ int cgroup_open(const char *path, struct error *error)
 /* A threaded cgroup has no processes of its own to tell of: those above it have them. */
 static int pids_of(int folder, cgroup_pid_fn callback, void *context)
 {
-	int fd = openat(folder, "cgroup.procs", O_RDONLY | O_CLOEXEC);
-	_cleanup_fclose_ FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+	_cleanup_fclose_ FILE *file = fd_stream(openat(folder, "cgroup.procs", O_RDONLY | O_CLOEXEC));
 	int pid;
 
 	if (!file)
@@ -60,8 +57,7 @@ static int pids_of(int folder, cgroup_pid_fn callback, void *context)
 
 static int pids_below(int folder, cgroup_pid_fn callback, void *context, unsigned int depth)
 {
-	int copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_closedir_ DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	_cleanup_closedir_ DIR *dir = fd_folder(openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	int rc = dir ? pids_of(folder, callback, context) : -ENODEV;
 
 	for (struct dirent *entry; rc == 0 && depth < DEPTH_MAX && (entry = readdir(dir));) {

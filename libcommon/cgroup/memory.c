@@ -7,30 +7,22 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "cgroup/cgroup.h"
 
 #define DEPTH_MAX 64
 #define NO_LIMIT  (UINT64_C(1) << 62) /* version 1 says "none" by a number that no machine's memory has */
 
-static int read_text(int folder, const char *name, char *text, size_t size)
-{
-	_cleanup_close_ int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
-
-	text[n > 0 ? n : 0] = '\0';
-	return n > 0 ? 0 : -ENOENT;
-}
-
 /* "max" is no limit. */
 static int read_number(int folder, const char *name, uint64_t *number)
 {
 	char text[32];
-	int rc = read_text(folder, name, text, sizeof(text));
 
-	if (rc == 0)
-		*number = strncmp(text, "max", 3) == 0 ? UINT64_MAX : strtoull(text, NULL, 10);
-	return rc;
+	if (fd_read_text_at(folder, name, text, sizeof(text)) <= 0)
+		return -ENOENT;
+	*number = strncmp(text, "max", 3) == 0 ? UINT64_MAX : strtoull(text, NULL, 10);
+	return 0;
 }
 
 /*
@@ -42,7 +34,7 @@ static uint64_t read_inactive(int folder, const char *name)
 	char text[8192];
 	const char *at;
 
-	if (read_text(folder, "memory.stat", text, sizeof(text)) < 0)
+	if (fd_read_text_at(folder, "memory.stat", text, sizeof(text)) <= 0)
 		return 0;
 	at = strstr(text, name);
 	return at ? strtoull(at + strlen(name), NULL, 10) : 0;

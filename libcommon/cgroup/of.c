@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "cgroup/cgroup.h"
 
 /* Whether a list with commas between its words holds one. */
@@ -37,14 +38,13 @@ static const char *path_in(char *line, const char *controller)
 
 static int read_path(const struct target *target, const char *controller, char path[PATH_MAX])
 {
-	int fd = target_proc_open(target, "cgroup", O_RDONLY | O_CLOEXEC);
-	_cleanup_fclose_ FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+	_cleanup_fclose_ FILE *file = fd_stream(target_proc_open(target, "cgroup", O_RDONLY));
 	_cleanup_free_ char *line = NULL;
 	size_t size = 0;
 
-	if (fd < 0)
-		return fd;
-	while (file && getline(&line, &size, file) > 0) {
+	if (!file)
+		return -errno;
+	while (getline(&line, &size, file) > 0) {
 		const char *found;
 
 		line[strcspn(line, "\n")] = '\0';
@@ -105,12 +105,9 @@ int cgroup_of(const struct target *target, const char *controller)
 
 static bool file_has(int folder, const char *name, const char *word)
 {
-	_cleanup_close_ int fd = folder < 0 ? -1 : openat(folder, name, O_RDONLY | O_CLOEXEC);
 	char text[256];
-	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
 
-	text[n > 0 ? n : 0] = '\0';
-	return strstr(text, word);
+	return folder >= 0 && fd_read_text_at(folder, name, text, sizeof(text)) > 0 && strstr(text, word);
 }
 
 bool cgroup_is_frozen(const struct target *target)

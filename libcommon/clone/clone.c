@@ -5,15 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "proc/maps.h"
 #include "proc/stat.h"
@@ -103,10 +102,9 @@ int process_clone_park(struct process_clone *clone, const struct target *origina
 
 static bool ended(const struct target *target, int timeout_ms)
 {
-	struct pollfd poll_fd = {.fd = target->pidfd, .events = POLLIN};
 	uint64_t deadline = now_us() + (uint64_t)timeout_ms * 1000;
 
-	while (poll(&poll_fd, 1, 10) == 0) {
+	while (!target_ends(target, 10)) {
 		waitpid(target->pid, NULL, __WALL | WNOHANG); /* should we be its tracer */
 		if (now_us() > deadline)
 			return false;
@@ -117,8 +115,10 @@ static bool ended(const struct target *target, int timeout_ms)
 
 int process_clone_kill(const struct target *clone, const struct target *original, pid_t there, struct error *error)
 {
-	if (syscall(SYS_pidfd_send_signal, clone->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
-		return error_set(error, -errno, NULL, "run it as the one who made it", "end the clone %d", clone->pid);
+	int rc = pidfd_signal(clone->pidfd, SIGKILL);
+
+	if (rc < 0 && rc != -ESRCH)
+		return error_set(error, rc, NULL, "run it as the one who made it", "end the clone %d", clone->pid);
 	if (!ended(clone, END_MS))
 		return error_set(error, -ETIMEDOUT, "it does not end", "see the State line in /proc/PID/status",
 				 "end the clone %d", clone->pid);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "clone/core_choice.h"
 #include "clone/core_notes.h"
@@ -36,22 +37,6 @@ struct writer {
 	unsigned char *buffer; /* CHUNK bytes */
 };
 
-static int write_at(const struct writer *w, const void *data, size_t bytes, uint64_t offset)
-{
-	while (bytes) {
-		ssize_t put = pwrite(w->core->fd, data, bytes, (off_t)offset);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0)
-			return -errno;
-		data = (const char *)data + put;
-		offset += (uint64_t)put;
-		bytes -= (size_t)put;
-	}
-	return 0;
-}
-
 static bool is_zero(const unsigned char *page)
 {
 	return page[0] == 0 && memcmp(page, page + 1, page_size() - 1) == 0;
@@ -68,7 +53,7 @@ static int write_chunk(struct writer *w, size_t bytes, uint64_t offset)
 		for (end = at + page_size(); end < bytes && is_zero(w->buffer + end) == zero; end += page_size())
 			;
 		if (!zero)
-			rc = write_at(w, w->buffer + at, end - at, offset + at);
+			rc = fd_write_all(w->core->fd, w->buffer + at, end - at, offset + at);
 	}
 	w->core->memory_bytes += bytes;
 	w->done += bytes;
@@ -185,11 +170,11 @@ static int write_headers(struct writer *w)
 		.e_shentsize = many ? sizeof(section) : 0,
 		.e_shnum = many,
 	};
-	int rc = write_at(w, &header, sizeof(header), 0);
+	int rc = fd_write_all(w->core->fd, &header, sizeof(header), 0);
 
 	if (rc == 0)
-		rc = write_at(w, w->headers, w->count * sizeof(*w->headers), sizeof(header));
-	return rc == 0 && many ? write_at(w, &section, sizeof(section), sections) : rc;
+		rc = fd_write_all(w->core->fd, w->headers, w->count * sizeof(*w->headers), sizeof(header));
+	return rc == 0 && many ? fd_write_all(w->core->fd, &section, sizeof(section), sections) : rc;
 }
 
 static int write_all(struct writer *w, const struct process_clone *clone, const struct target *original)
@@ -207,7 +192,7 @@ static int write_all(struct writer *w, const struct process_clone *clone, const 
 	if (rc == 0)
 		rc = write_headers(w);
 	if (rc == 0)
-		rc = write_at(w, notes, bytes, w->headers[0].p_offset);
+		rc = fd_write_all(w->core->fd, notes, bytes, w->headers[0].p_offset);
 	for (size_t i = 0; rc == 0 && i < w->memory.count; i++)
 		rc = write_mapping(w, i);
 	return rc;

@@ -33,7 +33,7 @@ static int was_written(const struct memory *memory, struct region region)
 
 			rc = pagemap_read(memory->pagemap_fd, at, count, entries);
 			for (size_t j = 0; rc == 0 && j < count; j++)
-				if (entries[j] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) && !(entries[j] & PAGEMAP_FILE))
+				if (pagemap_populated(entries[j]) && !(entries[j] & PAGEMAP_FILE))
 					return 1;
 		}
 	}
@@ -172,12 +172,9 @@ int core_choose(const struct memory *memory, const struct memory_mapping *mappin
 
 unsigned int core_filter_of(const struct target *target)
 {
-	_cleanup_close_ int fd = target_proc_open(target, "coredump_filter", O_RDONLY);
 	char text[32];
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
-	if (n <= 0)
+	if (target_file_read(target, "coredump_filter", text, sizeof(text)) <= 0)
 		return CORE_USUAL;
-	text[n] = '\0';
 	return (unsigned int)strtoul(text, NULL, 16) & 0xffff;
 }

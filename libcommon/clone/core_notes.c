@@ -4,7 +4,6 @@
 
 #include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,9 +67,8 @@ static void fill_info(const struct process_clone *clone, const struct target *or
 
 static void add_auxv(FILE *out, const struct process_clone *clone)
 {
-	_cleanup_close_ int fd = target_proc_open(&clone->target, "auxv", O_RDONLY);
-	char auxv[AUXV_MOST];
-	ssize_t got = fd < 0 ? -1 : read(fd, auxv, sizeof(auxv));
+	char auxv[AUXV_MOST + 1];
+	ssize_t got = target_file_read(&clone->target, "auxv", auxv, sizeof(auxv));
 
 	if (got > 0)
 		add_note(out, "CORE", NT_AUXV, auxv, (size_t)got);

@@ -80,7 +80,7 @@ static bool absent_is_zero(const struct memory_mapping *mapping)
 
 static bool is_absent(uint64_t entry)
 {
-	return !(entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) || entry & PAGEMAP_GUARD;
+	return !pagemap_populated(entry) || entry & PAGEMAP_GUARD;
 }
 
 /* Whether two pages are equal by what pagemap says of them. */

@@ -6,17 +6,16 @@
 #include "clone/kept.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 
 #define COPY_MS 5000 /* for which the process may stand still for it */
@@ -98,11 +97,10 @@ static void copy_all(const struct kept_memory *kept, const struct memory *memory
 /* Whether a child of ours has done its work in time. */
 static bool has_done(pid_t pid)
 {
-	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	struct pollfd end = {.fd = fd, .events = POLLIN};
+	_cleanup_close_ int fd = pidfd_of(pid);
 	int status = 0;
 
-	if (fd < 0 || poll(&end, 1, COPY_MS) <= 0)
+	if (fd < 0 || !pidfd_ends(fd, COPY_MS))
 		kill(pid, SIGKILL);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;

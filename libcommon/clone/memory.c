@@ -8,7 +8,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "pages/pages.h"
 #include "pages/scan.h"
@@ -19,15 +21,8 @@
 
 static int add(struct memory *memory, const struct mapping *mapping, const char *flags)
 {
-	if (memory->count == memory->capacity) {
-		size_t capacity = memory->capacity ? memory->capacity * 2 : 256;
-		struct memory_mapping *grown = reallocarray(memory->mappings, capacity, sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		memory->mappings = grown;
-		memory->capacity = capacity;
-	}
+	if (array_reserve(&memory->mappings, memory->count, &memory->capacity) < 0)
+		return -ENOMEM;
 	memory->mappings[memory->count++] = (struct memory_mapping){
 		.is = *mapping,
 		.served = flags && (vm_flags_have(flags, "um") || vm_flags_have(flags, "ui")),
@@ -123,7 +118,7 @@ static int populated_by_pagemap(const struct memory *memory, struct region regio
 		for (size_t i = 0; rc == 0 && i < count; i++) {
 			uint64_t page = at + i * page_size();
 
-			if (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) && !(entries[i] & PAGEMAP_GUARD))
+			if (pagemap_populated(entries[i]) && !(entries[i] & PAGEMAP_GUARD))
 				rc = append(found, (struct region){page, page + page_size()});
 		}
 	}
@@ -152,18 +147,10 @@ int memory_read(const struct memory *memory, uint64_t address, void *to, size_t 
 {
 	struct iovec here = {.iov_base = to, .iov_len = bytes};
 	struct iovec there = {.iov_base = (void *)address, .iov_len = bytes};
-	size_t done = 0;
+	int rc;
 
 	if (process_vm_readv(memory->target->pid, &here, 1, &there, 1, 0) == (ssize_t)bytes)
 		return 0;
-	while (done < bytes) {
-		ssize_t got = pread(memory->mem_fd, (char *)to + done, bytes - done, (off_t)(address + done));
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return got < 0 ? -errno : -ESRCH;
-		done += (size_t)got;
-	}
-	return 0;
+	rc = fd_read_all(memory->mem_fd, to, bytes, address);
+	return rc == -ENODATA ? -ESRCH : rc;
 }

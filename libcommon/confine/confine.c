@@ -77,10 +77,9 @@ bool confine_is_filtered(const struct target *target)
 	bool filtered = !tasks;
 
 	for (pid_t tid; tasks && !filtered && (tid = tasks_next(tasks)) > 0;) {
-		struct looked looked = {.pid = tid};
+		uint64_t mode;
 
-		filtered = proc_file_read(tid, "status", looked.status, sizeof(looked.status)) > 0 &&
-			   proc_status_number(looked.status, "Seccomp", 10, 0) > 0;
+		filtered = proc_status_read(tid, "Seccomp", 10, &mode) == 0 && mode > 0;
 	}
 	return filtered;
 }

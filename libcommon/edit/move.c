@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "edit/move_parts.h"
 #include "pages/pages.h"
@@ -505,9 +506,9 @@ static int make_puppet(struct mover *mover, struct error *error)
 {
 	struct puppet *puppet = &mover->road.puppet;
 
-	mover->self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	mover->self = pidfd_of(getpid());
 	if (mover->self < 0)
-		return error_set(error, -errno, NULL, NULL, "open this process");
+		return error_set(error, mover->self, NULL, NULL, "open this process");
 	*puppet = PUPPET_UNTIL(TARGET_MOVE_PUPPET, mover->self);
 	return puppet_make(puppet, &mover->road.inject, error);
 }

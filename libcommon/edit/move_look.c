@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "edit/move_parts.h"
@@ -22,15 +23,8 @@ int move_fail(struct move_job *job, struct region source, uint64_t destination, 
 		last->source.end = source.end;
 		return 0;
 	}
-	if (!job->failures || job->failure_count == job->failure_capacity) {
-		size_t capacity = job->failure_capacity ? job->failure_capacity * 2 : 16;
-		struct move_failure *grown = realloc(job->failures, capacity * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		job->failures = grown;
-		job->failure_capacity = capacity;
-	}
+	if (array_reserve(&job->failures, job->failure_count, &job->failure_capacity) < 0)
+		return -ENOMEM;
 	job->failures[job->failure_count++] = (struct move_failure){source, destination, code, rule};
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "access/places.h"
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "inject/area.h"
@@ -21,15 +22,8 @@ static int push(struct pieces *pieces, const struct edit_piece *piece)
 {
 	if (piece->part.start >= piece->part.end)
 		return 0;
-	if (pieces->count == pieces->capacity) {
-		size_t capacity = 2 * pieces->capacity + 8;
-		struct edit_piece *grown = reallocarray(pieces->items, capacity, sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		pieces->items = grown;
-		pieces->capacity = capacity;
-	}
+	if (array_reserve(&pieces->items, pieces->count, &pieces->capacity) < 0)
+		return -ENOMEM;
 	pieces->items[pieces->count++] = *piece;
 	return 0;
 }

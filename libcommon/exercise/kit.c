@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "uffd/uffd.h"
 
@@ -226,15 +227,14 @@ uint64_t kit_fault(struct kit *kit, const char *at)
 
 unsigned int kit_waiting(struct kit *kit)
 {
-	_cleanup_fclose_ FILE *info = NULL;
-	char path[40], line[80];
-	unsigned int total;
+	_cleanup_close_ int info = -1;
+	char path[40];
+	uint64_t total;
 
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", kit->fd);
-	info = fopen(path, "re");
-	while (info && fgets(line, sizeof(line), info))
-		if (sscanf(line, "total: %u", &total) == 1)
-			return total;
+	info = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd_find_number(info, "total", 10, &total) == 0)
+		return (unsigned int)total;
 	kit_not_applicable(kit, "%s does not tell who waits", path);
 }
 
@@ -243,9 +243,10 @@ uint64_t kit_pagemap(struct kit *kit, const char *at)
 	_cleanup_close_ int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	uint64_t entry;
 
-	if (fd < 0 || pread(fd, &entry, sizeof(entry), (off_t)((uintptr_t)at / page_size() * sizeof(entry))) !=
-			      (ssize_t)sizeof(entry))
-		kit_not_applicable(kit, "/proc/self/pagemap cannot be read: %s", strerror(errno));
+	int rc = fd_read_all(fd, &entry, sizeof(entry), (uintptr_t)at / page_size() * sizeof(entry));
+
+	if (rc < 0)
+		kit_not_applicable(kit, "/proc/self/pagemap cannot be read: %s", strerror(-rc));
 	return entry;
 }
 

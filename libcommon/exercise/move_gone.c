@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/size.h"
 #include "exercise/list.h"
 #include "uffd/uffd.h"
@@ -18,32 +19,16 @@ struct legacy {
 static void send_fd(int socket, int fd, struct legacy *legacy)
 {
 	struct iovec iov = {.iov_base = legacy, .iov_len = sizeof(*legacy)};
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
-	struct msghdr message = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 
-	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-	_exit(sendmsg(socket, &message, MSG_NOSIGNAL) == (ssize_t)sizeof(*legacy) ? 0 : 1);
+	_exit(fd_send(socket, &iov, 1, fd, 0) < 0);
 }
 
 static int receive_fd(int socket, struct legacy *legacy)
 {
-	struct iovec iov = {.iov_base = legacy, .iov_len = sizeof(*legacy)};
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct msghdr message = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 	int fd;
 
-	if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(*legacy) ||
-	    control.header.cmsg_type != SCM_RIGHTS)
+	if (fd_receive(socket, legacy, sizeof(*legacy), &fd, 1, 0) != (ssize_t)sizeof(*legacy) || fd < 0)
 		return -EIO;
-	memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
 	return fd;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 
@@ -46,7 +47,7 @@ struct space_count {
 /* Numbers that were given back. */
 struct free_numbers {
 	uint32_t *items;
-	uint64_t count, size;
+	size_t count, size;
 };
 
 struct index {
@@ -373,15 +374,8 @@ struct cluster *index_cluster(const struct index *index, uint32_t number)
 void index_cluster_free(struct index *index, uint32_t number)
 {
 	index->clusters[number].state = CLUSTER_FREE;
-	if (index->free_clusters.count == index->free_clusters.size) {
-		uint64_t size = index->free_clusters.size ? index->free_clusters.size * 2 : 1024;
-		uint32_t *grown = realloc(index->free_clusters.items, size * sizeof(*grown));
-
-		if (!grown)
-			return; /* its number is lost until the index is opened again */
-		index->free_clusters.items = grown;
-		index->free_clusters.size = size;
-	}
+	if (array_reserve(&index->free_clusters.items, index->free_clusters.count, &index->free_clusters.size) < 0)
+		return; /* its number is lost until the index is opened again */
 	index->free_clusters.items[index->free_clusters.count++] = number;
 }
 

@@ -251,10 +251,8 @@ void inject_reset(struct inject *inject)
 
 void inject_abandon(struct inject *inject)
 {
-	if (inject->mem_fd >= 0)
-		close(inject->mem_fd);
-	if (inject->maps_fd >= 0)
-		close(inject->maps_fd);
+	cleanup_close(&inject->mem_fd);
+	cleanup_close(&inject->maps_fd);
 	free(inject->stop);
 	*inject = INJECT_NONE;
 }

@@ -355,22 +355,11 @@ int inject_begin_on(struct inject *inject, pid_t tid, struct error *error)
 
 int inject_processor(const struct inject *inject)
 {
-	char path[64];
-	char line[1024];
-	_cleanup_fclose_ FILE *file = NULL;
-	const char *field;
-	int processor = -1;
+	struct proc_stat stat;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", inject->target->pid, inject->favourite);
-	file = inject->favourite ? fopen(path, "re") : NULL;
-	if (!file || !fgets(line, sizeof(line), file))
+	if (!inject->favourite || proc_stat_read_thread(inject->target->pid, inject->favourite, &stat) < 0)
 		return -1;
-	field = strrchr(line, ')'); /* the end of field 2; the processor is field 39 (proc(5)) */
-	for (int i = 2; field && i < 39; i++)
-		field = strchr(field + 1, ' ');
-	if (field)
-		sscanf(field, "%d", &processor);
-	return processor;
+	return stat.processor;
 }
 
 /* From wherever the thread stands to a fresh interrupt stop, where its first registers mean what they meant then. */

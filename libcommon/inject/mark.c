@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "inject/area.h"
 #include "proc/maps.h"
 
@@ -68,6 +69,6 @@ bool inject_is_trampoline(int mem_fd, uint64_t address)
 	size_t bytes;
 	const unsigned char *code = arch_trampoline(&bytes);
 
-	return bytes <= sizeof(there) && pread(mem_fd, there, bytes, (off_t)address) == (ssize_t)bytes &&
+	return bytes <= sizeof(there) && fd_read_all(mem_fd, there, bytes, address) == 0 &&
 	       memcmp(there, code, bytes) == 0;
 }

@@ -5,38 +5,26 @@
 #include <sys/ptrace.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/size.h"
 #include "inject/area.h"
 
 #define MEMORY_TRIES    20
 #define MEMORY_AGAIN_US 500
 
-/* The kernel takes a page to copy by (fs/proc/base.c, mem_rw), and may find none. */
-static bool is_passing(unsigned int *tries)
+/*
+ * Reads into `to`, or writes `from` when there is none. The kernel takes a page to copy by (fs/proc/base.c, mem_rw),
+ * and may find none.
+ */
+static int transfer_bytes(int mem_fd, uint64_t address, void *to, const void *from, size_t bytes)
 {
-	if (errno != ENOMEM || ++*tries == MEMORY_TRIES)
-		return errno == EINTR;
-	usleep(MEMORY_AGAIN_US);
-	return true;
-}
+	for (unsigned int tries = 1;; tries++) {
+		int rc = to ? fd_read_all(mem_fd, to, bytes, address) : fd_write_all(mem_fd, from, bytes, address);
 
-/* Reads into `to`, or writes `from` when there is none. */
-static int transfer_bytes(int mem_fd, uint64_t address, char *to, const char *from, size_t bytes)
-{
-	unsigned int tries = 0;
-
-	for (size_t done = 0; done < bytes;) {
-		off_t at = (off_t)(address + done);
-		ssize_t n =
-			to ? pread(mem_fd, to + done, bytes - done, at) : pwrite(mem_fd, from + done, bytes - done, at);
-
-		if (n < 0 && is_passing(&tries))
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		done += (size_t)n;
+		if (rc != -ENOMEM || tries == MEMORY_TRIES)
+			return rc == -ENODATA ? -EIO : rc;
+		usleep(MEMORY_AGAIN_US);
 	}
-	return 0;
 }
 
 int inject_read(struct inject *inject, uint64_t address, void *to, size_t bytes)

@@ -22,7 +22,6 @@
 #include <linux/io_uring.h>
 #include <linux/usbdevice_fs.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -30,6 +29,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "proc/maps.h"
 #include "proc/stat.h"
@@ -181,16 +181,16 @@ static int borrow_socket(pid_t tid, int number)
 {
 	_cleanup_close_ int pidfd = -1;
 	char path[64];
-	char text[1024] = "";
-	const char *line;
+	char text[64] = "";
+	uint64_t process;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", tid, number);
 	if (readlink(path, text, sizeof(text) - 1) < 0 || strncmp(text, "socket:", strlen("socket:")) != 0)
 		return -ENOTSOCK;
-	if (proc_file_read(tid, "status", text, sizeof(text)) < 0 || !(line = strstr(text, "\nTgid:")))
+	if (proc_status_read(tid, "Tgid", 10, &process) < 0)
 		return -ESRCH;
-	pidfd = (int)syscall(SYS_pidfd_open, atoi(line + strlen("\nTgid:")), 0);
-	return pidfd < 0 ? -errno : (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+	pidfd = pidfd_of((pid_t)process);
+	return pidfd < 0 ? pidfd : pidfd_take(pidfd, number);
 }
 
 static int64_t socket_timeout(pid_t tid, const struct arch_regs *regs, int option)
@@ -264,13 +264,10 @@ static int clear_outputs(pid_t tid, const struct arch_regs *regs, enum outputs o
 /* Whether an instruction is in a function of the C library, whose callers do not rely on the arguments' registers. */
 static bool in_c_library(pid_t tid, uint64_t ip)
 {
-	char path[64];
+	_cleanup_close_ int maps = proc_open(tid, "maps", O_RDONLY);
 	struct mapping mapping;
-	_cleanup_close_ int maps = -1;
 	const char *name;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", tid);
-	maps = open(path, O_RDONLY | O_CLOEXEC);
 	if (maps < 0 || mapping_at(maps, ip, &mapping) <= 0 || mapping.kind != MAPPING_FILE)
 		return false;
 	name = strrchr(mapping.name, '/');

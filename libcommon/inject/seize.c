@@ -48,10 +48,10 @@ void stop_let_go(pid_t tid, int signal)
 /* Whether a thread has a seccomp filter; also when that cannot be told. */
 static bool is_filtered(pid_t tid)
 {
-	char text[4096];
-	ssize_t length = proc_file_read(tid, "status", text, sizeof(text));
+	uint64_t mode = 0;
+	int rc = proc_status_read(tid, "Seccomp", 10, &mode);
 
-	return length < 0 ? length != -ESRCH : proc_status_number(text, "Seccomp", 10, 0) != 0;
+	return rc == 0 ? mode != 0 : rc != -ESRCH && rc != -ENOENT;
 }
 
 /*

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "cgroup/cgroup.h"
 #include "inject/threads.h"
 #include "inject/written.h"
@@ -30,10 +31,9 @@ struct inject_thaw {
 
 static bool says_frozen(int folder)
 {
-	_cleanup_close_ int fd = openat(folder, "cgroup.freeze", O_RDONLY | O_CLOEXEC);
-	char text[2] = "";
+	char text[2];
 
-	return fd >= 0 && read(fd, text, 1) == 1 && *text == '1';
+	return fd_read_text_at(folder, "cgroup.freeze", text, sizeof(text)) == 1 && *text == '1';
 }
 
 /*
@@ -49,15 +49,13 @@ static int above_frozen(int folder)
 		int up = openat(at, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 		if (says_frozen(at)) {
-			if (found >= 0)
-				close(found);
+			cleanup_close(&found);
 			found = fcntl(up, F_DUPFD_CLOEXEC, 0);
 		}
 		close(at);
 		at = up;
 	}
-	if (at >= 0)
-		close(at);
+	cleanup_close(&at);
 	return found;
 }
 

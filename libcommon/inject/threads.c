@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "inject/stop.h"
@@ -34,15 +35,8 @@ static bool is_known(const struct inject *inject, const struct inject_threads *t
 
 static int add_thread(struct inject_threads *threads, pid_t tid)
 {
-	if (threads->count == threads->capacity) {
-		size_t capacity = threads->capacity ? threads->capacity * 2 : 64;
-		struct inject_thread *grown = reallocarray(threads->items, capacity, sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		threads->items = grown;
-		threads->capacity = capacity;
-	}
+	if (array_reserve(&threads->items, threads->count, &threads->capacity) < 0)
+		return -ENOMEM;
 	threads->items[threads->count++] = (struct inject_thread){.tid = tid};
 	return 0;
 }

@@ -13,9 +13,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "confine/confine.h"
 #include "lazymap/live_parts.h"
+#include "report/report.h"
 
 #define RESTART_MS     10
 #define RESTART_MAX_MS 2000
@@ -76,8 +78,8 @@ static int start_worker(struct live *live)
 		return 0; /* the new watcher */
 	}
 	atomic_store(&live->shared->worker, pid);
-	live->worker_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	return live->worker_pidfd < 0 ? -errno : 0;
+	live->worker_pidfd = pidfd_of(pid);
+	return live->worker_pidfd < 0 ? live->worker_pidfd : 0;
 }
 
 static json_t *error_of(const struct live_error *failed)
@@ -92,8 +94,8 @@ static json_t *error_of(const struct live_error *failed)
 					     : NULL,
 		  "its readers get SIGBUS", "fill");
 	record = error_record("fill", &error);
-	json_object_set_new(record, "offset", json_integer((json_int_t)failed->offset));
-	json_object_set_new(record, "bytes", json_integer((json_int_t)failed->bytes));
+	report_number(record, "offset", failed->offset);
+	report_number(record, "bytes", failed->bytes);
 	return record;
 }
 
@@ -175,8 +177,7 @@ static bool bury(struct live *live)
 	siginfo_t info = {.si_code = CLD_KILLED, .si_status = SIGKILL};
 
 	waitid(P_PIDFD, (id_t)live->worker_pidfd, &info, WEXITED);
-	close(live->worker_pidfd);
-	live->worker_pidfd = -1;
+	cleanup_close(&live->worker_pidfd);
 	tell_errors(live);
 	return info.si_code == CLD_KILLED && info.si_status == SIGKILL;
 }
@@ -198,7 +199,7 @@ static void become_watcher(struct live *live)
 {
 	live->took_over = false;
 	close(live->watcher_pidfd);
-	live->watcher_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	live->watcher_pidfd = pidfd_of(getpid());
 }
 
 /* Until the worker serves, or has ended. */
@@ -274,7 +275,7 @@ json_t *live_summary(const struct live *live)
 				   (json_int_t)live->target->starttime);
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		json_object_set_new(record, rows[i].key, json_integer((json_int_t)rows[i].value));
+		report_number(record, rows[i].key, rows[i].value);
 	json_object_set_new(record, "fill_p50_us", microseconds(latency_percentile(&fills, 50)));
 	json_object_set_new(record, "fill_p99_us", microseconds(latency_percentile(&fills, 99)));
 	json_object_set_new(record, "fill_max_us", microseconds(shared->fill_max_ns));

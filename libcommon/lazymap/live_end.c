@@ -28,7 +28,7 @@ static bool is_there(const struct live *live, uint32_t space, struct region span
 	if (pagemap < 0 || !entries || pagemap_read(pagemap, span.start, pages, entries) < 0)
 		return false;
 	for (size_t i = 0; i < pages; i++)
-		if (!(entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)))
+		if (!pagemap_populated(entries[i]))
 			return false;
 	return true;
 }

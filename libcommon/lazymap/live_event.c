@@ -60,19 +60,6 @@ static void count(struct live_shared *shared, const struct uffd_msg *message)
 		atomic_fetch_add(&shared->counts.unmaps, 1);
 }
 
-/* Whoever waits at addresses that changed under them faults again. */
-static void wake(int uffd, const struct uffd_msg *message)
-{
-	struct region changed = {0, 0};
-
-	if (message->event == UFFD_EVENT_REMAP)
-		changed = (struct region){message->arg.remap.from, message->arg.remap.from + message->arg.remap.len};
-	if (message->event == UFFD_EVENT_REMOVE || message->event == UFFD_EVENT_UNMAP)
-		changed = (struct region){message->arg.remove.start, message->arg.remove.end};
-	if (changed.end)
-		uffd_wake(uffd, changed);
-}
-
 int live_event_read(struct live *live, uint32_t space)
 {
 	struct live_shared *shared = live->shared;
@@ -91,7 +78,7 @@ int live_event_read(struct live *live, uint32_t space)
 	} else if (rc > 0) {
 		apply(live);
 		count(shared, message);
-		wake(uffd, message);
+		uffd_wake_changed(uffd, message);
 	}
 	pthread_rwlock_unlock(&live->events);
 	return rc;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/size.h"
 #include "lazymap/live_parts.h"
 #include "uffd/uffd.h"
@@ -47,7 +48,7 @@ static void read_messages(struct live *live, const struct epoll_event *event)
 
 static int milliseconds_until(uint64_t ns)
 {
-	uint64_t now = latency_now_ns();
+	uint64_t now = clock_now_ns();
 
 	if (ns == UINT64_MAX)
 		return -1;

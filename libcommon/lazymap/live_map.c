@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "lazymap/live_parts.h"
 #include "uffd/uffd.h"
@@ -156,7 +157,7 @@ static struct live *make(const struct target *target, struct source *source, con
 		.shared = shared == MAP_FAILED ? NULL : shared,
 		.wake_worker = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 		.wake_watcher = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-		.watcher_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0),
+		.watcher_pidfd = pidfd_of(getpid()),
 		.worker_pidfd = -1,
 	};
 	if (!live->shared || live->wake_worker < 0 || live->wake_watcher < 0 || live->watcher_pidfd < 0) {
@@ -262,11 +263,9 @@ void live_free(struct live *live)
 			close(live_table(live)->uffd[i]);
 	if (live->shared)
 		munmap(live->shared, sizeof(*live->shared));
-	for (size_t i = 0; i < 4; i++) {
-		int fd = (int[]){live->wake_worker, live->wake_watcher, live->watcher_pidfd, live->worker_pidfd}[i];
-
-		if (fd >= 0)
-			close(fd);
-	}
+	cleanup_close(&live->wake_worker);
+	cleanup_close(&live->wake_watcher);
+	cleanup_close(&live->watcher_pidfd);
+	cleanup_close(&live->worker_pidfd);
 	free(live);
 }

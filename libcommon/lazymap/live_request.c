@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
+#include "base/array.h"
+#include "base/clock.h"
 #include "base/size.h"
 #include "lazymap/live_parts.h"
 #include "uffd/uffd.h"
@@ -16,15 +18,8 @@ void live_request_init(struct live *live)
 
 static bool add_waiter(struct live_request *request, struct waiter waiter)
 {
-	if (request->count == request->size) {
-		size_t size = request->size ? request->size * 2 : 2;
-		void *grown = realloc(request->waiters, size * sizeof(waiter));
-
-		if (!grown)
-			return false;
-		request->waiters = grown;
-		request->size = size;
-	}
+	if (array_reserve(&request->waiters, request->count, &request->size) < 0)
+		return false;
 	request->waiters[request->count++] = waiter;
 	return true;
 }
@@ -42,7 +37,7 @@ static struct live_request *new_request(struct live *live, uint64_t block, struc
 	if (!request)
 		return NULL;
 	request->block = block;
-	request->since_ns = latency_now_ns();
+	request->since_ns = clock_now_ns();
 	request->due_ns = request->since_ns + (block == NO_BLOCK ? 0 : live->options->delay_ms * 1000000);
 	if (!add_waiter(request, waiter)) {
 		free_request(request);
@@ -74,7 +69,7 @@ struct live_request *live_request_take(struct live *live, uint64_t *next_ns)
 	struct live_request *request;
 
 	pthread_mutex_lock(&live->queue.lock);
-	request = find_due(live, latency_now_ns(), next_ns);
+	request = find_due(live, clock_now_ns(), next_ns);
 	if (request && live->queue.filling + 1 < LIVE_THREADS) {
 		request->filling = true;
 		live->queue.filling++;
@@ -117,7 +112,7 @@ void live_request_again(struct live *live, struct live_request *request, unsigne
 {
 	pthread_mutex_lock(&live->queue.lock);
 	request->filling = false;
-	request->due_ns = latency_now_ns() + after_ms * UINT64_C(1000000);
+	request->due_ns = clock_now_ns() + after_ms * UINT64_C(1000000);
 	live->queue.filling--;
 	pthread_mutex_unlock(&live->queue.lock);
 	eventfd_write(live->poke, 1);
@@ -137,7 +132,7 @@ bool live_request_done(struct live *live, struct live_request *request, size_t s
 			at = &(*at)->next;
 		*at = request->next;
 		if (request->block != NO_BLOCK)
-			latency_add(&latency, latency_now_ns() - request->since_ns);
+			latency_add(&latency, clock_now_ns() - request->since_ns);
 		live->queue.filling--;
 	}
 	pthread_mutex_unlock(&live->queue.lock);

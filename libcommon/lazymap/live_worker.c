@@ -7,10 +7,11 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "confine/confine.h"
 #include "inject/written.h"
@@ -24,7 +25,7 @@
 
 static void serve_stray(struct live *live, struct live_request *request)
 {
-	bool held_up = latency_now_ns() - request->since_ns > HELD_UP_NS;
+	bool held_up = clock_now_ns() - request->since_ns > HELD_UP_NS;
 
 	if (live_fill_stray(live, request->waiters[0], held_up) == -EAGAIN)
 		live_request_again(live, request, STRAY_AGAIN_MS);
@@ -99,7 +100,7 @@ static int start_threads(struct live *live)
  */
 static void take_over(struct live *live)
 {
-	int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	int self = pidfd_of(getpid());
 	pid_t child;
 
 	atomic_store(&live->quiet, true);

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -27,11 +26,9 @@
 /* The process of a thread, or 0. */
 static pid_t process_of(pid_t tid)
 {
-	char text[4096];
+	uint64_t process;
 
-	if (proc_file_read(tid, "status", text, sizeof(text)) <= 0)
-		return 0;
-	return (pid_t)proc_status_number(text, "Tgid", 10, 0);
+	return proc_status_read(tid, "Tgid", 10, &process) < 0 ? 0 : (pid_t)process;
 }
 
 /*
@@ -66,16 +63,10 @@ void child_learn(struct space *space, pid_t tid)
 
 int child_pagemap_read(const struct space *space, uint64_t start, size_t count, uint64_t *entries)
 {
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = space->pid > 0 ? proc_open(space->pid, "pagemap", O_RDONLY) : -ESRCH;
+	int rc = fd < 0 ? fd : pagemap_read(fd, start, count, entries);
 	struct proc_stat stat;
-	char path[64];
-	int rc;
 
-	if (space->pid <= 0)
-		return -ESRCH;
-	snprintf(path, sizeof(path), "/proc/%d/pagemap", space->pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	rc = fd < 0 ? -errno : pagemap_read(fd, start, count, entries);
 	/* Its number may be another one's by now. */
 	if (rc == 0 && (proc_stat_read(space->pid, &stat) < 0 || stat.starttime != space->starttime))
 		rc = -ESRCH;

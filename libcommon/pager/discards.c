@@ -6,7 +6,7 @@
  * thread of the target has been seen elsewhere, or until so much time has gone by that it must have been done.
  */
 #include "pager/discards.h"
-
+#include "base/clock.h"
 #include "index/index.h"
 #include "pager/pager.h"
 
@@ -30,7 +30,7 @@ void discard_note(struct pager *pager, struct region region)
 	discard->region.start = min_u64(discard->region.start, region.start);
 	discard->region.end = max_u64(discard->region.end, region.end);
 	discard->number = ++header->session.events.discards_read;
-	discard->read_ns = latency_now_ns();
+	discard->read_ns = clock_now_ns();
 }
 
 bool discard_pending(const struct pager *pager, uint64_t address)
@@ -59,7 +59,7 @@ void discards_settle(struct pager *pager)
 	if (!pager->road.ops->discards_done(&pager->road))
 		over = 0;
 	pthread_mutex_lock(&pager->lock);
-	now = latency_now_ns();
+	now = clock_now_ns();
 	for (uint32_t i = 0; i < header->session.events.discard_count;)
 		if (header->session.events.discards[i].number <= over ||
 		    now - header->session.events.discards[i].read_ns > OVER_NS)

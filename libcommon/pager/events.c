@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "index/index.h"
 #include "pager/cluster.h"
@@ -37,19 +38,12 @@ static int note_entry(void *context, uint64_t address, index_entry entry)
 {
 	struct moving *m = context;
 
-	if (m->count == m->size) {
-		size_t size = m->size ? m->size * 2 : 1024;
-		void *grown;
-
-		/*
-		 * The event is read and its thread goes on: an entry left behind would be a page of zeros. Better late
-		 * than that.
-		 */
-		while (!(grown = realloc(m->items, size * sizeof(*m->items))))
-			usleep(BACK_OFF_US);
-		m->items = grown;
-		m->size = size;
-	}
+	/*
+	 * The event is read and its thread goes on: an entry left behind would be a page of zeros. Better late than
+	 * that.
+	 */
+	while (array_reserve(&m->items, m->count, &m->size) < 0)
+		usleep(BACK_OFF_US);
 	m->items[m->count].address = address;
 	m->items[m->count++].entry = entry & ~ENTRY_FILLING; /* whoever was filling it finds it gone */
 	return 0;
@@ -491,13 +485,6 @@ void event_forget_fork(struct pager *pager)
 
 void event_wake(struct pager *pager, struct space *space, const struct uffd_msg *message)
 {
-	struct region changed = {0, 0};
-
-	if (message->event == UFFD_EVENT_REMAP)
-		changed = (struct region){message->arg.remap.from, message->arg.remap.from + message->arg.remap.len};
-	if (message->event == UFFD_EVENT_REMOVE || message->event == UFFD_EVENT_UNMAP)
-		changed = (struct region){message->arg.remove.start, message->arg.remove.end};
-	if (changed.end)
-		uffd_wake(space->uffd, changed);
+	uffd_wake_changed(space->uffd, message);
 	space_take_back(pager, space);
 }

@@ -14,6 +14,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
+#include "base/fd.h"
 #include "index/index.h"
 #include "pager/pager.h"
 #include "service/hook.h"
@@ -29,8 +31,7 @@
  */
 static unsigned int may_hold(struct pager *pager)
 {
-	_cleanup_close_ int limits = -1;
-	char text[2048] = "";
+	char text[2048];
 	const char *line;
 	struct stat open;
 	uint64_t most;
@@ -38,8 +39,7 @@ static unsigned int may_hold(struct pager *pager)
 
 	if (pager->road.holder != pager->target.pid)
 		return INDEX_SPACES;
-	limits = target_proc_open(&pager->target, "limits", O_RDONLY);
-	if (limits < 0 || read(limits, text, sizeof(text) - 1) <= 0)
+	if (target_file_read(&pager->target, "limits", text, sizeof(text)) <= 0)
 		return 0;
 	line = strstr(text, LIMIT_LINE);
 	most = line ? strtoull(line + strlen(LIMIT_LINE), NULL, 10) : 0;
@@ -47,8 +47,7 @@ static unsigned int may_hold(struct pager *pager)
 	folder = target_proc_open(&pager->target, "fd", O_RDONLY | O_DIRECTORY);
 	if (folder >= 0 && fstat(folder, &open) == 0 && (uint64_t)open.st_size > most / 2)
 		most = 0;
-	if (folder >= 0)
-		close(folder);
+	cleanup_close(&folder);
 	return (unsigned int)min_u64(most / HELD_PART, INDEX_SPACES);
 }
 
@@ -230,13 +229,12 @@ static void note(struct pager *pager, unsigned int space, int number)
 static void let_go(struct road *road, const struct index_header *header, int number)
 {
 	char path[64];
-	char link[64] = "";
 	int fd = number == header->session.target.uffd_number ? -1 : road->ops->fds.take(road, number);
 
 	if (fd < 0)
 		return;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	if (readlink(path, link, sizeof(link) - 1) > 0 && strstr(link, "[userfaultfd]"))
+	if (uffd_link_is(AT_FDCWD, path) > 0)
 		road->ops->fds.drop(road, number, fd);
 	close(fd);
 }
@@ -292,8 +290,7 @@ void held_children(struct pager *pager)
 		return;
 	if (held_begin(pager, &ignored) < 0) {
 		pager->keep.held_again_us = now_us() + AGAIN_US;
-		if (fd >= 0)
-			close(fd);
+		cleanup_close(&fd);
 		return;
 	}
 	for (; fd >= 0; fd = next_child(pager, &space, most)) {
@@ -357,25 +354,15 @@ void held_find_lost(struct pager *pager)
 	const struct target *holder = pager->road.puppet.self.pid ? &pager->road.puppet.self : &pager->target;
 	_cleanup_closedir_ DIR *dir = NULL;
 	char name[32];
-	int fd;
 
 	if (pager->road.holder == holder->pid)
 		snprintf(name, sizeof(name), "fd");
 	else
 		snprintf(name, sizeof(name), "task/%d/fd", pager->road.holder);
-	fd = pager->road.ops ? target_proc_open(holder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	for (struct dirent *entry; (entry = readdir(dir));) {
-		char link[64] = "";
-
-		if (readlinkat(fd, entry->d_name, link, sizeof(link) - 1) > 0 && strstr(link, "[userfaultfd]"))
+	dir = pager->road.ops ? fd_folder(target_proc_open(holder, name, O_RDONLY | O_DIRECTORY)) : NULL;
+	for (struct dirent *entry; dir && (entry = readdir(dir));)
+		if (uffd_link_is(dirfd(dir), entry->d_name) > 0)
 			find_lost(pager, (int)strtol(entry->d_name, NULL, 10));
-	}
 }
 
 void held_forget(struct pager *pager, unsigned int space)

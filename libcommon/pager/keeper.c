@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/pidfd.h"
 #include "index/index.h"
 #include "pager/pager.h"
 #include "proc/stat.h"
@@ -91,12 +92,12 @@ static void start_keeper(struct pager *pager)
 	struct proc_stat stat;
 	pid_t pid = -1;
 
-	pager->keep.keeper.ends[1] = (int)syscall(SYS_pidfd_open, pager->keep.supervisor_pid, 0);
+	pager->keep.keeper.ends[1] = pidfd_of(pager->keep.supervisor_pid);
 	if (pager->keep.keeper.ends[1] >= 0)
 		pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
 	if (pid == 0)
 		keep(pager);
-	pager->keep.keeper.pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	pager->keep.keeper.pidfd = pid > 0 ? pidfd_of(pid) : -1;
 	header->session.keeper.pid = 0;
 	if (pid > 0 && proc_stat_read(pid, &stat) == 0) {
 		header->session.keeper.starttime = stat.starttime;
@@ -104,11 +105,8 @@ static void start_keeper(struct pager *pager)
 	} else if (pid > 0) { /* nobody would find it */
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
-		if (pager->keep.keeper.pidfd >= 0)
-			close(pager->keep.keeper.pidfd);
-		pager->keep.keeper.pidfd = -1;
-		close(pager->keep.keeper.ends[1]);
-		pager->keep.keeper.ends[1] = -1;
+		cleanup_close(&pager->keep.keeper.pidfd);
+		cleanup_close(&pager->keep.keeper.ends[1]);
 	}
 }
 
@@ -116,8 +114,10 @@ int keeper_start(struct pager *pager)
 {
 	pager->keep.keeper.ask = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pager->keep.keeper.answer = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	pager->keep.keeper.ends[0] = (int)syscall(SYS_pidfd_open, getpid(), 0);
-	if (pager->keep.keeper.ask < 0 || pager->keep.keeper.answer < 0 || pager->keep.keeper.ends[0] < 0)
+	pager->keep.keeper.ends[0] = pidfd_of(getpid());
+	if (pager->keep.keeper.ends[0] < 0)
+		return pager->keep.keeper.ends[0];
+	if (pager->keep.keeper.ask < 0 || pager->keep.keeper.answer < 0)
 		return -errno;
 	start_keeper(pager);
 	return 0;
@@ -137,7 +137,7 @@ void keeper_stop(struct pager *pager)
 /* In place: it has the same descriptors. */
 void keeper_follow(struct pager *pager)
 {
-	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pager->keep.supervisor_pid, 0);
+	_cleanup_close_ int pidfd = pidfd_of(pager->keep.supervisor_pid);
 
 	if (pidfd >= 0 && pager->keep.keeper.pidfd >= 0)
 		dup3(pidfd, pager->keep.keeper.ends[1], O_CLOEXEC);
@@ -172,7 +172,7 @@ int keeper_read(struct pager *pager)
 	while (!is_idle(pager)) {
 		/* It was stopped: the one that takes its place finds what it has read, as after any other death. */
 		if (poll(fds, ARRAY_SIZE(fds), ANSWER_MS) == 0)
-			syscall(SYS_pidfd_send_signal, pager->keep.keeper.pidfd, SIGKILL, NULL, 0);
+			pidfd_signal(pager->keep.keeper.pidfd, SIGKILL);
 		else if (fds[0].revents)
 			eventfd_read(pager->keep.keeper.answer, &count);
 		else if (fds[1].revents)
@@ -184,12 +184,12 @@ int keeper_read(struct pager *pager)
 /* One look for the keeper of the worker before, not for whoever has its number by now. Returns as find. */
 static int look_for(const struct index_header *header)
 {
-	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, header->session.keeper.pid, 0);
+	_cleanup_close_ int pidfd = pidfd_of(header->session.keeper.pid);
 	struct proc_stat stat;
 	int rc;
 
 	if (pidfd < 0) /* a thread may have the number */
-		return errno == EINVAL || errno == ENOENT ? -ESRCH : -errno;
+		return pidfd == -EINVAL || pidfd == -ENOENT ? -ESRCH : pidfd;
 	rc = proc_stat_read(header->session.keeper.pid, &stat);
 	if (rc < 0)
 		return rc;
@@ -217,7 +217,7 @@ void keeper_settle(struct pager *pager)
 	while (!is_idle(pager) && unknown < SETTLE_TRIES) {
 		_cleanup_close_ int pidfd = find(pager);
 
-		if (pidfd == -ESRCH || (pidfd >= 0 && poll(&(struct pollfd){.fd = pidfd, .events = POLLIN}, 1, 0) == 1))
+		if (pidfd == -ESRCH || pidfd_ends(pidfd, 0))
 			break;
 		unknown += pidfd < 0;
 		usleep(SETTLE_US);
@@ -228,9 +228,8 @@ void keeper_settle(struct pager *pager)
 int keeper_take(const struct pager *pager, int number)
 {
 	_cleanup_close_ int pidfd = find(pager);
-	int fd = pidfd < 0 ? pidfd : (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
 
-	return pidfd < 0 || fd >= 0 ? fd : -errno;
+	return pidfd < 0 ? pidfd : pidfd_take(pidfd, number);
 }
 
 void keeper_end(struct pager *pager)
@@ -238,6 +237,6 @@ void keeper_end(struct pager *pager)
 	_cleanup_close_ int pidfd = find(pager);
 
 	if (pidfd >= 0)
-		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+		pidfd_signal(pidfd, SIGKILL);
 	index_header(pager->index)->session.keeper.pid = 0;
 }

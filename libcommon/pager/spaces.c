@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "index/index.h"
 #include "pager/cluster.h"
 #include "pager/held.h"
@@ -101,8 +102,7 @@ static void close_space(struct pager *pager, struct space *space)
 		space->dead = true;
 		space_drop(pager, space, (struct region){0, UINT64_MAX});
 		space_unwatch(pager, space);
-		close(space->uffd);
-		space->uffd = -1;
+		cleanup_close(&space->uffd);
 		if (space->kept)
 			keep_send(pager->keep.supervisor,
 				  &(struct keep_message){.op = KEEP_DROP, .number = space->kept}, -1);

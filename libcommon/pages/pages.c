@@ -5,9 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "pages/fold.h"
 #include "pages/scan.h"
@@ -27,23 +27,10 @@ struct window {
 
 int pagemap_read(int pagemap_fd, uint64_t start, size_t count, uint64_t *entries)
 {
-	size_t wanted = count * sizeof(*entries), done = 0;
-	off_t offset = (off_t)(start / page_size() * sizeof(*entries));
+	size_t bytes = sizeof(*entries);
+	int rc = fd_read_all(pagemap_fd, entries, count * bytes, start / page_size() * bytes);
 
-	if (!count)
-		return 0;
-	do {
-		ssize_t got = pread(pagemap_fd, (char *)entries + done, wanted - done, offset + (off_t)done);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (!got)
-			return -ESRCH;
-		done += (size_t)got;
-	} while (done < wanted);
-	return 0;
+	return rc == -ENODATA ? -ESRCH : rc;
 }
 
 int pages_open(struct pages *pages)
@@ -104,7 +91,7 @@ static bool judge_by_pagemap(struct window *window)
 
 	for (size_t i = 0; i < window->count; i++)
 		any |= window->entries[i];
-	if (!(any & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED))) {
+	if (!pagemap_populated(any)) {
 		memset(window->states, 0, window->count);
 		return false;
 	}

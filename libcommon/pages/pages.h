@@ -23,6 +23,12 @@ enum pages_method {
 #define PAGEMAP_UFFD_WP   (UINT64_C(1) << 57)
 #define PAGEMAP_EXCLUSIVE (UINT64_C(1) << 56) /* mapped exactly once */
 
+/* Whether an entry is that of a page with contents, in core or in swap; a guard counts as such. */
+static inline bool pagemap_populated(uint64_t entry)
+{
+	return entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
+}
+
 /*
  * Reads pagemap entries of [start, start + count pages) into entries. `pagemap_fd` is an open /proc/PID/pagemap. start:
  * page aligned. Returns 0, -ESRCH when the address space is gone (short read), or -errno.

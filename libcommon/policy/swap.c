@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/size.h"
 
 #define NEVER       UINT64_MAX
@@ -148,33 +149,15 @@ static struct known *find(const struct policy_process *process, uint64_t start)
 	return at < process->known_count && process->known[at].start == start ? &process->known[at] : NULL;
 }
 
-/* Room for one more of so many bytes each. */
-static int make_room(void **items, size_t count, size_t *size, size_t bytes)
-{
-	size_t wanted = *size ? *size * 2 : 64;
-	void *grown;
-
-	if (count < *size)
-		return 0;
-	grown = reallocarray(*items, wanted, bytes);
-	if (!grown)
-		return -ENOMEM;
-	*items = grown;
-	*size = wanted;
-	return 0;
-}
-
 static struct known *find_or_add(struct policy_process *process, uint64_t start)
 {
 	size_t at = place_of(process, start);
 	struct known *known = find(process, start);
-	void *items = process->known;
 
 	if (known)
 		return known;
-	if (make_room(&items, process->known_count, &process->known_size, sizeof(*known)) < 0)
+	if (array_reserve(&process->known, process->known_count, &process->known_size) < 0)
 		return NULL;
-	process->known = items;
 	known = &process->known[at];
 	memmove(known + 1, known, (process->known_count++ - at) * sizeof(*known));
 	*known = (struct known){.start = start};
@@ -384,8 +367,6 @@ int policy_candidate(struct policy_process *process, struct region region, uint6
 {
 	uint64_t now = process->policy->look.now_ms;
 	const struct known *known = find(process, round_down(region.start, SUPERPAGE));
-	void *items = process->candidates;
-	int rc;
 
 	if (known && known->until_ms > now) {
 		tell(process, "leave", "back-off", region,
@@ -393,10 +374,8 @@ int policy_candidate(struct policy_process *process, struct region region, uint6
 			     {"left_ms", known->until_ms - now}));
 		return 0;
 	}
-	rc = make_room(&items, process->candidate_count, &process->candidate_size, sizeof(*process->candidates));
-	if (rc < 0)
-		return rc;
-	process->candidates = items;
+	if (array_reserve(&process->candidates, process->candidate_count, &process->candidate_size) < 0)
+		return -ENOMEM;
 	process->candidates[process->candidate_count++] =
 		(struct candidate){region, resident, known ? known->times : 0};
 	return 0;

@@ -6,14 +6,12 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
+#include "base/fd.h"
 
 bool boot_id(char id[BOOT_ID])
 {
-	_cleanup_close_ int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, id, BOOT_ID - 1);
-
-	id[n == BOOT_ID - 1 ? n : 0] = '\0';
+	if (fd_read_text_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", id, BOOT_ID) < BOOT_ID - 1)
+		*id = '\0';
 	return *id;
 }
 

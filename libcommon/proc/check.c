@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "proc/stat.h"
 #include "proc/target.h"
@@ -27,25 +28,6 @@
 #error "x86-64 and aarch64 only"
 #endif
 
-/* As much as there is. */
-static ssize_t read_start(int fd, void *to, size_t bytes)
-{
-	size_t done = 0;
-
-	while (done < bytes) {
-		ssize_t got = pread(fd, (char *)to + done, bytes - done, (off_t)done);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -1;
-		if (got == 0)
-			break;
-		done += (size_t)got;
-	}
-	return (ssize_t)done;
-}
-
 static int check_architecture(const struct target *target, struct error *error)
 {
 	_cleanup_close_ int fd = target_proc_open(target, "exe", O_RDONLY);
@@ -59,9 +41,9 @@ static int check_architecture(const struct target *target, struct error *error)
 		return error_set(error, fd, fd == -ESRCH ? "no such process" : NULL,
 				 fd == -EACCES || fd == -EPERM ? "run it as root or as the owner of the process" : NULL,
 				 "look at process %d (%s)", target->pid, target->name);
-	got = read_start(fd, &header, sizeof(header));
+	got = fd_read_up_to(fd, &header, sizeof(header), 0);
 	if (got < 0)
-		return error_set(error, -errno, NULL, NULL, "look at process %d (%s)", target->pid, target->name);
+		return error_set(error, (int)got, NULL, NULL, "look at process %d (%s)", target->pid, target->name);
 	if (got < (ssize_t)sizeof(header) || memcmp(header.e_ident, ELFMAG, SELFMAG))
 		return error_set(error, -EINVAL, "its program is not an ELF file", NULL, "look at process %d (%s)",
 				 target->pid, target->name);
@@ -86,7 +68,7 @@ static int wait_for_ours(const struct target *target, uint64_t *tracer)
 
 static int check_tracer(const struct target *target, struct error *error)
 {
-	char name[64] = "", why[128];
+	char name[PROC_NAME], why[128];
 	uint64_t tracer;
 	int result = wait_for_ours(target, &tracer);
 
@@ -94,8 +76,7 @@ static int check_tracer(const struct target *target, struct error *error)
 		return error_set(error, result, NULL, NULL, "look at process %d (%s)", target->pid, target->name);
 	if (!tracer)
 		return 0;
-	if (proc_file_read((pid_t)tracer, "comm", name, sizeof(name)) > 0)
-		name[strcspn(name, "\n")] = '\0';
+	proc_name_read((pid_t)tracer, name);
 	snprintf(why, sizeof(why), "it is being traced by %s (%d)", *name ? name : "a process", (int)tracer);
 	return error_set(error, -EBUSY, why, "detach the tracer first", "work on process %d (%s)", target->pid,
 			 target->name);

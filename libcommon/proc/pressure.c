@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "proc/pressure.h"
 
@@ -33,11 +34,10 @@ int pressure_open(int cgroup, const char *trigger, struct error *error)
 
 uint64_t pressure_read(int pressure)
 {
-	char text[256];
-	ssize_t n = pread(pressure, text, sizeof(text) - 1, 0);
+	char text[256] = "";
 	const char *total;
 
-	text[n > 0 ? n : 0] = '\0';
+	fd_read_up_to(pressure, text, sizeof(text) - 1, 0);
 	total = strstr(text, "total=");
 	return total ? strtoull(total + strlen("total="), NULL, 10) : 0;
 }

@@ -9,7 +9,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "proc/stat.h"
 #include "proc/tasks.h"
@@ -40,19 +42,12 @@ static int consider(struct sharers *sharers, const struct target *target, pid_t 
 
 	if (pid == target->pid || !shares(thread, pid))
 		return 0;
-	leader = (int)syscall(SYS_pidfd_open, pid, 0);
+	leader = pidfd_of(pid);
 	if (leader < 0 || proc_stat_read(pid, &stat) < 0 || proc_stat_is_kernel_worker(&stat) ||
 	    proc_stat_is_exiting(&stat))
 		return 0;
-	if (sharers->count == sharers->capacity) {
-		size_t capacity = sharers->capacity * 2 + 4;
-		pid_t *grown = reallocarray(sharers->pids, capacity, sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		sharers->pids = grown;
-		sharers->capacity = capacity;
-	}
+	if (array_reserve(&sharers->pids, sharers->count, &sharers->capacity) < 0)
+		return -ENOMEM;
 	sharers->pids[sharers->count++] = pid;
 	return 0;
 }

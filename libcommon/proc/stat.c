@@ -8,10 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/text.h"
 
 /* include/linux/sched.h */
 #define PF_EXITING     0x00000004
@@ -19,41 +21,53 @@
 #define PF_USER_WORKER 0x00004000
 #define PF_KTHREAD     0x00200000
 
-ssize_t proc_file_read(pid_t pid, const char *name, char *text, size_t size)
+int proc_open(pid_t pid, const char *name, int flags)
 {
-	_cleanup_close_ int fd = -1;
 	char path[64];
-	size_t used = 0;
+	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
-	while (used < size - 1) {
-		ssize_t got = read(fd, text + used, size - 1 - used);
+	fd = open(path, flags | O_CLOEXEC);
+	return fd < 0 ? errno == ENOENT ? -ESRCH : -errno : fd;
+}
 
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (!got)
-			break;
-		used += (size_t)got;
-	}
-	text[used] = '\0';
-	return (ssize_t)used;
+ssize_t proc_file_read(pid_t pid, const char *name, char *text, size_t size)
+{
+	_cleanup_close_ int fd = proc_open(pid, name, O_RDONLY);
+
+	return fd < 0 ? fd : fd_read_text(fd, text, size);
+}
+
+ssize_t proc_thread_read(pid_t pid, pid_t tid, const char *name, char *text, size_t size)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "task/%d/%s", tid, name);
+	return proc_file_read(pid, path, text, size);
+}
+
+ssize_t proc_name_read(pid_t pid, char name[PROC_NAME])
+{
+	ssize_t length = proc_file_read(pid, "comm", name, PROC_NAME);
+
+	if (length > 0 && name[length - 1] == '\n')
+		length--;
+	name[length > 0 ? length : 0] = '\0';
+	return length;
+}
+
+int proc_status_read(pid_t pid, const char *field, int base, uint64_t *number)
+{
+	_cleanup_close_ int fd = proc_open(pid, "status", O_RDONLY);
+
+	return fd < 0 ? fd : fd_find_number(fd, field, base, number);
 }
 
 uint64_t proc_status_number(const char *text, const char *field, int base, uint64_t otherwise)
 {
-	const char *line = text;
-	size_t length = strlen(field);
+	const char *value = text_field(text, field);
 
-	while (line && (strncmp(line, field, length) != 0 || line[length] != ':')) {
-		line = strchr(line, '\n');
-		line += line != NULL;
-	}
-	return line ? strtoull(line + length + 1, NULL, base) : otherwise;
+	return value ? strtoull(value, NULL, base) : otherwise;
 }
 
 /* The text that begins with field `number`, counted as in proc(5), given the text after the name, which is field 2. */
@@ -68,35 +82,34 @@ static const char *stat_field(const char *after_name, int number)
 	return after_name;
 }
 
-static int read_stat(pid_t pid, const char *name, struct proc_stat *stat)
+static int parse_stat(const char *text, struct proc_stat *stat)
 {
-	char text[1024];
-	ssize_t length = proc_file_read(pid, name, text, sizeof(text));
-	const char *after;
-
-	if (length < 0)
-		return (int)length;
 	/* The name stands in parentheses and may itself hold any of ") R 1". */
-	after = strrchr(text, ')');
+	const char *after = strrchr(text, ')');
+
 	if (!after)
 		return -ESRCH;
 	stat->state = *stat_field(after, 3);
 	stat->flags = (unsigned int)strtoul(stat_field(after, 9), NULL, 10);
 	stat->starttime = strtoull(stat_field(after, 22), NULL, 10);
+	stat->processor = *stat_field(after, 39) ? (int)strtol(stat_field(after, 39), NULL, 10) : -1;
 	return stat->state ? 0 : -ESRCH;
 }
 
 int proc_stat_read(pid_t pid, struct proc_stat *stat)
 {
-	return read_stat(pid, "stat", stat);
+	char text[1024];
+	ssize_t length = proc_file_read(pid, "stat", text, sizeof(text));
+
+	return length < 0 ? (int)length : parse_stat(text, stat);
 }
 
 int proc_stat_read_thread(pid_t pid, pid_t tid, struct proc_stat *stat)
 {
-	char name[32];
+	char text[1024];
+	ssize_t length = proc_thread_read(pid, tid, "stat", text, sizeof(text));
 
-	snprintf(name, sizeof(name), "task/%d/stat", tid);
-	return read_stat(pid, name, stat);
+	return length < 0 ? (int)length : parse_stat(text, stat);
 }
 
 bool proc_stat_is_kernel_thread(const struct proc_stat *stat)
@@ -118,28 +131,35 @@ uint64_t proc_stat_age_us(const struct proc_stat *stat)
 {
 	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
 	uint64_t started = stat->starttime * 1000000 / hz;
-	struct timespec now;
-	uint64_t now_us;
+	uint64_t now = clock_ns(CLOCK_BOOTTIME) / 1000;
 
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	now_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-	return now_us > started ? now_us - started : 0;
+	return now > started ? now - started : 0;
 }
 
-/* The last word of "NSpid: …" (proc(5)). */
+pid_t proc_status_innermost(const char *text, unsigned int *depth)
+{
+	const char *at = text_field(text, "NSpid");
+	pid_t number = 0;
+
+	for (*depth = 0; at && *at == '\t'; ++*depth) {
+		char *end;
+
+		number = (pid_t)strtol(at, &end, 10);
+		at = end;
+	}
+	return number;
+}
+
 pid_t proc_innermost_pid(pid_t pid)
 {
 	char text[4096];
-	char *line, *last;
+	unsigned int depth;
+	pid_t number;
 
 	if (proc_file_read(pid, "status", text, sizeof(text)) <= 0)
 		return 0;
-	line = strstr(text, "\nNSpid:");
-	if (!line)
-		return pid;
-	line[strcspn(line + 1, "\n") + 1] = '\0';
-	last = strrchr(line, '\t');
-	return last ? (pid_t)strtol(last, NULL, 10) : 0;
+	number = proc_status_innermost(text, &depth);
+	return depth ? number : pid;
 }
 
 int proc_syscall_read(pid_t tid, long *number, uint64_t arguments[6])

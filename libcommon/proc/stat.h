@@ -10,6 +10,7 @@ struct proc_stat {
 	char state;         /* 'R', 'S', 'Z', … */
 	unsigned int flags; /* PF_* of the kernel */
 	uint64_t starttime;
+	int processor; /* on which it ran last; -1: not known */
 };
 
 /* Returns 0, or -errno (-ESRCH: no such process). */
@@ -30,8 +31,14 @@ bool proc_stat_is_kernel_worker(const struct proc_stat *stat);
 /* How long ago it was started. */
 uint64_t proc_stat_age_us(const struct proc_stat *stat);
 
-/* What a process or thread calls itself: its number in the innermost pid namespace; 0: no such one. */
+/* What number a process or thread has for itself, in the innermost pid namespace; 0: no such one. */
 pid_t proc_innermost_pid(pid_t pid);
+
+/*
+ * The same from the text of a status file, 0 when it does not tell; *depth is how many namespaces it is in.
+ * proc_pid_status(5), NSpid.
+ */
+pid_t proc_status_innermost(const char *text, unsigned int *depth);
 
 /*
  * The system call that a thread is in. Returns 1, 0 when it waits in none (in a page fault), or -errno: -EAGAIN, it
@@ -45,5 +52,19 @@ int proc_syscall_read(pid_t tid, long *number, uint64_t arguments[6]);
  */
 uint64_t proc_status_number(const char *text, const char *field, int base, uint64_t otherwise);
 
+/* Opens /proc/PID/<name>. Returns a descriptor, close-on-exec, or -errno (-ESRCH: no such process or file). */
+int proc_open(pid_t pid, const char *name, int flags);
+
 /* The whole of /proc/PID/<name>, cut to size - 1 bytes and terminated. Returns its length or -errno. */
 ssize_t proc_file_read(pid_t pid, const char *name, char *text, size_t size);
+
+/* The same of /proc/PID/task/TID/<name>: a thread of that process and of no other one. */
+ssize_t proc_thread_read(pid_t pid, pid_t tid, const char *name, char *text, size_t size);
+
+#define PROC_NAME 32 /* enough for what a process or a thread of the kernel is called */
+
+/* What a process or thread calls itself, without a newline. Returns its length or -errno, and an empty name. */
+ssize_t proc_name_read(pid_t pid, char name[PROC_NAME]);
+
+/* A number out of /proc/PID/status. Returns 0, -ENOENT where this kernel shows none, or -errno (-ESRCH). */
+int proc_status_read(pid_t pid, const char *field, int base, uint64_t *number);

@@ -4,15 +4,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "proc/stat.h"
 #include "proc/tasks.h"
@@ -25,26 +25,19 @@
 
 static int pid_of_pidfd(int pidfd, pid_t *pid, struct error *error)
 {
-	_cleanup_free_ char *line = NULL;
-	_cleanup_fclose_ FILE *info = NULL;
 	char path[64];
-	size_t size = 0;
-	int found = -1;
-	bool is_pidfd = false;
+	_cleanup_close_ int info = -1;
+	uint64_t number;
+	int found;
 
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-	info = fopen(path, "re");
-	if (!info)
+	info = open(path, O_RDONLY | O_CLOEXEC);
+	if (info < 0)
 		return error_set(error, -EINVAL, "no such descriptor is open", "let the shell pass it on",
 				 "use descriptor %d as a pidfd", pidfd);
-	while (getline(&line, &size, info) > 0) {
-		if (strncmp(line, "Pid:", 4))
-			continue;
-		is_pidfd = true;
-		found = (int)strtol(line + 4, NULL, 10);
-	}
-	if (!is_pidfd)
+	if (fd_find_number(info, "Pid", 10, &number) < 0)
 		return error_set(error, -EINVAL, "it is not a pidfd", NULL, "use descriptor %d as a pidfd", pidfd);
+	found = (int)number; /* -1 is one that has ended */
 	if (found < 1)
 		return error_set(error, -ESRCH,
 				 found ? "the process has ended" : "its process is in another pid namespace", NULL,
@@ -55,39 +48,36 @@ static int pid_of_pidfd(int pidfd, pid_t *pid, struct error *error)
 
 static int open_pidfd(pid_t pid, struct error *error)
 {
-	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	int code = -errno;
+	int fd = pidfd_of(pid);
 
 	if (fd >= 0)
 		return fd;
 	/* A thread that does not lead its group: EINVAL before Linux 6.9, ENOENT since. */
-	if (code == -EINVAL || code == -ENOENT)
+	if (fd == -EINVAL || fd == -ENOENT)
 		return error_set(error, -EINVAL, "it is a thread, not a process", "name the process it belongs to",
 				 "open process %d", pid);
-	return error_set(error, code, code == -ESRCH ? GONE : NULL, NULL, "open process %d", pid);
+	return error_set(error, fd, fd == -ESRCH ? GONE : NULL, NULL, "open process %d", pid);
 }
 
 static void read_name(struct target *target)
 {
-	char text[64];
-	ssize_t length = proc_file_read(target->pid, "comm", text, sizeof(text));
+	char name[PROC_NAME];
 
-	if (length > 0 && text[length - 1] == '\n')
-		text[length - 1] = '\0';
-	snprintf(target->name, sizeof(target->name), "%.15s", length > 0 ? text : "");
+	proc_name_read(target->pid, name);
+	snprintf(target->name, sizeof(target->name), "%.15s", name);
 }
 
 /* Whether it has been told to end with its process (zap_other_threads of kernel/signal.c), or is about to. */
 static bool is_thread_ending(pid_t tid)
 {
-	char text[4096];
 	struct proc_stat stat;
+	uint64_t pending = 0;
+	int rc;
 
 	if (proc_stat_read(tid, &stat) < 0 || proc_stat_is_exiting(&stat))
 		return true;
-	if (proc_file_read(tid, "status", text, sizeof(text)) < 0)
-		return true;
-	return proc_status_number(text, "SigPnd", 16, 0) & UINT64_C(1) << (SIGKILL - 1);
+	rc = proc_status_read(tid, "SigPnd", 16, &pending);
+	return (rc < 0 && rc != -ENOENT) || pending & UINT64_C(1) << (SIGKILL - 1);
 }
 
 static bool is_any_running_on(const struct target *target)
@@ -109,7 +99,7 @@ static bool runs_on(const struct target *target)
 	for (unsigned int i = 0; i < END_LOOKS; i++) {
 		if (!is_any_running_on(target))
 			return false;
-		poll(&(struct pollfd){.fd = target->pidfd, .events = POLLIN}, 1, END_LOOK_MS);
+		target_ends(target, END_LOOK_MS);
 	}
 	return target_alive(target);
 }
@@ -188,13 +178,10 @@ void target_close(struct target *target)
 bool target_is_puppet(pid_t pid)
 {
 	static const char *const names[] = {TARGET_PUPPET, TARGET_CACHE_PUPPET, TARGET_MOVE_PUPPET, TARGET_MAP_PUPPET};
-	char name[16 + sizeof("\n")];
+	char name[PROC_NAME];
 	bool found = false;
-	ssize_t length = proc_file_read(pid, "comm", name, sizeof(name));
 
-	if (length <= 0)
-		return false;
-	name[strcspn(name, "\n")] = '\0';
+	proc_name_read(pid, name);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		found |= strcmp(name, names[i]) == 0;
 	return found;
@@ -202,18 +189,12 @@ bool target_is_puppet(pid_t pid)
 
 bool target_alive(const struct target *target)
 {
-	struct pollfd poll_fd = {.fd = target->pidfd, .events = POLLIN};
-	int ready;
-
-	do
-		ready = poll(&poll_fd, 1, 0);
-	while (ready < 0 && errno == EINTR);
-	return ready <= 0; /* an end that cannot be asked for is no end */
+	return !pidfd_ends(target->pidfd, 0); /* an end that cannot be asked for is no end */
 }
 
 bool target_ends(const struct target *target, int ms)
 {
-	return poll(&(struct pollfd){.fd = target->pidfd, .events = POLLIN}, 1, ms) == 1;
+	return pidfd_ends(target->pidfd, ms);
 }
 
 /* /proc may be that of another pid namespace. */
@@ -234,9 +215,9 @@ bool target_gone(pid_t pid, uint64_t starttime)
 		return true;
 	if (!proc_is_ours())
 		return false;
-	target.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	target.pidfd = pidfd_of(pid);
 	if (target.pidfd < 0)
-		return errno == EINVAL || errno == ENOENT; /* a thread has the number now, no process */
+		return target.pidfd == -EINVAL || target.pidfd == -ENOENT; /* a thread has the number now, no process */
 	gone = proc_stat_read(pid, &stat) == 0 && (stat.starttime != starttime || !target_alive(&target));
 	close(target.pidfd);
 	return gone;
@@ -259,9 +240,9 @@ int target_matches(const struct target *target, pid_t pid, uint64_t starttime, s
 
 static bool is_of_agent(pid_t tid)
 {
-	char name[32];
+	char name[PROC_NAME];
 
-	return proc_file_read(tid, "comm", name, sizeof(name)) > 0 && strcmp(name, AGENT_THREAD "\n") == 0;
+	return proc_name_read(tid, name) > 0 && strcmp(name, AGENT_THREAD) == 0;
 }
 
 pid_t target_thread(const struct target *target)
@@ -310,31 +291,22 @@ int target_proc_open(const struct target *target, const char *name, int flags)
 	}
 }
 
+ssize_t target_file_read(const struct target *target, const char *name, char *text, size_t size)
+{
+	_cleanup_close_ int fd = target_proc_open(target, name, O_RDONLY);
+
+	*text = '\0';
+	return fd < 0 ? fd : fd_read_text(fd, text, size);
+}
+
 /* Returns 0, -ENOENT without such a field, -ESRCH when the thread has ended whose file it is, or as target_proc_open.
  */
 static int read_status(const struct target *target, const char *field, uint64_t *value)
 {
 	_cleanup_close_ int fd = target_proc_open(target, "status", O_RDONLY);
-	_cleanup_free_ char *line = NULL;
-	_cleanup_fclose_ FILE *status = NULL;
-	size_t size = 0, length = strlen(field);
+	int rc = fd < 0 ? fd : fd_find_number(fd, field, 10, value);
 
-	if (fd < 0)
-		return fd;
-	status = fdopen(fd, "r");
-	if (!status)
-		return -errno;
-	steal_fd(&fd);
-	while (getline(&line, &size, status) > 0) {
-		char *end;
-
-		if (strncmp(line, field, length) || line[length] != ':')
-			continue;
-		errno = 0;
-		*value = strtoull(line + length + 1, &end, 10);
-		return errno || end == line + length + 1 ? -ENOENT : 0;
-	}
-	return ferror(status) ? -ESRCH : -ENOENT;
+	return fd < 0 || rc == 0 || rc == -ENOENT ? rc : -ESRCH;
 }
 
 int target_status(const struct target *target, const char *field, uint64_t *value)

@@ -82,6 +82,9 @@ pid_t target_thread(const struct target *target);
  */
 int target_proc_open(const struct target *target, const char *name, int flags);
 
+/* The whole of such a file, cut to size - 1 bytes and terminated. Returns its length, or -errno and an empty text. */
+ssize_t target_file_read(const struct target *target, const char *name, char *text, size_t size);
+
 /*
  * One numeric field of /proc/PID/status ("TracerPid", "Seccomp", "VmRSS": kB as is). Returns 0, -ENOENT, -ESRCH,
  * -EACCES.

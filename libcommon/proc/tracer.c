@@ -15,17 +15,11 @@
 
 pid_t tracer_of(const struct target *target, pid_t tid)
 {
-	char path[64];
-	char line[128];
-	_cleanup_fclose_ FILE *file = NULL;
-	int tracer = 0;
+	char text[4096]; /* the field is one of the first */
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", target->pid, tid);
-	file = fopen(path, "re");
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "TracerPid: %d", &tracer) == 1)
-			break;
-	return tracer;
+	if (proc_thread_read(target->pid, tid, "status", text, sizeof(text)) < 0)
+		return 0;
+	return (pid_t)proc_status_number(text, "TracerPid", 10, 0);
 }
 
 static bool is_tool(const char *name)
@@ -58,7 +52,7 @@ bool tracer_is_ours(pid_t tracer)
 	char process[64];
 	char own[PATH_MAX];
 	char theirs[PATH_MAX];
-	char comm[64];
+	char comm[PROC_NAME];
 	const char *name;
 
 	snprintf(process, sizeof(process), "/proc/%d/exe", tracer);
@@ -67,5 +61,5 @@ bool tracer_is_ours(pid_t tracer)
 		return executable("/proc/self/exe", own) && strcmp(own, theirs) == 0 && is_tool(name);
 	if (kill(tracer, 0) < 0 && errno == ESRCH)
 		return true;
-	return proc_file_read(tracer, "comm", comm, sizeof(comm)) > 0 && is_tool(comm);
+	return proc_name_read(tracer, comm) > 0 && is_tool(comm);
 }

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "inject/far.h"
 #include "inject/stop.h"
@@ -132,21 +133,18 @@ void inject_copy_free(struct inject_copy *copy)
 /* Writes into its memory how long to wait, and under which name. */
 static int prepare(const struct inject_copy *copy, const char *name)
 {
-	char path[32];
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = proc_open(copy->pid, "mem", O_RDWR);
 	struct arch_copy data;
-	off_t at = (off_t)(copy->own.start + page_size());
+	uint64_t at = copy->own.start + page_size();
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", copy->pid);
-	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
-	if (pread(fd, &data, sizeof(data), at) != sizeof(data))
+		return fd;
+	if (fd_read_all(fd, &data, sizeof(data), at) < 0)
 		return -EIO;
 	data.left = FOR_GOOD;
 	data.tick[0] = FOR_GOOD;
 	snprintf(data.name, sizeof(data.name), "%.15s", name);
-	return pwrite(fd, &data, sizeof(data), at) == sizeof(data) ? 0 : -EIO;
+	return fd_write_all(fd, &data, sizeof(data), at) < 0 ? -EIO : 0;
 }
 
 /*

@@ -13,33 +13,28 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "inject/written.h"
 
 #define KEPT_FD_FROM 500 /* select(2) ends at 1024, and few programs count this high */
 #define BELOW_END    8
 
-#define UVM_PIDFD_THREAD O_EXCL /* PIDFD_THREAD of <linux/pidfd.h> */
-
 /* Those of a main thread that has ended are gone: pidfd_getfd(2) is asked for another thread's (since Linux 6.9). */
 static int take_of_thread(const struct target *target, int number)
 {
 	pid_t thread = target_thread(target);
-	_cleanup_close_ int pidfd = thread == target->pid ? -1 : (int)syscall(SYS_pidfd_open, thread, UVM_PIDFD_THREAD);
-	int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+	_cleanup_close_ int pidfd = thread == target->pid ? -EBADF : pidfd_of_thread(thread);
 
-	if (thread == target->pid)
-		return -EBADF;
-	return fd < 0 ? -errno : fd;
+	return pidfd < 0 ? pidfd : pidfd_take(pidfd, number);
 }
 
 int inject_fd_take(const struct inject *inject, int number)
 {
-	int fd = (int)syscall(SYS_pidfd_getfd, inject->target->pidfd, number, 0);
+	int fd = pidfd_take(inject->target->pidfd, number);
 
-	if (fd >= 0)
-		return fd;
-	return errno == EBADF || errno == ESRCH ? take_of_thread(inject->target, number) : -errno;
+	return fd == -EBADF || fd == -ESRCH ? take_of_thread(inject->target, number) : fd;
 }
 
 int inject_fd_close(struct inject *inject, int number)
@@ -49,19 +44,9 @@ int inject_fd_close(struct inject *inject, int number)
 
 static int send_fd(int socket, int fd)
 {
-	char byte = 0;
-	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	struct iovec byte = {.iov_base = &(char){0}, .iov_len = 1};
 
-	control.header =
-		(struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-	return sendmsg(socket, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return fd_send(socket, &byte, 1, fd, 0);
 }
 
 /* A message header in the target's scratch memory, and what it points to. */

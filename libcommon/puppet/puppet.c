@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "inject/area.h"
 #include "inject/far.h"
@@ -223,7 +224,7 @@ void puppet_kill_strays(const struct puppet *puppet, const struct target *progra
 		if (sharers.pids[i] == puppet->self.pid)
 			continue;
 		if (target_open(&stray, sharers.pids[i], -1, &ignored) == 0 && strcmp(stray.name, TARGET_PUPPET) == 0)
-			syscall(SYS_pidfd_send_signal, stray.pidfd, SIGKILL, NULL, 0);
+			pidfd_signal(stray.pidfd, SIGKILL);
 		target_close(&stray);
 	}
 	sharers_free(&sharers);
@@ -235,7 +236,7 @@ void puppet_dismiss(struct puppet *puppet, struct inject *program)
 	struct error ignored = {0};
 	pid_t there = puppet->child ? proc_innermost_pid(puppet->self.pid) : 0;
 
-	syscall(SYS_pidfd_send_signal, puppet->self.pidfd, SIGKILL, NULL, 0);
+	pidfd_signal(puppet->self.pidfd, SIGKILL);
 	if (there)
 		target_ends(&puppet->self, END_MS);
 	if (inject_begin(program, &ignored) == 0) {
@@ -336,7 +337,7 @@ void puppet_abandon(struct puppet *puppet)
 void puppet_kill(struct puppet *puppet)
 {
 	if (puppet->self.pid)
-		syscall(SYS_pidfd_send_signal, puppet->self.pidfd, SIGKILL, NULL, 0);
+		pidfd_signal(puppet->self.pidfd, SIGKILL);
 	puppet_abandon(puppet);
 }
 
@@ -445,7 +446,7 @@ int puppet_end(struct puppet *puppet, struct inject *program, struct error *erro
 	tid = puppet->inject.tid;
 	self = puppet->self;
 	puppet->self = TARGET_NONE;
-	syscall(SYS_pidfd_send_signal, self.pidfd, SIGKILL, NULL, 0);
+	pidfd_signal(self.pidfd, SIGKILL);
 	if (tid) {
 		birth_end(tid);
 		inject_lost(&puppet->inject);

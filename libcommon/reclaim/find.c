@@ -17,8 +17,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "proc/maps.h"
+#include "proc/stat.h"
 #include "proc/tasks.h"
 
 #define LINK  "/memfd:" RING_NAME " (deleted)"
@@ -84,23 +86,17 @@ static int map_ring(struct search *search, struct ring_found *ring)
 	return 0;
 }
 
-/*
- * The last word of "NSpid: …" is what the process calls itself (proc(5)); a child that inherited the mapping calls
- * itself something else.
- */
+/* A child that inherited the mapping has another number for itself. */
 static bool is_of(const struct search *search, uint32_t pid)
 {
-	_cleanup_close_ int fd = target_proc_open(search->target, "status", O_RDONLY);
-	char text[4096] = "", *line, *last;
+	char text[4096];
+	unsigned int depth;
+	pid_t own;
 
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+	if (target_file_read(search->target, "status", text, sizeof(text)) < 0)
 		return false;
-	line = strstr(text, "\nNSpid:");
-	if (!line)
-		return pid == (uint32_t)search->target->pid;
-	line[strcspn(line + 1, "\n") + 1] = '\0';
-	last = strrchr(line, '\t');
-	return last && strtoul(last, NULL, 10) == pid;
+	own = proc_status_innermost(text, &depth);
+	return pid == (uint32_t)(depth ? own : search->target->pid);
 }
 
 static int check_header(struct search *search, struct ring_found *ring)
@@ -169,20 +165,16 @@ static int keep_reason(int before, int rc)
 
 static int search_descriptors(struct search *search, struct ring_found *ring)
 {
-	_cleanup_close_ int fd = target_proc_open(search->target, "fd", O_RDONLY | O_DIRECTORY);
-	_cleanup_closedir_ DIR *dir = NULL;
+	_cleanup_closedir_ DIR *dir = fd_folder(target_proc_open(search->target, "fd", O_RDONLY | O_DIRECTORY));
 	int found = -ENOENT;
 
-	if (fd < 0)
-		return fd;
-	dir = fdopendir(dup(fd));
 	if (!dir)
 		return -errno;
 	for (struct dirent *entry; (entry = readdir(dir));) {
 		char link[sizeof(LINK) + 1] = "", path[40];
 		int rc;
 
-		if (readlinkat(fd, entry->d_name, link, sizeof(link) - 1) < 0 || strcmp(link, LINK) != 0)
+		if (readlinkat(dirfd(dir), entry->d_name, link, sizeof(link) - 1) < 0 || strcmp(link, LINK) != 0)
 			continue;
 		snprintf(path, sizeof(path), "fd/%.20s", entry->d_name);
 		rc = take(search, path, ring);

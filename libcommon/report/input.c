@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "report/parse.h"
@@ -78,15 +79,8 @@ static int keep_char(struct reader *reader, int c)
 {
 	if (reader->size == MAX_RECORD_BYTES)
 		return refuse(reader, reader->line, "the record is larger than 16 MiB");
-	if (reader->size == reader->capacity) {
-		size_t capacity = reader->capacity ? reader->capacity * 2 : 1024;
-		char *text = realloc(reader->text, capacity);
-
-		if (!text)
-			return unreadable(reader, -ENOMEM);
-		reader->text = text;
-		reader->capacity = capacity;
-	}
+	if (array_reserve(&reader->text, reader->size, &reader->capacity) < 0)
+		return unreadable(reader, -ENOMEM);
 	reader->text[reader->size++] = (char)c;
 	return 0;
 }

@@ -18,6 +18,11 @@ char *report_text(const json_t *json, size_t flags)
 	return text;
 }
 
+int report_number(json_t *record, const char *key, uint64_t number)
+{
+	return json_object_set_new(record, key, json_integer((json_int_t)number));
+}
+
 json_t *report_address(uint64_t address)
 {
 	char text[ADDRESS_TEXT];

@@ -47,6 +47,9 @@ bool report_shows_table(const struct report *report);
  */
 int report_close(struct report *report);
 
+/* Sets a number of a record, which takes NULL, too. Returns 0, or -1 when out of memory. */
+int report_number(json_t *record, const char *key, uint64_t number);
+
 /* An address as the records spell it: "0x7f…". NULL when out of memory; the caller owns it. */
 json_t *report_address(uint64_t address);
 

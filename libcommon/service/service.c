@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "service/service.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "proc/stat.h"
 
@@ -29,10 +31,9 @@ static bool begun;
 /* The kernel refuses more descriptors than this, even to the superuser. */
 static rlim_t descriptors_max(void)
 {
-	_cleanup_fclose_ FILE *file = fopen("/proc/sys/fs/nr_open", "re");
-	unsigned long number;
+	uint64_t number;
 
-	return file && fscanf(file, "%lu", &number) == 1 ? number : 1048576;
+	return fd_read_number_at(AT_FDCWD, "/proc/sys/fs/nr_open", 10, &number) == 0 ? number : 1048576;
 }
 
 static void raise_limits(void)

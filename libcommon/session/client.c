@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "report/parse.h"
@@ -107,8 +108,7 @@ struct answer {
 
 static void answer_free(struct answer *answer)
 {
-	if (answer->fd >= 0)
-		close(answer->fd);
+	cleanup_close(&answer->fd);
 	free(answer->bytes);
 }
 
@@ -430,13 +430,8 @@ static int find_all(DIR *dir, struct asked **all, size_t *count)
 	for (struct dirent *entry; (entry = readdir(dir));) {
 		if (entry->d_name[0] == '.' || strlen(entry->d_name) >= SESSION_NAME)
 			continue;
-		if (*count == size) {
-			struct asked *grown = reallocarray(*all, size = size ? size * 2 : 64, sizeof(*grown));
-
-			if (!grown)
-				return -ENOMEM;
-			*all = grown;
-		}
+		if (array_reserve(all, *count, &size) < 0)
+			return -ENOMEM;
 		(*all)[*count] = (struct asked){.answer.fd = -EAGAIN};
 		memcpy((*all)[(*count)++].name, entry->d_name, strlen(entry->d_name) + 1);
 	}

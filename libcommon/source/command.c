@@ -9,11 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "service/service.h"
 #include "source/parts.h"
@@ -126,7 +127,7 @@ static int pipe_read(struct source *source, uint64_t offset, void *to, size_t by
 		rc = pipe_advance(p, offset + bytes);
 		pthread_mutex_unlock(&p->spool.lock);
 	}
-	return rc < 0 ? rc : read_all_at(p->spool.fd, to, bytes, offset);
+	return rc < 0 ? rc : fd_read_all(p->spool.fd, to, bytes, offset);
 }
 
 static int pipe_restart(struct source *source)
@@ -219,7 +220,7 @@ static char **environment_with(char *texts[2])
 /* Returns 0, -EIO when it did not end well, or -ETIMEDOUT. */
 static int reap(pid_t pid, unsigned int timeout_ms)
 {
-	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	_cleanup_close_ int pidfd = pidfd_of(pid);
 	int rc = pidfd < 0 ? 0 : command_wait(pidfd, timeout_ms);
 	int status = 0;
 

@@ -11,7 +11,9 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "source/parts.h"
 
@@ -52,7 +54,7 @@ static int decompress(const struct frames *f, const struct frame *frame, void **
 	*out = malloc(frame->size);
 	if (!in || !*out)
 		return -ENOMEM;
-	rc = read_all_at(f->fd, in, frame->in_size, frame->in_offset);
+	rc = fd_read_all(f->fd, in, frame->in_size, frame->in_offset);
 	if (rc < 0)
 		return rc;
 	made = ZSTD_decompress(*out, frame->size, in, frame->in_size);
@@ -68,13 +70,13 @@ static int read_frame(struct frames *f, size_t number, uint64_t at, void *to, si
 	int rc;
 
 	if (!f->transient && atomic_load(&f->done[number]))
-		return read_all_at(f->spool.fd, to, bytes, frame->offset + at);
+		return fd_read_all(f->spool.fd, to, bytes, frame->offset + at);
 	if (pthread_mutex_trylock(lock) != 0)
 		return -EAGAIN;
 	rc = decompress(f, frame, &out);
 	if (rc == 0) {
 		memcpy(to, (char *)out + at, bytes);
-		if (!f->transient && write_all_at(f->spool.fd, out, frame->size, frame->offset) == 0)
+		if (!f->transient && fd_write_all(f->spool.fd, out, frame->size, frame->offset) == 0)
 			atomic_store(&f->done[number], true);
 	}
 	pthread_mutex_unlock(lock);
@@ -116,8 +118,7 @@ static void frames_close(struct source *source)
 {
 	struct frames *f = (struct frames *)source;
 
-	if (f->fd >= 0)
-		close(f->fd);
+	cleanup_close(&f->fd);
 	spool_close(&f->spool);
 	free(f->frames);
 	free(f->done);
@@ -126,15 +127,8 @@ static void frames_close(struct source *source)
 
 static int add(struct frames *f, struct frame frame)
 {
-	if (f->count == f->size) {
-		size_t size = f->size ? f->size * 2 : 64;
-		void *grown = realloc(f->frames, size * sizeof(frame));
-
-		if (!grown)
-			return -ENOMEM;
-		f->frames = grown;
-		f->size = size;
-	}
+	if (array_reserve(&f->frames, f->count, &f->size) < 0)
+		return -ENOMEM;
 	f->frames[f->count++] = frame;
 	f->base.bytes = frame.offset + frame.size;
 	return 0;

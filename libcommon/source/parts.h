@@ -39,10 +39,6 @@ void spool_close(struct spool *spool);
 /* In a process that takes over: what is there is there. */
 void spool_restart(struct spool *spool);
 
-/* pread(2) and pwrite(2) of all the bytes. Return 0, -ENODATA at the end of the file, or -errno. */
-int read_all_at(int fd, void *to, size_t bytes, uint64_t offset);
-int write_all_at(int fd, const void *from, size_t bytes, uint64_t offset);
-
 /* Take the descriptor, where there is one. Return 0 or -errno; with *source NULL: to be read in another way. */
 int source_frames_open(struct source **source, int fd, const struct source_options *options);
 int source_pipe_open(struct source **source, const char *command, const struct source_options *options,

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "source/parts.h"
 
@@ -21,7 +22,7 @@ struct file_source {
 
 static int file_read(struct source *source, uint64_t offset, void *to, size_t bytes)
 {
-	return read_all_at(((struct file_source *)source)->fd, to, bytes, offset);
+	return fd_read_all(((struct file_source *)source)->fd, to, bytes, offset);
 }
 
 static void file_close(struct source *source)
@@ -47,7 +48,7 @@ static const struct decoder *decoder_of(int fd)
 	static const struct decoder *const decoders[] = {&decoder_zstd, &decoder_lz4, &decoder_gzip, NULL};
 	unsigned char start[4];
 
-	if (read_all_at(fd, start, sizeof(start), 0) < 0)
+	if (fd_read_all(fd, start, sizeof(start), 0) < 0)
 		return NULL;
 	for (size_t i = 0; decoders[i]; i++)
 		if (memcmp(start, decoders[i]->magic, decoders[i]->magic_bytes) == 0)

@@ -1,43 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Where sources keep what was read once; reading and writing all of some bytes. */
+/* Where sources keep what was read once. */
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "source/parts.h"
-
-int read_all_at(int fd, void *to, size_t bytes, uint64_t offset)
-{
-	while (bytes) {
-		ssize_t n = pread(fd, to, bytes, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -ENODATA;
-		to = (char *)to + n;
-		bytes -= (size_t)n;
-		offset += (uint64_t)n;
-	}
-	return 0;
-}
-
-int write_all_at(int fd, const void *from, size_t bytes, uint64_t offset)
-{
-	while (bytes) {
-		ssize_t n = pwrite(fd, from, bytes, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		from = (const char *)from + n;
-		bytes -= (size_t)n;
-		offset += (uint64_t)n;
-	}
-	return 0;
-}
 
 int spool_open(struct spool *spool)
 {
@@ -58,6 +27,5 @@ void spool_restart(struct spool *spool)
 
 void spool_close(struct spool *spool)
 {
-	if (spool->fd >= 0)
-		close(spool->fd);
+	cleanup_close(&spool->fd);
 }

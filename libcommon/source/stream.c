@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "source/parts.h"
 
@@ -36,11 +37,9 @@ static int refill(struct stream *s)
 
 	if (s->in_at < s->in_used)
 		return 0;
-	do
-		n = pread(s->fd, s->in, sizeof(s->in), (off_t)s->in_offset);
-	while (n < 0 && errno == EINTR);
+	n = fd_read_up_to(s->fd, s->in, sizeof(s->in), s->in_offset);
 	if (n < 0)
-		return -errno;
+		return (int)n;
 	s->in_at = 0;
 	s->in_used = (size_t)n;
 	s->in_offset += (uint64_t)n;
@@ -53,7 +52,7 @@ static int keep(struct stream *s, size_t made)
 	uint64_t have = atomic_load(&s->spool.have);
 	uint64_t end = s->produced + made;
 	size_t skip = s->produced < have ? (size_t)min_u64(have - s->produced, made) : 0;
-	int rc = write_all_at(s->spool.fd, s->out + skip, made - skip, s->produced + skip);
+	int rc = fd_write_all(s->spool.fd, s->out + skip, made - skip, s->produced + skip);
 
 	if (rc < 0)
 		return rc;
@@ -96,7 +95,7 @@ static int stream_read(struct source *source, uint64_t offset, void *to, size_t 
 			rc = advance(s);
 		pthread_mutex_unlock(&s->spool.lock);
 	}
-	return rc < 0 ? rc : read_all_at(s->spool.fd, to, bytes, offset);
+	return rc < 0 ? rc : fd_read_all(s->spool.fd, to, bytes, offset);
 }
 
 static int begin(struct stream *s)

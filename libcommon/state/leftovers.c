@@ -14,6 +14,7 @@
 
 #include "access/road.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "index/index.h"
 #include "proc/boot.h"
 #include "proc/tasks.h"
@@ -66,8 +67,7 @@ static void remove_session(int sessions, const char *name)
 
 void leftovers_remove_sessions(int sessions)
 {
-	int copy = openat(sessions, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_closedir_ DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	_cleanup_closedir_ DIR *dir = fd_folder(openat(sessions, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 
 	for (struct dirent *entry; dir && (entry = readdir(dir));)
 		if (leftovers_is_gone(sessions, entry->d_name))
@@ -121,12 +121,11 @@ void leftovers_remove_stores(const char *directory)
 static int is_held_by(const struct target *target, pid_t tid, int number)
 {
 	char name[64];
-	char link[64] = "";
+	int rc;
 
 	snprintf(name, sizeof(name), "/proc/%d/task/%d/fd/%d", target->pid, tid, number);
-	if (readlink(name, link, sizeof(link) - 1) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	return strstr(link, "[userfaultfd]") != NULL;
+	rc = uffd_link_is(AT_FDCWD, name);
+	return rc == -ENOENT ? 0 : rc;
 }
 
 bool leftovers_matter(int sessions, const char *name, const struct target *target)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/size.h"
 #include "store/codec.h"
 #include "store/extents.h"
@@ -179,46 +180,25 @@ void store_free(struct store *store, const struct store_slot *slot)
 	pthread_mutex_unlock(&store->lock);
 }
 
-static int write_all(int fd, const void *bytes, size_t length, uint64_t offset)
+static int write_bytes(int fd, const void *bytes, size_t length, uint64_t offset)
 {
-	size_t done = 0;
+	int rc = fd_write_all(fd, bytes, length, offset);
 
-	while (done < length) {
-		ssize_t n = pwrite(fd, (const char *)bytes + done, length - done, (off_t)(offset + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
-			return -ENOSPC;
-		if (n <= 0)
-			return -EIO;
-		done += (size_t)n;
-	}
-	return 0;
+	if (rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG)
+		return -ENOSPC;
+	return rc < 0 ? -EIO : 0;
 }
 
-/* A record that the file does not hold whole is -EBADMSG. */
-static int read_all(int fd, void *bytes, size_t length, uint64_t offset)
+/* One that the file does not hold whole is -EBADMSG. */
+static int read_bytes(int fd, void *bytes, size_t length, uint64_t offset)
 {
-	unsigned int tries = 1;
-	size_t done = 0;
+	int rc = fd_read_all(fd, bytes, length, offset);
 
-	while (done < length) {
-		ssize_t n = pread(fd, (char *)bytes + done, length - done, (off_t)(offset + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && tries < READ_TRIES) {
-			usleep(READ_AGAIN_US << tries++);
-			continue;
-		}
-		if (n < 0)
-			return -EIO;
-		if (!n)
-			return -EBADMSG;
-		done += (size_t)n;
+	for (unsigned int tries = 1; rc < 0 && rc != -ENODATA && tries < READ_TRIES; tries++) {
+		usleep(READ_AGAIN_US << tries);
+		rc = fd_read_all(fd, bytes, length, offset);
 	}
-	return 0;
+	return rc == -ENODATA ? -EBADMSG : rc < 0 ? -EIO : 0;
 }
 
 static uint32_t overhead(const struct store *store)
@@ -268,7 +248,7 @@ static int place_record(struct store *store, const void *bytes, struct store_slo
 
 	if (err)
 		return err;
-	err = write_all(store->fd, bytes, slot->length, slot->offset);
+	err = write_bytes(store->fd, bytes, slot->length, slot->offset);
 	if (err)
 		store_free(store, slot);
 	return err;
@@ -321,7 +301,7 @@ static int read_record(const struct store *store, struct store_scratch *scratch,
 	if (!slot_valid(store, slot, scratch->max_size))
 		return -EBADMSG;
 	scratch->length = slot->length - overhead(store);
-	err = read_all(store->fd, store->seal ? scratch->buffer : bytes, slot->length, slot->offset);
+	err = read_bytes(store->fd, store->seal ? scratch->buffer : bytes, slot->length, slot->offset);
 	if (err)
 		return err;
 	if (store->seal)
@@ -339,7 +319,7 @@ int store_copy(const struct store *from, struct store *to, struct store_scratch 
 		return -EINVAL;
 	if (!slot_valid(from, slot, scratch->max_size))
 		return -EBADMSG;
-	err = read_all(from->fd, scratch->buffer, slot->length, slot->offset);
+	err = read_bytes(from->fd, scratch->buffer, slot->length, slot->offset);
 	if (!err)
 		err = place_record(to, scratch->buffer, &new);
 	if (!err)

@@ -76,7 +76,7 @@ static void wrong(struct check *check, int code, const char *why, uint64_t start
 	if (record && start != NO_ADDRESS)
 		json_object_set_new(record, "start", json_string(address_format(text, start)));
 	if (record && number)
-		json_object_set_new(record, "cluster", json_integer(number));
+		report_number(record, "cluster", (uint64_t)number);
 	json_array_append_new(check->found, record);
 }
 

@@ -11,7 +11,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "index/index.h"
 #include "pager/children.h"
 #include "pager/events.h"
@@ -32,16 +34,7 @@ _Static_assert(PULSE_JOB == 1 + FAULT_THREADS_MAX, "a pulse for each thread");
 static void park(struct pager *pager, const struct parked_fault *fault)
 {
 	pthread_mutex_lock(&pager->lock);
-	if (pager->faults.parked_count == pager->faults.parked_size) {
-		size_t size = pager->faults.parked_size ? pager->faults.parked_size * 2 : 256;
-		struct parked_fault *grown = realloc(pager->faults.parked, size * sizeof(*grown));
-
-		if (grown) {
-			pager->faults.parked = grown;
-			pager->faults.parked_size = size;
-		}
-	}
-	if (pager->faults.parked_count < pager->faults.parked_size)
+	if (array_reserve(&pager->faults.parked, pager->faults.parked_count, &pager->faults.parked_size) == 0)
 		pager->faults.parked[pager->faults.parked_count++] = *fault;
 	else /* no memory: it faults again */
 		uffd_wake(pager->spaces[fault->space].uffd,
@@ -55,7 +48,7 @@ static struct parked_fault take_fault(struct pager *pager, const struct space *s
 	struct parked_fault fault = {
 		.space = space->id,
 		.address = round_down(message->arg.pagefault.address, page_size()),
-		.since_ns = latency_now_ns(),
+		.since_ns = clock_now_ns(),
 	};
 
 	if (space->id == 0 && index_header(pager->index)->session.watched)
@@ -82,7 +75,7 @@ static void serve(struct filler *filler, const struct parked_fault *fault)
 		park(pager, fault);
 		return;
 	}
-	waited_ns = latency_now_ns() - fault->since_ns;
+	waited_ns = clock_now_ns() - fault->since_ns;
 	pthread_mutex_lock(&pager->lock);
 	latency_add(&pager->faults.latency, waited_ns);
 	index_header(pager->index)->session.counters.fault_wait_ns += waited_ns;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "index/index.h"
 #include "pager/cluster.h"
 #include "pager/pager.h"
@@ -40,7 +41,7 @@ static struct zero_claim *find_zeroing(struct pager *pager, unsigned int space, 
  */
 static bool leave_to_kernel(struct pager *pager, struct space *space, struct region page)
 {
-	uint64_t now = latency_now_ns();
+	uint64_t now = clock_now_ns();
 	uint64_t since = 0;
 	bool noted;
 

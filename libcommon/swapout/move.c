@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "index/index.h"
 #include "pager/cluster.h"
 #include "pager/discards.h"
@@ -110,15 +111,8 @@ static struct region next_run(struct out_job *job, const struct out_piece *piece
 
 static int batch_add(struct batch *batch, struct batch_cluster cluster)
 {
-	if (batch->count == batch->size) {
-		size_t size = batch->size ? batch->size * 2 : 256;
-		struct batch_cluster *grown = realloc(batch->clusters, size * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		batch->clusters = grown;
-		batch->size = size;
-	}
+	if (array_reserve(&batch->clusters, batch->count, &batch->size) < 0)
+		return -ENOMEM;
 	batch->clusters[batch->count++] = cluster;
 	return 0;
 }
@@ -226,11 +220,6 @@ static void settle(struct out_job *job, const struct attempt *attempt)
 	pager->staging.unread |= keep > attempt->first;
 }
 
-static bool is_there(uint64_t entry)
-{
-	return entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
-}
-
 /*
  * The target did not answer in time, and may yet do what it was told. Without a registered destination it cannot any
  * more (UFFDIO_MOVE: EINVAL), and what is in the staging area then is what has moved.
@@ -248,7 +237,7 @@ static int64_t move_overdue(struct pager *pager, struct attempt *attempt)
 		if (out_pagemap(pager, attempt->staging + first * page_size(), count, entries) != 0)
 			return -ESRCH;
 		for (size_t i = 0; i < count; i++)
-			if (is_there(entries[i]))
+			if (pagemap_populated(entries[i]))
 				attempt->moved = (first + i + 1) * page_size();
 	}
 	return -ETIMEDOUT;
@@ -272,9 +261,9 @@ static int count_moved(const struct pager *pager, struct attempt *attempt)
 		    out_pagemap(pager, attempt->staging + first * page_size(), count, after) != 0)
 			return -ESRCH;
 		for (size_t i = 0; i < count; i++) {
-			if (is_there(before[i]))
+			if (pagemap_populated(before[i]))
 				return 0;
-			if (is_there(after[i]))
+			if (pagemap_populated(after[i]))
 				attempt->moved = (first + i + 1) * page_size();
 		}
 	}

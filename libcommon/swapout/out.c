@@ -71,7 +71,7 @@ static json_t *skipped_object(struct out_region *r)
 	r->skipped[rest] = region_bytes(r->region) - min_u64(explained, region_bytes(r->region));
 	for (unsigned int i = 0; i < SKIP_COUNT; i++)
 		if (r->skipped[i])
-			json_object_set_new(skipped, skip_name(i), json_integer((json_int_t)r->skipped[i]));
+			report_number(skipped, skip_name(i), r->skipped[i]);
 	return skipped;
 }
 
@@ -83,18 +83,18 @@ static void emit_region(struct out_job *job, struct out_region *r)
 	bool dry = job->request->dry_run;
 
 	json_object_set_new(record, "op", json_string("out"));
-	json_object_set_new(record, "asked_bytes", json_integer((json_int_t)region_bytes(r->region)));
-	json_object_set_new(record, dry ? "would_move_bytes" : "moved_bytes", json_integer((json_int_t)r->moved));
+	report_number(record, "asked_bytes", region_bytes(r->region));
+	report_number(record, dry ? "would_move_bytes" : "moved_bytes", r->moved);
 	if (!dry) {
-		json_object_set_new(record, "stored_bytes", json_integer((json_int_t)r->stored));
-		json_object_set_new(record, "compressed_bytes", json_integer((json_int_t)r->compressed));
-		json_object_set_new(record, "zero_pages", json_integer((json_int_t)r->zero_pages));
-		json_object_set_new(record, "filled_pages", json_integer((json_int_t)r->filled_pages));
+		report_number(record, "stored_bytes", r->stored);
+		report_number(record, "compressed_bytes", r->compressed);
+		report_number(record, "zero_pages", r->zero_pages);
+		report_number(record, "filled_pages", r->filled_pages);
 	}
-	json_object_set_new(record, "skipped_bytes", json_integer((json_int_t)(region_bytes(r->region) - r->moved)));
+	report_number(record, "skipped_bytes", (region_bytes(r->region) - r->moved));
 	json_object_set_new(record, "skipped", skipped);
 	if (!dry)
-		json_object_set_new(record, "time_us", json_integer((json_int_t)(r->ended_us - r->started_us)));
+		report_number(record, "time_us", r->ended_us - r->started_us);
 	job->request->emit(job->request->context, record);
 }
 

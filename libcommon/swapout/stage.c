@@ -44,7 +44,7 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
 		while (i < count && vectors < READ_VECTORS) {
 			size_t end = i;
 
-			while (end < count && entries[end] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED))
+			while (end < count && pagemap_populated(entries[end]))
 				end++;
 			if (end > i) {
 				there[vectors] = (struct iovec){(void *)(region.start + i * page), (end - i) * page};
@@ -54,7 +54,7 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
 				bytes += there[vectors++].iov_len;
 			}
 			i = end + (end < count);
-			while (i < count && !(entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)))
+			while (i < count && !pagemap_populated(entries[i]))
 				i++;
 		}
 		got = vectors ? pager->road.ops->area.read(&pager->road, here, there, vectors) : 0;
@@ -66,7 +66,7 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
 				pager->staging.mirror + (region.start + p * page - pager->staging.region.start), page};
 
 			unreadable[p] =
-				entries[p] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) &&
+				pagemap_populated(entries[p]) &&
 				pager->road.ops->area.read(&pager->road, &one_here, &one_there, 1) != (ssize_t)page;
 		}
 	}
@@ -83,7 +83,7 @@ static void settle_holes(struct pager *pager, const struct batch_cluster *bc, co
 
 	for (unsigned int i = 0; i < bc->pages; i++) {
 		uint64_t at = bc->source + i * page_size();
-		bool there = entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
+		bool there = pagemap_populated(entries[i]);
 		bool lost = unreadable[i] || (torn && !there);
 
 		if (lost)

@@ -88,21 +88,24 @@ static bool is_ours(const struct pager *pager, bool open)
 	return has_shape(pager, open) && (!open || has_mark(pager));
 }
 
-/* With each part of the area that is one mapping of private memory. */
+/* The next part of the area that is one mapping, from *at on, which goes behind it. */
+static bool next_piece(const struct pager *pager, uint64_t *at, struct mapping *mapping)
+{
+	if (*at >= pager->staging.region.end || mapping_at_or_after(pager->view.maps_fd, *at, mapping) <= 0)
+		return false;
+	mapping->region = region_intersect(mapping->region, pager->staging.region);
+	*at = mapping->region.end;
+	return region_bytes(mapping->region) > 0;
+}
+
+/* With each that is of private memory. */
 static void for_pieces(const struct pager *pager, int (*call)(int fd, struct region region), int fd)
 {
-	struct region area = pager->staging.region;
 	struct mapping mapping;
 
-	for (uint64_t at = area.start; at < area.end; at = mapping.region.end) {
-		if (mapping_at_or_after(pager->view.maps_fd, at, &mapping) <= 0)
-			return;
-		mapping.region = region_intersect(mapping.region, area);
-		if (!region_bytes(mapping.region))
-			return;
+	for (uint64_t at = pager->staging.region.start; next_piece(pager, &at, &mapping);)
 		if (mapping.kind == MAPPING_ANON && !mapping.shared)
 			call(fd, mapping.region);
-	}
 }
 
 /* Not left registered with a descriptor that nobody serves, whosever it is. */
@@ -301,18 +304,11 @@ int64_t staging_empty(struct pager *pager, struct region region, bool was_execut
  */
 static void repair(struct pager *pager)
 {
-	struct region area = pager->staging.region;
 	struct mapping mapping;
 
-	for (uint64_t at = area.start; at < area.end; at = mapping.region.end) {
-		if (mapping_at_or_after(pager->view.maps_fd, at, &mapping) <= 0)
-			return;
-		mapping.region = region_intersect(mapping.region, area);
-		if (!region_bytes(mapping.region))
-			return;
+	for (uint64_t at = pager->staging.region.start; next_piece(pager, &at, &mapping);)
 		if (!mapping.read && !mapping.write && !uffd_registered(pager->spaces[0].uffd, mapping.region.start))
 			pager->road.ops->area.protect(&pager->road, mapping.region, PROT_READ | PROT_WRITE);
-	}
 }
 
 static int64_t shut(struct pager *pager)

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/resource.h>
 
+#include "base/clock.h"
 #include "index/index.h"
 #include "pager/pager.h"
 #include "swapin/touch_ring.h"
@@ -118,7 +119,7 @@ static bool heard_enough(int connection, uint64_t wait_ms)
 static int go_round(struct watch *watch, struct error *error)
 {
 	bool partial = false;
-	uint64_t now = (latency_now_ns() - watch->started_ns) / 1000;
+	uint64_t now = (clock_now_ns() - watch->started_ns) / 1000;
 
 	tell(watch);
 	tell_state(watch);
@@ -129,7 +130,7 @@ static int go_round(struct watch *watch, struct error *error)
 
 static uint64_t elapsed_ms(const struct watch *watch)
 {
-	return (latency_now_ns() - watch->started_ns) / 1000000;
+	return (clock_now_ns() - watch->started_ns) / 1000000;
 }
 
 /* Those that this thread asked to stop for a round, and that stopped too late for it. */
@@ -187,7 +188,7 @@ static void end(struct pager *pager)
 {
 	pthread_mutex_lock(&pager->lock);
 	pager->faults.touched = NULL;
-	pager->faults.watch_ended_ns = latency_now_ns();
+	pager->faults.watch_ended_ns = clock_now_ns();
 	pthread_mutex_unlock(&pager->lock);
 }
 
@@ -197,7 +198,7 @@ int watch_run(struct pager *pager, const struct watch_request *request, bool *pa
 	int rc = 0;
 
 	if (!request->resume_ns)
-		watch.started_ns = latency_now_ns();
+		watch.started_ns = clock_now_ns();
 	if (touch_ring_init(&watch.ring, &request->regions) < 0)
 		return error_set(error, -ENOMEM, NULL, NULL, "watch process %d", pager->target.pid);
 	if (!begin(pager, &watch)) {

@@ -3,48 +3,35 @@
 #include "uffd/rights.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 
 #define SYSCTL "/proc/sys/vm/unprivileged_userfaultfd"
 
-/* The number after the first occurrence of `key` in a file of /proc. */
-static bool read_number(const char *path, const char *key, int base, uint64_t *number)
+/* A number of this process's status; 0 where it cannot be had. */
+static uint64_t own_status(const char *field, int base)
 {
-	_cleanup_fclose_ FILE *file = fopen(path, "re");
-	_cleanup_free_ char *line = NULL;
-	size_t size = 0;
+	_cleanup_close_ int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	uint64_t number;
 
-	while (file && getline(&line, &size, file) > 0) {
-		const char *found = strncmp(line, key, strlen(key)) ? NULL : line + strlen(key);
-		char *end;
-
-		if (!found)
-			continue;
-		*number = strtoull(found, &end, base);
-		return end != found;
-	}
-	return false;
+	return fd >= 0 && fd_find_number(fd, field, base, &number) == 0 ? number : 0;
 }
 
 int uffd_sysctl(void)
 {
 	uint64_t value;
+	int rc = fd_read_number_at(AT_FDCWD, SYSCTL, 10, &value);
 
-	if (read_number(SYSCTL, "", 10, &value))
-		return (int)value;
-	return errno == ENOENT ? 1 : -EIO;
+	return rc == 0 ? (int)value : rc == -ENOENT ? 1 : -EIO;
 }
 
 bool uffd_capable(unsigned int capability)
 {
-	uint64_t effective;
-
-	return read_number("/proc/self/status", "CapEff:", 16, &effective) && effective >> capability & 1;
+	return own_status("CapEff", 16) >> capability & 1;
 }
 
 bool uffd_in_user_namespace(void)
@@ -59,7 +46,5 @@ bool uffd_in_user_namespace(void)
 
 bool uffd_under_seccomp(void)
 {
-	uint64_t mode;
-
-	return read_number("/proc/self/status", "Seccomp:", 10, &mode) && mode;
+	return own_status("Seccomp", 10) != 0;
 }

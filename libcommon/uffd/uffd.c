@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -222,4 +223,26 @@ int uffd_read(int fd, struct uffd_msg *messages, size_t count)
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
 	return (int)((size_t)n / sizeof(*messages));
+}
+
+void uffd_wake_changed(int fd, const struct uffd_msg *message)
+{
+	struct region changed = {0, 0};
+
+	if (message->event == UFFD_EVENT_REMAP)
+		changed = (struct region){message->arg.remap.from, message->arg.remap.from + message->arg.remap.len};
+	if (message->event == UFFD_EVENT_REMOVE || message->event == UFFD_EVENT_UNMAP)
+		changed = (struct region){message->arg.remove.start, message->arg.remove.end};
+	if (changed.end)
+		uffd_wake(fd, changed);
+}
+
+int uffd_link_is(int folder, const char *path)
+{
+	static const char kind[] = "anon_inode:[userfaultfd]";
+	char link[sizeof(kind) + 1] = "";
+
+	if (readlinkat(folder, path, link, sizeof(link) - 1) < 0)
+		return -errno;
+	return strcmp(link, kind) == 0;
 }

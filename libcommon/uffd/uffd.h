@@ -122,3 +122,12 @@ bool uffd_absent(int fd, struct region region);
  * shares: O_NONBLOCK is set again when it is found cleared. Returns how many, 0 when there are none, or -errno.
  */
 int uffd_read(int fd, struct uffd_msg *messages, size_t count);
+
+/* Whoever waits at addresses that a message says have changed (REMAP, REMOVE, UNMAP) faults again. */
+void uffd_wake_changed(int fd, const struct uffd_msg *message);
+
+/*
+ * Whether a link of a folder fd of /proc/PID, by its path below a folder (or AT_FDCWD), is that of a userfaultfd.
+ * Returns 1, 0 or -errno. proc_pid_fd(5).
+ */
+int uffd_link_is(int folder, const char *path);

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "pager/pager.h"
 #include "protocol/reader.h"
 #include "protocol/request.h"
@@ -40,8 +41,7 @@ struct connection {
 
 static void free_client(struct waiting_client *client)
 {
-	if (client->fd >= 0)
-		close(client->fd);
+	cleanup_close(&client->fd);
 	reader_free(&client->reader);
 	free(client);
 }

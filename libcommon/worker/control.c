@@ -11,6 +11,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "index/index.h"
 #include "pager/held.h"
 #include "pager/job.h"
@@ -86,11 +87,6 @@ static json_t *end_record(int rc, bool partial, const struct error *error)
 	return end;
 }
 
-static void set(json_t *record, const char *key, uint64_t value)
-{
-	json_object_set_new(record, key, json_integer((json_int_t)value));
-}
-
 /* What every summary begins with. */
 static json_t *summary_of(const struct pager *pager, const char *op)
 {
@@ -150,15 +146,15 @@ static int run_out(struct client *client, struct error *error)
 	if (rc == -EINVAL)
 		return rc;
 	summary = summary_of(pager, "out");
-	set(summary, "regions", sums.regions);
-	set(summary, "asked_bytes", sums.asked);
-	set(summary, out.dry_run ? "would_move_bytes" : "moved_bytes", sums.moved);
-	set(summary, "stored_bytes", sums.stored);
-	set(summary, "compressed_bytes", sums.compressed);
-	set(summary, "zero_pages", sums.zero_pages);
-	set(summary, "filled_pages", sums.filled_pages);
-	set(summary, "skipped_bytes", sums.skipped);
-	set(summary, "time_us", now_us() - begin);
+	report_number(summary, "regions", sums.regions);
+	report_number(summary, "asked_bytes", sums.asked);
+	report_number(summary, out.dry_run ? "would_move_bytes" : "moved_bytes", sums.moved);
+	report_number(summary, "stored_bytes", sums.stored);
+	report_number(summary, "compressed_bytes", sums.compressed);
+	report_number(summary, "zero_pages", sums.zero_pages);
+	report_number(summary, "filled_pages", sums.filled_pages);
+	report_number(summary, "skipped_bytes", sums.skipped);
+	report_number(summary, "time_us", now_us() - begin);
 	send_record(client, summary);
 	return rc;
 }
@@ -213,9 +209,9 @@ static int run_in(struct client *client, struct error *error)
 			  rc == -ESRCH ? NULL : "is the memory of its cgroup at its limit?", "swap in process %d",
 			  pager->target.pid);
 	summary = summary_of(pager, "in");
-	set(summary, "brought_bytes", brought * page_size());
-	set(summary, "poisoned_pages", poisoned(pager) - before);
-	set(summary, "time_us", now_us() - begin);
+	report_number(summary, "brought_bytes", brought * page_size());
+	report_number(summary, "poisoned_pages", poisoned(pager) - before);
+	report_number(summary, "time_us", now_us() - begin);
 	client->partial = poisoned(pager) != before;
 	send_record(client, summary);
 	return rc;
@@ -257,12 +253,12 @@ static int run_check(struct client *client, struct error *error)
 		return error_set(error, rc, rc == -ESRCH ? "it has ended" : NULL, NULL, "check process %d",
 				 pager->target.pid);
 	summary = summary_of(pager, "check");
-	set(summary, "out_pages", sums.entries);
-	set(summary, "clusters", sums.clusters);
-	set(summary, "records", sums.records);
-	set(summary, "poisoned_pages", sums.poisoned_pages);
-	set(summary, "errors", sums.errors);
-	set(summary, "time_us", now_us() - begin);
+	report_number(summary, "out_pages", sums.entries);
+	report_number(summary, "clusters", sums.clusters);
+	report_number(summary, "records", sums.records);
+	report_number(summary, "poisoned_pages", sums.poisoned_pages);
+	report_number(summary, "errors", sums.errors);
+	report_number(summary, "time_us", now_us() - begin);
 	send_record(client, summary);
 	return sums.errors ? error_set(error, -EUCLEAN, "there are errors in it", "the records say which",
 				       "check the session of process %d", pager->target.pid)
@@ -366,8 +362,7 @@ static void close_everywhere(struct pager *pager)
 
 	for (unsigned int i = 0; i < INDEX_SPACES; i++)
 		space_close(pager, &pager->spaces[i]);
-	close(pager->staging.uffd);
-	pager->staging.uffd = -1;
+	cleanup_close(&pager->staging.uffd);
 	if (keep_send(pager->keep.supervisor, &message, -1) == 0)
 		while (poll(&answer, 1, DROP_MS) > 0 && keep_receive(pager->keep.supervisor, &message, &fd) > 0)
 			if (message.op == KEEP_DROPPED)
@@ -388,9 +383,9 @@ static int run_detach(struct client *client, struct error *error)
 		return rc;
 	close_everywhere(pager);
 	summary = summary_of(pager, "detach");
-	set(summary, "brought_bytes", brought * page_size());
-	set(summary, "poisoned_pages", poisoned(pager) - before);
-	set(summary, "time_us", now_us() - begin);
+	report_number(summary, "brought_bytes", brought * page_size());
+	report_number(summary, "poisoned_pages", poisoned(pager) - before);
+	report_number(summary, "time_us", now_us() - begin);
 	client->partial |= poisoned(pager) != before;
 	send_record(client, summary);
 	return 0;
@@ -450,11 +445,11 @@ static int run_writeback(struct client *client, struct error *error)
 			  "nothing is lost: what was staged stays in memory", "write staged pages of process %d back",
 			  pager->target.pid);
 	summary = summary_of(pager, "writeback");
-	set(summary, "written_back_pages", writeback.pages);
-	set(summary, "written_back_bytes", writeback.bytes);
-	set(summary, "pool_bytes", writeback.left);
-	set(summary, "oldest_ms", writeback.oldest_ms);
-	set(summary, "time_us", now_us() - begin);
+	report_number(summary, "written_back_pages", writeback.pages);
+	report_number(summary, "written_back_bytes", writeback.bytes);
+	report_number(summary, "pool_bytes", writeback.left);
+	report_number(summary, "oldest_ms", writeback.oldest_ms);
+	report_number(summary, "time_us", now_us() - begin);
 	send_record(client, summary);
 	return rc;
 }

@@ -262,7 +262,7 @@ static void lose_cluster(struct pager *pager, uint32_t number)
 	for (unsigned int i = 0; i < cluster->pages; i++) {
 		if (cluster->state == CLUSTER_MOVING &&
 		    pagemap_read(pager->view.pagemap_fd, cluster->source + i * page_size(), 1, &entry) == 0 &&
-		    entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED))
+		    pagemap_populated(entry))
 			never_left(pager, number, i);
 	}
 	cluster_lose(cluster);
@@ -288,7 +288,7 @@ static int read_cluster(struct pager *pager, uint32_t number)
 		struct iovec to = {pager->staging.mirror + offset + i * page, page};
 		struct iovec from = {(void *)(there.start + i * page), page};
 
-		if (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) &&
+		if (pagemap_populated(entries[i]) &&
 		    pager->road.ops->area.read(&pager->road, &to, &from, 1) != (ssize_t)page)
 			unreadable |= UINT64_C(1) << i;
 	}
@@ -299,7 +299,7 @@ static int read_cluster(struct pager *pager, uint32_t number)
 		return 0;
 	}
 	for (unsigned int i = 0; i < cluster->pages; i++)
-		if (!(entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)))
+		if (!pagemap_populated(entries[i]))
 			never_left(pager, number, i);
 	cluster->lost |= unreadable;
 	cluster->state = CLUSTER_STAGED;
@@ -336,7 +336,7 @@ static int settle_filling(void *context, uint64_t address, index_entry entry)
 	uint64_t pagemap;
 
 	if (entry & ENTRY_FILLING && pagemap_read(pager->view.pagemap_fd, address, 1, &pagemap) == 0 &&
-	    pagemap & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED))
+	    pagemap_populated(pagemap))
 		index_set(pager->index, 0, address, ENTRY_NONE);
 	return 0;
 }

@@ -46,11 +46,6 @@ static struct page_counts count_pages(const struct pager *pager)
 	return counts;
 }
 
-static void set(json_t *record, const char *key, uint64_t value)
-{
-	json_object_set_new(record, key, json_integer((json_int_t)value));
-}
-
 static void set_pages(struct pager *pager, json_t *record)
 {
 	struct page_counts counts = count_pages(pager);
@@ -58,15 +53,16 @@ static void set_pages(struct pager *pager, json_t *record)
 
 	for (unsigned int i = 0; i < INDEX_SPACES; i++)
 		spaces += pager->spaces[i].used && !pager->spaces[i].dead;
-	set(record, "out_pages", index_count(pager->index, 0));
-	set(record, "moving_pages", counts.moving);
-	set(record, "staged_pages", counts.staged);
-	set(record, "pool_pages", counts.pool);
-	set(record, "stored_pages", counts.stored);
-	set(record, "zero_pages", counts.zeros);
-	set(record, "filled_pages", counts.filled);
-	set(record, "poisoned_pages", index_header(pager->index)->session.counters.poisoned_pages + counts.lost);
-	set(record, "spaces", spaces);
+	report_number(record, "out_pages", index_count(pager->index, 0));
+	report_number(record, "moving_pages", counts.moving);
+	report_number(record, "staged_pages", counts.staged);
+	report_number(record, "pool_pages", counts.pool);
+	report_number(record, "stored_pages", counts.stored);
+	report_number(record, "zero_pages", counts.zeros);
+	report_number(record, "filled_pages", counts.filled);
+	report_number(record, "poisoned_pages",
+		      index_header(pager->index)->session.counters.poisoned_pages + counts.lost);
+	report_number(record, "spaces", spaces);
 }
 
 /* Whole microseconds, rounded up; null when nothing was measured. */
@@ -79,14 +75,14 @@ static void set_faults(struct pager *pager, json_t *record)
 {
 	const struct record_counters *c = &index_header(pager->index)->session.counters;
 
-	set(record, "moved_pages_total", c->moved_pages);
-	set(record, "faults", c->faults);
-	set(record, "refaulted_pages", c->refaulted_pages);
-	set(record, "brought_pages", c->brought_pages);
-	set(record, "written_back_pages", c->written_back_pages);
-	set(record, "fresh_faults", c->fresh_faults);
-	set(record, "hot_faults", c->hot_faults);
-	set(record, "fault_wait_us", c->fault_wait_ns / 1000);
+	report_number(record, "moved_pages_total", c->moved_pages);
+	report_number(record, "faults", c->faults);
+	report_number(record, "refaulted_pages", c->refaulted_pages);
+	report_number(record, "brought_pages", c->brought_pages);
+	report_number(record, "written_back_pages", c->written_back_pages);
+	report_number(record, "fresh_faults", c->fresh_faults);
+	report_number(record, "hot_faults", c->hot_faults);
+	report_number(record, "fault_wait_us", c->fault_wait_ns / 1000);
 	json_object_set_new(record, "fault_p50_us", microseconds(latency_percentile(&pager->faults.latency, 50)));
 	json_object_set_new(record, "fault_p99_us", microseconds(latency_percentile(&pager->faults.latency, 99)));
 	json_object_set_new(record, "fault_max_us", microseconds(c->latency.max_ns));
@@ -94,8 +90,8 @@ static void set_faults(struct pager *pager, json_t *record)
 			    json_pack("{s:I,s:I,s:I,s:I}", "fork", (json_int_t)c->events.forks, "remap",
 				      (json_int_t)c->events.remaps, "remove", (json_int_t)c->events.removes, "unmap",
 				      (json_int_t)c->events.unmaps));
-	set(record, "stops", pager->road.inject.stops);
-	set(record, "longest_stop_us", pager->road.inject.longest_us);
+	report_number(record, "stops", pager->road.inject.stops);
+	report_number(record, "longest_stop_us", pager->road.inject.longest_us);
 }
 
 static json_t *missing(const struct pager *pager)
@@ -126,17 +122,17 @@ json_t *status_record(struct pager *pager)
 	json_object_set_new(record, "missing", missing(pager));
 	json_object_set_new(record, "kept_in", json_boolean(atomic_load(&pager->serving.holds)));
 	if (atomic_load(&pager->tracer.pid))
-		json_object_set_new(record, "tracer_pid", json_integer(atomic_load(&pager->tracer.pid)));
+		report_number(record, "tracer_pid", (uint64_t)atomic_load(&pager->tracer.pid));
 	if (pager->road.ops)
 		json_object_set_new(record, "road", json_string(pager->road.ops->name));
 	if (pager->road.puppet.self.pid)
-		json_object_set_new(record, "puppet_pid", json_integer(pager->road.puppet.self.pid));
+		report_number(record, "puppet_pid", (uint64_t)pager->road.puppet.self.pid);
 	store_usage(pager->tiers.store, &usage);
-	set(record, "store_bytes", usage.stored);
-	set(record, "store_allocated_bytes", usage.allocated);
-	set(record, "store_file_bytes", usage.file);
+	report_number(record, "store_bytes", usage.stored);
+	report_number(record, "store_allocated_bytes", usage.allocated);
+	report_number(record, "store_file_bytes", usage.file);
 	store_usage(pager->tiers.pool, &usage);
-	set(record, "pool_bytes", usage.stored);
+	report_number(record, "pool_bytes", usage.stored);
 	pthread_mutex_lock(&pager->lock);
 	set_pages(pager, record);
 	set_faults(pager, record);

@@ -13,11 +13,12 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "index/index.h"
 #include "pager/keeper.h"
 #include "pager/pager.h"
@@ -65,16 +66,9 @@ static void keep_add(struct kept *kept, const struct keep_message *message, int 
 		kept->items[i].fd = fd;
 		return;
 	}
-	if (kept->count == kept->size) {
-		size_t size = kept->size ? kept->size * 2 : 16;
-		void *grown;
-
-		/* The child would read zeros if it was closed. Better late than that. */
-		while (!(grown = realloc(kept->items, size * sizeof(*kept->items))))
-			usleep(BACK_OFF_US);
-		kept->items = grown;
-		kept->size = size;
-	}
+	/* The child would read zeros if it was closed. Better late than that. */
+	while (array_reserve(&kept->items, kept->count, &kept->size) < 0)
+		usleep(BACK_OFF_US);
 	kept->items[kept->count++] = (struct kept_item){message->number, message->parent, fd};
 }
 
@@ -112,8 +106,7 @@ static bool take_message(struct supervisor *v)
 		keep_add(&v->kept, &message, fd);
 		return true;
 	}
-	if (fd >= 0)
-		close(fd);
+	cleanup_close(&fd);
 	if (rc <= 0)
 		return rc < 0 && rc != -ECONNRESET;
 	if (message.op == KEEP_OVER)
@@ -130,7 +123,7 @@ static bool take_message(struct supervisor *v)
 static void pass_on(const struct supervisor *v)
 {
 	if (v->terminating)
-		syscall(SYS_pidfd_send_signal, v->worker.pidfd, SIGTERM, NULL, 0);
+		pidfd_signal(v->worker.pidfd, SIGTERM);
 }
 
 static void take_signal(struct supervisor *v)
@@ -160,7 +153,7 @@ static void look_after(struct supervisor *v)
 	if (v->hung || !pulse_look(v->pager->keep.pulse, &v->pulse, v->worker.pid))
 		return;
 	v->hung = true;
-	syscall(SYS_pidfd_send_signal, v->worker.pidfd, SIGKILL, NULL, 0);
+	pidfd_signal(v->worker.pidfd, SIGKILL);
 }
 
 /* Holds on until the worker has ended and all that it said is heard. */
@@ -233,9 +226,9 @@ static int start_worker(struct supervisor *v, bool takes_over)
 		close(pair[0]);
 		return -errno;
 	}
-	v->worker = (struct worker){.pid = pid, .socket = pair[0], .pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
+	v->worker = (struct worker){.pid = pid, .socket = pair[0], .pidfd = pidfd_of(pid)};
 	if (v->worker.pidfd < 0) { /* its end would not be noticed */
-		int rc = -errno;
+		int rc = v->worker.pidfd;
 
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
@@ -445,16 +438,17 @@ static pid_t fork_supervisor(struct pager *pager, worker_fn *work, const struct 
 
 int supervisor_replace(struct pager *pager, worker_fn *work)
 {
-	struct worker self = {.pid = getpid(), .pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0)};
+	struct worker self = {.pid = getpid(), .pidfd = pidfd_of(getpid())};
 	int pair[2];
 	pid_t child;
 
 	waitpid(pager->keep.supervisor_pid, NULL, WNOHANG); /* if it was one that we made */
-	if (self.pidfd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+	if (self.pidfd < 0)
+		return self.pidfd;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
 		int rc = -errno;
 
-		if (self.pidfd >= 0)
-			close(self.pidfd);
+		close(self.pidfd);
 		return rc;
 	}
 	self.socket = pair[0];

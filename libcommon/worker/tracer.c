@@ -15,7 +15,6 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "index/index.h"
@@ -164,8 +163,7 @@ static void *tracer_main(void *argument)
 			bring_back(&w, &filler);
 		wait_for_tracer(&w);
 	}
-	if (w.listen >= 0)
-		close(w.listen);
+	cleanup_close(&w.listen);
 	filler_free(&filler);
 	return NULL;
 }

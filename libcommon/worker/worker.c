@@ -12,6 +12,8 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
+#include "base/cleanup.h"
+#include "base/clock.h"
 #include "index/index.h"
 #include "pager/held.h"
 #include "pager/keeper.h"
@@ -199,7 +201,7 @@ static bool forsaken(struct pager *pager)
 	if (!index_header(pager->index)->session.watched)
 		return false;
 	pthread_mutex_lock(&pager->lock);
-	watched = pager->faults.touched || latency_now_ns() - pager->faults.watch_ended_ns < WATCHER_NS;
+	watched = pager->faults.touched || clock_now_ns() - pager->faults.watch_ended_ns < WATCHER_NS;
 	pthread_mutex_unlock(&pager->lock);
 	return !watched;
 }
@@ -262,9 +264,7 @@ static void tell_ready(struct pager *pager)
 		dprintf(pager->serving.ready, "%s\n", text);
 	free(text);
 	json_decref(record);
-	if (pager->serving.ready >= 0)
-		close(pager->serving.ready);
-	pager->serving.ready = -1;
+	cleanup_close(&pager->serving.ready);
 	keep_send(pager->keep.supervisor, &(struct keep_message){.op = KEEP_READY}, -1);
 }
 
@@ -291,7 +291,7 @@ static int start(struct pager *pager)
 		return rc;
 	pager->faults.latency.buckets = index_header(pager->index)->session.counters.latency.buckets;
 	pager->faults.latency.max_ns = &index_header(pager->index)->session.counters.latency.max_ns;
-	pager->faults.watch_ended_ns = latency_now_ns();
+	pager->faults.watch_ended_ns = clock_now_ns();
 	index_header(pager->index)->session.counters.workers++;
 	rc = keeper_start(pager);
 	service_shrink();

@@ -5,24 +5,18 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "cache/cache.h"
 
 /* Zeros behind the end, as in a mapping of the last page of a file. */
 static int read_page(const struct uvm_mappable *from, char *page, uint64_t offset)
 {
-	uint64_t got = 0;
+	ssize_t got = fd_read_up_to(from->fd, page, page_size(), offset);
 
-	while (got < page_size()) {
-		ssize_t n = pread(from->fd, page + got, page_size() - got, (off_t)(offset + got));
-
-		if (n < 0)
-			return UVM_MEM_IO_ERROR;
-		if (n == 0)
-			break;
-		got += (uint64_t)n;
-	}
-	memset(page + got, 0, page_size() - got);
+	if (got < 0)
+		return UVM_MEM_IO_ERROR;
+	memset(page + got, 0, page_size() - (uint64_t)got);
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/size.h"
 #include "graph/mappable.h"
 #include "graph/table.h"
@@ -16,15 +17,8 @@ void segments_free(struct segment_vec *vec)
 
 static int push_segment(struct segment_vec *vec, struct segment segment)
 {
-	if (vec->count == vec->capacity) {
-		size_t capacity = vec->capacity ? vec->capacity * 2 : 8;
-		struct segment *items = reallocarray(vec->items, capacity, sizeof(*items));
-
-		if (!items)
-			return UVM_MEM_NO_MEMORY;
-		vec->items = items;
-		vec->capacity = capacity;
-	}
+	if (array_reserve(&vec->items, vec->count, &vec->capacity) < 0)
+		return UVM_MEM_NO_MEMORY;
 	vec->items[vec->count++] = segment;
 	return 0;
 }

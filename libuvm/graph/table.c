@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "graph/graph.h"
 
 size_t table_index(const struct uvm_space *space, uint64_t address)
@@ -31,17 +32,8 @@ struct space_mapping *table_find(const struct uvm_space *space, uint64_t address
 
 static int reserve_slot(struct uvm_space *space)
 {
-	size_t capacity = space->capacity ? space->capacity * 2 : 8;
-	struct space_mapping **table;
-
-	if (space->count < space->capacity)
-		return 0;
-	table = reallocarray(space->table, capacity, sizeof(struct space_mapping *));
-	if (!table)
-		return UVM_MEM_NO_MEMORY;
-	space->table = table;
-	space->capacity = capacity;
-	return 0;
+	/* It holds pointers. NOLINTNEXTLINE(bugprone-sizeof-expression) */
+	return array_reserve(&space->table, space->count, &space->capacity) < 0 ? UVM_MEM_NO_MEMORY : 0;
 }
 
 static void insert_at(struct uvm_space *space, size_t index, struct space_mapping *mapping)

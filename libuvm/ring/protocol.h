@@ -81,8 +81,5 @@ uint64_t ring_abandoned(const struct ring_view *view, uint64_t now_ns);
 int ring_lock(int fd, int timeout_ms);
 void ring_unlock(int fd);
 
-/* CLOCK_MONOTONIC. */
-uint64_t ring_now_ns(void);
-
 /* Sleeps for a while, longer from call to call; *pause_ns begins at 0. Returns false, at once, after the deadline. */
 bool ring_pause(uint64_t *pause_ns, uint64_t deadline_ns);

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/size.h"
 #include "ring/ring.h"
 
@@ -83,13 +84,11 @@ static bool sample_is_due(struct uvm_reclaim_ring *ring)
 {
 	struct ring_shared *shared = ring->view.shared;
 	bool grown = has_grown(shared);
-	struct timespec now;
 	uint64_t now_ns, period_ns;
 
 	if (++ring->operations % CLOCK_EVERY && !grown)
 		return false;
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	now_ns = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+	now_ns = clock_ns(CLOCK_MONOTONIC_COARSE);
 	period_ns = load_relaxed(&shared->period_ns);
 	return now_ns >= load_relaxed(&shared->sampled_ns) + (grown ? period_ns / GROWN_PART : period_ns);
 }

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/size.h"
 #include "ring/ring.h"
 
@@ -136,7 +137,7 @@ static int map_again(struct uvm_reclaim_ring *ring)
 	ring->view.shared = at;
 	ring->view.shared->capacity = before.capacity;
 	ring->view.shared->period_ns = RING_PERIOD;
-	ring->view.shared->sampled_ns = ring_now_ns();
+	ring->view.shared->sampled_ns = clock_now_ns();
 	return 0;
 }
 

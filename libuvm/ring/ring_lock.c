@@ -6,25 +6,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "ring/protocol.h"
 
 #define FIRST_PAUSE_NS 20000
 #define LAST_PAUSE_NS  500000
-
-uint64_t ring_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
 
 /* Not by nanosleep(3): a thread must not be cancelled with half of a batch reclaimed. */
 bool ring_pause(uint64_t *pause_ns, uint64_t deadline_ns)
 {
 	struct timespec pause = {.tv_nsec = 0};
 
-	if (ring_now_ns() >= deadline_ns)
+	if (clock_now_ns() >= deadline_ns)
 		return false;
 	*pause_ns = *pause_ns ? *pause_ns * 2 : FIRST_PAUSE_NS;
 	if (*pause_ns > LAST_PAUSE_NS)
@@ -43,7 +36,7 @@ static int lock_first_byte(int fd, short type)
 
 int ring_lock(int fd, int timeout_ms)
 {
-	uint64_t deadline = ring_now_ns() + (uint64_t)timeout_ms * 1000000, pause = 0;
+	uint64_t deadline = clock_now_ns() + (uint64_t)timeout_ms * 1000000, pause = 0;
 
 	for (;;) {
 		int result = lock_first_byte(fd, F_WRLCK);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/size.h"
 #include "ring/ring.h"
 
@@ -71,7 +72,7 @@ static void fill_in(struct ring_shared *shared, size_t bytes, uint32_t max_capac
 	shared->capacity = capacity;
 	shared->pid = (uint32_t)getpid();
 	shared->period_ns = RING_PERIOD;
-	shared->sampled_ns = ring_now_ns();
+	shared->sampled_ns = clock_now_ns();
 	shared->fixed.version = RING_VERSION;
 }
 

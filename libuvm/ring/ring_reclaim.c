@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
+#include "base/clock.h"
 #include "base/size.h"
 #include "ring/ring.h"
 
@@ -103,7 +104,7 @@ static uvm_reclaim_error_t reclaim_entries(struct uvm_reclaim_ring *ring, uint64
 		if (!anything_left(ring))
 			return UVM_RECLAIM_SUCCESS;
 		if (!pause)
-			deadline = ring_now_ns() + RING_WAIT_MS * UINT64_C(1000000);
+			deadline = clock_now_ns() + RING_WAIT_MS * UINT64_C(1000000);
 		if (!ring_pause(&pause, deadline))
 			return UVM_RECLAIM_RESOURCE_SHORTAGE;
 	}
@@ -128,12 +129,12 @@ static bool lock_threads(struct uvm_reclaim_ring *ring, uint64_t deadline)
 
 static uvm_reclaim_error_t lock_ring(struct uvm_reclaim_ring *ring, int wait_ms)
 {
-	uint64_t deadline = ring_now_ns() + (uint64_t)wait_ms * 1000000, now;
+	uint64_t deadline = clock_now_ns() + (uint64_t)wait_ms * 1000000, now;
 	int error = errno, result;
 
 	if (!lock_threads(ring, deadline))
 		return UVM_RECLAIM_RESOURCE_SHORTAGE;
-	now = ring_now_ns();
+	now = clock_now_ns();
 	wait_ms = now < deadline ? (int)((deadline - now) / 1000000) : 0;
 	result = ring_fd_is_ours(ring) ? ring_lock(ring->fd, wait_ms) : -EBADF;
 	errno = error;
@@ -232,7 +233,7 @@ uvm_reclaim_error_t uvm_reclaim_update_accounting(uvm_reclaim_ring_t ring)
 	if (error)
 		return error;
 	shared = ring->view.shared;
-	trim = ring_sample(&ring->view, ring_now_ns());
+	trim = ring_sample(&ring->view, clock_now_ns());
 	error = reclaim_entries(ring, UINT64_MAX, trim, &done);
 	atomic_store(&shared->trimmed_bytes, atomic_load(&shared->trimmed_bytes) + done);
 	unlock_ring(ring);

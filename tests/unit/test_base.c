@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Sizes, addresses, regions and text. */
+/* Sizes, addresses, regions, text, arrays and clocks. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +10,9 @@
 
 #include <cmocka.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/region.h"
 #include "base/size.h"
 #include "base/text.h"
@@ -349,6 +351,34 @@ static void test_region_vec_changes(void **state)
 	region_vec_free(&vec);
 }
 
+static void an_array_grows_as_it_is_filled(void **state)
+{
+	uint16_t *items = NULL;
+	size_t capacity = 0;
+
+	(void)state;
+	for (size_t count = 0; count < 1000; count++) {
+		if (array_reserve(&items, count, &capacity) == 0)
+			items[count] = (uint16_t)count;
+		assert_true(count < capacity);
+	}
+	assert_true(capacity < 2 * 1000);
+	for (size_t i = 0; i < 1000; i++)
+		assert_int_equal(items[i], i);
+	free(items);
+}
+
+static void the_clock_goes_forward_in_both_units(void **state)
+{
+	uint64_t ns = clock_now_ns();
+	uint64_t us = now_us();
+
+	(void)state;
+	assert_true(ns > 0 && ns / 1000 <= us);
+	assert_true(us * 1000 <= clock_now_ns());
+	assert_true(clock_ns(CLOCK_BOOTTIME) >= ns); /* it counts the time asleep, too */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -369,6 +399,8 @@ int main(void)
 		cmocka_unit_test(vectors_agree_with_a_bitmap),
 		cmocka_unit_test(text_for_a_terminal_steers_nothing),
 		cmocka_unit_test(owners_let_go_what_was_taken),
+		cmocka_unit_test(the_clock_goes_forward_in_both_units),
+		cmocka_unit_test(an_array_grows_as_it_is_filled),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

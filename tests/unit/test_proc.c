@@ -667,6 +667,42 @@ static void test_eligible_under_userfaultfd(void **state)
 	assert_int_equal(verdict_at(at, NULL), ELIGIBLE);
 }
 
+static void the_innermost_number_is_the_last_one(void **state)
+{
+	unsigned int depth;
+
+	(void)state;
+	assert_int_equal(proc_status_innermost("Name:\tx\nNSpid:\t812\t7\t1\nNSpgid:\t5\n", &depth), 1);
+	assert_int_equal(depth, 3);
+	assert_int_equal(proc_status_innermost("NSpid:\t812\n", &depth), 812);
+	assert_int_equal(depth, 1);
+	assert_int_equal(proc_status_innermost("Name:\tx\nPid:\t812\n", &depth), 0);
+	assert_int_equal(depth, 0);
+	assert_int_equal(proc_innermost_pid(getpid()), getpid());
+}
+
+static void a_process_is_read_by_its_number(void **state)
+{
+	char name[PROC_NAME], text[64];
+	uint64_t number = 0;
+
+	(void)state;
+	prctl(PR_SET_NAME, "a (name)");
+	assert_int_equal(proc_name_read(getpid(), name), 8);
+	assert_string_equal(name, "a (name)");
+	assert_int_equal(proc_thread_read(getpid(), gettid(), "comm", text, sizeof(text)), 9);
+	assert_string_equal(text, "a (name)\n");
+	assert_int_equal(proc_status_read(getpid(), "PPid", 10, &number), 0);
+	assert_int_equal(number, getppid());
+	assert_int_equal(proc_status_read(getpid(), "Nothing", 10, &number), -ENOENT);
+
+	assert_int_equal(proc_name_read(INT32_MAX, name), -ESRCH);
+	assert_string_equal(name, "");
+	assert_int_equal(proc_thread_read(1, gettid(), "comm", text, sizeof(text)), -ESRCH);
+	assert_int_equal(proc_status_read(INT32_MAX, "PPid", 10, &number), -ESRCH);
+	assert_int_equal(proc_open(INT32_MAX, "maps", O_RDONLY), -ESRCH);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -686,6 +722,8 @@ int main(void)
 		cmocka_unit_test(test_maps_of_the_dead),
 		cmocka_unit_test(test_eligibility),
 		cmocka_unit_test(test_eligible_under_userfaultfd),
+		cmocka_unit_test(the_innermost_number_is_the_last_one),
+		cmocka_unit_test(a_process_is_read_by_its_number),
 	};
 
 	alarm(300);

@@ -585,6 +585,17 @@ static void values_of_a_stream_are_read_one_by_one(void **state)
 	fclose(stream);
 }
 
+static void a_number_of_a_record_is_set(void **state)
+{
+	json_t *record = json_object();
+
+	(void)state;
+	assert_int_equal(report_number(record, "bytes", UINT64_C(1) << 52), 0);
+	assert_true(json_integer_value(json_object_get(record, "bytes")) == INT64_C(1) << 52);
+	assert_int_equal(report_number(NULL, "bytes", 1), -1);
+	json_decref(record);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -615,6 +626,7 @@ int main(void)
 		cmocka_unit_test(standard_input_is_a_dash),
 		cmocka_unit_test(progress_is_silent_without_a_terminal),
 		cmocka_unit_test(progress_is_drawn_and_wiped),
+		cmocka_unit_test(a_number_of_a_record_is_set),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "ring_kit.h"
 
 static void there_is_one_ring(void)
@@ -243,7 +244,7 @@ static void accounting_is_asked_for_when_it_is_due(void)
 	char *at = map_pages(1, 7);
 
 	expect(count_asked(ring, at, 1000) == 0);
-	shared_of(ring)->sampled_ns = ring_now_ns() - 2 * RING_PERIOD;
+	shared_of(ring)->sampled_ns = clock_now_ns() - 2 * RING_PERIOD;
 	expect(count_asked(ring, at, 1000) > 10);
 	expect(!uvm_reclaim_update_accounting(ring));
 	expect(count_asked(ring, at, 1000) == 0);
@@ -265,14 +266,14 @@ static void accounting_is_asked_for_under_pressure_when_much_has_been_entered(vo
 	const uint64_t bytes = UINT64_C(8) << 20;
 	char *at = map_pages(8 * bytes / PAGE, 0);
 
-	shared_of(ring)->sampled_ns = ring_now_ns() - RING_PERIOD / 5;
+	shared_of(ring)->sampled_ns = clock_now_ns() - RING_PERIOD / 5;
 	expect(!asked(ring, at, bytes) && !asked(ring, at + bytes, bytes));
 	shared_of(ring)->level = RING_WARNING;
 	expect(asked(ring, at + 2 * bytes, bytes));
-	shared_of(ring)->sampled_ns = ring_now_ns();
+	shared_of(ring)->sampled_ns = clock_now_ns();
 	expect(!asked(ring, at + 3 * bytes, bytes));
 	expect(!uvm_reclaim_update_accounting(ring));
-	shared_of(ring)->sampled_ns = ring_now_ns() - RING_PERIOD / 5;
+	shared_of(ring)->sampled_ns = clock_now_ns() - RING_PERIOD / 5;
 	for (unsigned int i = 4; i < 7; i++)
 		expect(!asked(ring, at + i * bytes, bytes));
 	expect(asked(ring, at + 7 * bytes, bytes));
