@@ -31,12 +31,6 @@ struct command {
 	char agent[64]; /* name of the one that has a session */
 };
 
-static void ignore_record(void *context, json_t *record)
-{
-	(void)context;
-	json_decref(record);
-}
-
 static void become(const struct command *command, const sigset_t *mask)
 {
 	if (command_preload(LIBRARY) < 0)
@@ -67,7 +61,7 @@ static void look_for_agent(struct command *command)
 		return;
 	rc = agent_find(target, AGENT_NAME, &tid, name);
 	if (rc == 0 && strcmp(name, command->agent) != 0) {
-		rc = session_attach(target, &command->session, ignore_record, NULL, &error);
+		rc = session_attach(target, &command->session, session_ignore, NULL, &error);
 		if (rc == -EEXIST || rc == -ESRCH)
 			return; /* that of the program before is about to end; or this one has ended */
 		snprintf(command->agent, sizeof(command->agent), "%s", name);

@@ -7,12 +7,6 @@
 #include "base/size.h"
 #include "swapctl.h"
 
-static void ignore_record(void *context, json_t *record)
-{
-	(void)context;
-	json_decref(record);
-}
-
 /* A session is made when there is none; asking what would be done needs one too, and leaves none behind. */
 static int ensure_session(struct run *run, const struct session_options *session, bool given, bool *made,
 			  struct error *error)
@@ -23,7 +17,7 @@ static int ensure_session(struct run *run, const struct session_options *session
 		return given ? error_set(error, -EINVAL, "it has a session, made with its own",
 					 "detach first, or leave them out", "use the options of attach")
 			     : 0;
-	rc = session_attach(&run->target, session, ignore_record, NULL, error);
+	rc = session_attach(&run->target, session, session_ignore, NULL, error);
 	*made = rc == 0;
 	return rc == -EEXIST ? 0 : rc;
 }
@@ -45,7 +39,7 @@ static int swap_out(struct run *run, const struct session_options *session, bool
 	if (made && (request->dry_run || rc == -EINVAL)) {
 		struct error ignored = {0};
 
-		session_ask(&run->target, &(struct session_request){.verb = REQUEST_DETACH}, ignore_record, NULL,
+		session_ask(&run->target, &(struct session_request){.verb = REQUEST_DETACH}, session_ignore, NULL,
 			    &ignored);
 	}
 	return run_outcome(run, rc, signal, &error);

@@ -177,7 +177,7 @@ static bool take_records(struct answer *answer, session_record_fn callback, void
 	return answer->ran_out;
 }
 
-static void discard_record(void *context, json_t *record)
+void session_ignore(void *context, json_t *record)
 {
 	(void)context;
 	json_decref(record);
@@ -204,7 +204,7 @@ static bool is_responsive(const struct target *target)
 	while (rc == 0 && answer.fd >= 0 && !over) {
 		rc = await(answer.fd, RESPONSE_MS);
 		over = rc == 0 &&
-		       (answer_read(&answer) == 0 || take_records(&answer, discard_record, NULL, &rc, &ignored));
+		       (answer_read(&answer) == 0 || take_records(&answer, session_ignore, NULL, &rc, &ignored));
 	}
 	answer_free(&answer);
 	return over;

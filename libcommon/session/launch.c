@@ -214,18 +214,12 @@ static int check_not_ours(const struct target *target, struct error *error)
 			 "attach to process %d", target->pid);
 }
 
-static void discard_record(void *context, json_t *record)
-{
-	(void)context;
-	json_decref(record);
-}
-
 /* Answers are heard by nobody: what matters is that everything is back when the request has ended. */
 static void ask_to_detach(const struct target *target)
 {
 	struct error ignored = {0};
 
-	session_ask(target, &(struct session_request){.verb = REQUEST_DETACH}, discard_record, NULL, &ignored);
+	session_ask(target, &(struct session_request){.verb = REQUEST_DETACH}, session_ignore, NULL, &ignored);
 }
 
 /*

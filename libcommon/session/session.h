@@ -34,6 +34,9 @@ struct session_options {
 /* Called with each record that comes back; it takes the reference. */
 typedef void (*session_record_fn)(void *context, json_t *record);
 
+/* For callers that want none: lets go of it. */
+void session_ignore(void *context, json_t *record);
+
 /*
  * Makes a session for a target and returns when it is ready (with options->foreground: when it has ended); the
  * "session" record goes to the callback. Returns 0, or -errno with `error` filled: -EEXIST (it has one), -EINVAL (bad
