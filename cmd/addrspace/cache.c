@@ -356,7 +356,7 @@ int verb_cache(int argc, const char **argv)
 		{"output", 0, POPT_ARG_STRING, &texts->output, 0, "records go to FILE", "FILE"},
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "addrspace cache",
 		.usage = "--from SOURCE [OPTION...] -p PID|-- COMMAND [ARGUMENT...]",
 		.about = "Maps a lazily filled object into a process and serves it until stopped.",
@@ -365,7 +365,7 @@ int verb_cache(int argc, const char **argv)
 	};
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &cache.run.options, NULL, &status))
+	if (cli_popt_parse(&tool, argc, argv, &cache.run.options, NULL, &status))
 		return status;
 	status = open_all(&cache);
 	if (!status)

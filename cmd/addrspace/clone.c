@@ -253,7 +253,7 @@ int verb_clone(int argc, const char **argv)
 		{"dry-run", 'n', POPT_ARG_NONE, &cloning.dry_run, 0, "say what would be cloned, touch nothing", NULL},
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "addrspace clone",
 		.usage = "-p PID [OPTION...] [-- COMMAND [ARGUMENT...]]",
 		.about = "Makes a stopped copy-on-write copy of a live process, to look at while it runs on.",
@@ -262,7 +262,7 @@ int verb_clone(int argc, const char **argv)
 	};
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status)) {
+	if (cli_popt_parse(&tool, argc, argv, &run.options, NULL, &status)) {
 		free(cloning.core_path);
 		return status;
 	}

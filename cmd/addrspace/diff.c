@@ -111,7 +111,7 @@ int verb_diff(int argc, const char **argv)
 	_cleanup_run_ struct run run = RUN_NONE("addrspace diff");
 	_cleanup_operands_ char **operands = NULL;
 	struct sides sides = {.run = &run, .b = TARGET_NONE};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "addrspace diff",
 		.usage = "PID PID [OPTION...]",
 		.about = "Tells what differs between the memory of two processes, in pages.",
@@ -119,7 +119,7 @@ int verb_diff(int argc, const char **argv)
 	};
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, &operands, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, &operands, &status))
 		return status;
 	status = open_both(&sides, operands);
 	if (status == EXIT_DONE)

@@ -36,7 +36,7 @@ static int drop(struct run *run)
 int verb_drop(int argc, const char **argv)
 {
 	_cleanup_run_ struct run run = RUN_NONE("addrspace drop");
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "addrspace drop",
 		.usage = "-p PID [OPTION...]",
 		.about = "Ends a clone that addrspace clone --hold made.",
@@ -44,7 +44,7 @@ int verb_drop(int argc, const char **argv)
 	};
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, NULL, &status))
 		return status;
 	status = run_open(&run, columns, "drop", false);
 	if (status == EXIT_DONE)

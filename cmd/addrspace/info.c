@@ -213,7 +213,7 @@ static int info(struct run *run)
 int verb_info(int argc, const char **argv)
 {
 	_cleanup_run_ struct run run = RUN_NONE("addrspace info");
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "addrspace info",
 		.usage = "-p PID [OPTION...]",
 		.about = "Tells what bounds an address space, and how much of it is used.",
@@ -221,7 +221,7 @@ int verb_info(int argc, const char **argv)
 	};
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, NULL, &status))
 		return status;
 	status = run_open(&run, columns, "info", false);
 	if (status == EXIT_DONE)

@@ -164,7 +164,7 @@ int verb_list(int argc, const char **argv)
 		{"no-pages", 0, POPT_ARG_NONE, &list.no_pages, 0, "without looking at what is in core", NULL},
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "addrspace list",
 		.usage = "-p PID [-r FILE] [OPTION...]",
 		.about = "Lists the mappings of a process, and what is in core of each.",
@@ -173,7 +173,7 @@ int verb_list(int argc, const char **argv)
 	};
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, NULL, &status))
 		return status;
 	status = run_open(&run, mapping_columns, "region", false);
 	if (status == EXIT_DONE)

@@ -4,7 +4,7 @@
 
 int main(int argc, const char **argv)
 {
-	static const struct cli_verb verbs[] = {
+	static const struct cli_popt_verb verbs[] = {
 		{"list", verb_list, "its mappings, with object, rights, and what is in core"},
 		{"query", verb_query, "which object is mapped at an address or over a region"},
 		{"info", verb_info, "page size, limits, overcommit and totals of its address space"},

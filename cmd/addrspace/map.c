@@ -288,7 +288,7 @@ int verb_map(int argc, const char **argv)
 		FORCE_OPTION(change),
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "addrspace map",
 		.usage = "-p PID --size BYTES|--file FILE [OPTION...]",
 		.about = "Maps anonymous memory, a file or a memfd into a process.",
@@ -298,7 +298,7 @@ int verb_map(int argc, const char **argv)
 	struct map_request request = {.fd = -1};
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run->options, NULL, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run->options, NULL, &status))
 		return status;
 	status = parse_map(run, &texts, &request);
 	if (status == EXIT_DONE)
@@ -338,7 +338,7 @@ int verb_alloc(int argc, const char **argv)
 		DRY_RUN_OPTION(change),
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "addrspace alloc",
 		.usage = "-p PID BYTES [OPTION...]",
 		.about = "Allocates memory in a process: private, anonymous, to be read and written.",
@@ -349,7 +349,7 @@ int verb_alloc(int argc, const char **argv)
 	struct map_request request = {.fd = -1};
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run->options, &words, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run->options, &words, &status))
 		return status;
 	status = parse_alloc(run, &texts, words[0], &request);
 	if (status == EXIT_DONE)

@@ -93,7 +93,7 @@ int verb_protect(int argc, const char **argv)
 		FORCE_OPTION(change),
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "addrspace protect",
 		.usage = "-p PID START-END|-r FILE --access ACCESS [OPTION...]",
 		.about = "Gives what is mapped in regions other rights, or makes it copy on write.",
@@ -103,7 +103,7 @@ int verb_protect(int argc, const char **argv)
 	};
 	struct wanted wanted;
 
-	if (cli_parse(&tool, argc, argv, &run->options, &words, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run->options, &words, &status))
 		return status;
 	status = parse_wanted(run, access, copy, &wanted);
 	if (status == EXIT_DONE)

@@ -139,7 +139,7 @@ int verb_query(int argc, const char **argv)
 	};
 	_cleanup_run_ struct run run = RUN_NONE("addrspace query");
 	_cleanup_operands_ char **words = NULL;
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "addrspace query",
 		.usage = "-p PID ADDR|START-END [OPTION...]",
 		.about = "Tells which object is mapped at an address or over a region, and with which rights.",
@@ -148,7 +148,7 @@ int verb_query(int argc, const char **argv)
 	};
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, &words, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, &words, &status))
 		return status;
 	if (!words[0])
 		return cli_usage_error(run.name, "which address? give ADDR or START-END (see %s --help)", run.name);

@@ -49,7 +49,7 @@ static int unmap(struct change *change, const struct region_vec *regions, bool a
 	return change_close(change, rc, &error);
 }
 
-static int run_unmap(struct change *change, const struct cli_tool *tool, bool allocated_only, int argc,
+static int run_unmap(struct change *change, const struct cli_popt_tool *tool, bool allocated_only, int argc,
 		     const char **argv)
 {
 	_cleanup_operands_ char **words = NULL;
@@ -57,7 +57,7 @@ static int run_unmap(struct change *change, const struct cli_tool *tool, bool al
 	struct run *run = &change->run;
 	int status;
 
-	if (cli_parse(tool, argc, argv, &run->options, &words, &status))
+	if (cli_popt_parse(tool, argc, argv, &run->options, &words, &status))
 		return status;
 	status = run_open(run, mapping_columns, "region", false);
 	if (status == EXIT_DONE)
@@ -71,7 +71,7 @@ int verb_unmap(int argc, const char **argv)
 {
 	_cleanup_change_ struct change change = CHANGE_NONE("unmap", "munmap");
 	const struct poptOption options[] = {DRY_RUN_OPTION(change), FORCE_OPTION(change), POPT_TABLEEND};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "addrspace unmap",
 		.usage = "-p PID START-END|-r FILE [OPTION...]",
 		.about = "Unmaps what is mapped in regions.",
@@ -87,7 +87,7 @@ int verb_free(int argc, const char **argv)
 {
 	_cleanup_change_ struct change change = CHANGE_NONE("free", "munmap");
 	const struct poptOption options[] = {DRY_RUN_OPTION(change), FORCE_OPTION(change), POPT_TABLEEND};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "addrspace free",
 		.usage = "-p PID START-END|-r FILE [OPTION...]",
 		.about = "Frees memory that alloc has made, or other private anonymous memory; all of it or a part.",

@@ -151,7 +151,7 @@ int verb_flush(int argc, const char **argv)
 		{"road", 0, POPT_ARG_STRING, &road, 0, "how to reach into it", "auto|inject|agent"},
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "reclaimctl flush",
 		.usage = "-p PID -n N|--bytes BYTES|--all [OPTION...]",
 		.about = "Reclaims what waits in the ring of a process, oldest first.",
@@ -160,7 +160,7 @@ int verb_flush(int argc, const char **argv)
 	};
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &flush.run.options, NULL, &status))
+	if (cli_popt_parse(&tool, argc, argv, &flush.run.options, NULL, &status))
 		return status;
 	status = parse_wish(&flush, number, bytes, road, all);
 	if (status == EXIT_DONE)

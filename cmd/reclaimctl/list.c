@@ -88,7 +88,7 @@ int verb_list(int argc, const char **argv)
 {
 	_cleanup_run_ struct run run = RUN_NONE("reclaimctl list");
 	_cleanup_ring_ struct ring_found ring = RING_FOUND_NONE;
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "reclaimctl list",
 		.usage = "-p PID [OPTION...]",
 		.about = "Lists the regions that wait in the ring of a process, oldest first.",
@@ -96,7 +96,7 @@ int verb_list(int argc, const char **argv)
 	};
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, NULL, &status))
 		return status;
 	status = run_ring(&run, entry_columns, "region", false, &ring);
 	if (status != EXIT_DONE)

@@ -4,7 +4,7 @@
 
 int main(int argc, const char **argv)
 {
-	static const struct cli_verb verbs[] = {
+	static const struct cli_popt_verb verbs[] = {
 		{"status", verb_status, "what waits in the ring of a process, or of all that have one"},
 		{"list", verb_list, "the regions that wait in a ring"},
 		{"query", verb_query, "what became of one entry"},

@@ -34,7 +34,7 @@ int verb_query(int argc, const char **argv)
 	_cleanup_run_ struct run run = RUN_NONE("reclaimctl query");
 	_cleanup_ring_ struct ring_found ring = RING_FOUND_NONE;
 	_cleanup_operands_ char **operands = NULL;
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "reclaimctl query",
 		.usage = "-p PID ID [OPTION...]",
 		.about = "Tells what became of an entry of the ring of a process.",
@@ -44,7 +44,7 @@ int verb_query(int argc, const char **argv)
 	int64_t id;
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, &operands, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, &operands, &status))
 		return status;
 	if (!operands[0])
 		return cli_usage_error(run.name, "which entry? Give its id");

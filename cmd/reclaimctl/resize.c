@@ -79,7 +79,7 @@ int verb_resize(int argc, const char **argv)
 		{"timeout", 0, POPT_ARG_STRING, &timeout, 0, "how long to wait for the program (1000)", "MS"},
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "reclaimctl resize",
 		.usage = "-p PID CAPACITY [OPTION...]",
 		.about = "Asks a program to give its ring room for so many entries, which it does when it next enters "
@@ -91,7 +91,7 @@ int verb_resize(int argc, const char **argv)
 	int64_t capacity, timeout_ms = DEFAULT_MS;
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, &operands, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, &operands, &status))
 		return status;
 	if (!operands[0])
 		return cli_usage_error(run.name, "for how many entries? Give a capacity");

@@ -33,7 +33,7 @@ int verb_run(int argc, const char **argv)
 		 "SIZE"},
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "reclaimctl run",
 		.usage = "[OPTION...] -- COMMAND [ARGUMENT...]",
 		.about = "Runs a command that keeps the large blocks of memory which it has freed in a ring.",
@@ -41,7 +41,7 @@ int verb_run(int argc, const char **argv)
 	};
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, NULL, &status))
 		return status;
 	if (!words)
 		return cli_usage_error(run.name, "which command? Give it after --");

@@ -53,7 +53,7 @@ static int show_one(struct run *run)
 int verb_status(int argc, const char **argv)
 {
 	_cleanup_run_ struct run run = RUN_NONE("reclaimctl status");
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "reclaimctl status",
 		.usage = "[-p PID] [OPTION...]",
 		.about = "Tells what waits in the ring of a process; of all processes that have one without -p.",
@@ -61,7 +61,7 @@ int verb_status(int argc, const char **argv)
 	};
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, NULL, &status))
 		return status;
 	status = run_open(&run, ring_columns, "ring", true);
 	if (status != EXIT_DONE)

@@ -141,7 +141,7 @@ int verb_watch(int argc, const char **argv)
 		{"dry-run", 'n', POPT_ARG_NONE, &dry_run, 0, "say what would be reclaimed, change nothing", NULL},
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = NAME,
 		.usage = "-p PID...|--pidfd FD|--all [OPTION...]",
 		.about = "Reclaims what waits in rings: what their programs show not to need, when memory is short, "
@@ -151,7 +151,7 @@ int verb_watch(int argc, const char **argv)
 	};
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, &more, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, &more, &status))
 		return status;
 	watch.pids = named;
 	watch.more = more;

@@ -220,7 +220,7 @@ int main(int argc, const char **argv)
 		 "auto, scan, pagemap or mincore: how to find what is in core (auto)", "METHOD"},
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = NAME,
 		.usage = "[OPTION...] -p PID",
 		.about = "Lists the superpages of a live process that are in use and in core.",
@@ -231,7 +231,7 @@ int main(int argc, const char **argv)
 	struct list_options list = {0};
 	int code;
 
-	if (cli_parse(&tool, argc, argv, &options, NULL, &code))
+	if (cli_popt_parse(&tool, argc, argv, &options, NULL, &code))
 		return code;
 	if (!options.pid && options.pidfd < 0)
 		return cli_usage_error(NAME, "which process? give -p PID or --pidfd FD (see " NAME " --help)");

@@ -11,7 +11,7 @@ int verb_adopt(int argc, const char **argv)
 		{"foreground", 0, POPT_ARG_NONE, &foreground, 0, "stay until the session ends", NULL},
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "swapctl adopt",
 		.usage = "-p PID [OPTION...]",
 		.about = "Takes up a session whose processes were killed, so that the process's memory comes back when "
@@ -23,7 +23,7 @@ int verb_adopt(int argc, const char **argv)
 	int status;
 	int rc;
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, NULL, &status))
 		return status;
 	status = run_open(&run, session_columns, "session", false);
 	if (status != EXIT_DONE)

@@ -13,7 +13,7 @@ int verb_attach(int argc, const char **argv)
 		{"foreground", 0, POPT_ARG_NONE, &foreground, 0, "stay until the session ends", NULL},
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "swapctl attach",
 		.usage = "-p PID [OPTION...]",
 		.about = "Makes a session for a process: what is needed to swap it out and serve its faults.",
@@ -25,7 +25,7 @@ int verb_attach(int argc, const char **argv)
 	int status;
 	int rc;
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, NULL, &status))
 		return status;
 	status = attach_parse(&run, &texts, &session);
 	if (status == EXIT_DONE)

@@ -207,7 +207,7 @@ int verb_auto(int argc, const char **argv)
 		ATTACH_OPTIONS(attach),
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = NAME,
 		.usage = "-p PID...|--cgroup PATH [OPTION...]",
 		.about = "Puts cold memory of processes out, finds out by what comes back what is not cold, and "
@@ -217,7 +217,7 @@ int verb_auto(int argc, const char **argv)
 	};
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, &more, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, &more, &status))
 		return status;
 	auto_options.pids = named;
 	auto_options.more = more;

@@ -132,7 +132,7 @@ int verb_run(int argc, const char **argv)
 	_cleanup_attach_ struct attach_texts texts = {0};
 	struct command command = {.run = &run, .words = command_words(&argc, argv)};
 	const struct poptOption options[] = {ATTACH_OPTIONS(texts), POPT_TABLEEND};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "swapctl run",
 		.usage = "[OPTION...] -- COMMAND [ARGUMENT...]",
 		.about = "Runs a command with a swap agent in it, and makes a session for it: nobody has to trace it.",
@@ -140,7 +140,7 @@ int verb_run(int argc, const char **argv)
 	};
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, NULL, &status))
 		return status;
 	if (!command.words)
 		return cli_usage_error(run.name, "which command? Give it after --");

@@ -109,7 +109,7 @@ int verb_in(int argc, const char **argv)
 		 "COMMAND..."},
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "swapctl in",
 		.usage = "-p PID [-r FILE] [OPTION...] [--for COMMAND...]",
 		.about = "Brings memory that is out back: the given regions, or everything. The session stays.",
@@ -123,7 +123,7 @@ int verb_in(int argc, const char **argv)
 	int status;
 	int rc;
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, NULL, &status))
 		return status;
 	if (words && !*words)
 		return cli_usage_error(run.name, "--for: which command?");

@@ -4,7 +4,7 @@
 
 int main(int argc, const char **argv)
 {
-	static const struct cli_verb verbs[] = {
+	static const struct cli_popt_verb verbs[] = {
 		{"attach", verb_attach, "make a session for a process"},
 		{"out", verb_out, "swap its memory out (makes a session when it has none)"},
 		{"in", verb_in, "bring its memory back without waiting for faults"},

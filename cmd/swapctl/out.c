@@ -67,7 +67,7 @@ int verb_out(int argc, const char **argv)
 		ATTACH_OPTIONS(texts),
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = "swapctl out",
 		.usage = "-p PID [-r FILE] [OPTION...]",
 		.about = "Moves memory of a process out to its session's store: the given regions, or everything "
@@ -80,7 +80,7 @@ int verb_out(int argc, const char **argv)
 	uint64_t bytes = 0;
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, NULL, &status))
 		return status;
 	if (bytes_text && (size_parse(bytes_text, &bytes) < 0 || !bytes))
 		return cli_usage_error(run.name, "--bytes: %s is not a size above 0", bytes_text);

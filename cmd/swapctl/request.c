@@ -64,7 +64,7 @@ int run_outcome(const struct run *run, int rc, int signal, const struct error *e
 int run_request(const struct request_verb *verb, int argc, const char **argv)
 {
 	_cleanup_run_ struct run run = RUN_NONE(verb->name);
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = verb->name,
 		.usage = verb->usage,
 		.about = verb->about,
@@ -74,7 +74,7 @@ int run_request(const struct request_verb *verb, int argc, const char **argv)
 	int status;
 	int rc;
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
+	if (cli_popt_parse(&tool, argc, argv, &run.options, NULL, &status))
 		return status;
 	status = run_open(&run, verb->columns, verb->type, verb->of_all);
 	if (status != EXIT_DONE)

@@ -34,7 +34,7 @@ int run_outcome(const struct run *run, int rc, int signal, const struct error *e
 
 /* A verb that is one request to the session of -p; with of_all, to every session when there is no -p. */
 struct request_verb {
-	const char *name, *usage, *about; /* as in struct cli_tool */
+	const char *name, *usage, *about; /* as in struct cli_popt_tool */
 	const char *verb;                 /* what is asked for */
 	const struct report_column *columns;
 	const char *type; /* of the records that a table shows as rows */

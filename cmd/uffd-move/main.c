@@ -275,7 +275,7 @@ int main(int argc, const char **argv)
 		{"yes", 'y', POPT_ARG_NONE, &texts.yes, 0, "Move even if the program then reads zeros", NULL},
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = NAME,
 		.usage = "-p PID --src ADDR --length BYTES [OPTION...]\n       " NAME " [-p PID] -r FILE [OPTION...]",
 		.about = "Moves pages from one place of a live process to another.",
@@ -288,7 +288,7 @@ int main(int argc, const char **argv)
 	struct watch_options watching = {0};
 	int code, done;
 
-	done = cli_parse(&tool, argc, argv, &cli, NULL, &code);
+	done = cli_popt_parse(&tool, argc, argv, &cli, NULL, &code);
 	texts.watch = texts.seconds != not_given;
 	texts.seconds = texts.watch ? texts.seconds : NULL;
 	if (done)

@@ -200,7 +200,7 @@ int main(int argc, const char **argv)
 		{"list", 0, POPT_ARG_NONE, &own.list, 0, "List the names that --require takes", NULL},
 		POPT_TABLEEND,
 	};
-	const struct cli_tool tool = {
+	const struct cli_popt_tool tool = {
 		.name = NAME,
 		.usage = "[OPTION...]",
 		.about = "Tells what userfaultfd can do on this kernel, for this user, for that process, by trying it.",
@@ -210,7 +210,7 @@ int main(int argc, const char **argv)
 	_cleanup_options_ struct cli_options options = {.pidfd = -1};
 	int code;
 
-	if (cli_parse(&tool, argc, argv, &options, NULL, &code)) {
+	if (cli_popt_parse(&tool, argc, argv, &options, NULL, &code)) {
 		free(own.require);
 		return code;
 	}

@@ -85,7 +85,7 @@ static int print_version(const char *name)
 	return fflush(stdout) || ferror(stdout) ? EXIT_FAILED : EXIT_DONE;
 }
 
-static int print_help(const struct cli_tool *tool, poptContext context, bool in_short)
+static int print_help(const struct cli_popt_tool *tool, poptContext context, bool in_short)
 {
 	if (in_short) {
 		poptPrintUsage(context, stdout, 0);
@@ -103,7 +103,7 @@ static int no_memory(const char *name)
 	return EXIT_FAILED;
 }
 
-static int refuse_option(const struct cli_tool *tool, poptContext context, const char **words, int code)
+static int refuse_option(const struct cli_popt_tool *tool, poptContext context, const char **words, int code)
 {
 	const char *bad = poptBadOption(context, POPT_BADOPTION_NOALIAS);
 	_cleanup_free_ char *why = strdup(poptStrerror(code));
@@ -121,7 +121,7 @@ static int refuse_option(const struct cli_tool *tool, poptContext context, const
 }
 
 /* The value of the option just read; without it the option would be as if it had not been given. */
-static int take_text(const struct cli_tool *tool, poptContext context, char **text, int *exit_status)
+static int take_text(const struct cli_popt_tool *tool, poptContext context, char **text, int *exit_status)
 {
 	free(*text);
 	*text = poptGetOptArg(context);
@@ -129,7 +129,7 @@ static int take_text(const struct cli_tool *tool, poptContext context, char **te
 	return *exit_status != EXIT_DONE;
 }
 
-static int parse_pid(const struct cli_tool *tool, const char *text, struct cli_options *options)
+static int parse_pid(const struct cli_popt_tool *tool, const char *text, struct cli_options *options)
 {
 	int64_t pid;
 
@@ -149,7 +149,7 @@ int cli_check_pids(const char *name, char **pids)
 	return EXIT_DONE;
 }
 
-static int parse_pidfd(const struct cli_tool *tool, const char *text, struct cli_options *options)
+static int parse_pidfd(const struct cli_popt_tool *tool, const char *text, struct cli_options *options)
 {
 	int64_t fd;
 
@@ -160,7 +160,7 @@ static int parse_pidfd(const struct cli_tool *tool, const char *text, struct cli
 }
 
 /* One shared option that popt has read. Returns 0, or 1 with *exit_status set when the program's work ends here. */
-static int take_option(const struct cli_tool *tool, poptContext context, int option, struct cli_options *options,
+static int take_option(const struct cli_popt_tool *tool, poptContext context, int option, struct cli_options *options,
 		       int *exit_status)
 {
 	_cleanup_free_ char *text = NULL;
@@ -200,7 +200,7 @@ static int take_option(const struct cli_tool *tool, poptContext context, int opt
 	}
 }
 
-static int read_options(const struct cli_tool *tool, poptContext context, const char **words,
+static int read_options(const struct cli_popt_tool *tool, poptContext context, const char **words,
 			struct cli_options *options, int *exit_status)
 {
 	int option;
@@ -219,7 +219,7 @@ static int read_options(const struct cli_tool *tool, poptContext context, const 
 	return 0;
 }
 
-static int read_operands(const struct cli_tool *tool, poptContext context, char ***operands, int *exit_status)
+static int read_operands(const struct cli_popt_tool *tool, poptContext context, char ***operands, int *exit_status)
 {
 	const char **words = poptGetArgs(context);
 	size_t count = 0;
@@ -247,7 +247,7 @@ static int read_operands(const struct cli_tool *tool, poptContext context, char 
 }
 
 /* The option tables a tool takes, in the order --help shows them. */
-static void fill_table(const struct cli_tool *tool, struct poptOption table[5])
+static void fill_table(const struct cli_popt_tool *tool, struct poptOption table[5])
 {
 	static const struct poptOption end = POPT_TABLEEND;
 	const struct poptOption include = {NULL, 0, POPT_ARG_INCLUDE_TABLE, NULL, 0, NULL, NULL};
@@ -273,8 +273,8 @@ static void fill_table(const struct cli_tool *tool, struct poptOption table[5])
 	*table = end;
 }
 
-int cli_parse(const struct cli_tool *tool, int argc, const char **argv, struct cli_options *options, char ***operands,
-	      int *exit_status)
+int cli_popt_parse(const struct cli_popt_tool *tool, int argc, const char **argv, struct cli_options *options,
+		   char ***operands, int *exit_status)
 {
 	/* popt shows argv[0] in its texts; for a verb that must be "swapctl out". */
 	_cleanup_free_ const char **words = calloc((size_t)argc + 2, sizeof(*words));

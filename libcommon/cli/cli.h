@@ -27,7 +27,7 @@ enum cli_takes {
 };
 
 /* What a tool tells cli about itself. */
-struct cli_tool {
+struct cli_popt_tool {
 	const char *name;                 /* "superpages" or "swapctl out": how errors begin and usage reads */
 	const char *usage;                /* after the name: "[OPTION…] -p PID" */
 	const char *about;                /* one sentence for --help */
@@ -44,8 +44,8 @@ struct cli_tool {
  * cli_operands_free). Both --pid and --pidfd is a usage error; so is a pid that is not a number above 0, or a word too
  * many.
  */
-int cli_parse(const struct cli_tool *tool, int argc, const char **argv, struct cli_options *options, char ***operands,
-	      int *exit_status);
+int cli_popt_parse(const struct cli_popt_tool *tool, int argc, const char **argv, struct cli_options *options,
+		   char ***operands, int *exit_status);
 
 /*
  * Checks words that stand for processes: numbers above 0. NULL is none. Returns EXIT_DONE, or EXIT_USAGE after saying
@@ -57,7 +57,7 @@ void cli_options_free(struct cli_options *options);
 void cli_operands_free(char ***operands);
 
 /* A verb of a tool that has verbs. */
-struct cli_verb {
+struct cli_popt_verb {
 	const char *name;
 	int (*run)(int argc, const char **argv); /* argv[0] is the verb; returns the exit code */
 	const char *about;                       /* one line for --help */
@@ -67,7 +67,7 @@ struct cli_verb {
  * Runs the verb named by argv[1] from a table ended by a row with name NULL. --help, --usage and --version without a
  * verb list the verbs; an unknown verb is a usage error that names the nearest known one. Returns the exit code.
  */
-int cli_dispatch(const char *tool, const char *about, const struct cli_verb *verbs, int argc, const char **argv);
+int cli_dispatch(const char *tool, const char *about, const struct cli_popt_verb *verbs, int argc, const char **argv);
 
 /* One line of usage error on standard error: "NAME: message". Returns EXIT_USAGE. */
 int cli_usage_error(const char *name, const char *message, ...) __attribute__((format(printf, 2, 3)));

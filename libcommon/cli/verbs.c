@@ -6,7 +6,7 @@
 #include "cli/cli.h"
 #include "cli/exit.h"
 
-static const char *nearest(const struct cli_verb *verbs, const char *word)
+static const char *nearest(const struct cli_popt_verb *verbs, const char *word)
 {
 	const char *best = verbs->name;
 
@@ -16,7 +16,7 @@ static const char *nearest(const struct cli_verb *verbs, const char *word)
 	return best;
 }
 
-static int list_verbs(const char *tool, const char *about, const struct cli_verb *verbs)
+static int list_verbs(const char *tool, const char *about, const struct cli_popt_verb *verbs)
 {
 	printf("Usage: %s VERB [OPTION...]\n%s\n\nVerbs:\n", tool, about);
 	for (; verbs->name; verbs++)
@@ -25,7 +25,7 @@ static int list_verbs(const char *tool, const char *about, const struct cli_verb
 	return fflush(stdout) || ferror(stdout) ? EXIT_FAILED : EXIT_DONE;
 }
 
-static int list_in_short(const char *tool, const struct cli_verb *verbs)
+static int list_in_short(const char *tool, const struct cli_popt_verb *verbs)
 {
 	printf("Usage: %s ", tool);
 	for (; verbs->name; verbs++)
@@ -34,7 +34,7 @@ static int list_in_short(const char *tool, const struct cli_verb *verbs)
 	return fflush(stdout) || ferror(stdout) ? EXIT_FAILED : EXIT_DONE;
 }
 
-int cli_dispatch(const char *tool, const char *about, const struct cli_verb *verbs, int argc, const char **argv)
+int cli_dispatch(const char *tool, const char *about, const struct cli_popt_verb *verbs, int argc, const char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : NULL;
 
@@ -51,7 +51,7 @@ int cli_dispatch(const char *tool, const char *about, const struct cli_verb *ver
 	if (*word == '-')
 		return cli_usage_error(tool, "%s: the verb comes first (see %s --help)", word, tool);
 
-	for (const struct cli_verb *verb = verbs; verb->name; verb++)
+	for (const struct cli_popt_verb *verb = verbs; verb->name; verb++)
 		if (strcmp(word, verb->name) == 0)
 			return verb->run(argc - 1, argv + 1);
 	return cli_usage_error(tool, "%s: unknown verb, did you mean %s? (see %s --help)", word, nearest(verbs, word),

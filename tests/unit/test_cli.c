@@ -24,7 +24,7 @@ static const struct poptOption own_options[] = {
 	POPT_TABLEEND,
 };
 
-static const struct cli_tool tool = {
+static const struct cli_popt_tool tool = {
 	.name = "swapctl out",
 	.usage = "[OPTION...] -p PID",
 	.about = "Moves memory out.",
@@ -52,7 +52,7 @@ static void assert_refused(const char **argv, const char *line)
 	int status = -1, done;
 
 	capture_begin(&printed, STDERR_FILENO);
-	done = cli_parse(&tool, count_args(argv), argv, &options, &operands, &status);
+	done = cli_popt_parse(&tool, count_args(argv), argv, &options, &operands, &status);
 	assert_string_equal(capture_end(&printed), line);
 	assert_int_equal(done, 1);
 	assert_int_equal(status, EXIT_USAGE);
@@ -66,7 +66,7 @@ static const char *print_and_leave(const char **argv)
 	int status = -1, done;
 
 	capture_begin(&printed, STDOUT_FILENO);
-	done = cli_parse(&tool, count_args(argv), argv, &options, NULL, &status);
+	done = cli_popt_parse(&tool, count_args(argv), argv, &options, NULL, &status);
 	capture_end(&printed);
 	assert_int_equal(done, 1);
 	assert_int_equal(status, EXIT_DONE);
@@ -82,7 +82,7 @@ static void shared_and_own_options_are_read(void **state)
 	int status = -1;
 
 	(void)state;
-	assert_int_equal(cli_parse(&tool, count_args(argv), argv, &options, &operands, &status), 0);
+	assert_int_equal(cli_popt_parse(&tool, count_args(argv), argv, &options, &operands, &status), 0);
 	assert_int_equal(options.pid, 812);
 	assert_int_equal(options.pidfd, -1);
 	assert_string_equal(options.regions, "-");
@@ -104,7 +104,7 @@ static void nothing_given_is_nothing_set(void **state)
 	int status = -1;
 
 	(void)state;
-	assert_int_equal(cli_parse(&tool, 1, argv, &options, &operands, &status), 0);
+	assert_int_equal(cli_popt_parse(&tool, 1, argv, &options, &operands, &status), 0);
 	assert_int_equal(options.pid, 0);
 	assert_int_equal(options.pidfd, -1);
 	assert_null(options.regions);
@@ -121,7 +121,7 @@ static void words_after_two_dashes_are_operands(void **state)
 	int status = -1;
 
 	(void)state;
-	assert_int_equal(cli_parse(&tool, count_args(argv), argv, &options, &operands, &status), 0);
+	assert_int_equal(cli_popt_parse(&tool, count_args(argv), argv, &options, &operands, &status), 0);
 	assert_string_equal(operands[0], "--max");
 }
 
@@ -132,7 +132,7 @@ static void a_pidfd_is_a_descriptor_number(void **state)
 	int status = -1;
 
 	(void)state;
-	assert_int_equal(cli_parse(&tool, count_args(argv), argv, &options, NULL, &status), 0);
+	assert_int_equal(cli_popt_parse(&tool, count_args(argv), argv, &options, NULL, &status), 0);
 	assert_int_equal(options.pidfd, 0);
 	assert_refused(ARGS("--pidfd", "-1"), "swapctl out: --pidfd: -1 is not a descriptor number\n");
 }
@@ -185,14 +185,14 @@ static void help_goes_to_standard_output(void **state)
 
 static void options_a_tool_does_not_take_are_unknown(void **state)
 {
-	const struct cli_tool plain = {.name = "plain", .usage = "", .about = "Nothing."};
+	const struct cli_popt_tool plain = {.name = "plain", .usage = "", .about = "Nothing."};
 	_cleanup_options_ struct cli_options options;
 	const char **argv = ARGS("-p", "1");
 	int status = -1;
 
 	(void)state;
 	capture_begin(&printed, STDERR_FILENO);
-	assert_int_equal(cli_parse(&plain, count_args(argv), argv, &options, NULL, &status), 1);
+	assert_int_equal(cli_popt_parse(&plain, count_args(argv), argv, &options, NULL, &status), 1);
 	assert_string_equal(capture_end(&printed), "plain: -p: unknown option (see plain --help)\n");
 	assert_int_equal(status, EXIT_USAGE);
 }
@@ -207,7 +207,7 @@ static void help_that_cannot_be_written_is_a_failure(void **state)
 	(void)state;
 	fflush(stdout);
 	dup2(full, STDOUT_FILENO);
-	cli_parse(&tool, count_args(argv), argv, &options, NULL, &status);
+	cli_popt_parse(&tool, count_args(argv), argv, &options, NULL, &status);
 	dup2(saved, STDOUT_FILENO);
 	clearerr(stdout);
 	close(saved);
@@ -230,7 +230,7 @@ static int run_status(int argc, const char **argv)
 	return EXIT_FAILED;
 }
 
-static const struct cli_verb verbs[] = {
+static const struct cli_popt_verb verbs[] = {
 	{"out", run_out, "move memory out"},
 	{"status", run_status, "tell how things stand"},
 	{NULL, NULL, NULL},
