@@ -312,6 +312,8 @@ void cli_options_free(struct cli_options *options)
 	free(options->regions);
 	free(options->format);
 	free(options->columns);
+	if (options->tool)
+		cli_values_free(options->tool->options, options->tool->values);
 	*options = (struct cli_options){.pidfd = -1};
 }
 

@@ -1,13 +1,52 @@
 /* SPDX-License-Identifier: MIT */
-/* The options that all tools share, over popt. */
+/* Command lines of tools and verbs, from one table of options a tool. */
 #pragma once
 
 #include <popt.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "cli/option.h"
+
+struct report_column;
+struct run;
+
+/* Which of the options that several tools share a verb takes. The other ones are always there. */
+enum cli_takes {
+	CLI_TAKES_PID = 1 << 0,     /* -p/--pid, --pidfd */
+	CLI_TAKES_REGIONS = 1 << 1, /* -r/--regions */
+};
+
+/* A verb; of a tool without verbs there is one, without a name. */
+struct cli_verb {
+	const char *name;
+	int (*run)(struct run *run); /* returns the exit code */
+	const char *help;            /* a line for the --help of the tool */
+	const char *usage;           /* after the name: "[OPTION...] -p PID" */
+	const char *about;           /* one sentence for --help */
+	unsigned int takes;          /* enum cli_takes */
+	int operands;                /* how many words without a dash it accepts at most; -1: any number */
+	const char *command;         /* what begins a command at the end of its line: "--"; NULL: it takes none */
+	const struct report_column *columns; /* the table of its records ... */
+	const char *type;                    /* ... of this type */
+	const char *keys;                    /* what else --columns can name */
+	bool target_optional;
+	enum cli_offer offers; /* what a shell completes its operands with, besides `words` */
+	const char *words;
+};
+
+/* What a tool tells cli about itself. Tables end with a row of zeros. */
+struct cli_tool {
+	const char *name;
+	const char *about;                /* one sentence for --help; of a tool without verbs its verb has one */
+	const struct cli_option *options; /* of all its verbs; may be NULL */
+	void *values;                     /* of those options */
+	const struct cli_verb *verbs;
+};
+
 /* Values of the shared options after parsing. Strings are owned by the caller: cli_options_free. */
 struct cli_options {
+	char name[64]; /* "superpages" or "swapctl out": how errors begin */
 	pid_t pid;     /* 0: not given */
 	int pidfd;     /* -1: not given */
 	char *regions; /* -r FILE, NULL: not given */
@@ -15,16 +54,50 @@ struct cli_options {
 	char *columns;
 	bool quiet;
 	bool verbose;
+	const struct cli_tool *tool;
+	uint64_t given; /* a bit for each row of the tool's options */
 };
 
 /*
- * Which of the shared options a tool or verb takes. Format, columns, quiet, verbose, version, help and usage are always
- * there.
+ * The verb that a command line names: --help, --usage and --version in its place print, and an unknown verb is a usage
+ * error that names the nearest known one. Returns 0, or 1 with *exit_status set.
  */
-enum cli_takes {
-	CLI_TAKES_PID = 1 << 0,     /* -p/--pid, --pidfd */
-	CLI_TAKES_REGIONS = 1 << 1, /* -r/--regions */
-};
+int cli_find_verb(const struct cli_tool *tool, int argc, const char **argv, const struct cli_verb **verb,
+		  int *exit_status);
+
+/*
+ * Parses the command line of a verb, argv[0] is skipped: the tool's values and `options` hold what was given, and the
+ * initial values of what was not. --help, --usage and --version print and make the function return 1 with *exit_status
+ * set; so does any error, after one line on standard error ("NAME: --size: ..."). Otherwise returns 0. `operands` (may
+ * be NULL when none are taken) receives a NULL-terminated array of words that the caller frees: cli_operands_free.
+ */
+int cli_parse(const struct cli_tool *tool, const struct cli_verb *verb, int argc, const char **argv,
+	      struct cli_options *options, char ***operands, int *exit_status);
+
+/* Whether an option of the tool's own was given, with its initial value or another one. */
+bool cli_given(const struct cli_options *options, const char *name);
+
+/*
+ * Checks words that stand for processes: numbers above 0. NULL is none. Returns EXIT_DONE, or EXIT_USAGE after saying
+ * what is wrong.
+ */
+int cli_check_pids(const char *name, char **pids);
+
+/* Frees the texts among the shared options and the tool's values. */
+void cli_options_free(struct cli_options *options);
+void cli_operands_free(char ***operands);
+
+/* One line of usage error on standard error: "NAME: message". Returns EXIT_USAGE. */
+int cli_usage_error(const char *name, const char *message, ...) __attribute__((format(printf, 2, 3)));
+
+/* "TOOL (uvmtools) VERSION" on standard output. Returns the exit code. */
+int cli_print_version(const struct cli_tool *tool);
+
+/*
+ * How many letters must be changed, added or removed to make one word the other: for suggesting the nearest known word.
+ * Looks at 63 letters.
+ */
+unsigned int cli_distance(const char *a, const char *b);
 
 /* What a tool tells cli about itself. */
 struct cli_popt_tool {
@@ -47,15 +120,6 @@ struct cli_popt_tool {
 int cli_popt_parse(const struct cli_popt_tool *tool, int argc, const char **argv, struct cli_options *options,
 		   char ***operands, int *exit_status);
 
-/*
- * Checks words that stand for processes: numbers above 0. NULL is none. Returns EXIT_DONE, or EXIT_USAGE after saying
- * what is wrong.
- */
-int cli_check_pids(const char *name, char **pids);
-
-void cli_options_free(struct cli_options *options);
-void cli_operands_free(char ***operands);
-
 /* A verb of a tool that has verbs. */
 struct cli_popt_verb {
 	const char *name;
@@ -68,15 +132,6 @@ struct cli_popt_verb {
  * verb list the verbs; an unknown verb is a usage error that names the nearest known one. Returns the exit code.
  */
 int cli_dispatch(const char *tool, const char *about, const struct cli_popt_verb *verbs, int argc, const char **argv);
-
-/* One line of usage error on standard error: "NAME: message". Returns EXIT_USAGE. */
-int cli_usage_error(const char *name, const char *message, ...) __attribute__((format(printf, 2, 3)));
-
-/*
- * How many letters must be changed, added or removed to make one word the other: for suggesting the nearest known word.
- * Looks at 63 letters.
- */
-unsigned int cli_distance(const char *a, const char *b);
 
 #define _cleanup_options_  __attribute__((cleanup(cli_options_free)))
 #define _cleanup_operands_ __attribute__((cleanup(cli_operands_free)))
