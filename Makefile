@@ -61,6 +61,7 @@ endif
 OTHER_MACHINES := $(filter-out %_$(MACHINE).c,$(wildcard libcommon/*/*_x86_64.c libcommon/*/*_aarch64.c))
 LIB_SOURCES    := $(filter-out $(OTHER_MACHINES),$(wildcard libcommon/*/*.c))
 TOOLS          := $(sort $(patsubst cmd/%/,%,$(dir $(wildcard cmd/*/*.c))))
+FRAMED         :=
 
 LIB        := $(BUILD)/libcommon.a
 LIB_OBJS   := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
@@ -161,8 +162,8 @@ $(BUILD)/lib/uvm.pc: libuvm/uvm.pc.in FORCE
 	$(Q)sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' $< >$@
 
 define tool_rule
-$(BUILD)/bin/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cmd/$(1)/*.c)) $(LIB)
-$(BUILD)/hooks/bin/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cmd/$(1)/*.c)) $(HOOK_LIB)
+$(BUILD)/bin/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(if $(filter $(1),$(FRAMED)),cmd/main.c) cmd/$(1)/*.c)) $(LIB)
+$(BUILD)/hooks/bin/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(if $(filter $(1),$(FRAMED)),cmd/main.c) cmd/$(1)/*.c)) $(HOOK_LIB)
 endef
 $(foreach tool,$(TOOLS),$(eval $(call tool_rule,$(tool))))
 

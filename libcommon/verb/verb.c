@@ -30,11 +30,17 @@ int run_open(struct run *run, const struct report_column *columns, const char *t
 	return rc < 0 ? run_failed(run, rc, &error) : EXIT_DONE;
 }
 
+int run_begin(struct run *run)
+{
+	return run_open(run, run->verb->columns, run->verb->type, run->verb->target_optional);
+}
+
 void run_close(struct run *run)
 {
 	progress_end(&run->progress);
 	report_close(run->report);
 	target_close(&run->target);
+	cli_operands_free(&run->operands);
 	cli_options_free(&run->options);
 }
 
