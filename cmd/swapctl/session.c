@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the verbs share: tables, attach's options, regions for a request. */
-#include <stdlib.h>
-
+/* What the verbs share: tables, regions for a request. */
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "report/input.h"
@@ -35,36 +33,6 @@ const struct report_column error_columns[] = {
 	{"errno", "ERRNO", COLUMN_TEXT}, {"reason", "REASON", COLUMN_TEXT},
 	{NULL, NULL, COLUMN_TEXT},
 };
-
-void attach_texts_free(struct attach_texts *texts)
-{
-	free(texts->store);
-	free(texts->limit);
-	free(texts->compress);
-	free(texts->cluster);
-	free(texts->road);
-}
-
-bool attach_given(const struct attach_texts *texts)
-{
-	return texts->store || texts->limit || texts->compress || texts->cluster || texts->encrypt || texts->road;
-}
-
-int attach_parse(const struct run *run, const struct attach_texts *texts, struct session_options *options)
-{
-	*options = (struct session_options){
-		.store = texts->store, .encrypt = (enum session_encrypt)texts->encrypt, .codec = {.codec = CODEC_LZ4}};
-	if (texts->limit && (size_parse(texts->limit, &options->limit) < 0 || !options->limit))
-		return cli_usage_error(run->name, "--limit: %s is not a size above 0", texts->limit);
-	if (texts->compress && codec_parse(texts->compress, &options->codec) < 0)
-		return cli_usage_error(run->name, "--compress: %s is none of lz4, zstd, zstd:1 to zstd:22, none",
-				       texts->compress);
-	if (texts->cluster && (size_parse(texts->cluster, &options->cluster_bytes) < 0 || !options->cluster_bytes))
-		return cli_usage_error(run->name, "--cluster: %s is not a size above 0", texts->cluster);
-	if (texts->road && road_parse(texts->road, &options->road) < 0)
-		return cli_usage_error(run->name, "--road: %s is none of auto, inject, agent, puppet", texts->road);
-	return EXIT_DONE;
-}
 
 int run_regions(struct run *run, json_t **list)
 {
