@@ -46,6 +46,12 @@ int run_finish(struct run *run, int status);
 int run_failed(const struct run *run, int rc, const struct error *error);
 
 /*
+ * The exit code of work that ended with rc. What failed because output could not be written is told as run_finish does
+ * it, anything else as run_failed.
+ */
+int run_result(struct run *run, int rc, const struct error *error);
+
+/*
  * The regions of -r: of this target, page aligned, sorted, without overlaps; an empty input without -r. The caller
  * frees it. Returns an exit code after saying what is wrong.
  */
