@@ -61,7 +61,7 @@ endif
 OTHER_MACHINES := $(filter-out %_$(MACHINE).c,$(wildcard libcommon/*/*_x86_64.c libcommon/*/*_aarch64.c))
 LIB_SOURCES    := $(filter-out $(OTHER_MACHINES),$(wildcard libcommon/*/*.c))
 TOOLS          := $(sort $(patsubst cmd/%/,%,$(dir $(wildcard cmd/*/*.c))))
-FRAMED         := swapctl reclaimctl superpages uffd-move uffd-probe
+FRAMED         := swapctl reclaimctl superpages uffd-move uffd-probe addrspace
 
 LIB        := $(BUILD)/libcommon.a
 LIB_OBJS   := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)

@@ -40,7 +40,7 @@ static const struct cli_option swapctl_options[] = {
 	{"dry-run", 'n', CLI_FLAG, AT(dry_run), .verbs = "out", .help = "say what would be moved, change nothing"},
 	{"for", 0, CLI_FLAG, AT(ignored), "COMMAND...", .verbs = "in",
 	 .help = "keep everything in core while this runs; the last option"},
-	{"pid", 'p', CLI_LIST, AT(pids), "PID...", .verbs = "auto", .offers = CLI_OFFERS_PROCESSES,
+	{"pid", 'p', CLI_LIST, AT(pids), "PID...", .repeated = true, .verbs = "auto", .offers = CLI_OFFERS_PROCESSES,
 	 .help = "the processes, one or more"},
 	{"cgroup", 0, CLI_TEXT, AT(cgroup), "PATH", .verbs = "auto", .offers = CLI_OFFERS_DIRECTORIES,
 	 .help = "the processes in a cgroup, and below it"},

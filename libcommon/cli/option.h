@@ -54,6 +54,7 @@ struct cli_option {
 	int64_t lowest, highest; /* of a number, a size, a time; `highest` 0: no bound */
 	const char *words;       /* all there are of a CLI_WORD, in order of their values; of others, examples */
 	enum cli_offer offers;
+	bool repeated;       /* it can be given several times */
 	bool optional;       /* its value can be left out */
 	const char *refusal; /* what its value is not: "is not a process id"; NULL: by its type and bounds */
 	const char *against; /* an option that it cannot stand beside */
