@@ -2,7 +2,6 @@
 /* Command lines of tools and verbs, from one table of options a tool. */
 #pragma once
 
-#include <popt.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -98,40 +97,6 @@ int cli_print_version(const struct cli_tool *tool);
  * Looks at 63 letters.
  */
 unsigned int cli_distance(const char *a, const char *b);
-
-/* What a tool tells cli about itself. */
-struct cli_popt_tool {
-	const char *name;                 /* "superpages" or "swapctl out": how errors begin and usage reads */
-	const char *usage;                /* after the name: "[OPTION…] -p PID" */
-	const char *about;                /* one sentence for --help */
-	const struct poptOption *options; /* the tool's own, popt table ended by POPT_TABLEEND; may be NULL */
-	unsigned int takes;               /* enum cli_takes */
-	int operands; /* how many words without a dash it accepts at most; -1: any number, kept in order */
-};
-
-/*
- * Parses a command line. Standard options are handled here: --help, --usage and --version print and make the function
- * return 1 with *exit_status set; so does any error, after one line on standard error ("NAME: --size: …"). Otherwise
- * returns 0. String values in `own` options are malloc'ed by popt and owned by the caller. `operands` (may be NULL when
- * none are taken) receives a NULL-terminated array of words that the caller frees (the array and each word:
- * cli_operands_free). Both --pid and --pidfd is a usage error; so is a pid that is not a number above 0, or a word too
- * many.
- */
-int cli_popt_parse(const struct cli_popt_tool *tool, int argc, const char **argv, struct cli_options *options,
-		   char ***operands, int *exit_status);
-
-/* A verb of a tool that has verbs. */
-struct cli_popt_verb {
-	const char *name;
-	int (*run)(int argc, const char **argv); /* argv[0] is the verb; returns the exit code */
-	const char *about;                       /* one line for --help */
-};
-
-/*
- * Runs the verb named by argv[1] from a table ended by a row with name NULL. --help, --usage and --version without a
- * verb list the verbs; an unknown verb is a usage error that names the nearest known one. Returns the exit code.
- */
-int cli_dispatch(const char *tool, const char *about, const struct cli_popt_verb *verbs, int argc, const char **argv);
 
 #define _cleanup_options_  __attribute__((cleanup(cli_options_free)))
 #define _cleanup_operands_ __attribute__((cleanup(cli_operands_free)))
