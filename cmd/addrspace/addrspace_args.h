@@ -99,7 +99,7 @@ static const struct cli_option addrspace_options[] = {
 	 .help = "wait before each fill"},
 	{"fail", 0, CLI_PARSED, AT(live.fail), "START-END", .verbs = "cache", .parse = parse_fail, .repeated = true,
 	 .refusal = "is not START-END in bytes of the object",
-	 .help = "SIGBUS for this part of the object (repeatable)"},
+	 .help = "SIGBUS for this part of the object; may be repeated"},
 	{"timeout", 0, CLI_SECONDS, AT(timeout_ms), "SECONDS", .verbs = "cache", .initial = "60", .highest = 1000000,
 	 .help = "for a command that prints nothing; 0: none"},
 	{"keep", 0, CLI_SIZE, AT(source.keep), "BYTES", .verbs = "cache", .initial = "1G", .lowest = 1,

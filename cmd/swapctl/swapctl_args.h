@@ -87,7 +87,7 @@ static const struct cli_option swapctl_options[] = {
 	{"no-encrypt", 0, CLI_SET, AT(session.encrypt), .verbs = MAKES, .lowest = ENCRYPT_NO,
 	 .help = "do not encrypt it (default in memory)"},
 	{"cluster", 0, CLI_SIZE, AT(session.cluster_bytes), "BYTES", .verbs = MAKES, .lowest = 1,
-	 .words = "4K 16K 64K 256K", .help = "what is compressed and comes back together (64K)"},
+	 .words = "4K 16K 64K 256K", .help = "what is compressed and comes back together; 16 pages unless given"},
 	{"foreground", 0, CLI_FLAG, AT(session.foreground), .verbs = "attach adopt",
 	 .help = "stay until the session ends"},
 	{0},
