@@ -20,14 +20,17 @@ enum list_kind {
 	LIST_ALL,
 };
 
+/* How much of a region must be in core. */
+struct list_least {
+	uint64_t least; /* bytes, or percent of the region */
+	bool is_percent;
+};
+
 /* What its options say. */
 struct list_options {
 	int64_t max;   /* superpages; negative: no limit */
 	uint64_t size; /* of a superpage, bytes */
-	struct {
-		uint64_t least; /* bytes, or percent of the region */
-		bool is_percent;
-	} resident;
+	struct list_least resident;
 	enum list_kind kind;
 	const char *name; /* glob, NULL: any */
 	bool merge;

@@ -13,7 +13,7 @@
 /* A size, or a percentage. */
 static int parse_resident(const char *text, void *value)
 {
-	__typeof__(((struct list_options *)NULL)->resident) *resident = value;
+	struct list_least *resident = value;
 	size_t length = strlen(text);
 	char number[16];
 	int64_t percent;

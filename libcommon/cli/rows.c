@@ -31,6 +31,7 @@ static const struct cli_option common_options[] = {
 	{0},
 };
 
+/* `verb` is NULL for options that all tools share. */
 static size_t add_rows(struct cli_row *rows, size_t count, const struct cli_option *options, const char *title,
 		       const char *verb)
 {

@@ -22,7 +22,7 @@ static char **cut_command(const struct cli_verb *verb, int *argc, const char **a
 
 int tool_main(int argc, const char **argv)
 {
-	_cleanup_run_ struct run run = RUN_NONE(run.options.name);
+	_cleanup_run_ struct run run = {.name = run.options.name, .target = TARGET_NONE};
 	int status;
 
 	if (cli_find_verb(&tool, argc, argv, &run.verb, &status))

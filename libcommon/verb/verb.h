@@ -21,8 +21,6 @@ struct run {
 	struct progress progress;
 };
 
-#define RUN_NONE(verb) ((struct run){.name = (verb), .options = {.pidfd = -1}, .target = TARGET_NONE})
-
 /* The tool's own values of this run's options. */
 static inline void *run_values(const struct run *run)
 {

@@ -69,6 +69,15 @@ static int check_verbs(const struct cli_option *option)
 	return 0;
 }
 
+/* For each row there is a bit that says whether it was given. */
+static int check_room(const struct cli_option *option)
+{
+	if (option - tool.options < CLI_ROWS_MAX)
+		return 0;
+	fprintf(stderr, "%s: more than %d options\n", tool.name, CLI_ROWS_MAX);
+	return -1;
+}
+
 int main(int argc, const char **argv)
 {
 	static const struct {
@@ -77,7 +86,7 @@ int main(int argc, const char **argv)
 	} shells[] = {{"bash", write_bash}, {"zsh", write_zsh}, {"fish", write_fish}};
 
 	for (const struct cli_option *option = tool.options; option->name; option++)
-		if (check_verbs(option) < 0)
+		if (check_verbs(option) < 0 || check_room(option) < 0)
 			return 1;
 	for (size_t i = 0; argc == 2 && i < ARRAY_SIZE(shells); i++)
 		if (strcmp(argv[1], shells[i].name) == 0) {
