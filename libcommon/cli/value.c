@@ -183,19 +183,6 @@ static int take_parsed(const struct cli_option *option, const char *text, void *
 	return option->parse(text, value);
 }
 
-int cli_value_parse(const struct cli_option *option, const char *text, void *values)
-{
-	static int (*const takes[])(const struct cli_option *, const char *, void *) = {
-		[CLI_TEXT] = take_text,     [CLI_LIST] = take_list,     [CLI_WORD] = take_word,
-		[CLI_INT] = take_int,       [CLI_NUMBER] = take_number, [CLI_SECONDS] = take_seconds,
-		[CLI_TIME] = take_time,     [CLI_SIZE] = take_size,     [CLI_PAGES] = take_pages,
-		[CLI_POWER] = take_power,   [CLI_PAGE] = take_page,     [CLI_RANGE] = take_range,
-		[CLI_PARSED] = take_parsed,
-	};
-
-	return takes[option->type](option, text, (char *)values + option->at);
-}
-
 /* A size as one would write it: "64M". */
 static const char *short_size(char text[24], uint64_t bytes)
 {
@@ -258,39 +245,59 @@ static void refuse_word(const struct cli_option *option, char why[CLI_REFUSAL])
 	why[length] = '\0';
 }
 
+static void refuse_time(const struct cli_option *option, char why[CLI_REFUSAL])
+{
+	char lowest[24];
+	char upper[24];
+
+	snprintf(why, CLI_REFUSAL, "is not a time from %s to %s, such as 10s or 500ms",
+		 short_time(lowest, option->lowest), short_time(upper, option->highest));
+}
+
+static void refuse_pages(const struct cli_option *option, char why[CLI_REFUSAL])
+{
+	snprintf(why, CLI_REFUSAL, "is not a number of whole pages%s", option->lowest ? " above 0" : "");
+}
+
+static void refuse_page(const struct cli_option *option, char why[CLI_REFUSAL])
+{
+	snprintf(why, CLI_REFUSAL, "is not the address of a page in hexadecimal%s%s", option->words ? ", nor " : "",
+		 option->words ? option->words : "");
+}
+
+static void refuse_range(const struct cli_option *option, char why[CLI_REFUSAL])
+{
+	(void)option;
+	snprintf(why, CLI_REFUSAL, "is not START-END in hexadecimal");
+}
+
+/* How a value of each type is read, and what is said of one that cannot be, unless its row says it. */
+static const struct {
+	int (*take)(const struct cli_option *option, const char *text, void *value);
+	void (*refuse)(const struct cli_option *option, char why[CLI_REFUSAL]);
+} types[] = {
+	[CLI_TEXT] = {take_text, refuse_number},     [CLI_LIST] = {take_list, refuse_number},
+	[CLI_WORD] = {take_word, refuse_word},       [CLI_INT] = {take_int, refuse_number},
+	[CLI_NUMBER] = {take_number, refuse_number}, [CLI_SECONDS] = {take_seconds, refuse_number},
+	[CLI_TIME] = {take_time, refuse_time},       [CLI_SIZE] = {take_size, refuse_size},
+	[CLI_PAGES] = {take_pages, refuse_pages},    [CLI_POWER] = {take_power, refuse_size},
+	[CLI_PAGE] = {take_page, refuse_page},       [CLI_RANGE] = {take_range, refuse_range},
+	[CLI_PARSED] = {take_parsed, refuse_number},
+};
+
+int cli_value_parse(const struct cli_option *option, const char *text, void *values)
+{
+	return types[option->type].take(option, text, (char *)values + option->at);
+}
+
 const char *cli_value_refusal(const struct cli_option *option, int rc, char why[CLI_REFUSAL])
 {
-	char lowest[24], upper[24];
-
-	if (option->refusal || rc == -EDOM) {
-		snprintf(why, CLI_REFUSAL, "%s", rc == -EDOM ? "does not begin and end at pages" : option->refusal);
-		return why;
-	}
-	switch (option->type) {
-	case CLI_WORD:
-		refuse_word(option, why);
-		break;
-	case CLI_SIZE:
-	case CLI_POWER:
-		refuse_size(option, why);
-		break;
-	case CLI_TIME:
-		snprintf(why, CLI_REFUSAL, "is not a time from %s to %s, such as 10s or 500ms",
-			 short_time(lowest, option->lowest), short_time(upper, option->highest));
-		break;
-	case CLI_PAGES:
-		snprintf(why, CLI_REFUSAL, "is not a number of whole pages%s", option->lowest ? " above 0" : "");
-		break;
-	case CLI_PAGE:
-		snprintf(why, CLI_REFUSAL, "is not the address of a page in hexadecimal%s%s",
-			 option->words ? ", nor " : "", option->words ? option->words : "");
-		break;
-	case CLI_RANGE:
-		snprintf(why, CLI_REFUSAL, "is not START-END in hexadecimal");
-		break;
-	default:
-		refuse_number(option, why);
-	}
+	if (rc == -EDOM)
+		snprintf(why, CLI_REFUSAL, "does not begin and end at pages");
+	else if (option->refusal)
+		snprintf(why, CLI_REFUSAL, "%s", option->refusal);
+	else
+		types[option->type].refuse(option, why);
 	return why;
 }
 
