@@ -191,3 +191,22 @@ same_options() {
 	assert_line pid,faults
 	all_offer "superpages --columns " start name
 }
+
+@test "operands, words with colons and the names of uffd-probe are completed" {
+	all_offer "addrspace alloc " 4K 2M
+	all_offer "addrspace diff " "$$"
+	all_offer "swapctl auto -p 1 " "$$"
+	all_offer "reclaimctl watch --warning " some:150ms/2s none
+	all_offer "addrspace cache --from " regions.json
+	all_offer "uffd-probe --require mov" move
+}
+
+@test "bash and zsh complete the command that a tool runs" {
+	local line shell
+	for line in "swapctl run -- tru" "swapctl in -p 1 --for tru" "addrspace clone -p 1 -- tru"; do
+		for shell in bash zsh; do
+			run "${shell}_offers" "$line"
+			assert_line true
+		done
+	done
+}
