@@ -178,7 +178,7 @@ $(TOOL_BINS) $(HOOK_BINS) $(BENCH_BINS) $(WRITERS):
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^ -lc $(PKG_LIBS)
 
-complete = $(Q)mkdir -p $(@D); $< $(1) >$@
+complete = $(Q)mkdir -p $(@D) && $< $(1) >$@
 $(BUILD)/completions/bash/%: $(BUILD)/completions/write-% tools/completions/frame.bash
 	$(call say,GEN,$@)
 	$(call complete,bash) && sed 's/TOOL/$*/g' tools/completions/frame.bash >>$@

@@ -50,7 +50,7 @@ static const struct cli_verb verbs[] = {
 	 .about = "Makes a stopped copy-on-write copy of a live process, to look at while it runs on.",
 	 .takes = CLI_TAKES_PID, .command = "--", .columns = clone_columns, .type = "clone",
 	 .keys = "starttime original_starttime left_out_bytes threads_missed held core core_bytes memory_bytes "
-		 "unreadable_bytes dry_run"},
+		 "unreadable_bytes excluded_bytes dry_run"},
 	{"drop", verb_drop, "a clone that clone --hold made: it ends", .usage = "-p PID [OPTION...]",
 	 .about = "Ends a clone that addrspace clone --hold made.", .takes = CLI_TAKES_PID, .columns = drop_columns,
 	 .type = "drop", .keys = "starttime original_starttime"},
