@@ -96,20 +96,25 @@ LIBUVM_FILES := $(LIBUVM) $(BUILD)/lib/libuvm.so $(BUILD)/lib/uvm.pc
 RECLAIM      := $(BUILD)/lib/libuvm-reclaim.so
 RECLAIM_OBJS := $(patsubst %.c,$(BUILD)/obj/reclaim/%.o,$(wildcard libuvm-reclaim/*.c) libcommon/base/size.c $(RING_PARTS))
 
-.PHONY: all lib libuvm libuvm-reclaim tools hooked unit targets benchmarks check quick model soak fail guest demo bench install uninstall deps clean format lint fuzz fuzzers
+# Completions: a program a tool, linked with its table, says what each shell is told, and the shell's frame makes that work.
+COMPLETIONS := $(foreach tool,$(TOOLS),$(BUILD)/completions/bash/$(tool) $(BUILD)/completions/zsh/_$(tool) $(BUILD)/completions/fish/$(tool).fish)
+WRITERS     := $(TOOLS:%=$(BUILD)/completions/write-%)
+
+.PHONY: all lib libuvm libuvm-reclaim tools completions hooked unit targets benchmarks check quick model soak fail guest demo bench install uninstall deps clean format lint fuzz fuzzers
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: lib libuvm libuvm-reclaim tools
+all: lib libuvm libuvm-reclaim tools completions
 lib: $(LIB)
 libuvm: $(LIBUVM_FILES)
 libuvm-reclaim: $(RECLAIM)
 tools: $(TOOL_BINS)
+completions: $(COMPLETIONS)
 hooked: $(HOOK_BINS)
 unit: $(UNIT_BINS)
 targets: $(TARGETS) $(HELPERS) $(FAIL)
 benchmarks: $(BENCH_BINS)
-all lib libuvm libuvm-reclaim tools hooked unit targets benchmarks:
+all lib libuvm libuvm-reclaim tools completions hooked unit targets benchmarks:
 	@:
 
 define object_rule
@@ -162,16 +167,28 @@ $(BUILD)/lib/uvm.pc: libuvm/uvm.pc.in FORCE
 	$(Q)sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' $< >$@
 
 define tool_rule
-$(BUILD)/bin/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cmd/$(1)/*.c)) $(LIB)
-$(BUILD)/hooks/bin/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cmd/$(1)/*.c)) $(HOOK_LIB)
+$(BUILD)/bin/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cmd/main.c cmd/$(1)/*.c)) $(LIB)
+$(BUILD)/completions/write-$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/completions/*.c cmd/$(1)/*.c)) $(LIB)
+$(BUILD)/hooks/bin/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cmd/main.c cmd/$(1)/*.c)) $(HOOK_LIB)
 endef
 $(foreach tool,$(TOOLS),$(eval $(call tool_rule,$(tool))))
 
 # The C library first: what other libraries bind late is found there, and nobody reads all their symbol tables, which would stay in a session's memory.
-$(TOOL_BINS) $(HOOK_BINS) $(BENCH_BINS):
+$(TOOL_BINS) $(HOOK_BINS) $(BENCH_BINS) $(WRITERS):
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^ -lc $(PKG_LIBS)
+
+complete = $(Q)mkdir -p $(@D) && $< $(1) >$@
+$(BUILD)/completions/bash/%: $(BUILD)/completions/write-% tools/completions/frame.bash
+	$(call say,GEN,$@)
+	$(call complete,bash) && sed 's/TOOL/$*/g' tools/completions/frame.bash >>$@
+$(BUILD)/completions/zsh/_%: $(BUILD)/completions/write-% tools/completions/frame.zsh
+	$(call say,GEN,$@)
+	$(call complete,zsh) && sed 's/TOOL/$*/g' tools/completions/frame.zsh >>$@
+$(BUILD)/completions/fish/%.fish: $(BUILD)/completions/write-%
+	$(call say,GEN,$@)
+	$(call complete,fish)
 
 $(BENCH_BINS): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIB)
 
@@ -280,9 +297,9 @@ installed = $(call to,$(PREFIX)/bin,$(TOOL_BINS)) \
 	$(call to,$(LIBDIR),$(BUILD)/lib/libuvm.so.0 $(BUILD)/lib/libuvm.so $(RECLAIM)) $(call to,$(LIBDIR)/pkgconfig,$(BUILD)/lib/uvm.pc) \
 	$(call to,$(PREFIX)/include/uvm,$(wildcard libuvm/uvm/*.h)) \
 	$(foreach n,1 3 5 7,$(call to,$(share)/man/man$(n),$(wildcard man/*.$(n)))) \
-	$(call to,$(share)/bash-completion/completions,$(wildcard completions/bash/*)) \
-	$(call to,$(share)/zsh/site-functions,$(wildcard completions/zsh/*)) \
-	$(call to,$(share)/fish/vendor_completions.d,$(wildcard completions/fish/*))
+	$(call to,$(share)/bash-completion/completions,$(filter $(BUILD)/completions/bash/%,$(COMPLETIONS))) \
+	$(call to,$(share)/zsh/site-functions,$(filter $(BUILD)/completions/zsh/%,$(COMPLETIONS))) \
+	$(call to,$(share)/fish/vendor_completions.d,$(filter $(BUILD)/completions/fish/%,$(COMPLETIONS)))
 
 install: all
 	$(Q)set -e; for pair in $(strip $(installed)); do \

@@ -5,7 +5,6 @@
 #include <signal.h>
 
 #include "addrspace.h"
-#include "lazymap/live.h"
 
 /* A command that is stopped before its first instruction, later one that runs. */
 struct cache_command {

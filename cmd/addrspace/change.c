@@ -3,37 +3,18 @@
 #include "change.h"
 
 #include <errno.h>
-#include <string.h>
-#include <sys/mman.h>
 
 #include "access/apart.h"
 #include "cli/interrupt.h"
 
-int parse_access(const struct run *run, const char *text, int *protection)
+int change_begin(struct run *run, struct region_input *input)
 {
-	static const char letters[] = "rwx";
-	static const int bits[] = {PROT_READ, PROT_WRITE, PROT_EXEC};
-
-	*protection = PROT_NONE;
-	if (strlen(text) > strlen(letters))
-		return cli_usage_error(run->name, "--access: %s is not some of the letters rwx, or ---", text);
-	for (const char *at = text; *at; at++) {
-		const char *letter = strchr(letters, *at);
-
-		if (letter && !(*protection & bits[letter - letters]))
-			*protection |= bits[letter - letters];
-		else if (*at != '-')
-			return cli_usage_error(run->name, "--access: %s is not some of the letters rwx, or ---", text);
-	}
-	return *text ? EXIT_DONE : cli_usage_error(run->name, "--access: give some of the letters rwx, or ---");
-}
-
-int change_input(const struct change *change, const char *word, struct region_input *input)
-{
-	const struct run *run = &change->run;
+	const char *word = run->operands[0];
 	struct region region;
-	int status;
+	int status = run_begin(run);
 
+	if (status != EXIT_DONE)
+		return status;
 	if (!word == !run->options.regions)
 		return cli_usage_error(run->name, word ? "START-END and -r: give one of them"
 						       : "which memory? give START-END or -r FILE");
@@ -53,12 +34,12 @@ static void ignore_area(void *context, struct region area)
 
 int change_open(struct change *change, struct error *error)
 {
-	int rc = target_check(&change->run.target, error);
+	int rc = target_check(&change->run->target, error);
 
 	change->interrupted = interrupt_catch();
 	if (rc < 0 || change->dry_run)
 		return rc;
-	rc = inject_open_apart(&change->inject, &change->run.target, ignore_area, NULL, error);
+	rc = inject_open_apart(&change->inject, &change->run->target, ignore_area, NULL, error);
 	change->injecting = rc == 0;
 	return rc;
 }
@@ -67,7 +48,7 @@ int change_look(struct change *change, const struct region_vec *regions, unsigne
 		struct error *error)
 {
 	struct inject *inject = change->injecting ? &change->inject : NULL;
-	const struct target *target = &change->run.target;
+	const struct target *target = &change->run->target;
 	int rc = pieces_read(target, inject, regions, pieces);
 
 	if (rc < 0)
@@ -84,7 +65,7 @@ int change_report(struct change *change, json_t *record, uint64_t bytes)
 		json_object_set_new(record, "op", json_string(change->op));
 		json_object_set_new(record, "done", json_boolean(!change->dry_run));
 	}
-	return report_record(change->run.report, record);
+	return report_record(change->run->report, record);
 }
 
 static void explain(int rc, bool mapped, struct error *error)
@@ -110,7 +91,7 @@ static void explain(int rc, bool mapped, struct error *error)
 
 static int report_error(struct change *change, struct region region, int rc, bool mapped)
 {
-	const struct target *target = &change->run.target;
+	const struct target *target = &change->run->target;
 	struct error error = {0};
 	json_t *record, *where;
 
@@ -123,7 +104,7 @@ static int report_error(struct change *change, struct region region, int rc, boo
 	if (record && where)
 		json_object_update_missing(record, where);
 	json_decref(where);
-	return report_record(change->run.report, record);
+	return report_record(change->run->report, record);
 }
 
 /* The part up to `reached`, as a mapping of its own. */
@@ -166,7 +147,7 @@ static int do_piece(struct change *change, const struct edit_piece *piece, chang
 		left.start = done.end;
 	}
 	if (done.start < done.end)
-		change_report(change, part_record(&change->run.target, piece, done, describe, context),
+		change_report(change, part_record(&change->run->target, piece, done, describe, context),
 			      region_bytes(done));
 	if (rc < 0 && !is_fatal(rc))
 		report_error(change, left, rc, piece->mapped);
@@ -187,12 +168,12 @@ int change_pieces(struct change *change, const struct pieces *pieces, change_pie
 		return 0;
 	return error_set(error, rc, rc == -ESRCH ? "it has ended" : "its threads do not run",
 			 rc == -ESRCH ? NULL : "is its cgroup frozen, or is it ending?", "%s memory of process %d",
-			 change->op, change->run.target.pid);
+			 change->op, change->run->target.pid);
 }
 
 static int report_summary(struct change *change)
 {
-	const struct target *target = &change->run.target;
+	const struct target *target = &change->run->target;
 	json_t *record = json_pack("{s:s, s:s, s:b, s:i, s:I, s:I, s:I, s:I}", "type", "summary", "op", change->op,
 				   "done", !change->dry_run, "pid", (int)target->pid, "starttime",
 				   (json_int_t)target->starttime, "regions", (json_int_t)change->regions, "bytes",
@@ -202,7 +183,7 @@ static int report_summary(struct change *change)
 		report_number(record, "stops", change->inject.stops);
 		report_number(record, "longest_stop_us", change->inject.longest_us);
 	}
-	return report_record(change->run.report, record);
+	return report_record(change->run->report, record);
 }
 
 int change_close(struct change *change, int rc, struct error *error)
@@ -214,9 +195,9 @@ int change_close(struct change *change, int rc, struct error *error)
 	closed = change->injecting ? inject_close_apart(&change->inject) : 0;
 	if (rc == 0 && closed < 0 && closed != -ESRCH)
 		rc = error_set(error, closed, "something of ours stays in it", NULL, "leave process %d",
-			       change->run.target.pid);
+			       change->run->target.pid);
 	if (rc < 0)
-		return run_failed(&change->run, rc, error);
+		return run_failed(change->run, rc, error);
 	if (!change->errors)
 		return EXIT_DONE;
 	return change->regions ? EXIT_PARTIAL : exit_code_of(change->first_error);

@@ -5,16 +5,15 @@
 #include <signal.h>
 
 #include "addrspace.h"
-#include "edit/change.h"
 #include "edit/pieces.h"
 #include "mapping.h"
 
 /* One run of such a verb. */
 struct change {
-	struct run run;
-	const char *op;     /* the verb */
-	const char *call;   /* the system call, as error records name it */
-	int dry_run, force; /* options */
+	struct run *run;
+	const char *op;   /* the verb */
+	const char *call; /* the system call, as error records name it */
+	bool dry_run, force;
 	struct inject inject;
 	bool injecting;
 	const volatile sig_atomic_t *interrupted;
@@ -22,25 +21,16 @@ struct change {
 	int first_error; /* of the records */
 };
 
-#define CHANGE_NONE(verb, system_call) \
-	((struct change){              \
-		.run = RUN_NONE("addrspace " verb), .op = (verb), .call = (system_call), .inject = INJECT_NONE})
+#define CHANGE_OF(a_run, system_call)                                                        \
+	((struct change){.run = (a_run),                                                     \
+			 .op = (a_run)->verb->name,                                          \
+			 .call = (system_call),                                              \
+			 .dry_run = ((struct addrspace_values *)run_values(a_run))->dry_run, \
+			 .force = ((struct addrspace_values *)run_values(a_run))->force,     \
+			 .inject = INJECT_NONE})
 
-/* Rows of popt that all of them take, or those that can be forced. */
-#define DRY_RUN_OPTION(c)                                                                                      \
-	{                                                                                                      \
-		"dry-run", 'n', POPT_ARG_NONE, &(c).dry_run, 0, "say what would be done, change nothing", NULL \
-	}
-#define FORCE_OPTION(c)                                                                                              \
-	{                                                                                                            \
-		"force", 0, POPT_ARG_NONE, &(c).force, 0, "also what threads run in, stacks, and the kernel's", NULL \
-	}
-
-/* What rows of --access say: letters of "rwx", '-' for none. Returns an exit code. */
-int parse_access(const struct run *run, const char *text, int *protection);
-
-/* The regions of the operand, or those of -r: one of both. Returns an exit code. */
-int change_input(const struct change *change, const char *word, struct region_input *input);
+/* run_begin, and the regions of the operand or those of -r: one of both. Returns an exit code. */
+int change_begin(struct run *run, struct region_input *input);
 
 /*
  * Gets ready to change the target, or only to look at it (--dry-run). Returns 0, or a negative errno with `error`
@@ -68,10 +58,3 @@ int change_report(struct change *change, json_t *record, uint64_t bytes);
 
 /* Leaves the target, writes the summary (unless rc < 0), says what is wrong. Returns the exit code. */
 int change_close(struct change *change, int rc, struct error *error);
-
-static inline void change_free(struct change *change)
-{
-	run_close(&change->run);
-}
-
-#define _cleanup_change_ __attribute__((cleanup(change_free)))

@@ -18,7 +18,7 @@
 
 #define LOOK_MS 500
 
-static const struct report_column columns[] = {
+const struct report_column clone_columns[] = {
 	{"pid", "PID", COLUMN_NUMBER},           {"original_pid", "ORIGINAL", COLUMN_NUMBER},
 	{"bytes", "BYTES", COLUMN_SIZE},         {"resident_bytes", "RESIDENT", COLUMN_SIZE},
 	{"threads", "THREADS", COLUMN_NUMBER},   {"pause_us", "PAUSE (US)", COLUMN_NUMBER},
@@ -29,9 +29,9 @@ struct cloning {
 	struct run *run;
 	struct process_clone clone;
 	struct clone_core core;
-	char *core_path; /* NULL: none */
-	char **command;  /* NULL: none */
-	int all, hold, dry_run;
+	const char *core_path; /* NULL: none */
+	char **command;        /* NULL: none */
+	bool all, hold;
 };
 
 static void add_core(const struct cloning *c, json_t *record)
@@ -54,7 +54,7 @@ static void report(const struct cloning *c)
 		(json_int_t)clone->bytes, "resident_bytes", (json_int_t)clone->resident_bytes, "left_out_bytes",
 		(json_int_t)clone->left_out_bytes, "threads", (json_int_t)clone->copy.threads, "threads_missed",
 		(json_int_t)clone->copy.threads_missed, "pause_us", (json_int_t)clone->copy.pause_us, "time_us",
-		(json_int_t)clone->time_us, "held", c->hold != 0);
+		(json_int_t)clone->time_us, "held", c->hold);
 
 	if (c->core_path)
 		add_core(c, record);
@@ -241,40 +241,23 @@ static int look_only(const struct cloning *c)
 	return EXIT_DONE;
 }
 
-int verb_clone(int argc, const char **argv)
+int verb_clone(struct run *run)
 {
-	_cleanup_run_ struct run run = RUN_NONE("addrspace clone");
-	struct cloning cloning = {.run = &run, .clone = PROCESS_CLONE_NONE, .command = command_words(&argc, argv)};
-	const struct poptOption options[] = {
-		{"core", 0, POPT_ARG_STRING, &cloning.core_path, 0, "write a core file for a debugger", "FILE"},
-		{"all", 0, POPT_ARG_NONE, &cloning.all, 0, "with --core: what the process keeps out of its cores too",
-		 NULL},
-		{"hold", 0, POPT_ARG_NONE, &cloning.hold, 0, "leave the clone behind, until addrspace drop", NULL},
-		{"dry-run", 'n', POPT_ARG_NONE, &cloning.dry_run, 0, "say what would be cloned, touch nothing", NULL},
-		POPT_TABLEEND,
-	};
-	const struct cli_tool tool = {
-		.name = "addrspace clone",
-		.usage = "-p PID [OPTION...] [-- COMMAND [ARGUMENT...]]",
-		.about = "Makes a stopped copy-on-write copy of a live process, to look at while it runs on.",
-		.options = options,
-		.takes = CLI_TAKES_PID,
-	};
+	const struct addrspace_values *values = run_values(run);
+	struct cloning cloning = {.run = run,
+				  .clone = PROCESS_CLONE_NONE,
+				  .command = run->command,
+				  .core_path = values->core,
+				  .all = values->all,
+				  .hold = values->hold};
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status)) {
-		free(cloning.core_path);
-		return status;
-	}
 	signal(SIGXFSZ, SIG_IGN); /* a core file above the limit is an error to tell */
-	status = EXIT_DONE;
-	if (cloning.all && !cloning.core_path)
-		status = cli_usage_error(run.name, "--all: of which core? Name its file with --core");
+	if (values->all && !values->core)
+		return cli_usage_error(run->name, "--all: of which core? Name its file with --core");
+	status = run_begin(run);
 	if (status == EXIT_DONE)
-		status = run_open(&run, columns, "clone", false);
-	if (status == EXIT_DONE)
-		status = cloning.dry_run ? look_only(&cloning) : make_clone(&cloning);
+		status = values->dry_run ? look_only(&cloning) : make_clone(&cloning);
 	clone_core_close(&cloning.core);
-	free(cloning.core_path);
-	return run_finish(&run, status);
+	return status;
 }

@@ -9,7 +9,7 @@
 #include "base/size.h"
 #include "clone/diff.h"
 
-static const struct report_column columns[] = {
+const struct report_column diff_columns[] = {
 	{"start", "START", COLUMN_TEXT},   {"end", "END", COLUMN_TEXT}, {"bytes", "BYTES", COLUMN_SIZE},
 	{"change", "CHANGE", COLUMN_TEXT}, {NULL, NULL, COLUMN_TEXT},
 };
@@ -91,7 +91,7 @@ static int open_both(struct sides *sides, char **operands)
 	int status;
 	int rc;
 
-	if (!operands || !operands[0] || !operands[1])
+	if (!operands[0] || !operands[1])
 		return cli_usage_error(sides->run->name, "which processes? Give two pids");
 	for (size_t i = 0; i < ARRAY_SIZE(pids); i++)
 		if (number_parse(operands[i], 1, INT_MAX, &pids[i]) < 0)
@@ -99,31 +99,20 @@ static int open_both(struct sides *sides, char **operands)
 	if (pids[0] == pids[1])
 		return cli_usage_error(sides->run->name, "that is twice the same process");
 	sides->run->options.pid = (pid_t)pids[0];
-	status = run_open(sides->run, columns, "region", false);
+	status = run_begin(sides->run);
 	if (status != EXIT_DONE)
 		return status;
 	rc = target_open(&sides->b, (pid_t)pids[1], -1, &error);
 	return rc < 0 ? run_failed(sides->run, rc, &error) : EXIT_DONE;
 }
 
-int verb_diff(int argc, const char **argv)
+int verb_diff(struct run *run)
 {
-	_cleanup_run_ struct run run = RUN_NONE("addrspace diff");
-	_cleanup_operands_ char **operands = NULL;
-	struct sides sides = {.run = &run, .b = TARGET_NONE};
-	const struct cli_tool tool = {
-		.name = "addrspace diff",
-		.usage = "PID PID [OPTION...]",
-		.about = "Tells what differs between the memory of two processes, in pages.",
-		.operands = 2,
-	};
-	int status;
+	struct sides sides = {.run = run, .b = TARGET_NONE};
+	int status = open_both(&sides, run->operands);
 
-	if (cli_parse(&tool, argc, argv, &run.options, &operands, &status))
-		return status;
-	status = open_both(&sides, operands);
 	if (status == EXIT_DONE)
 		status = diff(&sides);
 	target_close(&sides.b);
-	return run_finish(&run, status);
+	return status;
 }

@@ -4,7 +4,7 @@
 #include "clone/clone.h"
 #include "clone_note.h"
 
-static const struct report_column columns[] = {
+const struct report_column drop_columns[] = {
 	{"pid", "PID", COLUMN_NUMBER},
 	{"original_pid", "ORIGINAL", COLUMN_NUMBER},
 	{NULL, NULL, COLUMN_TEXT},
@@ -33,21 +33,9 @@ static int drop(struct run *run)
 	return EXIT_DONE;
 }
 
-int verb_drop(int argc, const char **argv)
+int verb_drop(struct run *run)
 {
-	_cleanup_run_ struct run run = RUN_NONE("addrspace drop");
-	const struct cli_tool tool = {
-		.name = "addrspace drop",
-		.usage = "-p PID [OPTION...]",
-		.about = "Ends a clone that addrspace clone --hold made.",
-		.takes = CLI_TAKES_PID,
-	};
-	int status;
+	int status = run_begin(run);
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
-		return status;
-	status = run_open(&run, columns, "drop", false);
-	if (status == EXIT_DONE)
-		status = drop(&run);
-	return run_finish(&run, status);
+	return status == EXIT_DONE ? drop(run) : status;
 }

@@ -12,7 +12,7 @@
 #include "proc/maps.h"
 #include "proc/stat.h"
 
-static const struct report_column columns[] = {
+const struct report_column info_columns[] = {
 	{"pid", "PID", COLUMN_NUMBER},
 	{"mappings", "MAPPINGS", COLUMN_NUMBER},
 	{"max_mappings", "MAX", COLUMN_NUMBER},
@@ -195,21 +195,9 @@ static int info(struct run *run)
 	return EXIT_DONE;
 }
 
-int verb_info(int argc, const char **argv)
+int verb_info(struct run *run)
 {
-	_cleanup_run_ struct run run = RUN_NONE("addrspace info");
-	const struct cli_tool tool = {
-		.name = "addrspace info",
-		.usage = "-p PID [OPTION...]",
-		.about = "Tells what bounds an address space, and how much of it is used.",
-		.takes = CLI_TAKES_PID,
-	};
-	int status;
+	int status = run_begin(run);
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
-		return status;
-	status = run_open(&run, columns, "info", false);
-	if (status == EXIT_DONE)
-		status = info(&run);
-	return run_finish(&run, status);
+	return status == EXIT_DONE ? info(run) : status;
 }

@@ -21,7 +21,7 @@ struct listed {
 struct list {
 	struct run *run;
 	struct region_input input; /* only these, when -r was given */
-	int vm_flags, no_pages;    /* options */
+	bool vm_flags, no_pages;
 	struct maps_reader maps;
 	struct pages pages;
 	struct listed batch[BATCH];
@@ -155,31 +155,20 @@ static int list_mappings(struct list *list)
 	return rc == 0 || rc == -EPIPE || rc == -EIO ? EXIT_DONE : look_failed(list->run, rc);
 }
 
-int verb_list(int argc, const char **argv)
+int verb_list(struct run *run)
 {
-	_cleanup_run_ struct run run = RUN_NONE("addrspace list");
-	struct list list = {.run = &run, .maps.fd = -1, .pages.pagemap_fd = -1};
-	const struct poptOption options[] = {
-		{"vm-flags", 0, POPT_ARG_NONE, &list.vm_flags, 0, "with the VmFlags, which costs more", NULL},
-		{"no-pages", 0, POPT_ARG_NONE, &list.no_pages, 0, "without looking at what is in core", NULL},
-		POPT_TABLEEND,
-	};
-	const struct cli_tool tool = {
-		.name = "addrspace list",
-		.usage = "-p PID [-r FILE] [OPTION...]",
-		.about = "Lists the mappings of a process, and what is in core of each.",
-		.options = options,
-		.takes = CLI_TAKES_PID | CLI_TAKES_REGIONS,
-	};
-	int status;
+	const struct addrspace_values *values = run_values(run);
+	struct list list = {.run = run,
+			    .vm_flags = values->vm_flags,
+			    .no_pages = values->no_pages,
+			    .maps.fd = -1,
+			    .pages.pagemap_fd = -1};
+	int status = run_begin(run);
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
-		return status;
-	status = run_open(&run, mapping_columns, "region", false);
 	if (status == EXIT_DONE)
-		status = run_input(&run, &list.input);
+		status = run_input(run, &list.input);
 	if (status == EXIT_DONE)
 		status = list_mappings(&list);
 	region_input_free(&list.input);
-	return run_finish(&run, status);
+	return status;
 }

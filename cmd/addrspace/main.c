@@ -1,24 +1,72 @@
 /* SPDX-License-Identifier: MIT */
 /* addrspace: shows and changes a live process's address space. */
-#include "addrspace.h"
+#include "addrspace_args.h"
 
-int main(int argc, const char **argv)
-{
-	static const struct cli_verb verbs[] = {
-		{"list", verb_list, "its mappings, with object, rights, and what is in core"},
-		{"query", verb_query, "which object is mapped at an address or over a region"},
-		{"info", verb_info, "page size, limits, overcommit and totals of its address space"},
-		{"map", verb_map, "anonymous memory, a file or a memfd into it"},
-		{"unmap", verb_unmap, "what is mapped in regions"},
-		{"protect", verb_protect, "other rights, or copy on write, for what is mapped"},
-		{"alloc", verb_alloc, "memory in it"},
-		{"free", verb_free, "memory that was allocated, or a part of it"},
-		{"cache", verb_cache, "a lazily filled object in it, whose faults are served"},
-		{"clone", verb_clone, "a stopped copy-on-write copy, to look at while it runs on"},
-		{"drop", verb_drop, "a clone that clone --hold made: it ends"},
-		{"diff", verb_diff, "what differs between the memory of two processes"},
-		{NULL, NULL, NULL},
-	};
+#define TAKES_BOTH   (CLI_TAKES_PID | CLI_TAKES_REGIONS)
+#define MAPPED_KEYS  "pid starttime inode access flags vma_start vma_end"
+#define CHANGED_KEYS MAPPED_KEYS " was_access op done"
 
-	return cli_dispatch("addrspace", "Shows and changes the address space of a live process.", verbs, argc, argv);
-}
+static const struct cli_verb verbs[] = {
+	{"list", verb_list, "its mappings, with object, rights, and what is in core",
+	 .usage = "-p PID [-r FILE] [OPTION...]",
+	 .about = "Lists the mappings of a process, and what is in core of each.", .takes = TAKES_BOTH,
+	 .columns = mapping_columns, .type = "region", .keys = MAPPED_KEYS " vm_flags"},
+	{"query", verb_query, "which object is mapped at an address or over a region",
+	 .usage = "-p PID ADDR|START-END [OPTION...]",
+	 .about = "Tells which object is mapped at an address or over a region, and with which rights.",
+	 .takes = CLI_TAKES_PID, .operands = 1, .columns = query_columns, .type = "region",
+	 .keys = "pid starttime bytes perm inode flags vma_start vma_end"},
+	{"info", verb_info, "page size, limits, overcommit and totals of its address space",
+	 .usage = "-p PID [OPTION...]", .about = "Tells what bounds an address space, and how much of it is used.",
+	 .takes = CLI_TAKES_PID, .columns = info_columns, .type = "info",
+	 .keys = "starttime min_align_bytes huge_page_bytes min_address commit_limit_bytes committed_bytes "
+		 "address_space_limit_bytes data_limit_bytes stack_limit_bytes locked_limit_bytes peak_virtual_bytes "
+		 "peak_resident_bytes resident_anon_bytes resident_file_bytes resident_shmem_bytes data_bytes "
+		 "locked_bytes pinned_bytes page_table_bytes stack_start stack_end heap_start brk"},
+	{"map", verb_map, "anonymous memory, a file or a memfd into it",
+	 .usage = "-p PID --size BYTES|--file FILE [OPTION...]",
+	 .about = "Maps anonymous memory, a file or a memfd into a process.", .takes = CLI_TAKES_PID,
+	 .columns = mapping_columns, .type = "region", .keys = CHANGED_KEYS},
+	{"unmap", verb_unmap, "what is mapped in regions", .usage = "-p PID START-END|-r FILE [OPTION...]",
+	 .about = "Unmaps what is mapped in regions.", .takes = TAKES_BOTH, .operands = 1, .columns = mapping_columns,
+	 .type = "region", .keys = CHANGED_KEYS},
+	{"protect", verb_protect, "other rights, or copy on write, for what is mapped",
+	 .usage = "-p PID START-END|-r FILE --access ACCESS [OPTION...]",
+	 .about = "Gives what is mapped in regions other rights, or makes it copy on write.", .takes = TAKES_BOTH,
+	 .operands = 1, .columns = mapping_columns, .type = "region", .keys = CHANGED_KEYS},
+	{"alloc", verb_alloc, "memory in it", .usage = "-p PID BYTES [OPTION...]",
+	 .about = "Allocates memory in a process: private, anonymous, to be read and written.", .takes = CLI_TAKES_PID,
+	 .operands = 1, .words = SIZES, .columns = mapping_columns, .type = "region", .keys = CHANGED_KEYS},
+	{"free", verb_unmap, "memory that was allocated, or a part of it",
+	 .usage = "-p PID START-END|-r FILE [OPTION...]",
+	 .about = "Frees memory that alloc has made, or other private anonymous memory; all of it or a part.",
+	 .takes = TAKES_BOTH, .operands = 1, .columns = mapping_columns, .type = "region", .keys = CHANGED_KEYS},
+	{"cache", verb_cache, "a lazily filled object in it, whose faults are served",
+	 .usage = "--from SOURCE [OPTION...] -p PID|-- COMMAND [ARGUMENT...]",
+	 .about = "Maps a lazily filled object into a process and serves it until stopped.", .takes = CLI_TAKES_PID,
+	 .command = "--", .columns = cache_columns, .type = "cache", .keys = "starttime source_bytes writable"},
+	{"clone", verb_clone, "a stopped copy-on-write copy, to look at while it runs on",
+	 .usage = "-p PID [OPTION...] [-- COMMAND [ARGUMENT...]]",
+	 .about = "Makes a stopped copy-on-write copy of a live process, to look at while it runs on.",
+	 .takes = CLI_TAKES_PID, .command = "--", .columns = clone_columns, .type = "clone",
+	 .keys = "starttime original_starttime left_out_bytes threads_missed held core core_bytes memory_bytes "
+		 "unreadable_bytes excluded_bytes dry_run"},
+	{"drop", verb_drop, "a clone that clone --hold made: it ends", .usage = "-p PID [OPTION...]",
+	 .about = "Ends a clone that addrspace clone --hold made.", .takes = CLI_TAKES_PID, .columns = drop_columns,
+	 .type = "drop", .keys = "starttime original_starttime"},
+	{"diff", verb_diff, "what differs between the memory of two processes", .usage = "PID PID [OPTION...]",
+	 .about = "Tells what differs between the memory of two processes, in pages.", .operands = 2,
+	 .offers = CLI_OFFERS_PROCESSES, .columns = diff_columns, .type = "region",
+	 .keys = "pid starttime other_pid other_starttime"},
+	{0},
+};
+
+static struct addrspace_values values;
+
+const struct cli_tool tool = {
+	.name = "addrspace",
+	.about = "Shows and changes the address space of a live process.",
+	.options = addrspace_options,
+	.values = &values,
+	.verbs = verbs,
+};

@@ -7,8 +7,6 @@
 #include "addrspace.h"
 #include "proc/maps.h"
 
-extern const struct report_column mapping_columns[];
-
 /* ["read","write","exec"], those that there are. The caller owns it. */
 json_t *access_names(bool readable, bool writable, bool executable);
 

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* addrspace protect: other rights, or copy on write, for what is mapped. */
-#include <stdlib.h>
 #include <sys/mman.h>
 
-#include "base/cleanup.h"
 #include "change.h"
 
 /* What is asked for. */
@@ -70,47 +68,18 @@ static int protect(struct change *change, const struct region_vec *regions, stru
 	return change_close(change, rc, &error);
 }
 
-static int parse_wanted(const struct run *run, const char *access, int copy, struct wanted *wanted)
+int verb_protect(struct run *run)
 {
-	*wanted = (struct wanted){.access = access != NULL, .copy = copy};
-	if (!access && !copy)
-		return cli_usage_error(run->name, "which rights? give --access, --cow or both");
-	return access ? parse_access(run, access, &wanted->protection) : EXIT_DONE;
-}
-
-int verb_protect(int argc, const char **argv)
-{
-	_cleanup_change_ struct change change = CHANGE_NONE("protect", "mprotect");
-	_cleanup_operands_ char **words = NULL;
+	const struct addrspace_values *values = run_values(run);
+	struct change change = CHANGE_OF(run, "mprotect");
 	_cleanup_input_ struct region_input input = {0};
-	_cleanup_free_ char *access = NULL;
-	int copy = 0, status;
-	struct run *run = &change.run;
-	const struct poptOption options[] = {
-		{"access", 0, POPT_ARG_STRING, &access, 0, "some of the letters rwx, or ---", "ACCESS"},
-		{"cow", 0, POPT_ARG_NONE, &copy, 0, "make shared mappings copy on write", NULL},
-		DRY_RUN_OPTION(change),
-		FORCE_OPTION(change),
-		POPT_TABLEEND,
-	};
-	const struct cli_tool tool = {
-		.name = "addrspace protect",
-		.usage = "-p PID START-END|-r FILE --access ACCESS [OPTION...]",
-		.about = "Gives what is mapped in regions other rights, or makes it copy on write.",
-		.options = options,
-		.takes = CLI_TAKES_PID | CLI_TAKES_REGIONS,
-		.operands = 1,
-	};
-	struct wanted wanted;
+	struct wanted wanted = {.protection = values->request.protection,
+				.access = cli_given(&run->options, "access"),
+				.copy = values->cow};
+	int status;
 
-	if (cli_parse(&tool, argc, argv, &run->options, &words, &status))
-		return status;
-	status = parse_wanted(run, access, copy, &wanted);
-	if (status == EXIT_DONE)
-		status = run_open(run, mapping_columns, "region", false);
-	if (status == EXIT_DONE)
-		status = change_input(&change, words[0], &input);
-	if (status == EXIT_DONE)
-		status = protect(&change, &input.regions, &wanted);
-	return run_finish(run, status);
+	if (!wanted.access && !wanted.copy)
+		return cli_usage_error(run->name, "which rights? give --access, --cow or both");
+	status = change_begin(run, &input);
+	return status == EXIT_DONE ? protect(&change, &input.regions, &wanted) : status;
 }

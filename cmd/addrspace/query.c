@@ -8,6 +8,14 @@
 #include "base/size.h"
 #include "mapping.h"
 
+const struct report_column query_columns[] = {
+	{"start", "START", COLUMN_TEXT},         {"end", "END", COLUMN_TEXT},
+	{"object", "OBJECT", COLUMN_TEXT},       {"offset", "OFFSET", COLUMN_TEXT},
+	{"access", "ACCESS", COLUMN_TEXT},       {"all_same", "ALL_SAME", COLUMN_TEXT},
+	{"mapped_bytes", "MAPPED", COLUMN_SIZE}, {"mappings", "MAPPINGS", COLUMN_NUMBER},
+	{"name", "NAME", COLUMN_TEXT},           {NULL, NULL, COLUMN_TEXT},
+};
+
 /* What was found of a region. */
 struct found {
 	struct mapping first, last;
@@ -128,32 +136,13 @@ static int query(struct run *run, const char *text)
 	return EXIT_DONE;
 }
 
-int verb_query(int argc, const char **argv)
+int verb_query(struct run *run)
 {
-	static const struct report_column columns[] = {
-		{"start", "START", COLUMN_TEXT},         {"end", "END", COLUMN_TEXT},
-		{"object", "OBJECT", COLUMN_TEXT},       {"offset", "OFFSET", COLUMN_TEXT},
-		{"access", "ACCESS", COLUMN_TEXT},       {"all_same", "ALL_SAME", COLUMN_TEXT},
-		{"mapped_bytes", "MAPPED", COLUMN_SIZE}, {"mappings", "MAPPINGS", COLUMN_NUMBER},
-		{"name", "NAME", COLUMN_TEXT},           {NULL, NULL, COLUMN_TEXT},
-	};
-	_cleanup_run_ struct run run = RUN_NONE("addrspace query");
-	_cleanup_operands_ char **words = NULL;
-	const struct cli_tool tool = {
-		.name = "addrspace query",
-		.usage = "-p PID ADDR|START-END [OPTION...]",
-		.about = "Tells which object is mapped at an address or over a region, and with which rights.",
-		.takes = CLI_TAKES_PID,
-		.operands = 1,
-	};
+	const char *word = run->operands[0];
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, &words, &status))
-		return status;
-	if (!words[0])
-		return cli_usage_error(run.name, "which address? give ADDR or START-END (see %s --help)", run.name);
-	status = run_open(&run, columns, "region", false);
-	if (status == EXIT_DONE)
-		status = query(&run, words[0]);
-	return run_finish(&run, status);
+	if (!word)
+		return cli_usage_error(run->name, "which address? give ADDR or START-END (see %s --help)", run->name);
+	status = run_begin(run);
+	return status == EXIT_DONE ? query(run, word) : status;
 }

@@ -49,52 +49,11 @@ static int unmap(struct change *change, const struct region_vec *regions, bool a
 	return change_close(change, rc, &error);
 }
 
-static int run_unmap(struct change *change, const struct cli_tool *tool, bool allocated_only, int argc,
-		     const char **argv)
+int verb_unmap(struct run *run)
 {
-	_cleanup_operands_ char **words = NULL;
+	struct change change = CHANGE_OF(run, "munmap");
 	_cleanup_input_ struct region_input input = {0};
-	struct run *run = &change->run;
-	int status;
+	int status = change_begin(run, &input);
 
-	if (cli_parse(tool, argc, argv, &run->options, &words, &status))
-		return status;
-	status = run_open(run, mapping_columns, "region", false);
-	if (status == EXIT_DONE)
-		status = change_input(change, words[0], &input);
-	if (status == EXIT_DONE)
-		status = unmap(change, &input.regions, allocated_only);
-	return run_finish(run, status);
-}
-
-int verb_unmap(int argc, const char **argv)
-{
-	_cleanup_change_ struct change change = CHANGE_NONE("unmap", "munmap");
-	const struct poptOption options[] = {DRY_RUN_OPTION(change), FORCE_OPTION(change), POPT_TABLEEND};
-	const struct cli_tool tool = {
-		.name = "addrspace unmap",
-		.usage = "-p PID START-END|-r FILE [OPTION...]",
-		.about = "Unmaps what is mapped in regions.",
-		.options = options,
-		.takes = CLI_TAKES_PID | CLI_TAKES_REGIONS,
-		.operands = 1,
-	};
-
-	return run_unmap(&change, &tool, false, argc, argv);
-}
-
-int verb_free(int argc, const char **argv)
-{
-	_cleanup_change_ struct change change = CHANGE_NONE("free", "munmap");
-	const struct poptOption options[] = {DRY_RUN_OPTION(change), FORCE_OPTION(change), POPT_TABLEEND};
-	const struct cli_tool tool = {
-		.name = "addrspace free",
-		.usage = "-p PID START-END|-r FILE [OPTION...]",
-		.about = "Frees memory that alloc has made, or other private anonymous memory; all of it or a part.",
-		.options = options,
-		.takes = CLI_TAKES_PID | CLI_TAKES_REGIONS,
-		.operands = 1,
-	};
-
-	return run_unmap(&change, &tool, true, argc, argv);
+	return status == EXIT_DONE ? unmap(&change, &input.regions, strcmp(change.op, "free") == 0) : status;
 }

@@ -84,22 +84,10 @@ static int list_ring(struct run *run, const struct ring_found *ring)
 	return list.errors ? EXIT_PARTIAL : EXIT_DONE;
 }
 
-int verb_list(int argc, const char **argv)
+int verb_list(struct run *run)
 {
-	_cleanup_run_ struct run run = RUN_NONE("reclaimctl list");
 	_cleanup_ring_ struct ring_found ring = RING_FOUND_NONE;
-	const struct cli_tool tool = {
-		.name = "reclaimctl list",
-		.usage = "-p PID [OPTION...]",
-		.about = "Lists the regions that wait in the ring of a process, oldest first.",
-		.takes = CLI_TAKES_PID,
-	};
-	int status;
+	int status = run_ring(run, false, &ring);
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
-		return status;
-	status = run_ring(&run, entry_columns, "region", false, &ring);
-	if (status != EXIT_DONE)
-		return status;
-	return run_finish(&run, list_ring(&run, &ring));
+	return status == EXIT_DONE ? list_ring(run, &ring) : status;
 }

@@ -29,29 +29,17 @@ static int tell(struct run *run, const struct ring_found *ring, uint64_t id)
 	return EXIT_DONE;
 }
 
-int verb_query(int argc, const char **argv)
+int verb_query(struct run *run)
 {
-	_cleanup_run_ struct run run = RUN_NONE("reclaimctl query");
 	_cleanup_ring_ struct ring_found ring = RING_FOUND_NONE;
-	_cleanup_operands_ char **operands = NULL;
-	const struct cli_tool tool = {
-		.name = "reclaimctl query",
-		.usage = "-p PID ID [OPTION...]",
-		.about = "Tells what became of an entry of the ring of a process.",
-		.takes = CLI_TAKES_PID,
-		.operands = 1,
-	};
+	const char *word = run->operands[0];
 	int64_t id;
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, &operands, &status))
-		return status;
-	if (!operands[0])
-		return cli_usage_error(run.name, "which entry? Give its id");
-	if (number_parse(operands[0], 0, INT64_MAX, &id) < 0)
-		return cli_usage_error(run.name, "%s is not the id of an entry", operands[0]);
-	status = run_ring(&run, entry_columns, "region", false, &ring);
-	if (status != EXIT_DONE)
-		return status;
-	return run_finish(&run, tell(&run, &ring, (uint64_t)id));
+	if (!word)
+		return cli_usage_error(run->name, "which entry? Give its id");
+	if (number_parse(word, 0, INT64_MAX, &id) < 0)
+		return cli_usage_error(run->name, "%s is not the id of an entry", word);
+	status = run_ring(run, false, &ring);
+	return status == EXIT_DONE ? tell(run, &ring, (uint64_t)id) : status;
 }

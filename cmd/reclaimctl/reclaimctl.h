@@ -2,12 +2,44 @@
 /* What the verbs of reclaimctl share. */
 #pragma once
 
+#include "policy/reclaim.h"
+#include "proc/pressure.h"
 #include "reclaim/entries.h"
 #include "reclaim/find.h"
+#include "reclaim/reclaimer.h"
 #include "tool/verb.h"
+
+/* When the kernel's notices of pressure make a level, for watch. */
+struct watch_trigger {
+	char text[PRESSURE_TRIGGER]; /* for the kernel's pressure file; empty: none */
+	bool given;                  /* by the user, who wants to hear that it cannot be set */
+};
+
+/* What watch is asked for. Times are nanoseconds. */
+struct watch_options {
+	char **pids; /* NULL-terminated, or NULL: after -p, … */
+	char **more; /* … and without it */
+	int pidfd;   /* -1: not given */
+	bool all, dry_run, verbose;
+	uint64_t interval_ns;
+	uint64_t period_ns; /* of sampling; 0: as each ring says */
+	struct ring_knobs knobs;
+	struct watch_trigger triggers[RING_CRITICAL + 1]; /* by level; none for RING_NORMAL */
+};
+
+/* What the options of all verbs say. */
+struct reclaimctl_values {
+	struct reclaim_wish wish; /* of flush; 0: not given */
+	bool all;                 /* of flush */
+	enum road_choice road;
+	int64_t timeout_ms;
+	char min[24]; /* of run, as it was written; empty: not given */
+	struct watch_options watch;
+};
 
 extern const struct report_column ring_columns[];
 extern const struct report_column entry_columns[];
+extern const struct report_column reclaim_columns[];
 
 /* The record of type "ring": all that a ring says of itself. The caller owns it. */
 json_t *ring_record(const struct target *target, const struct ring_found *ring);
@@ -21,16 +53,14 @@ json_t *entry_record(const struct target *target, const struct ring_work *work, 
 /* "normal", "warning", "critical"; "unknown" for what a program made up. */
 const char *ring_level_name(uint32_t level);
 
-/*
- * run_open for a verb that needs a process, and that process's ring. Returns an exit code after saying what is wrong.
+/* run_begin for a verb that needs a process, and that process's ring. Returns an exit code after saying what is wrong.
  */
-int run_ring(struct run *run, const struct report_column *columns, const char *type, bool writable,
-	     struct ring_found *ring);
+int run_ring(struct run *run, bool writable, struct ring_found *ring);
 
-int verb_status(int argc, const char **argv);
-int verb_list(int argc, const char **argv);
-int verb_query(int argc, const char **argv);
-int verb_flush(int argc, const char **argv);
-int verb_resize(int argc, const char **argv);
-int verb_run(int argc, const char **argv);
-int verb_watch(int argc, const char **argv);
+int verb_status(struct run *run);
+int verb_list(struct run *run);
+int verb_query(struct run *run);
+int verb_flush(struct run *run);
+int verb_resize(struct run *run);
+int verb_run(struct run *run);
+int verb_watch(struct run *run);

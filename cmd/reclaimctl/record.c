@@ -98,11 +98,10 @@ json_t *ring_record(const struct target *target, const struct ring_found *ring)
 	return record;
 }
 
-int run_ring(struct run *run, const struct report_column *columns, const char *type, bool writable,
-	     struct ring_found *ring)
+int run_ring(struct run *run, bool writable, struct ring_found *ring)
 {
 	struct error error = {0};
-	int status = run_open(run, columns, type, false);
+	int status = run_begin(run);
 	int rc;
 
 	if (status != EXIT_DONE)

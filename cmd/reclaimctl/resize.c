@@ -7,8 +7,7 @@
 #include "base/size.h"
 #include "reclaimctl.h"
 
-#define DEFAULT_MS 1000
-#define LOOK_US    1000
+#define LOOK_US 1000
 
 /* What the program makes of a wish: pages are filled. */
 static uint32_t rounded(const struct ring_found *ring, uint32_t capacity)
@@ -69,38 +68,18 @@ static int check_and_ask(struct run *run, struct ring_found *ring, int64_t capac
 	return ask(run, ring, (uint32_t)capacity, (uint64_t)timeout_ms);
 }
 
-int verb_resize(int argc, const char **argv)
+int verb_resize(struct run *run)
 {
-	_cleanup_run_ struct run run = RUN_NONE("reclaimctl resize");
 	_cleanup_ring_ struct ring_found ring = RING_FOUND_NONE;
-	_cleanup_operands_ char **operands = NULL;
-	_cleanup_free_ char *timeout = NULL;
-	const struct poptOption options[] = {
-		{"timeout", 0, POPT_ARG_STRING, &timeout, 0, "how long to wait for the program (1000)", "MS"},
-		POPT_TABLEEND,
-	};
-	const struct cli_tool tool = {
-		.name = "reclaimctl resize",
-		.usage = "-p PID CAPACITY [OPTION...]",
-		.about = "Asks a program to give its ring room for so many entries, which it does when it next enters "
-			 "one.",
-		.options = options,
-		.takes = CLI_TAKES_PID,
-		.operands = 1,
-	};
-	int64_t capacity, timeout_ms = DEFAULT_MS;
+	const struct reclaimctl_values *values = run_values(run);
+	const char *word = run->operands[0];
+	int64_t capacity;
 	int status;
 
-	if (cli_parse(&tool, argc, argv, &run.options, &operands, &status))
-		return status;
-	if (!operands[0])
-		return cli_usage_error(run.name, "for how many entries? Give a capacity");
-	if (number_parse(operands[0], 1, UINT32_MAX, &capacity) < 0)
-		return cli_usage_error(run.name, "%s is not a capacity above 0", operands[0]);
-	if (timeout && number_parse(timeout, 0, INT32_MAX, &timeout_ms) < 0)
-		return cli_usage_error(run.name, "--timeout: %s is not a number of milliseconds", timeout);
-	status = run_ring(&run, ring_columns, "ring", true, &ring);
-	if (status != EXIT_DONE)
-		return status;
-	return run_finish(&run, check_and_ask(&run, &ring, capacity, timeout_ms));
+	if (!word)
+		return cli_usage_error(run->name, "for how many entries? Give a capacity");
+	if (number_parse(word, 1, UINT32_MAX, &capacity) < 0)
+		return cli_usage_error(run->name, "%s is not a capacity above 0", word);
+	status = run_ring(run, true, &ring);
+	return status == EXIT_DONE ? check_and_ask(run, &ring, capacity, values->timeout_ms) : status;
 }

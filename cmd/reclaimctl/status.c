@@ -50,21 +50,11 @@ static int show_one(struct run *run)
 	return EXIT_DONE;
 }
 
-int verb_status(int argc, const char **argv)
+int verb_status(struct run *run)
 {
-	_cleanup_run_ struct run run = RUN_NONE("reclaimctl status");
-	const struct cli_tool tool = {
-		.name = "reclaimctl status",
-		.usage = "[-p PID] [OPTION...]",
-		.about = "Tells what waits in the ring of a process; of all processes that have one without -p.",
-		.takes = CLI_TAKES_PID,
-	};
-	int status;
+	int status = run_begin(run);
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
-		return status;
-	status = run_open(&run, ring_columns, "ring", true);
 	if (status != EXIT_DONE)
 		return status;
-	return run_finish(&run, run.target.pidfd >= 0 ? show_one(&run) : show_all(&run));
+	return run->target.pidfd >= 0 ? show_one(run) : show_all(run);
 }

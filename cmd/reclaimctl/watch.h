@@ -5,32 +5,13 @@
 #include <sys/types.h>
 
 #include "cgroup/notice.h"
-#include "policy/reclaim.h"
-#include "proc/pressure.h"
 #include "reclaimctl.h"
-
-/* When the kernel's notices of pressure make a level. */
-struct watch_trigger {
-	char text[PRESSURE_TRIGGER]; /* for the kernel's pressure file; empty: none */
-	bool given;                  /* by the user, who wants to hear that it cannot be set */
-};
 
 /* What an event is about; one of pressure has the level of its trigger. */
 enum {
 	EVENT_SIGNAL = RING_CRITICAL + 1,
 	EVENT_PROCESS, /* it has ended, which the next look at all of them finds */
 	EVENT_CGROUP,  /* whose id is in the upper half */
-};
-
-struct watch_options {
-	char **pids; /* NULL-terminated, or NULL: after -p, … */
-	char **more; /* … and without it */
-	int pidfd;   /* -1: not given */
-	bool all, dry_run, verbose;
-	uint64_t interval_ns;
-	uint64_t period_ns; /* of sampling; 0: as each ring says */
-	struct ring_knobs knobs;
-	struct watch_trigger triggers[RING_CRITICAL + 1]; /* by level; none for RING_NORMAL */
 };
 
 /* A cgroup with a limit of memory that a process of ours counts against. */

@@ -11,6 +11,7 @@
 #include "proc/target.h"
 #include "report/error.h"
 #include "report/report.h"
+#include "tool/verb.h"
 
 enum list_kind {
 	LIST_ANON,
@@ -19,22 +20,33 @@ enum list_kind {
 	LIST_ALL,
 };
 
-/* The command line, understood. */
+/* How much of a region must be in core. */
+struct list_least {
+	uint64_t least; /* bytes, or percent of the region */
+	bool is_percent;
+};
+
+/* What its options say. */
 struct list_options {
-	int64_t max;           /* superpages; negative: no limit */
-	uint64_t size;         /* of a superpage, bytes */
-	uint64_t min_resident; /* bytes, or percent of the region */
-	bool min_is_percent;
+	int64_t max;   /* superpages; negative: no limit */
+	uint64_t size; /* of a superpage, bytes */
+	struct list_least resident;
 	enum list_kind kind;
 	const char *name; /* glob, NULL: any */
 	bool merge;
 	bool swappable;
-	bool by_resident; /* largest first; else by address */
+	int by_resident; /* largest first; else by address */
 	bool quiet;
 	enum pages_method method;
+	struct region range;      /* as it was given; empty: not at all */
 	bool limited;             /* only inside `within` */
 	struct region_vec within; /* sorted, disjoint, page aligned */
 };
+
+extern const struct report_column list_columns[];
+
+/* superpages, which has no verbs. */
+int verb_list(struct run *run);
 
 /* The command line's name of a method ("scan"). */
 const char *list_method_name(enum pages_method method);

@@ -213,9 +213,9 @@ void select_mapping(struct selection *selection)
 
 static bool resident_enough(const struct list_options *options, struct region region, const struct residency *residency)
 {
-	if (options->min_is_percent)
-		return residency->resident * 100 >= options->min_resident * region_bytes(region);
-	return residency->resident >= options->min_resident;
+	if (options->resident.is_percent)
+		return residency->resident * 100 >= options->resident.least * region_bytes(region);
+	return residency->resident >= options->resident.least;
 }
 
 int select_add(struct selection *selection, const struct mapping *mapping, struct region region,

@@ -4,8 +4,6 @@
 
 #include <pthread.h>
 
-#include "policy/swap.h"
-#include "proc/pressure.h"
 #include "swapctl.h"
 
 struct auto_options {
@@ -13,7 +11,7 @@ struct auto_options {
 	char **more; /* … and without it */
 	const char *cgroup;
 	struct policy_knobs knobs;
-	char trigger[PRESSURE_TRIGGER]; /* for the kernel's pressure file; empty without --pressure */
+	const char *trigger; /* for the kernel's pressure file; empty without --pressure */
 	struct session_options session;
 	bool explain;
 	bool leave;

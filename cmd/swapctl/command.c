@@ -23,7 +23,7 @@
 /* A command on its way from its start to its exit status. */
 struct command {
 	struct run *run;
-	struct session_options session;
+	const struct session_options *session;
 	char **words;
 	pid_t pid;
 	uint64_t since_us;
@@ -61,7 +61,7 @@ static void look_for_agent(struct command *command)
 		return;
 	rc = agent_find(target, AGENT_NAME, &tid, name);
 	if (rc == 0 && strcmp(name, command->agent) != 0) {
-		rc = session_attach(target, &command->session, session_ignore, NULL, &error);
+		rc = session_attach(target, command->session, session_ignore, NULL, &error);
 		if (rc == -EEXIST || rc == -ESRCH)
 			return; /* that of the program before is about to end; or this one has ended */
 		snprintf(command->agent, sizeof(command->agent), "%s", name);
@@ -120,28 +120,12 @@ static int run_command(struct command *command)
 	return wait_for_end(command, &signals);
 }
 
-int verb_run(int argc, const char **argv)
+int verb_run(struct run *run)
 {
-	_cleanup_run_ struct run run = RUN_NONE("swapctl run");
-	_cleanup_attach_ struct attach_texts texts = {0};
-	struct command command = {.run = &run, .words = command_words(&argc, argv)};
-	const struct poptOption options[] = {ATTACH_OPTIONS(texts), POPT_TABLEEND};
-	const struct cli_tool tool = {
-		.name = "swapctl run",
-		.usage = "[OPTION...] -- COMMAND [ARGUMENT...]",
-		.about = "Runs a command with a swap agent in it, and makes a session for it: nobody has to trace it.",
-		.options = options,
-	};
-	int status;
+	const struct swapctl_values *values = run_values(run);
+	struct command command = {.run = run, .session = &values->session, .words = run->command};
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
-		return status;
-	if (!command.words)
-		return cli_usage_error(run.name, "which command? Give it after --");
-	status = attach_parse(&run, &texts, &command.session);
-	if (status != EXIT_DONE)
-		return status;
-	if (!texts.road)
-		command.session.road = ROAD_AGENT;
+	if (!run->command)
+		return cli_usage_error(run->name, "which command? Give it after --");
 	return run_command(&command);
 }

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -88,34 +87,8 @@ static int run_for(struct run *run, char **words)
 	return wait_for_command(run, pid, held);
 }
 
-/* Cuts argv where --for stands, and returns what follows it; NULL without one. */
-static char **words_for(int *argc, const char **argv)
+int verb_in(struct run *run)
 {
-	for (int i = 1; i < *argc && strcmp(argv[i], "--") != 0; i++)
-		if (strcmp(argv[i], "--for") == 0) {
-			argv[i] = NULL;
-			*argc = i;
-			return (char **)&argv[i + 1];
-		}
-	return NULL;
-}
-
-int verb_in(int argc, const char **argv)
-{
-	_cleanup_run_ struct run run = RUN_NONE("swapctl in");
-	char **words = words_for(&argc, argv);
-	const struct poptOption options[] = {
-		{"for", 0, POPT_ARG_NONE, NULL, 0, "keep everything in core while this runs; the last option",
-		 "COMMAND..."},
-		POPT_TABLEEND,
-	};
-	const struct cli_tool tool = {
-		.name = "swapctl in",
-		.usage = "-p PID [-r FILE] [OPTION...] [--for COMMAND...]",
-		.about = "Brings memory that is out back: the given regions, or everything. The session stays.",
-		.options = options,
-		.takes = CLI_TAKES_PID | CLI_TAKES_REGIONS,
-	};
 	struct error error = {0};
 	_cleanup_input_ struct region_input input = {0};
 	struct session_request request = {.verb = REQUEST_IN};
@@ -123,20 +96,18 @@ int verb_in(int argc, const char **argv)
 	int status;
 	int rc;
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
-		return status;
-	if (words && !*words)
-		return cli_usage_error(run.name, "--for: which command?");
-	if (words && run.options.regions)
-		return cli_usage_error(run.name, "--for: not with -r");
-	status = run_open(&run, region_columns, "region", false);
-	if (status == EXIT_DONE && words)
-		return run_for(&run, words);
+	if (run->command && !*run->command)
+		return cli_usage_error(run->name, "--for: which command?");
+	if (run->command && run->options.regions)
+		return cli_usage_error(run->name, "--for: not with -r");
+	status = run_begin(run);
+	if (status == EXIT_DONE && run->command)
+		return run_for(run, run->command);
 	if (status == EXIT_DONE)
-		status = run_input(&run, &input);
+		status = run_input(run, &input);
 	if (status != EXIT_DONE)
 		return status;
-	request.regions = run.options.regions ? &input.regions : NULL;
-	rc = run_cancellable(&run, &request, &signal, &error);
-	return run_finish(&run, run_outcome(&run, rc, signal, &error));
+	request.regions = run->options.regions ? &input.regions : NULL;
+	rc = run_cancellable(run, &request, &signal, &error);
+	return run_outcome(run, rc, signal, &error);
 }

@@ -1,23 +1,60 @@
 /* SPDX-License-Identifier: MIT */
 /* swapctl: moves a live process's memory out to a compressed store and serves it back on fault. */
-#include "swapctl.h"
+#include "swapctl_args.h"
 
-int main(int argc, const char **argv)
-{
-	static const struct cli_verb verbs[] = {
-		{"attach", verb_attach, "make a session for a process"},
-		{"out", verb_out, "swap its memory out (makes a session when it has none)"},
-		{"in", verb_in, "bring its memory back without waiting for faults"},
-		{"status", verb_status, "what is out, and what the session has done"},
-		{"auto", verb_auto, "put cold memory of processes out for as long as it runs"},
-		{"adopt", verb_adopt, "take up a session whose processes were killed"},
-		{"check", verb_check, "verify what is out, the store and the process against each other"},
-		{"detach", verb_detach, "bring everything back and leave the process as it was"},
-		{"run", verb_run, "run a command with a swap agent, and make a session for it"},
-		{NULL, NULL, NULL},
-	};
+#define SESSION_KEYS                                                                                                \
+	"starttime supervisor_pid store encrypted key compress cluster_bytes limit_bytes store_allocated_bytes "    \
+	"store_file_bytes pool_bytes moving_pages staged_pages pool_pages filled_pages poisoned_pages spaces "      \
+	"moved_pages_total refaulted_pages brought_pages fresh_faults hot_faults fault_wait_us written_back_pages " \
+	"fault_max_us events stops road kept_in tracer_pid"
+#define REGION_KEYS "pid starttime bytes filled_pages skipped"
 
-	return cli_dispatch("swapctl",
-			    "Swaps a live, unmodified process out to a compressed store and serves it back on fault.",
-			    verbs, argc, argv);
-}
+static const struct cli_verb verbs[] = {
+	{"attach", verb_attach, "make a session for a process", .usage = "-p PID [OPTION...]",
+	 .about = "Makes a session for a process: what is needed to swap it out and serve its faults.",
+	 .takes = CLI_TAKES_PID, .columns = session_columns, .type = "session", .keys = SESSION_KEYS},
+	{"out", verb_out, "swap its memory out (makes a session when it has none)",
+	 .usage = "-p PID [-r FILE] [OPTION...]",
+	 .about = "Moves memory of a process out to its session's store: the given regions, or everything eligible.",
+	 .takes = CLI_TAKES_PID | CLI_TAKES_REGIONS, .columns = region_columns, .type = "region", .keys = REGION_KEYS},
+	{"in", verb_in, "bring its memory back without waiting for faults",
+	 .usage = "-p PID [-r FILE] [OPTION...] [--for COMMAND...]",
+	 .about = "Brings memory that is out back: the given regions, or everything. The session stays.",
+	 .takes = CLI_TAKES_PID | CLI_TAKES_REGIONS, .command = "--for", .columns = region_columns, .type = "region",
+	 .keys = REGION_KEYS},
+	{"status", verb_request, "what is out, and what the session has done", .usage = "[-p PID] [OPTION...]",
+	 .about = "Tells what is out, and what a session has done; of all sessions without -p.", .takes = CLI_TAKES_PID,
+	 .columns = session_columns, .type = "session", .keys = SESSION_KEYS, .target_optional = true},
+	{"auto", verb_auto, "put cold memory of processes out for as long as it runs",
+	 .usage = "-p PID...|--cgroup PATH [OPTION...]",
+	 .about = "Puts cold memory of processes out, finds out by what comes back what is not cold, and leaves that "
+		  "alone.",
+	 .operands = -1, .offers = CLI_OFFERS_PROCESSES, .columns = round_columns, .type = "round",
+	 .keys = "starttime written_back_bytes", .target_optional = true},
+	{"adopt", verb_adopt, "take up a session whose processes were killed", .usage = "-p PID [OPTION...]",
+	 .about = "Takes up a session whose processes were killed, so that the process's memory comes back when it is "
+		  "touched.",
+	 .takes = CLI_TAKES_PID, .columns = session_columns, .type = "session", .keys = SESSION_KEYS},
+	{"check", verb_request, "verify what is out, the store and the process against each other",
+	 .usage = "-p PID [OPTION...]",
+	 .about = "Verifies a session: what is out against the store, every record of it, and the process.",
+	 .takes = CLI_TAKES_PID, .columns = error_columns, .type = "error", .keys = "op hint"},
+	{"detach", verb_request, "bring everything back and leave the process as it was", .usage = "-p PID [OPTION...]",
+	 .about = "Brings everything back, removes the session, and leaves the process as it was.",
+	 .takes = CLI_TAKES_PID, .columns = region_columns, .type = "region", .keys = REGION_KEYS},
+	{"run", verb_run, "run a command with a swap agent, and make a session for it",
+	 .usage = "[OPTION...] -- COMMAND [ARGUMENT...]",
+	 .about = "Runs a command with a swap agent in it, and makes a session for it: nobody has to trace it.",
+	 .command = "--", .columns = session_columns, .type = "session", .keys = SESSION_KEYS},
+	{0},
+};
+
+static struct swapctl_values values;
+
+const struct cli_tool tool = {
+	.name = "swapctl",
+	.about = "Swaps a live, unmodified process out to a compressed store and serves it back on fault.",
+	.options = swapctl_options,
+	.values = &values,
+	.verbs = verbs,
+};

@@ -1,36 +1,43 @@
 /* SPDX-License-Identifier: MIT */
 /* swapctl out: memory out to the store. */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "base/cleanup.h"
-#include "base/size.h"
 #include "swapctl.h"
 
+/* Whether any option that makes a session what it is was given. */
+static bool session_options_given(const struct run *run)
+{
+	static const char *const names[] = {"store", "limit", "compress", "cluster", "encrypt", "no-encrypt", "road"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (cli_given(&run->options, names[i]))
+			return true;
+	return false;
+}
+
 /* A session is made when there is none; asking what would be done needs one too, and leaves none behind. */
-static int ensure_session(struct run *run, const struct session_options *session, bool given, bool *made,
-			  struct error *error)
+static int ensure_session(struct run *run, const struct session_options *session, bool *made, struct error *error)
 {
 	int rc;
 
 	if (session_exists(&run->target))
-		return given ? error_set(error, -EINVAL, "it has a session, made with its own",
-					 "detach first, or leave them out", "use the options of attach")
-			     : 0;
+		return session_options_given(run)
+			       ? error_set(error, -EINVAL, "it has a session, made with its own",
+					   "detach first, or leave them out", "use the options of attach")
+			       : 0;
 	rc = session_attach(&run->target, session, session_ignore, NULL, error);
 	*made = rc == 0;
 	return rc == -EEXIST ? 0 : rc;
 }
 
-static int swap_out(struct run *run, const struct session_options *session, bool given,
-		    const struct session_request *request)
+static int swap_out(struct run *run, const struct session_options *session, const struct session_request *request)
 {
 	struct error error = {0};
 	bool made = false;
 	int signal;
-	int rc;
+	int rc = ensure_session(run, session, &made, &error);
 
-	rc = ensure_session(run, session, given, &made, &error);
 	if (rc < 0)
 		return run_failed(run, rc, &error);
 	progress_begin(&run->progress, "swapping out", run->options.quiet);
@@ -45,44 +52,17 @@ static int swap_out(struct run *run, const struct session_options *session, bool
 	return run_outcome(run, rc, signal, &error);
 }
 
-int verb_out(int argc, const char **argv)
+int verb_out(struct run *run)
 {
-	_cleanup_run_ struct run run = RUN_NONE("swapctl out");
-	_cleanup_attach_ struct attach_texts texts = {0};
-	_cleanup_free_ char *bytes_text = NULL;
-	int dry_run = 0;
-	const struct poptOption options[] = {
-		{"bytes", 0, POPT_ARG_STRING, &bytes_text, 0, "stop after so much has left memory", "N"},
-		{"dry-run", 'n', POPT_ARG_NONE, &dry_run, 0, "say what would be moved, change nothing", NULL},
-		ATTACH_OPTIONS(texts),
-		POPT_TABLEEND,
-	};
-	const struct cli_tool tool = {
-		.name = "swapctl out",
-		.usage = "-p PID [-r FILE] [OPTION...]",
-		.about = "Moves memory of a process out to its session's store: the given regions, or everything "
-			 "eligible.",
-		.options = options,
-		.takes = CLI_TAKES_PID | CLI_TAKES_REGIONS,
-	};
-	struct session_options session;
+	const struct swapctl_values *values = run_values(run);
 	_cleanup_input_ struct region_input input = {0};
-	struct session_request request = {.verb = REQUEST_OUT};
-	int status;
+	struct session_request request = {.verb = REQUEST_OUT, .bytes = values->bytes, .dry_run = values->dry_run};
+	int status = run_begin(run);
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
+	if (status == EXIT_DONE)
+		status = run_input(run, &input);
+	if (status != EXIT_DONE)
 		return status;
-	if (bytes_text && (size_parse(bytes_text, &request.bytes) < 0 || !request.bytes))
-		return cli_usage_error(run.name, "--bytes: %s is not a size above 0", bytes_text);
-	status = attach_parse(&run, &texts, &session);
-	if (status == EXIT_DONE)
-		status = run_open(&run, region_columns, "region", false);
-	if (status == EXIT_DONE)
-		status = run_input(&run, &input);
-	if (status == EXIT_DONE) {
-		request.dry_run = dry_run;
-		request.regions = run.options.regions ? &input.regions : NULL;
-		status = swap_out(&run, &session, attach_given(&texts), &request);
-	}
-	return run_finish(&run, status);
+	request.regions = run->options.regions ? &input.regions : NULL;
+	return swap_out(run, &values->session, &request);
 }

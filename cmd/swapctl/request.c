@@ -59,29 +59,18 @@ int run_outcome(const struct run *run, int rc, int signal, const struct error *e
 	return rc > 0 ? EXIT_PARTIAL : EXIT_DONE;
 }
 
-int run_request(const struct request_verb *verb, int argc, const char **argv)
+int verb_request(struct run *run)
 {
-	_cleanup_run_ struct run run = RUN_NONE(verb->name);
-	const struct cli_tool tool = {
-		.name = verb->name,
-		.usage = verb->usage,
-		.about = verb->about,
-		.takes = CLI_TAKES_PID,
-	};
 	struct error error = {0};
-	int status;
-	int rc;
+	struct session_request request = {0};
+	int status = run_begin(run);
+	int rc = request_kind_of(run->verb->name, &request.verb);
 
-	if (cli_parse(&tool, argc, argv, &run.options, NULL, &status))
-		return status;
-	status = run_open(&run, verb->columns, verb->type, verb->of_all);
 	if (status != EXIT_DONE)
 		return status;
-	if (run.target.pidfd >= 0)
-		rc = session_ask(&run.target, &(struct session_request){.verb = verb->verb}, run_record, &run, &error);
+	if (rc == 0 && run->target.pidfd >= 0)
+		rc = session_ask(&run->target, &request, run_record, run, &error);
 	else
-		rc = session_list(run_record, &run, &error);
-	if (rc < 0)
-		return run_finish(&run, run_failed(&run, rc, &error));
-	return run_finish(&run, rc > 0 ? EXIT_PARTIAL : EXIT_DONE);
+		rc = session_list(run_record, run, &error);
+	return run_outcome(run, rc, 0, &error);
 }

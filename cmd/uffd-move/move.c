@@ -6,7 +6,7 @@
 #include "uffd-move.h"
 
 /* One run over all requests. */
-struct run {
+struct moving {
 	const struct move_options *options;
 	const struct target *target;
 	struct report *report;
@@ -34,7 +34,7 @@ static uint64_t failed_bytes(const struct move_job *job)
 	return bytes;
 }
 
-static void add_up(struct run *run, const struct move_job *job)
+static void add_up(struct moving *run, const struct move_job *job)
 {
 	run->moved += job->moved;
 	run->holes += job->holes;
@@ -47,7 +47,7 @@ static void add_up(struct run *run, const struct move_job *job)
 		run->first_failure = job->failures[0].code;
 }
 
-static int add_measures(const struct run *run, json_t *record, const struct move_job *job)
+static int add_measures(const struct moving *run, json_t *record, const struct move_job *job)
 {
 	if (run->options->dry_run)
 		return report_number(record, "would_move_bytes", job->moved);
@@ -57,7 +57,7 @@ static int add_measures(const struct run *run, json_t *record, const struct move
 }
 
 /* `mapped`: the destination was made for it and stays. A dry run has none when it would be made. */
-static int report_move(struct run *run, const struct move_job *job, bool mapped)
+static int report_move(struct moving *run, const struct move_job *job, bool mapped)
 {
 	json_t *record =
 		report_region("move", run->target->pid, run->target->starttime, job->source, job->source + job->bytes);
@@ -77,7 +77,7 @@ static int report_move(struct run *run, const struct move_job *job, bool mapped)
 	return report_record(run->report, record);
 }
 
-static int report_failures(struct run *run, const struct move_job *job)
+static int report_failures(struct moving *run, const struct move_job *job)
 {
 	int rc = 0;
 
@@ -86,7 +86,7 @@ static int report_failures(struct run *run, const struct move_job *job)
 	return rc;
 }
 
-static int report_summary(struct run *run)
+static int report_summary(struct moving *run)
 {
 	json_t *record = json_pack(
 		"{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "type", "summary", "op",
@@ -103,7 +103,7 @@ static int report_summary(struct run *run)
 }
 
 /* A destination that nothing went to is taken away again. */
-static int move_to_fresh(struct run *run, struct move_job *job, bool *mapped, struct error *error)
+static int move_to_fresh(struct moving *run, struct move_job *job, bool *mapped, struct error *error)
 {
 	struct region source = {job->source, job->source + job->bytes};
 	int rc = mover_map(&run->mover, source, &job->destination, error);
@@ -118,7 +118,7 @@ static int move_to_fresh(struct run *run, struct move_job *job, bool *mapped, st
 	return rc;
 }
 
-static int do_request(struct run *run, const struct request *request, struct error *error)
+static int do_request(struct moving *run, const struct request *request, struct error *error)
 {
 	const struct move_options *options = run->options;
 	struct move_job job = {
@@ -149,7 +149,7 @@ static int do_request(struct run *run, const struct request *request, struct err
 	return rc;
 }
 
-static int do_all(struct run *run, const struct requests *requests, struct error *error)
+static int do_all(struct moving *run, const struct requests *requests, struct error *error)
 {
 	int rc = 0;
 
@@ -171,7 +171,7 @@ static int do_all(struct run *run, const struct requests *requests, struct error
 int move_requests(const struct move_options *options, const struct requests *requests, const struct target *target,
 		  struct report *report, const volatile sig_atomic_t *interrupted, bool *partial, struct error *error)
 {
-	struct run run = {
+	struct moving run = {
 		.options = options,
 		.target = target,
 		.report = report,

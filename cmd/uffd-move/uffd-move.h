@@ -13,8 +13,8 @@
 #include "proc/target.h"
 #include "report/error.h"
 #include "report/report.h"
-
-#define NAME "uffd-move"
+#include "tool/verb.h"
+#include "watch.h"
 
 /* One stretch of memory to move. */
 struct request {
@@ -32,12 +32,22 @@ struct requests {
 	struct region_vec unmap; /* mapped by the run that is taken back: to go once they are empty */
 };
 
-/* The command line, understood. */
 struct move_options {
 	enum move_method method;
 	bool allow_holes, dont_wake, make_exclusive, dry_run, reverse, yes, quiet;
-	const struct watch_options *watch; /* NULL: pages are moved, not watched */
 };
+
+/* What the options say. */
+struct move_values {
+	struct move_options move;
+	struct watch_options watch;
+	uint64_t src, dst, length; /* dst 0: a fresh mapping */
+};
+
+extern const struct report_column move_columns[];
+
+/* uffd-move, which has no verbs. */
+int verb_move(struct run *run);
 
 int requests_add(struct requests *requests, struct request request);
 void requests_free(struct requests *requests);

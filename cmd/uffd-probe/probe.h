@@ -5,27 +5,34 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "cli/cli.h"
 #include "findings.h"
 #include "names.h"
 #include "proc/target.h"
 #include "report/error.h"
 #include "report/report.h"
+#include "tool/verb.h"
 
-#define NAME "uffd-probe"
+/* What the options say. */
+struct probe_values {
+	char *require;
+	bool exercise, list;
+};
 
-/* A run: where records go. Each type of record is a table of its own on a terminal. */
-struct run {
-	const struct cli_options *options;
+/* Where records go. Each type of record is a table of its own on a terminal. */
+struct probe {
+	struct run *run;
 	struct report *report;
 	int status; /* of writing: 0 or -errno */
 };
 
+/* uffd-probe, which has no verbs. */
+int verb_probe(struct run *run);
+
 /* Ends the table that is open and begins that of a type of record. Returns an exit code after saying what is wrong. */
-int run_table(struct run *run, const char *type, const struct report_column *columns);
+int probe_table(struct probe *probe, const char *type, const struct report_column *columns);
 
 /* Emits a record, which it takes over. After a failure nothing more is written. */
-void run_record(struct run *run, json_t *record);
+void probe_record(struct probe *probe, json_t *record);
 
 /* Adds what an error says to a record: errno, reason, hint. Takes the record over and returns it. */
 json_t *with_error(json_t *record, const struct error *error);
@@ -37,16 +44,16 @@ struct requirement {
 };
 
 /* What was found, or only what is required of it, as records. Returns an exit code. */
-int tell_findings(struct run *run, const struct findings *findings, const struct requirement *requirement);
+int tell_findings(struct probe *probe, const struct findings *findings, const struct requirement *requirement);
 
 /* Runs the exercises on descriptors of a route. counts[]: by result. Returns an exit code. */
-int tell_exercises(struct run *run, enum uffd_route route, unsigned int counts[3]);
+int tell_exercises(struct probe *probe, enum uffd_route route, unsigned int counts[3]);
 
 /* The names that --require takes. */
-int tell_names(struct run *run);
+int tell_names(struct probe *probe);
 
 /* A process: its descriptors, what it has registered, whether the tools could work on it. Returns an exit code. */
-int tell_target(struct run *run, const struct target *target);
+int tell_target(struct probe *probe, const struct target *target);
 
 /* Its obstacles and verdicts, for tell_target. */
-int tell_verdicts(struct run *run, const struct target *target);
+int tell_verdicts(struct probe *probe, const struct target *target);

@@ -61,7 +61,7 @@ static int read_info(const struct target *target, int number, struct info *info)
 	return 0;
 }
 
-static void tell_descriptor(struct run *run, const struct target *target, int number, struct sums *sums)
+static void tell_descriptor(struct probe *probe, const struct target *target, int number, struct sums *sums)
 {
 	struct info info;
 	uint64_t features;
@@ -72,15 +72,15 @@ static void tell_descriptor(struct run *run, const struct target *target, int nu
 	sums->descriptors++;
 	sums->pending += info.pending;
 	sums->total += info.total;
-	run_record(run, json_pack("{s:s, s:i, s:I, s:i, s:b, s:o, s:o, s:I, s:I}", "type", "userfaultfd", "pid",
-				  target->pid, "starttime", (json_int_t)target->starttime, "fd", number, "ready",
-				  (info.features & INITIALIZED) != 0, "features",
-				  report_flags(features, uffd_feature_names, UFFD_NAMED_FEATURES), "raw",
-				  report_address(features), "pending", (json_int_t)info.pending, "total",
-				  (json_int_t)info.total));
+	probe_record(probe, json_pack("{s:s, s:i, s:I, s:i, s:b, s:o, s:o, s:I, s:I}", "type", "userfaultfd", "pid",
+				      target->pid, "starttime", (json_int_t)target->starttime, "fd", number, "ready",
+				      (info.features & INITIALIZED) != 0, "features",
+				      report_flags(features, uffd_feature_names, UFFD_NAMED_FEATURES), "raw",
+				      report_address(features), "pending", (json_int_t)info.pending, "total",
+				      (json_int_t)info.total));
 }
 
-static int tell_descriptors(struct run *run, const struct target *target, struct sums *sums)
+static int tell_descriptors(struct probe *probe, const struct target *target, struct sums *sums)
 {
 	_cleanup_closedir_ DIR *dir = fd_folder(target_proc_open(target, "fd", O_RDONLY | O_DIRECTORY));
 
@@ -92,7 +92,7 @@ static int tell_descriptors(struct run *run, const struct target *target, struct
 		if (rc < 0 && rc != -EINVAL && rc != -ENOENT)
 			return rc;
 		if (rc > 0)
-			tell_descriptor(run, target, (int)strtol(entry->d_name, NULL, 10), sums);
+			tell_descriptor(probe, target, (int)strtol(entry->d_name, NULL, 10), sums);
 	}
 	return 0;
 }
@@ -110,8 +110,8 @@ static unsigned int modes_of(const char *flags)
 	return modes;
 }
 
-static void tell_region(struct run *run, const struct target *target, const struct mapping *mapping, unsigned int modes,
-			struct sums *sums)
+static void tell_region(struct probe *probe, const struct target *target, const struct mapping *mapping,
+			unsigned int modes, struct sums *sums)
 {
 	json_t *record =
 		report_region("region", target->pid, target->starttime, mapping->region.start, mapping->region.end);
@@ -125,10 +125,10 @@ static void tell_region(struct run *run, const struct target *target, const stru
 		json_object_update_new(record, json_pack("{s:o, s:s, s:s}", "modes",
 							 report_flags(modes, uffd_mode_names, UFFD_NAMED_MODES), "perm",
 							 mapping->perm, "name", mapping->name));
-	run_record(run, record);
+	probe_record(probe, record);
 }
 
-static int tell_regions(struct run *run, const struct target *target, struct sums *sums)
+static int tell_regions(struct probe *probe, const struct target *target, struct sums *sums)
 {
 	struct maps_reader smaps = {.fd = target_proc_open(target, "smaps", O_RDONLY)};
 	struct mapping mapping = {0};
@@ -146,7 +146,7 @@ static int tell_regions(struct run *run, const struct target *target, struct sum
 		}
 		modes = strncmp(line, "VmFlags:", strlen("VmFlags:")) ? 0 : modes_of(line + strlen("VmFlags:"));
 		if (modes)
-			tell_region(run, target, &mapping, modes, sums);
+			tell_region(probe, target, &mapping, modes, sums);
 	}
 	if (!result && address_space_gone(smaps.fd))
 		result = -ESRCH;
@@ -191,12 +191,12 @@ static int check(const struct target *target, struct error *error)
 }
 
 /* Its own descriptors and mappings. Returns 0 or -errno with `error` filled. */
-static int tell_own(struct run *run, const struct target *target, struct sums *sums, struct error *error)
+static int tell_own(struct probe *probe, const struct target *target, struct sums *sums, struct error *error)
 {
-	int result = tell_descriptors(run, target, sums);
+	int result = tell_descriptors(probe, target, sums);
 
 	if (!result)
-		result = run_table(run, "region", region_columns) ? -EINVAL : tell_regions(run, target, sums);
+		result = probe_table(probe, "region", region_columns) ? -EINVAL : tell_regions(probe, target, sums);
 	if (!result)
 		return 0;
 	return error_set(error, result, result == -ESRCH ? "it has ended or runs another program now" : NULL,
@@ -204,28 +204,28 @@ static int tell_own(struct run *run, const struct target *target, struct sums *s
 			 "look at process %d (%s)", target->pid, target->name);
 }
 
-int tell_target(struct run *run, const struct target *target)
+int tell_target(struct probe *probe, const struct target *target)
 {
 	struct error error = {0};
 	struct sums sums = {0};
 	int result = check(target, &error), code;
 
 	if (result) {
-		error_print(NAME, &error);
+		error_print(probe->run->name, &error);
 		return exit_code_of(result);
 	}
-	code = run_table(run, "userfaultfd", descriptor_columns);
+	code = probe_table(probe, "userfaultfd", descriptor_columns);
 	if (code)
 		return code;
-	result = tell_own(run, target, &sums, &error);
+	result = tell_own(probe, target, &sums, &error);
 	if (result && result != -EACCES && result != -EPERM) {
-		error_print(NAME, &error);
+		error_print(probe->run->name, &error);
 		return exit_code_of(result);
 	}
 	if (result)
-		run_record(run, error_record("look", &error));
-	code = tell_verdicts(run, target);
+		probe_record(probe, error_record("look", &error));
+	code = tell_verdicts(probe, target);
 	if (!code)
-		run_record(run, summarize(target, &sums, result == 0));
+		probe_record(probe, summarize(target, &sums, result == 0));
 	return code ? code : exit_code_of(result);
 }

@@ -146,54 +146,54 @@ static json_t *neighbour_record(const struct findings *findings, unsigned int in
 	return with_error(record, &error);
 }
 
-static int tell_features(struct run *run, const struct findings *findings, const struct requirement *requirement)
+static int tell_features(struct probe *probe, const struct findings *findings, const struct requirement *requirement)
 {
-	int code = run_table(run, "feature", feature_columns);
+	int code = probe_table(probe, "feature", feature_columns);
 
 	for (unsigned int bit = 0; !code && bit < FEATURE_BITS; bit++) {
 		bool known = bit < UFFD_NAMED_FEATURES || findings->offered >> bit & 1 || requirement->things;
 
 		if (known && wanted(requirement, THING_FEATURE, bit, 0))
-			run_record(run, feature_record(findings, bit));
+			probe_record(probe, feature_record(findings, bit));
 	}
 	return code;
 }
 
-static int tell_memory(struct run *run, const struct findings *findings, const struct requirement *requirement)
+static int tell_memory(struct probe *probe, const struct findings *findings, const struct requirement *requirement)
 {
-	int code = run_table(run, "ioctls", memory_columns);
+	int code = probe_table(probe, "ioctls", memory_columns);
 
 	for (unsigned int memory = 0; !code && memory < UFFD_MEMORIES; memory++)
 		for (unsigned int mode = 0; mode < UFFD_NAMED_MODES; mode++)
 			if (wanted(requirement, THING_MEMORY, memory, mode))
-				run_record(run, memory_record(findings, memory, mode));
+				probe_record(probe, memory_record(findings, memory, mode));
 	return code;
 }
 
-int tell_findings(struct run *run, const struct findings *findings, const struct requirement *requirement)
+int tell_findings(struct probe *probe, const struct findings *findings, const struct requirement *requirement)
 {
-	int code = run_table(run, "route", route_columns);
+	int code = probe_table(probe, "route", route_columns);
 
 	for (unsigned int route = 0; !code && route < UFFD_ROUTES; route++)
 		if (wanted(requirement, THING_ROUTE, route, 0))
-			run_record(run, route_record(findings, route));
+			probe_record(probe, route_record(findings, route));
 	if (!code)
-		code = tell_features(run, findings, requirement);
+		code = tell_features(probe, findings, requirement);
 	if (!code)
-		code = tell_memory(run, findings, requirement);
+		code = tell_memory(probe, findings, requirement);
 	if (!code)
-		code = run_table(run, "neighbour", neighbour_columns);
+		code = probe_table(probe, "neighbour", neighbour_columns);
 	for (unsigned int index = 0; !code && index < NEIGHBOURS; index++)
 		if (wanted(requirement, THING_NEIGHBOUR, index, 0))
-			run_record(run, neighbour_record(findings, index));
+			probe_record(probe, neighbour_record(findings, index));
 	return code;
 }
 
-int tell_exercises(struct run *run, enum uffd_route route, unsigned int counts[3])
+int tell_exercises(struct probe *probe, enum uffd_route route, unsigned int counts[3])
 {
-	int code = run_table(run, "exercise", exercise_columns);
+	int code = probe_table(probe, "exercise", exercise_columns);
 
-	for (const struct exercise *exercise = exercises; !code && !run->status && exercise->name; exercise++) {
+	for (const struct exercise *exercise = exercises; !code && !probe->status && exercise->name; exercise++) {
 		struct exercise_outcome outcome;
 		int result = exercise_run(exercise, route, EXERCISE_DEADLINE_MS, &outcome);
 
@@ -203,20 +203,20 @@ int tell_exercises(struct run *run, enum uffd_route route, unsigned int counts[3
 			snprintf(outcome.seen, sizeof(outcome.seen), "it could not be started: %s", strerror(-result));
 		}
 		counts[outcome.result]++;
-		run_record(run, json_pack("{s:s, s:s, s:s, s:s, s:I}", "type", "exercise", "exercise", exercise->name,
-					  "result", exercise_result_name(outcome.result), "seen", outcome.seen,
-					  "time_us", (json_int_t)outcome.time_us));
+		probe_record(probe, json_pack("{s:s, s:s, s:s, s:s, s:I}", "type", "exercise", "exercise",
+					      exercise->name, "result", exercise_result_name(outcome.result), "seen",
+					      outcome.seen, "time_us", (json_int_t)outcome.time_us));
 	}
 	return code;
 }
 
-int tell_names(struct run *run)
+int tell_names(struct probe *probe)
 {
-	int code = run_table(run, "name", name_columns);
+	int code = probe_table(probe, "name", name_columns);
 	struct thing thing;
 
 	for (size_t i = 0; !code && thing_at(i, &thing); i++)
-		run_record(run, json_pack("{s:s, s:s, s:s}", "type", "name", "name", thing.name, "kind",
-					  thing_kind_name(thing.kind)));
+		probe_record(probe, json_pack("{s:s, s:s, s:s}", "type", "name", "name", thing.name, "kind",
+					      thing_kind_name(thing.kind)));
 	return code;
 }

@@ -39,7 +39,7 @@ static const struct report_column obstacle_columns[] = {
 };
 
 struct verdicts {
-	struct run *run;
+	struct probe *probe;
 	const struct target *target;
 	struct findings findings;
 	json_t *obstacles[ARRAY_SIZE(tool_names)]; /* names */
@@ -68,7 +68,7 @@ static void obstacle(struct verdicts *verdicts, unsigned int tools, const char *
 	for (size_t i = 0; i < ARRAY_SIZE(tool_names); i++)
 		if (tools >> i & 1)
 			add_once(verdicts->obstacles[i], name);
-	run_record(verdicts->run, record);
+	probe_record(verdicts->probe, record);
 }
 
 static uint64_t status_of(const struct target *target, const char *field)
@@ -260,21 +260,21 @@ static void check_kernel(struct verdicts *verdicts)
 
 static int conclude(struct verdicts *verdicts)
 {
-	int code = run_table(verdicts->run, "verdict", verdict_columns);
+	int code = probe_table(verdicts->probe, "verdict", verdict_columns);
 
 	for (size_t i = 0; !code && i < ARRAY_SIZE(tool_names); i++)
-		run_record(verdicts->run,
-			   json_pack("{s:s, s:i, s:I, s:s, s:b, s:O}", "type", "verdict", "pid", verdicts->target->pid,
-				     "starttime", (json_int_t)verdicts->target->starttime, "tool", tool_names[i],
-				     "usable", json_array_size(verdicts->obstacles[i]) == 0, "obstacles",
-				     verdicts->obstacles[i]));
+		probe_record(verdicts->probe,
+			     json_pack("{s:s, s:i, s:I, s:s, s:b, s:O}", "type", "verdict", "pid",
+				       verdicts->target->pid, "starttime", (json_int_t)verdicts->target->starttime,
+				       "tool", tool_names[i], "usable", json_array_size(verdicts->obstacles[i]) == 0,
+				       "obstacles", verdicts->obstacles[i]));
 	return code;
 }
 
-int tell_verdicts(struct run *run, const struct target *target)
+int tell_verdicts(struct probe *probe, const struct target *target)
 {
-	struct verdicts verdicts = {.run = run, .target = target, .obstacles = {json_array(), json_array()}};
-	int code = run_table(run, "obstacle", obstacle_columns);
+	struct verdicts verdicts = {.probe = probe, .target = target, .obstacles = {json_array(), json_array()}};
+	int code = probe_table(probe, "obstacle", obstacle_columns);
 
 	findings_make(&verdicts.findings);
 	if (!code) {

@@ -1,13 +1,51 @@
 /* SPDX-License-Identifier: MIT */
-/* The options that all tools share, over popt. */
+/* Command lines of tools and verbs, from one table of options a tool. */
 #pragma once
 
-#include <popt.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "cli/option.h"
+
+struct report_column;
+struct run;
+
+/* Which of the options that several tools share a verb takes. The other ones are always there. */
+enum cli_takes {
+	CLI_TAKES_PID = 1 << 0,     /* -p/--pid, --pidfd */
+	CLI_TAKES_REGIONS = 1 << 1, /* -r/--regions */
+};
+
+/* A verb; of a tool without verbs there is one, without a name. */
+struct cli_verb {
+	const char *name;
+	int (*run)(struct run *run); /* returns the exit code */
+	const char *help;            /* a line for the --help of the tool */
+	const char *usage;           /* after the name: "[OPTION...] -p PID" */
+	const char *about;           /* one sentence for --help */
+	unsigned int takes;          /* enum cli_takes */
+	int operands;                /* how many words without a dash it accepts at most; -1: any number */
+	const char *command;         /* what begins a command at the end of its line: "--"; NULL: it takes none */
+	const struct report_column *columns; /* the table of its records ... */
+	const char *type;                    /* ... of this type */
+	const char *keys;                    /* what else --columns can name */
+	bool target_optional;
+	enum cli_offer offers; /* what a shell completes its operands with, besides `words` */
+	const char *words;
+};
+
+/* What a tool tells cli about itself. Tables end with a row of zeros. */
+struct cli_tool {
+	const char *name;
+	const char *about;                /* one sentence for --help; of a tool without verbs its verb has one */
+	const struct cli_option *options; /* of all its verbs; may be NULL */
+	void *values;                     /* of those options */
+	const struct cli_verb *verbs;
+};
+
 /* Values of the shared options after parsing. Strings are owned by the caller: cli_options_free. */
 struct cli_options {
+	char name[64]; /* "superpages" or "swapctl out": how errors begin */
 	pid_t pid;     /* 0: not given */
 	int pidfd;     /* -1: not given */
 	char *regions; /* -r FILE, NULL: not given */
@@ -15,37 +53,28 @@ struct cli_options {
 	char *columns;
 	bool quiet;
 	bool verbose;
+	const struct cli_tool *tool;
+	uint64_t given; /* a bit for each row of the tool's options */
 };
 
 /*
- * Which of the shared options a tool or verb takes. Format, columns, quiet, verbose, version, help and usage are always
- * there.
+ * The verb that a command line names: --help, --usage and --version in its place print, and an unknown verb is a usage
+ * error that names the nearest known one. Returns 0, or 1 with *exit_status set.
  */
-enum cli_takes {
-	CLI_TAKES_PID = 1 << 0,     /* -p/--pid, --pidfd */
-	CLI_TAKES_REGIONS = 1 << 1, /* -r/--regions */
-};
-
-/* What a tool tells cli about itself. */
-struct cli_tool {
-	const char *name;                 /* "superpages" or "swapctl out": how errors begin and usage reads */
-	const char *usage;                /* after the name: "[OPTION…] -p PID" */
-	const char *about;                /* one sentence for --help */
-	const struct poptOption *options; /* the tool's own, popt table ended by POPT_TABLEEND; may be NULL */
-	unsigned int takes;               /* enum cli_takes */
-	int operands; /* how many words without a dash it accepts at most; -1: any number, kept in order */
-};
+int cli_find_verb(const struct cli_tool *tool, int argc, const char **argv, const struct cli_verb **verb,
+		  int *exit_status);
 
 /*
- * Parses a command line. Standard options are handled here: --help, --usage and --version print and make the function
- * return 1 with *exit_status set; so does any error, after one line on standard error ("NAME: --size: …"). Otherwise
- * returns 0. String values in `own` options are malloc'ed by popt and owned by the caller. `operands` (may be NULL when
- * none are taken) receives a NULL-terminated array of words that the caller frees (the array and each word:
- * cli_operands_free). Both --pid and --pidfd is a usage error; so is a pid that is not a number above 0, or a word too
- * many.
+ * Parses the command line of a verb, argv[0] is skipped: the tool's values and `options` hold what was given, and the
+ * initial values of what was not. --help, --usage and --version print and make the function return 1 with *exit_status
+ * set; so does any error, after one line on standard error ("NAME: --size: ..."). Otherwise returns 0. `operands` (may
+ * be NULL when none are taken) receives a NULL-terminated array of words that the caller frees: cli_operands_free.
  */
-int cli_parse(const struct cli_tool *tool, int argc, const char **argv, struct cli_options *options, char ***operands,
-	      int *exit_status);
+int cli_parse(const struct cli_tool *tool, const struct cli_verb *verb, int argc, const char **argv,
+	      struct cli_options *options, char ***operands, int *exit_status);
+
+/* Whether an option of the tool's own was given, with its initial value or another one. */
+bool cli_given(const struct cli_options *options, const char *name);
 
 /*
  * Checks words that stand for processes: numbers above 0. NULL is none. Returns EXIT_DONE, or EXIT_USAGE after saying
@@ -53,24 +82,15 @@ int cli_parse(const struct cli_tool *tool, int argc, const char **argv, struct c
  */
 int cli_check_pids(const char *name, char **pids);
 
+/* Frees the texts among the shared options and the tool's values. */
 void cli_options_free(struct cli_options *options);
 void cli_operands_free(char ***operands);
 
-/* A verb of a tool that has verbs. */
-struct cli_verb {
-	const char *name;
-	int (*run)(int argc, const char **argv); /* argv[0] is the verb; returns the exit code */
-	const char *about;                       /* one line for --help */
-};
-
-/*
- * Runs the verb named by argv[1] from a table ended by a row with name NULL. --help, --usage and --version without a
- * verb list the verbs; an unknown verb is a usage error that names the nearest known one. Returns the exit code.
- */
-int cli_dispatch(const char *tool, const char *about, const struct cli_verb *verbs, int argc, const char **argv);
-
 /* One line of usage error on standard error: "NAME: message". Returns EXIT_USAGE. */
 int cli_usage_error(const char *name, const char *message, ...) __attribute__((format(printf, 2, 3)));
+
+/* "TOOL (uvmtools) VERSION" on standard output. Returns the exit code. */
+int cli_print_version(const struct cli_tool *tool);
 
 /*
  * How many letters must be changed, added or removed to make one word the other: for suggesting the nearest known word.

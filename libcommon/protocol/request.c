@@ -52,13 +52,11 @@ static uint64_t number_of(const json_t *object, const char *key)
 	return (uint64_t)json_integer_value(json_object_get(object, key));
 }
 
-static int find_verb(const json_t *object, enum request_kind *verb)
+int request_kind_of(const char *name, enum request_kind *kind)
 {
-	const char *name = json_string_value(json_object_get(object, "verb"));
-
 	for (unsigned int i = 0; name && i < REQUEST_VERBS; i++)
 		if (strcmp(verbs[i], name) == 0) {
-			*verb = (enum request_kind)i;
+			*kind = (enum request_kind)i;
 			return 0;
 		}
 	return -EINVAL;
@@ -77,7 +75,7 @@ int request_decode(const json_t *object, const struct region_vec *regions, struc
 		.again_ms = number_of(object, "again_ms"),
 		.resume_ns = number_of(object, "resume_ns"),
 	};
-	if (find_verb(object, &request->verb) == 0)
+	if (request_kind_of(json_string_value(json_object_get(object, "verb")), &request->verb) == 0)
 		return 0;
 	return error_set(error, -EINVAL, "the verb is unknown", "client and session should be of one version",
 			 "read the request");

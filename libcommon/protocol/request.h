@@ -37,6 +37,9 @@ struct session_request {
 	uint64_t resume_ns;               /* WATCH: when it began, under an earlier worker; 0: it begins */
 };
 
+/* The kind of that name ("out", …). Returns 0 or -EINVAL. */
+int request_kind_of(const char *name, enum request_kind *kind);
+
 /* The object of a request; the caller owns it. NULL when there is no memory. */
 json_t *request_encode(const struct session_request *request);
 

@@ -14,17 +14,6 @@
 #define CANNOT_RUN 126 /* as env(1), nohup(1) and the shells have it */
 #define NOT_FOUND  127
 
-char **command_words(int *argc, const char **argv)
-{
-	for (int i = 1; i < *argc; i++)
-		if (strcmp(argv[i], "--") == 0) {
-			argv[i] = NULL;
-			*argc = i;
-			return argv[i + 1] ? (char **)&argv[i + 1] : NULL;
-		}
-	return NULL;
-}
-
 /* A path with a separator of LD_PRELOAD in it cannot be given there. */
 static void find_library(const char *library, char path[PATH_MAX])
 {

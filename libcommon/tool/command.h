@@ -2,9 +2,6 @@
 /* A command that a verb starts, with one of this project's libraries in it. */
 #pragma once
 
-/* What stands behind "--", where the options end: argc and argv are cut there. NULL when there is nothing. */
-char **command_words(int *argc, const char **argv);
-
 /*
  * Puts a library in front of LD_PRELOAD: the one beside this program, as it was built or installed, or else whichever
  * the dynamic linker finds by its name. ld.so(8). Returns 0 or -ENOMEM.

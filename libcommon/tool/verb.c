@@ -30,11 +30,17 @@ int run_open(struct run *run, const struct report_column *columns, const char *t
 	return rc < 0 ? run_failed(run, rc, &error) : EXIT_DONE;
 }
 
+int run_begin(struct run *run)
+{
+	return run_open(run, run->verb->columns, run->verb->type, run->verb->target_optional);
+}
+
 void run_close(struct run *run)
 {
 	progress_end(&run->progress);
 	report_close(run->report);
 	target_close(&run->target);
+	cli_operands_free(&run->operands);
 	cli_options_free(&run->options);
 }
 
@@ -46,9 +52,16 @@ int run_finish(struct run *run, int status)
 	run->report = NULL;
 	if (rc == 0 || rc == -EPIPE)
 		return rc == -EPIPE && status == EXIT_DONE ? EXIT_FAILED : status;
-	error_set(&error, rc, NULL, "is its file system full?", "write to standard output");
+	error_set(&error, rc, NULL, "is its file system full?", "write records");
 	error_print(run->name, &error);
 	return status == EXIT_DONE || status == EXIT_PARTIAL ? EXIT_FAILED : status;
+}
+
+int run_result(struct run *run, int rc, const struct error *error)
+{
+	int status = rc < 0 ? run_finish(run, EXIT_DONE) : EXIT_DONE;
+
+	return rc < 0 && status == EXIT_DONE ? run_failed(run, rc, error) : status;
 }
 
 void run_record(void *context, json_t *record)

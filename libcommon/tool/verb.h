@@ -12,13 +12,23 @@
 /* One run of a verb: its options, its target, where its records go. */
 struct run {
 	const char *name; /* "swapctl out": how its errors begin */
+	const struct cli_verb *verb;
 	struct cli_options options;
+	char **operands; /* ended by NULL */
+	char **command;  /* at the end of the line; NULL: none */
 	struct target target;
 	struct report *report;
 	struct progress progress;
 };
 
-#define RUN_NONE(verb) ((struct run){.name = (verb), .options = {.pidfd = -1}, .target = TARGET_NONE})
+/* The tool's own values of this run's options. */
+static inline void *run_values(const struct run *run)
+{
+	return run->options.tool->values;
+}
+
+/* run_open with the table and type of record that the verb has, its target optional or not. */
+int run_begin(struct run *run);
 
 /*
  * Opens the report for records of `type` and, unless optional and not named, the target. Returns an exit code after
@@ -32,6 +42,12 @@ int run_finish(struct run *run, int status);
 
 /* Prints the error and gives its exit code. */
 int run_failed(const struct run *run, int rc, const struct error *error);
+
+/*
+ * The exit code of work that ended with rc. What failed because output could not be written is told as run_finish does
+ * it, anything else as run_failed.
+ */
+int run_result(struct run *run, int rc, const struct error *error);
 
 /*
  * The regions of -r: of this target, page aligned, sorted, without overlaps; an empty input without -r. The caller

@@ -29,7 +29,7 @@ help_options() {
 
 # What each shell offers at the end of a line, one a line, without descriptions.
 bash_offers() {
-	timeout 20 bash --norc -s "$ROOT" "$1" <<'SCRIPT' 2>/dev/null
+	timeout 20 bash --norc -s "$UVM_BUILD" "$1" <<'SCRIPT' 2>/dev/null
 source /usr/share/bash-completion/bash_completion
 line=$2
 IFS=$' \t' read -ra COMP_WORDS <<<"${line//=/ = }"
@@ -44,12 +44,12 @@ SCRIPT
 }
 
 fish_offers() {
-	HOME=$BATS_TEST_TMPDIR timeout 20 fish --no-config -c "source $ROOT/completions/fish/${1%% *}.fish; complete -C '$1'" | cut -f 1
+	HOME=$BATS_TEST_TMPDIR timeout 20 fish --no-config -c "source $UVM_BUILD/completions/fish/${1%% *}.fish; complete -C '$1'" | cut -f 1
 }
 
 # zsh completes only at a terminal, so one is made for it; compadd prints what it is given.
 zsh_offers() {
-	timeout 120 zsh -f -s "$ROOT" "$1" "$BATS_TEST_TMPDIR" <<'SCRIPT'
+	timeout 120 zsh -f -s "$UVM_BUILD" "$1" "$BATS_TEST_TMPDIR" <<'SCRIPT'
 zmodload zsh/zpty
 zpty shell zsh -f -i
 zpty -w shell "PROMPT= ; unsetopt zle_bracketed_paste; stty -echo; fpath=($1/completions/zsh \$fpath)"
@@ -111,6 +111,18 @@ same_options() {
 	same_options bash
 }
 
+@test "shellcheck finds nothing to say about the completions for bash, and zsh and fish can read theirs" {
+	local file
+	run shellcheck -s bash "$UVM_BUILD"/completions/bash/*
+	assert_success
+	for file in "$UVM_BUILD"/completions/zsh/*; do
+		zsh -n "$file"
+	done
+	for file in "$UVM_BUILD"/completions/fish/*; do
+		fish -n "$file"
+	done
+}
+
 @test "zsh completes the options in --help and no others" {
 	same_options zsh
 }
@@ -157,7 +169,7 @@ same_options() {
 @test "bash lists process ids with their names and inserts them without" {
 	# shellcheck disable=SC2016
 	run bash --norc -c 'source /usr/share/bash-completion/bash_completion; source "$0/completions/bash/swapctl"
-		COMP_TYPE=63 cur=; _swapctl_pids; printf "%s\n" "${COMPREPLY[@]}"; COMP_TYPE=9 cur=; _swapctl_pids; printf "%s\n" "${COMPREPLY[@]}"' "$ROOT"
+		COMP_TYPE=63 cur=; _swapctl_pids; printf "%s\n" "${COMPREPLY[@]}"; COMP_TYPE=9 cur=; _swapctl_pids; printf "%s\n" "${COMPREPLY[@]}"' "$UVM_BUILD"
 	assert_line --regexp "^$$ \(.+\)$"
 	assert_line "$$"
 }
@@ -178,4 +190,23 @@ same_options() {
 	run bash_offers "swapctl status --columns pid,faul"
 	assert_line pid,faults
 	all_offer "superpages --columns " start name
+}
+
+@test "operands, words with colons and the names of uffd-probe are completed" {
+	all_offer "addrspace alloc " 4K 2M
+	all_offer "addrspace diff " "$$"
+	all_offer "swapctl auto -p 1 " "$$"
+	all_offer "reclaimctl watch --warning " some:150ms/2s none
+	all_offer "addrspace cache --from " regions.json
+	all_offer "uffd-probe --require mov" move
+}
+
+@test "bash and zsh complete the command that a tool runs" {
+	local line shell
+	for line in "swapctl run -- tru" "swapctl in -p 1 --for tru" "addrspace clone -p 1 -- tru"; do
+		for shell in bash zsh; do
+			run "${shell}_offers" "$line"
+			assert_line true
+		done
+	done
 }

@@ -33,6 +33,42 @@ page_options() {
 	sed -n 's/^\.It \(Fl .*\)/\1/p' "man/$1.1" | grep -oE 'Fl (\\&\?|-?[a-z][a-z-]*|[a-z])' | sed -E 's/^Fl (\\&)?/-/' | sort -u
 }
 
+# The options of a verb by their long names, but for those that all verbs have.
+verb_options() {
+	# shellcheck disable=SC2086
+	$1 --help | sed -nE 's/^ +(-., +)?(--[a-z-]+).*/\2/p' | grep -vxE -- '--(format|columns|quiet|verbose|version|help|usage)' | sort -u
+}
+
+# The lines of a page's synopsis that begin with a tool and its verb.
+synopses() {
+	mandoc -T utf8 -O width=1000 "man/${1%% *}.1" | col -bx | sed -n '/^SYNOPSIS/,/^DESCRIPTION/p' | grep -E "^ +$1 "
+}
+
+# The same as verb_options has them, of a synopsis: of those with two names it may have either.
+synopsis_options() {
+	local name
+	for name in $(grep -oE -- '(^|[[ ])--?[a-z][a-z-]*' <<<"$2" | tr -d ' ['); do
+		if [[ $name == --* ]]; then
+			echo "$name"
+		else
+			# shellcheck disable=SC2086
+			$1 --help | sed -nE "s/^ +$name, +(--[a-z-]+).*/\1/p"
+		fi
+	done | sort -u
+}
+
+# "--name VALUE" for each option of a verb with a default value, which ends its help.
+verb_defaults() {
+	# shellcheck disable=SC2086
+	$1 --help | awk '/^ +(-., +)?--/ { if (l) print l; l = $0; next } l && /^ +[^ ]/ { l = l " " $0; next } { print l; l = "" }' |
+		sed -nE 's/^ +(-., +)?(--[a-z-]+).*\(([^() ]+)\)$/\2 \3/p'
+}
+
+# What a page says of an option: its entries in lists, which it may share with the options before and after it.
+page_entry() {
+	awk -v name="Fl ${2#-} " '/^\.It .*Fl/ { on = index($0 " ", name) || (on && together); together = 1 } !/^\.It/ { together = 0 } on' "man/$1.1"
+}
+
 # The lines to be typed in the examples of a page, pipes on several lines joined.
 examples() {
 	mandoc -T utf8 -O width=400 "man/$1" | col -bx | sed -n '/^EXAMPLES/,/^SEE ALSO\|^CAVEATS/p' |
@@ -60,6 +96,39 @@ examples() {
 		tool=${tool##*/}
 		diff -u --label "$tool --help" --label "man/$tool.1" <(help_options "$tool") <(page_options "$tool")
 	done
+}
+
+@test "the synopsis of every verb has the options that it takes, and no others" {
+	local tool verb verbs text taken
+	for tool in swapctl addrspace reclaimctl superpages; do
+		verbs=$(verbs "$tool")
+		for verb in ${verbs:-""}; do
+			text=$(synopses "$tool${verb:+ $verb}" | sed 's/--format FORMAT.*//')
+			taken=$(verb_options "$tool $verb")
+			[[ $verb ]] && assert_regex "$text" 'common options'
+			if [[ $text == *"options of attach"* ]]; then
+				assert_equal "$(comm -13 <(echo "$taken") <(verb_options "swapctl run"))" ""
+				taken=$(comm -23 <(echo "$taken") <(verb_options "swapctl run"))
+			fi
+			diff -u --label "$tool $verb --help" --label "man/$tool.1" \
+				<(xargs -n 1 <<<"$taken") <(synopsis_options "$tool $verb" "$text" | xargs -n 1)
+		done
+	done
+}
+
+@test "the man page tells the default value of every option that has one" {
+	local tool verb verbs option value count=0
+	for tool in "$UVM_BUILD"/bin/*; do
+		tool=${tool##*/}
+		verbs=$(verbs "$tool")
+		for verb in ${verbs:-""}; do
+			while read -r option value; do
+				page_entry "$tool" "$option" | grep -qwF -- "$value" || fail "man/$tool.1: $option is $value unless given"
+				((++count))
+			done < <(verb_defaults "$tool $verb")
+		done
+	done
+	assert [ "$count" -ge 30 ]
 }
 
 @test "every verb is in the man page" {

@@ -180,7 +180,7 @@ standing() {
 	reclaim_fails 2 "which process" flush --all
 	reclaim_fails 2 "how much" flush -p "$TARGET_PID"
 	reclaim_fails 2 "how much" flush -p "$TARGET_PID" --all -n 1
-	reclaim_fails 2 "-n: 0" flush -p "$TARGET_PID" -n 0
+	reclaim_fails 2 "--entries: 0" flush -p "$TARGET_PID" -n 0
 	reclaim_fails 2 "--bytes: many" flush -p "$TARGET_PID" --bytes many
 	reclaim_fails 2 "which process" list
 	reclaim_fails 2 "flish: unknown verb" flish

@@ -537,20 +537,21 @@ mapped() {
 	complete_bash() {
 		bash --norc -c '. /usr/share/bash-completion/bash_completion; . "$1"; shift
 			COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMP_POINT=${#COMP_LINE}
-			_superpages superpages "${*: -1}" "${*: -2:1}"; echo "${COMPREPLY[*]}"' - "$ROOT/completions/bash/superpages" "$@"
+			_superpages superpages "${*: -1}" "${*: -2:1}"; echo "${COMPREPLY[*]}"' - "$UVM_BUILD/completions/bash/superpages" "$@"
 	}
 	assert_equal "$(complete_bash superpages --swa)" --swappable
 	assert_equal "$(complete_bash superpages --kind s)" shmem
 	assert_equal "$(complete_bash superpages --columns start,res)" start,resident_bytes
 	assert_regex " $(complete_bash superpages -p "$$") " " $$ "
-	cd "$ROOT"
-	assert_equal "$(complete_bash superpages -r Makef)" Makefile
+	cd "$BATS_TEST_TMPDIR"
+	touch regions.json
+	assert_equal "$(complete_bash superpages -r regi)" regions.json
 }
 
 @test "fish completes options, their values and process ids" {
 	command -v fish >/dev/null || skip "fish is not installed"
 	complete_fish() {
-		HOME=$BATS_TEST_TMPDIR fish --no-config -c "source $ROOT/completions/fish/superpages.fish; complete -C'$1'" | cut -f1
+		HOME=$BATS_TEST_TMPDIR fish --no-config -c "source $UVM_BUILD/completions/fish/superpages.fish; complete -C'$1'" | cut -f1
 	}
 	assert_equal "$(complete_fish 'superpages --swa')" --swappable
 	assert_equal "$(complete_fish 'superpages --kind s')" shmem
@@ -560,17 +561,17 @@ mapped() {
 
 @test "zsh loads its completion" {
 	command -v zsh >/dev/null || skip "zsh is not installed"
-	run -0 zsh -fc "fpath=($ROOT/completions/zsh \$fpath); autoload -U compinit; compinit -u -D; print \${_comps[superpages]}"
+	run -0 zsh -fc "fpath=($UVM_BUILD/completions/zsh \$fpath); autoload -U compinit; compinit -u -D; print \${_comps[superpages]}"
 	assert_output _superpages
-	run -0 zsh -n "$ROOT/completions/zsh/_superpages"
+	run -0 zsh -n "$UVM_BUILD/completions/zsh/_superpages"
 }
 
 @test "the completions of all shells know every option" {
 	local option
 	for option in $(superpages --help | grep -oE -- '--[a-z-]+' | sort -u); do
-		grep -q -e "$option" "$ROOT/completions/bash/superpages"
-		grep -q -e "$option" "$ROOT/completions/zsh/_superpages"
-		grep -q -e "-l ${option#--}" "$ROOT/completions/fish/superpages.fish"
+		grep -q -e "$option" "$UVM_BUILD/completions/bash/superpages"
+		grep -q -e "$option" "$UVM_BUILD/completions/zsh/_superpages"
+		grep -q -e "-l ${option#--}" "$UVM_BUILD/completions/fish/superpages.fish"
 		grep -q -e "Fl -${option#--}" "$ROOT/man/superpages.1"
 	done
 }

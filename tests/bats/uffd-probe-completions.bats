@@ -8,7 +8,7 @@ setup() {
 
 # Of "uffd-probe --require WORD".
 bash_offers() {
-	timeout 20 bash --norc -s "$ROOT" "$1" <<'SCRIPT' 2>/dev/null
+	timeout 20 bash --norc -s "$UVM_BUILD" "$1" <<'SCRIPT' 2>/dev/null
 source /usr/share/bash-completion/bash_completion
 source "$1/completions/bash/uffd-probe"
 COMP_WORDS=(uffd-probe --require "$2") COMP_CWORD=2 COMP_LINE="uffd-probe --require $2" COMP_TYPE=9 COMP_KEY=9
@@ -20,7 +20,7 @@ SCRIPT
 
 fish_offers() {
 	HOME=$BATS_TEST_TMPDIR timeout 20 fish --no-config \
-		-c "source $ROOT/completions/fish/uffd-probe.fish; complete -C 'uffd-probe --require $1'" | cut -f 1
+		-c "source $UVM_BUILD/completions/fish/uffd-probe.fish; complete -C 'uffd-probe --require $1'" | cut -f 1
 }
 
 @test "bash completes names, also after a comma" {

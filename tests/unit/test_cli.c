@@ -1,37 +1,78 @@
 /* SPDX-License-Identifier: MIT */
-/* Command lines: shared options, operands, verbs, exit codes. */
+/* Command lines: tables of options, shared options, operands, verbs, exit codes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "base/region.h"
 #include "capture.h"
 #include "cli/cli.h"
 #include "cli/exit.h"
 
 static struct capture printed;
-static int own_number;
-static char *own_text;
 
-static const struct poptOption own_options[] = {
-	{"max", 0, POPT_ARG_INT, &own_number, 0, "How many", "N"},
-	{"size", 0, POPT_ARG_STRING, &own_text, 0, "Of which size", "BYTES"},
-	POPT_TABLEEND,
+static struct own {
+	int64_t max;
+	uint64_t size, stage, wait, piece, start;
+	struct region range;
+	char *text;
+	char **list;
+	int order, encrypt, count;
+	bool all;
+	uint64_t parsed;
+} own;
+
+#define AT(member) offsetof(struct own, member)
+
+static int parse_even(const char *text, void *value)
+{
+	uint64_t *number = value;
+
+	*number = strtoul(text, NULL, 10);
+	return *number % 2 ? -EINVAL : 0;
+}
+
+static const struct cli_option own_options[] = {
+	{"max", 0, CLI_NUMBER, AT(max), "N", .lowest = INT64_MIN, .initial = "-1", .help = "How many"},
+	{"size", 0, CLI_SIZE, AT(size), "BYTES", .lowest = 1, .help = "Of which size"},
+	{"text", 't', CLI_TEXT, AT(text), "WORD", .help = "Which word"},
+	{"list", 0, CLI_LIST, AT(list), "WORD", .help = "Words"},
+	{"order", 0, CLI_WORD, AT(order), "ORDER", .words = "first second third", .initial = "second", .help = "Order"},
+	{"stage", 0, CLI_SECONDS, AT(stage), "SECONDS", .lowest = 1, .highest = 60, .help = "How long"},
+	{"wait", 0, CLI_TIME, AT(wait), "TIME", .lowest = 10, .highest = 60000, .help = "How long"},
+	{"piece", 0, CLI_POWER, AT(piece), "BYTES", .highest = 1 << 26, .help = "Of which size"},
+	{"start", 0, CLI_PAGE, AT(start), "ADDR", .lowest = 1, .words = "auto", .help = "Where"},
+	{"range", 0, CLI_RANGE, AT(range), "START-END", .help = "Where"},
+	{"encrypt", 0, CLI_SET, AT(encrypt), .lowest = 1, .help = "Encrypted"},
+	{"no-encrypt", 0, CLI_SET, AT(encrypt), .lowest = 2, .help = "Not encrypted"},
+	{"count", 0, CLI_INT, AT(count), "N", .lowest = 1, .highest = 9, .verbs = "in status", .help = "How many"},
+	{"all", 0, CLI_FLAG, AT(all), .against = "size", .help = "All of it"},
+	{"even", 0, CLI_PARSED, AT(parsed), "N", .needs = "all", .parse = parse_even, .optional = true,
+	 .refusal = "is odd", .help = "A number"},
+	{0},
 };
 
-static const struct cli_tool tool = {
-	.name = "swapctl out",
-	.usage = "[OPTION...] -p PID",
-	.about = "Moves memory out.",
-	.options = own_options,
-	.takes = CLI_TAKES_PID | CLI_TAKES_REGIONS,
-	.operands = 1,
+static int run_nothing(struct run *run)
+{
+	(void)run;
+	return 0;
+}
+
+static const struct cli_verb verbs[] = {
+	{"out", run_nothing, "move memory out", .usage = "[OPTION...] -p PID", .about = "Moves memory out.",
+	 .takes = CLI_TAKES_PID | CLI_TAKES_REGIONS, .operands = 1},
+	{"status", run_nothing, "tell how things stand", .usage = "", .about = "Tells."},
+	{0},
 };
+
+static const struct cli_tool tool = {"swapctl", "Swaps.", own_options, &own, verbs};
 
 #define ARGS(...) ((const char *[]){"out", __VA_ARGS__, NULL})
 
@@ -52,7 +93,7 @@ static void assert_refused(const char **argv, const char *line)
 	int status = -1, done;
 
 	capture_begin(&printed, STDERR_FILENO);
-	done = cli_parse(&tool, count_args(argv), argv, &options, &operands, &status);
+	done = cli_parse(&tool, verbs, count_args(argv), argv, &options, &operands, &status);
 	assert_string_equal(capture_end(&printed), line);
 	assert_int_equal(done, 1);
 	assert_int_equal(status, EXIT_USAGE);
@@ -66,7 +107,7 @@ static const char *print_and_leave(const char **argv)
 	int status = -1, done;
 
 	capture_begin(&printed, STDOUT_FILENO);
-	done = cli_parse(&tool, count_args(argv), argv, &options, NULL, &status);
+	done = cli_parse(&tool, verbs, count_args(argv), argv, &options, NULL, &status);
 	capture_end(&printed);
 	assert_int_equal(done, 1);
 	assert_int_equal(status, EXIT_DONE);
@@ -77,23 +118,101 @@ static void shared_and_own_options_are_read(void **state)
 {
 	_cleanup_options_ struct cli_options options;
 	_cleanup_operands_ char **operands = NULL;
-	const char **argv = ARGS("-p", "812", "--max=-1", "word", "-r", "first", "-r", "-", "--size", "2M", "-q", "-v",
+	const char **argv = ARGS("-p", "812", "--max=-7", "word", "-r", "first", "-r", "-", "--size", "2M", "-q", "-v",
 				 "--format=json", "--columns", "start,bytes");
 	int status = -1;
 
 	(void)state;
-	assert_int_equal(cli_parse(&tool, count_args(argv), argv, &options, &operands, &status), 0);
+	assert_int_equal(cli_parse(&tool, verbs, count_args(argv), argv, &options, &operands, &status), 0);
+	assert_string_equal(options.name, "swapctl out");
 	assert_int_equal(options.pid, 812);
 	assert_int_equal(options.pidfd, -1);
 	assert_string_equal(options.regions, "-");
 	assert_string_equal(options.format, "json");
 	assert_string_equal(options.columns, "start,bytes");
 	assert_true(options.quiet && options.verbose);
-	assert_int_equal(own_number, -1);
-	assert_string_equal(own_text, "2M");
-	free(steal_ptr(&own_text));
+	assert_int_equal(own.max, -7);
+	assert_int_equal(own.size, 2 << 20);
+	assert_true(cli_given(&options, "max"));
+	assert_false(cli_given(&options, "order"));
 	assert_string_equal(operands[0], "word");
 	assert_null(operands[1]);
+}
+
+/* Reads a command line that is right, and leaves the values in `own`. */
+static void read_well(const char **argv)
+{
+	_cleanup_options_ struct cli_options options;
+	int status = -1;
+
+	own.encrypt = 0;
+	assert_int_equal(cli_parse(&tool, verbs, count_args(argv), argv, &options, NULL, &status), 0);
+}
+
+static void values_have_their_types(void **state)
+{
+	(void)state;
+	read_well(ARGS("--order", "third", "--stage", "45", "--wait", "150ms", "--piece=64K", "--start", "0x7000"));
+	assert_int_equal(own.order, 2);
+	assert_int_equal(own.stage, 45000);
+	assert_int_equal(own.wait, 150000000);
+	assert_int_equal(own.piece, 65536);
+	assert_int_equal(own.start, 0x7000);
+	read_well(ARGS("--encrypt", "--no-encrypt", "--start=auto", "--wait", "2", "--range", "1000-3000"));
+	assert_int_equal(own.encrypt, 2);
+	assert_int_equal(own.start, 0);
+	assert_int_equal(own.wait, 2000000000);
+	assert_int_equal(own.range.end, 0x3000);
+	read_well(ARGS("--all", "--even=4"));
+	assert_int_equal(own.parsed, 4);
+	read_well(ARGS("--all", "--even"));
+}
+
+static void texts_are_kept_until_they_are_freed(void **state)
+{
+	_cleanup_options_ struct cli_options options;
+	const char **argv = ARGS("-t", "one", "--text", "two", "--list", "a", "--list=b");
+	int status = -1;
+
+	(void)state;
+	assert_int_equal(cli_parse(&tool, verbs, count_args(argv), argv, &options, NULL, &status), 0);
+	assert_string_equal(own.text, "two");
+	assert_string_equal(own.list[1], "b");
+	assert_null(own.list[2]);
+	cli_options_free(&options);
+	assert_null(own.text);
+	assert_null(own.list);
+}
+
+static void wrong_values_are_refused_by_type_and_bounds(void **state)
+{
+	(void)state;
+	assert_refused(ARGS("--max", "many"), "swapctl out: --max: many is not a number\n");
+	assert_refused(ARGS("--max=many"), "swapctl out: --max: many is not a number\n");
+	assert_refused(ARGS("--size", "0"), "swapctl out: --size: 0 is not a size above 0\n");
+	assert_refused(ARGS("--order", "x"), "swapctl out: --order: x is none of first, second, third\n");
+	assert_refused(ARGS("--order", "sec"), "swapctl out: --order: sec is none of first, second, third\n");
+	assert_refused(ARGS("--stage", "61"), "swapctl out: --stage: 61 is not a number of seconds from 1 to 60\n");
+	assert_refused(ARGS("--wait", "9ms"),
+		       "swapctl out: --wait: 9ms is not a time from 10ms to 60s, such as 10s or 500ms\n");
+	assert_refused(ARGS("--piece", "96K"), "swapctl out: --piece: 96K is not a power of two from 4K to 64M\n");
+	assert_refused(ARGS("--start", "1001"),
+		       "swapctl out: --start: 1001 is not the address of a page in hexadecimal, nor auto\n");
+	assert_refused(ARGS("--start=0"),
+		       "swapctl out: --start: 0 is not the address of a page in hexadecimal, nor auto\n");
+	assert_refused(ARGS("--range", "2000-1000"),
+		       "swapctl out: --range: 2000-1000 is not START-END in hexadecimal\n");
+	assert_refused(ARGS("--range", "1000-2001"),
+		       "swapctl out: --range: 1000-2001 does not begin and end at pages\n");
+	assert_refused(ARGS("--even=3"), "swapctl out: --even: 3 is odd\n");
+}
+
+static void options_go_together_or_not(void **state)
+{
+	(void)state;
+	assert_refused(ARGS("--all", "--size=1"), "swapctl out: --all and --size: give one of them\n");
+	assert_refused(ARGS("--even=2"), "swapctl out: --even: only with --all\n");
+	assert_refused(ARGS("--count", "3"), "swapctl out: --count: unknown option (see swapctl out --help)\n");
 }
 
 static void nothing_given_is_nothing_set(void **state)
@@ -104,7 +223,7 @@ static void nothing_given_is_nothing_set(void **state)
 	int status = -1;
 
 	(void)state;
-	assert_int_equal(cli_parse(&tool, 1, argv, &options, &operands, &status), 0);
+	assert_int_equal(cli_parse(&tool, verbs, 1, argv, &options, &operands, &status), 0);
 	assert_int_equal(options.pid, 0);
 	assert_int_equal(options.pidfd, -1);
 	assert_null(options.regions);
@@ -121,7 +240,7 @@ static void words_after_two_dashes_are_operands(void **state)
 	int status = -1;
 
 	(void)state;
-	assert_int_equal(cli_parse(&tool, count_args(argv), argv, &options, &operands, &status), 0);
+	assert_int_equal(cli_parse(&tool, verbs, count_args(argv), argv, &options, &operands, &status), 0);
 	assert_string_equal(operands[0], "--max");
 }
 
@@ -132,7 +251,7 @@ static void a_pidfd_is_a_descriptor_number(void **state)
 	int status = -1;
 
 	(void)state;
-	assert_int_equal(cli_parse(&tool, count_args(argv), argv, &options, NULL, &status), 0);
+	assert_int_equal(cli_parse(&tool, verbs, count_args(argv), argv, &options, NULL, &status), 0);
 	assert_int_equal(options.pidfd, 0);
 	assert_refused(ARGS("--pidfd", "-1"), "swapctl out: --pidfd: -1 is not a descriptor number\n");
 }
@@ -158,9 +277,6 @@ static void wrong_options_are_named(void **state)
 	(void)state;
 	assert_refused(ARGS("--bogus"), "swapctl out: --bogus: unknown option (see swapctl out --help)\n");
 	assert_refused(ARGS("-x"), "swapctl out: -x: unknown option (see swapctl out --help)\n");
-	assert_refused(ARGS("--max", "many"),
-		       "swapctl out: --max: many: invalid numeric value (see swapctl out --help)\n");
-	assert_refused(ARGS("--max=many"), "swapctl out: --max=many: invalid numeric value (see swapctl out --help)\n");
 	assert_refused(ARGS("--pid"), "swapctl out: --pid: missing argument (see swapctl out --help)\n");
 	assert_refused(ARGS("-p", "1", "two", "\033words"),
 		       "swapctl out: ?words: one word too many (see swapctl out --help)\n");
@@ -174,6 +290,8 @@ static void help_goes_to_standard_output(void **state)
 	assert_non_null(strstr(text, "Usage: swapctl out [OPTION...] -p PID\n"));
 	assert_non_null(strstr(text, "Moves memory out."));
 	assert_non_null(strstr(text, "--max=N"));
+	assert_non_null(strstr(text, "Order (second)"));
+	assert_null(strstr(text, "--count"));
 	assert_non_null(strstr(text, "-p, --pid=PID"));
 	assert_non_null(strstr(text, "--columns"));
 	text = print_and_leave(ARGS("-?"));
@@ -185,14 +303,15 @@ static void help_goes_to_standard_output(void **state)
 
 static void options_a_tool_does_not_take_are_unknown(void **state)
 {
-	const struct cli_tool plain = {.name = "plain", .usage = "", .about = "Nothing."};
+	static const struct cli_verb only = {.usage = "", .about = "Nothing."};
+	static const struct cli_tool plain = {.name = "plain", .verbs = &only};
 	_cleanup_options_ struct cli_options options;
 	const char **argv = ARGS("-p", "1");
 	int status = -1;
 
 	(void)state;
 	capture_begin(&printed, STDERR_FILENO);
-	assert_int_equal(cli_parse(&plain, count_args(argv), argv, &options, NULL, &status), 1);
+	assert_int_equal(cli_parse(&plain, &only, count_args(argv), argv, &options, NULL, &status), 1);
 	assert_string_equal(capture_end(&printed), "plain: -p: unknown option (see plain --help)\n");
 	assert_int_equal(status, EXIT_USAGE);
 }
@@ -207,7 +326,7 @@ static void help_that_cannot_be_written_is_a_failure(void **state)
 	(void)state;
 	fflush(stdout);
 	dup2(full, STDOUT_FILENO);
-	cli_parse(&tool, count_args(argv), argv, &options, NULL, &status);
+	cli_parse(&tool, verbs, count_args(argv), argv, &options, NULL, &status);
 	dup2(saved, STDOUT_FILENO);
 	clearerr(stdout);
 	close(saved);
@@ -215,68 +334,55 @@ static void help_that_cannot_be_written_is_a_failure(void **state)
 	assert_int_equal(status, EXIT_FAILED);
 }
 
-static int run_out(int argc, const char **argv)
+static void assert_verb_refused(const char **argv, const char *line)
 {
-	assert_int_equal(argc, 2);
-	assert_string_equal(argv[0], "out");
-	assert_string_equal(argv[1], "--all");
-	return EXIT_PARTIAL;
-}
-
-static int run_status(int argc, const char **argv)
-{
-	(void)argc;
-	(void)argv;
-	return EXIT_FAILED;
-}
-
-static const struct cli_verb verbs[] = {
-	{"out", run_out, "move memory out"},
-	{"status", run_status, "tell how things stand"},
-	{NULL, NULL, NULL},
-};
-
-static void assert_dispatch_refused(const char **argv, const char *line)
-{
-	int code;
+	const struct cli_verb *verb;
+	int code = -1;
 
 	capture_begin(&printed, STDERR_FILENO);
-	code = cli_dispatch("swapctl", "Swaps.", verbs, count_args(argv), argv);
+	assert_int_equal(cli_find_verb(&tool, count_args(argv), argv, &verb, &code), 1);
 	assert_string_equal(capture_end(&printed), line);
 	assert_int_equal(code, EXIT_USAGE);
 }
 
-static void verbs_are_run_by_name(void **state)
+static void verbs_are_found_by_name(void **state)
 {
-	const char *argv[] = {"swapctl", "out", "--all", NULL};
+	const char *argv[] = {"swapctl", "status", "--all", NULL};
+	const struct cli_verb *verb;
+	int code;
 
 	(void)state;
-	assert_int_equal(cli_dispatch("swapctl", "Swaps.", verbs, 3, argv), EXIT_PARTIAL);
+	assert_int_equal(cli_find_verb(&tool, 3, argv, &verb, &code), 0);
+	assert_ptr_equal(verb, &verbs[1]);
 }
 
 static void unknown_verbs_name_the_nearest(void **state)
 {
 	(void)state;
-	assert_dispatch_refused(ARGS("stats"),
-				"swapctl: stats: unknown verb, did you mean status? (see swapctl --help)\n");
-	assert_dispatch_refused(ARGS("ou"), "swapctl: ou: unknown verb, did you mean out? (see swapctl --help)\n");
-	assert_dispatch_refused(ARGS("-p"), "swapctl: -p: the verb comes first (see swapctl --help)\n");
-	assert_dispatch_refused((const char *[]){"swapctl", NULL}, "swapctl: a verb is missing (see swapctl --help)\n");
+	assert_verb_refused(ARGS("stats"), "swapctl: stats: unknown verb, did you mean status? (see swapctl --help)\n");
+	assert_verb_refused(ARGS("ou"), "swapctl: ou: unknown verb, did you mean out? (see swapctl --help)\n");
+	assert_verb_refused(ARGS("-p"), "swapctl: -p: the verb comes first (see swapctl --help)\n");
+	assert_verb_refused((const char *[]){"swapctl", NULL}, "swapctl: a verb is missing (see swapctl --help)\n");
+}
+
+static const char *print_without_verb(const char *option)
+{
+	const struct cli_verb *verb;
+	int code = -1;
+
+	capture_begin(&printed, STDOUT_FILENO);
+	assert_int_equal(cli_find_verb(&tool, 2, ARGS(option), &verb, &code), 1);
+	capture_end(&printed);
+	assert_int_equal(code, EXIT_DONE);
+	return printed.text;
 }
 
 static void verbs_are_listed(void **state)
 {
 	(void)state;
-	capture_begin(&printed, STDOUT_FILENO);
-	assert_int_equal(cli_dispatch("swapctl", "Swaps.", verbs, 2, ARGS("--help")), EXIT_DONE);
-	capture_end(&printed);
-	assert_non_null(strstr(printed.text, "  status     tell how things stand\n"));
-	capture_begin(&printed, STDOUT_FILENO);
-	assert_int_equal(cli_dispatch("swapctl", "Swaps.", verbs, 2, ARGS("--usage")), EXIT_DONE);
-	assert_string_equal(capture_end(&printed), "Usage: swapctl out|status [OPTION...]\n");
-	capture_begin(&printed, STDOUT_FILENO);
-	assert_int_equal(cli_dispatch("swapctl", "Swaps.", verbs, 2, ARGS("--version")), EXIT_DONE);
-	assert_string_equal(capture_end(&printed), "swapctl (uvmtools) " UVM_VERSION "\n");
+	assert_non_null(strstr(print_without_verb("--help"), "  status     tell how things stand\n"));
+	assert_string_equal(print_without_verb("--usage"), "Usage: swapctl out|status [OPTION...]\n");
+	assert_string_equal(print_without_verb("--version"), "swapctl (uvmtools) " UVM_VERSION "\n");
 }
 
 static void errors_become_exit_codes(void **state)
@@ -306,6 +412,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shared_and_own_options_are_read),
+		cmocka_unit_test(values_have_their_types),
+		cmocka_unit_test(texts_are_kept_until_they_are_freed),
+		cmocka_unit_test(wrong_values_are_refused_by_type_and_bounds),
+		cmocka_unit_test(options_go_together_or_not),
 		cmocka_unit_test(nothing_given_is_nothing_set),
 		cmocka_unit_test(words_after_two_dashes_are_operands),
 		cmocka_unit_test(a_pidfd_is_a_descriptor_number),
@@ -315,7 +425,7 @@ int main(void)
 		cmocka_unit_test(help_goes_to_standard_output),
 		cmocka_unit_test(options_a_tool_does_not_take_are_unknown),
 		cmocka_unit_test(help_that_cannot_be_written_is_a_failure),
-		cmocka_unit_test(verbs_are_run_by_name),
+		cmocka_unit_test(verbs_are_found_by_name),
 		cmocka_unit_test(unknown_verbs_name_the_nearest),
 		cmocka_unit_test(verbs_are_listed),
 		cmocka_unit_test(errors_become_exit_codes),

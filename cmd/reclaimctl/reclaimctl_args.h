@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* The options of reclaimctl, a row each. Included by main.c alone. */
+#pragma once
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "reclaimctl.h"
+
+#define AT(member) offsetof(struct reclaimctl_values, member)
+#define DAY_MS     86400000
+#define MIN        (16 * KiB) /* the least that the library takes */
+#define TRIGGERS   "some:150ms/2s full:150ms/2s none"
+#define NO_TRIGGER                                                                                                  \
+	"is neither none nor like some:150ms/2s (some or full, and a window from 500ms to 10s that the first time " \
+	"fits in)"
+
+static int parse_trigger(const char *text, void *value)
+{
+	struct watch_trigger *trigger = value;
+
+	if (strcmp(text, "none") != 0)
+		return pressure_trigger_parse(text, trigger->text);
+	*trigger->text = '\0';
+	return 0;
+}
+
+/* As it was written, for the library. */
+static int parse_min(const char *text, void *min)
+{
+	const size_t room = sizeof(((struct reclaimctl_values *)NULL)->min);
+	uint64_t bytes;
+
+	if (size_parse(text, &bytes) < 0 || bytes < MIN || strlen(text) >= room)
+		return -EINVAL;
+	snprintf(min, room, "%s", text);
+	return 0;
+}
+
+static const struct cli_option reclaimctl_options[] = {
+	{"entries", 'n', CLI_NUMBER, AT(wish.entries), "N", .verbs = "flush", .lowest = 1,
+	 .help = "at least so many entries, oldest first"},
+	{"bytes", 0, CLI_SIZE, AT(wish.bytes), "BYTES", .verbs = "flush", .lowest = 1, .words = "1M 64M 256M 1G",
+	 .help = "entries of at least so many bytes"},
+	{"all", 0, CLI_FLAG, AT(all), .verbs = "flush", .help = "all that wait now"},
+	{"road", 0, CLI_WORD, AT(road), "auto|inject|agent", .verbs = "flush", .initial = "auto",
+	 .words = "auto inject agent", .help = "how to reach into it"},
+	{"timeout", 0, CLI_NUMBER, AT(timeout_ms), "MS", .verbs = "resize", .initial = "1000", .highest = INT32_MAX,
+	 .help = "how long to wait for the program"},
+	{"min", 0, CLI_PARSED, AT(min), "SIZE", .verbs = "run", .parse = parse_min, .words = "64K 256K 1M",
+	 .refusal = "is not a size of 16K or more",
+	 .help = "size from which a block is kept in the ring when it is freed"},
+	{"pid", 'p', CLI_LIST, AT(watch.pids), "PID...", .repeated = true, .verbs = "watch",
+	 .offers = CLI_OFFERS_PROCESSES, .help = "the processes, one or more"},
+	{"pidfd", 0, CLI_INT, AT(watch.pidfd), "FD", .verbs = "watch", .refusal = "is not a descriptor number",
+	 .help = "the process, by an inherited pidfd"},
+	{"all", 0, CLI_FLAG, AT(watch.all), .verbs = "watch",
+	 .help = "all processes that have a ring, as they come and go"},
+	{"interval", 0, CLI_TIME, AT(watch.interval_ns), "TIME", .verbs = "watch", .initial = "1s", .lowest = 10,
+	 .highest = DAY_MS, .words = "1s 10s", .help = "between looks"},
+	{"period", 0, CLI_TIME, AT(watch.period_ns), "TIME", .verbs = "watch", .lowest = 10, .highest = DAY_MS,
+	 .words = "1s 10s 60s", .help = "of sampling (as the ring says: 10s at first)"},
+	{"grace", 0, CLI_TIME, AT(watch.knobs.grace_ns), "TIME", .verbs = "watch", .initial = "30s", .highest = DAY_MS,
+	 .words = "10s 30s 60s", .help = "stopped for so long before it is drained"},
+	{"margin", 0, CLI_SIZE, AT(watch.knobs.margin), "BYTES", .verbs = "watch", .initial = "32M",
+	 .words = "32M 256M 1G", .help = "keep free below a cgroup's limit"},
+	{"warning", 0, CLI_PARSED, AT(watch.triggers[RING_WARNING]), "none|some|full:TIME/WINDOW", .verbs = "watch",
+	 .initial = "some:150ms/2s", .parse = parse_trigger, .words = TRIGGERS, .refusal = NO_TRIGGER,
+	 .help = "pressure at which half of a ring goes"},
+	{"critical", 0, CLI_PARSED, AT(watch.triggers[RING_CRITICAL]), "none|some|full:TIME/WINDOW", .verbs = "watch",
+	 .initial = "full:150ms/2s", .parse = parse_trigger, .words = TRIGGERS, .refusal = NO_TRIGGER,
+	 .help = "pressure at which all of it goes"},
+	{"dry-run", 'n', CLI_FLAG, AT(watch.dry_run), .verbs = "watch",
+	 .help = "say what would be reclaimed, change nothing"},
+	{0},
+};

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* The options of superpages, a row each. Included by main.c alone. */
+#pragma once
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "list.h"
+
+#define AT(member) offsetof(struct list_options, member)
+
+/* A size, or a percentage. */
+static int parse_resident(const char *text, void *value)
+{
+	struct list_least *resident = value;
+	size_t length = strlen(text);
+	char number[16];
+	int64_t percent;
+
+	resident->is_percent = length && text[length - 1] == '%';
+	if (!resident->is_percent)
+		return size_parse(text, &resident->least);
+	if (length > sizeof(number))
+		return -EINVAL;
+	memcpy(number, text, length - 1);
+	number[length - 1] = '\0';
+	if (number_parse(number, 0, 100, &percent) < 0)
+		return -EINVAL;
+	resident->least = (uint64_t)percent;
+	return 0;
+}
+
+static const struct cli_option superpages_options[] = {
+	{"max", 0, CLI_NUMBER, AT(max), "N", .initial = "-1", .lowest = INT64_MIN,
+	 .help = "list at most N superpages; negative: no limit"},
+	{"size", 0, CLI_POWER, AT(size), "SIZE", .initial = "2M", .words = "4K 64K 2M 1G",
+	 .help = "bytes of a superpage, a power of two"},
+	{"min-resident", 0, CLI_PARSED, AT(resident), "SIZE|PERCENT%", .initial = "1", .parse = parse_resident,
+	 .words = "4K 1M 50% 100%", .refusal = "is neither a size nor a percentage up to 100%",
+	 .help = "leave out what has fewer bytes, or a smaller share, in core"},
+	{"kind", 0, CLI_WORD, AT(kind), "KIND", .initial = "anon", .words = "anon file shmem all",
+	 .help = "anon, file, shmem or all"},
+	{"name", 0, CLI_TEXT, AT(name), "GLOB", .help = "only mappings with a name that matches"},
+	{"range", 0, CLI_RANGE, AT(range), "START-END", .help = "only addresses from START up to END"},
+	{"merge", 0, CLI_FLAG, AT(merge), .help = "join neighbours of one mapping into one region"},
+	{"swappable", 0, CLI_FLAG, AT(swappable), .help = "only what swapctl would take"},
+	{"sort", 0, CLI_WORD, AT(by_resident), "ORDER", .initial = "address", .words = "address resident",
+	 .help = "address, or resident: most resident first"},
+	{"method", 0, CLI_WORD, AT(method), "METHOD", .initial = "auto", .words = "auto scan pagemap mincore",
+	 .help = "auto, scan, pagemap or mincore: how to find what is in core"},
+	{0},
+};

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* The options of swapctl, a row each. Included by main.c alone. */
+#pragma once
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "swapctl.h"
+
+#define AT(member)  offsetof(struct swapctl_values, member)
+#define MAKES       "attach out auto run" /* the verbs that make sessions */
+#define SECONDS_MAX 31536000
+
+static int parse_codec(const char *text, void *value)
+{
+	return codec_parse(text, value);
+}
+
+static int parse_pressure(const char *text, void *value)
+{
+	return pressure_trigger_parse(text, value);
+}
+
+/* Percent of the time, as parts of a million. */
+static int parse_hold(const char *text, void *ppm)
+{
+	char *end;
+	double percent = strtod(text, &end);
+
+	if (!isdigit((unsigned char)*text) || *end || !(percent >= 0.0001) || percent > 100)
+		return -EINVAL;
+	*(uint64_t *)ppm = (uint64_t)(percent * 10000);
+	return 0;
+}
+
+static const struct cli_option swapctl_options[] = {
+	{"bytes", 0, CLI_SIZE, AT(bytes), "N", .verbs = "out", .lowest = 1, .words = "64M 256M 1G 4G",
+	 .help = "stop after so much has left memory"},
+	{"dry-run", 'n', CLI_FLAG, AT(dry_run), .verbs = "out", .help = "say what would be moved, change nothing"},
+	{"for", 0, CLI_FLAG, AT(ignored), "COMMAND...", .verbs = "in",
+	 .help = "keep everything in core while this runs; the last option"},
+	{"pid", 'p', CLI_LIST, AT(pids), "PID...", .repeated = true, .verbs = "auto", .offers = CLI_OFFERS_PROCESSES,
+	 .help = "the processes, one or more"},
+	{"cgroup", 0, CLI_TEXT, AT(cgroup), "PATH", .verbs = "auto", .offers = CLI_OFFERS_DIRECTORIES,
+	 .help = "the processes in a cgroup, and below it"},
+	{"stage", 0, CLI_SECONDS, AT(knobs.stage_ms), "SECONDS", .verbs = "auto", .initial = "60",
+	 .highest = SECONDS_MAX, .help = "in memory for so long before the store"},
+	{"refault-backoff", 0, CLI_SECONDS, AT(knobs.backoff_ms), "SECONDS", .verbs = "auto", .initial = "45",
+	 .lowest = 1, .highest = SECONDS_MAX, .help = "what comes back sooner is left alone, longer each time"},
+	{"interval", 0, CLI_SECONDS, AT(knobs.interval_ms), "SECONDS", .verbs = "auto", .initial = "120", .lowest = 1,
+	 .highest = SECONDS_MAX, .help = "between rounds of one process"},
+	{"regions-per-round", 0, CLI_INT, AT(knobs.regions_per_round), "N", .verbs = "auto", .initial = "100",
+	 .lowest = 1, .highest = 1000000, .help = "most superpages a round takes"},
+	{"min-free", 0, CLI_SIZE, AT(knobs.min_free), "BYTES", .verbs = "auto", .initial = "128M",
+	 .words = "64M 128M 1G", .help = "keep free on the store's file system"},
+	{"min-saved", 0, CLI_SIZE, AT(knobs.min_saved), "BYTES", .verbs = "auto", .initial = "16M",
+	 .words = "0 16M 64M", .help = "no session for a process of which less can leave"},
+	{"total-limit", 0, CLI_SIZE, AT(knobs.total_limit), "BYTES", .verbs = "auto", .initial = "1024M", .lowest = 1,
+	 .words = "256M 1G 4G", .help = "most bytes of all stores"},
+	{"pressure", 0, CLI_PARSED, AT(pressure), "some|full:TIME/WINDOW", .verbs = "auto", .parse = parse_pressure,
+	 .words = "some:150ms/1s some:150ms/2s full:50ms/1s",
+	 .refusal = "is not like some:150ms/1s (some or full, and a window from 500ms to 10s that the first time fits "
+		    "in)",
+	 .help = "only when the kernel tells of so much pressure"},
+	{"target", 0, CLI_SIZE, AT(knobs.target), "BYTES", .verbs = "auto", .words = "64M 256M 1G 4G",
+	 .help = "only above this much resident memory in all"},
+	{"hold", 0, CLI_PARSED, AT(knobs.hold_ppm), "PERCENT", .verbs = "auto", .parse = parse_hold,
+	 .refusal = "is not a percentage above 0", .help = "only while threads wait for memory for less of the time"},
+	{"explain", 0, CLI_FLAG, AT(explain), .verbs = "auto", .help = "a record for each decision"},
+	{"leave", 0, CLI_FLAG, AT(leave), .verbs = "auto", .help = "leave the sessions it made when it ends"},
+	{"road", 0, CLI_WORD, AT(session.road), "ROAD", .verbs = "attach out auto", .initial = "auto",
+	 .words = "auto inject agent puppet", .help = "how to reach into it: auto, inject, agent or puppet"},
+	{"road", 0, CLI_WORD, AT(session.road), "ROAD", .verbs = "run", .initial = "agent",
+	 .words = "auto inject agent puppet", .help = "how to reach into it: auto, inject, agent or puppet"},
+	{"store", 0, CLI_TEXT, AT(session.store), "DIR|memory", .verbs = MAKES, .words = "memory",
+	 .offers = CLI_OFFERS_DIRECTORIES, .help = "where the store is: a directory, or memory"},
+	{"limit", 0, CLI_SIZE, AT(session.limit), "BYTES", .verbs = "attach out run", .lowest = 1,
+	 .words = "64M 256M 1G 4G", .help = "most bytes the store may take"},
+	{"limit", 0, CLI_SIZE, AT(session.limit), "BYTES", .verbs = "auto", .initial = "128M", .lowest = 1,
+	 .words = "64M 256M 1G 4G", .help = "most bytes the store may take"},
+	{"compress", 0, CLI_PARSED, AT(session.codec), "CODEC", .verbs = MAKES, .initial = "lz4", .parse = parse_codec,
+	 .words = "lz4 zstd zstd:1 zstd:3 zstd:9 zstd:19 none",
+	 .refusal = "is none of lz4, zstd, zstd:1 to zstd:22, none", .help = "lz4, zstd[:LEVEL] or none"},
+	{"encrypt", 0, CLI_SET, AT(session.encrypt), .verbs = MAKES, .lowest = ENCRYPT_YES,
+	 .help = "encrypt the store (default for a file)"},
+	{"no-encrypt", 0, CLI_SET, AT(session.encrypt), .verbs = MAKES, .lowest = ENCRYPT_NO,
+	 .help = "do not encrypt it (default in memory)"},
+	{"cluster", 0, CLI_SIZE, AT(session.cluster_bytes), "BYTES", .verbs = MAKES, .lowest = 1,
+	 .words = "4K 16K 64K 256K", .help = "what is compressed and comes back together; 16 pages unless given"},
+	{"foreground", 0, CLI_FLAG, AT(session.foreground), .verbs = "attach adopt",
+	 .help = "stay until the session ends"},
+	{0},
+};

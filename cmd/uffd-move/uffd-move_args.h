@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* The options of uffd-move, a row each. Included by main.c alone. */
+#pragma once
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "uffd-move.h"
+
+#define AT(member) offsetof(struct move_values, member)
+
+/* The longest that --watch and --again take: what poll(2) can wait. */
+#define WATCH_MS_MAX INT32_MAX
+
+/* A time above 0, with a fraction or without, in units of so many milliseconds. Returns 0 or -EINVAL. */
+static int parse_fraction(const char *text, double unit_ms, uint64_t *ms)
+{
+	char *end;
+	double value = strtod(text, &end);
+
+	if (end == text || *end || !isdigit((unsigned char)*text) || !(value * unit_ms >= 1) ||
+	    value * unit_ms > WATCH_MS_MAX)
+		return -EINVAL;
+	*ms = (uint64_t)(value * unit_ms);
+	return 0;
+}
+
+static int parse_seconds(const char *text, void *ms)
+{
+	return parse_fraction(text, 1000, ms);
+}
+
+static int parse_ms(const char *text, void *ms)
+{
+	return parse_fraction(text, 1, ms);
+}
+
+static const struct cli_option move_options[] = {
+	{"src", 0, CLI_PAGE, AT(src), "ADDR", .against = "regions", .help = "move the pages from here on"},
+	{"dst", 0, CLI_PAGE, AT(dst), "ADDR|auto", .initial = "auto", .lowest = 1, .words = "auto", .needs = "src",
+	 .help = "where they go; auto: to a fresh mapping"},
+	{"length", 0, CLI_PAGES, AT(length), "BYTES", .lowest = 1, .words = "4K 2M 64M 1G", .needs = "src",
+	 .help = "how many bytes, in whole pages"},
+	{"allow-src-holes", 0, CLI_FLAG, AT(move.allow_holes), .help = "pages that are not there are no error"},
+	{"dontwake", 0, CLI_FLAG, AT(move.dont_wake), .help = "do not wake threads that wait for a page"},
+	{"make-exclusive", 0, CLI_FLAG, AT(move.make_exclusive),
+	 .help = "also move pages that a fork has left marked as shared, if they are not"},
+	{"method", 0, CLI_WORD, AT(move.method), "METHOD", .initial = "move", .words = "move mremap",
+	 .help = "move (UFFDIO_MOVE) or mremap"},
+	{"reverse", 0, CLI_FLAG, AT(move.reverse), .needs = "regions",
+	 .help = "take back what the records of -r say was moved"},
+	{"dry-run", 'n', CLI_FLAG, AT(move.dry_run), .help = "say what would be moved, change nothing"},
+	{"watch", 0, CLI_PARSED, AT(watch.duration_ms), "SECONDS", .optional = true, .parse = parse_seconds,
+	 .words = "1 10 60", .refusal = "is not a number of seconds above 0",
+	 .help = "move the pages aside, tell who touches them, let them come back"},
+	{"again", 0, CLI_PARSED, AT(watch.again_ms), "MS", .needs = "watch", .parse = parse_ms,
+	 .words = "100 1000 10000", .refusal = "is not a number of milliseconds above 0",
+	 .help = "with --watch: move them aside again every so often"},
+	{"yes", 'y', CLI_FLAG, AT(move.yes), .help = "move even if the program then reads zeros"},
+	{0},
+};

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/* uffd-probe: tells what userfaultfd can do on this kernel, for this user, for that process, by trying it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cli/exit.h"
+#include "exercise/exercise.h"
+#include "probe.h"
+
+int probe_table(struct probe *probe, const char *type, const struct report_column *columns)
+{
+	const char *why = NULL;
+	int closed = report_close(probe->report);
+
+	probe->report = NULL;
+	if (!probe->status)
+		probe->status = closed;
+	if (report_open(&probe->report, probe->run->options.format, probe->run->options.columns, columns, type, &why))
+		return cli_usage_error(probe->run->name, "%s", why);
+	return EXIT_DONE;
+}
+
+void probe_record(struct probe *probe, json_t *record)
+{
+	if (probe->status)
+		json_decref(record);
+	else
+		probe->status = report_record(probe->report, record);
+}
+
+/* Ends the output. Returns the exit code: `code`, unless writing failed. */
+static int probe_end(struct probe *probe, int code)
+{
+	struct error error;
+	int closed = report_close(probe->report);
+
+	probe->report = NULL;
+	if (!probe->status)
+		probe->status = closed;
+	if (!probe->status || code == EXIT_USAGE)
+		return code;
+	error_set(&error, probe->status, NULL, NULL, "write records");
+	error_print(probe->run->name, &error);
+	return EXIT_FAILED;
+}
+
+json_t *with_error(json_t *record, const struct error *error)
+{
+	if (!record || !error->code)
+		return record;
+	json_object_set_new(record, "errno", json_string(error_name(-error->code)));
+	json_object_set_new(record, "reason", json_string(error->why));
+	if (*error->hint)
+		json_object_set_new(record, "hint", json_string(error->hint));
+	return record;
+}
+
+/* Reads "move,poison". Returns an exit code after saying what is wrong. */
+static int requirement_parse(const struct run *run, struct requirement *requirement, const char *text)
+{
+	size_t length;
+
+	for (; text; text = text[length] ? text + length + 1 : NULL) {
+		char name[sizeof(requirement->things->name)];
+		struct thing thing, *grown;
+
+		length = strcspn(text, ",");
+		snprintf(name, sizeof(name), "%.*s", (int)length, text);
+		if (!length)
+			return cli_usage_error(run->name, "--require: a name is empty");
+		if (thing_find(name, &thing) || length >= sizeof(name))
+			return cli_usage_error(
+				run->name, "--require: %.*s: unknown name, did you mean %s? (see uffd-probe --list)",
+				(int)length, text, thing.name);
+		grown = reallocarray(requirement->things, requirement->count + 1, sizeof(thing));
+		if (!grown)
+			return EXIT_FAILED;
+		requirement->things = grown;
+		grown[requirement->count++] = thing;
+	}
+	return EXIT_DONE;
+}
+
+/* Adds to the summary what is required and not there. Returns the exit code. */
+static int judge(const struct findings *findings, const struct requirement *requirement, json_t *summary)
+{
+	json_t *missing = json_array();
+	bool complete = true;
+
+	for (size_t i = 0; i < requirement->count; i++) {
+		const struct thing *thing = &requirement->things[i];
+
+		if (thing_usable(thing, findings))
+			continue;
+		complete = false;
+		json_array_append_new(missing, json_string(thing->name));
+	}
+	json_object_set_new(summary, "required", json_integer((json_int_t)requirement->count));
+	json_object_set_new(summary, "missing", missing);
+	return complete ? EXIT_DONE : EXIT_UNSUPPORTED;
+}
+
+static json_t *summarize(const struct findings *findings)
+{
+	int routes = 0;
+
+	for (unsigned int route = 0; route < UFFD_ROUTES; route++)
+		routes += !findings->route[route];
+	return json_pack("{s:s, s:i, s:o, s:o}", "type", "summary", "usable_routes", routes, "offered",
+			 findings->asked ? report_flags(findings->offered, uffd_feature_names, UFFD_NAMED_FEATURES)
+					 : json_null(),
+			 "raw", findings->asked ? report_address(findings->offered) : json_null());
+}
+
+static int probe_kernel(struct probe *probe, const struct probe_values *values, const struct requirement *requirement)
+{
+	unsigned int counts[3] = {0};
+	struct findings findings;
+	json_t *summary;
+	int code, missing = EXIT_DONE;
+
+	findings_make(&findings);
+	code = tell_findings(probe, &findings, requirement);
+	if (!code && values->exercise)
+		code = tell_exercises(probe, findings.by, counts);
+	summary = code ? NULL : summarize(&findings);
+	if (!summary)
+		return code ? code : EXIT_FAILED;
+	if (requirement->things)
+		missing = judge(&findings, requirement, summary);
+	if (values->exercise)
+		json_object_update_new(summary, json_pack("{s:i, s:i, s:i}", "passed", counts[EXERCISE_PASS], "failed",
+							  counts[EXERCISE_FAIL], "not_applicable",
+							  counts[EXERCISE_NOT_APPLICABLE]));
+	probe_record(probe, summary);
+	if (counts[EXERCISE_FAIL])
+		return EXIT_FAILED;
+	return missing;
+}
+
+static int probe_target(struct probe *probe)
+{
+	_cleanup_target_ struct target target = TARGET_NONE;
+	struct error error = {0};
+	int result = target_open(&target, probe->run->options.pid, probe->run->options.pidfd, &error);
+
+	if (!result)
+		return tell_target(probe, &target);
+	error_print(probe->run->name, &error);
+	return exit_code_of(result);
+}
+
+static int check_words(const struct run *run, const struct probe_values *values)
+{
+	bool process = run->options.pid || run->options.pidfd >= 0;
+
+	if (process && (values->exercise || values->require || values->list))
+		return cli_usage_error(run->name, "%s is about this kernel, --pid about a process: give one of them",
+				       values->exercise  ? "--exercise"
+				       : values->require ? "--require"
+							 : "--list");
+	if (values->list && (values->exercise || values->require))
+		return cli_usage_error(run->name, "--list prints names and does nothing else: give it alone");
+	return EXIT_DONE;
+}
+
+int verb_probe(struct run *run)
+{
+	const struct probe_values *values = run_values(run);
+	struct probe probe = {.run = run};
+	struct requirement requirement = {0};
+	int code = check_words(run, values);
+
+	if (!code)
+		code = requirement_parse(run, &requirement, values->require);
+	if (!code && (run->options.pid || run->options.pidfd >= 0))
+		code = probe_target(&probe);
+	else if (!code && values->list)
+		code = tell_names(&probe);
+	else if (!code)
+		code = probe_kernel(&probe, values, &requirement);
+	free(requirement.things);
+	return probe_end(&probe, code);
+}

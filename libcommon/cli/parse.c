@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line of a verb, read by popt from the tool's table of options. */
+#include <ctype.h>
+#include <errno.h>
+#include <popt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cli/cli.h"
+#include "cli/exit.h"
+
+#define GROUPS_MAX 4
+
+/* One command line on its way. */
+struct line {
+	const struct cli_tool *tool;
+	const struct cli_verb *verb;
+	struct cli_options *options;
+	const char *name;
+	struct cli_row rows[CLI_ROWS_MAX];
+	size_t count;
+	bool given[CLI_ROWS_MAX];
+	char *helps[CLI_ROWS_MAX];
+	struct poptOption popt[CLI_ROWS_MAX + GROUPS_MAX]; /* the groups of --help, each with its end */
+	struct poptOption groups[GROUPS_MAX + 1];
+	const char **words;
+	poptContext context;
+};
+
+static int no_memory(const struct line *line)
+{
+	fprintf(stderr, "%s: read the command line: %s\n", line->name, strerror(ENOMEM));
+	return EXIT_FAILED;
+}
+
+static void *values_of(const struct line *line, const struct cli_row *row)
+{
+	return row->own ? line->tool->values : line->options;
+}
+
+/* The sentence of an option, with its initial value. */
+static char *help_text(const struct cli_option *option)
+{
+	char *text;
+
+	if (asprintf(&text, option->initial ? "%s (%s)" : "%s", option->help, option->initial) < 0)
+		return NULL;
+	return text;
+}
+
+static struct poptOption popt_row(const struct line *line, size_t i)
+{
+	const struct cli_option *option = line->rows[i].option;
+	unsigned int kind = cli_has_value(option) ? POPT_ARG_STRING : POPT_ARG_NONE;
+
+	return (struct poptOption){
+		.longName = option->name,
+		.shortName = option->letter,
+		.argInfo = kind | (option->optional ? POPT_ARGFLAG_OPTIONAL : 0),
+		.val = (int)i + 1,
+		.descrip = line->helps[i],
+		.argDescrip = option->argument,
+	};
+}
+
+static void fill_tables(struct line *line)
+{
+	struct poptOption *popt = line->popt;
+	struct poptOption *group = line->groups;
+
+	for (size_t i = 0; i < line->count; i++) {
+		if (i == 0 || line->rows[i].title != line->rows[i - 1].title) {
+			popt += i > 0; /* the end of the group before */
+			*group++ = (struct poptOption){
+				.argInfo = POPT_ARG_INCLUDE_TABLE, .arg = popt, .descrip = line->rows[i].title};
+		}
+		line->helps[i] = help_text(line->rows[i].option);
+		*popt++ = popt_row(line, i);
+	}
+}
+
+static int print_help(const struct line *line, bool in_short)
+{
+	if (in_short) {
+		poptPrintUsage(line->context, stdout, 0);
+	} else {
+		poptSetOtherOptionHelp(line->context, line->verb->usage);
+		poptPrintHelp(line->context, stdout, 0);
+		printf("\n%s\n", line->verb->about);
+	}
+	return fflush(stdout) || ferror(stdout) ? EXIT_FAILED : EXIT_DONE;
+}
+
+int cli_print_version(const struct cli_tool *tool)
+{
+	printf("%s (uvmtools) " UVM_VERSION "\n", tool->name);
+	return fflush(stdout) || ferror(stdout) ? EXIT_FAILED : EXIT_DONE;
+}
+
+static int refuse_option(const struct line *line, int code)
+{
+	const char *bad = poptBadOption(line->context, POPT_BADOPTION_NOALIAS);
+	_cleanup_free_ char *why = strdup(poptStrerror(code));
+
+	if (!why)
+		return no_memory(line);
+	*why = (char)tolower((unsigned char)*why);
+	return cli_usage_error(line->name, "%s: %s (see %s --help)", bad, why, line->name);
+}
+
+/* Without a value only for options that can stand alone. Returns an exit code. */
+static int take_value(const struct line *line, const struct cli_row *row, const char *text)
+{
+	char why[CLI_REFUSAL];
+	int rc;
+
+	if (!text)
+		return row->option->optional ? EXIT_DONE : no_memory(line);
+	rc = cli_value_parse(row->option, text, values_of(line, row));
+	if (rc == -ENOMEM)
+		return no_memory(line);
+	if (rc < 0)
+		return cli_usage_error(line->name, "--%s: %s %s", row->option->name, text,
+				       cli_value_refusal(row->option, rc, why));
+	return EXIT_DONE;
+}
+
+/* Returns 0, or 1 with *exit_status set when the program's work ends here. */
+static int take_option(struct line *line, size_t i, int *exit_status)
+{
+	const struct cli_row *row = &line->rows[i];
+	const struct cli_option *option = row->option;
+	_cleanup_free_ char *text = NULL;
+
+	line->given[i] = true;
+	switch (option->type) {
+	case CLI_VERSION:
+		*exit_status = cli_print_version(line->tool);
+		return 1;
+	case CLI_HELP:
+	case CLI_USAGE:
+		*exit_status = print_help(line, option->type == CLI_USAGE);
+		return 1;
+	case CLI_FLAG:
+		*(bool *)((char *)values_of(line, row) + option->at) = true;
+		return 0;
+	case CLI_SET:
+		*(int *)((char *)values_of(line, row) + option->at) = (int)option->lowest;
+		return 0;
+	default:
+		text = poptGetOptArg(line->context);
+		*exit_status = take_value(line, row, text);
+		return *exit_status != EXIT_DONE;
+	}
+}
+
+static bool name_given(const struct line *line, const char *name)
+{
+	for (size_t i = 0; i < line->count; i++)
+		if (line->given[i] && strcmp(line->rows[i].option->name, name) == 0)
+			return true;
+	return false;
+}
+
+/* Options that cannot stand beside each other, or alone. */
+static int check_together(const struct line *line)
+{
+	for (size_t i = 0; i < line->count; i++) {
+		const struct cli_option *option = line->rows[i].option;
+
+		if (line->given[i] && option->against && name_given(line, option->against))
+			return cli_usage_error(line->name, "--%s and --%s: give one of them", option->name,
+					       option->against);
+		if (line->given[i] && option->needs && !name_given(line, option->needs))
+			return cli_usage_error(line->name, "--%s: only with --%s", option->name, option->needs);
+	}
+	return EXIT_DONE;
+}
+
+static void note_given(const struct line *line)
+{
+	for (size_t i = 0; i < line->count; i++)
+		if (line->given[i] && line->rows[i].own)
+			line->options->given |= UINT64_C(1) << (line->rows[i].option - line->tool->options);
+}
+
+static int read_options(struct line *line, int *exit_status)
+{
+	int option;
+
+	while ((option = poptGetNextOpt(line->context)) > 0)
+		if (take_option(line, (size_t)option - 1, exit_status))
+			return 1;
+	*exit_status = option < -1 ? refuse_option(line, option) : check_together(line);
+	note_given(line);
+	return *exit_status != EXIT_DONE;
+}
+
+static int copy_words(char ***copy, const char **words, size_t count)
+{
+	*copy = calloc(count + 1, sizeof(**copy));
+	for (size_t i = 0; *copy && i < count; i++) {
+		(*copy)[i] = strdup(words[i]);
+		if (!(*copy)[i])
+			cli_operands_free(copy);
+	}
+	return *copy ? 0 : -ENOMEM;
+}
+
+static int read_operands(const struct line *line, char ***operands, int *exit_status)
+{
+	const char **words = poptGetArgs(line->context);
+	int most = line->verb->operands;
+	size_t count = 0;
+
+	while (words && words[count])
+		count++;
+	*exit_status = EXIT_DONE;
+	if (most >= 0 && count > (size_t)most)
+		*exit_status =
+			cli_usage_error(line->name, "%s: one word too many (see %s --help)", words[most], line->name);
+	else if (operands && copy_words(operands, words, count) < 0)
+		*exit_status = no_memory(line);
+	return *exit_status != EXIT_DONE;
+}
+
+/* The values that options have when they are not given. */
+static int set_initial_values(const struct line *line)
+{
+	int status = EXIT_DONE;
+
+	for (size_t i = 0; i < line->count && status == EXIT_DONE; i++)
+		if (line->rows[i].option->initial)
+			status = take_value(line, &line->rows[i], line->rows[i].option->initial);
+	return status;
+}
+
+static int open_line(struct line *line, int argc, const char **argv)
+{
+	/* popt shows argv[0] in its texts; for a verb that must be "swapctl out". */
+	line->words = calloc((size_t)argc + 2, sizeof(*line->words));
+	if (!line->words)
+		return no_memory(line);
+	line->words[0] = line->name;
+	for (int i = 1; i < argc; i++)
+		line->words[i] = argv[i];
+	line->count = cli_rows(line->tool, line->verb, line->rows);
+	fill_tables(line);
+	line->context = poptGetContext(line->name, argc > 0 ? argc : 1, line->words, line->groups, 0);
+	return line->context ? set_initial_values(line) : no_memory(line);
+}
+
+static void close_line(struct line *line)
+{
+	poptFreeContext(line->context);
+	for (size_t i = 0; i < line->count; i++)
+		free(line->helps[i]);
+	free(line->words);
+}
+
+int cli_parse(const struct cli_tool *tool, const struct cli_verb *verb, int argc, const char **argv,
+	      struct cli_options *options, char ***operands, int *exit_status)
+{
+	struct line line = {.tool = tool, .verb = verb, .options = options, .name = options->name};
+	int done;
+
+	*options = (struct cli_options){.pidfd = -1, .tool = tool};
+	snprintf(options->name, sizeof(options->name), "%s%s%s", tool->name, verb->name ? " " : "",
+		 verb->name ? verb->name : "");
+	if (operands)
+		*operands = NULL;
+	*exit_status = open_line(&line, argc, argv);
+	done = *exit_status != EXIT_DONE || read_options(&line, exit_status) ||
+	       read_operands(&line, operands, exit_status);
+	close_line(&line);
+	if (done)
+		cli_options_free(options);
+	return done;
+}
+
+bool cli_given(const struct cli_options *options, const char *name)
+{
+	const struct cli_option *rows = options->tool->options;
+
+	for (size_t i = 0; rows[i].name; i++)
+		if (options->given >> i & 1 && strcmp(rows[i].name, name) == 0)
+			return true;
+	return false;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* Which options a verb takes: the tool's own, and those that all tools share. */
+#include "cli/cli.h"
+
+#define AT(member) offsetof(struct cli_options, member)
+
+static const struct cli_option process_options[] = {
+	{"pid", 'p', CLI_INT, AT(pid), "PID", .lowest = 1, .offers = CLI_OFFERS_PROCESSES, .against = "pidfd",
+	 .refusal = "is not a process id (a number above 0)", .help = "the process"},
+	{"pidfd", 0, CLI_INT, AT(pidfd), "FD", .against = "pid", .refusal = "is not a descriptor number",
+	 .help = "the process, by a pidfd inherited as descriptor FD"},
+	{0},
+};
+
+static const struct cli_option region_options[] = {
+	{"regions", 'r', CLI_TEXT, AT(regions), "FILE", .words = "-", .offers = CLI_OFFERS_RECORDS,
+	 .help = "only the regions in FILE (-: standard input)"},
+	{0},
+};
+
+static const struct cli_option common_options[] = {
+	{"format", 0, CLI_TEXT, AT(format), "FORMAT", .words = "json table",
+	 .help = "json or table (default: table on a terminal)"},
+	{"columns", 0, CLI_TEXT, AT(columns), "KEY,...", .offers = CLI_OFFERS_COLUMNS,
+	 .help = "keys to show as the table's columns"},
+	{"quiet", 'q', CLI_FLAG, AT(quiet), .help = "no progress"},
+	{"verbose", 'v', CLI_FLAG, AT(verbose), .help = "say more on standard error"},
+	{"version", 0, CLI_VERSION, .help = "print the version"},
+	{"help", '?', CLI_HELP, .help = "show this help"},
+	{"usage", 0, CLI_USAGE, .help = "show the options in short"},
+	{0},
+};
+
+/* `verb` is NULL for options that all tools share. */
+static size_t add_rows(struct cli_row *rows, size_t count, const struct cli_option *options, const char *title,
+		       const char *verb)
+{
+	for (; options && options->name && count < CLI_ROWS_MAX; options++)
+		if (!options->verbs || (verb && cli_word_in(options->verbs, verb)))
+			rows[count++] = (struct cli_row){options, title, verb != NULL};
+	return count;
+}
+
+size_t cli_rows(const struct cli_tool *tool, const struct cli_verb *verb, struct cli_row rows[CLI_ROWS_MAX])
+{
+	size_t count = add_rows(rows, 0, tool->options, "Options:", verb->name ? verb->name : "");
+
+	if (verb->takes & CLI_TAKES_PID)
+		count = add_rows(rows, count, process_options, "Process:", NULL);
+	if (verb->takes & CLI_TAKES_REGIONS)
+		count = add_rows(rows, count, region_options, "Regions:", NULL);
+	return add_rows(rows, count, common_options, "Common options:", NULL);
+}
