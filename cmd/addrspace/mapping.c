@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Records of mappings. */
+/* What several verbs share: records of mappings, regions as words, why a target cannot be looked at. */
 #include "mapping.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/size.h"
 #include "base/text.h"
 
 const struct report_column mapping_columns[] = {
@@ -81,4 +83,26 @@ json_t *mapping_record(const struct target *target, const struct mapping *mappin
 		return NULL;
 	}
 	return record;
+}
+
+int look_failed(const struct run *run, int rc)
+{
+	struct error error = {0};
+	const char *why = NULL, *hint = NULL;
+
+	if (rc == -ESRCH)
+		why = "it has ended or runs another program now";
+	if (rc == -EACCES || rc == -EPERM)
+		hint = "run it as root or as the owner of the process";
+	error_set(&error, rc, why, hint, "look at process %d (%s)", run->target.pid, run->target.name);
+	return run_failed(run, rc, &error);
+}
+
+int parse_region(const struct run *run, const char *text, struct region *region)
+{
+	if (region_parse(text, region) < 0)
+		return cli_usage_error(run->name, "%s is not START-END in hexadecimal", text);
+	if ((region->start | region->end) & (page_size() - 1))
+		return cli_usage_error(run->name, "%s does not begin and end at pages", text);
+	return EXIT_DONE;
 }

@@ -76,11 +76,16 @@ struct watcher {
 	enum ring_level level;
 	bool pressed; /* a notice has come since the last look */
 	bool ending;
-	uint64_t processes, samples, reclaims, entries, bytes, errors;
+	struct {
+		uint64_t processes, samples, reclaims, entries, bytes, errors;
+	} sums;
 };
 
 /* Runs until a signal, or until the last process that was named is gone. Returns an exit code. */
 int watch_run(struct run *run, const struct watch_options *options);
+
+/* Wakes watch for `events` of a descriptor, unless it is negative; `what`: an event's. */
+void watch_poll(const struct watcher *w, int fd, uint32_t events, uint32_t what);
 
 /* Takes the record; output that nobody reads any more ends it all. */
 void watch_emit(struct watcher *w, json_t *record);

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include <sys/epoll.h>
+
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
@@ -11,6 +13,25 @@
 
 #define STEP_FIRST UINT64_C(1000000000) /* a program makes its ring soon after its start, if at all */
 #define STEP_LAST  (32 * STEP_FIRST)
+
+int watch_add(struct watcher *w, struct target *target, struct ring_found *ring, bool named)
+{
+	struct watched *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return -ENOMEM;
+	m->target = *target;
+	m->ring = *ring;
+	m->named = named;
+	m->next = w->all;
+	*target = TARGET_NONE;
+	*ring = RING_FOUND_NONE;
+	w->all = m;
+	w->sums.processes++;
+	watch_poll(w, m->target.pidfd, EPOLLIN, EVENT_PROCESS);
+	watch_tell(w, &m->target, "found");
+	return 0;
+}
 
 static bool is_watched(const struct watcher *w, pid_t pid)
 {

@@ -154,7 +154,7 @@ static void take_sample(struct watcher *w, struct watched *m, const struct ring_
 	m->used.bytes_in = shared->bytes_in;
 	m->used.entries_in = shared->entries_in;
 	m->sampled_ns = now_ns;
-	w->samples++;
+	w->sums.samples++;
 	if (w->options->verbose)
 		emit_sample(w, m, view);
 }
@@ -290,7 +290,7 @@ static void pretend_act(struct watcher *w, struct watched *m, const struct ring_
 	record = reclaim_record(m, look, decision);
 	json_object_set_new(record, "dry_run", json_true());
 	set(record, "ring_bytes", look->bytes);
-	w->reclaims++;
+	w->sums.reclaims++;
 	watch_emit(w, record);
 }
 
@@ -311,9 +311,9 @@ static void reclaimed(struct watcher *w, struct watched *m, const struct reclaim
 	set(record, "bytes", done->bytes);
 	set(record, "refused_entries", done->refused);
 	set(record, "ring_bytes", ring_bytes(&m->ring.view));
-	w->reclaims++;
-	w->entries += done->entries;
-	w->bytes += done->bytes;
+	w->sums.reclaims++;
+	w->sums.entries += done->entries;
+	w->sums.bytes += done->bytes;
 	if (decision->why == RING_TRIM)
 		count_trimmed(m, done->bytes);
 	watch_emit(w, json_incref(record));

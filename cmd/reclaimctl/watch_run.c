@@ -19,62 +19,6 @@
 #define EVENTS      32
 #define PRIORITY    (-20)
 
-void watch_emit(struct watcher *w, json_t *record)
-{
-	if (report_record(w->run->report, record) < 0)
-		w->ending = true;
-}
-
-json_t *watch_record(const struct target *target, const char *type)
-{
-	return json_pack("{s:s,s:i,s:I}", "type", type, "pid", target->pid, "starttime", (json_int_t)target->starttime);
-}
-
-void watch_failed(struct watcher *w, const struct target *target, const char *op, const struct error *error)
-{
-	json_t *record = error_record(op, error);
-
-	w->errors++;
-	report_number(record, "pid", (uint64_t)target->pid);
-	report_number(record, "starttime", target->starttime);
-	watch_emit(w, record);
-}
-
-void watch_tell(struct watcher *w, const struct target *target, const char *event)
-{
-	json_t *record = watch_record(target, "process");
-
-	json_object_set_new(record, "event", json_string(event));
-	watch_emit(w, record);
-}
-
-static void poll_for(const struct watcher *w, int fd, uint32_t events, uint32_t what)
-{
-	struct epoll_event event = {.events = events, .data.u64 = what};
-
-	if (fd >= 0)
-		epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &event);
-}
-
-int watch_add(struct watcher *w, struct target *target, struct ring_found *ring, bool named)
-{
-	struct watched *m = calloc(1, sizeof(*m));
-
-	if (!m)
-		return -ENOMEM;
-	m->target = *target;
-	m->ring = *ring;
-	m->named = named;
-	m->next = w->all;
-	*target = TARGET_NONE;
-	*ring = RING_FOUND_NONE;
-	w->all = m;
-	w->processes++;
-	poll_for(w, m->target.pidfd, EPOLLIN, EVENT_PROCESS);
-	watch_tell(w, &m->target, "found");
-	return 0;
-}
-
 /* A pidfd that was inherited stays open elsewhere: closing our copy would leave it in the set. */
 static void forget(struct watcher *w, struct watched *m)
 {
@@ -140,7 +84,7 @@ static int set_triggers(struct watcher *w, struct error *error)
 		w->triggers[level] = pressure_open(-1, trigger->text, error);
 		if (w->triggers[level] < 0 && trigger->given)
 			return w->triggers[level];
-		poll_for(w, w->triggers[level], EPOLLPRI, level);
+		watch_poll(w, w->triggers[level], EPOLLPRI, level);
 	}
 	return 0;
 }
@@ -159,7 +103,7 @@ static int begin(struct watcher *w, struct error *error)
 	w->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (w->epoll < 0 || w->signals < 0)
 		return error_set(error, -errno, NULL, NULL, "begin");
-	poll_for(w, w->signals, EPOLLIN, EVENT_SIGNAL);
+	watch_poll(w, w->signals, EPOLLIN, EVENT_SIGNAL);
 	/* A limit is hit within milliseconds: who works for it goes first. It sleeps but for moments. */
 	setpriority(PRIO_PROCESS, 0, PRIORITY);
 	rc = set_triggers(w, error);
@@ -249,9 +193,9 @@ static void end(struct watcher *w)
 static json_t *summary(const struct watcher *w)
 {
 	return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "type", "summary", "op", "watch", "processes",
-			 (json_int_t)w->processes, "samples", (json_int_t)w->samples, "reclaims",
-			 (json_int_t)w->reclaims, "entries", (json_int_t)w->entries, "bytes", (json_int_t)w->bytes,
-			 "errors", (json_int_t)w->errors);
+			 (json_int_t)w->sums.processes, "samples", (json_int_t)w->sums.samples, "reclaims",
+			 (json_int_t)w->sums.reclaims, "entries", (json_int_t)w->sums.entries, "bytes",
+			 (json_int_t)w->sums.bytes, "errors", (json_int_t)w->sums.errors);
 }
 
 int watch_run(struct run *run, const struct watch_options *options)
@@ -268,5 +212,5 @@ int watch_run(struct run *run, const struct watch_options *options)
 	if (rc < 0)
 		return run_failed(run, rc, &error);
 	watch_emit(&w, summary(&w));
-	return w.errors ? EXIT_PARTIAL : EXIT_DONE;
+	return w.sums.errors ? EXIT_PARTIAL : EXIT_DONE;
 }

@@ -58,18 +58,6 @@ static int source_next(struct source *source, struct mapping *mapping)
 	return result;
 }
 
-const char *list_method_name(enum pages_method method)
-{
-	static const char *const names[] = {
-		[PAGES_AUTO] = "auto",
-		[PAGES_SCAN] = "scan",
-		[PAGES_PAGEMAP] = "pagemap",
-		[PAGES_MINCORE] = "mincore",
-	};
-
-	return names[method];
-}
-
 static bool kind_wanted(enum list_kind wanted, enum mapping_kind kind)
 {
 	switch (wanted) {
@@ -182,7 +170,7 @@ static int open_pages(struct walk *walk, struct inject_mincore **mincore, struct
 	result = pages_open(&walk->pages);
 	if (result == -EOPNOTSUPP)
 		return error_set(error, result, "this kernel has no PAGEMAP_SCAN", "use --method pagemap",
-				 "--method %s", list_method_name(walk->options->method));
+				 "--method %s", pages_method_name(walk->options->method));
 	return result ? fail(walk->target, result, error) : 0;
 }
 

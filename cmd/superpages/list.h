@@ -48,9 +48,6 @@ extern const struct report_column list_columns[];
 /* superpages, which has no verbs. */
 int verb_list(struct run *run);
 
-/* The command line's name of a method ("scan"). */
-const char *list_method_name(enum pages_method method);
-
 /* Lists a target's superpages on the report, the summary last. Returns 0, or a negative errno with `error` filled. */
 int list_superpages(const struct list_options *options, const struct target *target, struct report *report,
 		    struct error *error);

@@ -332,7 +332,7 @@ int select_finish(struct selection *selection, enum pages_method method)
 				       "superpage_bytes", (json_int_t)selection->options->size, "resident_bytes",
 				       (json_int_t)selection->total.resident, "swapped_bytes",
 				       (json_int_t)selection->total.swapped, "huge_bytes",
-				       huge_value(selection->total.huge), "method", list_method_name(method)));
+				       huge_value(selection->total.huge), "method", pages_method_name(method)));
 }
 
 void select_free(struct selection *selection)

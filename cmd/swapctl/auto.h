@@ -55,7 +55,9 @@ struct automaton {
 	int cgroup;   /* its folder, or -1 */
 	bool ending;
 	struct error refusal; /* why no session could be made, the last time that was so */
-	uint64_t processes, rounds, moved, written_back, refaulted, errors;
+	struct {
+		uint64_t processes, rounds, moved, written_back, refaulted, errors;
+	} sums;
 };
 
 /* Runs until a signal, or until there is nothing left to look after. Returns an exit code. */

@@ -211,8 +211,8 @@ static void tell_round(struct automaton *a, const struct managed *m, const struc
 	report_number(record, "store_bytes", m->now.used - m->now.pool);
 	report_number(record, "time_us", now_us() - started_us);
 	auto_emit(a, record);
-	a->rounds++;
-	a->moved += staging->moved;
+	a->sums.rounds++;
+	a->sums.moved += staging->moved;
 }
 
 /*
@@ -320,7 +320,7 @@ static int run_round(struct automaton *a, struct managed *m)
 		rc = ask(a, m, "refaults", &(struct session_request){.verb = REQUEST_REFAULTS}, take_refaults, m);
 	if (rc == 0 && m->attached)
 		rc = look_at_session(a, m);
-	a->refaulted += m->refaulted;
+	a->sums.refaulted += m->refaulted;
 	if (rc < 0 || !policy_due(m->process))
 		return rc;
 	if (m->made && !policy_pays(m->process))
@@ -381,7 +381,7 @@ static int write_back(struct automaton *a, struct managed *m)
 		report_number(record, "store_bytes", m->now.used - min_u64(m->now.used, m->now.pool));
 		report_number(record, "time_us", number_of(summary, "time_us"));
 		auto_emit(a, record);
-		a->written_back += number_of(summary, "written_back_bytes");
+		a->sums.written_back += number_of(summary, "written_back_bytes");
 	}
 	json_decref(summary);
 	return rc;

@@ -37,22 +37,6 @@ static void catch_signals(int fd)
 		sigaction(numbers[i], &action, NULL);
 }
 
-void auto_emit(struct automaton *a, json_t *record)
-{
-	if (report_record(a->run->report, record) < 0)
-		a->ending = true;
-}
-
-void auto_failed(struct automaton *a, const struct managed *m, const char *op, const struct error *error)
-{
-	json_t *record = error_record(op, error);
-
-	a->errors++;
-	report_number(record, "pid", (uint64_t)m->target.pid);
-	report_number(record, "starttime", m->target.starttime);
-	auto_emit(a, record);
-}
-
 static void explain(void *context, const struct policy_decision *d)
 {
 	struct automaton *a = context;
@@ -104,7 +88,7 @@ static int look_after(struct automaton *a, struct target *target)
 	m->connection = -1;
 	m->next = a->all;
 	a->all = m;
-	a->processes++;
+	a->sums.processes++;
 	return 0;
 }
 
@@ -130,7 +114,7 @@ static void meet(void *context, pid_t pid)
 		return;
 	}
 	if (look_after(a, &target) < 0)
-		a->errors++;
+		a->sums.errors++;
 }
 
 static int meet_cgroup(struct automaton *a)
@@ -359,7 +343,7 @@ static bool cgroup_lost(struct automaton *a, int rc)
 		error_set(&error, rc, rc == -EOPNOTSUPP ? "it has become threaded" : NULL, NULL,
 			  "look after the cgroup %s", a->options->cgroup);
 		error_print(a->run->name, &error);
-		a->errors++;
+		a->sums.errors++;
 	}
 	return rc < 0;
 }
@@ -425,9 +409,9 @@ static void end(struct automaton *a)
 static json_t *summary(const struct automaton *a)
 {
 	return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "type", "summary", "op", "auto", "processes",
-			 (json_int_t)a->processes, "rounds", (json_int_t)a->rounds, "moved_bytes", (json_int_t)a->moved,
-			 "written_back_bytes", (json_int_t)a->written_back, "refaulted_pages", (json_int_t)a->refaulted,
-			 "errors", (json_int_t)a->errors);
+			 (json_int_t)a->sums.processes, "rounds", (json_int_t)a->sums.rounds, "moved_bytes",
+			 (json_int_t)a->sums.moved, "written_back_bytes", (json_int_t)a->sums.written_back,
+			 "refaulted_pages", (json_int_t)a->sums.refaulted, "errors", (json_int_t)a->sums.errors);
 }
 
 int auto_run(struct run *run, const struct auto_options *options)
@@ -451,5 +435,5 @@ int auto_run(struct run *run, const struct auto_options *options)
 	auto_emit(&a, summary(&a));
 	if (none)
 		return run_failed(run, a.refusal.code, &a.refusal);
-	return a.errors ? EXIT_PARTIAL : EXIT_DONE;
+	return a.sums.errors ? EXIT_PARTIAL : EXIT_DONE;
 }

@@ -137,8 +137,8 @@ static bool mark(uint64_t *set, uint64_t page)
 	return first;
 }
 
-static json_t *touch_record(const struct touches *touches, const struct touch *touch, const struct touch_sum *thread,
-			    const char *mapping, bool fresh)
+static json_t *touch_record(const struct touches *touches, const struct page_touch *touch,
+			    const struct touch_sum *thread, const char *mapping, bool fresh)
 {
 	char address[ADDRESS_TEXT];
 	json_t *tid = thread->tid ? json_integer(thread->tid) : json_null();
@@ -151,7 +151,7 @@ static json_t *touch_record(const struct touches *touches, const struct touch *t
 			 (json_int_t)touch->at_us, "name", mapping);
 }
 
-json_t *touches_add(struct touches *touches, const struct touch *touch)
+json_t *touches_add(struct touches *touches, const struct page_touch *touch)
 {
 	const struct region *region = region_vec_find(touches->regions, touch->address);
 	const char *name = mapping_name(touches, touch->address);

@@ -10,7 +10,7 @@
 #include "proc/maps.h"
 #include "proc/target.h"
 
-struct touch {
+struct page_touch {
 	uint64_t address; /* of the page */
 	uint32_t tid;     /* as the thread's own pid namespace numbers it */
 	bool write;
@@ -52,7 +52,7 @@ int touches_init(struct touches *touches, const struct target *target, const str
 void touches_free(struct touches *touches);
 
 /* The "touch" record of a touch, which is added to the sums. The caller owns it; NULL when out of memory. */
-json_t *touches_add(struct touches *touches, const struct touch *touch);
+json_t *touches_add(struct touches *touches, const struct page_touch *touch);
 
 /* The "interval" record of the time since the one before, in which threads waited so long. The caller owns it. */
 json_t *touches_round(struct touches *touches, uint64_t at_us, uint64_t waited_us);

@@ -40,7 +40,7 @@ struct move_options {
 /* What the options say. */
 struct move_values {
 	struct move_options move;
-	struct watch_options watch;
+	struct move_watch_options watch;
 	uint64_t src, dst, length; /* dst 0: a fresh mapping */
 };
 

@@ -106,7 +106,7 @@ static int read_requests(struct run *run, struct move_options *options, struct r
 
 static int watch(struct run *run, const struct requests *requests, bool *partial, struct error *error)
 {
-	struct watch_options options = ((const struct move_values *)run_values(run))->watch;
+	struct move_watch_options options = ((const struct move_values *)run_values(run))->watch;
 	_cleanup_regions_ struct region_vec regions = {0};
 
 	options.quiet = run->options.quiet;

@@ -18,7 +18,7 @@
 #define LATE_PART    10     /* … this part of the whole time */
 
 struct watcher {
-	const struct watch_options *options;
+	const struct move_watch_options *options;
 	const struct target *target;
 	struct report *report;
 	struct progress progress;
@@ -77,7 +77,7 @@ static void take_touches(struct watcher *w, const json_t *record)
 
 	touches_forget_mapping(&w->touches);
 	json_array_foreach(list, index, item) {
-		struct touch touch = {
+		struct page_touch touch = {
 			.address = (uint64_t)json_integer_value(json_array_get(item, 0)),
 			.tid = (uint32_t)json_integer_value(json_array_get(item, 1)),
 			.write = json_is_true(json_array_get(item, 2)),
@@ -292,8 +292,8 @@ static int run(struct watcher *w, bool *partial, struct error *error)
 	return rc ? rc : report_summary(w, elapsed);
 }
 
-int watch_regions(const struct watch_options *options, const struct target *target, const struct region_vec *regions,
-		  struct report *report, bool *partial, struct error *error)
+int watch_regions(const struct move_watch_options *options, const struct target *target,
+		  const struct region_vec *regions, struct report *report, bool *partial, struct error *error)
 {
 	struct watcher w = {
 		.options = options, .target = target, .report = report, .table = report_shows_table(report)};

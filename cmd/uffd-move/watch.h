@@ -11,7 +11,7 @@
 #include "report/error.h"
 #include "report/report.h"
 
-struct watch_options {
+struct move_watch_options {
 	uint64_t duration_ms; /* 0: until a signal, or the target's end */
 	uint64_t again_ms;    /* 0: pages that came back stay */
 	bool quiet;
@@ -22,5 +22,5 @@ struct watch_options {
  * and thread, the summary. Everything is back when it returns. *partial: some pages were not moved aside, or touches
  * not told. Returns 0, or a negative errno with `error` filled.
  */
-int watch_regions(const struct watch_options *options, const struct target *target, const struct region_vec *regions,
-		  struct report *report, bool *partial, struct error *error);
+int watch_regions(const struct move_watch_options *options, const struct target *target,
+		  const struct region_vec *regions, struct report *report, bool *partial, struct error *error);

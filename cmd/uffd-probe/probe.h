@@ -34,6 +34,9 @@ int probe_table(struct probe *probe, const char *type, const struct report_colum
 /* Emits a record, which it takes over. After a failure nothing more is written. */
 void probe_record(struct probe *probe, json_t *record);
 
+/* Ends the output. Returns the exit code: `code`, unless writing failed. */
+int probe_end(struct probe *probe, int code);
+
 /* Adds what an error says to a record: errno, reason, hint. Takes the record over and returns it. */
 json_t *with_error(json_t *record, const struct error *error);
 

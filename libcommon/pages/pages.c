@@ -215,3 +215,15 @@ int pages_superpages(const struct pages *pages, struct region region, uint64_t s
 		result = walk_by_windows(pages, &fold, pages->method == PAGES_MINCORE && anonymous);
 	return result ? result : fold_end(&fold);
 }
+
+const char *pages_method_name(enum pages_method method)
+{
+	static const char *const names[] = {
+		[PAGES_AUTO] = "auto",
+		[PAGES_SCAN] = "scan",
+		[PAGES_PAGEMAP] = "pagemap",
+		[PAGES_MINCORE] = "mincore",
+	};
+
+	return names[method];
+}

@@ -15,6 +15,9 @@ enum pages_method {
 	PAGES_MINCORE, /* mincore(2), run by a function that the caller gives */
 };
 
+/* "auto", "scan", … */
+const char *pages_method_name(enum pages_method method);
+
 /* Bits of a pagemap entry (Documentation/admin-guide/mm/pagemap.rst). */
 #define PAGEMAP_PRESENT   (UINT64_C(1) << 63)
 #define PAGEMAP_SWAPPED   (UINT64_C(1) << 62)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
-# The floor rule: who may include whom.
+# The floor rule: who may include whom. The rules of the house: how large rooms and structs may be, no circles.
 
 setup() {
 	load /usr/lib/bats/bats-support/load
@@ -83,4 +83,69 @@ given() {
 	assert_line 'libcommon/loose.c:1: belongs in a folder of libcommon'
 	assert_line 'cmd/one/main.c:1: "attic/a.h": no folder "attic" in the table of floors'
 	assert_line 'cmd/one/main.c:2: "missing.h" is not in this folder'
+}
+
+# N lines, each made by printf of FORMAT with its number.
+lines() {
+	local i
+	for ((i = 0; i < $1; i++)); do
+		# shellcheck disable=SC2059
+		printf "$2\\n" "$i"
+	done
+}
+
+@test "this tree keeps the rules of the house" {
+	run "$ROOT/tools/house"
+	assert_success
+	assert_output ""
+}
+
+@test "a room with too many lines or C files is told" {
+	lines 3001 '/* %d */' >"$TREE/libcommon/base/long.c"
+	local i
+	for i in {1..17}; do
+		given "libcommon/proc/part$i.c" 'int x;'
+	done
+	run "$ROOT/tools/house" "$TREE"
+	assert_failure 1
+	assert_output "libcommon/base: 3001 lines, 3000 are the most
+libcommon/proc: 17 C files, 16 are the most"
+}
+
+@test "files that need each other are told, over others too, but not for what only looks so" {
+	given libcommon/proc/maps.h 'int one(void);' 'int two(void);' 'int three(void);'
+	given libcommon/proc/one.c 'int one(void)' '{' 'return two();' '}'
+	given libcommon/proc/two.c 'int two(void)' '{' 'return three();' '}'
+	given libcommon/proc/three.c 'int three(void)' '{' 'return one();' '}'
+	run "$ROOT/tools/house" "$TREE"
+	assert_failure 1
+	assert_output --partial "libcommon/proc: a circle: one.c -> two.c -> three.c -> one.c"
+	given libcommon/proc/three.c 'static int two(void)' '{' 'return 2;' '}' 'int three(void)' '{' 'return two() + thing->one; /* one() */' '}'
+	run "$ROOT/tools/house" "$TREE"
+	assert_success
+}
+
+@test "a struct with too many members is told; one inside it counts as one" {
+	{
+		echo 'struct large {'
+		lines 10 'int a%d, b%d;' | sed 's/%d/0/'
+		echo '};'
+	} >"$TREE/libcommon/base/size.h"
+	run "$ROOT/tools/house" "$TREE"
+	assert_success
+	sed -i 's/^};/int (*last)(int, int);\n};/' "$TREE/libcommon/base/size.h"
+	run "$ROOT/tools/house" "$TREE"
+	assert_failure 1
+	assert_output "libcommon/base/size.h:1: struct large has 21 members, 20 are the most"
+	sed -i '2s/^/struct { /; 11s/$/ } inner;/' "$TREE/libcommon/base/size.h"
+	run "$ROOT/tools/house" "$TREE"
+	assert_success
+}
+
+@test "a tag that two headers define is told" {
+	given libcommon/base/size.h 'struct same;' 'struct same {' 'int a;' '};'
+	given libcommon/proc/maps.h 'struct same;' 'enum same {' 'A,' '};'
+	run "$ROOT/tools/house" "$TREE"
+	assert_failure 1
+	assert_output "libcommon/proc/maps.h:2: enum same is defined in libcommon/base/size.h too"
 }

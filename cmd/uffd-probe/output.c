@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* Where records go. */
+#include "cli/exit.h"
+#include "probe.h"
+
+int probe_table(struct probe *probe, const char *type, const struct report_column *columns)
+{
+	const char *why = NULL;
+	int closed = report_close(probe->report);
+
+	probe->report = NULL;
+	if (!probe->status)
+		probe->status = closed;
+	if (report_open(&probe->report, probe->run->options.format, probe->run->options.columns, columns, type, &why))
+		return cli_usage_error(probe->run->name, "%s", why);
+	return EXIT_DONE;
+}
+
+void probe_record(struct probe *probe, json_t *record)
+{
+	if (probe->status)
+		json_decref(record);
+	else
+		probe->status = report_record(probe->report, record);
+}
+
+int probe_end(struct probe *probe, int code)
+{
+	struct error error;
+	int closed = report_close(probe->report);
+
+	probe->report = NULL;
+	if (!probe->status)
+		probe->status = closed;
+	if (!probe->status || code == EXIT_USAGE)
+		return code;
+	error_set(&error, probe->status, NULL, NULL, "write records");
+	error_print(probe->run->name, &error);
+	return EXIT_FAILED;
+}
+
+json_t *with_error(json_t *record, const struct error *error)
+{
+	if (!record || !error->code)
+		return record;
+	json_object_set_new(record, "errno", json_string(error_name(-error->code)));
+	json_object_set_new(record, "reason", json_string(error->why));
+	if (*error->hint)
+		json_object_set_new(record, "hint", json_string(error->hint));
+	return record;
+}
