@@ -68,9 +68,9 @@ LIB_OBJS   := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
 TOOL_BINS  := $(TOOLS:%=$(BUILD)/bin/%)
 
 # Tools that can be told where to die, for the tests of recovery.
-HOOK_PARTS := $(foreach room,service pager swapin swapout worker session,$(wildcard libcommon/$(room)/*.c)) libcommon/confine/filter.c
-HOOK_LIB   := $(BUILD)/hooks/libcommon.a
-HOOK_BINS  := $(TOOLS:%=$(BUILD)/hooks/bin/%)
+FAILPOINT_PARTS := $(foreach room,service pager swapin swapout worker session,$(wildcard libcommon/$(room)/*.c)) libcommon/confine/filter.c
+FAILPOINT_LIB   := $(BUILD)/failpoints/libcommon.a
+FAILPOINT_BINS  := $(TOOLS:%=$(BUILD)/failpoints/bin/%)
 
 UNIT_BINS  := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 TARGETS    := $(patsubst tests/targets/%.c,$(BUILD)/targets/%,$(wildcard tests/targets/*.c))
@@ -100,7 +100,7 @@ RECLAIM_OBJS := $(patsubst %.c,$(BUILD)/obj/reclaim/%.o,$(wildcard libuvm-reclai
 COMPLETIONS := $(foreach tool,$(TOOLS),$(BUILD)/completions/bash/$(tool) $(BUILD)/completions/zsh/_$(tool) $(BUILD)/completions/fish/$(tool).fish)
 WRITERS     := $(TOOLS:%=$(BUILD)/completions/write-%)
 
-.PHONY: all lib libuvm libuvm-reclaim tools completions hooked unit targets benchmarks check quick model soak fail guest demo bench install uninstall deps clean format lint fuzz fuzzers
+.PHONY: all lib libuvm libuvm-reclaim tools completions failpoints unit targets benchmarks check quick model soak fail guest demo bench install uninstall deps clean format lint fuzz fuzzers
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -110,11 +110,11 @@ libuvm: $(LIBUVM_FILES)
 libuvm-reclaim: $(RECLAIM)
 tools: $(TOOL_BINS)
 completions: $(COMPLETIONS)
-hooked: $(HOOK_BINS)
+failpoints: $(FAILPOINT_BINS)
 unit: $(UNIT_BINS)
 targets: $(TARGETS) $(HELPERS) $(FAIL)
 benchmarks: $(BENCH_BINS)
-all lib libuvm libuvm-reclaim tools completions hooked unit targets benchmarks:
+all lib libuvm libuvm-reclaim tools completions failpoints unit targets benchmarks:
 	@:
 
 define object_rule
@@ -123,12 +123,12 @@ $(1)/%.o: %.c Makefile
 	$$(call say,CC,$$@)
 	$$(Q)$$(CC) $$(ALL_FLAGS) $$(PKG_CFLAGS) -MMD -MP -c -o $$@ $$<
 endef
-$(foreach objects,$(BUILD)/obj $(BUILD)/obj/pic $(BUILD)/obj/debug $(BUILD)/obj/reclaim $(BUILD)/obj/hooks,$(eval $(call object_rule,$(objects))))
+$(foreach objects,$(BUILD)/obj $(BUILD)/obj/pic $(BUILD)/obj/debug $(BUILD)/obj/reclaim $(BUILD)/obj/failpoints,$(eval $(call object_rule,$(objects))))
 
-$(BUILD)/obj/hooks/%.o: ALL_FLAGS += -DUVM_HOOKS
+$(BUILD)/obj/failpoints/%.o: ALL_FLAGS += -DUVM_FAILPOINTS
 $(LIB): $(LIB_OBJS)
-$(HOOK_LIB): $(HOOK_PARTS:%.c=$(BUILD)/obj/hooks/%.o) $(filter-out $(HOOK_PARTS:%.c=$(BUILD)/obj/%.o),$(LIB_OBJS))
-$(LIB) $(HOOK_LIB):
+$(FAILPOINT_LIB): $(FAILPOINT_PARTS:%.c=$(BUILD)/obj/failpoints/%.o) $(filter-out $(FAILPOINT_PARTS:%.c=$(BUILD)/obj/%.o),$(LIB_OBJS))
+$(LIB) $(FAILPOINT_LIB):
 	@mkdir -p $(@D)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
@@ -169,12 +169,12 @@ $(BUILD)/lib/uvm.pc: libuvm/uvm.pc.in FORCE
 define tool_rule
 $(BUILD)/bin/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cmd/main.c cmd/$(1)/*.c)) $(LIB)
 $(BUILD)/completions/write-$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/completions/*.c cmd/$(1)/*.c)) $(LIB)
-$(BUILD)/hooks/bin/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cmd/main.c cmd/$(1)/*.c)) $(HOOK_LIB)
+$(BUILD)/failpoints/bin/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cmd/main.c cmd/$(1)/*.c)) $(FAILPOINT_LIB)
 endef
 $(foreach tool,$(TOOLS),$(eval $(call tool_rule,$(tool))))
 
 # The C library first: what other libraries bind late is found there, and nobody reads all their symbol tables, which would stay in a session's memory.
-$(TOOL_BINS) $(HOOK_BINS) $(BENCH_BINS) $(WRITERS):
+$(TOOL_BINS) $(FAILPOINT_BINS) $(BENCH_BINS) $(WRITERS):
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^ -lc $(PKG_LIBS)
@@ -225,7 +225,7 @@ $(BUILD)/targets/ring $(BUILD)/targets/ringcache: $(RING_PARTS:%.c=$(BUILD)/obj/
 submake = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 
 check: deps
-	@+$(submake) all hooked unit targets
+	@+$(submake) all failpoints unit targets
 	@+$(submake) CC=clang SAN=1 BUILD=$(BUILD)/sanitize unit
 	@+$(submake) CC=clang TSAN=1 BUILD=$(BUILD)/thread $(BUILD)/thread/unit/test_ring_race
 	@UVM_BUILD=$(abspath $(BUILD)) tests/run

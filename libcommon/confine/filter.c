@@ -51,7 +51,7 @@ static const char serving[] =
 	"accept accept4 getsockopt setsockopt getsockname getpeername sendto sendmsg recvfrom recvmsg shutdown";
 
 /* Where tests have a process die, hang and try things, it leaves folders as marks. */
-#ifdef UVM_HOOKS
+#ifdef UVM_FAILPOINTS
 static const char testing[] = "mkdir access faccessat2";
 #else
 static const char testing[] = "";

@@ -15,7 +15,7 @@
 #include "pager/pager.h"
 #include "pager/spaces.h"
 #include "proc/maps.h"
-#include "service/hook.h"
+#include "service/failpoint.h"
 #include "service/keep.h"
 
 #define ABSENT_RUN (2 * MiB)
@@ -66,7 +66,7 @@ static void put_entries(struct moving *m)
 		uint64_t to = m->items[i].address + m->distance;
 		int rc = index_set(m->pager->index, m->to->id, to, entry);
 
-		hook(m->keep ? "forking" : "remapping");
+		failpoint(m->keep ? "forking" : "remapping");
 		if (rc < 0)
 			poison(m->pager, m->to, to);
 		else if (m->keep)
@@ -257,14 +257,14 @@ static void save_fork(struct pager *pager, const struct space *parent, struct in
 {
 	struct keep_message message = {.op = KEEP_DESCRIPTOR, .parent = parent->id};
 
-	hook("fork-read");
+	failpoint("fork-read");
 	pthread_mutex_lock(&pager->lock);
 	message.number = ++pager->keep.number;
 	pending->kept = message.number;
 	*fork = (struct fork_event){.uffd = (int)pending->message.arg.fork.ufd, .kept = message.number};
 	fork->saved = keep_send(pager->keep.supervisor, &message, fork->uffd) == 0;
 	pthread_mutex_unlock(&pager->lock);
-	hook("fork-saved");
+	failpoint("fork-saved");
 }
 
 static void note_unforked(struct pager *pager, const struct region_vec *regions)
@@ -336,7 +336,7 @@ void event_apply(struct pager *pager, struct space *space, struct index_pending 
 	struct record_counters *counters = &index_header(pager->index)->session.counters;
 	struct fork_event fork;
 
-	hook("event");
+	failpoint("event");
 	if (message->event == UFFD_EVENT_FORK) {
 		save_fork(pager, space, pending, &fork);
 		event_find_unforked(pager, space, &unforked, &fork);
@@ -354,7 +354,7 @@ void event_apply(struct pager *pager, struct space *space, struct index_pending 
 		break;
 	case UFFD_EVENT_REMOVE:
 		counters->events.removes++;
-		hook("removing");
+		failpoint("removing");
 		if (space->id == 0)
 			discard_note(pager, (struct region){message->arg.remove.start, message->arg.remove.end});
 		if (space->id == 0 && region_overlaps(pager->staging.region, (struct region){message->arg.remove.start,
@@ -364,7 +364,7 @@ void event_apply(struct pager *pager, struct space *space, struct index_pending 
 		break;
 	case UFFD_EVENT_UNMAP:
 		counters->events.unmaps++;
-		hook("unmapping");
+		failpoint("unmapping");
 		space_drop(pager, space, (struct region){message->arg.remove.start, message->arg.remove.end});
 		region_vec_remove(&space->registered,
 				  (struct region){message->arg.remove.start, message->arg.remove.end});
@@ -374,7 +374,7 @@ void event_apply(struct pager *pager, struct space *space, struct index_pending 
 	}
 	space->check_soon = true;
 	pthread_mutex_unlock(&pager->lock);
-	hook("applied");
+	failpoint("applied");
 }
 
 /* In this order: whoever finds it half pending finds it whole where it was. */
@@ -430,7 +430,7 @@ void event_read_fork(struct pager *pager, void (*fault)(struct pager *pager, con
 		next->dropped = next->kept = 0;
 		if (uffd_read(pager->spaces[0].uffd, &next->message, 1) <= 0)
 			break; /* that was all; or the process is being killed */
-		hook("fork-passed");
+		failpoint("fork-passed");
 		if (next->message.event == UFFD_EVENT_FORK && !passed) {
 			make_pending(header, next);
 		} else if (next->message.event == UFFD_EVENT_PAGEFAULT) {

@@ -18,7 +18,7 @@
 #include "base/fd.h"
 #include "index/index.h"
 #include "pager/pager.h"
-#include "service/hook.h"
+#include "service/failpoint.h"
 
 #define SETTLED_US 200000  /* most children exec or exit before that */
 #define AGAIN_US   1000000 /* after a failure */
@@ -301,7 +301,7 @@ void held_children(struct pager *pager)
 			pager->keep.held_again_us = now_us() + AGAIN_US;
 			break;
 		}
-		hook("held");
+		failpoint("held");
 		note(pager, space, number);
 	}
 	let_go_released(pager);

@@ -26,7 +26,7 @@
 #include "index/index.h"
 #include "pager/pager.h"
 #include "proc/stat.h"
-#include "service/hook.h"
+#include "service/failpoint.h"
 
 #define PATIENCE_MS  10000 /* for a worker that does not come */
 #define ANSWER_MS    5000  /* for a keeper to read one message */
@@ -52,14 +52,14 @@ static void answer(struct pager *pager)
 	eventfd_t count;
 
 	eventfd_read(pager->keep.keeper.ask, &count);
-	hook("keeper-asked");
+	failpoint("keeper-asked");
 	if (!change_state(pager, READ_ASKED, READ_TAKEN))
 		return;
-	hook("keeper-taken");
+	failpoint("keeper-taken");
 	header->session.keeper.read_result = uffd_read(pager->spaces[0].uffd, &header->spaces[0].pending.message, 1);
 	if (header->session.keeper.read_result == -EMFILE)
 		header->session.events.fork_awaited = true;
-	hook("keeper-read");
+	failpoint("keeper-read");
 	change_state(pager, READ_TAKEN, READ_IDLE);
 	eventfd_write(pager->keep.keeper.answer, 1);
 }

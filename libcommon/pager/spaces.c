@@ -13,7 +13,7 @@
 #include "pager/held.h"
 #include "pager/pager.h"
 #include "proc/maps.h"
-#include "service/hook.h"
+#include "service/failpoint.h"
 #include "service/keep.h"
 
 #define ROOM_STEPS 8
@@ -155,7 +155,7 @@ bool space_check(struct pager *pager, struct space *space)
 	pthread_rwlock_unlock(&space->events);
 	if (alive)
 		return true;
-	hook("gone");
+	failpoint("gone");
 	pthread_rwlock_wrlock(&space->events);
 	alive = is_alive(space); /* its place may be another one's by now */
 	if (!alive)
@@ -207,7 +207,7 @@ int space_register(struct pager *pager, struct space *space, uint64_t address)
 	if (!movable(&before))
 		return -EINVAL;
 	limit = room_end_now(pager, &before);
-	hook("registering");
+	failpoint("registering");
 	rc = uffd_register_missing(space->uffd, (struct region){before.region.start, limit});
 	if (rc < 0) /* something else has come to lie in its room */
 		rc = uffd_register_missing(space->uffd, before.region);
@@ -388,7 +388,7 @@ static int unregister_grown(const struct pager *pager, const struct space *space
 
 	/* Somebody else's may lie in the room. */
 	*done = index_header(pager->index)->session.unregister_checked ? max_u64(limit, end) : end;
-	hook("releasing");
+	failpoint("releasing");
 	rc = uffd_unregister(space->uffd, (struct region){part.start, *done});
 	if (rc == -EINVAL && *done > end) {
 		*done = min_u64(*done, next_of_target(pager, end));
@@ -430,7 +430,7 @@ static bool unregister_child(struct pager *pager, struct space *space)
 			unregister_found(pager, space, first, limit);
 			done = limit;
 		}
-		hook("released");
+		failpoint("released");
 		if (uffd_changing(space->uffd))
 			break;
 		pthread_mutex_lock(&pager->lock);

@@ -9,7 +9,7 @@
 #include "pager/job.h"
 #include "pager/pager.h"
 #include "pager/tiers.h"
-#include "service/hook.h"
+#include "service/failpoint.h"
 
 #define STEP 4096 /* clusters looked at while the lock is held */
 
@@ -90,9 +90,9 @@ static int write_one(struct sweep *sweep, uint32_t number)
 	pthread_mutex_lock(&pager->lock);
 	moved = rc == 0 && cluster->refs && cluster->pins == 1;
 	if (moved) {
-		hook("copied");
+		failpoint("copied");
 		__atomic_store_n(&cluster->slot.offset, new.offset, __ATOMIC_RELEASE);
-		hook("written-back");
+		failpoint("written-back");
 		sweep->writeback->pages += old.size / page_size();
 		sweep->writeback->bytes += old.length;
 		index_header(pager->index)->session.counters.written_back_pages += old.size / page_size();

@@ -11,7 +11,7 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "proc/stat.h"
-#include "service/hook.h"
+#include "service/failpoint.h"
 
 #define STARVED  10  /* times as long, for a thread that waits for a processor */
 #define STARTING 10  /* and before the main thread's first round */
@@ -43,7 +43,7 @@ void pulse_end(struct pulse_thread *thread)
 
 static unsigned int normal_patience(void)
 {
-	return hook_number("UVM_PATIENCE", PULSE_PATIENCE);
+	return failpoint_number("UVM_PATIENCE", PULSE_PATIENCE);
 }
 
 void pulse_renew(struct pulse *pulse, struct pulse_watch *watch, bool was_hung)

@@ -11,7 +11,7 @@
 #include "pager/cluster.h"
 #include "pager/pager.h"
 #include "pager/tiers.h"
-#include "service/hook.h"
+#include "service/failpoint.h"
 #include "service/pulse.h"
 #include "swapin/filler.h"
 #include "swapin/guards.h"
@@ -335,16 +335,16 @@ int bring(struct filler *filler, struct claim *claim, bool first)
 	unsigned int placed;
 	bool more, force;
 
-	hook("filling");
+	failpoint("filling");
 	force = confine_force(false);
 	more = load(filler, claim, first);
-	hook("loaded");
+	failpoint("loaded");
 	confine_force(force);
 	if (more) {
 		const struct store_slot *slot = &index_cluster(pager->index, claim->number)->slot;
 
 		place(pager, claim, wanted);
-		hook("placed-first");
+		failpoint("placed-first");
 		confine_force(false);
 		if (store_read_rest(filler->scratch, slot, filler->pages) < 0)
 			lose(pager, claim->number);
@@ -353,9 +353,9 @@ int bring(struct filler *filler, struct claim *claim, bool first)
 	} else {
 		place(pager, claim, UINT64_MAX);
 	}
-	hook("placed");
+	failpoint("placed");
 	placed = let_go(pager, claim);
-	hook("filled");
+	failpoint("filled");
 	return claim->outcome[claim->wanted] == DONE ? (int)placed : -EAGAIN;
 }
 

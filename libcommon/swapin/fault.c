@@ -20,7 +20,7 @@
 #include "pager/keeper.h"
 #include "pager/pager.h"
 #include "pager/spaces.h"
-#include "service/hook.h"
+#include "service/failpoint.h"
 #include "service/pulse.h"
 #include "swapin/fill.h"
 #include "swapin/filler.h"
@@ -152,7 +152,7 @@ static int next_message(struct pager *pager, struct space *space, bool *fork)
 			return -EINPROGRESS;
 		if (rc == -EMFILE || rc == -ESRCH) {
 			event_look(pager);
-			hook("fork-looked");
+			failpoint("fork-looked");
 		}
 		*fork = header->session.events.fork_awaited;
 	}

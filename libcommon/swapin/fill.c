@@ -15,7 +15,7 @@
 #include "pager/cluster.h"
 #include "pager/pager.h"
 #include "pager/spaces.h"
-#include "service/hook.h"
+#include "service/failpoint.h"
 #include "service/pulse.h"
 #include "swapin/bring.h"
 #include "swapin/filler.h"
@@ -57,10 +57,10 @@ static bool leave_to_kernel(struct pager *pager, struct space *space, struct reg
 		region_vec_remove(&space->registered, page);
 	}
 	pthread_mutex_unlock(&pager->lock);
-	hook("leaving-to-kernel");
+	failpoint("leaving-to-kernel");
 	if (noted)
 		uffd_unregister(space->uffd, page);
-	hook("left-to-kernel");
+	failpoint("left-to-kernel");
 	return noted;
 }
 
@@ -105,7 +105,7 @@ static int fill_fresh(struct pager *pager, struct space *space, uint64_t address
 	*claim = (struct zero_claim){space->id, address};
 	index_header(pager->index)->session.counters.fresh_faults++;
 	pthread_mutex_unlock(&pager->lock);
-	hook("zeroing");
+	failpoint("zeroing");
 	rc = place_zero(pager, space, address);
 	pthread_mutex_lock(&pager->lock);
 	*claim = (struct zero_claim){0, 0};

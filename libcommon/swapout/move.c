@@ -13,7 +13,7 @@
 #include "pager/pager.h"
 #include "pager/spaces.h"
 #include "pages/pages.h"
-#include "service/hook.h"
+#include "service/failpoint.h"
 #include "swapout/out.h"
 #include "swapout/staging.h"
 
@@ -46,7 +46,7 @@ static int64_t prepare_slot(struct out_job *job)
 		rc = staging_empty(pager, slot_rest(job), batch->executable);
 	else if (!staging_holds(pager, slot_rest(job)))
 		rc = -EADDRINUSE;
-	hook("discarded");
+	failpoint("discarded");
 	if (rc < 0)
 		return rc;
 	batch->executable = false;
@@ -273,7 +273,7 @@ static int count_moved(const struct pager *pager, struct attempt *attempt)
 /* The ioctl itself; the thread stands at its entry. */
 static int64_t call_move(struct pager *pager, struct attempt *attempt)
 {
-	const unsigned int told = hook_number("UVM_MOVE_TOLD", 0); /* pages */
+	const unsigned int told = failpoint_number("UVM_MOVE_TOLD", 0); /* pages */
 	struct uffdio_move argument = {
 		.dst = attempt->staging,
 		.src = attempt->run.start,
@@ -311,7 +311,7 @@ static int64_t attempt_move(struct out_job *job, const struct out_piece *piece, 
 	if (!space_registered(space, (struct region){*at, *at + page_size()})) {
 		pthread_mutex_unlock(&pager->lock);
 		rc = space_register(pager, space, *at);
-		hook("registered");
+		failpoint("registered");
 		pthread_mutex_lock(&pager->lock);
 	}
 	if (rc == 0) {
@@ -319,10 +319,10 @@ static int64_t attempt_move(struct out_job *job, const struct out_piece *piece, 
 		rc = region_bytes(attempt->run) ? mark(job, piece, attempt) : 1;
 	}
 	pthread_mutex_unlock(&pager->lock);
-	hook("moving");
+	failpoint("moving");
 	if (rc == 0) {
 		rc = call_move(pager, attempt);
-		hook("moved");
+		failpoint("moved");
 		pthread_mutex_lock(&pager->lock);
 		if (rc != -ESRCH)
 			settle(job, attempt);

@@ -13,7 +13,7 @@
 #include "pages/pages.h"
 #include "proc/maps.h"
 #include "report/report.h"
-#include "service/hook.h"
+#include "service/failpoint.h"
 #include "service/service.h"
 #include "swapin/fill.h"
 #include "swapin/filler.h"
@@ -275,7 +275,7 @@ static int plan(struct out_job *job, struct region region, bool executable, stru
 	int rc = 0;
 
 	job_step(job->pager);
-	hook("planned");
+	failpoint("planned");
 	if (asker->enough && asker->enough(asker->context))
 		return error_set(error, -ECANCELED, "it was told to stop, or the session is to end", NULL,
 				 "swap out all of process %d", job->pager->target.pid);

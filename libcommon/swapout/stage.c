@@ -12,7 +12,7 @@
 #include "pager/pager.h"
 #include "pager/tiers.h"
 #include "pages/pages.h"
-#include "service/hook.h"
+#include "service/failpoint.h"
 #include "service/service.h"
 #include "swapin/bring.h"
 #include "swapin/fault.h"
@@ -155,14 +155,14 @@ int out_read(struct out_job *job)
 	int rc;
 
 	if (region_bytes(moved))
-		hook("reading");
+		failpoint("reading");
 	rc = out_pagemap(pager, moved.start, region_bytes(moved) / page_size(), entries);
 	memset(unreadable, 0, sizeof(job->look.unreadable));
 	if (rc == 0) {
 		read_pages(pager, moved, entries, unreadable);
 		find_lost(job, moved);
 	}
-	hook("read");
+	failpoint("read");
 	pthread_mutex_lock(&pager->lock);
 	for (; batch->clusters_read < batch->count; batch->clusters_read++) {
 		const struct batch_cluster *bc = &batch->clusters[batch->clusters_read];
@@ -176,7 +176,7 @@ int out_read(struct out_job *job)
 	batch->read = batch->used;
 	pager->staging.unread = false;
 	pthread_mutex_unlock(&pager->lock);
-	hook("staged");
+	failpoint("staged");
 	fault_serve_parked(&job->filler);
 	return rc;
 }
@@ -324,7 +324,7 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 		rc = store_write(pool ? pager->tiers.pool : pager->tiers.store, c->scratch,
 				 pack(c, cluster, pages, &contents), contents.data_pages * page_size(),
 				 cluster_tag(pager, bc->number), &slot);
-	hook("written");
+	failpoint("written");
 	if (rc < 0) {
 		atomic_store(&c->job->failed, rc);
 		bc->result->returned += bc->pages * page_size();
@@ -335,7 +335,7 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 		cluster->zeros = contents.zeros;
 		cluster->filled = contents.filled;
 		tier_enter(cluster, &slot, pool);
-		hook("slot");
+		failpoint("slot");
 		__atomic_store_n(&cluster->state, CLUSTER_STORED, __ATOMIC_RELEASE);
 		c->job->compress.written = slot;
 		c->job->compress.written_tag = cluster_tag(pager, bc->number);
@@ -343,7 +343,7 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 	}
 	cluster_unpin(pager, bc->number);
 	pthread_mutex_unlock(&pager->lock);
-	hook("stored");
+	failpoint("stored");
 }
 
 /* The next cluster of the oldest batch. job->compress.mutex held. */

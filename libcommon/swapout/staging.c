@@ -15,7 +15,7 @@
 #include "pager/held.h"
 #include "pager/pager.h"
 #include "proc/maps.h"
-#include "service/hook.h"
+#include "service/failpoint.h"
 
 #define CHANGING_TRIES 1000
 #define CHANGING_US    100
@@ -230,7 +230,7 @@ static int hold(struct pager *pager)
 	pthread_rwlock_rdlock(&space->events);
 	if (is_ours(pager, true)) {
 		patiently(uffd_unregister, space->uffd, pager->staging.region);
-		hook("staging-between");
+		failpoint("staging-between");
 		rc = patiently(uffd_register_missing, pager->staging.uffd, pager->staging.region);
 	}
 	if (rc < 0 || !is_ours(pager, true))
@@ -243,7 +243,7 @@ static int hold(struct pager *pager)
 static int let_go(struct pager *pager)
 {
 	patiently(uffd_unregister, pager->staging.uffd, pager->staging.region);
-	hook("staging-between");
+	failpoint("staging-between");
 	if (patiently(uffd_register_missing, pager->spaces[0].uffd, pager->staging.region) < 0 || !is_ours(pager, true))
 		return gone(pager);
 	staging_drain(pager);
@@ -290,7 +290,7 @@ int64_t staging_empty(struct pager *pager, struct region region, bool was_execut
 
 	if (rc < 0)
 		return rc;
-	hook("discarding");
+	failpoint("discarding");
 	rc = road->ops->area.discard(road, region, pager->staging.uffd);
 	if (rc == 0 && was_executable)
 		rc = road->ops->area.protect(road, region, PROT_READ | PROT_WRITE);
@@ -319,7 +319,7 @@ static int64_t shut(struct pager *pager)
 
 	if (rc < 0)
 		return rc == -EADDRINUSE ? 0 : rc;
-	hook("closing");
+	failpoint("closing");
 	rc = road->ops->area.discard(road, all, pager->staging.uffd);
 	if (rc == 0)
 		rc = road->ops->area.protect(road, pager->staging.region, PROT_NONE);

@@ -13,7 +13,7 @@
 #include "pager/pager.h"
 #include "protocol/reader.h"
 #include "protocol/request.h"
-#include "service/hook.h"
+#include "service/failpoint.h"
 #include "service/service.h"
 #include "worker/control.h"
 
@@ -215,7 +215,7 @@ static bool serve_one(struct clients *clients, struct pager *pager, unsigned int
 
 		rc = read_some(client, &error);
 		if (rc == 0 && client->whole)
-			hook("asked");
+			failpoint("asked");
 		confine_force(force);
 		clients->whole += client->whole;
 	}

@@ -20,7 +20,7 @@
 #include "pager/writeback.h"
 #include "protocol/request.h"
 #include "report/report.h"
-#include "service/hook.h"
+#include "service/failpoint.h"
 #include "service/keep.h"
 #include "swapin/check.h"
 #include "swapin/fill.h"
@@ -322,14 +322,14 @@ static int detach_locked(struct pager *pager, struct filler *filler, uint64_t *b
 				 "unregister the memory of process %d", pager->target.pid);
 	if (pager->spaces[0].dead)
 		return 0;
-	hook("detaching");
+	failpoint("detaching");
 	held_return(pager);
 	/* The descriptor in the target goes last, when nothing is registered any more. */
 	index_header(pager->index)->session.leaving = 1;
 	rc = pager->road.ops ? staging_leave(pager, error) : 0;
 	if (rc == 0 && pager->road.ops)
 		rc = pager->road.ops->life.leave(&pager->road, error);
-	hook("left");
+	failpoint("left");
 	return rc == -ESRCH ? 0 : rc;
 }
 

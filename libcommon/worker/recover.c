@@ -18,7 +18,7 @@
 #include "pager/tiers.h"
 #include "pages/pages.h"
 #include "proc/maps.h"
-#include "service/hook.h"
+#include "service/failpoint.h"
 #include "service/keep.h"
 #include "swapin/fill.h"
 #include "swapin/filler.h"
@@ -357,7 +357,7 @@ int recover_state(struct pager *pager, int index_fd)
 		index_walk(pager->index, 0, (struct region){0, UINT64_MAX}, settle_filling, pager);
 	}
 	index_recover(pager->index);
-	hook("recovering");
+	failpoint("recovering");
 	keeper_settle(pager);
 	pager->road.number = index_header(pager->index)->session.target.uffd_number;
 	rc = open_store(pager);
@@ -397,21 +397,21 @@ void recover_pages(struct pager *pager)
 {
 	struct filler filler;
 
-	hook("started");
+	failpoint("started");
 	for (unsigned int i = 0; i < pager->children.places; i++)
 		go_on(pager, &pager->spaces[i]);
-	hook("awake");
+	failpoint("awake");
 	while (filler_init(&filler, pager) < 0) /* the next swap-out would write over what is staged */
 		usleep(MEMORY_AGAIN_US);
 	for (uint64_t i = 1; i < index_header(pager->index)->clusters; i++)
 		if (index_cluster(pager->index, (uint32_t)i)->state == CLUSTER_STAGED)
 			fill_cluster(&filler, (uint32_t)i);
-	hook("recovered");
+	failpoint("recovered");
 	filler_free(&filler);
 	mirror_give_back(pager);
 	if (!index_header(pager->index)->session.leaving)
 		staging_close(pager);
-	hook("closed");
+	failpoint("closed");
 	pager->spaces[0].strays = !pager->spaces[0].dead && !space_unregister_all(pager);
 	held_find_lost(pager);
 }

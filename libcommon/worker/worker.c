@@ -20,7 +20,7 @@
 #include "pager/pager.h"
 #include "pager/spaces.h"
 #include "report/report.h"
-#include "service/hook.h"
+#include "service/failpoint.h"
 #include "service/keep.h"
 #include "service/pulse.h"
 #include "service/service.h"
@@ -248,7 +248,7 @@ static void main_loop(struct pager *pager, int signals)
 		if (now_us() - kept_us < HOUSEKEEPING_MS * UINT64_C(1000))
 			continue; /* who asks much costs no more of that */
 		keep_house(pager);
-		hook("house");
+		failpoint("house");
 		kept_us = now_us();
 	}
 	pulse_end(self);

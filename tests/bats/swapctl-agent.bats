@@ -163,7 +163,7 @@ teardown_nobody() {
 	local mark=$BATS_TEST_TMPDIR/hung worker out
 	start_agent changes mixed $((8 * MEBIBYTE))
 	mkdir "$mark"
-	UVM_HANG_AT=reading UVM_HANG_MARK=$mark "$UVM_BUILD/hooks/bin/swapctl" attach -p "$TARGET_PID" --road agent >/dev/null 3>&-
+	UVM_HANG_AT=reading UVM_HANG_MARK=$mark "$UVM_BUILD/failpoints/bin/swapctl" attach -p "$TARGET_PID" --road agent >/dev/null 3>&-
 	out_region
 	grow_child - kid
 	ask write 5

@@ -110,7 +110,7 @@ session_is_confined() {
 # attach_and_try POINT: a session whose first process that comes to this point tries what it must not do. Sets $mark.
 attach_and_try() {
 	mark=$BATS_TEST_TMPDIR/tried
-	UVM_TRY_AT=$1 UVM_TRY_MARK=$mark "$UVM_BUILD/hooks/bin/swapctl" attach -p "$TARGET_PID" >/dev/null 3>&-
+	UVM_TRY_AT=$1 UVM_TRY_MARK=$mark "$UVM_BUILD/failpoints/bin/swapctl" attach -p "$TARGET_PID" >/dev/null 3>&-
 }
 
 # What became of the trials, in one line.
@@ -147,7 +147,7 @@ refused() {
 		mark=$BATS_TEST_TMPDIR/tried.$how
 		point=loaded
 		[[ $how != asked ]] || point=asked
-		UVM_TRY_AT=$point UVM_TRY_MARK=$mark "$UVM_BUILD/hooks/bin/swapctl" attach -p "$TARGET_PID" >/dev/null 3>&-
+		UVM_TRY_AT=$point UVM_TRY_MARK=$mark "$UVM_BUILD/failpoints/bin/swapctl" attach -p "$TARGET_PID" >/dev/null 3>&-
 		swap_ok out -p "$TARGET_PID"
 		case $how in
 		in) swap_ok in -p "$TARGET_PID" ;;

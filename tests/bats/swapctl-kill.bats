@@ -8,7 +8,7 @@ load swap_helper
 MEBIBYTE=1048576
 
 # The tools of a build that can be told where to die.
-PATH=$UVM_BUILD/hooks/bin:$PATH
+PATH=$UVM_BUILD/failpoints/bin:$PATH
 
 # dies_at POINT COMMAND...: the worker dies when it first comes to the point, in the course of the commands, or at the times in TIMES.
 dies_at() {

@@ -5,7 +5,7 @@
 bats_require_minimum_version 1.5.0
 load swap_helper
 
-PATH=$UVM_BUILD/hooks/bin:$PATH
+PATH=$UVM_BUILD/failpoints/bin:$PATH
 MEBIBYTE=1048576
 
 # Prints how many mappings of the target are ours, and the bytes between them and the nearest other one. Ours are kept from children ("dc"), and

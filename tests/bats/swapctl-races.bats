@@ -9,7 +9,7 @@ load swap_helper
 MEBIBYTE=1048576
 
 # The tools of a build that can be told where to wait.
-PATH=$UVM_BUILD/hooks/bin:$PATH
+PATH=$UVM_BUILD/failpoints/bin:$PATH
 
 # goes_out [OPTION...], in the background
 goes_out() {

@@ -2,7 +2,7 @@
 /* Points at which a worker of a test build can be told to die, or to take its time. Internal to the room. */
 #pragma once
 
-#ifdef UVM_HOOKS
+#ifdef UVM_FAILPOINTS
 /*
  * Kills this process when the environment names the point: UVM_KILL_AT is "POINT" or "POINT:N" (the Nth time that this
  * worker passes it), UVM_KILL_MARK a folder that must not be there yet. It is made first, so that only one worker dies
@@ -13,17 +13,17 @@
  * UVM_TRY_MARK for each trial: its name and the error, or "done"; at last one with the name "end".
  * Where UVM_HANG_AT says so, a thread comes no further than to the point, once, as UVM_HANG_MARK (a folder) says.
  */
-void hook(const char *point);
+void failpoint(const char *point);
 
 /* A number that a test may choose, by the environment. */
-unsigned int hook_number(const char *name, unsigned int normal);
+unsigned int failpoint_number(const char *name, unsigned int normal);
 #else
-static inline void hook(const char *point)
+static inline void failpoint(const char *point)
 {
 	(void)point;
 }
 
-static inline unsigned int hook_number(const char *name, unsigned int normal)
+static inline unsigned int failpoint_number(const char *name, unsigned int normal)
 {
 	(void)name;
 	return normal;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Points at which a worker of a test build can be told to die, or to take its time. */
 
-#ifdef UVM_HOOKS
+#ifdef UVM_FAILPOINTS
 
-#include "service/hook.h"
+#include "service/failpoint.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -159,14 +159,14 @@ static void try_at(const char *point)
 	mkdir(path, 0700);
 }
 
-unsigned int hook_number(const char *name, unsigned int normal)
+unsigned int failpoint_number(const char *name, unsigned int normal)
 {
 	const char *chosen = getenv(name);
 
 	return chosen ? (unsigned int)strtoul(chosen, NULL, 10) : normal;
 }
 
-void hook(const char *point)
+void failpoint(const char *point)
 {
 	static _Atomic unsigned long passed;
 	const char *wanted = getenv("UVM_KILL_AT");
