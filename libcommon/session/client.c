@@ -15,6 +15,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "report/parse.h"
 #include "report/report.h"
@@ -459,7 +460,7 @@ static json_t *record_of(int sessions, struct asked *asked)
 int session_list(session_record_fn callback, void *context, struct error *error)
 {
 	int sessions = paths_sessions(error);
-	_cleanup_closedir_ DIR *dir = sessions < 0 ? NULL : fdopendir(sessions);
+	_cleanup_closedir_ DIR *dir = fd_folder(sessions);
 	struct asked *all = NULL;
 	size_t count = 0;
 	bool asked;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "cgroup/cgroup.h"
 #include "confine/confine.h"
 #include "index/index.h"
@@ -165,7 +166,7 @@ static int run_session(const struct target *target, const struct session_options
 static int read_ready(int fd, const struct target *target, session_record_fn callback, void *context,
 		      struct error *error)
 {
-	_cleanup_fclose_ FILE *stream = fdopen(fd, "r");
+	_cleanup_fclose_ FILE *stream = fd_stream(fd);
 	json_error_t failed = {0}; /* as it stays where there is no memory to begin with */
 	json_t *line = stream ? parse_stream(stream, JSON_DISABLE_EOF_CHECK, &failed) : NULL;
 	const char *type = json_string_value(json_object_get(line, "type"));

@@ -91,7 +91,7 @@ static void emit_region(struct out_job *job, struct out_region *r)
 		report_number(record, "zero_pages", r->zero_pages);
 		report_number(record, "filled_pages", r->filled_pages);
 	}
-	report_number(record, "skipped_bytes", (region_bytes(r->region) - r->moved));
+	report_number(record, "skipped_bytes", region_bytes(r->region) - r->moved);
 	json_object_set_new(record, "skipped", skipped);
 	if (!dry)
 		report_number(record, "time_us", r->ended_us - r->started_us);
