@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "access/apart.h"
+#include "access/in_child.h"
 #include "cli/interrupt.h"
 
 int change_begin(struct run *run, struct region_input *input)
@@ -39,7 +39,7 @@ int change_open(struct change *change, struct error *error)
 	change->interrupted = interrupt_catch();
 	if (rc < 0 || change->dry_run)
 		return rc;
-	rc = inject_open_apart(&change->inject, &change->run->target, ignore_area, NULL, error);
+	rc = inject_open_in_child(&change->inject, &change->run->target, ignore_area, NULL, error);
 	change->injecting = rc == 0;
 	return rc;
 }
@@ -192,7 +192,7 @@ int change_close(struct change *change, int rc, struct error *error)
 
 	if (rc == 0)
 		report_summary(change);
-	closed = change->injecting ? inject_close_apart(&change->inject) : 0;
+	closed = change->injecting ? inject_close_in_child(&change->inject) : 0;
 	if (rc == 0 && closed < 0 && closed != -ESRCH)
 		rc = error_set(error, closed, "something of ours stays in it", NULL, "leave process %d",
 			       change->run->target.pid);

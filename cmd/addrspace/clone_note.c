@@ -28,7 +28,7 @@ static const char *note_name(char name[NAME], pid_t pid, uint64_t starttime)
 
 static void remove_stale(int directory)
 {
-	_cleanup_closedir_ DIR *dir = fd_folder(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	_cleanup_closedir_ DIR *dir = fd_directory(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 
 	for (struct dirent *entry; dir && (entry = readdir(dir));) {
 		uint64_t starttime;

@@ -18,7 +18,7 @@ struct flush {
 	struct run *run;
 	struct reclaimer reclaimer;
 	struct reclaim_done done;
-	struct reclaim_wish wish;
+	struct reclaim_limits limits;
 	enum road_choice road;
 	struct told *told;
 	size_t count, room;
@@ -94,7 +94,7 @@ static int do_flush(struct flush *flush)
 	if (rc < 0)
 		return run_failed(flush->run, rc, &error);
 	target_status(&flush->run->target, "VmRSS", &before);
-	rc = reclaimer_run(&flush->reclaimer, &flush->wish, &flush->done, &error);
+	rc = reclaimer_run(&flush->reclaimer, &flush->limits, &flush->done, &error);
 	for (size_t i = 0; i < flush->count; i++)
 		tell(flush, &flush->told[i]);
 	if (rc < 0)
@@ -113,13 +113,13 @@ int verb_flush(struct run *run)
 {
 	__attribute__((cleanup(flush_free))) struct flush flush = {.run = run, .reclaimer = RECLAIMER_NONE};
 	const struct reclaimctl_values *values = run_values(run);
-	const struct reclaim_wish *wish = &values->wish;
+	const struct reclaim_limits *limits = &values->limits;
 	int status;
 
-	if (!!wish->entries + !!wish->bytes + values->all != 1)
+	if (!!limits->entries + !!limits->bytes + values->all != 1)
 		return cli_usage_error(run->name, "how much? Give one of -n, --bytes and --all");
-	flush.wish = (struct reclaim_wish){.entries = wish->entries ? wish->entries : RECLAIM_ALL,
-					   .bytes = wish->bytes ? wish->bytes : RECLAIM_ALL};
+	flush.limits = (struct reclaim_limits){.entries = limits->entries ? limits->entries : RECLAIM_ALL,
+					       .bytes = limits->bytes ? limits->bytes : RECLAIM_ALL};
 	flush.road = values->road;
 	status = run_begin(run);
 	return status == EXIT_DONE ? do_flush(&flush) : status;

@@ -23,14 +23,14 @@ struct watch_options {
 	bool all, dry_run, verbose;
 	uint64_t interval_ns;
 	uint64_t period_ns; /* of sampling; 0: as each ring says */
-	struct ring_knobs knobs;
+	struct ring_params params;
 	struct watch_trigger triggers[RING_CRITICAL + 1]; /* by level; none for RING_NORMAL */
 };
 
 /* What the options of all verbs say. */
 struct reclaimctl_values {
-	struct reclaim_wish wish; /* of flush; 0: not given */
-	bool all;                 /* of flush */
+	struct reclaim_limits limits; /* of flush; 0: not given */
+	bool all;                     /* of flush */
 	enum road_choice road;
 	int64_t timeout_ms;
 	char min[24]; /* of run, as it was written; empty: not given */

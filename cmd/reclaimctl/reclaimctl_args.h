@@ -40,9 +40,9 @@ static int parse_min(const char *text, void *min)
 }
 
 static const struct cli_option reclaimctl_options[] = {
-	{"entries", 'n', CLI_NUMBER, AT(wish.entries), "N", .verbs = "flush", .lowest = 1,
+	{"entries", 'n', CLI_NUMBER, AT(limits.entries), "N", .verbs = "flush", .lowest = 1,
 	 .help = "at least so many entries, oldest first"},
-	{"bytes", 0, CLI_SIZE, AT(wish.bytes), "BYTES", .verbs = "flush", .lowest = 1, .words = "1M 64M 256M 1G",
+	{"bytes", 0, CLI_SIZE, AT(limits.bytes), "BYTES", .verbs = "flush", .lowest = 1, .words = "1M 64M 256M 1G",
 	 .help = "entries of at least so many bytes"},
 	{"all", 0, CLI_FLAG, AT(all), .verbs = "flush", .help = "all that wait now"},
 	{"road", 0, CLI_WORD, AT(road), "auto|inject|agent", .verbs = "flush", .initial = "auto",
@@ -62,9 +62,9 @@ static const struct cli_option reclaimctl_options[] = {
 	 .highest = DAY_MS, .words = "1s 10s", .help = "between looks"},
 	{"period", 0, CLI_TIME, AT(watch.period_ns), "TIME", .verbs = "watch", .lowest = 10, .highest = DAY_MS,
 	 .words = "1s 10s 60s", .help = "of sampling (as the ring says: 10s at first)"},
-	{"grace", 0, CLI_TIME, AT(watch.knobs.grace_ns), "TIME", .verbs = "watch", .initial = "30s", .highest = DAY_MS,
+	{"grace", 0, CLI_TIME, AT(watch.params.grace_ns), "TIME", .verbs = "watch", .initial = "30s", .highest = DAY_MS,
 	 .words = "10s 30s 60s", .help = "stopped for so long before it is drained"},
-	{"margin", 0, CLI_SIZE, AT(watch.knobs.margin), "BYTES", .verbs = "watch", .initial = "32M",
+	{"margin", 0, CLI_SIZE, AT(watch.params.margin), "BYTES", .verbs = "watch", .initial = "32M",
 	 .words = "32M 256M 1G", .help = "keep free below a cgroup's limit"},
 	{"warning", 0, CLI_PARSED, AT(watch.triggers[RING_WARNING]), "none|some|full:TIME/WINDOW", .verbs = "watch",
 	 .initial = "some:150ms/2s", .parse = parse_trigger, .words = TRIGGERS, .refusal = NO_TRIGGER,

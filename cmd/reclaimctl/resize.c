@@ -9,7 +9,7 @@
 
 #define LOOK_US 1000
 
-/* What the program makes of a wish: pages are filled. */
+/* What the program makes of a limits: pages are filled. */
 static uint32_t rounded(const struct ring_found *ring, uint32_t capacity)
 {
 	uint64_t bytes = round_up(RING_ENTRIES + capacity * sizeof(struct ring_entry), page_size());

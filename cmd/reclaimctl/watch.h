@@ -21,7 +21,7 @@ struct watched_cgroup {
 	dev_t dev;
 	ino_t ino;
 	uint32_t id;
-	int folder;
+	int directory;
 	uint64_t limit; /* that the notices are for */
 	struct cgroup_notice notice;
 	bool used;

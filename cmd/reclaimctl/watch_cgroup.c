@@ -29,18 +29,18 @@ static void poll_for(struct watcher *w, struct watched_cgroup *group, int fd, ui
 
 static void listen_to(struct watcher *w, struct watched_cgroup *group, uint64_t limit)
 {
-	uint64_t margin = ring_margin(&w->options->knobs, limit);
+	uint64_t margin = ring_margin(&w->options->params, limit);
 
 	cgroup_notice_close(&group->notice);
 	group->limit = limit;
-	if (w->options->dry_run || !margin || cgroup_notice_open(&group->notice, group->folder, limit, margin) < 0)
+	if (w->options->dry_run || !margin || cgroup_notice_open(&group->notice, group->directory, limit, margin) < 0)
 		return;
 	poll_for(w, group, group->notice.event, EPOLLIN);
 	poll_for(w, group, group->notice.events, EPOLLPRI);
 	poll_for(w, group, group->notice.pressure, EPOLLPRI);
 }
 
-static struct watched_cgroup *add_group(struct watcher *w, int folder, const struct stat *stat)
+static struct watched_cgroup *add_group(struct watcher *w, int directory, const struct stat *stat)
 {
 	struct watched_cgroup *group = calloc(1, sizeof(*group));
 
@@ -51,7 +51,7 @@ static struct watched_cgroup *add_group(struct watcher *w, int folder, const str
 		.dev = stat->st_dev,
 		.ino = stat->st_ino,
 		.id = ++w->cgroup_id,
-		.folder = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+		.directory = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
 		.limit = UINT64_MAX,
 		.notice = CGROUP_NOTICE_NONE,
 	};
@@ -59,22 +59,22 @@ static struct watched_cgroup *add_group(struct watcher *w, int folder, const str
 	return group;
 }
 
-static struct watched_cgroup *group_of(struct watcher *w, int folder)
+static struct watched_cgroup *group_of(struct watcher *w, int directory)
 {
 	struct stat stat;
 
-	if (fstat(folder, &stat) < 0)
+	if (fstat(directory, &stat) < 0)
 		return NULL;
 	for (struct watched_cgroup *group = w->cgroups; group; group = group->next)
 		if (group->dev == stat.st_dev && group->ino == stat.st_ino)
 			return group;
-	return add_group(w, folder, &stat);
+	return add_group(w, directory, &stat);
 }
 
-static void take_limit(void *context, int folder, const struct cgroup_memory *memory)
+static void take_limit(void *context, int directory, const struct cgroup_memory *memory)
 {
 	struct climb *climb = context;
-	struct watched_cgroup *group = group_of(climb->w, folder);
+	struct watched_cgroup *group = group_of(climb->w, directory);
 
 	if (cgroup_memory_left(memory) < cgroup_memory_left(climb->nearest))
 		*climb->nearest = *memory;
@@ -88,12 +88,12 @@ static void take_limit(void *context, int folder, const struct cgroup_memory *me
 
 void watch_join(struct watcher *w, struct watched *m, struct cgroup_memory *nearest)
 {
-	_cleanup_close_ int folder = cgroup_of_memory(&m->target);
+	_cleanup_close_ int directory = cgroup_of_memory(&m->target);
 	struct climb climb = {.w = w, .link = &m->cgroup, .nearest = nearest};
 
 	*nearest = (struct cgroup_memory){.limit = UINT64_MAX};
-	if (folder >= 0)
-		cgroup_limits(folder, take_limit, &climb);
+	if (directory >= 0)
+		cgroup_limits(directory, take_limit, &climb);
 	*climb.link = NULL;
 }
 
@@ -103,7 +103,7 @@ void watch_join(struct watcher *w, struct watched *m, struct cgroup_memory *near
  */
 uint64_t watch_look_again_ns(const struct watcher *w, const struct cgroup_memory *memory)
 {
-	uint64_t margin = ring_margin(&w->options->knobs, memory->limit), left = cgroup_memory_left(memory);
+	uint64_t margin = ring_margin(&w->options->params, memory->limit), left = cgroup_memory_left(memory);
 
 	return left >= 16 * GiB || !margin ? UINT64_MAX : max_u64(left - min_u64(left, margin), SOON_NS);
 }
@@ -111,7 +111,7 @@ uint64_t watch_look_again_ns(const struct watcher *w, const struct cgroup_memory
 static void drop(struct watched_cgroup *group)
 {
 	cgroup_notice_close(&group->notice);
-	cleanup_close(&group->folder);
+	cleanup_close(&group->directory);
 	free(group);
 }
 

@@ -40,9 +40,9 @@ static bool relieve(struct watcher *w, const struct watched_cgroup *group)
 		struct watched *m;
 		uint64_t wanted;
 
-		if (cgroup_memory_here(group->folder, &memory) < 0)
+		if (cgroup_memory_here(group->directory, &memory) < 0)
 			return false;
-		wanted = ring_wanted_by_limit(&w->options->knobs, memory.limit, cgroup_memory_left(&memory));
+		wanted = ring_wanted_by_limit(&w->options->params, memory.limit, cgroup_memory_left(&memory));
 		m = wanted ? largest_ring(w, group) : NULL;
 		if (!m)
 			return true;

@@ -323,7 +323,7 @@ static void reclaimed(struct watcher *w, struct watched *m, const struct reclaim
 static void act(struct watcher *w, struct watched *m, const struct ring_look *look,
 		const struct ring_decision *decision)
 {
-	const struct reclaim_wish wish = {.entries = RECLAIM_ALL, .bytes = decision->bytes};
+	const struct reclaim_limits limits = {.entries = RECLAIM_ALL, .bytes = decision->bytes};
 	const uint64_t begin = now_us();
 	json_t *record = reclaim_record(m, look, decision);
 	struct reclaimer reclaimer = RECLAIMER_NONE;
@@ -332,7 +332,7 @@ static void act(struct watcher *w, struct watched *m, const struct ring_look *lo
 	int rc = reclaimer_open(&reclaimer, &m->target, ROAD_AUTO, NULL, NULL, &error);
 
 	if (rc == 0)
-		rc = reclaimer_run(&reclaimer, &wish, &done, &error);
+		rc = reclaimer_run(&reclaimer, &limits, &done, &error);
 	set(record, "longest_stop_us", reclaimer.inject.longest_us);
 	reclaimer_close(&reclaimer);
 	set(record, "time_us", now_us() - begin);
@@ -364,7 +364,7 @@ static void tend_ring(struct watcher *w, struct watched *m, uint64_t now_ns)
 		failed(w, m, "sample", &error);
 		return;
 	}
-	decision = ring_decide(&w->options->knobs, &look);
+	decision = ring_decide(&w->options->params, &look);
 	if (decision.why == RING_LEAVE) {
 		m->told = decision;
 		m->failures = m->late = 0;

@@ -17,20 +17,20 @@ const struct report_column round_columns[] = {
 };
 
 /* When it acts, of which only one can be said. */
-static int parse_when(const struct run *run, const struct swapctl_values *values, struct policy_knobs *knobs)
+static int parse_when(const struct run *run, const struct swapctl_values *values, struct policy_params *params)
 {
 	bool target = cli_given(&run->options, "target");
 
-	if (!!*values->pressure + target + !!knobs->hold_ppm > 1)
+	if (!!*values->pressure + target + !!params->hold_ppm > 1)
 		return cli_usage_error(run->name, "--pressure, --target and --hold: only one of them");
 	if (*values->pressure)
-		knobs->when = POLICY_PRESSURE;
+		params->when = POLICY_PRESSURE;
 	if (target)
-		knobs->when = POLICY_TARGET;
-	if (knobs->hold_ppm)
-		knobs->when = POLICY_HOLD;
-	if (knobs->hold_ppm && !cli_given(&run->options, "interval"))
-		knobs->interval_ms = HOLD_INTERVAL_MS;
+		params->when = POLICY_TARGET;
+	if (params->hold_ppm)
+		params->when = POLICY_HOLD;
+	if (params->hold_ppm && !cli_given(&run->options, "interval"))
+		params->interval_ms = HOLD_INTERVAL_MS;
 	return EXIT_DONE;
 }
 
@@ -55,7 +55,7 @@ int verb_auto(struct run *run)
 		.pids = values->pids,
 		.more = run->operands,
 		.cgroup = values->cgroup,
-		.knobs = values->knobs,
+		.params = values->params,
 		.trigger = values->pressure,
 		.session = values->session,
 		.explain = values->explain,
@@ -63,9 +63,9 @@ int verb_auto(struct run *run)
 	};
 	int status = check_pids(run, &options);
 
-	options.knobs.limit = options.session.limit;
+	options.params.limit = options.session.limit;
 	if (status == EXIT_DONE)
-		status = parse_when(run, values, &options.knobs);
+		status = parse_when(run, values, &options.params);
 	if (status == EXIT_DONE)
 		status = run_begin(run);
 	return status == EXIT_DONE ? auto_run(run, &options) : status;

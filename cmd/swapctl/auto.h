@@ -10,7 +10,7 @@ struct auto_options {
 	char **pids; /* NULL-terminated, or NULL: after -p, … */
 	char **more; /* … and without it */
 	const char *cgroup;
-	struct policy_knobs knobs;
+	struct policy_params params;
 	const char *trigger; /* for the kernel's pressure file; empty without --pressure */
 	struct session_options session;
 	bool explain;
@@ -52,7 +52,7 @@ struct automaton {
 	int wake;     /* eventfd: a signal has come */
 	int trigger;  /* pressure file that is polled, or -1 */
 	int pressure; /* pressure file that is read */
-	int cgroup;   /* its folder, or -1 */
+	int cgroup;   /* its directory, or -1 */
 	bool ending;
 	struct error refusal; /* why no session could be made, the last time that was so */
 	struct {

@@ -161,7 +161,7 @@ static int begin(struct automaton *a, struct error *error)
 	const char *cgroup = a->options->cgroup;
 	int rc = 0;
 
-	a->policy = policy_new(&a->options->knobs, a->options->explain ? explain : NULL, a);
+	a->policy = policy_new(&a->options->params, a->options->explain ? explain : NULL, a);
 	a->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!a->policy || a->wake < 0)
 		return error_set(error, -ENOMEM, NULL, NULL, "begin");
@@ -169,7 +169,7 @@ static int begin(struct automaton *a, struct error *error)
 		a->cgroup = rc = cgroup_open(cgroup, error);
 	if (rc >= 0 && *a->options->trigger)
 		a->trigger = rc = pressure_open(a->cgroup, a->options->trigger, error);
-	if (rc >= 0 && a->options->knobs.when == POLICY_HOLD)
+	if (rc >= 0 && a->options->params.when == POLICY_HOLD)
 		a->pressure = rc = pressure_open(a->cgroup, "", error);
 	if (rc >= 0)
 		rc = open_named(a, a->options->pids, error);
@@ -310,7 +310,7 @@ static bool wait_for_work(struct automaton *a)
 	if (a->threads) /* those that are still at work may be due all the time */
 		wait = max_u64(wait, LOOK_AGAIN_MS);
 	if (a->cgroup >= 0)
-		wait = min_u64(wait, a->options->knobs.interval_ms);
+		wait = min_u64(wait, a->options->params.interval_ms);
 	for (const struct managed *m = a->all; m && count < ARRAY_SIZE(fds); m = m->next)
 		fds[count++] = (struct pollfd){.fd = m->target.pidfd, .events = POLLIN};
 	pthread_mutex_unlock(&a->lock);

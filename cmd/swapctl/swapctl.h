@@ -10,7 +10,7 @@
 /* What the options of all verbs say. */
 struct swapctl_values {
 	struct session_options session;
-	struct policy_knobs knobs;
+	struct policy_params params;
 	char pressure[PRESSURE_TRIGGER]; /* for the kernel's pressure file; empty: not given */
 	char **pids;                     /* of auto, after -p */
 	char *cgroup;

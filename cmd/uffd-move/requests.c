@@ -240,7 +240,7 @@ int requests_read(struct requests *requests, const char *path, bool reverse, str
 	return rc;
 }
 
-static int check_apart(struct region_vec *regions, const char *what, struct error *error)
+static int check_disjoint(struct region_vec *regions, const char *what, struct error *error)
 {
 	ptrdiff_t at;
 
@@ -284,9 +284,9 @@ int requests_check(const struct requests *requests, struct error *error)
 			rc = -ENOMEM;
 	}
 	if (!rc)
-		rc = check_apart(&sources, "it overlaps another one", error);
+		rc = check_disjoint(&sources, "it overlaps another one", error);
 	if (!rc)
-		rc = check_apart(&destinations, "two regions would go there", error);
+		rc = check_disjoint(&destinations, "two regions would go there", error);
 	if (rc && !error->code)
 		error_set(error, rc, NULL, NULL, "check the regions");
 	return rc;

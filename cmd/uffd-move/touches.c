@@ -30,7 +30,7 @@ static bool has_own_namespace(const struct target *target)
 /* A thread's number as we see it, from the one that its own namespace gives it; 0 when it is gone. */
 static uint32_t outer_number(const struct target *target, uint32_t inner)
 {
-	_cleanup_closedir_ DIR *tasks = fd_folder(target_proc_open(target, "task", O_RDONLY | O_DIRECTORY));
+	_cleanup_closedir_ DIR *tasks = fd_directory(target_proc_open(target, "task", O_RDONLY | O_DIRECTORY));
 
 	for (pid_t tid; tasks && (tid = tasks_next(tasks)) > 0;) {
 		char path[40], status[4096];

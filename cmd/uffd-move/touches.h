@@ -34,7 +34,7 @@ struct touch_sums {
 
 struct touches {
 	const struct target *target;
-	const struct region_vec *regions; /* those watched: sorted, apart */
+	const struct region_vec *regions; /* those watched: sorted, disjoint */
 	uint64_t *first_page;             /* of each region, in the bit set below */
 	uint64_t *seen;                   /* a bit a page */
 	uint64_t *seen_in_round;          /* the same, since the pages were last moved aside */

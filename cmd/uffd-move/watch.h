@@ -18,9 +18,9 @@ struct move_watch_options {
 };
 
 /*
- * Watches regions (sorted, apart, page aligned): region records, then a "touch" record for each touch, sums by mapping
- * and thread, the summary. Everything is back when it returns. *partial: some pages were not moved aside, or touches
- * not told. Returns 0, or a negative errno with `error` filled.
+ * Watches regions (sorted, disjoint, page aligned): region records, then a "touch" record for each touch, sums by
+ * mapping and thread, the summary. Everything is back when it returns. *partial: some pages were not moved aside, or
+ * touches not told. Returns 0, or a negative errno with `error` filled.
  */
 int watch_regions(const struct move_watch_options *options, const struct target *target,
 		  const struct region_vec *regions, struct report *report, bool *partial, struct error *error);

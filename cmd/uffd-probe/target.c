@@ -82,7 +82,7 @@ static void tell_descriptor(struct probe *probe, const struct target *target, in
 
 static int tell_descriptors(struct probe *probe, const struct target *target, struct sums *sums)
 {
-	_cleanup_closedir_ DIR *dir = fd_folder(target_proc_open(target, "fd", O_RDONLY | O_DIRECTORY));
+	_cleanup_closedir_ DIR *dir = fd_directory(target_proc_open(target, "fd", O_RDONLY | O_DIRECTORY));
 
 	if (!dir)
 		return -errno;

@@ -69,9 +69,9 @@ ssize_t fd_read_text(int fd, char *text, size_t size)
 	return (ssize_t)used;
 }
 
-ssize_t fd_read_text_at(int folder, const char *name, char *text, size_t size)
+ssize_t fd_read_text_at(int directory, const char *name, char *text, size_t size)
 {
-	_cleanup_close_ int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = openat(directory, name, O_RDONLY | O_CLOEXEC);
 
 	*text = '\0';
 	return fd < 0 ? -errno : fd_read_text(fd, text, size);
@@ -90,10 +90,10 @@ static int parse_number(const char *text, int base, uint64_t *number)
 	return 0;
 }
 
-int fd_read_number_at(int folder, const char *name, int base, uint64_t *number)
+int fd_read_number_at(int directory, const char *name, int base, uint64_t *number)
 {
 	char text[32];
-	ssize_t length = fd_read_text_at(folder, name, text, sizeof(text));
+	ssize_t length = fd_read_text_at(directory, name, text, sizeof(text));
 
 	return length < 0 ? (int)length : parse_number(text, base, number);
 }
@@ -133,15 +133,15 @@ FILE *fd_stream(int fd)
 	return stream;
 }
 
-DIR *fd_folder(int fd)
+DIR *fd_directory(int fd)
 {
-	DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
 	int code = fd < -1 ? -fd : errno;
 
-	if (!folder && fd >= 0)
+	if (!directory && fd >= 0)
 		close(fd);
 	errno = code;
-	return folder;
+	return directory;
 }
 
 /* Room for what travels beside a message. */

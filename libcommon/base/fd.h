@@ -22,11 +22,11 @@ int fd_write_all(int fd, const void *from, size_t bytes, uint64_t offset);
  */
 ssize_t fd_read_text(int fd, char *text, size_t size);
 
-/* The same of a file below a folder (or AT_FDCWD). */
-ssize_t fd_read_text_at(int folder, const char *name, char *text, size_t size);
+/* The same of a file below a directory (or AT_FDCWD). */
+ssize_t fd_read_text_at(int directory, const char *name, char *text, size_t size);
 
 /* The number that such a file begins with. Returns 0, -ENOENT when it begins with none, or -errno. */
-int fd_read_number_at(int folder, const char *name, int base, uint64_t *number);
+int fd_read_number_at(int directory, const char *name, int base, uint64_t *number);
 
 /*
  * Reads from the descriptor's position to the line "FIELD: NUMBER" (as /proc has them), however long the lines before
@@ -35,11 +35,11 @@ int fd_read_number_at(int folder, const char *name, int base, uint64_t *number);
 int fd_find_number(int fd, const char *field, int base, uint64_t *number);
 
 /*
- * A stream to read from, and a folder. They take the descriptor, which may be a -errno instead. NULL, with errno set,
- * when they cannot be had.
+ * A stream to read from, and a directory. They take the descriptor, which may be a -errno instead. NULL, with errno
+ * set, when they cannot be had.
  */
 FILE *fd_stream(int fd);
-DIR *fd_folder(int fd);
+DIR *fd_directory(int fd);
 
 #define FD_MOST 4 /* descriptors in one message */
 

@@ -14,11 +14,11 @@
 #define DEPTH_MAX 32
 
 /* The kernel lists no processes of a threaded one: their memory counts where the threads' common domain is. */
-static bool is_threaded(int folder)
+static bool is_threaded(int directory)
 {
 	char text[32];
 
-	return fd_read_text_at(folder, "cgroup.type", text, sizeof(text)) > 0 && strcmp(text, "threaded\n") == 0;
+	return fd_read_text_at(directory, "cgroup.type", text, sizeof(text)) > 0 && strcmp(text, "threaded\n") == 0;
 }
 
 int cgroup_open(const char *path, struct error *error)
@@ -42,9 +42,9 @@ int cgroup_open(const char *path, struct error *error)
 }
 
 /* A threaded cgroup has no processes of its own to tell of: those above it have them. */
-static int pids_of(int folder, cgroup_pid_fn callback, void *context)
+static int pids_of(int directory, cgroup_pid_fn callback, void *context)
 {
-	_cleanup_fclose_ FILE *file = fd_stream(openat(folder, "cgroup.procs", O_RDONLY | O_CLOEXEC));
+	_cleanup_fclose_ FILE *file = fd_stream(openat(directory, "cgroup.procs", O_RDONLY | O_CLOEXEC));
 	int pid;
 
 	if (!file)
@@ -55,17 +55,17 @@ static int pids_of(int folder, cgroup_pid_fn callback, void *context)
 	return ferror(file) ? -errno : 0;
 }
 
-static int pids_below(int folder, cgroup_pid_fn callback, void *context, unsigned int depth)
+static int pids_below(int directory, cgroup_pid_fn callback, void *context, unsigned int depth)
 {
-	_cleanup_closedir_ DIR *dir = fd_folder(openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-	int rc = dir ? pids_of(folder, callback, context) : -ENODEV;
+	_cleanup_closedir_ DIR *dir = fd_directory(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	int rc = dir ? pids_of(directory, callback, context) : -ENODEV;
 
 	for (struct dirent *entry; rc == 0 && depth < DEPTH_MAX && (entry = readdir(dir));) {
 		_cleanup_close_ int below = -1;
 
 		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
 			continue;
-		below = openat(folder, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		below = openat(directory, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 		if (below >= 0)
 			pids_below(below, callback, context, depth + 1); /* gone by now is no matter */
 	}

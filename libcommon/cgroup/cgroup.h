@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Control groups by their folders, of version 2 and, where they still are, of version 1 (cgroups(7)). */
+/* Control groups by their directories, of version 2 and, where they still are, of version 1 (cgroups(7)). */
 #pragma once
 
 #include <stdbool.h>
@@ -10,7 +10,7 @@
 #include "report/error.h"
 
 /*
- * Opens a folder of either version, to look after its processes. Returns a descriptor or -errno with `error` filled:
+ * Opens a directory of either version, to look after its processes. Returns a descriptor or -errno with `error` filled:
  * -EINVAL when it is none, or a threaded one (cgroups(7)).
  */
 int cgroup_open(const char *path, struct error *error);
@@ -23,8 +23,8 @@ typedef void (*cgroup_pid_fn)(void *context, pid_t pid);
 int cgroup_pids(int cgroup, cgroup_pid_fn callback, void *context);
 
 /*
- * Opens the folder that a process is in: in the version 1 hierarchy of a controller ("memory", "freezer"), or in
- * version 2 for NULL. Returns a descriptor, or -errno: -ENOENT when there is no such hierarchy or its folder is not
+ * Opens the directory that a process is in: in the version 1 hierarchy of a controller ("memory", "freezer"), or in
+ * version 2 for NULL. Returns a descriptor, or -errno: -ENOENT when there is no such hierarchy or its directory is not
  * below a mount point here, -ESRCH when the process is gone.
  */
 int cgroup_of(const struct target *target, const char *controller);
@@ -36,21 +36,22 @@ struct cgroup_memory {
 };
 
 /*
- * Of a folder and all above it, the one that has the least left. Returns 0, or -ENOENT when none of them counts memory.
+ * Of a directory and all above it, the one that has the least left. Returns 0, or -ENOENT when none of them counts
+ * memory.
  */
-int cgroup_memory(int folder, struct cgroup_memory *nearest);
+int cgroup_memory(int directory, struct cgroup_memory *nearest);
 
 /* Bytes until the limit is reached; 0 when it is exceeded, UINT64_MAX without one. */
 uint64_t cgroup_memory_left(const struct cgroup_memory *memory);
 
-/* What one folder says of itself. Returns 0, or -ENOENT when it does not count memory. */
-int cgroup_memory_here(int folder, struct cgroup_memory *memory);
+/* What one directory says of itself. Returns 0, or -ENOENT when it does not count memory. */
+int cgroup_memory_here(int directory, struct cgroup_memory *memory);
 
-/* Calls back for each folder that limits memory, from this one upwards. The callback only borrows the folder. */
-typedef void (*cgroup_limit_fn)(void *context, int folder, const struct cgroup_memory *memory);
-void cgroup_limits(int folder, cgroup_limit_fn callback, void *context);
+/* Calls back for each directory that limits memory, from this one upwards. The callback only borrows the directory. */
+typedef void (*cgroup_limit_fn)(void *context, int directory, const struct cgroup_memory *memory);
+void cgroup_limits(int directory, cgroup_limit_fn callback, void *context);
 
-/* Opens the folder whose memory controller counts a process, of either version. Returns and errors as cgroup_of. */
+/* Opens the directory whose memory controller counts a process, of either version. Returns and errors as cgroup_of. */
 int cgroup_of_memory(const struct target *target);
 
 /*

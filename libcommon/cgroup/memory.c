@@ -15,11 +15,11 @@
 #define NO_LIMIT  (UINT64_C(1) << 62) /* version 1 says "none" by a number that no machine's memory has */
 
 /* "max" is no limit. */
-static int read_number(int folder, const char *name, uint64_t *number)
+static int read_number(int directory, const char *name, uint64_t *number)
 {
 	char text[32];
 
-	if (fd_read_text_at(folder, name, text, sizeof(text)) <= 0)
+	if (fd_read_text_at(directory, name, text, sizeof(text)) <= 0)
 		return -ENOENT;
 	*number = strncmp(text, "max", 3) == 0 ? UINT64_MAX : strtoull(text, NULL, 10);
 	return 0;
@@ -29,31 +29,31 @@ static int read_number(int folder, const char *name, uint64_t *number)
  * The names in memory.stat are "inactive_file" in version 2, "total_inactive_file" in version 1, where that without
  * "total_" leaves out what is below.
  */
-static uint64_t read_inactive(int folder, const char *name)
+static uint64_t read_inactive(int directory, const char *name)
 {
 	char text[8192];
 	const char *at;
 
-	if (fd_read_text_at(folder, "memory.stat", text, sizeof(text)) <= 0)
+	if (fd_read_text_at(directory, "memory.stat", text, sizeof(text)) <= 0)
 		return 0;
 	at = strstr(text, name);
 	return at ? strtoull(at + strlen(name), NULL, 10) : 0;
 }
 
-int cgroup_memory_here(int folder, struct cgroup_memory *memory)
+int cgroup_memory_here(int directory, struct cgroup_memory *memory)
 {
 	uint64_t high = UINT64_MAX;
 	uint64_t used;
 	uint64_t inactive;
 
 	*memory = (struct cgroup_memory){.limit = UINT64_MAX};
-	if (read_number(folder, "memory.current", &used) == 0) {
-		inactive = read_inactive(folder, "\ninactive_file ");
-		read_number(folder, "memory.max", &memory->limit);
-		read_number(folder, "memory.high", &high);
-	} else if (read_number(folder, "memory.usage_in_bytes", &used) == 0) {
-		inactive = read_inactive(folder, "\ntotal_inactive_file ");
-		read_number(folder, "memory.limit_in_bytes", &memory->limit);
+	if (read_number(directory, "memory.current", &used) == 0) {
+		inactive = read_inactive(directory, "\ninactive_file ");
+		read_number(directory, "memory.max", &memory->limit);
+		read_number(directory, "memory.high", &high);
+	} else if (read_number(directory, "memory.usage_in_bytes", &used) == 0) {
+		inactive = read_inactive(directory, "\ntotal_inactive_file ");
+		read_number(directory, "memory.limit_in_bytes", &memory->limit);
 		if (memory->limit >= NO_LIMIT)
 			memory->limit = UINT64_MAX;
 	} else {
@@ -71,10 +71,10 @@ uint64_t cgroup_memory_left(const struct cgroup_memory *memory)
 	return memory->limit - min_u64(memory->limit, memory->used);
 }
 
-/* Every folder of a hierarchy has cgroup.procs; the one that it is mounted in does not. */
-static void walk_up(int folder, cgroup_limit_fn callback, void *context)
+/* Every directory of a hierarchy has cgroup.procs; the one that it is mounted in does not. */
+static void walk_up(int directory, cgroup_limit_fn callback, void *context)
 {
-	_cleanup_close_ int at = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int at = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	for (unsigned int i = 0; i < DEPTH_MAX && at >= 0 && faccessat(at, "cgroup.procs", F_OK, 0) == 0; i++) {
 		struct cgroup_memory memory;
@@ -92,22 +92,22 @@ struct nearest {
 	bool found;
 };
 
-static void take_nearest(void *context, int folder, const struct cgroup_memory *memory)
+static void take_nearest(void *context, int directory, const struct cgroup_memory *memory)
 {
 	struct nearest *nearest = context;
 
-	(void)folder;
+	(void)directory;
 	if (nearest->found && cgroup_memory_left(memory) >= cgroup_memory_left(nearest->memory))
 		return;
 	*nearest->memory = *memory;
 	nearest->found = true;
 }
 
-int cgroup_memory(int folder, struct cgroup_memory *nearest)
+int cgroup_memory(int directory, struct cgroup_memory *nearest)
 {
 	struct nearest most = {.memory = nearest};
 
-	walk_up(folder, take_nearest, &most);
+	walk_up(directory, take_nearest, &most);
 	return most.found ? 0 : -ENOENT;
 }
 
@@ -116,24 +116,24 @@ struct limits {
 	void *context;
 };
 
-static void take_limited(void *context, int folder, const struct cgroup_memory *memory)
+static void take_limited(void *context, int directory, const struct cgroup_memory *memory)
 {
 	const struct limits *limits = context;
 
 	if (memory->limit != UINT64_MAX)
-		limits->callback(limits->context, folder, memory);
+		limits->callback(limits->context, directory, memory);
 }
 
-void cgroup_limits(int folder, cgroup_limit_fn callback, void *context)
+void cgroup_limits(int directory, cgroup_limit_fn callback, void *context)
 {
 	struct limits limits = {callback, context};
 
-	walk_up(folder, take_limited, &limits);
+	walk_up(directory, take_limited, &limits);
 }
 
 int cgroup_of_memory(const struct target *target)
 {
-	int folder = cgroup_of(target, "memory");
+	int directory = cgroup_of(target, "memory");
 
-	return folder >= 0 ? folder : cgroup_of(target, NULL);
+	return directory >= 0 ? directory : cgroup_of(target, NULL);
 }

@@ -17,10 +17,10 @@
 #define TRIGGER "some 1000 500000" /* the shortest window that there is */
 
 /* The eventfd ends the registration when it is closed. */
-static int ask(int folder, int event, const char *file, const char *argument)
+static int ask(int directory, int event, const char *file, const char *argument)
 {
-	_cleanup_close_ int control = openat(folder, "cgroup.event_control", O_WRONLY | O_CLOEXEC);
-	_cleanup_close_ int of = openat(folder, file, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int control = openat(directory, "cgroup.event_control", O_WRONLY | O_CLOEXEC);
+	_cleanup_close_ int of = openat(directory, file, O_RDONLY | O_CLOEXEC);
 	char line[64];
 	int length = snprintf(line, sizeof(line), "%d %d %s", event, of, argument);
 
@@ -29,7 +29,7 @@ static int ask(int folder, int event, const char *file, const char *argument)
 	return write(control, line, (size_t)length) == length ? 0 : -errno;
 }
 
-static int open_older(struct cgroup_notice *notice, int folder, uint64_t limit, uint64_t margin)
+static int open_older(struct cgroup_notice *notice, int directory, uint64_t limit, uint64_t margin)
 {
 	int rc = 0;
 
@@ -40,30 +40,30 @@ static int open_older(struct cgroup_notice *notice, int folder, uint64_t limit, 
 		char threshold[32];
 
 		snprintf(threshold, sizeof(threshold), "%" PRIu64, limit - margin / STEPS * i);
-		rc = ask(folder, notice->event, "memory.usage_in_bytes", threshold);
+		rc = ask(directory, notice->event, "memory.usage_in_bytes", threshold);
 	}
 	/* Usage counts page cache, which may keep it above all thresholds; then the kernel reclaims that. */
 	if (rc == 0)
-		ask(folder, notice->event, "memory.pressure_level", "low");
+		ask(directory, notice->event, "memory.pressure_level", "low");
 	return rc;
 }
 
-static int open_newer(struct cgroup_notice *notice, int folder)
+static int open_newer(struct cgroup_notice *notice, int directory)
 {
 	struct error ignored = {0};
 
-	notice->events = openat(folder, "memory.events", O_RDONLY | O_CLOEXEC);
-	notice->pressure = pressure_open(folder, TRIGGER, &ignored);
+	notice->events = openat(directory, "memory.events", O_RDONLY | O_CLOEXEC);
+	notice->pressure = pressure_open(directory, TRIGGER, &ignored);
 	cgroup_notice_clear(notice);
 	return notice->events >= 0 || notice->pressure >= 0 ? 0 : -EOPNOTSUPP;
 }
 
-int cgroup_notice_open(struct cgroup_notice *notice, int folder, uint64_t limit, uint64_t margin)
+int cgroup_notice_open(struct cgroup_notice *notice, int directory, uint64_t limit, uint64_t margin)
 {
 	*notice = CGROUP_NOTICE_NONE;
-	if (faccessat(folder, "cgroup.event_control", F_OK, 0) < 0)
-		return open_newer(notice, folder);
-	if (open_older(notice, folder, limit, min_u64(margin, limit)) == 0)
+	if (faccessat(directory, "cgroup.event_control", F_OK, 0) < 0)
+		return open_newer(notice, directory);
+	if (open_older(notice, directory, limit, min_u64(margin, limit)) == 0)
 		return 0;
 	cgroup_notice_close(notice);
 	return -EOPNOTSUPP;

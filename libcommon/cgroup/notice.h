@@ -14,11 +14,12 @@ struct cgroup_notice {
 };
 
 /*
- * Asks for notices of a folder with this limit. Version 1: usage crosses limit - margin or comes nearer, or the kernel
- * reclaims there. Version 2, which tells of no usage: memory.high or memory.max is reached, or tasks wait for memory.
- * Returns 0, or -EOPNOTSUPP: none can be had. Source: Documentation/admin-guide/cgroup-v1/memory.rst, cgroup-v2.rst.
+ * Asks for notices of a directory with this limit. Version 1: usage crosses limit - margin or comes nearer, or the
+ * kernel reclaims there. Version 2, which tells of no usage: memory.high or memory.max is reached, or tasks wait for
+ * memory. Returns 0, or -EOPNOTSUPP: none can be had. Source: Documentation/admin-guide/cgroup-v1/memory.rst,
+ * cgroup-v2.rst.
  */
-int cgroup_notice_open(struct cgroup_notice *notice, int folder, uint64_t limit, uint64_t margin);
+int cgroup_notice_open(struct cgroup_notice *notice, int directory, uint64_t limit, uint64_t margin);
 
 /* After a notice has come: the next one wakes again. */
 void cgroup_notice_clear(const struct cgroup_notice *notice);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* cgroups: the folder of a process, and whether it is frozen there. */
+/* cgroups: the directory of a process, and whether it is frozen there. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -56,10 +56,10 @@ static int read_path(const struct target *target, const char *controller, char p
 }
 
 /*
- * A line of mountinfo: the folder under its mount point that a path of the hierarchy has, when it is of the hierarchy
- * and the path lies in what is mounted.
+ * A line of mountinfo: the directory under its mount point that a path of the hierarchy has, when it is of the
+ * hierarchy and the path lies in what is mounted.
  */
-static bool folder_in(const char *line, const char *controller, const char *path, char folder[PATH_MAX])
+static bool directory_within(const char *line, const char *controller, const char *path, char directory[PATH_MAX])
 {
 	_cleanup_free_ char *root = NULL;
 	_cleanup_free_ char *point = NULL;
@@ -76,7 +76,7 @@ static bool folder_in(const char *line, const char *controller, const char *path
 	length = strcmp(root, "/") == 0 ? 0 : strlen(root);
 	if (strncmp(path, root, length) != 0 || (path[length] && path[length] != '/'))
 		return false;
-	return (size_t)snprintf(folder, PATH_MAX, "%s%s", point, path + length) < PATH_MAX;
+	return (size_t)snprintf(directory, PATH_MAX, "%s%s", point, path + length) < PATH_MAX;
 }
 
 int cgroup_of(const struct target *target, const char *controller)
@@ -84,7 +84,7 @@ int cgroup_of(const struct target *target, const char *controller)
 	_cleanup_fclose_ FILE *mounts = NULL;
 	_cleanup_free_ char *line = NULL;
 	char path[PATH_MAX];
-	char folder[PATH_MAX];
+	char directory[PATH_MAX];
 	size_t size = 0;
 	int rc = read_path(target, controller, path);
 
@@ -94,26 +94,26 @@ int cgroup_of(const struct target *target, const char *controller)
 	while (mounts && getline(&line, &size, mounts) > 0) {
 		int fd;
 
-		if (!folder_in(line, controller, path, folder))
+		if (!directory_within(line, controller, path, directory))
 			continue;
-		fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd >= 0)
 			return fd;
 	}
 	return -ENOENT;
 }
 
-static bool file_has(int folder, const char *name, const char *word)
+static bool file_has(int directory, const char *name, const char *word)
 {
 	char text[256];
 
-	return folder >= 0 && fd_read_text_at(folder, name, text, sizeof(text)) > 0 && strstr(text, word);
+	return directory >= 0 && fd_read_text_at(directory, name, text, sizeof(text)) > 0 && strstr(text, word);
 }
 
 bool cgroup_is_frozen(const struct target *target)
 {
-	_cleanup_close_ int folder = cgroup_of(target, NULL);
+	_cleanup_close_ int directory = cgroup_of(target, NULL);
 	_cleanup_close_ int older = cgroup_of(target, "freezer");
 
-	return file_has(folder, "cgroup.events", "frozen 1") || file_has(older, "freezer.state", "FROZEN");
+	return file_has(directory, "cgroup.events", "frozen 1") || file_has(older, "freezer.state", "FROZEN");
 }

@@ -36,7 +36,7 @@ bool target_is_stopped(const struct target *target)
 		return false;
 	/* What runs needs no look at all its threads. */
 	if (strchr("TZ", leader.state)) {
-		threads = fd_folder(target_proc_open(target, "task", O_RDONLY | O_DIRECTORY));
+		threads = fd_directory(target_proc_open(target, "task", O_RDONLY | O_DIRECTORY));
 		if (threads && all_stopped(threads))
 			return true;
 	}

@@ -50,7 +50,7 @@ static const char serving[] =
 	"faccessat2 readlink readlinkat getdents statfs unlink unlinkat rmdir mkdirat socketpair connect bind listen "
 	"accept accept4 getsockopt setsockopt getsockname getpeername sendto sendmsg recvfrom recvmsg shutdown";
 
-/* Where tests have a process die, hang and try things, it leaves folders as marks. */
+/* Where tests have a process die, hang and try things, it leaves directories as marks. */
 #ifdef UVM_FAILPOINTS
 static const char testing[] = "mkdir access faccessat2";
 #else

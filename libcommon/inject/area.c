@@ -161,13 +161,13 @@ static int begin_and_map(struct inject *inject, struct error *error)
 	rc = inject_begin(inject, error);
 	if (rc < 0)
 		return rc;
-	inject_cave_take(inject);
+	inject_bootstrap_take(inject);
 	rc = map_area(inject, place);
 	if (rc < 0)
 		error_set(error, rc, NULL, rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
 			  "map the control area in process %d", inject->target->pid);
 	inject_end(inject);
-	inject_cave_leave(inject);
+	inject_bootstrap_leave(inject);
 	return rc;
 }
 
@@ -265,13 +265,13 @@ static int64_t begin_and_unmap(struct inject *inject, struct region area)
 	if (rc < 0)
 		return rc;
 	/* No trampoline to stand on while it goes. */
-	inject_cave_take(inject);
+	inject_bootstrap_take(inject);
 	rc = inject_check_area(inject);
 	inject->area = (struct region){0, 0};
 	if (rc == 0)
 		rc = inject_call(inject, SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0);
 	inject_end(inject);
-	inject_cave_leave(inject);
+	inject_bootstrap_leave(inject);
 	return rc;
 }
 

@@ -54,7 +54,7 @@ uint64_t inject_area_bytes(void);
  * of the vdso (a private copy of its page; the kernel lets a debugger write there). Returns 0, or a negative number
  * when there is no room or no permission: calls then go through an instruction of the program, without a way back.
  */
-int inject_cave_take(struct inject *inject);
+int inject_bootstrap_take(struct inject *inject);
 
 /* After inject_end, which takes the thread from there. */
-void inject_cave_leave(struct inject *inject);
+void inject_bootstrap_leave(struct inject *inject);

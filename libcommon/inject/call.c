@@ -25,9 +25,9 @@ int inject_enter(struct inject *inject, long number, uint64_t a0, uint64_t a1, u
 		 uint64_t a5)
 {
 	struct inject_stop *stop = inject->stop;
-	uint64_t insn = inject->area.end ? inject->area.start + AREA_DATA
-			: inject->cave   ? inject->cave
-					 : inject->gadget;
+	uint64_t insn = inject->area.end    ? inject->area.start + AREA_DATA
+			: inject->bootstrap ? inject->bootstrap
+					    : inject->gadget;
 	int rc;
 
 	if (!inject->tid)

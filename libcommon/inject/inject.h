@@ -32,7 +32,7 @@ struct inject {
 	int mem_fd;                  /* /proc/PID/mem, read-write */
 	int maps_fd;                 /* /proc/PID/maps */
 	uint64_t gadget;             /* a system call instruction that the target has anyway */
-	uint64_t cave;               /* what stands for the control area while there is none; 0: nothing */
+	uint64_t bootstrap;          /* what stands for the control area while there is none; 0: nothing */
 	struct region area;          /* the control area in the target; empty before it is mapped */
 	uint64_t scratch;            /* address of INJECT_SCRATCH bytes, while open */
 	unsigned int frame;          /* which frame the next stop uses */

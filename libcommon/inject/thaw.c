@@ -22,27 +22,27 @@
 struct inject_thaw {
 	struct inject_threads others;
 	int home;   /* cgroup.procs of where it belongs */
-	int parent; /* the folder in which the other cgroup is made */
+	int parent; /* the directory in which the other cgroup is made */
 	int life;   /* while it is open the guardian waits */
 	pid_t guardian;
 	char name[32]; /* of the other cgroup */
 	char pid[16];  /* as cgroup.procs reads it */
 };
 
-static bool says_frozen(int folder)
+static bool says_frozen(int directory)
 {
 	char text[2];
 
-	return fd_read_text_at(folder, "cgroup.freeze", text, sizeof(text)) == 1 && *text == '1';
+	return fd_read_text_at(directory, "cgroup.freeze", text, sizeof(text)) == 1 && *text == '1';
 }
 
 /*
- * The folder above the topmost cgroup that is frozen, of a process's cgroup and those above it. Returns a descriptor,
- * or -ENOTSUP.
+ * The directory above the topmost cgroup that is frozen, of a process's cgroup and those above it. Returns a
+ * descriptor, or -ENOTSUP.
  */
-static int above_frozen(int folder)
+static int above_frozen(int directory)
 {
-	int at = fcntl(folder, F_DUPFD_CLOEXEC, 0), found = -ENOTSUP;
+	int at = fcntl(directory, F_DUPFD_CLOEXEC, 0), found = -ENOTSUP;
 
 	/* The root has no cgroup.freeze. */
 	while (at >= 0 && faccessat(at, "cgroup.freeze", F_OK, 0) == 0) {
@@ -104,14 +104,14 @@ static int start_guardian(struct inject_thaw *thaw)
 
 static int open_cgroups(const struct target *target, struct inject_thaw *thaw)
 {
-	_cleanup_close_ int folder = cgroup_of(target, NULL);
+	_cleanup_close_ int directory = cgroup_of(target, NULL);
 
-	if (folder < 0)
+	if (directory < 0)
 		return -ENOTSUP;
-	thaw->parent = above_frozen(folder);
+	thaw->parent = above_frozen(directory);
 	if (thaw->parent < 0)
 		return thaw->parent;
-	thaw->home = openat(folder, inject_cgroup_procs, O_WRONLY | O_CLOEXEC);
+	thaw->home = openat(directory, inject_cgroup_procs, O_WRONLY | O_CLOEXEC);
 	snprintf(thaw->pid, sizeof(thaw->pid), "%d", target->pid);
 	snprintf(thaw->name, sizeof(thaw->name), "uvmtools-thaw-%d", target->pid);
 	return thaw->home < 0 ? -errno : 0;
@@ -119,13 +119,13 @@ static int open_cgroups(const struct target *target, struct inject_thaw *thaw)
 
 static int leave_home(struct inject_thaw *thaw)
 {
-	_cleanup_close_ int folder = -1;
+	_cleanup_close_ int directory = -1;
 	_cleanup_close_ int procs = -1;
 
 	if (mkdirat(thaw->parent, thaw->name, 0755) < 0 && errno != EEXIST)
 		return -errno;
-	folder = openat(thaw->parent, thaw->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	procs = folder < 0 ? -1 : openat(folder, inject_cgroup_procs, O_WRONLY | O_CLOEXEC);
+	directory = openat(thaw->parent, thaw->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	procs = directory < 0 ? -1 : openat(directory, inject_cgroup_procs, O_WRONLY | O_CLOEXEC);
 	return procs < 0 ? -errno : move_process(procs, thaw->pid);
 }
 

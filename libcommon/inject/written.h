@@ -9,4 +9,4 @@
 extern const char *const inject_written[];
 
 extern const char inject_uffd_device[];  /* /dev/userfaultfd */
-extern const char inject_cgroup_procs[]; /* in the folder of a cgroup */
+extern const char inject_cgroup_procs[]; /* in the directory of a cgroup */

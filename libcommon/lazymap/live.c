@@ -41,11 +41,11 @@ static bool is_kept(const struct live *live, int fd)
 /* All that is open, one way or the other. */
 static void each_descriptor(struct live *live, void (*visit)(struct live *live, int fd))
 {
-	_cleanup_closedir_ DIR *folder = opendir("/proc/self/fd");
+	_cleanup_closedir_ DIR *directory = opendir("/proc/self/fd");
 	struct dirent *entry;
 
-	while (folder && (entry = readdir(folder)))
-		if (*entry->d_name != '.' && atoi(entry->d_name) != dirfd(folder))
+	while (directory && (entry = readdir(directory)))
+		if (*entry->d_name != '.' && atoi(entry->d_name) != dirfd(directory))
 			visit(live, atoi(entry->d_name));
 }
 

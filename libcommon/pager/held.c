@@ -35,7 +35,7 @@ static unsigned int may_hold(struct pager *pager)
 	const char *line;
 	struct stat open;
 	uint64_t most;
-	int folder;
+	int directory;
 
 	if (pager->road.holder != pager->target.pid)
 		return INDEX_SPACES;
@@ -43,11 +43,11 @@ static unsigned int may_hold(struct pager *pager)
 		return 0;
 	line = strstr(text, LIMIT_LINE);
 	most = line ? strtoull(line + strlen(LIMIT_LINE), NULL, 10) : 0;
-	/* Since Linux 6.2 the folder's size is their number (fs/proc/fd.c, proc_fd_getattr). */
-	folder = target_proc_open(&pager->target, "fd", O_RDONLY | O_DIRECTORY);
-	if (folder >= 0 && fstat(folder, &open) == 0 && (uint64_t)open.st_size > most / 2)
+	/* Since Linux 6.2 the directory's size is their number (fs/proc/fd.c, proc_fd_getattr). */
+	directory = target_proc_open(&pager->target, "fd", O_RDONLY | O_DIRECTORY);
+	if (directory >= 0 && fstat(directory, &open) == 0 && (uint64_t)open.st_size > most / 2)
 		most = 0;
-	cleanup_close(&folder);
+	cleanup_close(&directory);
 	return (unsigned int)min_u64(most / HELD_PART, INDEX_SPACES);
 }
 
@@ -359,7 +359,7 @@ void held_find_lost(struct pager *pager)
 		snprintf(name, sizeof(name), "fd");
 	else
 		snprintf(name, sizeof(name), "task/%d/fd", pager->road.holder);
-	dir = pager->road.ops ? fd_folder(target_proc_open(holder, name, O_RDONLY | O_DIRECTORY)) : NULL;
+	dir = pager->road.ops ? fd_directory(target_proc_open(holder, name, O_RDONLY | O_DIRECTORY)) : NULL;
 	for (struct dirent *entry; dir && (entry = readdir(dir));)
 		if (uffd_link_is(dirfd(dir), entry->d_name) > 0)
 			find_lost(pager, (int)strtol(entry->d_name, NULL, 10));

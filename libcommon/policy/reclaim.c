@@ -31,23 +31,23 @@ static uint64_t by_pressure(const struct ring_look *look)
 	return look->bytes / 100 * percent + look->bytes % 100 * percent / 100;
 }
 
-uint64_t ring_margin(const struct ring_knobs *knobs, uint64_t limit)
+uint64_t ring_margin(const struct ring_params *params, uint64_t limit)
 {
-	return limit == UINT64_MAX ? 0 : min_u64(knobs->margin, limit / 8);
+	return limit == UINT64_MAX ? 0 : min_u64(params->margin, limit / 8);
 }
 
-uint64_t ring_wanted_by_limit(const struct ring_knobs *knobs, uint64_t limit, uint64_t left)
+uint64_t ring_wanted_by_limit(const struct ring_params *params, uint64_t limit, uint64_t left)
 {
-	uint64_t margin = ring_margin(knobs, limit);
+	uint64_t margin = ring_margin(params, limit);
 
 	return left < margin ? 2 * margin - left : 0;
 }
 
-struct ring_decision ring_decide(const struct ring_knobs *knobs, const struct ring_look *look)
+struct ring_decision ring_decide(const struct ring_params *params, const struct ring_look *look)
 {
 	const struct ring_decision reasons[] = {
-		{RING_STOPPED, look->stopped && look->stopped_ns >= knobs->grace_ns ? look->bytes : 0},
-		{RING_LIMIT, ring_wanted_by_limit(knobs, look->limit, look->left)},
+		{RING_STOPPED, look->stopped && look->stopped_ns >= params->grace_ns ? look->bytes : 0},
+		{RING_LIMIT, ring_wanted_by_limit(params, look->limit, look->left)},
 		{RING_PRESSURE, by_pressure(look)},
 		{RING_TRIM, look->unneeded},
 		{RING_ABANDONED, look->abandoned},

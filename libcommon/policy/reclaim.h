@@ -23,19 +23,19 @@ enum ring_why {
 /* "trim", …; "leave". */
 const char *ring_why_name(enum ring_why why);
 
-struct ring_knobs {
+struct ring_params {
 	uint64_t grace_ns; /* a process is stopped for so long before its ring is drained */
 	uint64_t margin;   /* bytes to keep free below the limit of a cgroup, an eighth of that limit at most */
 };
 
 /* Bytes to keep free below this limit; 0 without one. */
-uint64_t ring_margin(const struct ring_knobs *knobs, uint64_t limit);
+uint64_t ring_margin(const struct ring_params *params, uint64_t limit);
 
 /*
  * Bytes to reclaim when so many are left to a limit: 0 while that is the margin or more, or else so much that twice the
  * margin is left: whoever fills it again takes as long as before until we are asked again.
  */
-uint64_t ring_wanted_by_limit(const struct ring_knobs *knobs, uint64_t limit, uint64_t left);
+uint64_t ring_wanted_by_limit(const struct ring_params *params, uint64_t limit, uint64_t left);
 
 /* What is known of a ring and its process. Bytes and nanoseconds. */
 struct ring_look {
@@ -57,7 +57,7 @@ struct ring_decision {
 };
 
 /* Of all reasons there are, the one that asks for most. A batch that was left is redone with whatever is reclaimed. */
-struct ring_decision ring_decide(const struct ring_knobs *knobs, const struct ring_look *look);
+struct ring_decision ring_decide(const struct ring_params *params, const struct ring_look *look);
 
 /* The level that the kernel's notices of pressure amount to: each one holds for so long. All zeros: none has come. */
 struct ring_pressure {

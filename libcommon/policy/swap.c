@@ -53,19 +53,19 @@ struct policy_process {
 };
 
 struct policy {
-	struct policy_knobs knobs;
+	struct policy_params params;
 	struct policy_look look;
 	struct policy_process *processes;
 	policy_fn explain;
 	void *context;
 };
 
-struct policy *policy_new(const struct policy_knobs *knobs, policy_fn explain, void *context)
+struct policy *policy_new(const struct policy_params *params, policy_fn explain, void *context)
 {
 	struct policy *policy = calloc(1, sizeof(*policy));
 
 	if (policy)
-		*policy = (struct policy){.knobs = *knobs, .explain = explain, .context = context};
+		*policy = (struct policy){.params = *params, .explain = explain, .context = context};
 	return policy;
 }
 
@@ -112,7 +112,7 @@ void policy_observe(struct policy_process *process, const struct policy_observat
 {
 	process->seen = *observation;
 	if (observation->pool && process->writeback_ms == NEVER)
-		process->writeback_ms = process->policy->look.now_ms + process->policy->knobs.stage_ms;
+		process->writeback_ms = process->policy->look.now_ms + process->policy->params.stage_ms;
 }
 
 static void tell(const struct policy_process *process, const char *op, const char *why, struct region region,
@@ -166,7 +166,7 @@ static struct known *find_or_add(struct policy_process *process, uint64_t start)
 
 static uint64_t time_alone(const struct policy *policy, unsigned int times)
 {
-	return policy->knobs.backoff_ms << times;
+	return policy->params.backoff_ms << times;
 }
 
 /* Longer each time. Returns for how long. */
@@ -191,13 +191,13 @@ void policy_refaulted(struct policy_process *process, uint64_t superpage, uint64
 	if (!known || !known->staged_ms)
 		return; /* it was not staged here, or has been judged for it */
 	after = at_ms > known->staged_ms ? at_ms - known->staged_ms : 0;
-	if (after >= policy->knobs.backoff_ms) {
+	if (after >= policy->params.backoff_ms) {
 		known->staged_ms = 0;
 		return;
 	}
 	alone = leave_alone(policy, known, max_u64(at_ms, known->staged_ms));
 	tell(process, "leave", "refault", (struct region){superpage, superpage + SUPERPAGE},
-	     NUMBERS({"refaulted_pages", pages}, {"after_ms", after}, {"backoff_ms", policy->knobs.backoff_ms},
+	     NUMBERS({"refaulted_pages", pages}, {"after_ms", after}, {"backoff_ms", policy->params.backoff_ms},
 		     {"times", known->times}, {"alone_ms", alone}));
 }
 
@@ -213,9 +213,9 @@ void policy_refaults_lost(struct policy_process *process, uint64_t pages)
 {
 	const struct policy *policy = process->policy;
 
-	process->due_ms = policy->look.now_ms + policy->knobs.backoff_ms;
+	process->due_ms = policy->look.now_ms + policy->params.backoff_ms;
 	tell(process, "wait", "refaults-lost", NOWHERE,
-	     NUMBERS({"refaulted_pages", pages}, {"alone_ms", policy->knobs.backoff_ms}));
+	     NUMBERS({"refaulted_pages", pages}, {"alone_ms", policy->params.backoff_ms}));
 }
 
 /* Forks that take longer than what is out is worth. */
@@ -241,11 +241,11 @@ static bool saves_little(const struct policy_process *process)
 {
 	const struct policy *policy = process->policy;
 
-	if (process->seen.out >= policy->knobs.min_saved / LITTLE ||
-	    policy->look.now_ms < process->staged_ms + policy->knobs.backoff_ms)
+	if (process->seen.out >= policy->params.min_saved / LITTLE ||
+	    policy->look.now_ms < process->staged_ms + policy->params.backoff_ms)
 		return false;
 	tell(process, "end", "little-out", NOWHERE,
-	     NUMBERS({"out_bytes", process->seen.out}, {"min_saved_bytes", policy->knobs.min_saved}));
+	     NUMBERS({"out_bytes", process->seen.out}, {"min_saved_bytes", policy->params.min_saved}));
 	return true;
 }
 
@@ -253,7 +253,7 @@ bool policy_pays(struct policy_process *process)
 {
 	const struct policy *policy = process->policy;
 
-	if (!policy->knobs.min_saved || (!forks_much(process) && !saves_little(process)))
+	if (!policy->params.min_saved || (!forks_much(process) && !saves_little(process)))
 		return true;
 	process->due_ms = policy->look.now_ms + time_alone(policy, process->unpaid);
 	process->forks_ms = process->forks = 0;
@@ -276,10 +276,10 @@ static uint64_t to_target(const struct policy_process *process)
 	const struct policy *policy = process->policy;
 	uint64_t resident = total_of(policy, true);
 
-	if (resident > policy->knobs.target)
-		return resident - policy->knobs.target;
+	if (resident > policy->params.target)
+		return resident - policy->params.target;
 	tell(process, "wait", "target", NOWHERE,
-	     NUMBERS({"total_resident_bytes", resident}, {"target_bytes", policy->knobs.target}));
+	     NUMBERS({"total_resident_bytes", resident}, {"target_bytes", policy->params.target}));
 	return 0;
 }
 
@@ -293,13 +293,13 @@ static uint64_t to_pressure(struct policy_process *process)
 	uint64_t now_us = policy->look.stalled_us + process->seen.stalled_us;
 	uint64_t elapsed_us = (policy->look.now_ms - process->mark_ms) * 1000;
 	uint64_t stalled = now_us - min_u64(now_us, process->mark_us);
-	uint64_t allowed = elapsed_us * policy->knobs.hold_ppm / 1000000;
+	uint64_t allowed = elapsed_us * policy->params.hold_ppm / 1000000;
 	bool first = !process->mark_ms;
 
 	process->mark_ms = policy->look.now_ms;
 	process->mark_us = now_us;
 	if (first) {
-		tell(process, "wait", "first-look", NOWHERE, NUMBERS({"hold_ppm", policy->knobs.hold_ppm}));
+		tell(process, "wait", "first-look", NOWHERE, NUMBERS({"hold_ppm", policy->params.hold_ppm}));
 		return 0;
 	}
 	if (stalled < allowed)
@@ -312,7 +312,7 @@ static uint64_t to_pressure(struct policy_process *process)
 
 static uint64_t wanted(struct policy_process *process)
 {
-	switch (process->policy->knobs.when) {
+	switch (process->policy->params.when) {
 	case POLICY_TARGET:
 		return to_target(process);
 	case POLICY_HOLD:
@@ -336,18 +336,18 @@ bool policy_due(const struct policy_process *process)
 	const struct policy *policy = process->policy;
 
 	return policy->look.now_ms >= process->due_ms &&
-	       (policy->knobs.when != POLICY_PRESSURE || policy->look.pressed);
+	       (policy->params.when != POLICY_PRESSURE || policy->look.pressed);
 }
 
 uint64_t policy_round(struct policy_process *process)
 {
 	const struct policy *policy = process->policy;
 	uint64_t used = total_of(policy, false);
-	uint64_t own = left_of(policy->knobs.limit, process->seen.used);
-	uint64_t all = left_of(policy->knobs.total_limit, used);
+	uint64_t own = left_of(policy->params.limit, process->seen.used);
+	uint64_t all = left_of(policy->params.total_limit, used);
 	uint64_t bytes;
 
-	process->due_ms = policy->look.now_ms + policy->knobs.interval_ms;
+	process->due_ms = policy->look.now_ms + policy->params.interval_ms;
 	if (process->seen.resident < SUPERPAGE) {
 		tell(process, "wait", "small", NOWHERE, NUMBERS({"resident_bytes", process->seen.resident}));
 		return 0;
@@ -355,10 +355,10 @@ uint64_t policy_round(struct policy_process *process)
 	bytes = wanted(process);
 	if (bytes && !own)
 		tell(process, "wait", "limit", NOWHERE,
-		     NUMBERS({"used_bytes", process->seen.used}, {"limit_bytes", policy->knobs.limit}));
+		     NUMBERS({"used_bytes", process->seen.used}, {"limit_bytes", policy->params.limit}));
 	else if (bytes && !all)
 		tell(process, "wait", "total-limit", NOWHERE,
-		     NUMBERS({"total_used_bytes", used}, {"total_limit_bytes", policy->knobs.total_limit}));
+		     NUMBERS({"total_used_bytes", used}, {"total_limit_bytes", policy->params.total_limit}));
 	process->candidate_count = 0;
 	return min_u64(bytes, min_u64(own, all));
 }
@@ -413,7 +413,7 @@ static void forget(struct policy_process *process)
 /* Whether all that may leave, in this round or a later one, is enough for a session. */
 static bool would_pay(const struct policy_process *process)
 {
-	uint64_t least = process->policy->knobs.min_saved;
+	uint64_t least = process->policy->params.min_saved;
 	uint64_t all = 0;
 
 	for (size_t i = 0; i < process->candidate_count; i++)
@@ -426,7 +426,7 @@ static bool would_pay(const struct policy_process *process)
 
 int policy_choose(struct policy_process *process, uint64_t bytes, struct region_vec *regions)
 {
-	const unsigned int most = process->policy->knobs.regions_per_round;
+	const unsigned int most = process->policy->params.regions_per_round;
 	uint64_t planned = 0;
 	size_t count = 0;
 
@@ -471,7 +471,7 @@ int policy_staged(struct policy_process *process, uint64_t superpage, uint64_t m
 	}
 	known->staged_ms = process->staged_ms = now;
 	process->seen.resident -= min_u64(process->seen.resident, moved);
-	process->writeback_ms = min_u64(process->writeback_ms, now + policy->knobs.stage_ms);
+	process->writeback_ms = min_u64(process->writeback_ms, now + policy->params.stage_ms);
 	return 0;
 }
 
@@ -479,25 +479,25 @@ bool policy_writeback(struct policy_process *process, uint64_t *age_ms, uint64_t
 {
 	const struct policy *policy = process->policy;
 	uint64_t free_bytes = policy->look.free_bytes;
-	bool room = free_bytes > policy->knobs.min_free;
+	bool room = free_bytes > policy->params.min_free;
 
 	if (policy->look.now_ms < process->writeback_ms)
 		return false;
 	tell(process, room ? "writeback" : "wait", room ? "untouched" : "min-free", NOWHERE,
-	     NUMBERS({"pool_bytes", process->seen.pool}, {"stage_ms", policy->knobs.stage_ms},
-		     {"min_free_bytes", policy->knobs.min_free},
+	     NUMBERS({"pool_bytes", process->seen.pool}, {"stage_ms", policy->params.stage_ms},
+		     {"min_free_bytes", policy->params.min_free},
 		     {free_bytes == NEVER ? NULL : "free_bytes", free_bytes}));
 	if (!room)
 		process->writeback_ms = policy->look.now_ms + RETRY_MS;
-	*age_ms = policy->knobs.stage_ms;
-	*bytes = free_bytes == NEVER || !room ? 0 : free_bytes - policy->knobs.min_free;
+	*age_ms = policy->params.stage_ms;
+	*bytes = free_bytes == NEVER || !room ? 0 : free_bytes - policy->params.min_free;
 	return room;
 }
 
 void policy_written(struct policy_process *process, uint64_t left, uint64_t oldest_ms, bool failed)
 {
 	const struct policy *policy = process->policy;
-	uint64_t stage = policy->knobs.stage_ms;
+	uint64_t stage = policy->params.stage_ms;
 	uint64_t wait = stage > oldest_ms ? stage - oldest_ms : 0;
 
 	process->seen.pool = left;
@@ -509,7 +509,7 @@ uint64_t policy_next(const struct policy *policy)
 	uint64_t next = NEVER;
 
 	for (const struct policy_process *p = policy->processes; p; p = p->next) {
-		if (policy->knobs.when != POLICY_PRESSURE)
+		if (policy->params.when != POLICY_PRESSURE)
 			next = min_u64(next, p->due_ms);
 		next = min_u64(next, p->writeback_ms);
 	}

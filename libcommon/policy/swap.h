@@ -18,7 +18,7 @@ enum policy_when {
 };
 
 /* Times in milliseconds, sizes in bytes. */
-struct policy_knobs {
+struct policy_params {
 	enum policy_when when;
 	uint64_t target;
 	uint64_t hold_ppm;
@@ -73,7 +73,7 @@ struct policy;
 struct policy_process;
 
 /* `explain` (NULL: nobody wants to know) hears of each decision. Returns NULL when out of memory. */
-struct policy *policy_new(const struct policy_knobs *knobs, policy_fn explain, void *context);
+struct policy *policy_new(const struct policy_params *params, policy_fn explain, void *context);
 void policy_free(struct policy *policy); /* its processes too */
 
 void policy_look(struct policy *policy, const struct policy_look *look);

@@ -261,8 +261,8 @@ pid_t target_thread(const struct target *target)
 }
 
 /*
- * Of threads and of the process as a whole the main thread's folder tells when that has ended, too. Returns the thread
- * whose folder it is, or -ENAMETOOLONG.
+ * Of threads and of the process as a whole the main thread's directory tells when that has ended, too. Returns the
+ * thread whose directory it is, or -ENAMETOOLONG.
  */
 static pid_t path_of(const struct target *target, const char *name, char *path, size_t size)
 {

@@ -33,7 +33,7 @@ static bool is_tool(const char *name)
 	return false;
 }
 
-/* The folder of an executable goes to `path`. Returns its name, or NULL with errno set. */
+/* The directory of an executable goes to `path`. Returns its name, or NULL with errno set. */
 static const char *executable(const char *process, char path[PATH_MAX])
 {
 	ssize_t length = readlink(process, path, PATH_MAX - 1);

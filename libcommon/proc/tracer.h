@@ -13,8 +13,8 @@
 pid_t tracer_of(const struct target *target, pid_t tid);
 
 /*
- * Whether a process or thread is one of this project's tools, of the folder that this one is from, or has ended since
- * it was seen. Those let go of a thread after a moment. One that was killed and traces until its last thread has ended
- * has no executable any more: its name counts.
+ * Whether a process or thread is one of this project's tools, of the directory that this one is from, or has ended
+ * since it was seen. Those let go of a thread after a moment. One that was killed and traces until its last thread has
+ * ended has no executable any more: its name counts.
  */
 bool tracer_is_ours(pid_t tracer);

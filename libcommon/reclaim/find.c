@@ -165,7 +165,7 @@ static int keep_reason(int before, int rc)
 
 static int search_descriptors(struct search *search, struct ring_found *ring)
 {
-	_cleanup_closedir_ DIR *dir = fd_folder(target_proc_open(search->target, "fd", O_RDONLY | O_DIRECTORY));
+	_cleanup_closedir_ DIR *dir = fd_directory(target_proc_open(search->target, "fd", O_RDONLY | O_DIRECTORY));
 	int found = -ENOENT;
 
 	if (!dir)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A reclaimer outside: the lock, the road, what one that was killed left behind, turns. */
 #include "reclaim/reclaimer.h"
-#include "access/apart.h"
+#include "access/in_child.h"
 #include "access/settle.h"
 
 #include <errno.h>
@@ -21,7 +21,7 @@
 /* How far a run has come. */
 struct run {
 	struct reclaimer *reclaimer;
-	struct reclaim_wish left;
+	struct reclaim_limits left;
 	uint64_t ids;      /* that are claimed at most, holes too: a ring that lies must not keep us for ever */
 	uint64_t began_us; /* this turn */
 	struct reclaim_done *done;
@@ -76,7 +76,7 @@ static int clear_up(struct reclaimer *reclaimer, struct error *error)
 		reclaimer->inject = left;
 		reclaimer->injecting = true;
 	} else if (rc == 0) {
-		inject_close_apart(&left);
+		inject_close_in_child(&left);
 	}
 	shared_of(reclaimer)->caller = 0;
 	error->code = 0;
@@ -97,7 +97,8 @@ static int enter_by_inject(struct reclaimer *reclaimer, struct error *error)
 	int rc = reclaimer->injecting ? 0 : road_traces(reclaimer->target, "reclaim in", error);
 
 	while (rc == 0 && !reclaimer->injecting) {
-		rc = inject_open_apart(&reclaimer->inject, reclaimer->target, note_area, shared_of(reclaimer), error);
+		rc = inject_open_in_child(&reclaimer->inject, reclaimer->target, note_area, shared_of(reclaimer),
+					  error);
 		reclaimer->injecting = rc == 0;
 		if (reclaimer_traced_for_now(rc, deadline))
 			rc = 0;
@@ -230,10 +231,10 @@ static int turns(struct run *run)
 	return 0;
 }
 
-int reclaimer_run(struct reclaimer *reclaimer, const struct reclaim_wish *wish, struct reclaim_done *done,
+int reclaimer_run(struct reclaimer *reclaimer, const struct reclaim_limits *limits, struct reclaim_done *done,
 		  struct error *error)
 {
-	struct run run = {.reclaimer = reclaimer, .left = *wish, .done = done, .error = error};
+	struct run run = {.reclaimer = reclaimer, .left = *limits, .done = done, .error = error};
 	struct ring_shared *shared = shared_of(reclaimer);
 	uint64_t waiting = shared->tail - shared->head;
 
@@ -252,7 +253,7 @@ void reclaimer_close(struct reclaimer *reclaimer)
 		locked = lock(reclaimer, &ignored);
 		if (locked == 0)
 			shared_of(reclaimer)->caller = reclaimer->inject.area.start;
-		inject_close_apart(&reclaimer->inject);
+		inject_close_in_child(&reclaimer->inject);
 		if (locked == 0) {
 			shared_of(reclaimer)->caller = 0;
 			ring_unlock(reclaimer->ring.fd);

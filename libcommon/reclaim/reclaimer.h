@@ -10,7 +10,7 @@
 #define RECLAIM_ALL UINT64_MAX
 
 /* What is to be reclaimed: until one of these is reached, or all is gone that waited when it began. */
-struct reclaim_wish {
+struct reclaim_limits {
 	uint64_t entries; /* RECLAIM_ALL: no limit */
 	uint64_t bytes;   /* the same */
 };
@@ -59,7 +59,7 @@ int reclaimer_open(struct reclaimer *reclaimer, const struct target *target, enu
  * answer, -EBUSY a tracer, or the process is frozen, or a session uses the agent, -EBADMSG the ring makes no sense (any
  * more), or as inject_open.
  */
-int reclaimer_run(struct reclaimer *reclaimer, const struct reclaim_wish *wish, struct reclaim_done *done,
+int reclaimer_run(struct reclaimer *reclaimer, const struct reclaim_limits *limits, struct reclaim_done *done,
 		  struct error *error);
 
 /* Takes what was mapped into the target out of it. */

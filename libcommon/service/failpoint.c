@@ -130,7 +130,7 @@ static long open_as_others(const char *mark)
 	return data[0].effective & ~CAP_TO_MASK(CAP_IPC_LOCK) || data[1].effective ? 0 : -1;
 }
 
-/* What must be refused, each with a folder that says what became of it. */
+/* What must be refused, each with a directory that says what became of it. */
 static void try_at(const char *point)
 {
 	static const struct {

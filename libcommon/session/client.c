@@ -460,7 +460,7 @@ static json_t *record_of(int sessions, struct asked *asked)
 int session_list(session_record_fn callback, void *context, struct error *error)
 {
 	int sessions = paths_sessions(error);
-	_cleanup_closedir_ DIR *dir = fd_folder(sessions);
+	_cleanup_closedir_ DIR *dir = fd_directory(sessions);
 	struct asked *all = NULL;
 	size_t count = 0;
 	bool asked;

@@ -67,7 +67,7 @@ static void remove_session(int sessions, const char *name)
 
 void leftovers_remove_sessions(int sessions)
 {
-	_cleanup_closedir_ DIR *dir = fd_folder(openat(sessions, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	_cleanup_closedir_ DIR *dir = fd_directory(openat(sessions, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 
 	for (struct dirent *entry; dir && (entry = readdir(dir));)
 		if (leftovers_is_gone(sessions, entry->d_name))

@@ -100,12 +100,12 @@ int paths_read_header(int directory, struct index_header *header)
 }
 
 /* A failure for want of memory says nothing of what is there. */
-static bool look_at(int folder, const char *name, int flags, struct stat *stat)
+static bool look_at(int directory, const char *name, int flags, struct stat *stat)
 {
-	int rc = fstatat(folder, name, stat, flags);
+	int rc = fstatat(directory, name, stat, flags);
 
 	for (int tries = 0; rc < 0 && errno != ENOENT && tries < LOOK_TRIES; tries++)
-		rc = fstatat(folder, name, stat, flags);
+		rc = fstatat(directory, name, stat, flags);
 	return rc == 0;
 }
 

@@ -85,7 +85,7 @@ static void claim_pages(struct pager *pager, struct claim *claim, uint64_t addre
 /*
  * Spreads what the store gave back over the pages that it belongs to, the last one first: none lies behind its place.
  */
-static void unpack(struct filler *filler, const struct claim *claim, uint64_t apart)
+static void unpack(struct filler *filler, const struct claim *claim, uint64_t synthesized)
 {
 	struct pager *pager = filler->pager;
 	const struct cluster *cluster = index_cluster(pager->index, claim->number);
@@ -93,11 +93,11 @@ static void unpack(struct filler *filler, const struct claim *claim, uint64_t ap
 	size_t page = page_size();
 
 	for (unsigned int i = 0; i < cluster->pages; i++)
-		packed -= bit(apart, i);
+		packed -= bit(synthesized, i);
 	for (unsigned int i = cluster->pages; i-- > 0;) {
 		unsigned char *to = filler->pages + i * page;
 
-		if (!bit(apart, i)) {
+		if (!bit(synthesized, i)) {
 			memmove(to, filler->pages + --packed * page, page);
 		} else if (bit(cluster->filled, i)) {
 			uint64_t word = *index_fill(pager->index, claim->number, i, false);
@@ -141,7 +141,7 @@ static bool load(struct filler *filler, struct claim *claim, bool first)
 {
 	struct pager *pager = filler->pager;
 	const struct cluster *cluster = index_cluster(pager->index, claim->number);
-	uint64_t apart = cluster->holes | cluster->zeros | cluster->filled | cluster->lost;
+	uint64_t synthesized = cluster->holes | cluster->zeros | cluster->filled | cluster->lost;
 	uint64_t tag = cluster_tag(pager, claim->number);
 	struct store_slot slot;
 	const struct store *store;
@@ -153,15 +153,15 @@ static bool load(struct filler *filler, struct claim *claim, bool first)
 	store = tier_of(pager, cluster, &slot);
 	if (slot.size > pager->cluster_pages * page_size())
 		rc = -EBADMSG;
-	else if (!apart && first)
+	else if (!synthesized && first)
 		rc = store_read_first(store, filler->scratch, &slot, tag, filler->pages,
 				      (claim->wanted + 1) * page_size());
 	else if (data_pages(cluster) & ~cluster->lost)
 		rc = store_read(store, filler->scratch, &slot, tag, filler->pages);
 	if (rc < 0)
 		lose(pager, claim->number);
-	if (apart) /* known without the store, whatever became of it */
-		unpack(filler, claim, apart);
+	if (synthesized) /* known without the store, whatever became of it */
+		unpack(filler, claim, synthesized);
 	return rc > 0 && rc < (int64_t)slot.size;
 }
 

@@ -251,13 +251,13 @@ static void examine(const struct cluster *cluster, const unsigned char *pages, b
 static const unsigned char *pack(struct compressor *c, const struct cluster *cluster, const unsigned char *pages,
 				 const struct contents *contents)
 {
-	uint64_t apart = cluster->holes | cluster->lost | contents->zeros | contents->filled;
+	uint64_t synthesized = cluster->holes | cluster->lost | contents->zeros | contents->filled;
 	unsigned char *to = c->packed;
 
-	if (!apart)
+	if (!synthesized)
 		return pages;
 	for (unsigned int i = 0; i < cluster->pages; i++)
-		if (!(apart >> i & 1)) {
+		if (!(synthesized >> i & 1)) {
 			memcpy(to, pages + i * page_size(), page_size());
 			to += page_size();
 		}

@@ -237,12 +237,12 @@ void uffd_wake_changed(int fd, const struct uffd_msg *message)
 		uffd_wake(fd, changed);
 }
 
-int uffd_link_is(int folder, const char *path)
+int uffd_link_is(int directory, const char *path)
 {
 	static const char kind[] = "anon_inode:[userfaultfd]";
 	char link[sizeof(kind) + 1] = "";
 
-	if (readlinkat(folder, path, link, sizeof(link) - 1) < 0)
+	if (readlinkat(directory, path, link, sizeof(link) - 1) < 0)
 		return -errno;
 	return strcmp(link, kind) == 0;
 }

@@ -127,7 +127,7 @@ int uffd_read(int fd, struct uffd_msg *messages, size_t count);
 void uffd_wake_changed(int fd, const struct uffd_msg *message);
 
 /*
- * Whether a link of a folder fd of /proc/PID, by its path below a folder (or AT_FDCWD), is that of a userfaultfd.
+ * Whether a link of a directory fd of /proc/PID, by its path below a directory (or AT_FDCWD), is that of a userfaultfd.
  * Returns 1, 0 or -errno. proc_pid_fd(5).
  */
-int uffd_link_is(int folder, const char *path);
+int uffd_link_is(int directory, const char *path);

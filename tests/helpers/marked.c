@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pids of programs that a test started, one a line: marked FOLDER NAME=VALUE. Those whose program lies in a folder bin
- * below FOLDER, and that have this in their environment. Tests ask it over and over: a shell would fork for each
+ * Pids of programs that a test started, one a line: marked FOLDER NAME=VALUE. Those whose program lies in a directory
+ * bin below FOLDER, and that have this in their environment. Tests ask it over and over: a shell would fork for each
  * process of the machine.
  */
 #include <ctype.h>
@@ -17,7 +17,7 @@
 /* More than the kernel allows for the arguments and the environment of a program. */
 #define ENVIRONMENT ((size_t)6 << 20)
 
-static bool is_ours(int proc, const char *pid, const char *folder)
+static bool is_ours(int proc, const char *pid, const char *directory)
 {
 	char path[32], exe[PATH_MAX];
 	ssize_t length;
@@ -27,8 +27,8 @@ static bool is_ours(int proc, const char *pid, const char *folder)
 	if (length < 0)
 		return false;
 	exe[length] = '\0';
-	length = (ssize_t)strlen(folder);
-	return strncmp(exe, folder, length) == 0 && exe[length] == '/' && strstr(exe + length, "bin/") != NULL;
+	length = (ssize_t)strlen(directory);
+	return strncmp(exe, directory, length) == 0 && exe[length] == '/' && strstr(exe + length, "bin/") != NULL;
 }
 
 static bool has_mark(int proc, const char *pid, const char *mark, char *environment)

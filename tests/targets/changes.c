@@ -6,7 +6,7 @@
  *	check		verify everything
  *	peek		verify the first page
  *	write SEED	give everything that is mapped other contents
- *	child NAME	a child that goes on and obeys the pipe NAME in the current folder; the answer ends
+ *	child NAME	a child that goes on and obeys the pipe NAME in the current directory; the answer ends
  *			with its pid
  *	daemon		go on as a child of it, which ends at once
  *	vfork, spawn	a child that borrows the memory and verifies it; another program, run to its end

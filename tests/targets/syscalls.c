@@ -30,7 +30,7 @@ struct caller {
 };
 
 static atomic_bool stopping;
-static char folder[4096];
+static char directory[4096];
 
 static char *page_of(const struct caller *c, size_t i)
 {
@@ -120,7 +120,7 @@ static bool call_futex(const struct caller *c, size_t i)
 
 static bool call_getcwd(const struct caller *c, size_t i)
 {
-	return getcwd(page_of(c, i), PAGE) && !strcmp(page_of(c, i), folder);
+	return getcwd(page_of(c, i), PAGE) && !strcmp(page_of(c, i), directory);
 }
 
 static bool call_nanosleep(const struct caller *c, size_t i)
@@ -184,7 +184,7 @@ int main(int argc, char **argv)
 	size_t bytes = argc > 1 ? strtoull(argv[1], NULL, 0) : 0;
 	unsigned long rounds = 0;
 
-	if (bytes < 64 * PAGE || !getcwd(folder, sizeof(folder)))
+	if (bytes < 64 * PAGE || !getcwd(directory, sizeof(directory)))
 		return 2;
 	for (size_t i = 0; i < THREADS; i++)
 		prepare(&callers[i], bytes);

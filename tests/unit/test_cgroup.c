@@ -25,32 +25,32 @@
 
 static char root[] = "/tmp/uvmtools-cgroup.XXXXXX";
 
-/* A file of a folder that stands for a cgroup; "" makes the folder itself. */
-static void put(const char *folder, const char *name, const char *text)
+/* A file of a directory that stands for a cgroup; "" makes the directory itself. */
+static void put(const char *directory, const char *name, const char *text)
 {
 	char path[300];
 	FILE *file;
 
-	snprintf(path, sizeof(path), "%s/%s", root, folder);
+	snprintf(path, sizeof(path), "%s/%s", root, directory);
 	mkdir(path, 0700);
-	snprintf(path, sizeof(path), "%s/%s/%s", root, folder, name);
+	snprintf(path, sizeof(path), "%s/%s/%s", root, directory, name);
 	file = fopen(path, "we");
 	assert_non_null(file);
 	fputs(text, file);
 	fclose(file);
 }
 
-static int open_folder(const char *folder)
+static int open_directory_of(const char *directory)
 {
 	char path[300];
 
-	snprintf(path, sizeof(path), "%s/%s", root, folder);
+	snprintf(path, sizeof(path), "%s/%s", root, directory);
 	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-static struct cgroup_memory nearest(const char *folder)
+static struct cgroup_memory nearest(const char *directory)
 {
-	_cleanup_close_ int fd = open_folder(folder);
+	_cleanup_close_ int fd = open_directory_of(directory);
 	struct cgroup_memory memory;
 
 	assert_true(fd >= 0);
@@ -117,7 +117,7 @@ static void test_without_limit_or_count(void **state)
 
 	(void)state;
 	put("free", "cgroup.procs", "");
-	none = open_folder("free");
+	none = open_directory_of("free");
 	assert_int_equal(cgroup_memory(none, &memory), -ENOENT);
 	put("free", "memory.current", "1000\n");
 	put("free", "memory.max", "max\n");
@@ -125,11 +125,11 @@ static void test_without_limit_or_count(void **state)
 	assert_true(cgroup_memory_left(&memory) == UINT64_MAX);
 }
 
-static void count_limits(void *context, int folder, const struct cgroup_memory *memory)
+static void count_limits(void *context, int directory, const struct cgroup_memory *memory)
 {
 	uint64_t *sum = context;
 
-	assert_true(folder >= 0);
+	assert_true(directory >= 0);
 	*sum = *sum * 10 + memory->limit;
 }
 
@@ -148,7 +148,7 @@ static void test_limits_from_the_innermost_upwards(void **state)
 	put("one/two/three", "cgroup.procs", "");
 	put("one/two/three", "memory.usage_in_bytes", "1\n");
 	put("one/two/three", "memory.limit_in_bytes", "3\n");
-	innermost = open_folder("one/two/three");
+	innermost = open_directory_of("one/two/three");
 	cgroup_limits(innermost, count_limits, &limits);
 	assert_int_equal(limits, 39);
 	assert_int_equal(cgroup_memory_left(&(struct cgroup_memory){2, nearest("one").limit}), 7);
@@ -157,7 +157,7 @@ static void test_limits_from_the_innermost_upwards(void **state)
 static void test_of_this_process(void **state)
 {
 	_cleanup_target_ struct target self = TARGET_NONE;
-	_cleanup_close_ int folder = -1;
+	_cleanup_close_ int directory = -1;
 	_cleanup_close_ int older = -1;
 	_cleanup_close_ int procs = -1;
 	char text[65536];
@@ -166,11 +166,11 @@ static void test_of_this_process(void **state)
 
 	(void)state;
 	assert_int_equal(target_open(&self, getpid(), -1, NULL), 0);
-	folder = cgroup_of(&self, NULL);
+	directory = cgroup_of(&self, NULL);
 	older = cgroup_of(&self, "memory");
-	if (folder < 0 && older < 0)
+	if (directory < 0 && older < 0)
 		skip();
-	procs = openat(folder >= 0 ? folder : older, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+	procs = openat(directory >= 0 ? directory : older, "cgroup.procs", O_RDONLY | O_CLOEXEC);
 	n = read(procs, text + 1, sizeof(text) - 2);
 	assert_true(n > 0);
 	text[0] = '\n';

@@ -137,17 +137,17 @@ static void streams_and_folders_take_their_descriptor(void **state)
 {
 	int file = file_of("text");
 	FILE *stream = fd_stream(file);
-	DIR *folder = fd_folder(open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	DIR *directory = fd_directory(open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 
 	(void)state;
 	assert_non_null(stream);
-	assert_non_null(folder);
+	assert_non_null(directory);
 	fclose(stream);
-	closedir(folder);
+	closedir(directory);
 	assert_int_equal(fcntl(file, F_GETFD), -1);
 
 	file = file_of("text");
-	assert_null(fd_folder(file));
+	assert_null(fd_directory(file));
 	assert_int_equal(errno, ENOTDIR);
 	assert_int_equal(fcntl(file, F_GETFD), -1);
 	assert_null(fd_stream(-ESRCH));

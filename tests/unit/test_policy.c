@@ -17,7 +17,7 @@
 #define SUPERPAGE (2 * MiB)
 #define BASE      UINT64_C(0x7f0000000000)
 
-static const struct policy_knobs usual = {
+static const struct policy_params usual = {
 	.stage_ms = 60 * SECOND,
 	.backoff_ms = 45 * SECOND,
 	.interval_ms = 120 * SECOND,
@@ -72,10 +72,10 @@ static struct policy_process *add(struct bench *b, uint64_t resident, uint64_t u
 	return process;
 }
 
-static void begin(struct bench *b, const struct policy_knobs *knobs)
+static void begin(struct bench *b, const struct policy_params *params)
 {
 	*b = (struct bench){.look = {.free_bytes = UINT64_MAX}};
-	b->policy = policy_new(knobs, note, b);
+	b->policy = policy_new(params, note, b);
 	at(b, 0);
 	b->process = add(b, GiB, 0);
 }
@@ -119,12 +119,12 @@ static bool was_chosen(const struct bench *b, unsigned int i)
 
 static void test_rounds(void **state)
 {
-	struct policy_knobs knobs = usual;
+	struct policy_params params = usual;
 	struct bench b;
 
 	(void)state;
-	knobs.limit = 0;
-	begin(&b, &knobs);
+	params.limit = 0;
+	begin(&b, &params);
 	assert_true(policy_due(b.process));
 	assert_int_equal(round_of(&b, 250), 100);
 	assert_string_equal(b.last, "leave regions-per-round");
@@ -140,14 +140,14 @@ static void test_rounds(void **state)
 /* 45, 90, 180 … seconds after it came back; a superpage beside it is taken all the while. */
 static void test_back_off_doubles(void **state)
 {
-	struct policy_knobs knobs = usual;
+	struct policy_params params = usual;
 	struct bench b;
 	uint64_t now = 0;
 
 	(void)state;
-	knobs.interval_ms = SECOND;
-	knobs.limit = knobs.total_limit = 0;
-	begin(&b, &knobs);
+	params.interval_ms = SECOND;
+	params.limit = params.total_limit = 0;
+	begin(&b, &params);
 	for (unsigned int times = 0; times < 4; times++) {
 		uint64_t alone = (45 * SECOND) << times;
 
@@ -200,12 +200,12 @@ static void test_refault_of_what_was_not_staged_here(void **state)
 /* After four times as long in peace it is like new: left alone for 45 s again, not for 90. */
 static void test_peace_forgives(void **state)
 {
-	struct policy_knobs knobs = usual;
+	struct policy_params params = usual;
 	struct bench b;
 
 	(void)state;
-	knobs.interval_ms = SECOND;
-	begin(&b, &knobs);
+	params.interval_ms = SECOND;
+	begin(&b, &params);
 	round_of(&b, 1);
 	policy_refaulted(b.process, superpage(0).start, 1, START);
 	at(&b, (45 + 4 * 90) * SECOND);
@@ -219,12 +219,12 @@ static void test_peace_forgives(void **state)
 
 static void test_what_never_came_back_goes_first(void **state)
 {
-	struct policy_knobs knobs = usual;
+	struct policy_params params = usual;
 	struct bench b;
 
 	(void)state;
-	knobs.regions_per_round = 2;
-	begin(&b, &knobs);
+	params.regions_per_round = 2;
+	begin(&b, &params);
 	assert_int_equal(round_of(&b, 2), 2);
 	policy_refaulted(b.process, superpage(0).start, 1, START);
 	policy_refaulted(b.process, superpage(1).start, 1, START);
@@ -253,12 +253,12 @@ static void test_what_cannot_leave_is_not_asked_for_ever(void **state)
  */
 static void test_limits(void **state)
 {
-	struct policy_knobs knobs = usual;
+	struct policy_params params = usual;
 	struct policy_observation seen = {.resident = GiB, .used = 100 * MiB};
 	struct bench b;
 
 	(void)state;
-	begin(&b, &knobs);
+	begin(&b, &params);
 	policy_observe(b.process, &seen);
 	assert_in_range(policy_round(b.process), 20 * MiB, 28 * MiB);
 	seen.used = 127 * MiB;
@@ -280,12 +280,12 @@ static void test_limits(void **state)
 
 static void test_no_limit(void **state)
 {
-	struct policy_knobs knobs = usual;
+	struct policy_params params = usual;
 	struct bench b;
 
 	(void)state;
-	knobs.limit = knobs.total_limit = 0;
-	begin(&b, &knobs);
+	params.limit = params.total_limit = 0;
+	begin(&b, &params);
 	assert_true(policy_round(b.process) == UINT64_MAX);
 	end(&b);
 }
@@ -305,12 +305,12 @@ static void test_small_processes_are_left_alone(void **state)
 
 static void test_pressure(void **state)
 {
-	struct policy_knobs knobs = usual;
+	struct policy_params params = usual;
 	struct bench b;
 
 	(void)state;
-	knobs.when = POLICY_PRESSURE;
-	begin(&b, &knobs);
+	params.when = POLICY_PRESSURE;
+	begin(&b, &params);
 	assert_false(policy_due(b.process));
 	assert_true(policy_next(b.policy) == UINT64_MAX);
 	b.look.pressed = true;
@@ -330,13 +330,13 @@ static void test_pressure(void **state)
 /* All processes count, and what has left since they were looked at. */
 static void test_target(void **state)
 {
-	struct policy_knobs knobs = usual;
+	struct policy_params params = usual;
 	struct bench b;
 
 	(void)state;
-	knobs.when = POLICY_TARGET;
-	knobs.target = GiB;
-	begin(&b, &knobs);
+	params.when = POLICY_TARGET;
+	params.target = GiB;
+	begin(&b, &params);
 	add(&b, 10 * MiB, 0);
 	assert_int_equal(policy_round(b.process), 10 * MiB);
 	assert_int_equal(policy_candidate(b.process, superpage(0), SUPERPAGE), 0);
@@ -355,15 +355,15 @@ static void test_target(void **state)
  */
 static void test_hold(void **state)
 {
-	struct policy_knobs knobs = usual;
+	struct policy_params params = usual;
 	struct policy_observation seen = {.resident = GiB};
 	struct bench b;
 
 	(void)state;
-	knobs.when = POLICY_HOLD;
-	knobs.hold_ppm = 10000;
-	knobs.limit = 0;
-	begin(&b, &knobs);
+	params.when = POLICY_HOLD;
+	params.hold_ppm = 10000;
+	params.limit = 0;
+	begin(&b, &params);
 	assert_int_equal(policy_round(b.process), 0);
 	assert_string_equal(b.last, "wait first-look");
 	at(&b, 100 * SECOND);
@@ -387,12 +387,12 @@ static void test_hold(void **state)
 static void test_no_session_for_little(void **state)
 {
 	struct policy_observation seen = {.resident = GiB};
-	struct policy_knobs knobs = usual;
+	struct policy_params params = usual;
 	struct bench b;
 
 	(void)state;
-	knobs.min_saved = 16 * MiB;
-	begin(&b, &knobs);
+	params.min_saved = 16 * MiB;
+	begin(&b, &params);
 	assert_int_equal(round_of(&b, 7), 0);
 	assert_string_equal(b.last, "wait saves-little");
 	assert_int_equal(number(&b, "resident_bytes"), 14 * MiB);
@@ -409,12 +409,12 @@ static void test_no_session_for_little(void **state)
 static void test_a_session_that_saves_little_ends(void **state)
 {
 	struct policy_observation seen = {.resident = GiB, .served = true, .out = 16 * MiB};
-	struct policy_knobs knobs = usual;
+	struct policy_params params = usual;
 	struct bench b;
 
 	(void)state;
-	knobs.min_saved = 16 * MiB;
-	begin(&b, &knobs);
+	params.min_saved = 16 * MiB;
+	begin(&b, &params);
 	assert_int_equal(round_of(&b, 8), 8);
 	at(&b, 120 * SECOND);
 	policy_observe(b.process, &seen);
@@ -442,12 +442,12 @@ static void test_a_session_that_saves_little_ends(void **state)
 static void test_a_session_of_a_program_that_forks_much_ends(void **state)
 {
 	struct policy_observation seen = {.resident = GiB, .served = true, .out = 32 * MiB, .forks = 1000};
-	struct policy_knobs knobs = usual;
+	struct policy_params params = usual;
 	struct bench b;
 
 	(void)state;
-	knobs.min_saved = 16 * MiB;
-	begin(&b, &knobs);
+	params.min_saved = 16 * MiB;
+	begin(&b, &params);
 	policy_observe(b.process, &seen);
 	assert_true(policy_pays(b.process)); /* not known how fast */
 	at(&b, 10 * SECOND);

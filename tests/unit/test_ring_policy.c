@@ -14,7 +14,7 @@
 #define SECOND UINT64_C(1000000000)
 #define LOOKS  200000
 
-static const struct ring_knobs usual = {.grace_ns = 30 * SECOND, .margin = 32 * MiB};
+static const struct ring_params usual = {.grace_ns = 30 * SECOND, .margin = 32 * MiB};
 static const struct ring_look calm = {.bytes = 100 * MiB, .left = UINT64_MAX, .limit = UINT64_MAX};
 
 static void decides(const struct ring_look *look, enum ring_why why, uint64_t bytes)

@@ -333,9 +333,9 @@ static void a_clone_has_the_same_flags_and_mappings(void **state)
 }
 
 /* Of files that cannot be watched, on disk, and of those that can. */
-static void files_are_copied(const char *folder)
+static void files_are_copied(const char *directory)
 {
-	_cleanup_close_ int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	_cleanup_close_ int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	uint64_t at = base + page(8), copy = base + page(12), snapshot = base + page(16);
 	struct uvm_space *low = new_stacked();
 	struct uvm_mappable *file;

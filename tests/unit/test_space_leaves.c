@@ -24,7 +24,7 @@ static int open_file(const char *path, int count)
 
 static void a_file_is_mapped_as_its_descriptor_allows(void **state)
 {
-	_cleanup_close_ int fd = open_file("/tmp", 3), reading = -1, folder = open("/", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = open_file("/tmp", 3), reading = -1, directory = open("/", O_RDONLY | O_CLOEXEC);
 	struct uvm_mappable *file, *only_read, *none = NULL;
 	char path[32], byte;
 	uint64_t blocks;
@@ -34,7 +34,7 @@ static void a_file_is_mapped_as_its_descriptor_allows(void **state)
 	reading = open(path, O_RDONLY | O_CLOEXEC);
 	assert_int_equal(uvm_mappable_create_file(fd, &file), 0);
 	assert_int_equal(uvm_mappable_create_file(reading, &only_read), 0);
-	assert_int_equal(uvm_mappable_create_file(folder, &none), UVM_MEM_INVALID_ARGUMENT);
+	assert_int_equal(uvm_mappable_create_file(directory, &none), UVM_MEM_INVALID_ARGUMENT);
 	assert_int_equal(uvm_mappable_create_file(-1, &none), UVM_MEM_INVALID_ARGUMENT);
 	assert_int_equal(uvm_mappable_get_size(file, &blocks), 0);
 	assert_int_equal(blocks, 3);

@@ -11,6 +11,6 @@
  * there as soon as there is an area. To be called on the only thread of a process.
  */
 typedef void (*inject_mapped_fn)(void *context, struct region area);
-int inject_open_apart(struct inject *inject, const struct target *target, inject_mapped_fn mapped, void *context,
-		      struct error *error);
-int inject_close_apart(struct inject *inject);
+int inject_open_in_child(struct inject *inject, const struct target *target, inject_mapped_fn mapped, void *context,
+			 struct error *error);
+int inject_close_in_child(struct inject *inject);

@@ -62,7 +62,7 @@ static size_t find_slot(const unsigned char *page, uint64_t bytes)
 	return left;
 }
 
-int inject_cave_take(struct inject *inject)
+int inject_bootstrap_take(struct inject *inject)
 {
 	struct inject_stop *stop = inject->stop;
 	unsigned char page[65536];
@@ -81,23 +81,23 @@ int inject_cave_take(struct inject *inject)
 	slot = rc == 0 ? find_slot(page, bytes) : 0;
 	if (!slot)
 		return -1;
-	inject->cave = vdso.end - bytes + slot;
-	rc = inject_write(inject, inject->cave + code_room(), frame + offset, ARCH_FRAME - offset);
+	inject->bootstrap = vdso.end - bytes + slot;
+	rc = inject_write(inject, inject->bootstrap + code_room(), frame + offset, ARCH_FRAME - offset);
 	if (rc == 0)
-		rc = inject_write(inject, inject->cave, code, code_bytes);
+		rc = inject_write(inject, inject->bootstrap, code, code_bytes);
 	if (rc < 0) {
-		inject->cave = 0;
+		inject->bootstrap = 0;
 		return rc;
 	}
-	stop->frame = inject->cave + code_room();
+	stop->frame = inject->bootstrap + code_room();
 	return 0;
 }
 
-void inject_cave_leave(struct inject *inject)
+void inject_bootstrap_leave(struct inject *inject)
 {
 	static const unsigned char zeros[SLOT];
 
-	if (inject->cave)
-		inject_write(inject, inject->cave, zeros, sizeof(zeros));
-	inject->cave = 0;
+	if (inject->bootstrap)
+		inject_write(inject, inject->bootstrap, zeros, sizeof(zeros));
+	inject->bootstrap = 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Mapping and unmapping the control area from a process that nobody kills by mistake. */
-#include "access/apart.h"
+#include "access/in_child.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -50,8 +50,8 @@ static void open_there(int to, const struct target *target, inject_mapped_fn map
 	_exit(write(to, &outcome, sizeof(outcome)) != sizeof(outcome));
 }
 
-int inject_open_apart(struct inject *inject, const struct target *target, inject_mapped_fn mapped, void *context,
-		      struct error *error)
+int inject_open_in_child(struct inject *inject, const struct target *target, inject_mapped_fn mapped, void *context,
+			 struct error *error)
 {
 	struct outcome outcome = {.rc = -EIO};
 	int ends[2];
@@ -83,7 +83,7 @@ int inject_open_apart(struct inject *inject, const struct target *target, inject
 	return outcome.rc;
 }
 
-int inject_close_apart(struct inject *inject)
+int inject_close_in_child(struct inject *inject)
 {
 	pid_t child;
 	int status;
