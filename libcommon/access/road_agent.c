@@ -191,7 +191,7 @@ static int64_t give(struct road *road, int uffd)
 
 static int keep(struct road *road, int fd)
 {
-	return (int)agent_exchange(&road->agent, &(struct agent_request){.op = AGENT_KEEP}, fd, NULL);
+	return (int)agent_exchange(&road->agent, &(struct agent_request){.op = AGENT_STORE_FD}, fd, NULL);
 }
 
 /* Its numbers are its own: they never stand for anything else. */

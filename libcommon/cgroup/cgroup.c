@@ -28,11 +28,11 @@ int cgroup_open(const char *path, struct error *error)
 
 	if (fd < 0)
 		return error_set(error, errno == ENOTDIR || errno == ENOENT ? -EINVAL : -errno,
-				 "there is no such folder", "name one below the mount point of cgroup2, see mount",
+				 "there is no such directory", "name one below the mount point of cgroup2, see mount",
 				 "look after the cgroup %s", path);
 	if (fstatfs(fd, &fs) < 0 || (fs.f_type != CGROUP2_SUPER_MAGIC && fs.f_type != CGROUP_SUPER_MAGIC))
 		return error_set(error, -EINVAL, "it is no cgroup",
-				 "name a folder below a mount point of cgroup2 or cgroup, see mount",
+				 "name a directory below a mount point of cgroup2 or cgroup, see mount",
 				 "look after the cgroup %s", path);
 	if (is_threaded(fd))
 		return error_set(error, -EINVAL, "it is threaded, and a thread has no memory of its own",

@@ -82,7 +82,7 @@ struct index_header {
 		uint32_t used;
 		int32_t number; /* of its descriptor in the target, which holds it for us; 0: not there */
 		struct index_pending pending;
-		uint64_t kept;                /* number of its descriptor with the supervisor; 0 for the target's own */
+		uint64_t stored_as;           /* number of its descriptor with the supervisor; 0 for the target's own */
 		struct region left_to_kernel; /* all pages that are unregistered for a while lie in it */
 	} spaces[INDEX_SPACES];
 	struct region unforked[UNFORKED_MAX];

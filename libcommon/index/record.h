@@ -73,8 +73,8 @@ struct record_store {
  */
 struct index_pending {
 	struct uffd_msg message;
-	uint64_t dropped; /* of a remap: what was out at the new place has been forgotten already */
-	uint64_t kept;    /* of a fork: number under which the supervisor gets the descriptor; 0: not sent yet */
+	uint64_t dropped;   /* of a remap: what was out at the new place has been forgotten already */
+	uint64_t stored_as; /* of a fork: number under which the supervisor gets the descriptor; 0: not sent yet */
 };
 
 /* Memory that the target discards, of which it said so first. */

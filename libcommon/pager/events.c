@@ -16,7 +16,7 @@
 #include "pager/spaces.h"
 #include "proc/maps.h"
 #include "service/failpoint.h"
-#include "service/keep.h"
+#include "service/fdstore.h"
 
 #define ABSENT_RUN (2 * MiB)
 #define FORKS_MAX  FAULT_THREADS_MAX /* read in one go: there is room for them when there is for one (room.c) */
@@ -237,9 +237,9 @@ void event_fork(struct pager *pager, struct space *parent, const struct fork_eve
 		return;
 	for (size_t i = 0; i < parent->registered.count; i++)
 		region_vec_push(&child->registered, parent->registered.items[i]);
-	child->kept = fork->kept;
+	child->stored_as = fork->stored_as;
 	child->unsaved = !fork->saved;
-	index_header(pager->index)->spaces[child->id].kept = fork->kept;
+	index_header(pager->index)->spaces[child->id].stored_as = fork->stored_as;
 	m.to = child;
 	index_walk(pager->index, parent->id, (struct region){0, UINT64_MAX}, note_entry, &m);
 	put_entries(&m);
@@ -255,14 +255,14 @@ void event_fork(struct pager *pager, struct space *parent, const struct fork_eve
 static void save_fork(struct pager *pager, const struct space *parent, struct index_pending *pending,
 		      struct fork_event *fork)
 {
-	struct keep_message message = {.op = KEEP_DESCRIPTOR, .parent = parent->id};
+	struct fdstore_message message = {.op = FDSTORE_ADD, .parent = parent->id};
 
 	failpoint("fork-read");
 	pthread_mutex_lock(&pager->lock);
-	message.number = ++pager->keep.number;
-	pending->kept = message.number;
-	*fork = (struct fork_event){.uffd = (int)pending->message.arg.fork.ufd, .kept = message.number};
-	fork->saved = keep_send(pager->keep.supervisor, &message, fork->uffd) == 0;
+	message.number = ++pager->supervision.number;
+	pending->stored_as = message.number;
+	*fork = (struct fork_event){.uffd = (int)pending->message.arg.fork.ufd, .stored_as = message.number};
+	fork->saved = fdstore_send(pager->supervision.socket, &message, fork->uffd) == 0;
 	pthread_mutex_unlock(&pager->lock);
 	failpoint("fork-saved");
 }
@@ -382,7 +382,7 @@ static void make_pending(struct index_header *header, struct index_pending *fork
 {
 	struct index_pending *pending = &header->spaces[0].pending;
 
-	pending->kept = 0;
+	pending->stored_as = 0;
 	pending->message = fork->message;
 	header->session.events.fork_awaited = false;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -408,7 +408,7 @@ void event_put_aside(struct pager *pager)
 	if (passed == PASSED_MAX)
 		return;
 	if (!passed || !is_same(&header->session.events.passed[passed - 1].message, &pending->message)) {
-		header->session.events.passed[passed].dropped = header->session.events.passed[passed].kept = 0;
+		header->session.events.passed[passed].dropped = header->session.events.passed[passed].stored_as = 0;
 		header->session.events.passed[passed].message = pending->message;
 	}
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -427,7 +427,7 @@ void event_read_fork(struct pager *pager, void (*fault)(struct pager *pager, con
 	while (header->session.events.fork_awaited && passed < PASSED_MAX && forks < FORKS_MAX) {
 		struct index_pending *next = &header->session.events.passed[passed];
 
-		next->dropped = next->kept = 0;
+		next->dropped = next->stored_as = 0;
 		if (uffd_read(pager->spaces[0].uffd, &next->message, 1) <= 0)
 			break; /* that was all; or the process is being killed */
 		failpoint("fork-passed");

@@ -17,7 +17,7 @@ void event_apply(struct pager *pager, struct space *space, struct index_pending 
  */
 struct fork_event {
 	int uffd;
-	uint64_t kept;                     /* number under which the supervisor gets the descriptor */
+	uint64_t stored_as;                /* number under which the supervisor gets the descriptor */
 	bool saved;                        /* it has it */
 	const struct region_vec *unforked; /* what is not handed on; NULL: to be found in the child */
 };

@@ -8,16 +8,16 @@
 void job_begin(struct pager *pager)
 {
 	pthread_mutex_lock(&pager->job);
-	pulse_begin(&pager->keep.pulse->threads[PULSE_JOB]);
+	pulse_begin(&pager->supervision.pulse->threads[PULSE_JOB]);
 }
 
 void job_step(struct pager *pager)
 {
-	pulse_next(&pager->keep.pulse->threads[PULSE_JOB]);
+	pulse_next(&pager->supervision.pulse->threads[PULSE_JOB]);
 }
 
 void job_end(struct pager *pager)
 {
-	pulse_end(&pager->keep.pulse->threads[PULSE_JOB]);
+	pulse_end(&pager->supervision.pulse->threads[PULSE_JOB]);
 	pthread_mutex_unlock(&pager->job);
 }

@@ -51,7 +51,7 @@ static void answer(struct pager *pager)
 	struct index_header *header = index_header(pager->index);
 	eventfd_t count;
 
-	eventfd_read(pager->keep.keeper.ask, &count);
+	eventfd_read(pager->supervision.keeper.ask, &count);
 	failpoint("keeper-asked");
 	if (!change_state(pager, READ_ASKED, READ_TAKEN))
 		return;
@@ -61,14 +61,14 @@ static void answer(struct pager *pager)
 		header->session.events.fork_awaited = true;
 	failpoint("keeper-read");
 	change_state(pager, READ_TAKEN, READ_IDLE);
-	eventfd_write(pager->keep.keeper.answer, 1);
+	eventfd_write(pager->supervision.keeper.answer, 1);
 }
 
 /* Nothing here takes a lock: other threads of the worker may have held some when it was copied. */
 static void keep(struct pager *pager)
 {
-	struct pollfd fds[] = {{.fd = pager->keep.keeper.ends[0], .events = POLLIN},
-			       {.fd = pager->keep.keeper.ask, .events = POLLIN}};
+	struct pollfd fds[] = {{.fd = pager->supervision.keeper.ends[0], .events = POLLIN},
+			       {.fd = pager->supervision.keeper.ask, .events = POLLIN}};
 	struct rlimit limit;
 
 	prctl(PR_SET_NAME, "swapctl-keeper");
@@ -77,11 +77,11 @@ static void keep(struct pager *pager)
 	limit.rlim_cur = DESCRIPTORS;
 	setrlimit(RLIMIT_NOFILE, &limit);
 	confine_no_capabilities();
-	confine_filter_put_on(&pager->keep.keeper.filter);
+	confine_filter_put_on(&pager->supervision.keeper.filter);
 	while (!fds[0].revents)
 		if (poll(fds, ARRAY_SIZE(fds), -1) > 0 && fds[1].revents)
 			answer(pager);
-	fds[0].fd = pager->keep.keeper.ends[1];
+	fds[0].fd = pager->supervision.keeper.ends[1];
 	poll(fds, 1, PATIENCE_MS);
 	_exit(0);
 }
@@ -92,12 +92,12 @@ static void start_keeper(struct pager *pager)
 	struct proc_stat stat;
 	pid_t pid = -1;
 
-	pager->keep.keeper.ends[1] = pidfd_of(pager->keep.supervisor_pid);
-	if (pager->keep.keeper.ends[1] >= 0)
+	pager->supervision.keeper.ends[1] = pidfd_of(pager->supervision.supervisor_pid);
+	if (pager->supervision.keeper.ends[1] >= 0)
 		pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
 	if (pid == 0)
 		keep(pager);
-	pager->keep.keeper.pidfd = pid > 0 ? pidfd_of(pid) : -1;
+	pager->supervision.keeper.pidfd = pid > 0 ? pidfd_of(pid) : -1;
 	header->session.keeper.pid = 0;
 	if (pid > 0 && proc_stat_read(pid, &stat) == 0) {
 		header->session.keeper.starttime = stat.starttime;
@@ -105,19 +105,19 @@ static void start_keeper(struct pager *pager)
 	} else if (pid > 0) { /* nobody would find it */
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
-		cleanup_close(&pager->keep.keeper.pidfd);
-		cleanup_close(&pager->keep.keeper.ends[1]);
+		cleanup_close(&pager->supervision.keeper.pidfd);
+		cleanup_close(&pager->supervision.keeper.ends[1]);
 	}
 }
 
 int keeper_start(struct pager *pager)
 {
-	pager->keep.keeper.ask = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	pager->keep.keeper.answer = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	pager->keep.keeper.ends[0] = pidfd_of(getpid());
-	if (pager->keep.keeper.ends[0] < 0)
-		return pager->keep.keeper.ends[0];
-	if (pager->keep.keeper.ask < 0 || pager->keep.keeper.answer < 0)
+	pager->supervision.keeper.ask = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	pager->supervision.keeper.answer = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	pager->supervision.keeper.ends[0] = pidfd_of(getpid());
+	if (pager->supervision.keeper.ends[0] < 0)
+		return pager->supervision.keeper.ends[0];
+	if (pager->supervision.keeper.ask < 0 || pager->supervision.keeper.answer < 0)
 		return -errno;
 	start_keeper(pager);
 	return 0;
@@ -137,10 +137,10 @@ void keeper_stop(struct pager *pager)
 /* In place: it has the same descriptors. */
 void keeper_follow(struct pager *pager)
 {
-	_cleanup_close_ int pidfd = pidfd_of(pager->keep.supervisor_pid);
+	_cleanup_close_ int pidfd = pidfd_of(pager->supervision.supervisor_pid);
 
-	if (pidfd >= 0 && pager->keep.keeper.pidfd >= 0)
-		dup3(pidfd, pager->keep.keeper.ends[1], O_CLOEXEC);
+	if (pidfd >= 0 && pager->supervision.keeper.pidfd >= 0)
+		dup3(pidfd, pager->supervision.keeper.ends[1], O_CLOEXEC);
 }
 
 /* It was killed: another one is made. What it had read by then is where it was to be. */
@@ -150,8 +150,8 @@ static int replace_keeper(struct pager *pager)
 
 	waitpid(header->session.keeper.pid, NULL, WNOHANG);
 	header->session.keeper.read_state = READ_IDLE;
-	close(pager->keep.keeper.pidfd);
-	close(pager->keep.keeper.ends[1]);
+	close(pager->supervision.keeper.pidfd);
+	close(pager->supervision.keeper.ends[1]);
 	start_keeper(pager);
 	return header->spaces[0].pending.message.event ? 1 : -EINPROGRESS;
 }
@@ -159,22 +159,22 @@ static int replace_keeper(struct pager *pager)
 int keeper_read(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
-	struct pollfd fds[] = {{.fd = pager->keep.keeper.answer, .events = POLLIN}, {.events = POLLIN}};
+	struct pollfd fds[] = {{.fd = pager->supervision.keeper.answer, .events = POLLIN}, {.events = POLLIN}};
 	eventfd_t count;
 
-	if (pager->keep.keeper.pidfd < 0)
+	if (pager->supervision.keeper.pidfd < 0)
 		start_keeper(pager);
-	if (pager->keep.keeper.pidfd < 0)
+	if (pager->supervision.keeper.pidfd < 0)
 		return -ESRCH;
-	fds[1].fd = pager->keep.keeper.pidfd;
+	fds[1].fd = pager->supervision.keeper.pidfd;
 	__atomic_store_n(&header->session.keeper.read_state, READ_ASKED, __ATOMIC_SEQ_CST);
-	eventfd_write(pager->keep.keeper.ask, 1);
+	eventfd_write(pager->supervision.keeper.ask, 1);
 	while (!is_idle(pager)) {
 		/* It was stopped: the one that takes its place finds what it has read, as after any other death. */
 		if (poll(fds, ARRAY_SIZE(fds), ANSWER_MS) == 0)
-			pidfd_signal(pager->keep.keeper.pidfd, SIGKILL);
+			pidfd_signal(pager->supervision.keeper.pidfd, SIGKILL);
 		else if (fds[0].revents)
-			eventfd_read(pager->keep.keeper.answer, &count);
+			eventfd_read(pager->supervision.keeper.answer, &count);
 		else if (fds[1].revents)
 			return replace_keeper(pager);
 	}

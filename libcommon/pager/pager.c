@@ -14,7 +14,7 @@ void pager_init(struct pager *pager, const struct target *target, unsigned int c
 	pager->files.sessions = pager->files.directory = pager->tiers.store_fd = pager->tiers.pool_fd =
 		pager->tiers.key_fd = pager->index_fd = pager->staging.uffd = pager->view.maps_fd =
 			pager->view.pagemap_fd = pager->serving.control = pager->spaces[0].uffd = pager->serving.ready =
-				pager->keep.supervisor = -1;
+				pager->supervision.socket = -1;
 	paths_name(pager->files.name, target->pid, target->starttime);
 }
 

@@ -47,11 +47,11 @@ struct space {
 	unsigned int id;
 	int uffd;
 	bool used;
-	bool dead;         /* its address space is gone, or it has been let go; set under `events` held exclusively */
-	uint64_t kept;     /* number under which the supervisor holds its descriptor; 0 for the target's own */
-	bool unsaved;      /* the supervisor does not hold it yet */
-	bool unwatched;    /* not every fault thread hears of its messages yet */
-	uint64_t since_us; /* when it was made */
+	bool dead;          /* its address space is gone, or it has been let go; set under `events` held exclusively */
+	uint64_t stored_as; /* number under which the supervisor holds its descriptor; 0 for the target's own */
+	bool unsaved;       /* the supervisor does not hold it yet */
+	bool unwatched;     /* not every fault thread hears of its messages yet */
+	uint64_t since_us;  /* when it was made */
 	uint64_t room_again_us; /* not before then it is tried to let go of it to make room */
 	bool check_soon;        /* pages came back since its registered mappings were looked at */
 	bool strays;            /* mappings may be registered that are not listed, with nothing out */
@@ -80,7 +80,7 @@ struct zero_claim {
 	uint64_t address;
 };
 
-struct kept;
+struct fdstore;
 struct pulse;
 struct pulse_thread;
 struct refaults;
@@ -118,13 +118,14 @@ struct keeper {
 };
 
 /* What outlives this worker: who has its descriptors, and looks whether it lives. */
-struct keep {
-	int supervisor; /* socket: descriptors of children go there */
+struct supervision {
+	int socket; /* to the supervisor: descriptors of children go there */
 	pid_t supervisor_pid;
-	struct pulse *pulse;          /* it looks at that */
-	uint64_t number;              /* of the last descriptor of a child handed to it */
-	const struct kept *inherited; /* those it holds, when this worker takes over from another; NULL for the first */
-	uint64_t held_again_us;       /* not before then the target is given something to hold */
+	struct pulse *pulse; /* it looks at that */
+	uint64_t number;     /* of the last descriptor of a child handed to it */
+	const struct fdstore
+		*inherited;     /* those it holds, when this worker takes over from another; NULL for the first */
+	uint64_t held_again_us; /* not before then the target is given something to hold */
 	struct keeper keeper;
 };
 
@@ -198,7 +199,7 @@ struct pager {
 	int index_fd;
 	struct tiers tiers;
 	struct staging_area staging;
-	struct keep keep;
+	struct supervision supervision;
 	struct children children;
 	struct faults faults;
 	struct forks forks;

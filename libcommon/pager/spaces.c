@@ -10,11 +10,11 @@
 #include "base/cleanup.h"
 #include "index/index.h"
 #include "pager/cluster.h"
-#include "pager/held.h"
 #include "pager/pager.h"
+#include "pager/target_fds.h"
 #include "proc/maps.h"
 #include "service/failpoint.h"
-#include "service/keep.h"
+#include "service/fdstore.h"
 
 #define ROOM_STEPS 8
 
@@ -72,10 +72,10 @@ void spaces_save(struct pager *pager)
 {
 	for (unsigned int i = 1; i < INDEX_SPACES; i++) {
 		struct space *space = &pager->spaces[i];
-		struct keep_message message = {.op = KEEP_DESCRIPTOR, .number = space->kept};
+		struct fdstore_message message = {.op = FDSTORE_ADD, .number = space->stored_as};
 
-		if (space->used && !space->dead && space->kept && space->unsaved)
-			space->unsaved = keep_send(pager->keep.supervisor, &message, space->uffd) < 0;
+		if (space->used && !space->dead && space->stored_as && space->unsaved)
+			space->unsaved = fdstore_send(pager->supervision.socket, &message, space->uffd) < 0;
 	}
 }
 
@@ -103,12 +103,12 @@ static void close_space(struct pager *pager, struct space *space)
 		space_drop(pager, space, (struct region){0, UINT64_MAX});
 		space_unwatch(pager, space);
 		cleanup_close(&space->uffd);
-		if (space->kept)
-			keep_send(pager->keep.supervisor,
-				  &(struct keep_message){.op = KEEP_DROP, .number = space->kept}, -1);
-		space->kept = 0;
+		if (space->stored_as)
+			fdstore_send(pager->supervision.socket,
+				     &(struct fdstore_message){.op = FDSTORE_DROP, .number = space->stored_as}, -1);
+		space->stored_as = 0;
 		index_header(pager->index)->spaces[space->id].used = false;
-		held_forget(pager, space->id);
+		target_fds_forget(pager, space->id);
 		region_vec_free(&space->registered);
 		region_vec_free(&space->unforked);
 		if (space->id != 0)

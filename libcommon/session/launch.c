@@ -24,7 +24,7 @@
 #include "proc/tracer.h"
 #include "report/parse.h"
 #include "report/report.h"
-#include "service/keep.h"
+#include "service/fdstore.h"
 #include "service/service.h"
 #include "session/make.h"
 #include "session/session.h"
@@ -78,7 +78,7 @@ static void confine(struct pager *pager)
 	struct sock_fprog filter;
 
 	/* Here, and not by each worker: what making it takes is given back before memory is locked. */
-	confine_filter_make(&pager->keep.keeper.filter, &(struct confine_calls){.serves = false});
+	confine_filter_make(&pager->supervision.keeper.filter, &(struct confine_calls){.serves = false});
 	confine_capabilities(suspends || !traces ? CONFINE_ADMIN : 0);
 	if (suspends || confine_filter_make(&filter, &calls) < 0)
 		return;
@@ -86,7 +86,7 @@ static void confine(struct pager *pager)
 	confine_filter_free(&filter);
 }
 
-static int start_serving(struct pager *pager, int ready, struct kept *adopted)
+static int start_serving(struct pager *pager, int ready, struct fdstore *adopted)
 {
 	struct error error = {0};
 	int rc;
@@ -144,7 +144,7 @@ static int run_session(const struct target *target, const struct session_options
 	const char *to = options ? "attach to" : "adopt the session of";
 	struct pager *pager = calloc(1, sizeof(*pager));
 	struct error error = {0};
-	struct kept kept = {0};
+	struct fdstore fdstore = {0};
 	int rc;
 
 	if (!pager)
@@ -154,11 +154,11 @@ static int run_session(const struct target *target, const struct session_options
 		rc = check_memory(target, to, &error);
 	if (rc == 0)
 		rc = options ? session_make(pager, target, options, &error)
-			     : session_take_up(pager, target, &kept, &error);
+			     : session_take_up(pager, target, &fdstore, &error);
 	if (rc < 0)
 		tell_error(ready, rc, &error);
 	else
-		rc = start_serving(pager, ready, options ? NULL : &kept);
+		rc = start_serving(pager, ready, options ? NULL : &fdstore);
 	free(pager);
 	return rc;
 }

@@ -19,7 +19,7 @@
 #include "index/index.h"
 #include "pager/pager.h"
 #include "pager/tiers.h"
-#include "service/keep.h"
+#include "service/fdstore.h"
 #include "session/session.h"
 #include "state/leftovers.h"
 #include "state/paths.h"
@@ -294,25 +294,25 @@ static int reopen_index(struct pager *pager, struct error *error)
 }
 
 /* Children whose descriptors the target holds for us. */
-static void retake_children(struct pager *pager, struct kept *kept)
+static void retake_children(struct pager *pager, struct fdstore *fdstore)
 {
 	const struct index_header *header = index_header(pager->index);
 	struct road *road = &pager->road;
 
-	kept->items = calloc(INDEX_SPACES, sizeof(*kept->items));
-	for (unsigned int i = 1; kept->items && i < header->spaces_there; i++) {
+	fdstore->items = calloc(INDEX_SPACES, sizeof(*fdstore->items));
+	for (unsigned int i = 1; fdstore->items && i < header->spaces_there; i++) {
 		int fd = header->spaces[i].used && header->spaces[i].number > 0
 				 ? road->ops->fds.take(road, header->spaces[i].number)
 				 : -1;
 
 		if (fd >= 0)
-			kept->items[kept->count++] =
-				(struct kept_item){.number = header->spaces[i].kept, .parent = 0, .fd = fd};
+			fdstore->items[fdstore->count++] =
+				(struct fdstore_item){.number = header->spaces[i].stored_as, .parent = 0, .fd = fd};
 	}
-	kept->size = kept->items ? INDEX_SPACES : 0;
+	fdstore->size = fdstore->items ? INDEX_SPACES : 0;
 }
 
-int session_take_up(struct pager *pager, const struct target *target, struct kept *kept, struct error *error)
+int session_take_up(struct pager *pager, const struct target *target, struct fdstore *fdstore, struct error *error)
 {
 	const struct index_header *header;
 	int rc;
@@ -337,7 +337,7 @@ int session_take_up(struct pager *pager, const struct target *target, struct kep
 		rc = reopen_key(pager, error);
 	if (rc < 0)
 		return rc;
-	retake_children(pager, kept);
+	retake_children(pager, fdstore);
 	unlinkat(pager->files.directory, "control", 0);
 	return make_socket(pager, error);
 }

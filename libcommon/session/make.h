@@ -3,7 +3,7 @@
 #pragma once
 
 #include "pager/pager.h"
-#include "service/keep.h"
+#include "service/fdstore.h"
 
 /* For processes of a session that were killed to end: each of their threads needs a processor for that. */
 #define DYING_US      20000000
@@ -19,7 +19,7 @@ int session_make(struct pager *pager, const struct target *target, const struct 
 
 /*
  * The session of a target whose processes have all died, from its directory and from what the target holds for it;
- * *kept receives the descriptors of children. Stops no thread. Returns 0, or -errno with `error` filled (-ENOENT: there
+ * *fdstore receives the descriptors of children. Stops no thread. Returns 0, or -errno with `error` filled (-ENOENT: there
  * is none, -EEXIST: it is served, -EBADMSG: its index is damaged, -EBADF: the target has closed its userfaultfd).
  */
-int session_take_up(struct pager *pager, const struct target *target, struct kept *kept, struct error *error);
+int session_take_up(struct pager *pager, const struct target *target, struct fdstore *fdstore, struct error *error);

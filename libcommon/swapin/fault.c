@@ -180,7 +180,7 @@ static int read_one(struct filler *filler, struct space *space)
 	pulse_next(filler->pulse);
 	pthread_rwlock_wrlock(&space->events);
 	pending->dropped = 0;
-	pending->kept = 0;
+	pending->stored_as = 0;
 	if (space->unchecked)
 		event_check_absent(pager, space);
 	rc = space->dead ? 0 : next_message(pager, space, &fork);
@@ -250,7 +250,7 @@ static void *fault_main(void *argument)
 
 	if (filler_init(&filler, self->pager) == 0) {
 		filler_reserve(&filler);
-		filler.pulse = &self->pager->keep.pulse->threads[1 + self->number];
+		filler.pulse = &self->pager->supervision.pulse->threads[1 + self->number];
 		pulse_begin(filler.pulse);
 		fault_loop(&filler, self->pager->faults.epoll[self->number]);
 		filler_free(&filler);

@@ -9,9 +9,9 @@
 #include "index/index.h"
 #include "pager/cluster.h"
 #include "pager/discards.h"
-#include "pager/held.h"
 #include "pager/pager.h"
 #include "pager/spaces.h"
+#include "pager/target_fds.h"
 #include "pages/pages.h"
 #include "service/failpoint.h"
 #include "swapout/out.h"
@@ -427,7 +427,7 @@ static int64_t overcome(struct out_job *job, const struct out_piece *piece, uint
 	case -EBADF:
 	case -ENOTTY:
 		if (++*again < AGAIN_TRIES)
-			return held_everything(job->pager);
+			return target_fds_give_all(job->pager);
 		return why;
 	case -EFAULT:
 		return step_over_marks(job->pager, piece, at);
@@ -464,7 +464,7 @@ static int64_t stop_again(struct out_job *job, bool pause, struct error *error)
 		rc = out_read(job);
 	if (rc == 0 && pause)
 		usleep(BACK_OFF_US);
-	return rc == 0 ? held_begin(pager, error) : rc;
+	return rc == 0 ? target_fds_begin(pager, error) : rc;
 }
 
 /* The thread is given back for a moment when it has been kept for longer than it should. */
@@ -548,7 +548,7 @@ int out_move(struct out_job *job, struct error *error)
 				 "extend the index of process %d", pager->target.pid);
 	discards_settle(pager);
 	out_settle_on(job, pager->road.ops->calls.processor(&pager->road));
-	rc = held_begin(pager, error);
+	rc = target_fds_begin(pager, error);
 	if (rc < 0)
 		return (int)rc;
 	rc = prepare_slot(job);

@@ -12,8 +12,8 @@
 
 #include "base/cleanup.h"
 #include "index/index.h"
-#include "pager/held.h"
 #include "pager/pager.h"
+#include "pager/target_fds.h"
 #include "proc/maps.h"
 #include "service/failpoint.h"
 
@@ -343,7 +343,7 @@ int staging_close(struct pager *pager)
 
 	if (!pager->staging.open || pager->staging.gone || pager->staging.uffd < 0)
 		return 0;
-	rc = held_begin(pager, &error);
+	rc = target_fds_begin(pager, &error);
 	if (rc < 0)
 		return (int)rc;
 	rc = shut(pager);

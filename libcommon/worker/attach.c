@@ -9,8 +9,8 @@
 #include "base/cleanup.h"
 #include "index/index.h"
 #include "pager/enter.h"
-#include "pager/held.h"
 #include "pager/pager.h"
+#include "pager/target_fds.h"
 #include "swapout/staging.h"
 
 #define FEATURES                                                                                                     \
@@ -22,7 +22,7 @@ static void leave(struct pager *pager)
 	struct road *road = &pager->road;
 	struct error ignored = {0};
 
-	held_return(pager);
+	target_fds_return(pager);
 	if (road->ops && pager->staging.region.end)
 		staging_leave(pager, &ignored);
 	if (road->ops && road->ops->life.leave(road, &ignored) < 0 && road->ops)
@@ -81,14 +81,14 @@ static int take_road(struct pager *pager, enum road_choice choice, struct error 
 	pager->staging.region = header->session.staging.region = road->staging;
 	header->session.unregister_checked = unregister_is_checked(road->staging, uffd);
 	header->session.target.road = choice;
-	held_note(pager);
+	target_fds_note(pager);
 	pager->spaces[0].used = true;
 	rc = staging_begin(pager, error);
 	/* From now on no thread shall have to be stopped to be asked. */
 	if (rc == 0 && choice == ROAD_PUPPET)
 		pins_look(&pager->view.pins, road, true, &ignored);
 	if (rc == 0)
-		rc = held_store(pager, error);
+		rc = target_fds_give_store(pager, error);
 	if (rc < 0)
 		leave(pager);
 	return rc;

@@ -13,15 +13,15 @@
 
 #include "base/cleanup.h"
 #include "index/index.h"
-#include "pager/held.h"
 #include "pager/job.h"
 #include "pager/pager.h"
 #include "pager/spaces.h"
+#include "pager/target_fds.h"
 #include "pager/writeback.h"
 #include "protocol/request.h"
 #include "report/report.h"
 #include "service/failpoint.h"
-#include "service/keep.h"
+#include "service/fdstore.h"
 #include "swapin/check.h"
 #include "swapin/fill.h"
 #include "swapin/filler.h"
@@ -115,7 +115,7 @@ static int out_locked(struct pager *pager, const struct out_request *out, struct
 	if (atomic_load(&pager->serving.holds) && !out->dry_run)
 		return refuse_held(pager, error);
 	if (out->pool)
-		rc = held_pool(pager, error);
+		rc = target_fds_give_pool(pager, error);
 	return rc < 0 ? rc : out_run(pager, out, sums, error);
 }
 
@@ -323,7 +323,7 @@ static int detach_locked(struct pager *pager, struct filler *filler, uint64_t *b
 	if (pager->spaces[0].dead)
 		return 0;
 	failpoint("detaching");
-	held_return(pager);
+	target_fds_return(pager);
 	/* The descriptor in the target goes last, when nothing is registered any more. */
 	index_header(pager->index)->session.leaving = 1;
 	rc = pager->road.ops ? staging_leave(pager, error) : 0;
@@ -356,16 +356,16 @@ int control_detach(struct pager *pager, uint64_t *brought, struct error *error)
 /* The descriptors are closed everywhere before the client hears of it: what it looks at then is as it was. */
 static void close_everywhere(struct pager *pager)
 {
-	struct pollfd answer = {.fd = pager->keep.supervisor, .events = POLLIN};
-	struct keep_message message = {.op = KEEP_DROP};
+	struct pollfd answer = {.fd = pager->supervision.socket, .events = POLLIN};
+	struct fdstore_message message = {.op = FDSTORE_DROP};
 	int fd;
 
 	for (unsigned int i = 0; i < INDEX_SPACES; i++)
 		space_close(pager, &pager->spaces[i]);
 	cleanup_close(&pager->staging.uffd);
-	if (keep_send(pager->keep.supervisor, &message, -1) == 0)
-		while (poll(&answer, 1, DROP_MS) > 0 && keep_receive(pager->keep.supervisor, &message, &fd) > 0)
-			if (message.op == KEEP_DROPPED)
+	if (fdstore_send(pager->supervision.socket, &message, -1) == 0)
+		while (poll(&answer, 1, DROP_MS) > 0 && fdstore_receive(pager->supervision.socket, &message, &fd) > 0)
+			if (message.op == FDSTORE_DROPPED)
 				return;
 	pager_remove_files(pager); /* the supervisor is gone, or does not answer */
 }

@@ -11,15 +11,15 @@
 #include "index/index.h"
 #include "pager/cluster.h"
 #include "pager/events.h"
-#include "pager/held.h"
 #include "pager/keeper.h"
 #include "pager/pager.h"
 #include "pager/spaces.h"
+#include "pager/target_fds.h"
 #include "pager/tiers.h"
 #include "pages/pages.h"
 #include "proc/maps.h"
 #include "service/failpoint.h"
-#include "service/keep.h"
+#include "service/fdstore.h"
 #include "swapin/fill.h"
 #include "swapin/filler.h"
 #include "swapout/mirror.h"
@@ -114,26 +114,26 @@ static void apply_pending(struct pager *pager)
 	region_vec_free(&pager->spaces[0].registered); /* found anew */
 }
 
-static const struct kept_item *find_kept(const struct pager *pager, uint64_t number)
+static const struct fdstore_item *find_kept(const struct pager *pager, uint64_t number)
 {
-	for (size_t i = 0; i < pager->keep.inherited->count; i++)
-		if (pager->keep.inherited->items[i].number == number)
-			return &pager->keep.inherited->items[i];
+	for (size_t i = 0; i < pager->supervision.inherited->count; i++)
+		if (pager->supervision.inherited->items[i].number == number)
+			return &pager->supervision.inherited->items[i];
 	return NULL;
 }
 
 static bool known(const struct index_header *header, uint64_t number)
 {
 	for (unsigned int i = 1; i < header->spaces_there; i++)
-		if (header->spaces[i].used && header->spaces[i].kept == number)
+		if (header->spaces[i].used && header->spaces[i].stored_as == number)
 			return true;
 	return false;
 }
 
-static void find_forked(struct pager *pager, const struct kept_item *item)
+static void find_forked(struct pager *pager, const struct fdstore_item *item)
 {
 	_cleanup_regions_ struct region_vec unforked = {0};
-	struct fork_event fork = {.uffd = item->fd, .kept = item->number, .saved = true};
+	struct fork_event fork = {.uffd = item->fd, .stored_as = item->number, .saved = true};
 	struct space *parent = &pager->spaces[item->parent];
 
 	event_find_unforked(pager, parent, &unforked, &fork);
@@ -160,7 +160,8 @@ static void find_spaces(struct pager *pager)
 	struct index_header *header = index_header(pager->index);
 
 	for (unsigned int i = 1; i < header->spaces_there; i++) {
-		const struct kept_item *item = header->spaces[i].used ? find_kept(pager, header->spaces[i].kept) : NULL;
+		const struct fdstore_item *item =
+			header->spaces[i].used ? find_kept(pager, header->spaces[i].stored_as) : NULL;
 		struct space *space = &pager->spaces[i];
 
 		if (!item && (header->spaces[i].used || index_count(pager->index, i))) {
@@ -172,16 +173,16 @@ static void find_spaces(struct pager *pager)
 			continue;
 		space_make(pager, i);
 		space->uffd = item->fd;
-		space->kept = item->number;
+		space->stored_as = item->number;
 		space->used = true;
 		space->check_soon = true;
 		space->unchecked = true;
 		atomic_fetch_add(&pager->children.count, 1);
 	}
-	for (size_t i = 0; i < pager->keep.inherited->count; i++) {
-		const struct kept_item *item = &pager->keep.inherited->items[i];
+	for (size_t i = 0; i < pager->supervision.inherited->count; i++) {
+		const struct fdstore_item *item = &pager->supervision.inherited->items[i];
 
-		pager->keep.number = max_u64(pager->keep.number, item->number);
+		pager->supervision.number = max_u64(pager->supervision.number, item->number);
 		if (!known(header, item->number) && item->parent < INDEX_SPACES)
 			find_forked(pager, item);
 	}
@@ -191,7 +192,7 @@ static void finish_fork(struct pager *pager, struct space *parent, struct index_
 {
 	int uffd = -1;
 
-	if (parent->used && !find_kept(pager, pending->kept))
+	if (parent->used && !find_kept(pager, pending->stored_as))
 		uffd = keeper_take(pager, (int)pending->message.arg.fork.ufd);
 	if (uffd >= 0) {
 		pending->message.arg.fork.ufd = (uint32_t)uffd;
@@ -413,7 +414,7 @@ void recover_pages(struct pager *pager)
 		staging_close(pager);
 	failpoint("closed");
 	pager->spaces[0].strays = !pager->spaces[0].dead && !space_unregister_all(pager);
-	held_find_lost(pager);
+	target_fds_find_lost(pager);
 }
 
 /* Whether a mapping is there, and just as we made it; the program may have put something else in its place. */

@@ -97,7 +97,7 @@ static void set_faults(struct pager *pager, json_t *record)
 static json_t *missing(const struct pager *pager)
 {
 	pid_t keeper = index_header(pager->index)->session.keeper.pid;
-	const pid_t ours[] = {getpid(), pager->keep.supervisor_pid, keeper};
+	const pid_t ours[] = {getpid(), pager->supervision.supervisor_pid, keeper};
 
 	return confine_missing(&pager->target, ours, ARRAY_SIZE(ours) - (keeper <= 0), NULL);
 }
@@ -109,9 +109,9 @@ json_t *status_record(struct pager *pager)
 	char codec[16];
 	json_t *record = json_pack(
 		"{s:s,s:i,s:I,s:s,s:i,s:i,s:s,s:s,s:I,s:I}", "type", "session", "pid", pager->target.pid, "starttime",
-		(json_int_t)pager->target.starttime, "state", "running", "supervisor_pid", pager->keep.supervisor_pid,
-		"worker_pid", getpid(), "store", header->session.store.path, "compress",
-		codec_format(codec, header->session.store.codec), "cluster_bytes",
+		(json_int_t)pager->target.starttime, "state", "running", "supervisor_pid",
+		pager->supervision.supervisor_pid, "worker_pid", getpid(), "store", header->session.store.path,
+		"compress", codec_format(codec, header->session.store.codec), "cluster_bytes",
 		(json_int_t)page_size() * pager->cluster_pages, "limit_bytes", (json_int_t)header->session.store.limit);
 
 	if (!record)

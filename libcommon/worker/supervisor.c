@@ -23,7 +23,7 @@
 #include "pager/keeper.h"
 #include "pager/pager.h"
 #include "pager/spaces.h"
-#include "service/keep.h"
+#include "service/fdstore.h"
 #include "service/pulse.h"
 #include "service/service.h"
 #include "uffd/uffd.h"
@@ -46,7 +46,7 @@ struct worker {
 struct supervisor {
 	struct pager *pager;
 	worker_fn *work;
-	struct kept kept;
+	struct fdstore fdstore;
 	struct worker worker;
 	int signals;
 	int ready;            /* where the first worker that serves says so; -1: it has */
@@ -57,65 +57,65 @@ struct supervisor {
 	bool hung; /* the worker was, and has been killed for it */
 };
 
-static void keep_add(struct kept *kept, const struct keep_message *message, int fd)
+static void store_fd(struct fdstore *fdstore, const struct fdstore_message *message, int fd)
 {
-	for (size_t i = 0; i < kept->count; i++) {
-		if (kept->items[i].number != message->number)
+	for (size_t i = 0; i < fdstore->count; i++) {
+		if (fdstore->items[i].number != message->number)
 			continue;
-		close(kept->items[i].fd);
-		kept->items[i].fd = fd;
+		close(fdstore->items[i].fd);
+		fdstore->items[i].fd = fd;
 		return;
 	}
 	/* The child would read zeros if it was closed. Better late than that. */
-	while (array_reserve(&kept->items, kept->count, &kept->size) < 0)
+	while (array_reserve(&fdstore->items, fdstore->count, &fdstore->size) < 0)
 		usleep(BACK_OFF_US);
-	kept->items[kept->count++] = (struct kept_item){message->number, message->parent, fd};
+	fdstore->items[fdstore->count++] = (struct fdstore_item){message->number, message->parent, fd};
 }
 
-static void keep_drop(struct kept *kept, uint64_t number)
+static void drop_fd(struct fdstore *fdstore, uint64_t number)
 {
-	for (size_t i = 0; i < kept->count;) {
-		if (number && kept->items[i].number != number) {
+	for (size_t i = 0; i < fdstore->count;) {
+		if (number && fdstore->items[i].number != number) {
 			i++;
 			continue;
 		}
-		close(kept->items[i].fd);
-		kept->items[i] = kept->items[--kept->count];
+		close(fdstore->items[i].fd);
+		fdstore->items[i] = fdstore->items[--fdstore->count];
 	}
 }
 
 static void drop_all(struct supervisor *v)
 {
-	struct keep_message answer = {.op = KEEP_DROPPED};
+	struct fdstore_message answer = {.op = FDSTORE_DROPPED};
 
-	keep_drop(&v->kept, 0);
+	drop_fd(&v->fdstore, 0);
 	close(v->pager->spaces[0].uffd);
 	close(v->pager->staging.uffd);
 	pager_remove_files(v->pager);
-	keep_send(v->worker.socket, &answer, -1);
+	fdstore_send(v->worker.socket, &answer, -1);
 }
 
 /* Returns false when the worker has closed its end. */
 static bool take_message(struct supervisor *v)
 {
-	struct keep_message message;
+	struct fdstore_message message;
 	int fd;
-	int rc = keep_receive(v->worker.socket, &message, &fd);
+	int rc = fdstore_receive(v->worker.socket, &message, &fd);
 
-	if (rc > 0 && message.op == KEEP_DESCRIPTOR && fd >= 0) {
-		keep_add(&v->kept, &message, fd);
+	if (rc > 0 && message.op == FDSTORE_ADD && fd >= 0) {
+		store_fd(&v->fdstore, &message, fd);
 		return true;
 	}
 	cleanup_close(&fd);
 	if (rc <= 0)
 		return rc < 0 && rc != -ECONNRESET;
-	if (message.op == KEEP_OVER)
+	if (message.op == FDSTORE_OVER)
 		v->worker.over = true;
-	if (message.op == KEEP_READY && v->ready >= 0)
+	if (message.op == FDSTORE_READY && v->ready >= 0)
 		close(steal_fd(&v->ready));
-	if (message.op == KEEP_DROP && message.number)
-		keep_drop(&v->kept, message.number);
-	else if (message.op == KEEP_DROP)
+	if (message.op == FDSTORE_DROP && message.number)
+		drop_fd(&v->fdstore, message.number);
+	else if (message.op == FDSTORE_DROP)
 		drop_all(v);
 	return true;
 }
@@ -150,7 +150,7 @@ static int let_threads_go(struct supervisor *v)
 /* A worker that serves nothing any more makes room for another one. */
 static void look_after(struct supervisor *v)
 {
-	if (v->hung || !pulse_look(v->pager->keep.pulse, &v->pulse, v->worker.pid))
+	if (v->hung || !pulse_look(v->pager->supervision.pulse, &v->pulse, v->worker.pid))
 		return;
 	v->hung = true;
 	pidfd_signal(v->worker.pidfd, SIGKILL);
@@ -209,16 +209,16 @@ static int start_worker(struct supervisor *v, bool takes_over)
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
-	pulse_renew(pager->keep.pulse, &v->pulse, v->hung);
+	pulse_renew(pager->supervision.pulse, &v->pulse, v->hung);
 	v->hung = false;
 	pid = fork();
 	if (pid == 0) {
 		close(pair[0]);
 		close(v->signals);
-		pager->keep.supervisor = pair[1];
-		pager->keep.supervisor_pid = getppid();
+		pager->supervision.socket = pair[1];
+		pager->supervision.supervisor_pid = getppid();
 		pager->serving.ready = v->ready;
-		pager->keep.inherited = takes_over ? &v->kept : NULL;
+		pager->supervision.inherited = takes_over ? &v->fdstore : NULL;
 		_exit(v->work(pager));
 	}
 	close(pair[1]);
@@ -252,8 +252,8 @@ static bool needed(const struct supervisor *v)
 {
 	const struct pager *pager = v->pager;
 
-	for (size_t i = 0; i < v->kept.count; i++)
-		if (uffd_alive(v->kept.items[i].fd))
+	for (size_t i = 0; i < v->fdstore.count; i++)
+		if (uffd_alive(v->fdstore.items[i].fd))
 			return true;
 	return !pager->files.removed && (uffd_alive(pager->spaces[0].uffd) || index_has_fork(pager->index_fd));
 }
@@ -306,15 +306,15 @@ static void begin(struct supervisor *v)
 	v->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-int supervise(struct pager *pager, worker_fn *work, int ready, struct kept *adopted)
+int supervise(struct pager *pager, worker_fn *work, int ready, struct fdstore *adopted)
 {
 	struct supervisor v = {
-		.pager = pager, .work = work, .kept = adopted ? *adopted : (struct kept){0}, .ready = ready};
+		.pager = pager, .work = work, .fdstore = adopted ? *adopted : (struct fdstore){0}, .ready = ready};
 	int rc;
 
 	begin(&v);
-	pager->keep.pulse = pulse_new();
-	rc = pager->keep.pulse ? start_worker(&v, adopted != NULL) : -ENOMEM;
+	pager->supervision.pulse = pulse_new();
+	rc = pager->supervision.pulse ? start_worker(&v, adopted != NULL) : -ENOMEM;
 	if (rc == 0)
 		rc = run(&v);
 	if (rc < 0 && !adopted) /* nothing is out yet */
@@ -346,8 +346,8 @@ static unsigned int durable(const struct supervisor *v, int fds[], unsigned int 
 	for (unsigned int i = 0; i < ARRAY_SIZE(all); i++)
 		if (all[i] >= 0)
 			fds[count++] = all[i];
-	for (size_t i = 0; i < v->kept.count && count < size; i++)
-		fds[count++] = v->kept.items[i].fd;
+	for (size_t i = 0; i < v->fdstore.count && count < size; i++)
+		fds[count++] = v->fdstore.items[i].fd;
 	return count;
 }
 
@@ -382,7 +382,7 @@ static void inherit(struct supervisor *v, const struct pager *old)
 	pager->tiers.store_fd = old->tiers.store_fd;
 	pager->tiers.key_fd = old->tiers.key_fd;
 	pager->tiers.seal = old->tiers.seal;
-	pager->keep.pulse = old->keep.pulse;
+	pager->supervision.pulse = old->supervision.pulse;
 	pager->tiers.pool_fd = old->tiers.pool_fd;
 	pager->serving.control = old->serving.control;
 	pager->staging.uffd = old->staging.uffd;
@@ -392,8 +392,9 @@ static void inherit(struct supervisor *v, const struct pager *old)
 	pager->spaces[0].uffd = old->spaces[0].uffd;
 	pager->spaces[0].used = true;
 	for (unsigned int i = 1; i < INDEX_SPACES; i++)
-		if (old->spaces[i].used && old->spaces[i].kept)
-			keep_add(&v->kept, &(struct keep_message){.number = old->spaces[i].kept}, old->spaces[i].uffd);
+		if (old->spaces[i].used && old->spaces[i].stored_as)
+			store_fd(&v->fdstore, &(struct fdstore_message){.number = old->spaces[i].stored_as},
+				 old->spaces[i].uffd);
 }
 
 static void become_supervisor(const struct pager *pager, worker_fn *work, const struct worker *worker)
@@ -413,7 +414,7 @@ static void hand_over(struct pager *pager)
 {
 	pthread_mutex_lock(&pager->lock);
 	for (unsigned int i = 1; i < INDEX_SPACES; i++)
-		if (pager->spaces[i].used && pager->spaces[i].kept)
+		if (pager->spaces[i].used && pager->spaces[i].stored_as)
 			pager->spaces[i].unsaved = true;
 	spaces_save(pager);
 	pthread_mutex_unlock(&pager->lock);
@@ -429,7 +430,7 @@ static pid_t fork_supervisor(struct pager *pager, worker_fn *work, const struct 
 	if (child == 0)
 		become_supervisor(pager, work, self);
 	if (child > 0) {
-		pager->keep.supervisor_pid = child;
+		pager->supervision.supervisor_pid = child;
 		keeper_follow(pager);
 	}
 	pthread_rwlock_unlock(&pager->spaces[0].events);
@@ -442,7 +443,7 @@ int supervisor_replace(struct pager *pager, worker_fn *work)
 	int pair[2];
 	pid_t child;
 
-	waitpid(pager->keep.supervisor_pid, NULL, WNOHANG); /* if it was one that we made */
+	waitpid(pager->supervision.supervisor_pid, NULL, WNOHANG); /* if it was one that we made */
 	if (self.pidfd < 0)
 		return self.pidfd;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
@@ -459,7 +460,7 @@ int supervisor_replace(struct pager *pager, worker_fn *work)
 		/*
 		 * In place: another thread may be waiting for an answer of the old one, and is told that there is none.
 		 */
-		dup3(pair[1], pager->keep.supervisor, O_CLOEXEC);
+		dup3(pair[1], pager->supervision.socket, O_CLOEXEC);
 		hand_over(pager);
 	}
 	close(pair[1]);

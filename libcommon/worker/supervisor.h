@@ -3,7 +3,7 @@
 #pragma once
 
 #include "pager/pager.h"
-#include "service/keep.h"
+#include "service/fdstore.h"
 
 /* What a worker does, from fork to the end of the session. Returns its exit status: 0 when the session is over. */
 typedef int worker_fn(struct pager *pager);
@@ -15,7 +15,7 @@ typedef int worker_fn(struct pager *pager);
  * session begins. Returns the exit status; or -errno, with `ready` open, when no worker can be started or none comes to
  * serve: what had begun with it is taken back then.
  */
-int supervise(struct pager *pager, worker_fn *work, int ready, struct kept *adopted);
+int supervise(struct pager *pager, worker_fn *work, int ready, struct fdstore *adopted);
 
 /*
  * In a worker whose supervisor has died: makes another one of a copy of itself. Returns 0 or -errno; the worker goes on

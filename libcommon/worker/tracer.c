@@ -92,7 +92,7 @@ static pid_t debugger_of(const struct pager *pager, pid_t tid)
 {
 	pid_t tracer = tracer_of(&pager->target, tid);
 
-	return tracer && tracer != pager->keep.supervisor_pid && !tracer_is_ours(tracer) &&
+	return tracer && tracer != pager->supervision.supervisor_pid && !tracer_is_ours(tracer) &&
 			       tracer_of(&pager->target, tid) == tracer
 		       ? tracer
 		       : 0;

@@ -15,13 +15,13 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "index/index.h"
-#include "pager/held.h"
 #include "pager/keeper.h"
 #include "pager/pager.h"
 #include "pager/spaces.h"
+#include "pager/target_fds.h"
 #include "report/report.h"
 #include "service/failpoint.h"
-#include "service/keep.h"
+#include "service/fdstore.h"
 #include "service/pulse.h"
 #include "service/service.h"
 #include "swapin/fault.h"
@@ -117,7 +117,7 @@ static void keep_house(struct pager *pager)
 	spaces_save(pager);
 	pthread_mutex_unlock(&pager->lock);
 	if (pthread_mutex_trylock(&pager->job) == 0) {
-		held_children(pager);
+		target_fds_give_children(pager);
 		staging_drain(pager);
 		if (pager->road.ops) {
 			pager->road.ops->life.look(&pager->road);
@@ -212,12 +212,12 @@ static void main_loop(struct pager *pager, int signals)
 		{.fd = pager->serving.control, .events = POLLIN},
 		{.fd = signals, .events = POLLIN},
 		{.fd = pager->target.pidfd, .events = POLLIN},
-		{.fd = pager->keep.supervisor, .events = 0},
+		{.fd = pager->supervision.socket, .events = 0},
 	};
 	struct clients clients = {0};
 	bool ending = false;
 	bool detaching = false;
-	struct pulse_thread *self = &pager->keep.pulse->threads[0];
+	struct pulse_thread *self = &pager->supervision.pulse->threads[0];
 	uint64_t kept_us = 0;
 
 	pulse_begin(self);
@@ -265,7 +265,7 @@ static void tell_ready(struct pager *pager)
 	free(text);
 	json_decref(record);
 	cleanup_close(&pager->serving.ready);
-	keep_send(pager->keep.supervisor, &(struct keep_message){.op = KEEP_READY}, -1);
+	fdstore_send(pager->supervision.socket, &(struct fdstore_message){.op = FDSTORE_READY}, -1);
 }
 
 static int start(struct pager *pager)
@@ -276,7 +276,7 @@ static int start(struct pager *pager)
 	 * Later, the target may be gone and its children live on. Another worker may have the room that there is not
 	 * now.
 	 */
-	if (rc < 0 && (!pager->keep.inherited || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM))
+	if (rc < 0 && (!pager->supervision.inherited || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM))
 		return rc;
 	pthread_mutex_init(&pager->job, NULL);
 	pthread_mutex_init(&pager->lock, NULL);
@@ -285,7 +285,7 @@ static int start(struct pager *pager)
 	rc = mirror_make(pager);
 	if (rc == 0)
 		rc = refaults_new(&pager->faults.refaults);
-	if (rc == 0 && pager->keep.inherited)
+	if (rc == 0 && pager->supervision.inherited)
 		rc = recover_state(pager, pager->index_fd);
 	if (rc < 0)
 		return rc;
@@ -312,9 +312,9 @@ int worker_main(struct pager *pager)
 	rc = start(pager);
 	if (rc < 0)
 		return 1;
-	if (pager->keep.inherited)
+	if (pager->supervision.inherited)
 		recover_pages(pager);
-	if (pager->keep.inherited && recover_leave(pager))
+	if (pager->supervision.inherited && recover_leave(pager))
 		atomic_store(&pager->ended, ENDED_DETACHED);
 	tell_ready(pager);
 	main_loop(pager, signals);
@@ -324,7 +324,7 @@ int worker_main(struct pager *pager)
 	while (atomic_load(&pager->serving.clients))
 		usleep(1000); /* answers under way */
 	keeper_stop(pager);
-	if (keep_send(pager->keep.supervisor, &(struct keep_message){.op = KEEP_OVER}, -1) < 0)
+	if (fdstore_send(pager->supervision.socket, &(struct fdstore_message){.op = FDSTORE_OVER}, -1) < 0)
 		pager_remove_files(pager);
 	return 0;
 }

@@ -8,8 +8,8 @@
 #include "agent/protocol.h"
 #include "ring/layout.h"
 
-#define AGENT_STACK (256 * 1024)
-#define AGENT_KEPT  512
+#define AGENT_STACK      (256 * 1024)
+#define AGENT_STORED_FDS 512
 
 /* Where the agent waits for those of one kind, one at a time. Descriptors are in the thread's own table; -1: none. */
 struct agent_endpoint {
@@ -19,10 +19,10 @@ struct agent_endpoint {
 
 /* What a swap session has of the agent, until it says that it is over. */
 struct agent_session {
-	int memory_uffd, staging_uffd;  /* -1: none */
-	uint64_t staging;               /* address; 0: none */
-	bool moved;                     /* so pages may be out */
-	uint64_t kept[AGENT_KEPT / 64]; /* numbers of descriptors that are held for it */
+	int memory_uffd, staging_uffd;        /* -1: none */
+	uint64_t staging;                     /* address; 0: none */
+	bool moved;                           /* so pages may be out */
+	uint64_t kept[AGENT_STORED_FDS / 64]; /* numbers of descriptors that are held for it */
 };
 
 struct agent_buffers {

@@ -175,10 +175,10 @@ void agent_release(struct swap_agent *agent)
 		raw1(SYS_close, agent->session.memory_uffd);
 	if (agent->session.staging_uffd >= 0)
 		raw1(SYS_close, agent->session.staging_uffd);
-	for (int i = 0; i < AGENT_KEPT; i++)
+	for (int i = 0; i < AGENT_STORED_FDS; i++)
 		if (agent->session.kept[i / 64] >> (i % 64) & 1)
 			raw1(SYS_close, i);
-	for (int i = 0; i < AGENT_KEPT / 64; i++)
+	for (int i = 0; i < AGENT_STORED_FDS / 64; i++)
 		agent->session.kept[i] = 0;
 	agent->session.memory_uffd = agent->session.staging_uffd = -1;
 	agent->session.staging = 0;

@@ -45,10 +45,10 @@ enum agent_op {
 	AGENT_POPULATE,
 	AGENT_SUPERPAGES, /* GetSuperPagesUsed: at most `bytes` superpages, from `address` on */
 	AGENT_CLOSE,      /* the session is over */
-	AGENT_UFFD, /* another userfaultfd for the staging area comes with the reply; the one before it is closed */
-	AGENT_KEEP, /* hold the descriptor that comes along; the result is its number */
-	AGENT_TAKE, /* the descriptor under the number `address` comes with the reply */
-	AGENT_DROP, /* close it */
+	AGENT_UFFD,     /* another userfaultfd for the staging area comes with the reply; the one before it is closed */
+	AGENT_STORE_FD, /* hold the descriptor that comes along; the result is its number */
+	AGENT_TAKE,     /* the descriptor under the number `address` comes with the reply */
+	AGENT_DROP,     /* close it */
 	/*
 	 * For reclaimers, whose socket knows these two and AGENT_PING. The region i of the request lies in the entry
 	 * with the id `address` + i of the reclaim ring whose memfd comes along, by an open file description that holds

@@ -72,7 +72,7 @@ static void block_all(uint64_t *before)
 
 static bool is_kept(const struct swap_agent *agent, uint64_t number)
 {
-	return number < AGENT_KEPT && agent->session.kept[number / 64] >> (number % 64) & 1;
+	return number < AGENT_STORED_FDS && agent->session.kept[number / 64] >> (number % 64) & 1;
 }
 
 static int64_t keep_passed(struct swap_agent *agent)
@@ -81,7 +81,7 @@ static int64_t keep_passed(struct swap_agent *agent)
 
 	if (number < 0)
 		return -EBADF;
-	if (number >= AGENT_KEPT)
+	if (number >= AGENT_STORED_FDS)
 		return -EMFILE;
 	agent->passed = -1;
 	agent->session.kept[number / 64] |= UINT64_C(1) << (number % 64);
@@ -188,7 +188,7 @@ static int64_t perform_request(struct swap_agent *agent, const struct agent_requ
 		return agent_superpages(agent, request->address, request->bytes);
 	case AGENT_UFFD:
 		return another_uffd(agent);
-	case AGENT_KEEP:
+	case AGENT_STORE_FD:
 		return keep_passed(agent);
 	case AGENT_TAKE:
 		return take_kept(agent, request->address);

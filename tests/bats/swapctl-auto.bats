@@ -407,7 +407,7 @@ fails() {
 	done
 	fails 2 'only one of them' "${p[@]}" --hold 1 --target 1M
 	fails 2 'only one of them' "${p[@]}" --pressure some:150ms/1s --target 1M
-	fails 2 'no such folder' --cgroup "$BATS_TEST_TMPDIR/none"
+	fails 2 'no such directory' --cgroup "$BATS_TEST_TMPDIR/none"
 	fails 2 'no cgroup' --cgroup "$BATS_TEST_TMPDIR"
 	fails 2 '--compress' "${p[@]}" --compress best
 	wait_for 10 no_session

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copies of descriptors that the target holds for us, so that they outlive every process of the session. */
 
-#include "pager/held.h"
+#include "pager/target_fds.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -105,7 +105,7 @@ static int hold_memory(struct pager *pager)
 	return hold(&pager->road, memory_fd(pager), &index_header(pager->index)->session.target.store_number);
 }
 
-int held_again(struct pager *pager)
+int target_fds_give_again(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
 	int rc = 0;
@@ -118,7 +118,7 @@ int held_again(struct pager *pager)
 	return rc;
 }
 
-void held_note(struct pager *pager)
+void target_fds_note(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
 	const struct road *road = &pager->road;
@@ -130,7 +130,7 @@ void held_note(struct pager *pager)
 }
 
 /* A puppet that was killed had those of children; a program closes its own one by one (closefrom and its like). */
-int64_t held_everything(struct pager *pager)
+int64_t target_fds_give_all(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
 	int64_t rc;
@@ -144,19 +144,19 @@ int64_t held_everything(struct pager *pager)
 		pthread_mutex_unlock(&pager->lock);
 	}
 	rc = pager->road.ops->fds.give(&pager->road, pager->spaces[0].uffd);
-	held_note(pager);
-	return rc < 0 ? rc : held_again(pager);
+	target_fds_note(pager);
+	return rc < 0 ? rc : target_fds_give_again(pager);
 }
 
-int held_begin(struct pager *pager, struct error *error)
+int target_fds_begin(struct pager *pager, struct error *error)
 {
 	struct road *road = &pager->road;
 	int64_t rc = road->ops->calls.begin(road, error);
 
 	if (rc < 0)
 		return (int)rc;
-	held_note(pager);
-	rc = road->number < 0 ? held_everything(pager) : 0;
+	target_fds_note(pager);
+	rc = road->number < 0 ? target_fds_give_all(pager) : 0;
 	if (rc == 0)
 		return 0;
 	road->ops->calls.end(road);
@@ -166,7 +166,7 @@ int held_begin(struct pager *pager, struct error *error)
 static int while_held(struct pager *pager, int (*hold_it)(struct pager *pager), struct error *error)
 {
 	struct road *road = &pager->road;
-	int rc = held_begin(pager, error);
+	int rc = target_fds_begin(pager, error);
 
 	if (rc < 0)
 		return rc;
@@ -177,14 +177,14 @@ static int while_held(struct pager *pager, int (*hold_it)(struct pager *pager), 
 		      : 0;
 }
 
-int held_store(struct pager *pager, struct error *error)
+int target_fds_give_store(struct pager *pager, struct error *error)
 {
 	if (strchr(index_header(pager->index)->session.store.path, '/') && !pager->tiers.seal)
 		return 0;
-	return while_held(pager, held_again, error);
+	return while_held(pager, target_fds_give_again, error);
 }
 
-int held_pool(struct pager *pager, struct error *error)
+int target_fds_give_pool(struct pager *pager, struct error *error)
 {
 	return index_header(pager->index)->session.target.store_number ? 0 : while_held(pager, hold_memory, error);
 }
@@ -268,7 +268,7 @@ static bool has_lost_puppet(const struct pager *pager)
 	return target_alive(&pager->target) && uffd_alive(pager->spaces[0].uffd);
 }
 
-void held_children(struct pager *pager)
+void target_fds_give_children(struct pager *pager)
 {
 	struct road *road = &pager->road;
 	struct error ignored = {0};
@@ -276,20 +276,20 @@ void held_children(struct pager *pager)
 	unsigned int most = 0;
 	int fd = -1;
 
-	if (!road->ops || pager->spaces[0].dead || now_us() < pager->keep.held_again_us)
+	if (!road->ops || pager->spaces[0].dead || now_us() < pager->supervision.held_again_us)
 		return;
 	fd = next_child(pager, &space, INDEX_SPACES);
 	if (fd >= 0) {
 		most = may_hold(pager);
 		if (!holds_less_than(pager, most)) {
-			pager->keep.held_again_us = now_us() + AGAIN_US;
+			pager->supervision.held_again_us = now_us() + AGAIN_US;
 			cleanup_close(&fd);
 		}
 	}
 	if (fd < 0 && !index_header(pager->index)->session.target.released_count && !has_lost_puppet(pager))
 		return;
-	if (held_begin(pager, &ignored) < 0) {
-		pager->keep.held_again_us = now_us() + AGAIN_US;
+	if (target_fds_begin(pager, &ignored) < 0) {
+		pager->supervision.held_again_us = now_us() + AGAIN_US;
 		cleanup_close(&fd);
 		return;
 	}
@@ -298,7 +298,7 @@ void held_children(struct pager *pager)
 
 		close(fd);
 		if (number < 0) {
-			pager->keep.held_again_us = now_us() + AGAIN_US;
+			pager->supervision.held_again_us = now_us() + AGAIN_US;
 			break;
 		}
 		failpoint("held");
@@ -349,7 +349,7 @@ static void find_lost(struct pager *pager, int number)
 	pthread_mutex_unlock(&pager->lock);
 }
 
-void held_find_lost(struct pager *pager)
+void target_fds_find_lost(struct pager *pager)
 {
 	const struct target *holder = pager->road.puppet.self.pid ? &pager->road.puppet.self : &pager->target;
 	_cleanup_closedir_ DIR *dir = NULL;
@@ -365,7 +365,7 @@ void held_find_lost(struct pager *pager)
 			find_lost(pager, (int)strtol(entry->d_name, NULL, 10));
 }
 
-void held_forget(struct pager *pager, unsigned int space)
+void target_fds_forget(struct pager *pager, unsigned int space)
 {
 	struct index_header *header = index_header(pager->index);
 	int number = header->spaces[space].number;
@@ -375,7 +375,7 @@ void held_forget(struct pager *pager, unsigned int space)
 		release(header, number);
 }
 
-void held_return(struct pager *pager)
+void target_fds_return(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
 	struct road *road = &pager->road;
@@ -383,7 +383,7 @@ void held_return(struct pager *pager)
 
 	pthread_mutex_lock(&pager->lock);
 	for (unsigned int i = 1; i < INDEX_SPACES; i++)
-		held_forget(pager, i);
+		target_fds_forget(pager, i);
 	pthread_mutex_unlock(&pager->lock);
 	if (!header->session.target.store_number && !header->session.target.key_number &&
 	    !header->session.target.released_count)
