@@ -54,6 +54,71 @@ examples() {
 	done
 }
 
+@test "every page names this version, and its sections stand in the order of mdoc(7)" {
+	local page version
+	local order='NAME LIBRARY SYNOPSIS DESCRIPTION OWN RETURN_VALUES ENVIRONMENT FILES EXIT_STATUS EXAMPLES SEE_ALSO CAVEATS'
+	version=$(sed -n 's/^VERSION *:= *//p' Makefile)
+	for page in man/*; do
+		grep -qx "\.Os uvmtools $version" "$page" || fail "$page: .Os is not that of $version"
+		run awk -v order="$order" -v page="$page" '
+			BEGIN { n = split(order, names, " "); for (i = 1; i <= n; i++) rank[names[i]] = i }
+			sub(/^\.Sh /, "") {
+				section = $0
+				gsub(/ /, "_", section)
+				at = section in rank ? rank[section] : rank["OWN"]
+				if (at < last) print page ": " $0 " stands too late"
+				last = at
+			}' "$page"
+		refute_output
+	done
+}
+
+# Long and short names in the synopsis of a verb, or of a tool without verbs.
+synopsis_options() {
+	sed -n '/^\.Sh SYNOPSIS/,/^\.Sh DESCRIPTION/p' "man/$1.1" | awk -v verb="${2:-}" '
+		/^\.Nm/ { if (verb == "") wanted = 1; next }
+		/^\.Cm/ { if (verb != "") wanted = $2 == verb }
+		wanted' | sed 's/| -/| Fl -/' | grep -oE 'Fl -?[a-z][a-z-]*' | sed 's/^Fl /-/' | sort -u
+}
+
+@test "the SYNOPSIS of every verb has all its options" {
+	local tool verb list line name seen count=0
+	for tool in "$UVM_BUILD"/bin/*; do
+		tool=${tool##*/}
+		list=$(verbs "$tool")
+		for verb in ${list:-""}; do
+			seen=$(synopsis_options "$tool" "$verb")
+			# shellcheck disable=SC2086
+			while read -r line; do
+				((++count))
+				for name in $line; do
+					grep -qxF -- "$name" <<<"$seen" && continue 2
+				done
+				fail "man/$tool.1: the SYNOPSIS of $tool $verb lacks $line"
+			done < <("$tool" $verb --help | sed -n '/^Common options:/q;p' |
+				sed -nE 's/^ +(-.), +(--[a-z-]+).*/\1 \2/p; s/^ +(--[a-z-]+).*/\1/p')
+		done
+	done
+	assert [ "$count" -ge 60 ]
+}
+
+@test "a quote covers what it quotes and nothing more" {
+	run grep -nE '^\.(It |Pq )?(.* )?Ql [^ ]+ (No|Ql|Li|Ar|or|, [A-Za-z])' man/*
+	assert_failure
+	refute_output
+}
+
+@test "references among the pages lead to pages, and uvmtools(7) names them all" {
+	local name section page
+	while read -r name section; do
+		[[ -e man/$name.$section ]] || grep -qE "^\.Nm $name( ,)?\$" man/*."$section" || fail "there is no $name($section)"
+	done < <(sed -nE 's/^\.(.* )?Xr ((uvm|libuvm|uffd|swapctl|superpages|reclaimctl|addrspace)[a-z_-]*) ([0-9]).*/\2 \4/p' man/* | sort -u)
+	for page in man/*; do
+		page=${page#man/}
+		[[ $page == uvmtools.7 ]] || grep -qE "Xr ${page%.*} ${page##*.}" man/uvmtools.7 || fail "uvmtools(7) does not name $page"
+	done
+}
+
 @test "every option in --help is in the man page, and the other way round" {
 	local tool
 	for tool in "$UVM_BUILD"/bin/*; do
@@ -127,6 +192,7 @@ examples() {
 				ends_when_told "$line"
 				continue
 			fi
+			[[ $line == *orphaned* ]] && orphan
 			# Sessions of the examples before are in the way of those that make one.
 			[[ $line == *attach* ]] && { timeout 20 swapctl detach -p "$PID" >/dev/null 2>&1 || :; }
 			line=${line//'$(pidof redis-server)'/$PID}
@@ -135,6 +201,21 @@ examples() {
 		done < <(cd "$ROOT" && examples "$page")
 	done
 	assert [ "$count" -ge 15 ]
+}
+
+is_orphaned() {
+	swapctl status | jq -es "any(.[]; .pid == $PID and .state == \"orphaned\")" >/dev/null
+}
+
+# Kills both processes of the session at once: neither replaces the other.
+orphan() {
+	local pids
+	swapctl detach -p "$PID" >/dev/null 2>&1 || :
+	swapctl attach -p "$PID" >/dev/null
+	mapfile -t pids < <(swapctl status -p "$PID" | jq '.supervisor_pid, .worker_pid')
+	kill -STOP "${pids[@]}"
+	kill -KILL "${pids[@]}"
+	wait_for 20 is_orphaned
 }
 
 # SIGTERM is signal 15, bit 14 of the masks.
