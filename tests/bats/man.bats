@@ -119,6 +119,15 @@ synopsis_options() {
 	done
 }
 
+@test "every function of the library is in the NAME section of a page" {
+	local name count=0
+	for name in $(sed -nE 's/^[a-z].*\b(uvm_[a-z_]+)\(.*/\1/p' libuvm/uvm/*.h); do
+		((++count))
+		sed -n '/^\.Sh NAME/,/^\.Nd/p' man/*.3 | grep -qxE "\.Nm $name( ,)?" || fail "no page names $name"
+	done
+	assert [ "$count" -ge 50 ]
+}
+
 @test "every option in --help is in the man page, and the other way round" {
 	local tool
 	for tool in "$UVM_BUILD"/bin/*; do
