@@ -101,6 +101,9 @@ synopsis_options() {
 	run grep -nE '^\.(It |Pq )?(.* )?Ql [^ ]+ (No|Ql|Li|Ar|or|, [A-Za-z])' man/*
 	assert_failure
 	refute_output
+	# In what is typed, groff makes the quotes of prose of these.
+	run awk '/^\.Bd -literal/ { typed = 1 } /^\.Ed/ { typed = 0 } (typed || /^\.Dl/) && /[\47`]/ { print FILENAME ": " $0 }' man/*
+	refute_output
 }
 
 @test "references among the pages lead to pages, and uvmtools(7) names them all" {
