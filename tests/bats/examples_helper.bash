@@ -111,10 +111,10 @@ check_example() {
 # run_example PAGE COMMAND: in the directory of the test, as typed into a shell that keeps its variables. Each command of a pipe has to succeed,
 # unless head closes the pipe early.
 run_example() {
-	local page=$1 command=$2 status=0 pipes=pipefail out=$BATS_TEST_TMPDIR/example.out err=$BATS_TEST_TMPDIR/example.err vars=$BATS_TEST_TMPDIR/example.vars
+	local page=$1 command=$2 status=0 pipes=-o out=$BATS_TEST_TMPDIR/example.out err=$BATS_TEST_TMPDIR/example.err vars=$BATS_TEST_TMPDIR/example.vars
 	[[ -e $vars ]] || : >"$vars"
-	[[ $command != *'| head '* ]] || pipes=posix
-	timeout 60 bash -c "set -o $pipes; . '$vars'; $command
+	[[ $command != *'| head '* ]] || pipes=+o
+	timeout 60 bash -c "set $pipes pipefail; . '$vars'; $command
 		status=\$?; declare -p CLONE >'$vars' 2>/dev/null; exit \$status" </dev/null >"$out" 2>"$err" 3>&- || status=$?
 	check_example "$page" "$command" "$status" "$out" "$err"
 }
