@@ -301,6 +301,11 @@ installed = $(call to,$(PREFIX)/bin,$(TOOL_BINS)) \
 	$(call to,$(share)/zsh/site-functions,$(filter $(BUILD)/completions/zsh/%,$(COMPLETIONS))) \
 	$(call to,$(share)/fish/vendor_completions.d,$(filter $(BUILD)/completions/fish/%,$(COMPLETIONS)))
 
+# Each function that a page of the library names is a page too: one line that shows the first, as PAGE:TO.
+man_names = $(shell sed -n '/^\.Sh NAME/,/^\.Nd/s/^\.Nm \([a-z_0-9]*\).*/\1/p' $(1))
+man_links = $(foreach page,$(wildcard man/*.3),$(foreach name,$(filter-out $(basename $(notdir $(page))),$(call man_names,$(page))),\
+	$(notdir $(page)):$(share)/man/man3/$(name).3))
+
 install: all
 	$(Q)set -e; for pair in $(strip $(installed)); do \
 		from=$${pair%%:*}; to="$(DESTDIR)$${pair#*:}"; \
@@ -308,10 +313,15 @@ install: all
 		echo "  INST $$to"; \
 		case $$from in */libuvm.so) ln -sfn libuvm.so.0 "$$to"; continue ;; esac; \
 		$(INSTALL) -D -m $$mode "$$from" "$$to"; \
+	done; \
+	for pair in $(strip $(man_links)); do \
+		to="$(DESTDIR)$${pair#*:}"; \
+		echo "  INST $$to"; \
+		echo ".so man3/$${pair%%:*}" | $(INSTALL) -m 644 /dev/stdin "$$to"; \
 	done
 
 uninstall:
-	$(Q)set -e; for pair in $(strip $(installed)); do \
+	$(Q)set -e; for pair in $(strip $(installed) $(man_links)); do \
 		to="$(DESTDIR)$${pair#*:}"; \
 		echo "  RM   $$to"; \
 		rm -f "$$to"; \

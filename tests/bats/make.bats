@@ -94,6 +94,22 @@ deps() {
 	done
 }
 
+@test "install makes a page for each function, and man finds it by that name" {
+	local stage=$BATS_TEST_TMPDIR/stage name
+	run make -s -C "$ROOT" BUILD="${UVM_BUILD:-build}" DESTDIR="$stage" PREFIX=/usr install
+	assert_success
+	for name in $(sed -nE 's/^[a-z].*\b(uvm_[a-z_]+)\(.*/\1/p' "$ROOT"/libuvm/uvm/*.h) superpages uvm-json uvmtools; do
+		run man -M "$stage/usr/share/man" -w "$name"
+		assert_success
+	done
+	for name in uvm_space_map uvm_reclaim_try_enter uvm_swap_agent_start; do
+		run env MANPAGER=cat MANWIDTH=80 man -M "$stage/usr/share/man" 3 "$name"
+		assert_success
+		assert_line --regexp "^ +.*$name"
+		assert_line --regexp '^RETURN VALUES'
+	done
+}
+
 @test "uninstall removes what install made and nothing else" {
 	local stage=$BATS_TEST_TMPDIR/stage
 	mkdir -p "$stage/usr/bin"

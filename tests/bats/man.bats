@@ -4,6 +4,7 @@
 
 setup() {
 	load helper
+	load examples_helper
 	cd "$ROOT" || return
 }
 
@@ -11,7 +12,7 @@ teardown() {
 	if [[ ${PID:-} ]]; then
 		timeout 30 swapctl detach -p "$PID" >/dev/null 2>&1 || :
 	fi
-	end_targets
+	end_all
 }
 
 verbs() {
@@ -45,7 +46,7 @@ synopses() {
 }
 
 # The same as verb_options has them, of a synopsis: of those with two names it may have either.
-synopsis_options() {
+line_options() {
 	local name
 	for name in $(grep -oE -- '(^|[[ ])--?[a-z][a-z-]*' <<<"$2" | tr -d ' ['); do
 		if [[ $name == --* ]]; then
@@ -69,12 +70,6 @@ page_entry() {
 	awk -v name="Fl ${2#-} " '/^\.It .*Fl/ { on = index($0 " ", name) || (on && together); together = 1 } !/^\.It/ { together = 0 } on' "man/$1.1"
 }
 
-# The lines to be typed in the examples of a page, pipes on several lines joined.
-examples() {
-	mandoc -T utf8 -O width=400 "man/$1" | col -bx | sed -n '/^EXAMPLES/,/^SEE ALSO\|^CAVEATS/p' |
-		sed -nE '/^ +[#$] /{:more /\|$/{N;s/\|\n +/| /;b more};s/^ +[#$] //p}'
-}
-
 @test "mandoc finds nothing to say about any page" {
 	run mandoc -T lint -W warning man/*
 	assert_success
@@ -88,6 +83,83 @@ examples() {
 			grep -qx "\.Sh $section" "man/${tool##*/}.1" || fail "man/${tool##*/}.1 has no $section"
 		done
 	done
+}
+
+@test "every page names this version, and its sections stand in the order of mdoc(7)" {
+	local page version
+	local order='NAME LIBRARY SYNOPSIS DESCRIPTION OWN RETURN_VALUES ENVIRONMENT FILES EXIT_STATUS EXAMPLES SEE_ALSO CAVEATS'
+	version=$(sed -n 's/^VERSION *:= *//p' Makefile)
+	for page in man/*; do
+		grep -qx "\.Os uvmtools $version" "$page" || fail "$page: .Os is not that of $version"
+		run awk -v order="$order" -v page="$page" '
+			BEGIN { n = split(order, names, " "); for (i = 1; i <= n; i++) rank[names[i]] = i }
+			sub(/^\.Sh /, "") {
+				section = $0
+				gsub(/ /, "_", section)
+				at = section in rank ? rank[section] : rank["OWN"]
+				if (at < last) print page ": " $0 " stands too late"
+				last = at
+			}' "$page"
+		refute_output
+	done
+}
+
+# Long and short names in the synopsis of a verb, or of a tool without verbs.
+synopsis_options() {
+	sed -n '/^\.Sh SYNOPSIS/,/^\.Sh DESCRIPTION/p' "man/$1.1" | awk -v verb="${2:-}" '
+		/^\.Nm/ { if (verb == "") wanted = 1; next }
+		/^\.Cm/ { if (verb != "") wanted = $2 == verb }
+		wanted' | sed 's/| -/| Fl -/' | grep -oE 'Fl -?[a-z][a-z-]*' | sed 's/^Fl /-/' | sort -u
+}
+
+@test "the SYNOPSIS of every verb has all its options" {
+	local tool verb list line name seen count=0
+	for tool in "$UVM_BUILD"/bin/*; do
+		tool=${tool##*/}
+		list=$(verbs "$tool")
+		for verb in ${list:-""}; do
+			seen=$(synopsis_options "$tool" "$verb")
+			# shellcheck disable=SC2086
+			while read -r line; do
+				((++count))
+				for name in $line; do
+					grep -qxF -- "$name" <<<"$seen" && continue 2
+				done
+				fail "man/$tool.1: the SYNOPSIS of $tool $verb lacks $line"
+			done < <("$tool" $verb --help | sed -n '/^Common options:/q;p' |
+				sed -nE 's/^ +(-.), +(--[a-z-]+).*/\1 \2/p; s/^ +(--[a-z-]+).*/\1/p')
+		done
+	done
+	assert [ "$count" -ge 60 ]
+}
+
+@test "a quote covers what it quotes and nothing more" {
+	run grep -nE '^\.(It |Pq )?(.* )?Ql [^ ]+ (No|Ql|Li|Ar|or|, [A-Za-z])' man/*
+	assert_failure
+	refute_output
+	# In what is typed, groff makes the quotes of prose of these.
+	run awk '/^\.Bd -literal/ { typed = 1 } /^\.Ed/ { typed = 0 } (typed || /^\.Dl/) && /[\47`]/ { print FILENAME ": " $0 }' man/*
+	refute_output
+}
+
+@test "references among the pages lead to pages, and uvmtools(7) names them all" {
+	local name section page
+	while read -r name section; do
+		[[ -e man/$name.$section ]] || grep -qE "^\.Nm $name( ,)?\$" man/*."$section" || fail "there is no $name($section)"
+	done < <(sed -nE 's/^\.(.* )?Xr ((uvm|libuvm|uffd|swapctl|superpages|reclaimctl|addrspace)[a-z_-]*) ([0-9]).*/\2 \4/p' man/* | sort -u)
+	for page in man/*; do
+		page=${page#man/}
+		[[ $page == uvmtools.7 ]] || grep -qE "Xr ${page%.*} ${page##*.}" man/uvmtools.7 || fail "uvmtools(7) does not name $page"
+	done
+}
+
+@test "every function of the library is in the NAME section of a page" {
+	local name count=0
+	for name in $(sed -nE 's/^[a-z].*\b(uvm_[a-z_]+)\(.*/\1/p' libuvm/uvm/*.h); do
+		((++count))
+		sed -n '/^\.Sh NAME/,/^\.Nd/p' man/*.3 | grep -qxE "\.Nm $name( ,)?" || fail "no page names $name"
+	done
+	assert [ "$count" -ge 50 ]
 }
 
 @test "every option in --help is in the man page, and the other way round" {
@@ -111,7 +183,7 @@ examples() {
 				taken=$(comm -23 <(echo "$taken") <(verb_options "swapctl run"))
 			fi
 			diff -u --label "$tool $verb --help" --label "man/$tool.1" \
-				<(xargs -n 1 <<<"$taken") <(synopsis_options "$tool $verb" "$text" | xargs -n 1)
+				<(xargs -n 1 <<<"$taken") <(line_options "$tool $verb" "$text" | xargs -n 1)
 		done
 	done
 }
@@ -186,24 +258,52 @@ examples() {
 	for page in swapctl.1 superpages.1 addrspace.1 uvm-json.5 uvmtools.7; do
 		while read -r line; do
 			((++count))
-			# This one lasts as long as the session, so another one ends it.
-			if [[ $line == *--foreground ]]; then
-				foreground_ends_with_detach "$line"
-				continue
-			fi
-			# These last until they are told to end.
-			if [[ $line == "swapctl auto"* ]]; then
-				ends_when_told "$line"
-				continue
-			fi
-			# Sessions of the examples before are in the way of those that make one.
-			[[ $line == *attach* ]] && { timeout 20 swapctl detach -p "$PID" >/dev/null 2>&1 || :; }
-			line=${line//'$(pidof redis-server)'/$PID}
-			run timeout 60 bash -c "set -o pipefail; $line" </dev/null
-			[[ $status == 0 || $status == 3 ]] || fail "$page: $line: exit code $status: $output"
-		done < <(cd "$ROOT" && examples "$page")
+			prepare "$line"
+			case $line in
+			*--foreground) foreground_ends_with_detach "$page" "$line" ;;
+			"swapctl auto"*) run_until_told "$page" "$line" hears_sigterm ;;
+			*) run_example "$page" "$line" ;;
+			esac
+		done < <(examples "$page")
 	done
-	assert [ "$count" -ge 15 ]
+	assert [ "$count" -ge 45 ]
+}
+
+@test "the examples of all pages of commands are run, and those that are not have a reason" {
+	local page line
+	for page in man/*.1; do
+		while read -r line; do
+			PID=1 expected "$line" >/dev/null || [[ ${NOT_RUN[$line]:-} ]] || fail "$page: $line: neither expected nor excused"
+		done < <(examples "${page#man/}")
+		[[ ${page#man/} == @(swapctl|superpages|addrspace).1 ]] || grep -q "examples ${page#man/}" tests/bats/*.bats || fail "nothing runs the examples of $page"
+	done
+}
+
+# prepare COMMAND: what the text before an example says of the process, or what the examples before it have used up.
+prepare() {
+	case $1 in
+	*orphaned*) orphan ;;
+	# Sessions of the examples before are in the way of those that make one.
+	*attach* | *' auto '* | *--dry-run* | superpages* | addrspace*) timeout 20 swapctl detach -p "$PID" >/dev/null 2>&1 || : ;;
+	*'swapctl out '*) timeout 20 swapctl in -p "$PID" >/dev/null 2>&1 || : ;;
+	# There is something to bring back.
+	'echo '* | *detach* | 'swapctl status '* | *' check '* | *' --for '*) timeout 20 swapctl out -p "$PID" >/dev/null 2>&1 || : ;;
+	esac
+}
+
+is_orphaned() {
+	swapctl status | jq -es "any(.[]; .pid == $PID and .state == \"orphaned\")" >/dev/null
+}
+
+# Kills both processes of the session at once: neither replaces the other.
+orphan() {
+	local pids
+	swapctl detach -p "$PID" >/dev/null 2>&1 || :
+	swapctl attach -p "$PID" >/dev/null
+	mapfile -t pids < <(swapctl status -p "$PID" | jq '.supervisor_pid, .worker_pid')
+	kill -STOP "${pids[@]}"
+	kill -KILL "${pids[@]}"
+	wait_for 20 is_orphaned
 }
 
 # SIGTERM is signal 15, bit 14 of the masks.
@@ -211,20 +311,12 @@ hears_sigterm() {
 	grep -qE '^Sig(Blk|Cgt):.*[4-7c-f][0-9a-f]{3}$' "/proc/$1/status"
 }
 
-ends_when_told() {
-	local pid
-	bash -c "exec $1" </dev/null >/dev/null 3>&- &
-	pid=$!
-	wait_for 20 hears_sigterm "$pid"
-	read -rt 2 <> <(:) || :
-	kill -TERM "$pid"
-	wait "$pid"
-}
-
+# It lasts as long as the session, so another command ends it.
 foreground_ends_with_detach() {
-	timeout 20 swapctl detach -p "$PID" >/dev/null 2>&1 || :
-	timeout 60 bash -c "$1" >/dev/null 3>&- &
+	local status=0 out=$BATS_TEST_TMPDIR/example.out err=$BATS_TEST_TMPDIR/example.err
+	timeout 60 bash -c "$2" >"$out" 2>"$err" 3>&- &
 	wait_for 20 swapctl status -p "$PID" >/dev/null 2>&1
 	timeout 20 swapctl detach -p "$PID" >/dev/null
-	wait "$!"
+	wait "$!" || status=$?
+	check_example "$1" "$2" "$status" "$out" "$err"
 }

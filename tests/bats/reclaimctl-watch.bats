@@ -496,23 +496,18 @@ watch_fails() {
 
 @test "the examples in the man page work, and all that records say is described" {
 	local line key count=0
+	load examples_helper
+	# found_pid PID OUTPUT: of the watch.
+	found_pid() {
+		jq -es "any(.[]; .event? == \"found\" and .pid == $TARGET_PID)" "$2" >/dev/null 2>&1
+	}
 	start_cache
 	export PID=$TARGET_PID RECORDS=$BATS_TEST_TMPDIR/watch
 	while read -r line; do
 		count=$((count + 1))
-		: >"$RECORDS"
-		bash -c "exec $line" </dev/null >"$RECORDS" 2>"$BATS_TEST_TMPDIR/errors" 3>&- &
-		WATCH=$!
-		end_later "$WATCH"
-		wait_for 20 has_record ".event == \"found\" and .pid == $PID"
-		read -rt 1 <> <(:) || :
-		kill -TERM "$WATCH"
-		status=0
-		wait "$WATCH" || status=$?
-		# A ring of somebody else's may be broken.
-		[[ $status == 0 || ($status == 3 && $line == *--all*) ]] || fail "$line: exit code $status: $(<"$BATS_TEST_TMPDIR/errors")"
-		cat "$RECORDS" >>"$BATS_TEST_TMPDIR/all"
-	done < <(mandoc -T utf8 -O width=400 "$ROOT/man/reclaimctl.1" | col -bx | sed -nE 's/^ +# (reclaimctl watch .*)/\1/p')
+		run_until_told reclaimctl.1 "$line" found_pid
+		cat "$BATS_TEST_TMPDIR/example.out" >>"$BATS_TEST_TMPDIR/all"
+	done < <(examples reclaimctl.1 | grep '^reclaimctl watch ')
 	((count >= 2))
 	start_watch -p "$TARGET_PID" --period 100ms -v
 	wait_for 10 has_record '.type == "reclaim"'

@@ -217,13 +217,13 @@ assert_explained() {
 
 @test "the examples of the man page work" {
 	local line count=0
+	load examples_helper
 	start_target probe_hold
 	export PID=$TARGET_PID
 	cd "$BATS_TEST_TMPDIR"
 	while read -r line; do
 		((++count))
-		run timeout 60 bash -c "set -o pipefail; $line" </dev/null
-		[[ $status == 0 ]] || fail "$line: exit code $status: $output"
-	done < <(mandoc -T utf8 -O width=400 "$ROOT/man/uffd-probe.1" | col -bx | sed -n '/^EXAMPLES/,/^SEE ALSO/{s/^ *[#$] //p}')
+		run_example uffd-probe.1 "$line"
+	done < <(examples uffd-probe.1)
 	assert [ "$count" -ge 5 ]
 }
