@@ -19,7 +19,7 @@ struct flush {
 	struct reclaimer reclaimer;
 	struct reclaim_done done;
 	struct reclaim_limits limits;
-	enum road_choice road;
+	enum access_method access;
 	struct told *told;
 	size_t count, room;
 	bool lost; /* no memory to remember more */
@@ -70,8 +70,8 @@ static void summarize(struct flush *flush, uint64_t before, uint64_t began_us)
 	json_object_set_new(record, "freed_resident_bytes", ring_number(before > after ? (before - after) * KiB : 0));
 	json_object_set_new(record, "left_entries", ring_number(ring_entries(&reclaimer->ring.view)));
 	json_object_set_new(record, "left_bytes", ring_number(ring_bytes(&reclaimer->ring.view)));
-	if (reclaimer->road != ROAD_AUTO)
-		json_object_set_new(record, "road", json_string(road_name(reclaimer->road)));
+	if (reclaimer->access != ACCESS_AUTO)
+		json_object_set_new(record, "access_method", json_string(access_name(reclaimer->access)));
 	json_object_set_new(record, "stops", ring_number(reclaimer->inject.stops));
 	json_object_set_new(record, "longest_stop_us", ring_number(reclaimer->inject.longest_us));
 	json_object_set_new(record, "time_us", ring_number(now_us() - began_us));
@@ -89,7 +89,7 @@ static int do_flush(struct flush *flush)
 {
 	struct error error = {0};
 	uint64_t before = 0, began = now_us();
-	int rc = reclaimer_open(&flush->reclaimer, &flush->run->target, flush->road, keep, flush, &error);
+	int rc = reclaimer_open(&flush->reclaimer, &flush->run->target, flush->access, keep, flush, &error);
 
 	if (rc < 0)
 		return run_failed(flush->run, rc, &error);
@@ -120,7 +120,7 @@ int verb_flush(struct run *run)
 		return cli_usage_error(run->name, "how much? Give one of -n, --bytes and --all");
 	flush.limits = (struct reclaim_limits){.entries = limits->entries ? limits->entries : RECLAIM_ALL,
 					       .bytes = limits->bytes ? limits->bytes : RECLAIM_ALL};
-	flush.road = values->road;
+	flush.access = values->access;
 	status = run_begin(run);
 	return status == EXIT_DONE ? do_flush(&flush) : status;
 }

@@ -31,7 +31,7 @@ struct watch_options {
 struct reclaimctl_values {
 	struct reclaim_limits limits; /* of flush; 0: not given */
 	bool all;                     /* of flush */
-	enum road_choice road;
+	enum access_method access;
 	int64_t timeout_ms;
 	char min[24]; /* of run, as it was written; empty: not given */
 	struct watch_options watch;

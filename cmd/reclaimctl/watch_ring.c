@@ -329,7 +329,7 @@ static void act(struct watcher *w, struct watched *m, const struct ring_look *lo
 	struct reclaimer reclaimer = RECLAIMER_NONE;
 	struct reclaim_done done = {0};
 	struct error error = {0};
-	int rc = reclaimer_open(&reclaimer, &m->target, ROAD_AUTO, NULL, NULL, &error);
+	int rc = reclaimer_open(&reclaimer, &m->target, ACCESS_AUTO, NULL, NULL, &error);
 
 	if (rc == 0)
 		rc = reclaimer_run(&reclaimer, &limits, &done, &error);

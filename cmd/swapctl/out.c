@@ -8,7 +8,7 @@
 /* Whether any option that makes a session what it is was given. */
 static bool session_options_given(const struct run *run)
 {
-	static const char *const names[] = {"store", "limit", "compress", "cluster", "encrypt", "no-encrypt", "road"};
+	static const char *const names[] = {"store", "limit", "compress", "cluster", "encrypt", "no-encrypt", "access"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (cli_given(&run->options, names[i]))

@@ -32,9 +32,9 @@ static int pin(struct pins *pins, uint64_t address, uint64_t bytes)
 	return pages.start < pages.end ? region_vec_push(&pins->pages, pages) : 0;
 }
 
-static int read_at(const struct road *road, uint64_t address, void *to, size_t bytes)
+static int read_at(const struct access *access, uint64_t address, void *to, size_t bytes)
 {
-	return fd_read_all(road->ops->fds.memory(road), to, bytes, address) < 0 ? -EIO : 0;
+	return fd_read_all(access->ops->fds.memory(access), to, bytes, address) < 0 ? -EIO : 0;
 }
 
 /* The futex word of an entry, and the entry itself. */
@@ -46,7 +46,7 @@ static int pin_entry(struct pins *pins, uint64_t entry, int64_t offset)
 }
 
 /* As far as it can be read; struct robust_list_head of <linux/futex.h>. */
-static int pin_list(struct pins *pins, const struct road *road, uint64_t head)
+static int pin_list(struct pins *pins, const struct access *access, uint64_t head)
 {
 	struct {
 		uint64_t next;
@@ -56,14 +56,14 @@ static int pin_list(struct pins *pins, const struct road *road, uint64_t head)
 	uint64_t entry;
 	int rc = head ? pin(pins, head, sizeof(list)) : 0;
 
-	if (rc < 0 || !head || read_at(road, head, &list, sizeof(list)) < 0)
+	if (rc < 0 || !head || read_at(access, head, &list, sizeof(list)) < 0)
 		return rc;
 	if (list.pending & ~ENTRY_FLAGS)
 		rc = pin_entry(pins, list.pending & ~ENTRY_FLAGS, list.offset);
 	entry = list.next & ~ENTRY_FLAGS;
 	for (int i = 0; rc == 0 && entry && entry != head && i < ROBUST_LIST_LIMIT; i++) {
 		rc = pin_entry(pins, entry, list.offset);
-		if (read_at(road, entry, &entry, sizeof(entry)) < 0)
+		if (read_at(access, entry, &entry, sizeof(entry)) < 0)
 			break;
 		entry &= ~ENTRY_FLAGS;
 	}
@@ -107,15 +107,15 @@ static void forget_ended(struct pins *pins)
 }
 
 /* The kernel and libc have left the thread's number there. */
-static bool holds_number(const struct road *road, uint64_t word, pid_t number)
+static bool holds_number(const struct access *access, uint64_t word, pid_t number)
 {
 	pid_t there;
 
-	return read_at(road, word, &there, sizeof(there)) == 0 && there == number;
+	return read_at(access, word, &there, sizeof(there)) == 0 && there == number;
 }
 
 /* A thread that is like those of libc. Its number may be another one's by now. */
-static bool follows_layout(struct pins *pins, const struct road *road, struct pin_thread *thread, uint64_t head,
+static bool follows_layout(struct pins *pins, const struct access *access, struct pin_thread *thread, uint64_t head,
 			   struct thread_words *words)
 {
 	*words = (struct thread_words){
@@ -124,10 +124,10 @@ static bool follows_layout(struct pins *pins, const struct road *road, struct pi
 	};
 	if (!pins->layout_known || !head)
 		return false;
-	if (holds_number(road, words->word, thread->there))
+	if (holds_number(access, words->word, thread->there))
 		return true;
 	thread->there = proc_innermost_pid(thread->tid);
-	return holds_number(road, words->word, thread->there);
+	return holds_number(access, words->word, thread->there);
 }
 
 static bool is_near(int64_t offset)
@@ -135,11 +135,11 @@ static bool is_near(int64_t offset)
 	return offset > -NEAR && offset < NEAR;
 }
 
-static void learn_layout(struct pins *pins, const struct road *road, const struct pin_thread *thread, uint64_t head)
+static void learn_layout(struct pins *pins, const struct access *access, const struct pin_thread *thread, uint64_t head)
 {
 	int64_t word = (int64_t)(thread->words.word - head), rseq = (int64_t)(thread->words.rseq - head);
 
-	if (pins->layout_known || !head || !is_near(word) || !holds_number(road, thread->words.word, thread->there))
+	if (pins->layout_known || !head || !is_near(word) || !holds_number(access, thread->words.word, thread->there))
 		return;
 	pins->layout_known = true;
 	pins->word_offset = word;
@@ -147,7 +147,7 @@ static void learn_layout(struct pins *pins, const struct road *road, const struc
 }
 
 /* Threads of the kernel (io_uring, vhost) have no words. Those that are exiting are waited for. */
-static int ask(struct pins *pins, struct road *road, struct pin_thread *thread, uint64_t head, bool shares)
+static int ask(struct pins *pins, struct access *access, struct pin_thread *thread, uint64_t head, bool shares)
 {
 	struct proc_stat stat;
 	int rc = proc_stat_read(thread->tid, &stat);
@@ -158,22 +158,22 @@ static int ask(struct pins *pins, struct road *road, struct pin_thread *thread, 
 		return pin_words(pins, &thread->words);
 	if (proc_stat_is_exiting(&stat))
 		return -EAGAIN;
-	rc = road->ops->calls.ask(road, thread->tid, &thread->words);
+	rc = access->ops->calls.ask(access, thread->tid, &thread->words);
 	if (rc == -ESRCH)
-		return target_alive(road->target) ? 0 : rc;
+		return target_alive(access->target) ? 0 : rc;
 	/* It has another memory by now, or cannot be asked by an agent. */
-	if (shares && (rc == -ESTALE || (rc == -EPERM && road->ops == &target_by_agent)))
+	if (shares && (rc == -ESTALE || (rc == -EPERM && access->ops == &target_by_agent)))
 		return 0;
 	if (rc < 0)
 		return rc;
 	thread->starttime = stat.starttime;
 	thread->ask_again_us = proc_stat_age_us(&stat) > YOUNG_US ? UINT64_MAX : now_us() + YOUNG_US;
-	learn_layout(pins, road, thread, head);
+	learn_layout(pins, access, thread, head);
 	return pin_words(pins, &thread->words);
 }
 
 /* `shares`: it is a thread of another process. */
-static int look_at(struct pins *pins, struct road *road, pid_t tid, bool shares)
+static int look_at(struct pins *pins, struct access *access, pid_t tid, bool shares)
 {
 	struct thread_words words;
 	struct pin_thread *thread;
@@ -187,12 +187,12 @@ static int look_at(struct pins *pins, struct road *road, pid_t tid, bool shares)
 	if (!thread)
 		return -ENOMEM;
 	thread->look = pins->look;
-	rc = pin_list(pins, road, head);
+	rc = pin_list(pins, access, head);
 	if (rc < 0)
 		return rc;
-	if (follows_layout(pins, road, thread, head, &words))
+	if (follows_layout(pins, access, thread, head, &words))
 		return pin_words(pins, &words);
-	return ask(pins, road, thread, head, shares);
+	return ask(pins, access, thread, head, shares);
 }
 
 /* The futex that a thread waits to get. One that runs may be about to wait again. */
@@ -219,14 +219,14 @@ static void look_at_calls(struct pins *pins, bool whole)
 }
 
 /* One look at every thread of a process. As look_once. */
-static int look_at_process(struct pins *pins, struct road *road, const struct target *process, pid_t *tid)
+static int look_at_process(struct pins *pins, struct access *access, const struct target *process, pid_t *tid)
 {
 	_cleanup_closedir_ DIR *tasks = tasks_open(process);
-	bool shares = process != road->target;
+	bool shares = process != access->target;
 	int rc = tasks || (shares && errno == ENOENT) ? 0 : tasks_error();
 
 	for (pid_t next; tasks && (next = tasks_next(tasks)) > 0;) {
-		int one = look_at(pins, road, next, shares);
+		int one = look_at(pins, access, next, shares);
 
 		if (one < 0 && (rc == 0 || rc == -EAGAIN || rc == -EPERM)) {
 			rc = one;
@@ -237,17 +237,17 @@ static int look_at_process(struct pins *pins, struct road *road, const struct ta
 }
 
 /* One look at every thread. Returns 0, -EAGAIN when one cannot be asked yet, or another error; *tid is that thread. */
-static int look_once(struct pins *pins, struct road *road, bool whole, pid_t *tid)
+static int look_once(struct pins *pins, struct access *access, bool whole, pid_t *tid)
 {
-	int shared = sharers_look(&pins->sharers, road->target);
+	int shared = sharers_look(&pins->sharers, access->target);
 	int rc;
 
 	pins->look++;
 	pins->pages.count = 0;
-	rc = look_at_process(pins, road, road->target, tid);
+	rc = look_at_process(pins, access, access->target, tid);
 	for (size_t i = 0; shared == 0 && i < pins->sharers.count; i++)
-		if (pins->sharers.pids[i] != road->puppet.self.pid && !target_is_puppet(pins->sharers.pids[i]))
-			shared = look_at_process(pins, road,
+		if (pins->sharers.pids[i] != access->puppet.self.pid && !target_is_puppet(pins->sharers.pids[i]))
+			shared = look_at_process(pins, access,
 						 &(struct target){.pid = pins->sharers.pids[i], .pidfd = -1}, tid);
 	rc = rc < 0 ? rc : shared;
 	forget_ended(pins);
@@ -259,33 +259,33 @@ static int look_once(struct pins *pins, struct road *road, bool whole, pid_t *ti
 	return rc;
 }
 
-static int explain(const struct road *road, pid_t tid, int rc, struct error *error)
+static int explain(const struct access *access, pid_t tid, int rc, struct error *error)
 {
 	const char *hint = NULL;
 
 	if (rc == -ESRCH)
 		return error_set(error, rc, "it has ended", NULL, "look at the threads of process %d",
-				 road->target->pid);
+				 access->target->pid);
 	if (rc == -EPERM)
-		hint = "its agent cannot ask it; use --road inject";
+		hint = "its agent cannot ask it; use --access ptrace";
 	if (rc == -EOPNOTSUPP)
 		hint = "this takes a kernel with CONFIG_CHECKPOINT_RESTORE";
 	return error_set(error, rc == -EAGAIN ? -ETIMEDOUT : rc,
 			 rc == -EAGAIN || rc == -ETIMEDOUT ? "it does not stop to be asked" : NULL, hint,
 			 "find out what the kernel writes to at the end of thread %d of process %d", tid,
-			 road->target->pid);
+			 access->target->pid);
 }
 
-int pins_look(struct pins *pins, struct road *road, bool whole, struct error *error)
+int pins_look(struct pins *pins, struct access *access, bool whole, struct error *error)
 {
-	pid_t tid = road->target->pid;
+	pid_t tid = access->target->pid;
 	uint64_t deadline = now_us() + ASK_US;
 	bool known;
 	int rc;
 
 	for (;;) {
 		known = pins->layout_known;
-		rc = look_once(pins, road, whole, &tid);
+		rc = look_once(pins, access, whole, &tid);
 		if (rc == 0 || rc == -ENOMEM || rc == -ESRCH || rc == -EOPNOTSUPP || now_us() > deadline)
 			break;
 		if (known != pins->layout_known)
@@ -294,7 +294,7 @@ int pins_look(struct pins *pins, struct road *road, bool whole, struct error *er
 			break;
 		usleep(1000);
 	}
-	return rc < 0 ? explain(road, tid, rc, error) : 0;
+	return rc < 0 ? explain(access, tid, rc, error) : 0;
 }
 
 void pins_free(struct pins *pins)

@@ -68,9 +68,9 @@ struct pins {
  * page that is out cannot be read, and is among the answer: bring it back, and look again. What threads wait for is
  * looked at when `whole`, and otherwise now and then: it costs more than all else.
  *
- * Returns 0, or -errno with `error` filled: -ETIMEDOUT (a thread cannot be asked now), -EPERM (not on this road),
+ * Returns 0, or -errno with `error` filled: -ETIMEDOUT (a thread cannot be asked now), -EPERM (not on this access),
  * -EOPNOTSUPP (CONFIG_CHECKPOINT_RESTORE), -ESRCH, -ENOMEM.
  */
-int pins_look(struct pins *pins, struct road *road, bool whole, struct error *error);
+int pins_look(struct pins *pins, struct access *access, bool whole, struct error *error);
 
 void pins_free(struct pins *pins);

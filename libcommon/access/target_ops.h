@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The roads into a target: what the pager needs done there, and the ways to get it done. */
+/* The ways into a target: what the pager needs done there, and the ways to get it done. */
 #pragma once
 
 #include <sys/types.h>
@@ -13,9 +13,9 @@
 #include "report/error.h"
 #include "uffd/uapi.h"
 
-#define ROAD_DESCRIPTORS 5
+#define ACCESS_DESCRIPTORS 5
 
-struct road;
+struct access;
 
 /*
  * All addresses are the target's, all regions page aligned. What is called between begin and end has "held" beside it.
@@ -23,100 +23,100 @@ struct road;
  * system call said there. Not thread safe: one user at a time.
  */
 struct target_ops {
-	const char *name; /* as --road spells it */
+	const char *name; /* as --access spells it */
 
 	/* From the first call made in a target to the last one. */
 	struct {
 		/*
 		 * Two userfaultfds before their handshake and a staging area of so many bytes (PROT_NONE, aligned to 2
-		 * MiB, not given to children), made in the target. Fills road->staging, ->control, ->number and
+		 * MiB, not given to children), made in the target. Fills access->staging, ->control, ->number and
 		 * ->holder, and hands over the descriptors. Errors as inject_open, with `error` filled; nothing of ours
 		 * is left in the target then.
 		 */
-		int (*enter)(struct road *road, const struct target *target, uint64_t bytes, int uffd[2],
+		int (*enter)(struct access *access, const struct target *target, uint64_t bytes, int uffd[2],
 			     struct error *error);
 
 		/*
-		 * The same target again, after all processes that served it have died: road->staging, ->control and
+		 * The same target again, after all processes that served it have died: access->staging, ->control and
 		 * ->number are as enter left them. Stops nothing: its threads may all be waiting for us. Returns our
-		 * copy of the descriptor behind road->number, or -errno with `error` filled.
+		 * copy of the descriptor behind access->number, or -errno with `error` filled.
 		 */
-		int (*rejoin)(struct road *road, const struct target *target, struct error *error);
+		int (*rejoin)(struct access *access, const struct target *target, struct error *error);
 
 		/*
 		 * A new user, after another one died in the middle of something: waits for what that one began. `turn`:
 		 * a number that it did not have. -EBUSY: that may still be done, and nothing is as it looks.
 		 */
-		int (*resume)(struct road *road, uint64_t turn);
+		int (*resume)(struct access *access, uint64_t turn);
 
 		/*
-		 * Everything that enter made is removed; the staging area only if road->staging still says where it is.
-		 * After a failure it can be called again.
+		 * Everything that enter made is removed; the staging area only if access->staging still says where it
+		 * is. After a failure it can be called again.
 		 */
-		int (*leave)(struct road *road, struct error *error);
+		int (*leave)(struct access *access, struct error *error);
 
 		/* Forgets the target without touching it. */
-		void (*abandon)(struct road *road);
+		void (*abandon)(struct access *access);
 
 		/*
 		 * Says whether the target's forks have to ask first (true), because no event will tell of them, or not.
-		 * -EPERM: this road cannot make them.
+		 * -EPERM: this access cannot make them.
 		 */
-		int (*forks)(struct road *road, bool ask);
+		int (*forks)(struct access *access, bool ask);
 
 		/*
 		 * Now and then, and when the target has ended: whatever of ours would keep its memory from being freed,
 		 * or has nothing to do there after exec, is ended.
 		 */
-		void (*look)(struct road *road);
+		void (*look)(struct access *access);
 	} life;
 
 	/* What calls are made on: stopped, let go, and looked after. */
 	struct {
-		int (*begin)(struct road *road, struct error *error);
-		int (*end)(struct road *road); /* 0 also when the thread was lost on the way */
+		int (*begin)(struct access *access, struct error *error);
+		int (*end)(struct access *access); /* 0 also when the thread was lost on the way */
 
 		/*
 		 * Now and then, while idle, on every thread that begins something. Returns how many threads of the
 		 * target are still to be let go.
 		 */
-		unsigned int (*reap)(struct road *road);
+		unsigned int (*reap)(struct access *access);
 
-		/* Not held; stops that thread for a moment. -EPERM: this road cannot; -EAGAIN: not just now. */
-		int (*ask)(struct road *road, pid_t tid, struct thread_words *words);
+		/* Not held; stops that thread for a moment. -EPERM: this access cannot; -EAGAIN: not just now. */
+		int (*ask)(struct access *access, pid_t tid, struct thread_words *words);
 
-		uint64_t (*held_us)(const struct road *road);     /* how long a thread of the program has been kept */
-		struct region (*in_use)(const struct road *road); /* held; pages that must stay where they are */
-		int (*processor)(const struct road *road);        /* on which the work is done, -1: not known */
+		uint64_t (*held_us)(const struct access *access); /* how long a thread of the program has been kept */
+		struct region (*in_use)(const struct access *access); /* held; pages that must stay where they are */
+		int (*processor)(const struct access *access);        /* on which the work is done, -1: not known */
 	} calls;
 
 	/* The staging area. */
 	struct {
 		/*
-		 * Another staging area, as enter makes it, in place of the one in road->staging: that is given up, and
-		 * stays as it is. Not held. Errors as enter.
+		 * Another staging area, as enter makes it, in place of the one in access->staging: that is given up,
+		 * and stays as it is. Not held. Errors as enter.
 		 */
-		int (*renew)(struct road *road, struct error *error);
+		int (*renew)(struct access *access, struct error *error);
 
 		/* held; the staging area goes, or, when it is not `ours` any more, is given up and stays as it is. */
-		int64_t (*drop)(struct road *road, bool ours);
+		int64_t (*drop)(struct access *access, bool ours);
 
-		int64_t (*protect)(struct road *road, struct region region, int protection); /* held */
+		int64_t (*protect)(struct access *access, struct region region, int protection); /* held */
 
 		/*
 		 * held; empties a part of the staging area, which is registered with that userfaultfd. -EADDRINUSE, and
 		 * nothing is done: an event of it is unread, so that something else may have come to lie there. The
 		 * look is the last thing before the call.
 		 */
-		int64_t (*discard)(struct road *road, struct region region, int uffd);
+		int64_t (*discard)(struct access *access, struct region region, int uffd);
 
-		int64_t (*populate)(struct road *road, struct region region); /* held; MADV_POPULATE_WRITE */
+		int64_t (*populate)(struct access *access, struct region region); /* held; MADV_POPULATE_WRITE */
 
 		/*
 		 * Reads from the staging area, as process_vm_readv. A page that is not there ends it; nothing waits for
 		 * fault service.
 		 */
-		ssize_t (*read)(struct road *road, const struct iovec *here, const struct iovec *there,
+		ssize_t (*read)(struct access *access, const struct iovec *here, const struct iovec *there,
 				unsigned int count);
 	} area;
 
@@ -126,50 +126,50 @@ struct target_ops {
 	 * done, unless its destination is unregistered first. Or cancel instead of make.
 	 */
 	struct {
-		int (*enter)(struct road *road);
-		int64_t (*make)(struct road *road, struct uffdio_move *move);
-		int (*cancel)(struct road *road);
+		int (*enter)(struct access *access);
+		int64_t (*make)(struct access *access, struct uffdio_move *move);
+		int (*cancel)(struct access *access);
 	} move;
 
 	/* Those that are open in the target, and those of ours that are needed to reach it. */
 	struct {
 		/* A second userfaultfd before its handshake, for the staging area, as enter makes it. */
-		int (*new_uffd)(struct road *road, struct error *error);
+		int (*new_uffd)(struct access *access, struct error *error);
 
-		/* held; gives the target the descriptor again that it has closed; changes road->number. */
-		int64_t (*give)(struct road *road, int uffd);
+		/* held; gives the target the descriptor again that it has closed; changes access->number. */
+		int64_t (*give)(struct access *access, int uffd);
 
 		/*
 		 * held; the target holds a copy of a descriptor for us, so that it outlives all of us, and lets go of
 		 * it when `number` still stands for the same. keep returns its number there. take needs no hold; it
 		 * returns a copy of ours.
 		 */
-		int (*keep)(struct road *road, int fd);
-		void (*drop)(struct road *road, int number, int fd);
-		int (*take)(struct road *road, int number);
+		int (*keep)(struct access *access, int fd);
+		void (*drop)(struct access *access, int number, int fd);
+		int (*take)(struct access *access, int number);
 
 		/*
 		 * /proc/PID/mem of the target, ours to read from: where a page is out that fails, and does not wait for
 		 * fault service.
 		 */
-		int (*memory)(const struct road *road);
+		int (*memory)(const struct access *access);
 
 		/*
-		 * Those that it needs open in every process that uses it, into fds. Returns how many, ROAD_DESCRIPTORS
-		 * at most.
+		 * Those that it needs open in every process that uses it, into fds. Returns how many,
+		 * ACCESS_DESCRIPTORS at most.
 		 */
-		unsigned int (*list)(const struct road *road, int *fds);
+		unsigned int (*list)(const struct access *access, int *fds);
 	} fds;
 
 	/*
 	 * Whether every madvise(2) of the target that was under way is over: each of its threads was seen outside
 	 * since. Not held. False also when that cannot be known.
 	 */
-	bool (*discards_done)(struct road *road);
+	bool (*discards_done)(struct access *access);
 };
 
 /* One way into one target. The target must outlive it. */
-struct road {
+struct access {
 	const struct target_ops *ops; /* NULL: none is taken */
 	const struct target *target;
 	struct region staging;
@@ -182,14 +182,14 @@ struct road {
 	struct agent agent;
 };
 
-/* What calls are made on, on the two roads by ptrace. */
-static inline struct inject *road_hands(struct road *road)
+/* What calls are made on, on the two ways by ptrace. */
+static inline struct inject *access_injector(struct access *access)
 {
-	return road->puppet.self.pid ? &road->puppet.inject : &road->inject;
+	return access->puppet.self.pid ? &access->puppet.inject : &access->inject;
 }
 
-#define ROAD_NONE ((struct road){.number = -1, .inject = INJECT_NONE, .puppet = PUPPET_NONE, .agent = AGENT_NONE})
+#define ACCESS_NONE ((struct access){.number = -1, .inject = INJECT_NONE, .puppet = PUPPET_NONE, .agent = AGENT_NONE})
 
-extern const struct target_ops target_by_inject; /* ptrace; any program */
+extern const struct target_ops target_by_ptrace; /* ptrace; any program */
 extern const struct target_ops target_by_puppet; /* ptrace, of a process of ours in the program's memory */
 extern const struct target_ops target_by_agent;  /* a program that has one: uvm_swap_agent(3) */

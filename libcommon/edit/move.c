@@ -109,7 +109,7 @@ static uint64_t count_untold(const struct step *step, uint64_t bytes, uint64_t m
 /* One UFFDIO_MOVE on the stopped thread. Returns what the ioctl did; *moved counts in any case. */
 static int64_t call_move(struct step *step, uint64_t bytes, uint64_t *moved)
 {
-	struct inject *inject = road_hands(&step->mover->road);
+	struct inject *inject = access_injector(&step->mover->access);
 	uint64_t address = inject->scratch + ARGUMENT_AT;
 	struct uffdio_move argument = {
 		.dst = step_destination(step),
@@ -149,7 +149,7 @@ static int64_t overcome_busy(struct step *step)
 	rc = move_run_of(mover, step->at, step_end(step), MAPPED_ONCE, MAPPED_ONCE, &run);
 	if (rc == 0 && run && step->job->make_exclusive && step->tried != step->at) {
 		step->tried = step->at;
-		rc = inject_call3(road_hands(&mover->road), SYS_madvise, step->at, run, MADV_POPULATE_WRITE);
+		rc = inject_call3(access_injector(&mover->access), SYS_madvise, step->at, run, MADV_POPULATE_WRITE);
 		return rc == -ESRCH ? rc : 0;
 	}
 	return rc < 0 ? rc : pass_over(step, page_size(), -EBUSY, NULL);
@@ -180,7 +180,7 @@ static int64_t overcome_invalid(struct step *step)
 {
 	uint64_t left = step_end(step) - step->at;
 	struct move_piece now = {0};
-	int64_t rc = inject_end(road_hands(&step->mover->road));
+	int64_t rc = inject_end(access_injector(&step->mover->access));
 
 	if (rc == 0)
 		rc = move_piece_at(step->mover, step->at, step_destination(step), left, &now);
@@ -214,7 +214,7 @@ static int64_t overcome(struct step *step, int64_t why)
 
 static uint64_t time_left(const struct step *step)
 {
-	uint64_t held = inject_held_us(road_hands(&step->mover->road));
+	uint64_t held = inject_held_us(access_injector(&step->mover->access));
 
 	return held < step->held ? step->held - held : 0;
 }
@@ -225,7 +225,7 @@ static uint64_t time_left(const struct step *step)
  */
 static uint64_t call_bytes(const struct step *step)
 {
-	bool puppet = step->mover->road.puppet.self.pid;
+	bool puppet = step->mover->access.puppet.self.pid;
 	uint64_t left = min_u64(time_left(step), puppet ? CALL_PUPPET_US : UINT64_MAX);
 	uint64_t most = puppet ? CALL_PUPPET_MOST : CALL_MOST;
 	uint64_t bytes = left > CALL_US ? round_down(step->speed * (left - CALL_US) / 10 * 9, CALL_LEAST) : 0;
@@ -244,7 +244,7 @@ static uint64_t speed_of(uint64_t bytes, uint64_t us)
 static struct region first_pinned(const struct mover *mover, struct region region)
 {
 	const struct region_vec *pages = &mover->pins.pages;
-	struct region first = region_intersect(region, inject_rseq_pages(&mover->road.inject));
+	struct region first = region_intersect(region, inject_rseq_pages(&mover->access.inject));
 
 	for (size_t i = 0; i < pages->count; i++) {
 		struct region pinned = region_intersect(region, pages->items[i]);
@@ -298,7 +298,7 @@ static int64_t remap_once(struct step *step)
 		rc = move_run_of(step->mover, to, to + bytes, POPULATED, 0, &bytes);
 	if (rc < 0 || !bytes)
 		return rc < 0 ? rc : overcome_pages(step, -EEXIST);
-	rc = inject_call(road_hands(&step->mover->road), SYS_mremap, step->at, bytes, bytes, REMAP_ANON, to, 0);
+	rc = inject_call(access_injector(&step->mover->access), SYS_mremap, step->at, bytes, bytes, REMAP_ANON, to, 0);
 	step->job->calls++;
 	if (rc == (int64_t)to)
 		return have_moved(step, bytes);
@@ -308,11 +308,11 @@ static int64_t remap_once(struct step *step)
 /* Another short stop: a thread must not be kept for long. */
 static int64_t stop_again(struct mover *mover, bool pause, struct error *error)
 {
-	int64_t rc = road_hands(&mover->road)->tid ? inject_end(road_hands(&mover->road)) : 0;
+	int64_t rc = access_injector(&mover->access)->tid ? inject_end(access_injector(&mover->access)) : 0;
 
-	if (rc == 0 && (pause || road_hands(&mover->road)->shares))
+	if (rc == 0 && (pause || access_injector(&mover->access)->shares))
 		usleep(pause ? BACK_OFF_US : BREATH_US);
-	return rc == 0 ? inject_begin(road_hands(&mover->road), error) : rc;
+	return rc == 0 ? inject_begin(access_injector(&mover->access), error) : rc;
 }
 
 static bool is_interrupted(const struct mover *mover)
@@ -323,7 +323,7 @@ static bool is_interrupted(const struct mover *mover)
 static int64_t move_steps(struct step *step, struct error *error)
 {
 	struct mover *mover = step->mover;
-	int64_t rc = inject_begin(road_hands(&mover->road), error);
+	int64_t rc = inject_begin(access_injector(&mover->access), error);
 
 	while (rc == 0 && step->at < step_end(step)) {
 		if (is_interrupted(mover)) {
@@ -332,12 +332,12 @@ static int64_t move_steps(struct step *step, struct error *error)
 		}
 		rc = mover->method == MOVE_UFFD ? move_once(step) : remap_once(step);
 		if (rc >= 0 && step->at < step_end(step) &&
-		    (rc || !road_hands(&mover->road)->tid || time_left(step) < WORTH_US))
+		    (rc || !access_injector(&mover->access)->tid || time_left(step) < WORTH_US))
 			rc = stop_again(mover, rc == 1, error);
 		else if (rc > 0)
 			rc = 0;
 	}
-	if (road_hands(&mover->road)->tid && inject_end(road_hands(&mover->road)) < 0 && rc == 0)
+	if (access_injector(&mover->access)->tid && inject_end(access_injector(&mover->access)) < 0 && rc == 0)
 		rc = -ESRCH;
 	return rc;
 }
@@ -366,7 +366,7 @@ static void unregister_destination(const struct mover *mover, struct region regi
 
 static uint64_t hold_time(const struct mover *mover, const struct move_piece *piece)
 {
-	if (mover->road.puppet.self.pid)
+	if (mover->access.puppet.self.pid)
 		return HELD_PUPPET_US;
 	return piece->bytes < LARGE_PIECE ? HELD_US : HELD_LONG_US;
 }
@@ -398,7 +398,7 @@ static int64_t move_piece(struct mover *mover, struct move_job *job, const struc
 /* We go to the processor of the thread that we stop: what is woken there runs at once. */
 static void settle(struct mover *mover)
 {
-	int processor = inject_processor(road_hands(&mover->road));
+	int processor = inject_processor(access_injector(&mover->access));
 	cpu_set_t one;
 
 	mover->settled = processor >= 0 && processor < CPU_SETSIZE &&
@@ -472,8 +472,8 @@ int mover_run(struct mover *mover, struct move_job *job, struct error *error)
 	uint64_t begun;
 	int64_t rc;
 
-	mover->road.inject.longest_us = 0;
-	rc = pins_look(&mover->pins, &mover->road, true, error);
+	mover->access.inject.longest_us = 0;
+	rc = pins_look(&mover->pins, &mover->access, true, error);
 	if (rc < 0 && rc != -EOPNOTSUPP)
 		return (int)rc;
 	settle(mover);
@@ -481,7 +481,7 @@ int mover_run(struct mover *mover, struct move_job *job, struct error *error)
 	rc = move_pieces(mover, job, &done, error);
 	unsettle(mover);
 	job->time_us += now_us() - begun;
-	job->longest_stop_us = max_u64(job->longest_stop_us, mover->road.inject.longest_us);
+	job->longest_stop_us = max_u64(job->longest_stop_us, mover->access.inject.longest_us);
 	count(mover, job, &done);
 	return rc < 0 ? explain(mover, (int)rc, error) : 0;
 }
@@ -504,13 +504,13 @@ static bool kernel_remaps(void)
 /* It has the userfaultfd, which so is in no descriptor table of the program, and of none of its children. */
 static int make_puppet(struct mover *mover, struct error *error)
 {
-	struct puppet *puppet = &mover->road.puppet;
+	struct puppet *puppet = &mover->access.puppet;
 
 	mover->self = pidfd_of(getpid());
 	if (mover->self < 0)
 		return error_set(error, mover->self, NULL, NULL, "open this process");
 	*puppet = PUPPET_UNTIL(TARGET_MOVE_PUPPET, mover->self);
-	return puppet_make(puppet, &mover->road.inject, error);
+	return puppet_make(puppet, &mover->access.inject, error);
 }
 
 static int open_method(struct mover *mover, struct error *error)
@@ -525,7 +525,7 @@ static int open_method(struct mover *mover, struct error *error)
 	rc = make_puppet(mover, error);
 	if (rc < 0)
 		return rc;
-	mover->uffd = inject_userfaultfd(road_hands(&mover->road), true, &mover->number, error);
+	mover->uffd = inject_userfaultfd(access_injector(&mover->access), true, &mover->number, error);
 	if (mover->uffd < 0)
 		return mover->uffd;
 	rc = uffd_handshake(mover->uffd, UFFD_FEATURE_MOVE);
@@ -554,11 +554,11 @@ int mover_open(struct mover *mover, const struct target *target, enum move_metho
 	*mover = MOVER_NONE;
 	mover->target = target;
 	mover->method = method;
-	mover->road.ops = &target_by_inject;
-	mover->road.target = target;
+	mover->access.ops = &target_by_ptrace;
+	mover->access.target = target;
 	rc = open_views(mover, error);
 	if (rc == 0 && !look_only)
-		rc = inject_open(&mover->road.inject, target, error);
+		rc = inject_open(&mover->access.inject, target, error);
 	if (rc == 0 && !look_only) {
 		mover->injecting = true;
 		rc = open_method(mover, error);
@@ -571,17 +571,17 @@ int mover_open(struct mover *mover, const struct target *target, enum move_metho
 /* The puppet takes the control area along, and itself. */
 static int leave(struct mover *mover)
 {
-	struct road *road = &mover->road;
+	struct access *access = &mover->access;
 	struct error ignored = {0};
-	int rc = road->puppet.own.end ? puppet_end(&road->puppet, &road->inject, &ignored) : -ENOENT;
+	int rc = access->puppet.own.end ? puppet_end(&access->puppet, &access->inject, &ignored) : -ENOENT;
 
-	puppet_abandon(&road->puppet);
+	puppet_abandon(&access->puppet);
 	if (rc < 0) {
-		int closed = inject_close(&road->inject);
+		int closed = inject_close(&access->inject);
 
 		return rc == -ENOENT || rc == -ESRCH ? closed : rc;
 	}
-	inject_abandon(&road->inject);
+	inject_abandon(&access->inject);
 	return rc;
 }
 

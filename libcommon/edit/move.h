@@ -47,7 +47,7 @@ struct move_job {
 
 /* One target. Fill in by mover_open. Not thread safe. */
 struct mover {
-	struct road road;
+	struct access access;
 	struct pins pins;            /* pages that stay where they are */
 	const struct target *target; /* borrowed */
 	enum move_method method;
@@ -62,7 +62,7 @@ struct mover {
 };
 
 #define MOVER_NONE \
-	((struct mover){.road = ROAD_NONE, .pagemap_fd = -1, .maps_fd = -1, .uffd = -1, .number = -1, .self = -1})
+	((struct mover){.access = ACCESS_NONE, .pagemap_fd = -1, .maps_fd = -1, .uffd = -1, .number = -1, .self = -1})
 
 /*
  * Prepares a target. `look_only`: for mover_look, nothing is stopped or changed. The target must outlive the mover.

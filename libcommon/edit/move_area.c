@@ -21,14 +21,14 @@ static bool is_error(int64_t result)
 
 static int64_t unmap(struct mover *mover, uint64_t start, uint64_t end)
 {
-	return start < end ? inject_call(&mover->road.inject, SYS_munmap, start, end - start, 0, 0, 0, 0) : 0;
+	return start < end ? inject_call(&mover->access.inject, SYS_munmap, start, end - start, 0, 0, 0, 0) : 0;
 }
 
 /* Address space for a source, as far from a multiple of 2 MiB as it is, so that huge pages stay whole. */
 static int64_t reserve(struct mover *mover, struct region source, uint64_t place)
 {
 	uint64_t bytes = region_bytes(source), before = source.start % ALIGN;
-	int64_t at = inject_map_far(&mover->road.inject, place, before + bytes, PROT_NONE, MAP_NORESERVE);
+	int64_t at = inject_map_far(&mover->access.inject, place, before + bytes, PROT_NONE, MAP_NORESERVE);
 	int64_t rc;
 
 	if (is_error(at))
@@ -46,7 +46,7 @@ static int64_t open_parts(struct mover *mover, struct region source, uint64_t de
 	for (uint64_t at = source.start; rc == 0 && at < source.end; at += piece.bytes) {
 		rc = move_piece_at(mover, at, 0, source.end - at, &piece);
 		if (rc == 0 && !piece.rule)
-			rc = inject_call3(&mover->road.inject, SYS_mprotect, destination + (at - source.start),
+			rc = inject_call3(&mover->access.inject, SYS_mprotect, destination + (at - source.start),
 					  piece.bytes, (uint64_t)piece.protection);
 	}
 	return rc;
@@ -56,7 +56,7 @@ static int64_t open_parts(struct mover *mover, struct region source, uint64_t de
 static void name(struct mover *mover, struct region region)
 {
 	static const char text[] = "uvm-moved";
-	struct inject *inject = &mover->road.inject;
+	struct inject *inject = &mover->access.inject;
 
 	if (inject_write(inject, inject->scratch, text, sizeof(text)) == 0)
 		inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, region.start, region_bytes(region),
@@ -71,7 +71,7 @@ int mover_map(struct mover *mover, struct region source, uint64_t *destination, 
 	if (rc < 0)
 		return error_set(error, (int)rc, NULL, NULL, "find room for a destination in process %d",
 				 mover->target->pid);
-	rc = inject_begin(&mover->road.inject, error);
+	rc = inject_begin(&mover->access.inject, error);
 	if (rc < 0)
 		return (int)rc;
 	at = reserve(mover, source, place);
@@ -80,7 +80,7 @@ int mover_map(struct mover *mover, struct region source, uint64_t *destination, 
 		unmap(mover, (uint64_t)at, (uint64_t)at + region_bytes(source));
 	if (rc == 0)
 		name(mover, (struct region){(uint64_t)at, (uint64_t)at + region_bytes(source)});
-	if (mover->road.inject.tid && inject_end(&mover->road.inject) < 0 && rc == 0)
+	if (mover->access.inject.tid && inject_end(&mover->access.inject) < 0 && rc == 0)
 		rc = -ESRCH;
 	if (rc < 0)
 		return error_set(error, (int)rc, rc == -ESRCH ? "the process has ended" : NULL,
@@ -116,11 +116,11 @@ int mover_unmap(struct mover *mover, struct region region)
 	int64_t rc = is_empty(mover, region);
 
 	if (rc == 0)
-		rc = inject_begin(&mover->road.inject, &ignored);
+		rc = inject_begin(&mover->access.inject, &ignored);
 	if (rc < 0)
 		return (int)rc;
 	rc = unmap(mover, region.start, region.end);
-	if (mover->road.inject.tid)
-		inject_end(&mover->road.inject);
+	if (mover->access.inject.tid)
+		inject_end(&mover->access.inject);
 	return (int)rc;
 }

@@ -91,7 +91,7 @@ static int mapping_or_gap(const struct mover *mover, uint64_t address, struct ma
 
 static bool ours(const struct mover *mover, const struct mapping *mapping)
 {
-	return region_overlaps(mapping->region, mover->road.inject.area) || mapping_has_our_name(mapping);
+	return region_overlaps(mapping->region, mover->access.inject.area) || mapping_has_our_name(mapping);
 }
 
 static const char *source_rule(const struct mover *mover, const struct mapping *mapping, bool gap)

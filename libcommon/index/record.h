@@ -29,7 +29,7 @@ struct record_target {
 	int32_t uffd_holder;  /* the puppet or the thread that has it; the main thread: it is in the process's table */
 	int32_t store_number; /* of a store in memory, or else of the pool; 0: none */
 	int32_t key_number;   /* of the key of an encrypted store (store/seal.h); 0: none */
-	uint32_t road;        /* enum road_choice; which one was taken */
+	uint32_t access;      /* enum access_method; which one was taken */
 	struct puppet_record puppet;
 	struct region control;
 	/* Numbers that it still holds, of children that are gone. */

@@ -56,7 +56,7 @@ void discards_settle(struct pager *pager)
 	pthread_mutex_unlock(&pager->lock);
 	if (!any)
 		return;
-	if (!pager->road.ops->discards_done(&pager->road))
+	if (!pager->access.ops->discards_done(&pager->access))
 		over = 0;
 	pthread_mutex_lock(&pager->lock);
 	now = clock_now_ns();

@@ -28,7 +28,7 @@ int enter_staging(struct pager *pager, struct error *error)
 
 	if (pager->staging.uffd >= 0)
 		return 0;
-	uffd = pager->road.ops->fds.new_uffd(&pager->road, error);
+	uffd = pager->access.ops->fds.new_uffd(&pager->access, error);
 	if (uffd < 0)
 		return uffd;
 	rc = enter_handshake(uffd, UFFD_FEATURE_EVENT_UNMAP, error);

@@ -8,7 +8,7 @@
 
 void pager_init(struct pager *pager, const struct target *target, unsigned int cluster_pages)
 {
-	pager->road = ROAD_NONE;
+	pager->access = ACCESS_NONE;
 	pager->target = *target;
 	pager->cluster_pages = cluster_pages;
 	pager->files.sessions = pager->files.directory = pager->tiers.store_fd = pager->tiers.pool_fd =

@@ -193,7 +193,7 @@ struct serving {
 struct pager {
 	struct target target;
 	struct target_view view;
-	struct road road; /* into the target */
+	struct access access; /* into the target */
 	struct session_files files;
 	struct index *index;
 	int index_fd;

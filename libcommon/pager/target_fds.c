@@ -37,7 +37,7 @@ static unsigned int may_hold(struct pager *pager)
 	uint64_t most;
 	int directory;
 
-	if (pager->road.holder != pager->target.pid)
+	if (pager->access.holder != pager->target.pid)
 		return INDEX_SPACES;
 	if (target_file_read(&pager->target, "limits", text, sizeof(text)) <= 0)
 		return 0;
@@ -89,20 +89,20 @@ static int memory_fd(const struct pager *pager)
 }
 
 /* One of ours, unless it is there; a thread is held. Returns 0 or -errno. */
-static int hold(struct road *road, int fd, int32_t *number)
+static int hold(struct access *access, int fd, int32_t *number)
 {
 	int there;
 
 	if (*number > 0)
-		road->ops->fds.drop(road, *number, fd);
-	there = road->ops->fds.keep(road, fd);
+		access->ops->fds.drop(access, *number, fd);
+	there = access->ops->fds.keep(access, fd);
 	*number = there < 0 ? 0 : there;
 	return there < 0 ? there : 0;
 }
 
 static int hold_memory(struct pager *pager)
 {
-	return hold(&pager->road, memory_fd(pager), &index_header(pager->index)->session.target.store_number);
+	return hold(&pager->access, memory_fd(pager), &index_header(pager->index)->session.target.store_number);
 }
 
 int target_fds_give_again(struct pager *pager)
@@ -114,19 +114,19 @@ int target_fds_give_again(struct pager *pager)
 	    header->session.target.store_number)
 		rc = hold_memory(pager);
 	if (rc == 0 && pager->tiers.seal)
-		rc = hold(&pager->road, pager->tiers.key_fd, &header->session.target.key_number);
+		rc = hold(&pager->access, pager->tiers.key_fd, &header->session.target.key_number);
 	return rc;
 }
 
 void target_fds_note(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
-	const struct road *road = &pager->road;
+	const struct access *access = &pager->access;
 
-	header->session.target.control = road->control;
-	header->session.target.uffd_number = road->number;
-	header->session.target.uffd_holder = road->holder;
-	header->session.target.puppet = puppet_record(&road->puppet);
+	header->session.target.control = access->control;
+	header->session.target.uffd_number = access->number;
+	header->session.target.uffd_holder = access->holder;
+	header->session.target.puppet = puppet_record(&access->puppet);
 }
 
 /* A puppet that was killed had those of children; a program closes its own one by one (closefrom and its like). */
@@ -135,7 +135,7 @@ int64_t target_fds_give_all(struct pager *pager)
 	struct index_header *header = index_header(pager->index);
 	int64_t rc;
 
-	if (pager->road.puppet.self.pid) {
+	if (pager->access.puppet.self.pid) {
 		pthread_mutex_lock(&pager->lock);
 		header->session.target.released_count = 0;
 		for (unsigned int i = 1; i < INDEX_SPACES; i++)
@@ -143,35 +143,35 @@ int64_t target_fds_give_all(struct pager *pager)
 		header->session.target.store_number = header->session.target.key_number = 0;
 		pthread_mutex_unlock(&pager->lock);
 	}
-	rc = pager->road.ops->fds.give(&pager->road, pager->spaces[0].uffd);
+	rc = pager->access.ops->fds.give(&pager->access, pager->spaces[0].uffd);
 	target_fds_note(pager);
 	return rc < 0 ? rc : target_fds_give_again(pager);
 }
 
 int target_fds_begin(struct pager *pager, struct error *error)
 {
-	struct road *road = &pager->road;
-	int64_t rc = road->ops->calls.begin(road, error);
+	struct access *access = &pager->access;
+	int64_t rc = access->ops->calls.begin(access, error);
 
 	if (rc < 0)
 		return (int)rc;
 	target_fds_note(pager);
-	rc = road->number < 0 ? target_fds_give_all(pager) : 0;
+	rc = access->number < 0 ? target_fds_give_all(pager) : 0;
 	if (rc == 0)
 		return 0;
-	road->ops->calls.end(road);
+	access->ops->calls.end(access);
 	return error_set(error, (int)rc, NULL, NULL, "give the session's descriptors to process %d", pager->target.pid);
 }
 
 static int while_held(struct pager *pager, int (*hold_it)(struct pager *pager), struct error *error)
 {
-	struct road *road = &pager->road;
+	struct access *access = &pager->access;
 	int rc = target_fds_begin(pager, error);
 
 	if (rc < 0)
 		return rc;
 	rc = hold_it(pager);
-	road->ops->calls.end(road);
+	access->ops->calls.end(access);
 	return rc < 0 ? error_set(error, rc, NULL, rc == -EMFILE ? "its descriptors are at their limit" : NULL,
 				  "give the store to process %d", pager->target.pid)
 		      : 0;
@@ -226,16 +226,16 @@ static void note(struct pager *pager, unsigned int space, int number)
 }
 
 /* The program may have closed it and opened something else under its number. */
-static void let_go(struct road *road, const struct index_header *header, int number)
+static void let_go(struct access *access, const struct index_header *header, int number)
 {
 	char path[64];
-	int fd = number == header->session.target.uffd_number ? -1 : road->ops->fds.take(road, number);
+	int fd = number == header->session.target.uffd_number ? -1 : access->ops->fds.take(access, number);
 
 	if (fd < 0)
 		return;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (uffd_link_is(AT_FDCWD, path) > 0)
-		road->ops->fds.drop(road, number, fd);
+		access->ops->fds.drop(access, number, fd);
 	close(fd);
 }
 
@@ -255,28 +255,28 @@ static int take_released(struct pager *pager)
 static void let_go_released(struct pager *pager)
 {
 	for (int number; (number = take_released(pager)) >= 0;)
-		let_go(&pager->road, index_header(pager->index), number);
+		let_go(&pager->access, index_header(pager->index), number);
 }
 
 /* Until there is another one, nothing of the session outlives its processes. */
 static bool has_lost_puppet(const struct pager *pager)
 {
-	const struct target *puppet = &pager->road.puppet.self;
+	const struct target *puppet = &pager->access.puppet.self;
 
-	if (pager->road.ops != &target_by_puppet || (puppet->pid && target_alive(puppet)))
+	if (pager->access.ops != &target_by_puppet || (puppet->pid && target_alive(puppet)))
 		return false;
 	return target_alive(&pager->target) && uffd_alive(pager->spaces[0].uffd);
 }
 
 void target_fds_give_children(struct pager *pager)
 {
-	struct road *road = &pager->road;
+	struct access *access = &pager->access;
 	struct error ignored = {0};
 	unsigned int space = 1;
 	unsigned int most = 0;
 	int fd = -1;
 
-	if (!road->ops || pager->spaces[0].dead || now_us() < pager->supervision.held_again_us)
+	if (!access->ops || pager->spaces[0].dead || now_us() < pager->supervision.held_again_us)
 		return;
 	fd = next_child(pager, &space, INDEX_SPACES);
 	if (fd >= 0) {
@@ -294,7 +294,7 @@ void target_fds_give_children(struct pager *pager)
 		return;
 	}
 	for (; fd >= 0; fd = next_child(pager, &space, most)) {
-		int number = road->ops->fds.keep(road, fd);
+		int number = access->ops->fds.keep(access, fd);
 
 		close(fd);
 		if (number < 0) {
@@ -305,7 +305,7 @@ void target_fds_give_children(struct pager *pager)
 		note(pager, space, number);
 	}
 	let_go_released(pager);
-	road->ops->calls.end(road);
+	access->ops->calls.end(access);
 }
 
 /* Whether the index knows that the target holds it. `lock` is held. */
@@ -342,7 +342,7 @@ static void find_lost(struct pager *pager, int number)
 	pthread_mutex_unlock(&pager->lock);
 	if (noted)
 		return;
-	fd = pager->road.ops->fds.take(&pager->road, number);
+	fd = pager->access.ops->fds.take(&pager->access, number);
 	pthread_mutex_lock(&pager->lock);
 	if (fd >= 0 && is_of_child(pager, fd))
 		release(header, number);
@@ -351,15 +351,15 @@ static void find_lost(struct pager *pager, int number)
 
 void target_fds_find_lost(struct pager *pager)
 {
-	const struct target *holder = pager->road.puppet.self.pid ? &pager->road.puppet.self : &pager->target;
+	const struct target *holder = pager->access.puppet.self.pid ? &pager->access.puppet.self : &pager->target;
 	_cleanup_closedir_ DIR *dir = NULL;
 	char name[32];
 
-	if (pager->road.holder == holder->pid)
+	if (pager->access.holder == holder->pid)
 		snprintf(name, sizeof(name), "fd");
 	else
-		snprintf(name, sizeof(name), "task/%d/fd", pager->road.holder);
-	dir = pager->road.ops ? fd_directory(target_proc_open(holder, name, O_RDONLY | O_DIRECTORY)) : NULL;
+		snprintf(name, sizeof(name), "task/%d/fd", pager->access.holder);
+	dir = pager->access.ops ? fd_directory(target_proc_open(holder, name, O_RDONLY | O_DIRECTORY)) : NULL;
 	for (struct dirent *entry; dir && (entry = readdir(dir));)
 		if (uffd_link_is(dirfd(dir), entry->d_name) > 0)
 			find_lost(pager, (int)strtol(entry->d_name, NULL, 10));
@@ -378,7 +378,7 @@ void target_fds_forget(struct pager *pager, unsigned int space)
 void target_fds_return(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
-	struct road *road = &pager->road;
+	struct access *access = &pager->access;
 	struct error ignored = {0};
 
 	pthread_mutex_lock(&pager->lock);
@@ -388,13 +388,13 @@ void target_fds_return(struct pager *pager)
 	if (!header->session.target.store_number && !header->session.target.key_number &&
 	    !header->session.target.released_count)
 		return;
-	if (!road->ops || road->ops->calls.begin(road, &ignored) < 0)
+	if (!access->ops || access->ops->calls.begin(access, &ignored) < 0)
 		return;
 	let_go_released(pager);
 	if (header->session.target.store_number)
-		road->ops->fds.drop(road, header->session.target.store_number, memory_fd(pager));
+		access->ops->fds.drop(access, header->session.target.store_number, memory_fd(pager));
 	if (header->session.target.key_number)
-		road->ops->fds.drop(road, header->session.target.key_number, pager->tiers.key_fd);
+		access->ops->fds.drop(access, header->session.target.key_number, pager->tiers.key_fd);
 	header->session.target.store_number = header->session.target.key_number = 0;
-	road->ops->calls.end(road);
+	access->ops->calls.end(access);
 }

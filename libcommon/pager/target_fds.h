@@ -43,7 +43,7 @@ void target_fds_return(struct pager *pager);
 void target_fds_note(struct pager *pager);
 
 /*
- * As begin of the road, which may have had to make some of what is ours in the target anew: the index is told, and what
- * is to be held there is held again. `job` is held. Returns 0 or -errno with `error` filled.
+ * As begin of the access, which may have had to make some of what is ours in the target anew: the index is told, and
+ * what is to be held there is held again. `job` is held. Returns 0 or -errno with `error` filled.
  */
 int target_fds_begin(struct pager *pager, struct error *error);

@@ -116,7 +116,7 @@ static int64_t drop_chunk(struct reclaimer *reclaimer, uint64_t id, uint64_t sta
 {
 	int64_t rc;
 
-	if (reclaimer->road == ROAD_AGENT)
+	if (reclaimer->access == ACCESS_AGENT)
 		return reclaimer_ask(reclaimer, AGENT_RECLAIM_DROP, id, &(struct agent_region){start, bytes}, 1, error);
 	rc = call(reclaimer, SYS_madvise, (uint64_t[4]){start, bytes, MADV_DONTNEED}, error);
 
@@ -194,8 +194,8 @@ static int drop_group(struct reclaimer *reclaimer, const struct ring_batch *batc
 	int64_t rc = -EINVAL;
 
 	if (count > 1 && !reclaimer->one_by_one)
-		rc = reclaimer->road == ROAD_AGENT ? drop_by_agent(reclaimer, batch, group, error)
-						   : drop_by_call(reclaimer, group, error);
+		rc = reclaimer->access == ACCESS_AGENT ? drop_by_agent(reclaimer, batch, group, error)
+						       : drop_by_call(reclaimer, group, error);
 	group->count = 0;
 	group->bytes = 0;
 	if (is_fatal(error))
@@ -237,7 +237,7 @@ static int unmap(struct reclaimer *reclaimer, const struct ring_work *work, stru
 	int64_t rc;
 
 	ring_unmapping(&reclaimer->ring.view, work->id);
-	if (reclaimer->road == ROAD_AGENT)
+	if (reclaimer->access == ACCESS_AGENT)
 		rc = reclaimer_ask(reclaimer, AGENT_RECLAIM_UNMAP, work->id,
 				   &(struct agent_region){work->address, work->size}, 1, error);
 	else

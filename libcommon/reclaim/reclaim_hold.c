@@ -32,7 +32,7 @@ static int begin_patiently(struct reclaimer *reclaimer, struct error *error)
 
 int reclaimer_hold(struct reclaimer *reclaimer, struct error *error)
 {
-	int rc = reclaimer->road == ROAD_AGENT ? 0 : begin_patiently(reclaimer, error);
+	int rc = reclaimer->access == ACCESS_AGENT ? 0 : begin_patiently(reclaimer, error);
 
 	if (rc < 0)
 		return rc;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A reclaimer outside: the lock, the road, what one that was killed left behind, turns. */
+/* A reclaimer outside: the lock, the access, what one that was killed left behind, turns. */
 #include "reclaim/reclaimer.h"
 #include "access/in_child.h"
 #include "access/settle.h"
@@ -33,11 +33,11 @@ static struct ring_shared *shared_of(const struct reclaimer *reclaimer)
 	return reclaimer->ring.view.shared;
 }
 
-int reclaimer_open(struct reclaimer *reclaimer, const struct target *target, enum road_choice road, reclaim_fn each,
+int reclaimer_open(struct reclaimer *reclaimer, const struct target *target, enum access_method access, reclaim_fn each,
 		   void *context, struct error *error)
 {
 	*reclaimer = RECLAIMER_NONE;
-	reclaimer->road = road;
+	reclaimer->access = access;
 	reclaimer->target = target;
 	reclaimer->each = each;
 	reclaimer->context = context;
@@ -72,7 +72,7 @@ static int clear_up(struct reclaimer *reclaimer, struct error *error)
 	while (reclaimer_traced_for_now(rc, deadline));
 	if (rc < 0 && rc != -ENOENT && rc != -EINPROGRESS)
 		return rc;
-	if (rc == 0 && !reclaimer->injecting && reclaimer->road != ROAD_AGENT) {
+	if (rc == 0 && !reclaimer->injecting && reclaimer->access != ACCESS_AGENT) {
 		reclaimer->inject = left;
 		reclaimer->injecting = true;
 	} else if (rc == 0) {
@@ -94,7 +94,7 @@ static void note_area(void *context, struct region area)
 static int enter_by_inject(struct reclaimer *reclaimer, struct error *error)
 {
 	uint64_t deadline = now_us() + RECLAIM_TRACER_US;
-	int rc = reclaimer->injecting ? 0 : road_traces(reclaimer->target, "reclaim in", error);
+	int rc = reclaimer->injecting ? 0 : access_traces(reclaimer->target, "reclaim in", error);
 
 	while (rc == 0 && !reclaimer->injecting) {
 		rc = inject_open_in_child(&reclaimer->inject, reclaimer->target, note_area, shared_of(reclaimer),
@@ -106,7 +106,7 @@ static int enter_by_inject(struct reclaimer *reclaimer, struct error *error)
 	if (rc < 0)
 		return rc;
 	error->code = 0;
-	reclaimer->road = ROAD_INJECT;
+	reclaimer->access = ACCESS_PTRACE;
 	return 0;
 }
 
@@ -118,16 +118,16 @@ static int enter(struct reclaimer *reclaimer, struct error *error)
 
 	if (rc < 0)
 		return rc;
-	if (reclaimer->road == ROAD_AGENT)
+	if (reclaimer->access == ACCESS_AGENT)
 		return reclaimer_join(reclaimer, error);
 	rc = enter_by_inject(reclaimer, &inject);
-	if (reclaimer->road != ROAD_AUTO || (rc != -EPERM && rc != -EACCES && rc != -EBUSY)) {
+	if (reclaimer->access != ACCESS_AUTO || (rc != -EPERM && rc != -EACCES && rc != -EBUSY)) {
 		*error = inject;
 		return rc;
 	}
 	if (reclaimer_join(reclaimer, &agent) < 0)
-		return road_neither(&inject, &agent, error);
-	reclaimer->road = ROAD_AGENT;
+		return access_neither(&inject, &agent, error);
+	reclaimer->access = ACCESS_AGENT;
 	return 0;
 }
 
@@ -138,7 +138,7 @@ static bool is_enough(const struct run *run)
 
 static bool is_long(const struct run *run)
 {
-	if (run->reclaimer->road == ROAD_AGENT)
+	if (run->reclaimer->access == ACCESS_AGENT)
 		return now_us() - run->began_us > AGENT_US;
 	return inject_held_us(&run->reclaimer->inject) >= RECLAIM_HOLD_US;
 }

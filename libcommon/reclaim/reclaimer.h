@@ -3,7 +3,7 @@
 #pragma once
 
 #include "access/agent.h"
-#include "access/road.h"
+#include "access/method.h"
 #include "inject/inject.h"
 #include "reclaim/find.h"
 
@@ -31,8 +31,8 @@ typedef void (*reclaim_fn)(void *context, const struct ring_work *work, const st
 struct reclaimer {
 	const struct target *target; /* borrowed */
 	struct ring_found ring;
-	enum road_choice road; /* not ROAD_AUTO any more when there was something to do */
-	struct inject inject;  /* opened then */
+	enum access_method access; /* not ACCESS_AUTO any more when there was something to do */
+	struct inject inject;      /* opened then */
 	bool injecting;
 	struct agent agent; /* connected while the lock is held */
 	bool unanswered;    /* the agent may yet do what it was asked for: the lock lasts until then */
@@ -46,10 +46,10 @@ struct reclaimer {
 	((struct reclaimer){.ring = {.fd = -1}, .inject = INJECT_NONE, .agent = AGENT_NONE, .maps_fd = -1})
 
 /*
- * Finds the ring; touches nothing. The target must outlive the reclaimer. ROAD_AUTO: by injection, or by the program's
- * agent where its threads may not be traced, or are already. `each` may be NULL. Errors as ring_find.
+ * Finds the ring; touches nothing. The target must outlive the reclaimer. ACCESS_AUTO: by injection, or by the
+ * program's agent where its threads may not be traced, or are already. `each` may be NULL. Errors as ring_find.
  */
-int reclaimer_open(struct reclaimer *reclaimer, const struct target *target, enum road_choice road, reclaim_fn each,
+int reclaimer_open(struct reclaimer *reclaimer, const struct target *target, enum access_method access, reclaim_fn each,
 		   void *context, struct error *error);
 
 /*

@@ -71,9 +71,9 @@ static void let_go_of_caller(int ready, int pidfd)
  */
 static void confine(struct pager *pager)
 {
-	const struct road *road = &pager->road;
+	const struct access *access = &pager->access;
 	const struct confine_calls calls = {.serves = true, .written = inject_written};
-	bool traces = road->ops != &target_by_agent;
+	bool traces = access->ops != &target_by_agent;
 	bool suspends = traces && confine_is_filtered(&pager->target);
 	struct sock_fprog filter;
 

@@ -224,7 +224,7 @@ int session_make(struct pager *pager, const struct target *target, const struct 
 	rc = make_files(pager, options, error);
 	if (rc < 0)
 		return rc;
-	rc = attach_target(pager, options->road, error);
+	rc = attach_target(pager, options->access, error);
 	if (rc < 0)
 		pager_remove_files(pager);
 	return rc;
@@ -240,7 +240,7 @@ static int reopen_store(struct pager *pager, struct error *error)
 
 	snprintf(pager->files.store, sizeof(pager->files.store), "%s", header->session.store.path);
 	held = header->session.target.store_number > 0
-		       ? pager->road.ops->fds.take(&pager->road, header->session.target.store_number)
+		       ? pager->access.ops->fds.take(&pager->access, header->session.target.store_number)
 		       : -EBADF;
 	if (file) {
 		pager->tiers.store_fd = open(pager->files.store, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -265,7 +265,7 @@ static int reopen_key(struct pager *pager, struct error *error)
 
 	if (!number)
 		return 0;
-	pager->tiers.key_fd = pager->road.ops->fds.take(&pager->road, number);
+	pager->tiers.key_fd = pager->access.ops->fds.take(&pager->access, number);
 	rc = pager->tiers.key_fd < 0 ? pager->tiers.key_fd : seal_open(&pager->tiers.seal, pager->tiers.key_fd);
 	return rc < 0 ? error_set(error, rc, rc == -EBADF || rc == -EBADMSG ? "the process has closed it" : NULL, NULL,
 				  "take the key of session %s", pager->files.name)
@@ -297,12 +297,12 @@ static int reopen_index(struct pager *pager, struct error *error)
 static void retake_children(struct pager *pager, struct fdstore *fdstore)
 {
 	const struct index_header *header = index_header(pager->index);
-	struct road *road = &pager->road;
+	struct access *access = &pager->access;
 
 	fdstore->items = calloc(INDEX_SPACES, sizeof(*fdstore->items));
 	for (unsigned int i = 1; fdstore->items && i < header->spaces_there; i++) {
 		int fd = header->spaces[i].used && header->spaces[i].number > 0
-				 ? road->ops->fds.take(road, header->spaces[i].number)
+				 ? access->ops->fds.take(access, header->spaces[i].number)
 				 : -1;
 
 		if (fd >= 0)

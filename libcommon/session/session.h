@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "access/road.h"
+#include "access/method.h"
 #include "proc/target.h"
 #include "protocol/request.h"
 #include "report/error.h"
@@ -21,7 +21,7 @@ enum session_encrypt {
 };
 
 struct session_options {
-	enum road_choice road;
+	enum access_method access;
 	const char *store; /* a directory, "memory", or NULL for the default directory */
 	enum session_encrypt encrypt;
 	uint64_t limit; /* most bytes of the store, 0: none */

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "access/road.h"
+#include "access/method.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "index/index.h"
@@ -142,7 +142,7 @@ bool leftovers_matter(int sessions, const char *name, const struct target *targe
 		return rc != -ENOENT;
 	if (header.session.target.uffd_holder <= 0)
 		return false;
-	if (header.session.target.road == ROAD_PUPPET)
+	if (header.session.target.access == ACCESS_PUPPET)
 		return is_held_by(&(struct target){.pid = header.session.target.puppet.pid},
 				  header.session.target.puppet.pid, header.session.target.uffd_number) != 0;
 	/* A thread may have descriptors of its own, and the one that had it may have ended. */

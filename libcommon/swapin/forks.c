@@ -40,7 +40,7 @@ static bool bring_everything(struct pager *pager, struct filler *filler)
 static void *forks_main(void *argument)
 {
 	struct pager *pager = argument;
-	struct agent_shared *shared = pager->road.agent.shared;
+	struct agent_shared *shared = pager->access.agent.shared;
 	struct filler filler;
 
 	if (filler_init(&filler, pager) < 0)

@@ -90,7 +90,7 @@ static enum skip page_obstacle(const struct pager *pager, struct region in_use, 
 static struct region next_run(struct out_job *job, const struct out_piece *piece, uint64_t *at, uint64_t room)
 {
 	struct pager *pager = job->pager;
-	struct region in_use = pager->road.ops->calls.in_use(&pager->road);
+	struct region in_use = pager->access.ops->calls.in_use(&pager->access);
 	const struct region *registered;
 	struct region run;
 	enum skip obstacle;
@@ -280,7 +280,7 @@ static int64_t call_move(struct pager *pager, struct attempt *attempt)
 		.len = region_bytes(attempt->run),
 		.mode = UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES | UFFDIO_MOVE_MODE_DONTWAKE,
 	};
-	int64_t rc = pager->road.ops->move.make(&pager->road, &argument);
+	int64_t rc = pager->access.ops->move.make(&pager->access, &argument);
 
 	if (rc == -ETIMEDOUT)
 		return move_overdue(pager, attempt);
@@ -301,7 +301,7 @@ static int64_t attempt_move(struct out_job *job, const struct out_piece *piece, 
 {
 	struct pager *pager = job->pager;
 	struct space *space = &pager->spaces[0];
-	int64_t rc = pager->road.ops->move.enter(&pager->road);
+	int64_t rc = pager->access.ops->move.enter(&pager->access);
 
 	*attempt = (struct attempt){.staging = slot_rest(job).start};
 	if (rc < 0)
@@ -331,7 +331,7 @@ static int64_t attempt_move(struct out_job *job, const struct out_piece *piece, 
 		pthread_mutex_unlock(&pager->lock);
 		if (attempt->moved || rc == 0)
 			rc = 1;
-	} else if (pager->road.ops->move.cancel(&pager->road) < 0) {
+	} else if (pager->access.ops->move.cancel(&pager->access) < 0) {
 		rc = -ESRCH;
 	} else if (rc == 1) {
 		rc = 0;
@@ -360,7 +360,7 @@ static int64_t make_exclusive(struct out_job *job, const struct out_piece *piece
 		run++;
 	if (run && *tried != *at) {
 		*tried = *at;
-		rc = pager->road.ops->area.populate(&pager->road, (struct region){*at, *at + run * page_size()});
+		rc = pager->access.ops->area.populate(&pager->access, (struct region){*at, *at + run * page_size()});
 		return rc == -ESRCH ? rc : 0;
 	}
 	if (run) { /* exclusive, and still refused: pinned, or in the hands of the kernel */
@@ -458,7 +458,7 @@ static int64_t overcome(struct out_job *job, const struct out_piece *piece, uint
 static int64_t stop_again(struct out_job *job, bool pause, struct error *error)
 {
 	struct pager *pager = job->pager;
-	int64_t rc = pager->road.ops->calls.end(&pager->road);
+	int64_t rc = pager->access.ops->calls.end(&pager->access);
 
 	if (rc == 0)
 		rc = out_read(job);
@@ -470,9 +470,9 @@ static int64_t stop_again(struct out_job *job, bool pause, struct error *error)
 /* The thread is given back for a moment when it has been kept for longer than it should. */
 static int64_t keep_short(struct out_job *job, struct error *error)
 {
-	const struct road *road = &job->pager->road;
+	const struct access *access = &job->pager->access;
 
-	return road->ops->calls.held_us(road) > HELD_US ? stop_again(job, false, error) : 0;
+	return access->ops->calls.held_us(access) > HELD_US ? stop_again(job, false, error) : 0;
 }
 
 static int64_t move_piece(struct out_job *job, const struct out_piece *piece, struct error *error)
@@ -486,8 +486,8 @@ static int64_t move_piece(struct out_job *job, const struct out_piece *piece, st
 
 	if (piece->executable) {
 		batch->executable = true;
-		rc = pager->road.ops->area.protect(&pager->road, staging_slot_whole(pager, batch->slot),
-						   PROT_READ | PROT_WRITE | PROT_EXEC);
+		rc = pager->access.ops->area.protect(&pager->access, staging_slot_whole(pager, batch->slot),
+						     PROT_READ | PROT_WRITE | PROT_EXEC);
 		if (rc == -EACCES) { /* PR_SET_MDWE(2const) */
 			skip_rest(piece, &at, SKIP_EXECUTES);
 			return 0;
@@ -547,7 +547,7 @@ int out_move(struct out_job *job, struct error *error)
 		return error_set(error, (int)rc, NULL, "make room in the directory of sessions",
 				 "extend the index of process %d", pager->target.pid);
 	discards_settle(pager);
-	out_settle_on(job, pager->road.ops->calls.processor(&pager->road));
+	out_settle_on(job, pager->access.ops->calls.processor(&pager->access));
 	rc = target_fds_begin(pager, error);
 	if (rc < 0)
 		return (int)rc;
@@ -563,7 +563,7 @@ int out_move(struct out_job *job, struct error *error)
 						      region_bytes(slot_rest(job)));
 		rc = move_piece(job, piece, error);
 	}
-	if (pager->road.ops->calls.end(&pager->road) < 0)
+	if (pager->access.ops->calls.end(&pager->access) < 0)
 		rc = -ESRCH;
 	if (rc < 0 && (!error->code || rc == -ESRCH))
 		staging_explain(pager, (int)rc, "move aside pages of", error);

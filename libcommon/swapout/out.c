@@ -216,7 +216,7 @@ static int keep_pinned(struct out_job *job, bool whole, struct error *error)
 	int rc = 1;
 
 	for (int round = 0; rc > 0 && round < PIN_ROUNDS; round++) {
-		rc = pins_look(&pager->view.pins, &pager->road, whole, error);
+		rc = pins_look(&pager->view.pins, &pager->access, whole, error);
 		for (size_t i = 0; rc >= 0 && i < pages->count; i++)
 			for (uint64_t page = pages->items[i].start; rc >= 0 && page < pages->items[i].end;
 			     page += page_size()) {
@@ -406,8 +406,8 @@ static int copy_registered(struct pager *pager, struct region_vec *ours)
 static bool is_ours(const struct pager *pager, struct region region)
 {
 	const struct index_header *header = index_header(pager->index);
-	bool ours = region_overlaps(region, pager->road.control) || region_overlaps(region, pager->staging.region) ||
-		    region_overlaps(region, pager->road.puppet.own);
+	bool ours = region_overlaps(region, pager->access.control) || region_overlaps(region, pager->staging.region) ||
+		    region_overlaps(region, pager->access.puppet.own);
 
 	for (uint64_t i = 0; !ours && i < header->session.staging.former_count; i++)
 		ours = region_overlaps(region, header->session.staging.former[i]);

@@ -57,7 +57,7 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
 			while (i < count && !pagemap_populated(entries[i]))
 				i++;
 		}
-		got = vectors ? pager->road.ops->area.read(&pager->road, here, there, vectors) : 0;
+		got = vectors ? pager->access.ops->area.read(&pager->access, here, there, vectors) : 0;
 		if (got == (ssize_t)bytes)
 			continue;
 		for (size_t p = first; p < i; p++) {
@@ -67,7 +67,7 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
 
 			unreadable[p] =
 				pagemap_populated(entries[p]) &&
-				pager->road.ops->area.read(&pager->road, &one_here, &one_there, 1) != (ssize_t)page;
+				pager->access.ops->area.read(&pager->access, &one_here, &one_there, 1) != (ssize_t)page;
 		}
 	}
 }

@@ -58,7 +58,7 @@ static bool has_mark(const struct pager *pager)
 {
 	uint64_t mark[2];
 
-	return inject_peek(pager->road.ops->fds.memory(&pager->road), mark_page(pager).start, mark, sizeof(mark)) ==
+	return inject_peek(pager->access.ops->fds.memory(&pager->access), mark_page(pager).start, mark, sizeof(mark)) ==
 		       0 &&
 	       memcmp(mark, index_header(pager->index)->session.staging.mark, sizeof(mark)) == 0;
 }
@@ -267,14 +267,14 @@ static bool is_registered(const struct pager *pager)
 
 int64_t staging_open(struct pager *pager)
 {
-	struct road *road = &pager->road;
+	struct access *access = &pager->access;
 	int64_t rc;
 
 	if (pager->staging.gone)
 		return -EADDRINUSE;
 	if (!is_registered(pager) || !is_ours(pager, false))
 		return gone(pager);
-	rc = road->ops->area.protect(road, pager->staging.region, PROT_READ | PROT_WRITE);
+	rc = access->ops->area.protect(access, pager->staging.region, PROT_READ | PROT_WRITE);
 	if (rc < 0)
 		return rc;
 	pager->staging.open = true;
@@ -284,16 +284,16 @@ int64_t staging_open(struct pager *pager)
 
 int64_t staging_empty(struct pager *pager, struct region region, bool was_executable)
 {
-	struct road *road = &pager->road;
+	struct access *access = &pager->access;
 	int64_t rc = pager->staging.gone ? -EADDRINUSE : hold(pager);
 	int opened;
 
 	if (rc < 0)
 		return rc;
 	failpoint("discarding");
-	rc = road->ops->area.discard(road, region, pager->staging.uffd);
+	rc = access->ops->area.discard(access, region, pager->staging.uffd);
 	if (rc == 0 && was_executable)
-		rc = road->ops->area.protect(road, region, PROT_READ | PROT_WRITE);
+		rc = access->ops->area.protect(access, region, PROT_READ | PROT_WRITE);
 	opened = let_go(pager); /* in any case: a fault there waits as long as it is held */
 	return rc < 0 ? rc : opened;
 }
@@ -308,21 +308,21 @@ static void repair(struct pager *pager)
 
 	for (uint64_t at = pager->staging.region.start; next_piece(pager, &at, &mapping);)
 		if (!mapping.read && !mapping.write && !uffd_registered(pager->spaces[0].uffd, mapping.region.start))
-			pager->road.ops->area.protect(&pager->road, mapping.region, PROT_READ | PROT_WRITE);
+			pager->access.ops->area.protect(&pager->access, mapping.region, PROT_READ | PROT_WRITE);
 }
 
 static int64_t shut(struct pager *pager)
 {
-	struct road *road = &pager->road;
+	struct access *access = &pager->access;
 	struct region all = {pager->staging.region.start, mark_page(pager).start};
 	int64_t rc = hold(pager);
 
 	if (rc < 0)
 		return rc == -EADDRINUSE ? 0 : rc;
 	failpoint("closing");
-	rc = road->ops->area.discard(road, all, pager->staging.uffd);
+	rc = access->ops->area.discard(access, all, pager->staging.uffd);
 	if (rc == 0)
-		rc = road->ops->area.protect(road, pager->staging.region, PROT_NONE);
+		rc = access->ops->area.protect(access, pager->staging.region, PROT_NONE);
 	if (rc < 0) {
 		let_go(pager);
 		return rc == -EADDRINUSE ? 0 : rc;
@@ -337,7 +337,7 @@ static int64_t shut(struct pager *pager)
 
 int staging_close(struct pager *pager)
 {
-	struct road *road = &pager->road;
+	struct access *access = &pager->access;
 	struct error error = {0};
 	int64_t rc;
 
@@ -347,7 +347,7 @@ int staging_close(struct pager *pager)
 	if (rc < 0)
 		return (int)rc;
 	rc = shut(pager);
-	road->ops->calls.end(road);
+	access->ops->calls.end(access);
 	return (int)rc;
 }
 
@@ -381,7 +381,7 @@ static bool is_kept(const struct pager *pager)
 static int another(struct pager *pager, struct error *error)
 {
 	struct index_header *header = index_header(pager->index);
-	struct road *road = &pager->road;
+	struct access *access = &pager->access;
 	int rc;
 
 	if (header->session.staging.former_count == FORMER_MAX)
@@ -390,10 +390,10 @@ static int another(struct pager *pager, struct error *error)
 	    header->session.staging.former[header->session.staging.former_count - 1].start !=
 		    pager->staging.region.start)
 		header->session.staging.former[header->session.staging.former_count++] = pager->staging.region;
-	rc = road->ops->area.renew(road, error);
+	rc = access->ops->area.renew(access, error);
 	if (rc < 0)
 		return rc;
-	pager->staging.region = index_header(pager->index)->session.staging.region = road->staging;
+	pager->staging.region = index_header(pager->index)->session.staging.region = access->staging;
 	pager->staging.gone = false;
 	return staging_begin(pager, error);
 }
@@ -411,15 +411,15 @@ int staging_renew(struct pager *pager, struct error *error)
 
 int staging_leave(struct pager *pager, struct error *error)
 {
-	struct road *road = &pager->road;
+	struct access *access = &pager->access;
 	int64_t rc = 0;
 
-	if (!road->staging.end)
+	if (!access->staging.end)
 		return 0;
 	if (pager->view.maps_fd < 0)
 		pager->view.maps_fd = target_proc_open(&pager->target, "maps", O_RDONLY | O_CLOEXEC);
 	if (!pager->staging.gone) {
-		rc = road->ops->calls.begin(road, error);
+		rc = access->ops->calls.begin(access, error);
 		if (rc < 0) {
 			unregister_pieces(pager); /* nobody may come to wait for an event */
 			return (int)rc;
@@ -430,17 +430,17 @@ int staging_leave(struct pager *pager, struct error *error)
 		}
 		/* Unmapping it while it is registered would wait for an event to be read. */
 		if (rc != -ENOMEM && is_ours(pager, pager->staging.open))
-			rc = road->ops->area.drop(road, true);
+			rc = access->ops->area.drop(access, true);
 		else
 			gone(pager);
-		road->ops->calls.end(road);
+		access->ops->calls.end(access);
 		staging_drain(pager);
 	}
 	if (pager->staging.gone)
-		rc = road->ops->area.drop(road, false);
+		rc = access->ops->area.drop(access, false);
 	if (rc < 0)
 		return error_set(error, (int)rc, NULL, NULL, "unmap the staging area of process %d", pager->target.pid);
-	road->staging = (struct region){0, 0};
+	access->staging = (struct region){0, 0};
 	return 0;
 }
 
@@ -448,9 +448,9 @@ int staging_recover(struct pager *pager)
 {
 	struct mapping mapping;
 
-	pager->staging.region = pager->road.staging = index_header(pager->index)->session.staging.region;
-	if (pager->road.agent.staging.end)
-		pager->road.agent.staging = pager->staging.region;
+	pager->staging.region = pager->access.staging = index_header(pager->index)->session.staging.region;
+	if (pager->access.agent.staging.end)
+		pager->access.agent.staging = pager->staging.region;
 	if (pager->spaces[0].dead)
 		return -ESRCH;
 	pager->staging.open = !has_shape(pager, false);

@@ -138,8 +138,8 @@ static void let_threads_go(struct pager *pager)
 {
 	if (pthread_mutex_trylock(&pager->job) != 0)
 		return;
-	if (pager->road.ops)
-		pager->road.ops->calls.reap(&pager->road);
+	if (pager->access.ops)
+		pager->access.ops->calls.reap(&pager->access);
 	pthread_mutex_unlock(&pager->job);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The way into a target: which road, and what is made there. */
+/* The way into a target: which access, and what is made there. */
 #include "worker/attach.h"
 
 #include <errno.h>
@@ -19,29 +19,29 @@
 
 static void leave(struct pager *pager)
 {
-	struct road *road = &pager->road;
+	struct access *access = &pager->access;
 	struct error ignored = {0};
 
 	target_fds_return(pager);
-	if (road->ops && pager->staging.region.end)
+	if (access->ops && pager->staging.region.end)
 		staging_leave(pager, &ignored);
-	if (road->ops && road->ops->life.leave(road, &ignored) < 0 && road->ops)
-		road->ops->life.abandon(road);
+	if (access->ops && access->ops->life.leave(access, &ignored) < 0 && access->ops)
+		access->ops->life.abandon(access);
 }
 
 /*
  * The handshake of the program's descriptor. Who may not have fork events is told by the program before it forks, when
- * the road can make it.
+ * the access can make it.
  */
 static int enable_memory(struct pager *pager, int fd, struct error *error)
 {
-	struct road *road = &pager->road;
+	struct access *access = &pager->access;
 	int rc = enter_handshake(fd, FEATURES, error);
 
-	pager->forks.ask = rc == -EPERM && road->ops->life.forks(road, true) == 0;
+	pager->forks.ask = rc == -EPERM && access->ops->life.forks(access, true) == 0;
 	if (pager->forks.ask)
 		return enter_handshake(fd, FEATURES & ~(uint64_t)UFFD_FEATURE_EVENT_FORK, error);
-	return rc == 0 ? road->ops->life.forks(road, false) : rc;
+	return rc == 0 ? access->ops->life.forks(access, false) : rc;
 }
 
 /* Tried on the staging area, in which nothing is yet. */
@@ -53,17 +53,17 @@ static bool unregister_is_checked(struct region staging, const int uffd[2])
 	return checked;
 }
 
-static const struct target_ops *const roads[] = {
-	[ROAD_INJECT] = &target_by_inject, [ROAD_AGENT] = &target_by_agent, [ROAD_PUPPET] = &target_by_puppet};
+static const struct target_ops *const ways[] = {
+	[ACCESS_PTRACE] = &target_by_ptrace, [ACCESS_AGENT] = &target_by_agent, [ACCESS_PUPPET] = &target_by_puppet};
 
 /* Both descriptors and the staging area. */
-static int take_road(struct pager *pager, enum road_choice choice, struct error *error)
+static int take_way(struct pager *pager, enum access_method choice, struct error *error)
 {
 	struct index_header *header = index_header(pager->index);
-	struct road *road = &pager->road;
+	struct access *access = &pager->access;
 	struct error ignored = {0};
 	int uffd[2];
-	int rc = roads[choice]->life.enter(road, &pager->target, STAGING_BYTES, uffd, error);
+	int rc = ways[choice]->life.enter(access, &pager->target, STAGING_BYTES, uffd, error);
 
 	if (rc < 0)
 		return rc;
@@ -78,15 +78,15 @@ static int take_road(struct pager *pager, enum road_choice choice, struct error 
 	}
 	pager->spaces[0].uffd = uffd[0];
 	pager->staging.uffd = uffd[1];
-	pager->staging.region = header->session.staging.region = road->staging;
-	header->session.unregister_checked = unregister_is_checked(road->staging, uffd);
-	header->session.target.road = choice;
+	pager->staging.region = header->session.staging.region = access->staging;
+	header->session.unregister_checked = unregister_is_checked(access->staging, uffd);
+	header->session.target.access = choice;
 	target_fds_note(pager);
 	pager->spaces[0].used = true;
 	rc = staging_begin(pager, error);
 	/* From now on no thread shall have to be stopped to be asked. */
-	if (rc == 0 && choice == ROAD_PUPPET)
-		pins_look(&pager->view.pins, road, true, &ignored);
+	if (rc == 0 && choice == ACCESS_PUPPET)
+		pins_look(&pager->view.pins, access, true, &ignored);
 	if (rc == 0)
 		rc = target_fds_give_store(pager, error);
 	if (rc < 0)
@@ -105,57 +105,58 @@ static void offer_inject(struct error *error)
 {
 	size_t length = strlen(error->hint);
 
-	snprintf(error->hint + length, sizeof(error->hint) - length, "%s--road inject needs none", length ? "; " : "");
+	snprintf(error->hint + length, sizeof(error->hint) - length, "%s--access ptrace needs none",
+		 length ? "; " : "");
 }
 
 static int trace_by_right(struct pager *pager, struct error *error)
 {
-	int rc = road_traces(&pager->target, "attach to", error);
+	int rc = access_traces(&pager->target, "attach to", error);
 
 	if (rc == 0)
-		rc = take_road(pager, ROAD_PUPPET, error);
+		rc = take_way(pager, ACCESS_PUPPET, error);
 	if (rc == -EAGAIN || rc == -ENOSYS)
 		offer_inject(error);
 	return rc;
 }
 
-int attach_target(struct pager *pager, enum road_choice choice, struct error *error)
+int attach_target(struct pager *pager, enum access_method choice, struct error *error)
 {
 	struct error trace = {0};
 	struct error agent = {0};
 	int rc;
 
-	if (choice != ROAD_AUTO)
-		return take_road(pager, choice, error);
+	if (choice != ACCESS_AUTO)
+		return take_way(pager, choice, error);
 	rc = trace_by_right(pager, &trace);
 	if (rc != -EPERM && rc != -EACCES) {
 		*error = trace;
 		return rc;
 	}
-	if (take_road(pager, ROAD_AGENT, &agent) == 0)
+	if (take_way(pager, ACCESS_AGENT, &agent) == 0)
 		return 0;
-	return road_neither(&trace, &agent, error);
+	return access_neither(&trace, &agent, error);
 }
 
 int attach_again(struct pager *pager, struct error *error)
 {
 	const struct index_header *header = index_header(pager->index);
 	const struct target_ops *ops =
-		header->session.target.road > ROAD_AUTO && header->session.target.road <= ROAD_PUPPET
-			? roads[header->session.target.road]
-			: &target_by_inject;
-	struct road *road = &pager->road;
+		header->session.target.access > ACCESS_AUTO && header->session.target.access <= ACCESS_PUPPET
+			? ways[header->session.target.access]
+			: &target_by_ptrace;
+	struct access *access = &pager->access;
 	int uffd;
 
-	pager->staging.region = road->staging = header->session.staging.region;
-	road->control = header->session.target.control;
-	road->number = header->session.target.uffd_number;
-	road->record = header->session.target.puppet;
-	uffd = ops->life.rejoin(road, &pager->target, error);
+	pager->staging.region = access->staging = header->session.staging.region;
+	access->control = header->session.target.control;
+	access->number = header->session.target.uffd_number;
+	access->record = header->session.target.puppet;
+	uffd = ops->life.rejoin(access, &pager->target, error);
 	if (uffd < 0)
 		return uffd;
 	pager->spaces[0].uffd = uffd;
 	pager->spaces[0].used = true;
-	pager->forks.ask = road->agent.shared && __atomic_load_n(&road->agent.shared->ask, __ATOMIC_SEQ_CST);
+	pager->forks.ask = access->agent.shared && __atomic_load_n(&access->agent.shared->ask, __ATOMIC_SEQ_CST);
 	return 0;
 }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* The way into a target: which road, and what is made there. */
+/* The way into a target: which access, and what is made there. */
 #pragma once
 
-#include "access/road.h"
+#include "access/method.h"
 #include "pager/pager.h"
 
 /*
  * The two userfaultfds and the staging area in the target, by ptrace when that is permitted, otherwise by its
- * agent, or by the one road chosen. Returns 0, or -errno with `error` filled; when neither road is possible it says why
- * of both.
+ * agent, or by the one access chosen. Returns 0, or -errno with `error` filled; when neither access is possible it says
+ * why of both.
  */
-int attach_target(struct pager *pager, enum road_choice choice, struct error *error);
+int attach_target(struct pager *pager, enum access_method choice, struct error *error);
 
 /* The same again, from what the index says of it, after all processes of the session have died. Stops nothing. */
 int attach_again(struct pager *pager, struct error *error);

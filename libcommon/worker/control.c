@@ -326,9 +326,9 @@ static int detach_locked(struct pager *pager, struct filler *filler, uint64_t *b
 	target_fds_return(pager);
 	/* The descriptor in the target goes last, when nothing is registered any more. */
 	index_header(pager->index)->session.leaving = 1;
-	rc = pager->road.ops ? staging_leave(pager, error) : 0;
-	if (rc == 0 && pager->road.ops)
-		rc = pager->road.ops->life.leave(&pager->road, error);
+	rc = pager->access.ops ? staging_leave(pager, error) : 0;
+	if (rc == 0 && pager->access.ops)
+		rc = pager->access.ops->life.leave(&pager->access, error);
 	failpoint("left");
 	return rc == -ESRCH ? 0 : rc;
 }

@@ -290,7 +290,7 @@ static int read_cluster(struct pager *pager, uint32_t number)
 		struct iovec from = {(void *)(there.start + i * page), page};
 
 		if (pagemap_populated(entries[i]) &&
-		    pager->road.ops->area.read(&pager->road, &to, &from, 1) != (ssize_t)page)
+		    pager->access.ops->area.read(&pager->access, &to, &from, 1) != (ssize_t)page)
 			unreadable |= UINT64_C(1) << i;
 	}
 	if (rc < 0)
@@ -352,7 +352,8 @@ int recover_state(struct pager *pager, int index_fd)
 	pager->spaces[0].dead = !uffd_alive(pager->spaces[0].uffd);
 	/* What was begun in the target is finished before anything is looked at. */
 	if (!pager->spaces[0].dead) {
-		rc = pager->road.ops->life.resume(&pager->road, index_header(pager->index)->session.counters.workers);
+		rc = pager->access.ops->life.resume(&pager->access,
+						    index_header(pager->index)->session.counters.workers);
 		if (rc == -EBUSY)
 			return rc;
 		index_walk(pager->index, 0, (struct region){0, UINT64_MAX}, settle_filling, pager);
@@ -360,7 +361,7 @@ int recover_state(struct pager *pager, int index_fd)
 	index_recover(pager->index);
 	failpoint("recovering");
 	keeper_settle(pager);
-	pager->road.number = index_header(pager->index)->session.target.uffd_number;
+	pager->access.number = index_header(pager->index)->session.target.uffd_number;
 	rc = open_store(pager);
 	if (rc == 0)
 		rc = find_left_to_kernel(pager);
@@ -429,7 +430,7 @@ static bool still_ours(const struct pager *pager, struct region region, bool wri
 bool recover_leave(struct pager *pager)
 {
 	const struct index_header *header = index_header(pager->index);
-	struct road *road = &pager->road;
+	struct access *access = &pager->access;
 	struct error ignored = {0};
 
 	if (!header->session.leaving)
@@ -441,11 +442,11 @@ bool recover_leave(struct pager *pager)
 		return true;
 	if (staging_leave(pager, &ignored) < 0)
 		return true;
-	if (road->ops->calls.begin(road, &ignored) < 0)
+	if (access->ops->calls.begin(access, &ignored) < 0)
 		return true;
-	road->ops->fds.drop(road, road->number, pager->spaces[0].uffd);
-	road->number = -1;
-	road->ops->calls.end(road);
-	road->ops->life.leave(road, &ignored);
+	access->ops->fds.drop(access, access->number, pager->spaces[0].uffd);
+	access->number = -1;
+	access->ops->calls.end(access);
+	access->ops->life.leave(access, &ignored);
 	return true;
 }

@@ -90,8 +90,8 @@ static void set_faults(struct pager *pager, json_t *record)
 			    json_pack("{s:I,s:I,s:I,s:I}", "fork", (json_int_t)c->events.forks, "remap",
 				      (json_int_t)c->events.remaps, "remove", (json_int_t)c->events.removes, "unmap",
 				      (json_int_t)c->events.unmaps));
-	report_number(record, "stops", pager->road.inject.stops);
-	report_number(record, "longest_stop_us", pager->road.inject.longest_us);
+	report_number(record, "stops", pager->access.inject.stops);
+	report_number(record, "longest_stop_us", pager->access.inject.longest_us);
 }
 
 static json_t *missing(const struct pager *pager)
@@ -123,10 +123,10 @@ json_t *status_record(struct pager *pager)
 	json_object_set_new(record, "kept_in", json_boolean(atomic_load(&pager->serving.holds)));
 	if (atomic_load(&pager->tracer.pid))
 		report_number(record, "tracer_pid", (uint64_t)atomic_load(&pager->tracer.pid));
-	if (pager->road.ops)
-		json_object_set_new(record, "road", json_string(pager->road.ops->name));
-	if (pager->road.puppet.self.pid)
-		report_number(record, "puppet_pid", (uint64_t)pager->road.puppet.self.pid);
+	if (pager->access.ops)
+		json_object_set_new(record, "access_method", json_string(pager->access.ops->name));
+	if (pager->access.puppet.self.pid)
+		report_number(record, "puppet_pid", (uint64_t)pager->access.puppet.self.pid);
 	store_usage(pager->tiers.store, &usage);
 	report_number(record, "store_bytes", usage.stored);
 	report_number(record, "store_allocated_bytes", usage.allocated);

@@ -142,9 +142,9 @@ static void take_signal(struct supervisor *v)
  */
 static int let_threads_go(struct supervisor *v)
 {
-	struct road *road = &v->pager->road;
+	struct access *access = &v->pager->access;
 
-	return road->ops && road->ops->calls.reap(road) ? LINGER_MS : PULSE_LOOK_MS;
+	return access->ops && access->ops->calls.reap(access) ? LINGER_MS : PULSE_LOOK_MS;
 }
 
 /* A worker that serves nothing any more makes room for another one. */
@@ -341,7 +341,7 @@ static unsigned int durable(const struct supervisor *v, int fds[], unsigned int 
 			   pager->target.pidfd,
 			   v->worker.pidfd,
 			   v->worker.socket};
-	unsigned int count = pager->road.ops ? pager->road.ops->fds.list(&pager->road, fds) : 0;
+	unsigned int count = pager->access.ops ? pager->access.ops->fds.list(&pager->access, fds) : 0;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(all); i++)
 		if (all[i] >= 0)
@@ -387,7 +387,7 @@ static void inherit(struct supervisor *v, const struct pager *old)
 	pager->serving.control = old->serving.control;
 	pager->staging.uffd = old->staging.uffd;
 	pager->staging.region = old->staging.region;
-	pager->road = old->road;
+	pager->access = old->access;
 	pager->forks.ask = old->forks.ask;
 	pager->spaces[0].uffd = old->spaces[0].uffd;
 	pager->spaces[0].used = true;

@@ -119,9 +119,9 @@ static void keep_house(struct pager *pager)
 	if (pthread_mutex_trylock(&pager->job) == 0) {
 		target_fds_give_children(pager);
 		staging_drain(pager);
-		if (pager->road.ops) {
-			pager->road.ops->life.look(&pager->road);
-			pager->road.ops->calls.reap(&pager->road);
+		if (pager->access.ops) {
+			pager->access.ops->life.look(&pager->access);
+			pager->access.ops->calls.reap(&pager->access);
 		}
 		pthread_mutex_unlock(&pager->job);
 	}

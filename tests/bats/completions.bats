@@ -139,7 +139,7 @@ same_options() {
 @test "words of --format, --compress and the like are completed" {
 	all_offer "swapctl out --format " json table
 	all_offer "swapctl attach --compress " lz4 zstd none
-	all_offer "swapctl attach --road " auto inject agent
+	all_offer "swapctl attach --access " auto ptrace agent
 	all_offer "superpages --format " json table
 	all_offer "superpages --method " auto scan pagemap mincore
 	all_offer "superpages --kind " anon file shmem all

@@ -86,8 +86,8 @@ start_target() {
 	: >"$TARGET_DIR/out"
 	(
 		cd "$TARGET_DIR" || exit
-		# The same tests are run over both roads into a program.
-		if [[ ${UVM_ROAD:-} == agent ]]; then
+		# The same tests are run over both ways into a program.
+		if [[ ${UVM_ACCESS:-} == agent ]]; then
 			export UVM_SWAP_AGENT=1 LD_PRELOAD=$UVM_BUILD/lib/libuvm.so.0
 		fi
 		exec "$program" "$@"

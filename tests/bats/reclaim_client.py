@@ -149,7 +149,7 @@ def interrupted(pid, how):
     for _ in range(100):
         ring = Ring(pid, locked=False)
         head = ring.get(HEAD)
-        flush = subprocess.Popen(["reclaimctl", "flush", "-p", pid, "--all", "--road", "agent"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        flush = subprocess.Popen(["reclaimctl", "flush", "-p", pid, "--all", "--access", "agent"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         while ring.get(HEAD) == head and flush.poll() is None:
             pass
         os.kill(int(pid), signal.SIGSTOP)

@@ -34,20 +34,20 @@ states() {
 kill_flushes() {
 	timeout 300 python3 - "$TARGET_PID" "$@" 3>&- <<-'KILLER'
 		import itertools, os, random, signal, subprocess, sys, time
-		pid, times, least, roads = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:] or ["auto", "auto"]
+		pid, times, least, ways = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:] or ["auto", "auto"]
 		killed = failed = 0
 		for i in itertools.count():
 		    if i >= times and killed >= least:
 		        break
-		    command = ["reclaimctl", "flush", "-p", str(pid), "--all", "--road"]
-		    one, other = (subprocess.Popen([*command, road], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for road in roads)
+		    command = ["reclaimctl", "flush", "-p", str(pid), "--all", "--access"]
+		    one, other = (subprocess.Popen([*command, way], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for way in ways)
 		    if i % 2:
-		        time.sleep(random.random() * 0.006 if "agent" in roads else 0)
+		        time.sleep(random.random() * 0.006 if "agent" in ways else 0)
 		        os.kill(pid, signal.SIGSTOP)
 		    time.sleep(random.random() * 0.012)
 		    one.kill()
 		    killed += one.wait() < 0
-		    if "agent" in roads:
+		    if "agent" in ways:
 		        os.kill(pid, signal.SIGCONT)
 		    error = other.communicate()[1]
 		    os.kill(pid, signal.SIGCONT)

@@ -83,8 +83,8 @@ swap() {
 	RECORDS=$BATS_TEST_TMPDIR/records
 	ERRORS=$BATS_TEST_TMPDIR/errors
 	status=0
-	if [[ ${UVM_ROAD:-} && $1 == @(attach|out) ]] && ! compgen -G "$SESSIONS/$(named_pid "$@").*" >/dev/null; then
-		set -- "$@" --road "$UVM_ROAD"
+	if [[ ${UVM_ACCESS:-} && $1 == @(attach|out) ]] && ! compgen -G "$SESSIONS/$(named_pid "$@").*" >/dev/null; then
+		set -- "$@" --access "$UVM_ACCESS"
 	fi
 	timeout -k 5 120 swapctl "$@" >"$RECORDS" 2>"$ERRORS" 3>&- || status=$?
 	if ((status == 124 || status == 137)); then

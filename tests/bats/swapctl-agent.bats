@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
-# swapctl(1) over the second road: what is particular to programs with a swap agent, and "run", which gives one to a command.
+# swapctl(1) by the second way into a program: what is particular to programs with a swap agent, and "run", which gives one to a command.
 
 bats_require_minimum_version 1.5.0
 load swap_helper
@@ -10,7 +10,7 @@ NOBODY=(/usr/bin/setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-pri
 
 # start_agent PROGRAM ARGUMENT...: a target with an agent, that can be told something with tell and ask.
 start_agent() {
-	UVM_ROAD=agent start_with_input "$@"
+	UVM_ACCESS=agent start_with_input "$@"
 }
 
 client() {
@@ -68,15 +68,15 @@ teardown_nobody() {
 	TARGET_PID=$(pgrep -P "$TARGET_PID" -x contents)
 	assert_equal "$(awk '/^NSpid/ { print $3 }' "/proc/$TARGET_PID/status")" 1
 	run -0 timeout 60 "$UVM_BUILD/targets/probe_deny" kill ptrace swapctl out -p "$TARGET_PID" 3>&-
-	assert_equal "$(status_of .road)" agent
+	assert_equal "$(status_of .access_method)" agent
 	assert_equal "$(resident)" 0
 	ask check
 }
 
 @test "over the agent no thread is stopped, and ptrace is not used" {
 	start_agent contents mixed $((16 * MEBIBYTE))
-	swap_ok attach -p "$TARGET_PID" --road agent
-	assert_equal "$(record '.[0].road')" agent
+	swap_ok attach -p "$TARGET_PID" --access agent
+	assert_equal "$(record '.[0].access_method')" agent
 	run -0 timeout 60 "$UVM_BUILD/targets/probe_deny" kill ptrace,pidfd_getfd swapctl out -p "$TARGET_PID" 3>&-
 	assert_equal "$(resident)" 0
 	assert_equal "$(status_of '[.stops, .longest_stop_us] | add')" 0
@@ -88,7 +88,7 @@ teardown_nobody() {
 	for verdict in eperm kill; do
 		start_agent contents text $((8 * MEBIBYTE))
 		run -0 timeout 60 "$UVM_BUILD/targets/probe_deny" "$verdict" ptrace swapctl attach -p "$TARGET_PID" 3>&-
-		assert_equal "$(jq -r .road <<<"$output")" agent
+		assert_equal "$(jq -r .access_method <<<"$output")" agent
 		swap_most out -p "$TARGET_PID"
 		ask check
 		end_current
@@ -98,23 +98,23 @@ teardown_nobody() {
 @test "ptrace is taken where it is permitted, agent or not" {
 	start_agent contents text $((8 * MEBIBYTE))
 	swap_ok attach -p "$TARGET_PID"
-	assert_equal "$(record '.[0].road')" puppet
+	assert_equal "$(record '.[0].access_method')" puppet
 	swap_ok detach -p "$TARGET_PID"
-	swap_ok attach -p "$TARGET_PID" --road inject
-	assert_equal "$(record '.[0].road')" inject
+	swap_ok attach -p "$TARGET_PID" --access ptrace
+	assert_equal "$(record '.[0].access_method')" ptrace
 	ask check
 }
 
 @test "a refusal says what is missing for each road" {
 	start_contents text $((4 * MEBIBYTE))
-	swap_fails 4 'it has no swap agent \(start it with swapctl run' attach -p "$TARGET_PID" --road agent
+	swap_fails 4 'it has no swap agent \(start it with swapctl run' attach -p "$TARGET_PID" --access agent
 	run timeout 60 "$UVM_BUILD/targets/probe_deny" eperm ptrace swapctl attach -p "$TARGET_PID" 3>&-
 	assert_equal "$status" 4
-	assert_output --regexp 'inject: a seccomp filter forbids ptrace; agent: it has no swap agent'
-	run timeout 60 "$UVM_BUILD/targets/probe_deny" eperm ptrace swapctl attach -p "$TARGET_PID" --road inject 3>&-
+	assert_output --regexp 'ptrace: a seccomp filter forbids ptrace; agent: it has no swap agent'
+	run timeout 60 "$UVM_BUILD/targets/probe_deny" eperm ptrace swapctl attach -p "$TARGET_PID" --access ptrace 3>&-
 	assert_equal "$status" 4
 	refute_output --partial agent
-	swap_fails 2 '--road: sky is none of auto, inject, agent' attach -p "$TARGET_PID" --road sky
+	swap_fails 2 '--access: sky is none of auto, ptrace, agent' attach -p "$TARGET_PID" --access sky
 	no_session
 	ask check
 }
@@ -122,20 +122,20 @@ teardown_nobody() {
 @test "a session leaves a program with an agent as it was" {
 	start_agent contents mixed $((16 * MEBIBYTE))
 	snapshot
-	swap_most out -p "$TARGET_PID" --road agent
+	swap_most out -p "$TARGET_PID" --access agent
 	swap_ok detach -p "$TARGET_PID"
 	wait_for 5 unchanged
 	ask check
-	swap_most out -p "$TARGET_PID" --road agent
+	swap_most out -p "$TARGET_PID" --access agent
 	ask check
 }
 
 @test "a program that is stopped and continued all the time loses nothing, and a session refuses it while it is stopped" {
 	start_agent contents mixed $((64 * MEBIBYTE))
 	kill -STOP "$TARGET_PID"
-	swap_fails 1 'does not answer' attach -p "$TARGET_PID" --road agent
+	swap_fails 1 'does not answer' attach -p "$TARGET_PID" --access agent
 	kill -CONT "$TARGET_PID"
-	swap_ok attach -p "$TARGET_PID" --road agent
+	swap_ok attach -p "$TARGET_PID" --access agent
 	stop_and_go() {
 		while kill -STOP "$1" && read -rt 0.03 <> <(:) || kill -CONT "$1"; do
 			read -rt 0.02 <> <(:) || :
@@ -163,7 +163,7 @@ teardown_nobody() {
 	local mark=$BATS_TEST_TMPDIR/hung worker out
 	start_agent changes mixed $((8 * MEBIBYTE))
 	mkdir "$mark"
-	UVM_HANG_AT=reading UVM_HANG_MARK=$mark "$UVM_BUILD/failpoints/bin/swapctl" attach -p "$TARGET_PID" --road agent >/dev/null 3>&-
+	UVM_HANG_AT=reading UVM_HANG_MARK=$mark "$UVM_BUILD/failpoints/bin/swapctl" attach -p "$TARGET_PID" --access agent >/dev/null 3>&-
 	out_region
 	grow_child - kid
 	ask write 5
@@ -188,7 +188,7 @@ teardown_nobody() {
 	start_agent contents text $((4 * MEBIBYTE))
 	agent=$(grep -lx uvm-agent "/proc/$TARGET_PID"/task/*/comm)
 	agent=$(basename "$(dirname "$agent")")
-	swap_ok attach -p "$TARGET_PID" --road agent
+	swap_ok attach -p "$TARGET_PID" --access agent
 	# It takes its time.
 	taskset --pid --cpu-list 0 "$agent"
 	renice 12 "$agent"
@@ -197,7 +197,7 @@ teardown_nobody() {
 	for _ in {1..6}; do
 		kill_both
 		run ! swapctl adopt -p "$TARGET_PID" 3>&-
-		swapctl attach -p "$TARGET_PID" --road agent >/dev/null 3>&-
+		swapctl attach -p "$TARGET_PID" --access agent >/dev/null 3>&-
 		assert_output --partial 'its agent had nothing out'
 	done
 	kill "$hog"
@@ -210,7 +210,7 @@ teardown_nobody() {
 	prepare_nobody
 	start_nobodys "$FOLDER/bin/contents" mixed $((16 * MEBIBYTE))
 	run -0 nobody_swaps out -p "$TARGET_PID" --store memory
-	assert_equal "$(nobody_swaps status -p "$TARGET_PID" | jq -r .road)" agent
+	assert_equal "$(nobody_swaps status -p "$TARGET_PID" | jq -r .access_method)" agent
 	assert_equal "$(resident)" 0
 	ask check
 	run -0 nobody_swaps out -p "$TARGET_PID"
@@ -223,7 +223,7 @@ teardown_nobody() {
 	local deadline=$((SECONDS + 120))
 	prepare_nobody
 	start_nobodys "$FOLDER/bin/forker" $((1 * MEBIBYTE))
-	run -0 nobody_swaps attach -p "$TARGET_PID" --store memory --road agent
+	run -0 nobody_swaps attach -p "$TARGET_PID" --store memory --access agent
 	out_again() {
 		nobody_swaps out -p "$TARGET_PID" >/dev/null || (($? == 3))
 	}
@@ -242,7 +242,7 @@ teardown_nobody() {
 	prepare_nobody
 	chmod 600 "$FOLDER/node"
 	start_with_input "${NOBODY[@]}" env UVM_SWAP_AGENT=1 LD_PRELOAD="$FOLDER/lib/libuvm.so.0" "$FOLDER/bin/contents" text $((4 * MEBIBYTE))
-	swap_fails 4 'its agent has no userfaultfd \(EPERM\) \(give its user /dev/userfaultfd' attach -p "$TARGET_PID" --road agent
+	swap_fails 4 'its agent has no userfaultfd \(EPERM\) \(give its user /dev/userfaultfd' attach -p "$TARGET_PID" --access agent
 	ask check
 	teardown_nobody
 }
@@ -253,7 +253,7 @@ teardown_nobody() {
 	assert_output "uffd 0 area 0 descriptors 3 aligned True bytes $((16 * MEBIBYTE))"
 	run -0 client "$TARGET_PID" twice
 	assert_output ok
-	swap_ok attach -p "$TARGET_PID" --road agent
+	swap_ok attach -p "$TARGET_PID" --access agent
 	run -0 client "$TARGET_PID" greet
 	assert_output --partial 'uffd 16 area 16 descriptors 0'
 	swap_most out -p "$TARGET_PID"
@@ -278,12 +278,12 @@ teardown_nobody() {
 	ask check
 	coproc SILENT { client "$TARGET_PID" silent; }
 	read -r answer <&"${SILENT[0]}"
-	swap_fails 1 'another session uses its agent' attach -p "$TARGET_PID" --road agent
+	swap_fails 1 'another session uses its agent' attach -p "$TARGET_PID" --access agent
 	ask check
 	echo go >&"${SILENT[1]}"
 	read -r answer <&"${SILENT[0]}"
 	assert_equal "$answer" ok
-	out_region --road agent
+	out_region --access agent
 	ask check
 }
 
@@ -307,7 +307,7 @@ teardown_nobody() {
 }
 
 @test "the agent's thread follows the program to another user" {
-	UVM_ROAD=agent TARGET_STDIN=/dev/zero start_target /usr/bin/python3 -c \
+	UVM_ACCESS=agent TARGET_STDIN=/dev/zero start_target /usr/bin/python3 -c \
 		'import os, sys, time; os.setresuid(65534, 65534, 65534); print("ready", flush=True); sys.stdin.buffer.read()'
 	assert_equal "$(awk '/^Uid:/ { print $2, $3, $4 }' /proc/"$TARGET_PID"/task/*/status | sort -u)" "65534 65534 65534"
 	assert_equal "$(cat /proc/"$TARGET_PID"/task/*/comm | grep -c uvm-agent)" 1
@@ -323,7 +323,7 @@ teardown_nobody() {
 
 @test "run gives a command an agent and a session, with the options of attach" {
 	start_run --store memory --compress zstd:3 -- "$UVM_BUILD/targets/contents" mixed $((16 * MEBIBYTE))
-	assert_equal "$(status_of '[.road, .store, .compress] | join(" ")')" "agent memory zstd:3"
+	assert_equal "$(status_of '[.access_method, .store, .compress] | join(" ")')" "agent memory zstd:3"
 	swap_most out -p "$TARGET_PID"
 	assert_equal "$(resident)" 0
 	ask check
@@ -361,7 +361,7 @@ teardown_nobody() {
 	TARGET_READY=$(sed -n 's/^ready //p' "$TARGET_DIR/out" | tail -n 1)
 	read -r START END <<<"$TARGET_READY"
 	leaves() {
-		[[ $(status_of .road 2>/dev/null) == agent ]] && swapctl out -p "$TARGET_PID" >/dev/null 2>&1 3>&-
+		[[ $(status_of .access_method 2>/dev/null) == agent ]] && swapctl out -p "$TARGET_PID" >/dev/null 2>&1 3>&-
 		(($(resident) == 0))
 	}
 	wait_for 20 leaves

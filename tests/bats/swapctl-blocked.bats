@@ -5,7 +5,7 @@
 bats_require_minimum_version 1.5.0
 load swap_helper
 
-export UVM_ROAD=inject # which stops a thread for all that is done
+export UVM_ACCESS=ptrace # which stops a thread for all that is done
 LATE_MS=1000
 
 returned() {

@@ -89,7 +89,7 @@ out_between() {
 # Each of the two steps takes a second here, as it may on a machine with more work than processors.
 @test "a thread that was kept for long runs between the steps of a swap-out" {
 	start_contents mixed $MEBIBYTE
-	UVM_ROAD=inject UVM_PAUSE_AT=discarded:1000,moving:1000 swap_ok attach -p "$TARGET_PID" --store memory
+	UVM_ACCESS=ptrace UVM_PAUSE_AT=discarded:1000,moving:1000 swap_ok attach -p "$TARGET_PID" --store memory
 	region "$START" "$END" >"$BATS_TEST_TMPDIR/region"
 	swap_most out -p "$TARGET_PID" -r "$BATS_TEST_TMPDIR/region"
 	(($(status_of .longest_stop_us) > 1000000 && $(status_of .longest_stop_us) < 2000000))

@@ -122,7 +122,7 @@ is_over() {
 }
 
 @test "a child whose pages are all back touches new memory, though others hold copies of its descriptor" {
-	export UVM_ROAD=inject # where children of the program inherit them
+	export UVM_ACCESS=ptrace # where children of the program inherit them
 	start_changes 8
 	out_region
 	grow_child - first

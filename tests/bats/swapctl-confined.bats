@@ -89,7 +89,7 @@ session_is_confined() {
 
 @test "a program that puts a seccomp filter on later is left alone, and is swapped by processes that begin anew" {
 	start_with_input sandboxed late $((8 * MEBIBYTE))
-	export UVM_ROAD=inject
+	export UVM_ACCESS=ptrace
 	swap_most out -p "$TARGET_PID"
 	session_is_confined
 	ask check

@@ -29,7 +29,7 @@ MEBIBYTE=1048576
 }
 
 @test "asking a child that shares its pages copies none of them" {
-	if [[ ${UVM_ROAD:-} == agent ]]; then
+	if [[ ${UVM_ACCESS:-} == agent ]]; then
 		skip "a forked child has no agent"
 	fi
 	start_with_input forked living $((64 * MEBIBYTE))

@@ -323,7 +323,7 @@ leaves_nothing() {
 @test "while a thread stands where it was sent, because its program is stopped" {
 	local i pause=$BATS_TEST_TMPDIR/pause worker
 	mkdir "$pause"
-	export UVM_ROAD=inject UVM_PAUSE_AT=moving:30000 UVM_PAUSE_MARK=$pause
+	export UVM_ACCESS=ptrace UVM_PAUSE_AT=moving:30000 UVM_PAUSE_MARK=$pause
 	start_with_input threads 3 $((4 * MEBIBYTE))
 	snapshot
 	swap_ok attach -p "$TARGET_PID"

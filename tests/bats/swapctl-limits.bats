@@ -152,7 +152,7 @@ holds() {
 
 @test "a program keeps its descriptors to itself, however many children it has" {
 	local before
-	export UVM_ROAD=inject
+	export UVM_ACCESS=ptrace
 	ulimit -S -n 256
 	start_with_input children 40 $MEBIBYTE
 	ask files

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
-# swapctl(1) over the second road: what other files promise holds of programs with a swap agent, too.
+# swapctl(1) by the second way into a program: what other files promise holds of programs with a swap agent, too.
 
 bats_require_minimum_version 1.5.0
 load swap_helper
@@ -11,7 +11,7 @@ over_agent() {
 	for name in ${!BATS_*}; do
 		clean+=(-u "$name")
 	done
-	env "${clean[@]}" UVM_ROAD=agent timeout 1200 bats ${2:+--filter "$2"} "$ROOT/tests/bats/$1" 3>&-
+	env "${clean[@]}" UVM_ACCESS=agent timeout 1200 bats ${2:+--filter "$2"} "$ROOT/tests/bats/$1" 3>&-
 }
 
 @test "what holds of contents, options and requests holds over the agent" {

@@ -31,8 +31,8 @@ is_one_left() {
 @test "the word that a thread of clone(2) leaves behind is cleared, with the memory of the program out" {
 	start_with_input ends $((4 * MEBIBYTE))
 	ask word
-	if [[ ${UVM_ROAD:-} == agent ]]; then
-		swap_fails 4 'use --road inject' out -p "$TARGET_PID"
+	if [[ ${UVM_ACCESS:-} == agent ]]; then
+		swap_fails 4 'use --access ptrace' out -p "$TARGET_PID"
 	else
 		out_all
 		ask word
@@ -66,8 +66,8 @@ is_one_left() {
 }
 
 @test "a thread in a restartable sequence of which the description is out is not interrupted without being told" {
-	[[ ${UVM_ROAD:-} != agent ]] || return 0 # which stops no thread
-	export UVM_ROAD=inject # which may have to stop it
+	[[ ${UVM_ACCESS:-} != agent ]] || return 0 # which stops no thread
+	export UVM_ACCESS=ptrace # which may have to stop it
 	start_with_input section $((4 * MEBIBYTE))
 	out_region
 	assert_equal "$(wc -l <"$TARGET_DIR/out")" 1
@@ -97,7 +97,7 @@ ends_of() {
 
 @test "what threads of musl leave behind, and of static programs, is cleared with the memory of the program out" {
 	local program=$BATS_TEST_TMPDIR/ends
-	[[ ${UVM_ROAD:-} != agent ]] || return 0 # which has a library of its own in the program
+	[[ ${UVM_ACCESS:-} != agent ]] || return 0 # which has a library of its own in the program
 	musl-gcc -D_GNU_SOURCE -O2 -pthread -o "$program" "$ROOT/tests/targets/ends.c"
 	ends_of "$program"
 	musl-gcc -static -D_GNU_SOURCE -O2 -pthread -o "$program-static" "$ROOT/tests/targets/ends.c"
@@ -118,7 +118,7 @@ tell_child() {
 }
 
 @test "a process that shares memory leaves it as its program expects, whichever of them was swapped" {
-	[[ ${UVM_ROAD:-} != agent ]] || return 0 # which cannot ask it
+	[[ ${UVM_ACCESS:-} != agent ]] || return 0 # which cannot ask it
 	start_sharing
 	out_all
 	tell_child exit

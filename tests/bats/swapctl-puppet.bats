@@ -1,11 +1,11 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
-# swapctl(1), --road puppet: calls are made on a process in the program's memory, and nothing of ours is in the program but memory.
+# swapctl(1), --access puppet: calls are made on a process in the program's memory, and nothing of ours is in the program but memory.
 
 bats_require_minimum_version 1.5.0
 load swap_helper
 
-unset UVM_ROAD # it is the one that is taken
+unset UVM_ACCESS # it is the one that is taken
 MEBIBYTE=1048576
 
 puppet() {
@@ -280,9 +280,9 @@ have_returned() {
 @test "where no process can be made any more a session is refused with the reason, and one without a puppet is not" {
 	# Of a user that nobody else is: it is the user's processes that count.
 	start_target /usr/bin/prlimit --nproc=1 setpriv --reuid=65432 --clear-groups /bin/sh -c 'echo ready; exec sleep 600'
-	tool_refuses 1 '.*as many processes as it may have.*--road inject.*' swapctl attach -p "$TARGET_PID"
+	tool_refuses 1 '.*as many processes as it may have.*--access ptrace.*' swapctl attach -p "$TARGET_PID"
 	assert_equal "$(grep -c uvm "/proc/$TARGET_PID/maps")" 0
-	swap_ok attach -p "$TARGET_PID" --road inject
+	swap_ok attach -p "$TARGET_PID" --access ptrace
 	swap_most out -p "$TARGET_PID"
 	swap_ok detach -p "$TARGET_PID"
 }

@@ -46,7 +46,7 @@ waits_for_good() {
 # Over the agent, which takes no thread of the program for what it does.
 @test "a program that locks all of its memory while the staging area is closed goes on" {
 	local lines pause=$BATS_TEST_TMPDIR/pause
-	UVM_ROAD=agent
+	UVM_ACCESS=agent
 	start_with_input changes mixed $((2 * MEBIBYTE))
 	mkdir "$pause"
 	UVM_PAUSE_AT=closing:60000 UVM_PAUSE_MARK=$pause swap_ok attach -p "$TARGET_PID"
@@ -164,7 +164,7 @@ pause() {
 
 # Its agent makes the calls, and no thread of the program is held.
 @test "a mapping that grows in place stays one while it is registered" {
-	export UVM_ROAD=agent UVM_PAUSE_AT=registering:1000,registered:1000
+	export UVM_ACCESS=agent UVM_PAUSE_AT=registering:1000,registered:1000
 	start_with_input changes mixed $((2 * MEBIBYTE))
 	swap_ok attach -p "$TARGET_PID"
 	ask shrink

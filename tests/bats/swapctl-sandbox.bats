@@ -113,7 +113,7 @@ in_namespaces() {
 }
 
 @test "a program that can open no more files is refused, lives on, and can be swapped when it may" {
-	export UVM_ROAD=inject
+	export UVM_ACCESS=ptrace
 	start_contents mixed $((8 * MEBIBYTE))
 	# The fifo is open once more above its standard descriptors.
 	prlimit --pid "$TARGET_PID" --nofile=3:1024

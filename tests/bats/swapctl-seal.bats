@@ -235,7 +235,7 @@ store[a:a + $PLACE], store[b:b + $PLACE] = store[b:b + $PLACE], store[a:a + $PLA
 }
 
 @test "a program that closes all its descriptors gets them back with the next swap-out" {
-	export UVM_ROAD=inject
+	export UVM_ACCESS=ptrace
 	start_contents mixed $((4 * MEBIBYTE))
 	ask close
 	snapshot
@@ -251,7 +251,7 @@ store[a:a + $PLACE], store[b:b + $PLACE] = store[b:b + $PLACE], store[a:a + $PLA
 }
 
 @test "detach closes no descriptor that the program has opened under a number of ours" {
-	export UVM_ROAD=inject
+	export UVM_ACCESS=ptrace
 	start_contents mixed $((4 * MEBIBYTE))
 	out_region
 	ask check

@@ -248,10 +248,10 @@ fill_descriptors() {
 
 @test "an agent that may open no further descriptor does not try without pause, and takes sessions in later" {
 	local attach_pid agent
-	UVM_ROAD=agent start_contents mixed $MEBIBYTE
+	UVM_ACCESS=agent start_contents mixed $MEBIBYTE
 	agent=$(dirname "$(grep -lx uvm-agent /proc/"$TARGET_PID"/task/*/comm)")
 	fill_descriptors "$TARGET_PID" "$agent"
-	timeout 60 swapctl attach -p "$TARGET_PID" --road agent >"$BATS_TEST_TMPDIR/attach" 2>&1 3>&- &
+	timeout 60 swapctl attach -p "$TARGET_PID" --access agent >"$BATS_TEST_TMPDIR/attach" 2>&1 3>&- &
 	attach_pid=$!
 	is_modest "$agent"
 	prlimit --pid "$TARGET_PID" --nofile=1024:

@@ -16,12 +16,12 @@
 #define STALE UINT64_C(31000000000) /* nanoseconds after which a discard must be over */
 
 static struct pager *pager;
-static bool done;               /* what the road says */
-static struct region meanwhile; /* noted while the road is asked */
+static bool done;               /* what the access says */
+static struct region meanwhile; /* noted while the access is asked */
 
-static bool discards_done(struct road *road)
+static bool discards_done(struct access *access)
 {
-	(void)road;
+	(void)access;
 	if (region_bytes(meanwhile))
 		discard_note(pager, meanwhile);
 	return done;
@@ -38,7 +38,7 @@ static int set_up(void **state)
 	if (!pager)
 		return -1;
 	pager->index_fd = fd;
-	pager->road.ops = &ops;
+	pager->access.ops = &ops;
 	pthread_mutex_init(&pager->lock, NULL);
 	done = false;
 	meanwhile = (struct region){0, 0};

@@ -31,7 +31,7 @@ struct arch_regs {
 		NT_PRSTATUS, NT_PRFPREG, NT_ARM_TLS \
 	}
 #else
-#error "no injection for this architecture yet: write libcommon/inject/arch_<machine>.c"
+#error "no injection for this architecture yet: write libcommon/inject/arch/<machine>.c"
 #endif
 
 #define ARCH_REGSETS_COUNT 3

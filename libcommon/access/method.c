@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What choosing a road needs, whatever is done on it. */
-#include "access/road.h"
+/* What choosing a access needs, whatever is done on it. */
+#include "access/method.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,21 +12,21 @@
 #include "uffd/guard.h"
 
 static const char *const names[] = {
-	[ROAD_AUTO] = "auto", [ROAD_INJECT] = "inject", [ROAD_AGENT] = "agent", [ROAD_PUPPET] = "puppet"};
+	[ACCESS_AUTO] = "auto", [ACCESS_PTRACE] = "ptrace", [ACCESS_AGENT] = "agent", [ACCESS_PUPPET] = "puppet"};
 
-int road_parse(const char *text, enum road_choice *road)
+int access_parse(const char *text, enum access_method *access)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (strcmp(text, names[i]) == 0) {
-			*road = (enum road_choice)i;
+			*access = (enum access_method)i;
 			return 0;
 		}
 	return -EINVAL;
 }
 
-const char *road_name(enum road_choice road)
+const char *access_name(enum access_method access)
 {
-	return names[road];
+	return names[access];
 }
 
 static int try_ptrace(const void *unused)
@@ -36,18 +36,18 @@ static int try_ptrace(const void *unused)
 	return ptrace(PTRACE_DETACH, getpid(), NULL, NULL) < 0 && errno == ESRCH ? 0 : -EPERM;
 }
 
-int road_traces(const struct target *target, const char *tried, struct error *error)
+int access_traces(const struct target *target, const char *tried, struct error *error)
 {
 	if (guarded(try_ptrace, NULL) == 0)
 		return 0;
 	return error_set(error, -EPERM, "a seccomp filter forbids ptrace", NULL, "%s process %d", tried, target->pid);
 }
 
-int road_neither(const struct error *inject, const struct error *agent, struct error *error)
+int access_neither(const struct error *inject, const struct error *agent, struct error *error)
 {
 	char why[sizeof(error->why)], hint[sizeof(error->hint)];
 
-	snprintf(why, sizeof(why), "inject: %.90s; agent: %.90s", inject->why, agent->why);
+	snprintf(why, sizeof(why), "ptrace: %.90s; agent: %.90s", inject->why, agent->why);
 	snprintf(hint, sizeof(hint), "%.90s%s%.100s", inject->hint, *inject->hint && *agent->hint ? "; or " : "",
 		 agent->hint);
 	return error_set(error, inject->code, why, hint, "%s", inject->tried);

@@ -1,0 +1,598 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The access by ptrace: system calls on a puppet in the program's memory or, without one, on a thread of the program
+ * that is stopped for it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "access/places.h"
+#include "access/settle.h"
+#include "access/target_ops.h"
+#include "base/cleanup.h"
+#include "base/pidfd.h"
+#include "base/size.h"
+#include "inject/area.h"
+#include "inject/far.h"
+#include "puppet/fd.h"
+#include "uffd/uffd.h"
+
+#define PUPPET_TRIES  3
+#define PUPPET_END_MS 5000
+
+/* A puppet that was killed is no end of its program. */
+static int64_t unless_lost(const struct access *access, int64_t rc)
+{
+	return rc == -ESRCH && access->ops == &target_by_puppet && target_alive(access->target) ? -ETIMEDOUT : rc;
+}
+
+/* Unreadable address space of the target, aligned so that huge pages can move whole. The thread is stopped. */
+static int map_staging(struct access *access, struct inject *inject, uint64_t place, uint64_t bytes)
+{
+	int64_t at = inject_map_far(inject, place, bytes, PROT_NONE, MAP_NORESERVE);
+	int64_t rc;
+
+	if (at < 0 && at > -4096)
+		return (int)at;
+	access->staging = (struct region){(uint64_t)at, (uint64_t)at + bytes};
+	rc = inject_call3(inject, SYS_madvise, access->staging.start, bytes, MADV_DONTFORK);
+	if (rc == 0)
+		inject_name(inject, access->staging);
+	return (int)rc;
+}
+
+/* Both make calls in the same control area. */
+static void share_area(struct access *access, const struct inject *from)
+{
+	struct inject *to = from == &access->inject ? &access->puppet.inject : &access->inject;
+
+	access->control = from->area;
+	to->area = from->area;
+	to->scratch = from->scratch;
+}
+
+/* Another control area is made when the program has mapped something over that one. */
+static int begin_with(struct access *access, struct inject *inject, struct error *error)
+{
+	int rc = inject->area.end ? inject_begin(inject, error) : -EADDRINUSE;
+
+	if (rc != -EADDRINUSE)
+		return rc;
+	*error = (struct error){0};
+	rc = inject_renew(inject, error);
+	share_area(access, inject);
+	return rc < 0 ? rc : inject_begin(inject, error);
+}
+
+/* One that was killed, or of which the program has mapped over the code, has taken its descriptors with it. */
+static int replace_puppet(struct access *access, struct error *error)
+{
+	int rc;
+
+	access->number = -1;
+	rc = puppet_replace(&access->puppet, &access->inject, error);
+	if (rc == -EADDRINUSE) {
+		*error = (struct error){0};
+		rc = inject_renew(&access->inject, error);
+		access->control = access->inject.area;
+		if (rc == 0)
+			rc = puppet_replace(&access->puppet, &access->inject, error);
+	}
+	access->holder = access->puppet.self.pid;
+	return rc;
+}
+
+/* What it shares would live on without the program. */
+static void look(struct access *access)
+{
+	if (access->puppet.self.pid && !puppet_shares(&access->puppet, access->target))
+		puppet_kill(&access->puppet);
+}
+
+/* It may be killed at any moment. */
+static int begin_on_puppet(struct access *access, struct error *error)
+{
+	int rc = -ESRCH;
+
+	for (int tries = 0; rc == -ESRCH && tries < PUPPET_TRIES && target_alive(access->target); tries++) {
+		*error = (struct error){0};
+		look(access);
+		rc = puppet_stands(&access->puppet) ? 0 : replace_puppet(access, error);
+		if (rc == 0)
+			rc = begin_with(access, &access->puppet.inject, error);
+	}
+	if (unless_lost(access, rc) == rc)
+		return rc;
+	return error_set(error, -ETIMEDOUT, "its puppet is killed again and again", "see who does that",
+			 "make calls in process %d", access->target->pid);
+}
+
+static int begin(struct access *access, struct error *error)
+{
+	return access->ops == &target_by_puppet ? begin_on_puppet(access, error)
+						: begin_with(access, access_injector(access), error);
+}
+
+/*
+ * A program that locks all that it maps (mlockall(2), MCL_FUTURE) may have more locked than a process without
+ * capabilities, as the puppet is, may add to: then its own thread maps the area.
+ */
+static int map_by_thread(struct access *access, uint64_t place, uint64_t bytes, struct error *error)
+{
+	int rc = begin_with(access, &access->inject, error);
+
+	if (rc < 0)
+		return rc;
+	rc = map_staging(access, &access->inject, place, bytes);
+	inject_end(&access->inject);
+	return rc;
+}
+
+static int make_staging(struct access *access, uint64_t bytes, struct error *error)
+{
+	uint64_t place;
+	int rc = far_choose(access->target, bytes, &place);
+
+	if (rc < 0)
+		return error_set(error, rc, NULL, NULL, "find room for a staging area in process %d",
+				 access->target->pid);
+	rc = begin(access, error);
+	if (rc < 0)
+		return rc;
+	rc = map_staging(access, access_injector(access), place, bytes);
+	inject_end(access_injector(access));
+	if (rc == -EAGAIN && access->puppet.self.pid)
+		rc = map_by_thread(access, place, bytes, error);
+	if (rc < 0)
+		return error_set(error, rc, NULL,
+				 rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
+				 "map a staging area in process %d", access->target->pid);
+	return 0;
+}
+
+static int make(struct access *access, uint64_t bytes, int uffd[2], struct error *error)
+{
+	int ignored;
+	int rc;
+
+	uffd[0] = inject_userfaultfd(access_injector(access), true, &access->number, error);
+	if (uffd[0] < 0)
+		return uffd[0];
+	uffd[1] = inject_userfaultfd(access_injector(access), false, &ignored, error);
+	if (uffd[1] < 0)
+		return uffd[1];
+	rc = make_staging(access, bytes, error);
+	access->control = access->inject.area;
+	return rc;
+}
+
+static void abandon(struct access *access)
+{
+	puppet_abandon(&access->puppet);
+	inject_abandon(&access->inject);
+	*access = ACCESS_NONE;
+}
+
+/* The program may have closed it and opened something else under its number. */
+static bool is_uffd(struct access *access)
+{
+	const struct target *target = access_injector(access)->target;
+	char path[64];
+	int rc;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%d", target->pid, target_thread(target), access->number);
+	do
+		rc = uffd_link_is(AT_FDCWD, path);
+	while (rc == -ENOMEM);
+	return rc > 0;
+}
+
+/* The thread or the puppet is let go of. */
+static int leave_control(struct access *access, struct error *error)
+{
+	pid_t pid = access->target->pid;
+	int rc;
+
+	if (access->puppet.self.pid) {
+		rc = (int)unless_lost(access, puppet_end(&access->puppet, &access->inject, error));
+		if (rc == 0)
+			abandon(access);
+		return rc;
+	}
+	rc = inject_close(&access->inject);
+	*access = ACCESS_NONE;
+	return rc < 0 ? error_set(error, rc, NULL, NULL, "remove the control area from process %d", pid) : 0;
+}
+
+static int leave(struct access *access, struct error *error)
+{
+	struct inject *inject;
+	int rc = begin(access, error);
+
+	if (rc < 0)
+		return rc;
+	inject = access_injector(access);
+	if (access->staging.end)
+		inject_call(inject, SYS_munmap, access->staging.start, region_bytes(access->staging), 0, 0, 0, 0);
+	if (access->number > 0 && is_uffd(access))
+		inject_fd_close(inject, access->number);
+	inject_end(inject);
+	return leave_control(access, error);
+}
+
+static int enter_with(struct access *access, uint64_t bytes, int uffd[2], bool puppet, struct error *error)
+{
+	int rc = puppet ? puppet_make(&access->puppet, &access->inject, error) : 0;
+
+	access->holder = puppet ? access->puppet.self.pid : access->target->pid;
+	return rc < 0 ? rc : make(access, bytes, uffd, error);
+}
+
+static int enter_by(const struct target_ops *ops, struct access *access, const struct target *target, uint64_t bytes,
+		    int uffd[2], struct error *error)
+{
+	struct error ignored = {0};
+	int rc;
+
+	*access = ACCESS_NONE;
+	access->ops = ops;
+	access->target = target;
+	uffd[0] = uffd[1] = -1;
+	rc = inject_open(&access->inject, target, error);
+	if (rc < 0) {
+		*access = ACCESS_NONE;
+		return rc;
+	}
+	rc = enter_with(access, bytes, uffd, ops == &target_by_puppet, error);
+	if (rc == 0)
+		return 0;
+	access->ops = &target_by_ptrace; /* no puppet is made to leave */
+	if (leave(access, &ignored) < 0 && access->ops)
+		abandon(access);
+	for (int i = 0; i < 2; i++)
+		cleanup_close(&uffd[i]);
+	return rc;
+}
+
+static int enter(struct access *access, const struct target *target, uint64_t bytes, int uffd[2], struct error *error)
+{
+	return enter_by(&target_by_ptrace, access, target, bytes, uffd, error);
+}
+
+static int enter_by_puppet(struct access *access, const struct target *target, uint64_t bytes, int uffd[2],
+			   struct error *error)
+{
+	return enter_by(&target_by_puppet, access, target, bytes, uffd, error);
+}
+
+static int rejoin_by(const struct target_ops *ops, struct access *access, const struct target *target,
+		     struct error *error)
+{
+	int uffd;
+	int rc = inject_rejoin(&access->inject, target, access->control, error);
+
+	access->ops = ops;
+	access->target = target;
+	if (rc == 0 && ops == &target_by_puppet)
+		rc = puppet_find(&access->puppet, &access->inject, &access->record, error);
+	if (rc < 0) {
+		abandon(access);
+		return rc;
+	}
+	access->holder = access_injector(access)->target->pid;
+	uffd = inject_fd_take(access_injector(access), access->number);
+	if (uffd >= 0)
+		return uffd;
+	abandon(access);
+	return error_set(error, uffd, uffd == -EBADF ? "the process has closed it" : NULL,
+			 uffd == -EPERM ? "run as root or with CAP_SYS_PTRACE" : NULL,
+			 "take the userfaultfd of process %d", target->pid);
+}
+
+static int rejoin(struct access *access, const struct target *target, struct error *error)
+{
+	return rejoin_by(&target_by_ptrace, access, target, error);
+}
+
+static int rejoin_by_puppet(struct access *access, const struct target *target, struct error *error)
+{
+	return rejoin_by(&target_by_puppet, access, target, error);
+}
+
+static int new_uffd(struct access *access, struct error *error)
+{
+	int ignored;
+
+	return inject_userfaultfd(&access->inject, false, &ignored, error);
+}
+
+/*
+ * A thread that was stopped finishes what it was sent to do, and goes its own way. One that cannot, because its process
+ * is stopped, finds its way later: by the control area as it is now, so that others need another one.
+ */
+static int resume(struct access *access, uint64_t turn)
+{
+	const int patience_ms = 5000;
+	struct error ignored = {0};
+	int rc;
+
+	inject_reset(&access->inject);
+	access->inject.frame = (unsigned int)turn;
+	rc = inject_settle(&access->inject, patience_ms);
+	if (rc != -EINPROGRESS)
+		return rc == -ETIMEDOUT ? -EBUSY : rc;
+	inject_renew(&access->inject, &ignored);
+	share_area(access, &access->inject);
+	return 0;
+}
+
+/* What cannot be looked at makes no call once it has ended. */
+static int end_puppet(struct access *access)
+{
+	pidfd_signal(access->puppet.self.pidfd, SIGKILL);
+	return target_ends(&access->puppet.self, PUPPET_END_MS) ? 0 : -EBUSY;
+}
+
+/* Its call ends before it stops, and it goes home. One that was killed will be replaced. */
+static int resume_puppet(struct access *access, uint64_t turn)
+{
+	struct error ignored = {0};
+	int rc = resume(access, turn);
+
+	puppet_kill_strays(&access->puppet, access->target);
+	if (!access->puppet.self.pid)
+		return rc;
+	inject_reset(&access->puppet.inject);
+	if (rc == 0)
+		rc = inject_begin(&access->puppet.inject, &ignored);
+	if (rc == 0)
+		inject_end(&access->puppet.inject);
+	if (rc == -ETIMEDOUT)
+		rc = end_puppet(access);
+	return rc == -ESRCH && target_alive(access->target) ? 0 : rc;
+}
+
+/* A thread cannot be made to wait before its next fork. */
+static int forks(struct access *access, bool ask)
+{
+	(void)access;
+	return ask ? -EPERM : 0;
+}
+
+static int end(struct access *access)
+{
+	return access_injector(access)->tid ? inject_end(access_injector(access)) : 0;
+}
+
+/*
+ * A program that locks all of its memory locks this too: it would be populated here, and nothing could be moved from
+ * memory that is not locked.
+ */
+static int64_t protect(struct access *access, struct region region, int protection)
+{
+	inject_call(access_injector(access), SYS_munlock, region.start, region_bytes(region), 0, 0, 0, 0);
+	return unless_lost(access, inject_call3(access_injector(access), SYS_mprotect, region.start,
+						region_bytes(region), (uint64_t)protection));
+}
+
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
+/* Between the look and the call lies nothing but the way of what makes it into the kernel. */
+static int64_t discard(struct access *access, struct region region, int uffd)
+{
+	struct inject *inject = access_injector(access);
+	int64_t rc =
+		inject_enter(inject, SYS_madvise, region.start, region_bytes(region), MADV_DONTNEED_LOCKED, 0, 0, 0);
+
+	if (rc < 0)
+		return unless_lost(access, rc);
+	if (!uffd_changing(uffd))
+		return unless_lost(access, inject_finish(inject));
+	rc = inject_cancel(inject);
+	return rc < 0 ? unless_lost(access, rc) : -EADDRINUSE;
+}
+
+static int64_t populate(struct access *access, struct region region)
+{
+	return unless_lost(access, inject_call3(access_injector(access), SYS_madvise, region.start,
+						region_bytes(region), MADV_POPULATE_WRITE));
+}
+
+static int64_t drop_area(struct access *access, bool ours)
+{
+	struct region area = access->staging;
+
+	if (!ours)
+		return 0;
+	return unless_lost(
+		access, inject_call(access_injector(access), SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0));
+}
+
+static int new_area(struct access *access, struct error *error)
+{
+	return make_staging(access, region_bytes(access->staging), error);
+}
+
+static int64_t give(struct access *access, int uffd)
+{
+	int number = inject_fd_keep(access_injector(access), uffd);
+
+	if (number < 0)
+		return unless_lost(access, number);
+	access->number = number;
+	return 0;
+}
+
+static int keep(struct access *access, int fd)
+{
+	return (int)unless_lost(access, inject_fd_keep(access_injector(access), fd));
+}
+
+static void drop(struct access *access, int number, int fd)
+{
+	if (inject_fd_is(access_injector(access), number, fd))
+		inject_fd_close(access_injector(access), number);
+}
+
+static int take(struct access *access, int number)
+{
+	return inject_fd_take(access_injector(access), number);
+}
+
+/*
+ * What the last move left in the scratch memory would be moved again, unknown to the index, if this process died before
+ * it wrote the next: a length of zero is refused.
+ */
+static int move_enter(struct access *access)
+{
+	const struct uffdio_move nothing = {0};
+	struct inject *inject = access_injector(access);
+	int64_t rc = inject_write(inject, inject->scratch, &nothing, sizeof(nothing));
+
+	if (rc == 0)
+		rc = inject_enter(inject, SYS_ioctl, (uint64_t)access->number, UFFDIO_MOVE, inject->scratch, 0, 0, 0);
+	return (int)unless_lost(access, rc);
+}
+
+static int move_cancel(struct access *access)
+{
+	return (int)unless_lost(access, inject_cancel(access_injector(access)));
+}
+
+static int64_t move(struct access *access, struct uffdio_move *argument)
+{
+	struct inject *inject = access_injector(access);
+	int64_t rc = inject_write(inject, inject->scratch, argument, sizeof(*argument));
+
+	if (rc < 0)
+		return inject_cancel(inject) < 0 ? unless_lost(access, -ESRCH) : rc;
+	rc = inject_finish(inject);
+	if (rc == -ESRCH) {
+		/* What it was told to do it does no more once it has ended. */
+		if (access->puppet.self.pid)
+			target_ends(&access->puppet.self, PUPPET_END_MS);
+		return unless_lost(access, rc);
+	}
+	/* What has moved is to be found out in another way then. */
+	if (inject_read(inject, inject->scratch, argument, sizeof(*argument)) < 0)
+		return target_alive(access->target) ? -ETIMEDOUT : -ESRCH;
+	return rc;
+}
+
+static ssize_t read_staging(struct access *access, const struct iovec *here, const struct iovec *there,
+			    unsigned int count)
+{
+	ssize_t got = process_vm_readv(access->target->pid, here, count, there, count, 0);
+
+	if (got < 0 && errno == ESRCH) /* the main thread has ended, and its memory with it */
+		got = process_vm_readv(target_thread(access->target), here, count, there, count, 0);
+	return got < 0 ? -errno : got;
+}
+
+/* With a puppet no thread of the program is stopped. */
+static bool discards_done(struct access *access)
+{
+	return places_outside_madvise(access->target, access->puppet.self.pid ? NULL : &access->inject);
+}
+
+static uint64_t held_us(const struct access *access)
+{
+	return inject_held_us(access->puppet.self.pid ? &access->puppet.inject : &access->inject);
+}
+
+static struct region in_use(const struct access *access)
+{
+	return access->puppet.self.pid ? (struct region){0, 0} : inject_rseq_pages(&access->inject);
+}
+
+static int memory(const struct access *access)
+{
+	return access->inject.mem_fd;
+}
+
+/* prctl(PR_GET_TID_ADDRESS) is there for checkpointing (kernel/sys.c): EINVAL without it. */
+static int ask(struct access *access, pid_t tid, struct thread_words *words)
+{
+	struct inject *inject = &access->inject;
+	struct error ignored = {0};
+	int64_t rc = inject_begin_on(inject, tid, &ignored);
+
+	if (rc < 0)
+		return (int)rc;
+	words->rseq = inject_rseq(inject).start;
+	rc = inject_call(inject, SYS_prctl, PR_GET_TID_ADDRESS, inject->scratch, 0, 0, 0, 0);
+	if (rc == 0)
+		rc = inject_read(inject, inject->scratch, &words->word, sizeof(words->word));
+	if (inject->tid)
+		inject_end(inject);
+	return rc == -EINVAL ? -EOPNOTSUPP : rc == -ETIMEDOUT ? -EAGAIN : (int)rc;
+}
+
+static int processor(const struct access *access)
+{
+	return access->puppet.self.pid ? -1 : inject_processor(&access->inject);
+}
+
+static unsigned int descriptors(const struct access *access, int *fds)
+{
+	unsigned int count = 0;
+
+	if (access->inject.mem_fd >= 0) {
+		fds[count++] = access->inject.mem_fd;
+		fds[count++] = access->inject.maps_fd;
+	}
+	if (access->puppet.self.pid) {
+		fds[count++] = access->puppet.self.pidfd;
+		fds[count++] = access->puppet.inject.mem_fd;
+		fds[count++] = access->puppet.inject.maps_fd;
+	}
+	return count;
+}
+
+static unsigned int reap(struct access *access)
+{
+	int left = inject_reap(&access->inject);
+
+	return (unsigned int)(access->puppet.self.pid ? left + inject_reap(&access->puppet.inject) : left);
+}
+
+static void look_nowhere(struct access *access)
+{
+	(void)access;
+}
+
+/* What the two ways have in common. */
+#define BY_PTRACE                                                                                                    \
+	.life.leave = leave, .life.abandon = abandon, .life.forks = forks, .calls.begin = begin, .calls.end = end,   \
+	.calls.held_us = held_us, .calls.in_use = in_use, .calls.ask = ask, .calls.processor = processor,            \
+	.calls.reap = reap, .area.protect = protect, .area.discard = discard, .area.populate = populate,             \
+	.area.drop = drop_area, .area.renew = new_area, .area.read = read_staging, .move.enter = move_enter,         \
+	.move.make = move, .move.cancel = move_cancel, .fds.new_uffd = new_uffd, .fds.give = give, .fds.keep = keep, \
+	.fds.drop = drop, .fds.take = take, .fds.memory = memory, .fds.list = descriptors,                           \
+	.discards_done = discards_done
+
+const struct target_ops target_by_ptrace = {
+	.name = "ptrace",
+	.life.enter = enter,
+	.life.rejoin = rejoin,
+	.life.resume = resume,
+	.life.look = look_nowhere,
+	BY_PTRACE,
+};
+
+const struct target_ops target_by_puppet = {
+	.name = "puppet",
+	.life.enter = enter_by_puppet,
+	.life.rejoin = rejoin_by_puppet,
+	.life.resume = resume_puppet,
+	.life.look = look,
+	BY_PTRACE,
+};
