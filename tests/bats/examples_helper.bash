@@ -6,10 +6,14 @@
 # shellcheck disable=SC2034
 declare -gA NOT_RUN=()
 
-# examples PAGE: the commands that it prints, in EXAMPLES most of them, one a line; those on several lines joined.
+# The commands in a page as it is shown, one a line; those on several lines joined.
+commands() {
+	col -bx | sed -nE '/^ +[#$] /{:more /(\||\\)$/{N;s/\|\n +/| /;s/ *\\\n +/ /;b more};s/^ +[#$] //p}'
+}
+
+# examples PAGE: the commands that it prints, in EXAMPLES most of them.
 examples() {
-	mandoc -T utf8 -O width=400 "$ROOT/man/$1" | col -bx |
-		sed -nE '/^ +[#$] /{:more /(\||\\)$/{N;s/\|\n +/| /;s/ *\\\n +/ /;b more};s/^ +[#$] //p}'
+	mandoc -T utf8 -O width=400 "$ROOT/man/$1" | commands
 }
 
 # expected COMMAND: what its standard output matches, or the file that it writes; every example has to be here.
