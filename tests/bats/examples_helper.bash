@@ -6,10 +6,14 @@
 # shellcheck disable=SC2034
 declare -gA NOT_RUN=()
 
-# examples PAGE: the commands in its EXAMPLES, one a line, those on several lines joined.
+# The commands in a page as it is shown, one a line; those on several lines joined.
+commands() {
+	col -bx | sed -nE '/^ +[#$] /{:more /(\||\\)$/{N;s/\|\n +/| /;s/ *\\\n +/ /;b more};s/^ +[#$] //p}'
+}
+
+# examples PAGE: the commands that it prints, in EXAMPLES most of them.
 examples() {
-	mandoc -T utf8 -O width=400 "$ROOT/man/$1" | col -bx | sed -n '/^EXAMPLES/,/^SEE ALSO/p' |
-		sed -nE '/^ +[#$] /{:more /(\||\\)$/{N;s/\|\n +/| /;s/ *\\\n +/ /;b more};s/^ +[#$] //p}'
+	mandoc -T utf8 -O width=400 "$ROOT/man/$1" | commands
 }
 
 # expected COMMAND: what its standard output matches, or the file that it writes; every example has to be here.
@@ -23,7 +27,7 @@ expected() {
 	'swapctl detach -p $PID') echo '"op":"detach".*"brought_bytes":[1-9]' ;;
 	'swapctl attach -p $PID --store memory '*) echo '"state":"running".*"store":"memory","compress":"zstd:9".*"limit_bytes":1073741824' ;;
 	*.would_move_bytes\') echo '^[1-9][0-9]+$' ;;
-	*'[.start, .skipped]'\') echo '^(\["0x[0-9a-f]+",\{.*:[1-9][0-9]*\}\])?' ;;
+	*'[.start, .skipped]'\') echo '^\["0x[0-9a-f]+",\{.*:[1-9][0-9]*\}\]' ;;
 	*' > cold.json' | *' > then.json') echo '"type":"region".*"type":"summary"' ;;
 	'swapctl in -p $PID -r cold.json') echo '"op":"in".*"brought_bytes":[1-9]' ;;
 	*.fault_p99_us\]\') echo '^\['"$PID"',(null|[0-9]+)\]$' ;;
@@ -32,8 +36,11 @@ expected() {
 	'swapctl check '*) echo '"op":"check".*"out_pages":[0-9]+.*"errors":0' ;;
 	*' .encrypted, .key]'\') echo '^\['"$PID"',".+",(true|false),("secret"|"locked"|null)\]$' ;;
 	'swapctl attach '*--foreground) echo '"type":"session".*"state":"running"' ;;
-	'swapctl in -p $PID --for gdb '*) echo '\* 1 ' ;;
+	'swapctl in -p $PID --for gdb '*' -batch '*) echo '\* 1 ' ;;
 	'swapctl run '*) echo '^$' ;;
+	'swapctl in -p $PID --for gdb -p $PID') echo "Attaching to process $PID" ;;
+	'swapctl in -p $PID --for gcore -o core $PID') echo "Saved corefile core.$PID" ;;
+	*'[.pid, .missing]'\') echo '^\['"$PID"',\{' ;;
 	*'.state == "orphaned").pid'\') echo "^$PID\$" ;;
 	'swapctl adopt '*) echo '"state":"running"' ;;
 	# superpages(1)
@@ -73,7 +80,7 @@ expected() {
 	*' uffd-move --watch 2 --again 500 -r - | grep interval') echo '"type":"interval".*"touched_bytes":[0-9]+' ;;
 	# uffd-probe(1)
 	'uffd-probe --format table') echo 'ROUTE.*FEATURE' ;;
-	*'.route == "syscall") | .reason, .hint'\') echo '.' ;;
+	*'.route == "syscall") | .reason, .hint'\') echo '^(null|[a-z])' ;;
 	'uffd-probe --require '*) echo '^ready$' ;;
 	'uffd-probe --exercise '*) echo '^$' ;;
 	*'.type == "obstacle") | .reason, .hint'\') echo '^$|[a-z]' ;; # nothing is in the way of root

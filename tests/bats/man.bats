@@ -142,6 +142,18 @@ synopsis_options() {
 	refute_output
 }
 
+@test "what is typed looks the same in ASCII and UTF-8, by mandoc and by groff" {
+	local page name
+	for page in man/*; do
+		name=${page#man/}
+		examples "$name" >"$BATS_TEST_TMPDIR/utf8"
+		mandoc -T ascii -O width=400 "$page" | commands | diff -u "$BATS_TEST_TMPDIR/utf8" - || fail "$page in ASCII"
+		groff -K utf8 -T utf8 -mdoc -rLL=400n -P -c "$page" 2>/dev/null | commands | diff -u "$BATS_TEST_TMPDIR/utf8" - || fail "$page by groff"
+		run grep -nE '\\[([]|<[a-z]+>' <(mandoc -T utf8 "$page" | col -bx)
+		refute_output
+	done
+}
+
 @test "references among the pages lead to pages, and uvmtools(7) names them all" {
 	local name section page
 	while read -r name section; do
