@@ -11,6 +11,7 @@
 #include "base/size.h"
 #include "edit/mincore.h"
 #include "select.h"
+#include "session/session.h"
 
 struct walk {
 	const struct list_options *options;
@@ -28,6 +29,8 @@ struct walk {
 /* Mappings from maps, or only the eligible ones from smaps, which costs the kernel a look at every page. */
 struct source {
 	bool eligible_only;
+	struct region everything;
+	struct region_vec registered; /* with a session's userfaultfd: what it takes again */
 	struct eligible_reader eligible;
 	struct maps_reader maps;
 };
@@ -36,7 +39,11 @@ static int source_open(struct source *source, const struct target *target, bool 
 {
 	source->eligible_only = eligible_only;
 	source->eligible.smaps.fd = source->maps.fd = -1;
-	return eligible_only ? eligible_open(&source->eligible, target, NULL) : maps_open(&source->maps, target);
+	if (!eligible_only)
+		return maps_open(&source->maps, target);
+	source->everything = (struct region){0, UINT64_MAX};
+	source->registered = (struct region_vec){.items = &source->everything, .count = session_exists(target)};
+	return eligible_open(&source->eligible, target, &source->registered);
 }
 
 static void source_close(struct source *source)

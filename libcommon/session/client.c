@@ -268,9 +268,12 @@ int session_connect(const struct target *target, struct error *error)
 {
 	int fd = connect_target(target);
 
-	if (fd == -ENOENT || fd == -ECONNREFUSED)
+	if (fd == -ENOENT)
 		return error_set(error, -ENOENT, "it has no session", "make one with swapctl attach or swapctl out",
 				 "find the session of process %d", target->pid);
+	if (fd == -ECONNREFUSED)
+		return error_set(error, -ENOENT, "all its processes were killed", "take it up with swapctl adopt",
+				 "talk to the session of process %d", target->pid);
 	if (fd == -EAGAIN)
 		return error_set(error, -ETIMEDOUT, "its worker accepts no connection", HANGS,
 				 "talk to the session of process %d", target->pid);

@@ -209,6 +209,7 @@ all_is_well() {
 	swap_fails 1 'it has a session already' adopt -p "$TARGET_PID"
 	ask check
 	kill_both
+	swap_fails 1 'all its processes were killed \(take it up with swapctl adopt\)' status -p "$TARGET_PID"
 	swap_fails 1 'take it up with swapctl adopt' attach -p "$TARGET_PID"
 	swap_fails 1 'take it up with swapctl adopt' out -p "$TARGET_PID"
 	cp --sparse=always "$SESSIONS/$TARGET_PID".*/index "$BATS_TEST_TMPDIR/index" # gigabytes, nearly all of them holes

@@ -212,3 +212,18 @@ MEBIBYTE=1048576
 	assert_equal "$(summary .moved_bytes)" 0
 	ask check
 }
+
+@test "what a session has brought back is listed as swappable, and leaves again" {
+	local before
+	start_contents text $((8 * MEBIBYTE))
+	before=$(superpages -p "$TARGET_PID" --swappable --min-resident 100% | jq -sr '.[] | select(.type == "region") | .start')
+	assert [ "$before" ]
+	out_region
+	swap_ok in -p "$TARGET_PID"
+	for start in $before; do
+		superpages -p "$TARGET_PID" --swappable --min-resident 100% | jq -se --arg start "$start" 'any(.start == $start)'
+	done
+	superpages -p "$TARGET_PID" --swappable --min-resident 100% | swapctl out -p "$TARGET_PID" -r - >"$BATS_TEST_TMPDIR/again" || (($? == 3))
+	(($(jq -s 'map(select(.type == "summary"))[0].moved_bytes' "$BATS_TEST_TMPDIR/again") >= 6 * MEBIBYTE))
+	ask check
+}
