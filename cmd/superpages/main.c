@@ -5,7 +5,7 @@
 static const struct cli_verb verb = {
 	.run = verb_list,
 	.usage = "[OPTION...] -p PID",
-	.about = "Lists the superpages of a live process that are in use and in core.",
+	.about = "List the superpages of a live process that are in use and resident.",
 	.takes = CLI_TAKES_PID | CLI_TAKES_REGIONS,
 	.columns = list_columns,
 	.type = "region",

@@ -5,7 +5,7 @@
 static const struct cli_verb verb = {
 	.run = verb_move,
 	.usage = "-p PID --src ADDR --length BYTES [OPTION...]\n       uffd-move [-p PID] -r FILE [OPTION...]",
-	.about = "Moves pages from one place of a live process to another.",
+	.about = "Move pages from one place of a live process to another.",
 	.takes = CLI_TAKES_PID | CLI_TAKES_REGIONS,
 	.columns = move_columns,
 	.type = "move",

@@ -5,7 +5,7 @@
 static const struct cli_verb verb = {
 	.run = verb_probe,
 	.usage = "[OPTION...]",
-	.about = "Tells what userfaultfd can do on this kernel, for this user, for that process, by trying it.",
+	.about = "Report what userfaultfd can do on this kernel, for this user, for a process, by trying it.",
 	.takes = CLI_TAKES_PID,
 	.keys = "route usable kernel_faults feature bit offered memory mode ioctls needs neighbour exercise result "
 		"seen "

@@ -7,10 +7,10 @@
 #define AT(member) offsetof(struct probe_values, member)
 
 static const struct cli_option probe_options[] = {
-	{"exercise", 0, CLI_FLAG, AT(exercise), .help = "use everything for real, in child processes"},
+	{"exercise", 0, CLI_FLAG, AT(exercise), .help = "Exercise everything, in child processes"},
 	{"require", 0, CLI_TEXT, AT(require), "NAME,...", .offers = CLI_OFFERS_OUTPUT,
 	 .words = "uffd-probe --list 2>/dev/null | sed -n 's/.*\"name\":\"\\([^\"]*\\)\".*/\\1/p'",
-	 .help = "succeed only when all of these are usable (see --list)"},
-	{"list", 0, CLI_FLAG, AT(list), .help = "list the names that --require takes"},
+	 .help = "Succeed only when all of these are usable (see --list)"},
+	{"list", 0, CLI_FLAG, AT(list), .help = "List the names that --require takes"},
 	{0},
 };

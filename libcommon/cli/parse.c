@@ -86,9 +86,9 @@ static int print_help(const struct line *line, bool in_short)
 	if (in_short) {
 		poptPrintUsage(line->context, stdout, 0);
 	} else {
+		printf("%s\n\n", line->verb->about);
 		poptSetOtherOptionHelp(line->context, line->verb->usage);
 		poptPrintHelp(line->context, stdout, 0);
-		printf("\n%s\n", line->verb->about);
 	}
 	return fflush(stdout) || ferror(stdout) ? EXIT_FAILED : EXIT_DONE;
 }

@@ -6,28 +6,28 @@
 
 static const struct cli_option process_options[] = {
 	{"pid", 'p', CLI_INT, AT(pid), "PID", .lowest = 1, .offers = CLI_OFFERS_PROCESSES, .against = "pidfd",
-	 .refusal = "is not a process id (a number above 0)", .help = "the process"},
+	 .refusal = "is not a process id (a number above 0)", .help = "Work on this process"},
 	{"pidfd", 0, CLI_INT, AT(pidfd), "FD", .against = "pid", .refusal = "is not a descriptor number",
-	 .help = "the process, by a pidfd inherited as descriptor FD"},
+	 .help = "Work on this process, by a pidfd inherited as descriptor FD"},
 	{0},
 };
 
 static const struct cli_option region_options[] = {
 	{"regions", 'r', CLI_TEXT, AT(regions), "FILE", .words = "-", .offers = CLI_OFFERS_RECORDS,
-	 .help = "only the regions in FILE (-: standard input)"},
+	 .help = "Take only the regions in FILE (-: standard input)"},
 	{0},
 };
 
 static const struct cli_option common_options[] = {
 	{"format", 0, CLI_TEXT, AT(format), "FORMAT", .words = "json table",
-	 .help = "json or table (default: table on a terminal)"},
+	 .help = "Print json or table (default: table on a terminal)"},
 	{"columns", 0, CLI_TEXT, AT(columns), "KEY,...", .offers = CLI_OFFERS_COLUMNS,
-	 .help = "keys to show as the table's columns"},
-	{"quiet", 'q', CLI_FLAG, AT(quiet), .help = "no progress"},
-	{"verbose", 'v', CLI_FLAG, AT(verbose), .help = "say more on standard error"},
-	{"version", 0, CLI_VERSION, .help = "print the version"},
-	{"help", '?', CLI_HELP, .help = "show this help"},
-	{"usage", 0, CLI_USAGE, .help = "show the options in short"},
+	 .help = "Show these keys as the table's columns"},
+	{"quiet", 'q', CLI_FLAG, AT(quiet), .help = "Show no progress"},
+	{"verbose", 'v', CLI_FLAG, AT(verbose), .help = "Say more on standard error"},
+	{"version", 0, CLI_VERSION, .help = "Print the version"},
+	{"help", '?', CLI_HELP, .help = "Show this help"},
+	{"usage", 0, CLI_USAGE, .help = "Show the options in short"},
 	{0},
 };
 

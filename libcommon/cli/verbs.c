@@ -18,7 +18,7 @@ static const char *nearest_verb(const struct cli_verb *verbs, const char *word)
 
 static int help_verbs(const struct cli_tool *tool)
 {
-	printf("Usage: %s VERB [OPTION...]\n%s\n\nVerbs:\n", tool->name, tool->about);
+	printf("%s\n\nUsage: %s VERB [OPTION...]\n\nVerbs:\n", tool->about, tool->name);
 	for (const struct cli_verb *verb = tool->verbs; verb->name; verb++)
 		printf("  %-10s %s\n", verb->name, verb->help);
 	printf("\nSee %s VERB --help for the options of a verb.\n", tool->name);
