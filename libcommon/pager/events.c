@@ -50,7 +50,7 @@ static int note_entry(void *context, uint64_t address, index_entry entry)
 }
 
 /* Without an entry the page would read as zeros: SIGBUS is the lesser evil. */
-static void poison(struct pager *pager, struct space *space, uint64_t address)
+static void poison_page(struct pager *pager, struct space *space, uint64_t address)
 {
 	size_t done;
 
@@ -68,7 +68,7 @@ static void put_entries(struct moving *m)
 
 		failpoint(m->keep ? "forking" : "remapping");
 		if (rc < 0)
-			poison(m->pager, m->to, to);
+			poison_page(m->pager, m->to, to);
 		else if (m->keep)
 			index_cluster(m->pager->index, entry_cluster(entry))->refs++;
 		if (m->keep)

@@ -171,7 +171,7 @@ bool space_registered(const struct space *space, struct region region)
 	return found && region_contains(*found, region);
 }
 
-static bool movable(const struct mapping *mapping)
+static bool is_movable(const struct mapping *mapping)
 {
 	return mapping->kind == MAPPING_ANON && mapping->write && !mapping->shared;
 }
@@ -204,7 +204,7 @@ int space_register(struct pager *pager, struct space *space, uint64_t address)
 
 	if (rc <= 0)
 		return rc < 0 ? rc : -ENOENT;
-	if (!movable(&before))
+	if (!is_movable(&before))
 		return -EINVAL;
 	limit = room_end_now(pager, &before);
 	failpoint("registering");
@@ -219,7 +219,7 @@ int space_register(struct pager *pager, struct space *space, uint64_t address)
 	 * before, with pages out.
 	 */
 	rc = mapping_at(pager->view.maps_fd, address, &after);
-	if (rc <= 0 || !movable(&after) || after.region.start != before.region.start ||
+	if (rc <= 0 || !is_movable(&after) || after.region.start != before.region.start ||
 	    after.region.end != before.region.end) {
 		space->strays = true;
 		return -EAGAIN;
@@ -277,7 +277,7 @@ void space_take_back(struct pager *pager, struct space *space)
  *
  * Returns 0, -EAGAIN when it has to be tried again, after the events, or another -errno: not as a whole.
  */
-static int unregister(struct pager *pager, struct region region, uint64_t limit)
+static int unregister_region(struct pager *pager, struct region region, uint64_t limit)
 {
 	struct space *space = &pager->spaces[0];
 	struct region most = {region.start, limit};
@@ -312,7 +312,7 @@ static bool unregister_empty(struct pager *pager, struct region region, uint64_t
 	listed = space_registered(space, region);
 	pthread_mutex_unlock(&pager->lock);
 	if (!space->dead && !keep) {
-		done = unregister(pager, region, limit) != -EAGAIN;
+		done = unregister_region(pager, region, limit) != -EAGAIN;
 		pthread_mutex_lock(&pager->lock);
 		if (done)
 			region_vec_remove(&space->registered, region);
