@@ -227,7 +227,7 @@ struct collection {
 	uint32_t last;
 };
 
-static int collect(void *context, uint64_t address, index_entry entry)
+static int collect_cluster(void *context, uint64_t address, index_entry entry)
 {
 	struct collection *c = context;
 
@@ -251,7 +251,7 @@ static bool drop_hole(struct pager *pager, struct space *space, uint64_t address
 
 	if (entry == ENTRY_NONE || entry & ENTRY_FILLING ||
 	    index_cluster(pager->index, number)->state == CLUSTER_MOVING ||
-	    !bit(index_cluster(pager->index, number)->holes, entry_sub(entry)))
+	    !mask_has_bit(index_cluster(pager->index, number)->holes, entry_sub(entry)))
 		return false;
 	index_set(pager->index, space->id, address, ENTRY_NONE);
 	cluster_unref(pager, number);
@@ -306,7 +306,7 @@ int64_t fill_region(struct filler *filler, struct space *space, struct region re
 		collection->last = 0;
 		pthread_mutex_lock(&pager->lock);
 		if (!space->dead)
-			index_walk(pager->index, space->id, region, collect, collection);
+			index_walk(pager->index, space->id, region, collect_cluster, collection);
 		pthread_mutex_unlock(&pager->lock);
 		if (!collection->count)
 			break;
@@ -330,7 +330,7 @@ struct sought {
 	uint64_t address;
 };
 
-static int seek(void *context, uint64_t address, index_entry entry)
+static int seek_cluster(void *context, uint64_t address, index_entry entry)
 {
 	struct sought *sought = context;
 
@@ -350,7 +350,7 @@ static bool bring_some(struct filler *filler, struct space *space, uint32_t numb
 	int rc = 0;
 
 	pthread_mutex_lock(&pager->lock);
-	if (space->used && !space->dead && index_walk(pager->index, space->id, everything, seek, &sought) > 0)
+	if (space->used && !space->dead && index_walk(pager->index, space->id, everything, seek_cluster, &sought) > 0)
 		rc = claim_at(pager, space, sought.address, &claim);
 	pthread_mutex_unlock(&pager->lock);
 	if (rc <= 0)

@@ -89,7 +89,7 @@ static struct region find_out_under(struct pager *pager, const struct scan *scan
 	return found;
 }
 
-static void look_at(struct pager *pager, struct scan *scan, struct region region)
+static void scan_region(struct pager *pager, struct scan *scan, struct region region)
 {
 	struct region found;
 	int count;
@@ -131,7 +131,7 @@ void guards_look(struct pager *pager)
 
 		part.start = max_u64(part.start, pager->view.guards_seen);
 		part.end = min_u64(part.end, part.start + left);
-		look_at(pager, &scan, part);
+		scan_region(pager, &scan, part);
 		pager->view.guards_seen = part.end;
 		left -= min_u64(left, max_u64(region_bytes(part), MAPPING_BYTES));
 		if (!left)
