@@ -43,7 +43,7 @@ struct region staging_slot(const struct pager *pager, unsigned int slot)
 	return region;
 }
 
-static int look(const struct pager *pager, uint64_t at, struct mapping *mapping)
+static int read_mapping(const struct pager *pager, uint64_t at, struct mapping *mapping)
 {
 	int rc = mapping_at(pager->view.maps_fd, at, mapping);
 
@@ -74,9 +74,10 @@ static bool has_shape(const struct pager *pager, bool open)
 	int before = -1;
 
 	for (uint64_t at = area.start; at < area.end; at = mapping.region.end) {
-		if (look(pager, at, &mapping) <= 0 || mapping.region.start != at || mapping.region.end > area.end ||
-		    (mapping.region.end - area.start) % SLOT_BYTES || mapping.kind != MAPPING_ANON || mapping.shared ||
-		    mapping.read != open || mapping.write != open || mapping.execute == before)
+		if (read_mapping(pager, at, &mapping) <= 0 || mapping.region.start != at ||
+		    mapping.region.end > area.end || (mapping.region.end - area.start) % SLOT_BYTES ||
+		    mapping.kind != MAPPING_ANON || mapping.shared || mapping.read != open || mapping.write != open ||
+		    mapping.execute == before)
 			return false;
 		before = mapping.execute;
 	}
@@ -148,7 +149,7 @@ int staging_explain(const struct pager *pager, int rc, const char *tried, struct
  * Nothing of it is touched from now on. What has been moved there with pages out may just have been unregistered:
  * whoever did that waits for his event, and has not touched it.
  */
-static int gone(struct pager *pager)
+static int mark_area_gone(struct pager *pager)
 {
 	pager->staging.gone = true;
 	pager->staging.open = false;
@@ -203,14 +204,14 @@ int staging_begin(struct pager *pager, struct error *error)
 	}
 	pager->staging.unmarked = may_pass(pager, rc) && target_alive(&pager->target);
 	if (rc < 0 && !pager->staging.unmarked)
-		rc = gone(pager);
+		rc = mark_area_gone(pager);
 	if (!looking)
 		close(steal_fd(&pager->view.maps_fd));
 	return rc < 0 ? staging_explain(pager, rc, "make the staging area of", error) : 0;
 }
 
 /* Once more while there is no memory for it: that, too, is what a process without an address space is told by. */
-static int patiently(int (*call)(int fd, struct region region), int fd, struct region region)
+static int call_patiently(int (*call)(int fd, struct region region), int fd, struct region region)
 {
 	int rc = call(fd, region);
 
@@ -222,19 +223,19 @@ static int patiently(int (*call)(int fd, struct region region), int fd, struct r
 }
 
 /* Whoever maps over it waits from now on. */
-static int hold(struct pager *pager)
+static int hold_area(struct pager *pager)
 {
 	struct space *space = &pager->spaces[0];
 	int rc = 0;
 
 	pthread_rwlock_rdlock(&space->events);
 	if (is_ours(pager, true)) {
-		patiently(uffd_unregister, space->uffd, pager->staging.region);
+		call_patiently(uffd_unregister, space->uffd, pager->staging.region);
 		failpoint("staging-between");
-		rc = patiently(uffd_register_missing, pager->staging.uffd, pager->staging.region);
+		rc = call_patiently(uffd_register_missing, pager->staging.uffd, pager->staging.region);
 	}
 	if (rc < 0 || !is_ours(pager, true))
-		rc = gone(pager);
+		rc = mark_area_gone(pager);
 	pthread_rwlock_unlock(&space->events);
 	return rc;
 }
@@ -242,10 +243,11 @@ static int hold(struct pager *pager)
 /* Pages can move there from now on. */
 static int let_go(struct pager *pager)
 {
-	patiently(uffd_unregister, pager->staging.uffd, pager->staging.region);
+	call_patiently(uffd_unregister, pager->staging.uffd, pager->staging.region);
 	failpoint("staging-between");
-	if (patiently(uffd_register_missing, pager->spaces[0].uffd, pager->staging.region) < 0 || !is_ours(pager, true))
-		return gone(pager);
+	if (call_patiently(uffd_register_missing, pager->spaces[0].uffd, pager->staging.region) < 0 ||
+	    !is_ours(pager, true))
+		return mark_area_gone(pager);
 	staging_drain(pager);
 	return 0;
 }
@@ -273,7 +275,7 @@ int64_t staging_open(struct pager *pager)
 	if (pager->staging.gone)
 		return -EADDRINUSE;
 	if (!is_registered(pager) || !is_ours(pager, false))
-		return gone(pager);
+		return mark_area_gone(pager);
 	rc = access->ops->area.protect(access, pager->staging.region, PROT_READ | PROT_WRITE);
 	if (rc < 0)
 		return rc;
@@ -285,7 +287,7 @@ int64_t staging_open(struct pager *pager)
 int64_t staging_empty(struct pager *pager, struct region region, bool was_executable)
 {
 	struct access *access = &pager->access;
-	int64_t rc = pager->staging.gone ? -EADDRINUSE : hold(pager);
+	int64_t rc = pager->staging.gone ? -EADDRINUSE : hold_area(pager);
 	int opened;
 
 	if (rc < 0)
@@ -302,7 +304,7 @@ int64_t staging_empty(struct pager *pager, struct region region, bool was_execut
  * What was mapped there between the last look and the change of protection has that now, and nobody has seen it yet: it
  * may be used again.
  */
-static void repair(struct pager *pager)
+static void repair_protection(struct pager *pager)
 {
 	struct mapping mapping;
 
@@ -311,11 +313,11 @@ static void repair(struct pager *pager)
 			pager->access.ops->area.protect(&pager->access, mapping.region, PROT_READ | PROT_WRITE);
 }
 
-static int64_t shut(struct pager *pager)
+static int64_t close_area(struct pager *pager)
 {
 	struct access *access = &pager->access;
 	struct region all = {pager->staging.region.start, mark_page(pager).start};
-	int64_t rc = hold(pager);
+	int64_t rc = hold_area(pager);
 
 	if (rc < 0)
 		return rc == -EADDRINUSE ? 0 : rc;
@@ -330,7 +332,7 @@ static int64_t shut(struct pager *pager)
 	pager->staging.open = false;
 	wake_populating(pager);
 	if (uffd_changing(pager->staging.uffd))
-		repair(pager);
+		repair_protection(pager);
 	staging_drain(pager);
 	return 0;
 }
@@ -346,7 +348,7 @@ int staging_close(struct pager *pager)
 	rc = target_fds_begin(pager, &error);
 	if (rc < 0)
 		return (int)rc;
-	rc = shut(pager);
+	rc = close_area(pager);
 	access->ops->calls.end(access);
 	return (int)rc;
 }
@@ -378,7 +380,7 @@ static bool is_kept(const struct pager *pager)
 	return found;
 }
 
-static int another(struct pager *pager, struct error *error)
+static int make_another_area(struct pager *pager, struct error *error)
 {
 	struct index_header *header = index_header(pager->index);
 	struct access *access = &pager->access;
@@ -405,8 +407,8 @@ int staging_renew(struct pager *pager, struct error *error)
 	if (!pager->staging.gone && !pager->staging.open && !is_registered(pager) &&
 	    (!has_shape(pager, false) || !is_kept(pager) ||
 	     uffd_register_missing(pager->staging.uffd, pager->staging.region) < 0 || !has_shape(pager, false)))
-		gone(pager);
-	return pager->staging.gone ? another(pager, error) : 0;
+		mark_area_gone(pager);
+	return pager->staging.gone ? make_another_area(pager, error) : 0;
 }
 
 int staging_leave(struct pager *pager, struct error *error)
@@ -425,14 +427,14 @@ int staging_leave(struct pager *pager, struct error *error)
 			return (int)rc;
 		}
 		if (is_ours(pager, pager->staging.open)) {
-			rc = patiently(uffd_unregister, pager->staging.uffd, pager->staging.region);
-			patiently(uffd_unregister, pager->spaces[0].uffd, pager->staging.region);
+			rc = call_patiently(uffd_unregister, pager->staging.uffd, pager->staging.region);
+			call_patiently(uffd_unregister, pager->spaces[0].uffd, pager->staging.region);
 		}
 		/* Unmapping it while it is registered would wait for an event to be read. */
 		if (rc != -ENOMEM && is_ours(pager, pager->staging.open))
 			rc = access->ops->area.drop(access, true);
 		else
-			gone(pager);
+			mark_area_gone(pager);
 		access->ops->calls.end(access);
 		staging_drain(pager);
 	}

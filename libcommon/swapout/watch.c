@@ -25,7 +25,7 @@ struct watch {
 
 /* When it began, and for how long the target has waited for pages by now; before it began too, which is to be
  * subtracted. */
-static void tell_state(struct watch *watch)
+static void emit_state(struct watch *watch)
 {
 	uint64_t waited_ns;
 
@@ -40,7 +40,7 @@ static void tell_state(struct watch *watch)
 /*
  * One record for many touches: [address, thread, write, out, microseconds]. Who receives it knows names and mappings.
  */
-static void tell(struct watch *watch)
+static void emit_touches(struct watch *watch)
 {
 	struct touch touches[TOLD_AT_ONCE];
 	size_t page = page_size();
@@ -121,8 +121,8 @@ static int go_round(struct watch *watch, struct error *error)
 	bool partial = false;
 	uint64_t now = (clock_now_ns() - watch->started_ns) / 1000;
 
-	tell(watch);
-	tell_state(watch);
+	emit_touches(watch);
+	emit_state(watch);
 	watch->request->emit(watch->request->context,
 			     json_pack("{s:s,s:I}", "type", "round", "at_us", (json_int_t)now));
 	return move_out(watch, false, &partial, error);
@@ -167,12 +167,12 @@ static int watch_on(struct watch *watch, struct error *error)
 		if (heard_enough(request->connection, wait))
 			break;
 		let_threads_go(watch->pager);
-		tell(watch);
+		emit_touches(watch);
 	}
 	return rc == -ESRCH ? 0 : rc;
 }
 
-static bool begin(struct pager *pager, struct watch *watch)
+static bool begin_watch(struct pager *pager, struct watch *watch)
 {
 	bool alone;
 
@@ -184,7 +184,7 @@ static bool begin(struct pager *pager, struct watch *watch)
 	return alone;
 }
 
-static void end(struct pager *pager)
+static void end_watch(struct pager *pager)
 {
 	pthread_mutex_lock(&pager->lock);
 	pager->faults.touched = NULL;
@@ -201,7 +201,7 @@ int watch_run(struct pager *pager, const struct watch_request *request, bool *pa
 		watch.started_ns = clock_now_ns();
 	if (touch_ring_init(&watch.ring, &request->regions) < 0)
 		return error_set(error, -ENOMEM, NULL, NULL, "watch process %d", pager->target.pid);
-	if (!begin(pager, &watch)) {
+	if (!begin_watch(pager, &watch)) {
 		touch_ring_free(&watch.ring);
 		return error_set(error, -EBUSY, "somebody else watches it", NULL, "watch process %d",
 				 pager->target.pid);
@@ -210,12 +210,12 @@ int watch_run(struct pager *pager, const struct watch_request *request, bool *pa
 	if (!request->resume_ns)
 		rc = move_out(&watch, true, partial, error);
 	if (rc == 0) {
-		tell_state(&watch);
+		emit_state(&watch);
 		rc = watch_on(&watch, error);
 	}
-	end(pager);
-	tell(&watch);
-	tell_state(&watch);
+	end_watch(pager);
+	emit_touches(&watch);
+	emit_state(&watch);
 	touch_ring_free(&watch.ring);
 	return rc;
 }
