@@ -100,7 +100,7 @@ int paths_read_header(int directory, struct index_header *header)
 }
 
 /* A failure for want of memory says nothing of what is there. */
-static bool look_at(int directory, const char *name, int flags, struct stat *stat)
+static bool stat_patiently(int directory, const char *name, int flags, struct stat *stat)
 {
 	int rc = fstatat(directory, name, stat, flags);
 
@@ -114,8 +114,9 @@ bool paths_is(int sessions, const char *name, int directory)
 	struct stat named;
 	struct stat open;
 
-	return look_at(sessions, name, AT_SYMLINK_NOFOLLOW, &named) && look_at(directory, "", AT_EMPTY_PATH, &open) &&
-	       named.st_dev == open.st_dev && named.st_ino == open.st_ino;
+	return stat_patiently(sessions, name, AT_SYMLINK_NOFOLLOW, &named) &&
+	       stat_patiently(directory, "", AT_EMPTY_PATH, &open) && named.st_dev == open.st_dev &&
+	       named.st_ino == open.st_ino;
 }
 
 /* Whether it lies where paths_store puts the one of this session: what else an index names is not touched. */
