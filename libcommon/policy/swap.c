@@ -115,8 +115,8 @@ void policy_observe(struct policy_process *process, const struct policy_observat
 		process->writeback_ms = process->policy->look.now_ms + process->policy->params.stage_ms;
 }
 
-static void tell(const struct policy_process *process, const char *op, const char *why, struct region region,
-		 const struct policy_number numbers[POLICY_NUMBERS])
+static void emit_decision(const struct policy_process *process, const char *op, const char *why, struct region region,
+			  const struct policy_number numbers[POLICY_NUMBERS])
 {
 	const struct policy *policy = process->policy;
 	struct policy_decision decision = {
@@ -142,7 +142,7 @@ static size_t place_of(const struct policy_process *process, uint64_t start)
 	return first_not_before(process->known, process->known_count, sizeof(*process->known), is_before, &start);
 }
 
-static struct known *find(const struct policy_process *process, uint64_t start)
+static struct known *find_known(const struct policy_process *process, uint64_t start)
 {
 	size_t at = place_of(process, start);
 
@@ -152,7 +152,7 @@ static struct known *find(const struct policy_process *process, uint64_t start)
 static struct known *find_or_add(struct policy_process *process, uint64_t start)
 {
 	size_t at = place_of(process, start);
-	struct known *known = find(process, start);
+	struct known *known = find_known(process, start);
 
 	if (known)
 		return known;
@@ -184,7 +184,7 @@ static uint64_t leave_alone(const struct policy *policy, struct known *known, ui
 void policy_refaulted(struct policy_process *process, uint64_t superpage, uint64_t pages, uint64_t at_ms)
 {
 	const struct policy *policy = process->policy;
-	struct known *known = find(process, superpage);
+	struct known *known = find_known(process, superpage);
 	uint64_t after;
 	uint64_t alone;
 
@@ -196,9 +196,9 @@ void policy_refaulted(struct policy_process *process, uint64_t superpage, uint64
 		return;
 	}
 	alone = leave_alone(policy, known, max_u64(at_ms, known->staged_ms));
-	tell(process, "leave", "refault", (struct region){superpage, superpage + SUPERPAGE},
-	     NUMBERS({"refaulted_pages", pages}, {"after_ms", after}, {"backoff_ms", policy->params.backoff_ms},
-		     {"times", known->times}, {"alone_ms", alone}));
+	emit_decision(process, "leave", "refault", (struct region){superpage, superpage + SUPERPAGE},
+		      NUMBERS({"refaulted_pages", pages}, {"after_ms", after},
+			      {"backoff_ms", policy->params.backoff_ms}, {"times", known->times}, {"alone_ms", alone}));
 }
 
 void policy_postpone(struct policy_process *process, uint64_t ms)
@@ -214,8 +214,8 @@ void policy_refaults_lost(struct policy_process *process, uint64_t pages)
 	const struct policy *policy = process->policy;
 
 	process->due_ms = policy->look.now_ms + policy->params.backoff_ms;
-	tell(process, "wait", "refaults-lost", NOWHERE,
-	     NUMBERS({"refaulted_pages", pages}, {"alone_ms", policy->params.backoff_ms}));
+	emit_decision(process, "wait", "refaults-lost", NOWHERE,
+		      NUMBERS({"refaulted_pages", pages}, {"alone_ms", policy->params.backoff_ms}));
 }
 
 /* Forks that take longer than what is out is worth. */
@@ -231,8 +231,8 @@ static bool forks_much(struct policy_process *process)
 	process->forks = process->seen.forks;
 	if (!counted || process->seen.out >= forks * FORK_SAVES / elapsed * 1000)
 		return false;
-	tell(process, "end", "forks", NOWHERE,
-	     NUMBERS({"forks", forks}, {"elapsed_us", elapsed * 1000}, {"out_bytes", process->seen.out}));
+	emit_decision(process, "end", "forks", NOWHERE,
+		      NUMBERS({"forks", forks}, {"elapsed_us", elapsed * 1000}, {"out_bytes", process->seen.out}));
 	return true;
 }
 
@@ -244,8 +244,8 @@ static bool saves_little(const struct policy_process *process)
 	if (process->seen.out >= policy->params.min_saved / LITTLE ||
 	    policy->look.now_ms < process->staged_ms + policy->params.backoff_ms)
 		return false;
-	tell(process, "end", "little-out", NOWHERE,
-	     NUMBERS({"out_bytes", process->seen.out}, {"min_saved_bytes", policy->params.min_saved}));
+	emit_decision(process, "end", "little-out", NOWHERE,
+		      NUMBERS({"out_bytes", process->seen.out}, {"min_saved_bytes", policy->params.min_saved}));
 	return true;
 }
 
@@ -278,8 +278,8 @@ static uint64_t to_target(const struct policy_process *process)
 
 	if (resident > policy->params.target)
 		return resident - policy->params.target;
-	tell(process, "wait", "target", NOWHERE,
-	     NUMBERS({"total_resident_bytes", resident}, {"target_bytes", policy->params.target}));
+	emit_decision(process, "wait", "target", NOWHERE,
+		      NUMBERS({"total_resident_bytes", resident}, {"target_bytes", policy->params.target}));
 	return 0;
 }
 
@@ -299,18 +299,18 @@ static uint64_t to_pressure(struct policy_process *process)
 	process->mark_ms = policy->look.now_ms;
 	process->mark_us = now_us;
 	if (first) {
-		tell(process, "wait", "first-look", NOWHERE, NUMBERS({"hold_ppm", policy->params.hold_ppm}));
+		emit_decision(process, "wait", "first-look", NOWHERE, NUMBERS({"hold_ppm", policy->params.hold_ppm}));
 		return 0;
 	}
 	if (stalled < allowed)
 		return (uint64_t)((double)process->seen.resident / PROBE * (double)(allowed - stalled) /
 				  (double)allowed);
-	tell(process, "wait", "pressure", NOWHERE,
-	     NUMBERS({"stalled_us", stalled}, {"allowed_us", allowed}, {"elapsed_us", elapsed_us}));
+	emit_decision(process, "wait", "pressure", NOWHERE,
+		      NUMBERS({"stalled_us", stalled}, {"allowed_us", allowed}, {"elapsed_us", elapsed_us}));
 	return 0;
 }
 
-static uint64_t wanted(struct policy_process *process)
+static uint64_t decide_bytes(struct policy_process *process)
 {
 	switch (process->policy->params.when) {
 	case POLICY_TARGET:
@@ -349,16 +349,16 @@ uint64_t policy_round(struct policy_process *process)
 
 	process->due_ms = policy->look.now_ms + policy->params.interval_ms;
 	if (process->seen.resident < SUPERPAGE) {
-		tell(process, "wait", "small", NOWHERE, NUMBERS({"resident_bytes", process->seen.resident}));
+		emit_decision(process, "wait", "small", NOWHERE, NUMBERS({"resident_bytes", process->seen.resident}));
 		return 0;
 	}
-	bytes = wanted(process);
+	bytes = decide_bytes(process);
 	if (bytes && !own)
-		tell(process, "wait", "limit", NOWHERE,
-		     NUMBERS({"used_bytes", process->seen.used}, {"limit_bytes", policy->params.limit}));
+		emit_decision(process, "wait", "limit", NOWHERE,
+			      NUMBERS({"used_bytes", process->seen.used}, {"limit_bytes", policy->params.limit}));
 	else if (bytes && !all)
-		tell(process, "wait", "total-limit", NOWHERE,
-		     NUMBERS({"total_used_bytes", used}, {"total_limit_bytes", policy->params.total_limit}));
+		emit_decision(process, "wait", "total-limit", NOWHERE,
+			      NUMBERS({"total_used_bytes", used}, {"total_limit_bytes", policy->params.total_limit}));
 	process->candidate_count = 0;
 	return min_u64(bytes, min_u64(own, all));
 }
@@ -366,12 +366,12 @@ uint64_t policy_round(struct policy_process *process)
 int policy_candidate(struct policy_process *process, struct region region, uint64_t resident)
 {
 	uint64_t now = process->policy->look.now_ms;
-	const struct known *known = find(process, round_down(region.start, SUPERPAGE));
+	const struct known *known = find_known(process, round_down(region.start, SUPERPAGE));
 
 	if (known && known->until_ms > now) {
-		tell(process, "leave", "back-off", region,
-		     NUMBERS({"resident_bytes", resident}, {"times", known->times},
-			     {"left_ms", known->until_ms - now}));
+		emit_decision(process, "leave", "back-off", region,
+			      NUMBERS({"resident_bytes", resident}, {"times", known->times},
+				      {"left_ms", known->until_ms - now}));
 		return 0;
 	}
 	if (array_reserve(&process->candidates, process->candidate_count, &process->candidate_size) < 0)
@@ -382,7 +382,7 @@ int policy_candidate(struct policy_process *process, struct region region, uint6
 }
 
 /* What has never come back soon goes first, then what frees most. */
-static int compare(const void *a, const void *b)
+static int compare_candidates(const void *a, const void *b)
 {
 	const struct candidate *x = a;
 	const struct candidate *y = b;
@@ -395,7 +395,7 @@ static int compare(const void *a, const void *b)
 }
 
 /* Superpages that have been in peace for long enough are as good as new ones. */
-static void forget(struct policy_process *process)
+static void forget_peaceful(struct policy_process *process)
 {
 	uint64_t now = process->policy->look.now_ms;
 	size_t kept = 0;
@@ -420,7 +420,8 @@ static bool would_pay(const struct policy_process *process)
 		all += process->candidates[i].resident;
 	if (process->seen.served || all >= least)
 		return true;
-	tell(process, "wait", "saves-little", NOWHERE, NUMBERS({"resident_bytes", all}, {"min_saved_bytes", least}));
+	emit_decision(process, "wait", "saves-little", NOWHERE,
+		      NUMBERS({"resident_bytes", all}, {"min_saved_bytes", least}));
 	return false;
 }
 
@@ -430,26 +431,27 @@ int policy_choose(struct policy_process *process, uint64_t bytes, struct region_
 	uint64_t planned = 0;
 	size_t count = 0;
 
-	forget(process);
+	forget_peaceful(process);
 	if (!would_pay(process))
 		return 0;
-	qsort(process->candidates, process->candidate_count, sizeof(*process->candidates), compare);
+	qsort(process->candidates, process->candidate_count, sizeof(*process->candidates), compare_candidates);
 	for (; count < process->candidate_count && count < most && planned < bytes; count++) {
 		const struct candidate *c = &process->candidates[count];
 
 		if (region_vec_push(regions, c->region) < 0)
 			return -ENOMEM;
-		tell(process, "stage", "cold", c->region,
-		     NUMBERS({"resident_bytes", c->resident}, {"times", c->times}, {"used_bytes", process->seen.used},
-			     {bytes == NEVER ? NULL : "budget_bytes", bytes - planned}));
+		emit_decision(process, "stage", "cold", c->region,
+			      NUMBERS({"resident_bytes", c->resident}, {"times", c->times},
+				      {"used_bytes", process->seen.used},
+				      {bytes == NEVER ? NULL : "budget_bytes", bytes - planned}));
 		planned += min_u64(c->resident, bytes - planned);
 	}
 	if (count < process->candidate_count)
-		tell(process, "leave", count == most ? "regions-per-round" : "budget", NOWHERE,
-		     NUMBERS({"regions", process->candidate_count - count}, {"staged_regions", count},
-			     {bytes == NEVER ? NULL : "budget_bytes", bytes}));
+		emit_decision(process, "leave", count == most ? "regions-per-round" : "budget", NOWHERE,
+			      NUMBERS({"regions", process->candidate_count - count}, {"staged_regions", count},
+				      {bytes == NEVER ? NULL : "budget_bytes", bytes}));
 	if (!count)
-		tell(process, "wait", "nothing", NOWHERE, NUMBERS({"resident_bytes", process->seen.resident}));
+		emit_decision(process, "wait", "nothing", NOWHERE, NUMBERS({"resident_bytes", process->seen.resident}));
 	region_vec_sort(regions);
 	return 0;
 }
@@ -465,8 +467,8 @@ int policy_staged(struct policy_process *process, uint64_t superpage, uint64_t m
 	if (!moved) {
 		uint64_t alone = leave_alone(policy, known, now);
 
-		tell(process, "leave", "refused", (struct region){superpage, superpage + SUPERPAGE},
-		     NUMBERS({"times", known->times}, {"alone_ms", alone}));
+		emit_decision(process, "leave", "refused", (struct region){superpage, superpage + SUPERPAGE},
+			      NUMBERS({"times", known->times}, {"alone_ms", alone}));
 		return 0;
 	}
 	known->staged_ms = process->staged_ms = now;
@@ -483,10 +485,10 @@ bool policy_writeback(struct policy_process *process, uint64_t *age_ms, uint64_t
 
 	if (policy->look.now_ms < process->writeback_ms)
 		return false;
-	tell(process, room ? "writeback" : "wait", room ? "untouched" : "min-free", NOWHERE,
-	     NUMBERS({"pool_bytes", process->seen.pool}, {"stage_ms", policy->params.stage_ms},
-		     {"min_free_bytes", policy->params.min_free},
-		     {free_bytes == NEVER ? NULL : "free_bytes", free_bytes}));
+	emit_decision(process, room ? "writeback" : "wait", room ? "untouched" : "min-free", NOWHERE,
+		      NUMBERS({"pool_bytes", process->seen.pool}, {"stage_ms", policy->params.stage_ms},
+			      {"min_free_bytes", policy->params.min_free},
+			      {free_bytes == NEVER ? NULL : "free_bytes", free_bytes}));
 	if (!room)
 		process->writeback_ms = policy->look.now_ms + RETRY_MS;
 	*age_ms = policy->params.stage_ms;
