@@ -138,7 +138,7 @@ static bool on_signal(void *context, const struct signalfd_siginfo *info)
 	return false;
 }
 
-static bool waits(void *context)
+static bool waits_for_command(void *context)
 {
 	const struct cache *cache = context;
 
@@ -164,7 +164,7 @@ static int get_target(struct cache *cache)
 	return rc < 0 ? run_failed(cache->run, rc, &error) : EXIT_DONE;
 }
 
-static int finish(struct cache *cache)
+static int finish_cache(struct cache *cache)
 {
 	bool partial = live_errors(cache->live) > 0;
 
@@ -178,7 +178,7 @@ static int finish(struct cache *cache)
 
 static int run_cache(struct cache *cache)
 {
-	const struct live_callbacks callbacks = {on_ready, on_error, on_child, on_signal, waits, cache};
+	const struct live_callbacks callbacks = {on_ready, on_error, on_child, on_signal, waits_for_command, cache};
 	struct run *run = cache->run;
 	struct error error = {0};
 	int status;
@@ -195,7 +195,7 @@ static int run_cache(struct cache *cache)
 		if (rc < 0)
 			live_abandon(cache->live);
 	}
-	return rc < 0 ? run_failed(run, rc, &error) : finish(cache);
+	return rc < 0 ? run_failed(run, rc, &error) : finish_cache(cache);
 }
 
 static int open_all(struct cache *cache)

@@ -68,7 +68,7 @@ int change_report(struct change *change, json_t *record, uint64_t bytes)
 	return report_record(change->run->report, record);
 }
 
-static void explain(int rc, bool mapped, struct error *error)
+static void explain_failure(int rc, bool mapped, struct error *error)
 {
 	const char *why = NULL, *hint = NULL;
 
@@ -98,7 +98,7 @@ static int report_error(struct change *change, struct region region, int rc, boo
 	change->errors++;
 	if (!change->first_error)
 		change->first_error = rc;
-	explain(rc, mapped, &error);
+	explain_failure(rc, mapped, &error);
 	record = error_record(change->call, &error);
 	where = report_region("error", target->pid, target->starttime, region.start, region.end);
 	if (record && where)

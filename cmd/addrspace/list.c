@@ -50,7 +50,7 @@ static int report_part(struct list *list, size_t i)
 	return report_record(list->run->report, record);
 }
 
-static void forget(struct list *list)
+static void forget_batch(struct list *list)
 {
 	for (size_t i = 0; i < list->count; i++)
 		json_decref(list->batch[i].vm_flags);
@@ -63,7 +63,7 @@ static int report_batch(struct list *list)
 
 	for (size_t i = 0; rc == 0 && i < list->count; i++)
 		rc = report_part(list, i);
-	forget(list);
+	forget_batch(list);
 	return rc;
 }
 
@@ -148,7 +148,7 @@ static int list_mappings(struct list *list)
 		rc = read_all(list);
 	if (rc == 0)
 		rc = report_summary(list);
-	forget(list);
+	forget_batch(list);
 	cleanup_close(&list->pages.pagemap_fd);
 	maps_close(&list->maps);
 	/* What cannot be written is told by run_finish. */

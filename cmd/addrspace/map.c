@@ -88,7 +88,7 @@ static int open_object(const struct addrspace_values *values, struct map_request
 }
 
 /* What is to be replaced must not be relied on; what is in the way of a dry run is told as the kernel would. */
-static int look_at_place(struct change *change, const struct map_request *request, bool *occupied, struct error *error)
+static int inspect_place(struct change *change, const struct map_request *request, bool *occupied, struct error *error)
 {
 	_cleanup_regions_ struct region_vec regions = {0};
 	_cleanup_pieces_ struct pieces pieces = {0};
@@ -158,7 +158,7 @@ static int do_map(struct change *change, const struct map_request *request, cons
 {
 	uint64_t start = 0;
 	bool occupied;
-	int rc = look_at_place(change, request, &occupied, error);
+	int rc = inspect_place(change, request, &occupied, error);
 
 	if (rc < 0)
 		return rc;
@@ -176,7 +176,7 @@ static int do_map(struct change *change, const struct map_request *request, cons
 	return rc;
 }
 
-static int map(struct run *run, struct map_request *request)
+static int map_object(struct run *run, struct map_request *request)
 {
 	struct change change = CHANGE_OF(run, "mmap");
 	struct error error = {0};
@@ -207,7 +207,7 @@ int verb_map(struct run *run)
 	if (!cli_given(&run->options, "access"))
 		request.protection = values->file ? PROT_READ : PROT_READ | PROT_WRITE;
 	status = check_words(run, values, &request);
-	return status == EXIT_DONE ? map(run, &request) : status;
+	return status == EXIT_DONE ? map_object(run, &request) : status;
 }
 
 int verb_alloc(struct run *run)
@@ -222,5 +222,5 @@ int verb_alloc(struct run *run)
 		return cli_usage_error(run->name, "%s is not a size above 0", bytes);
 	request.protection = PROT_READ | PROT_WRITE;
 	status = check_place(run, &request);
-	return status == EXIT_DONE ? map(run, &request) : status;
+	return status == EXIT_DONE ? map_object(run, &request) : status;
 }
