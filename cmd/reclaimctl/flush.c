@@ -25,7 +25,7 @@ struct flush {
 	bool lost; /* no memory to remember more */
 };
 
-static void keep(void *context, const struct ring_work *work, const struct error *error)
+static void keep_entry(void *context, const struct ring_work *work, const struct error *error)
 {
 	struct flush *flush = context;
 
@@ -37,7 +37,7 @@ static void keep(void *context, const struct ring_work *work, const struct error
 		flush->told[flush->count++] = (struct told){.work = *work, .error = error ? *error : (struct error){0}};
 }
 
-static void tell(struct flush *flush, const struct told *told)
+static void emit_reclaimed(struct flush *flush, const struct told *told)
 {
 	const struct ring_work *work = &told->work;
 	struct region region = {work->address, work->address};
@@ -57,7 +57,7 @@ static void tell(struct flush *flush, const struct told *told)
 	report_record(flush->run->report, record);
 }
 
-static void summarize(struct flush *flush, uint64_t before, uint64_t began_us)
+static void summarize_flush(struct flush *flush, uint64_t before, uint64_t began_us)
 {
 	const struct reclaimer *reclaimer = &flush->reclaimer;
 	uint64_t after = before;
@@ -89,17 +89,17 @@ static int do_flush(struct flush *flush)
 {
 	struct error error = {0};
 	uint64_t before = 0, began = now_us();
-	int rc = reclaimer_open(&flush->reclaimer, &flush->run->target, flush->access, keep, flush, &error);
+	int rc = reclaimer_open(&flush->reclaimer, &flush->run->target, flush->access, keep_entry, flush, &error);
 
 	if (rc < 0)
 		return run_failed(flush->run, rc, &error);
 	target_status(&flush->run->target, "VmRSS", &before);
 	rc = reclaimer_run(&flush->reclaimer, &flush->limits, &flush->done, &error);
 	for (size_t i = 0; i < flush->count; i++)
-		tell(flush, &flush->told[i]);
+		emit_reclaimed(flush, &flush->told[i]);
 	if (rc < 0)
 		error_print(flush->run->name, &error);
-	summarize(flush, before, began);
+	summarize_flush(flush, before, began);
 	return exit_code(flush, rc);
 }
 

@@ -108,7 +108,7 @@ uint64_t watch_look_again_ns(const struct watcher *w, const struct cgroup_memory
 	return left >= 16 * GiB || !margin ? UINT64_MAX : max_u64(left - min_u64(left, margin), SOON_NS);
 }
 
-static void drop(struct watched_cgroup *group)
+static void drop_cgroup(struct watched_cgroup *group)
 {
 	cgroup_notice_close(&group->notice);
 	cleanup_close(&group->directory);
@@ -132,6 +132,6 @@ void watch_leave_unused(struct watcher *w)
 			continue;
 		}
 		*at = group->next;
-		drop(group);
+		drop_cgroup(group);
 	}
 }
