@@ -11,7 +11,7 @@
 static volatile sig_atomic_t interrupted;
 static volatile sig_atomic_t connection = -1;
 
-static void cancel(int number)
+static void cancel_request(int number)
 {
 	interrupted = number;
 	if (connection >= 0)
@@ -22,7 +22,7 @@ static void cancel(int number)
 static void catch_signals(void)
 {
 	static const int numbers[] = {SIGINT, SIGTERM};
-	const struct sigaction action = {.sa_handler = cancel, .sa_flags = SA_RESTART | SA_RESETHAND};
+	const struct sigaction action = {.sa_handler = cancel_request, .sa_flags = SA_RESTART | SA_RESETHAND};
 
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		sigaction(numbers[i], &action, NULL);

@@ -154,7 +154,7 @@ static int tell_regions(struct probe *probe, const struct target *target, struct
 	return result;
 }
 
-static json_t *summarize(const struct target *target, const struct sums *sums, bool looked)
+static json_t *summarize_target(const struct target *target, const struct sums *sums, bool looked)
 {
 	json_t *record = json_pack("{s:s, s:i, s:I}", "type", "summary", "pid", target->pid, "starttime",
 				   (json_int_t)target->starttime);
@@ -180,7 +180,7 @@ static json_t *summarize(const struct target *target, const struct sums *sums, b
 }
 
 /* Kernel threads and this program itself are no targets at all; everything else may be looked at. */
-static int check(const struct target *target, struct error *error)
+static int check_target(const struct target *target, struct error *error)
 {
 	struct proc_stat stat;
 	int result = proc_stat_read(target->pid, &stat);
@@ -208,7 +208,7 @@ int tell_target(struct probe *probe, const struct target *target)
 {
 	struct error error = {0};
 	struct sums sums = {0};
-	int result = check(target, &error), code;
+	int result = check_target(target, &error), code;
 
 	if (result) {
 		error_print(probe->run->name, &error);
@@ -226,6 +226,6 @@ int tell_target(struct probe *probe, const struct target *target)
 		probe_record(probe, error_record("look", &error));
 	code = tell_verdicts(probe, target);
 	if (!code)
-		probe_record(probe, summarize(target, &sums, result == 0));
+		probe_record(probe, summarize_target(target, &sums, result == 0));
 	return code ? code : exit_code_of(result);
 }

@@ -45,7 +45,8 @@ static const struct report_column name_columns[] = {
 	{NULL, NULL, COLUMN_TEXT},
 };
 
-static bool wanted(const struct requirement *requirement, enum thing_kind kind, unsigned int index, unsigned int mode)
+static bool is_wanted(const struct requirement *requirement, enum thing_kind kind, unsigned int index,
+		      unsigned int mode)
 {
 	for (size_t i = 0; i < requirement->count; i++) {
 		const struct thing *thing = &requirement->things[i];
@@ -153,7 +154,7 @@ static int tell_features(struct probe *probe, const struct findings *findings, c
 	for (unsigned int bit = 0; !code && bit < FEATURE_BITS; bit++) {
 		bool known = bit < UFFD_NAMED_FEATURES || findings->offered >> bit & 1 || requirement->things;
 
-		if (known && wanted(requirement, THING_FEATURE, bit, 0))
+		if (known && is_wanted(requirement, THING_FEATURE, bit, 0))
 			probe_record(probe, feature_record(findings, bit));
 	}
 	return code;
@@ -165,7 +166,7 @@ static int tell_memory(struct probe *probe, const struct findings *findings, con
 
 	for (unsigned int memory = 0; !code && memory < UFFD_MEMORIES; memory++)
 		for (unsigned int mode = 0; mode < UFFD_NAMED_MODES; mode++)
-			if (wanted(requirement, THING_MEMORY, memory, mode))
+			if (is_wanted(requirement, THING_MEMORY, memory, mode))
 				probe_record(probe, memory_record(findings, memory, mode));
 	return code;
 }
@@ -175,7 +176,7 @@ int tell_findings(struct probe *probe, const struct findings *findings, const st
 	int code = probe_table(probe, "route", route_columns);
 
 	for (unsigned int route = 0; !code && route < UFFD_ROUTES; route++)
-		if (wanted(requirement, THING_ROUTE, route, 0))
+		if (is_wanted(requirement, THING_ROUTE, route, 0))
 			probe_record(probe, route_record(findings, route));
 	if (!code)
 		code = tell_features(probe, findings, requirement);
@@ -184,7 +185,7 @@ int tell_findings(struct probe *probe, const struct findings *findings, const st
 	if (!code)
 		code = probe_table(probe, "neighbour", neighbour_columns);
 	for (unsigned int index = 0; !code && index < NEIGHBOURS; index++)
-		if (wanted(requirement, THING_NEIGHBOUR, index, 0))
+		if (is_wanted(requirement, THING_NEIGHBOUR, index, 0))
 			probe_record(probe, neighbour_record(findings, index));
 	return code;
 }

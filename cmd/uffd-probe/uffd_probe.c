@@ -36,7 +36,7 @@ static int requirement_parse(const struct run *run, struct requirement *requirem
 }
 
 /* Adds to the summary what is required and not there. Returns the exit code. */
-static int judge(const struct findings *findings, const struct requirement *requirement, json_t *summary)
+static int judge_requirement(const struct findings *findings, const struct requirement *requirement, json_t *summary)
 {
 	json_t *missing = json_array();
 	bool complete = true;
@@ -54,7 +54,7 @@ static int judge(const struct findings *findings, const struct requirement *requ
 	return complete ? EXIT_DONE : EXIT_UNSUPPORTED;
 }
 
-static json_t *summarize(const struct findings *findings)
+static json_t *summarize_findings(const struct findings *findings)
 {
 	int routes = 0;
 
@@ -77,11 +77,11 @@ static int probe_kernel(struct probe *probe, const struct probe_values *values, 
 	code = tell_findings(probe, &findings, requirement);
 	if (!code && values->exercise)
 		code = tell_exercises(probe, findings.by, counts);
-	summary = code ? NULL : summarize(&findings);
+	summary = code ? NULL : summarize_findings(&findings);
 	if (!summary)
 		return code ? code : EXIT_FAILED;
 	if (requirement->things)
-		missing = judge(&findings, requirement, summary);
+		missing = judge_requirement(&findings, requirement, summary);
 	if (values->exercise)
 		json_object_update_new(summary, json_pack("{s:i, s:i, s:i}", "passed", counts[EXERCISE_PASS], "failed",
 							  counts[EXERCISE_FAIL], "not_applicable",
