@@ -7,7 +7,7 @@
 #include "base/size.h"
 #include "reclaimctl.h"
 
-#define LOOK_US 1000
+#define POLL_US 1000
 
 /* What the program makes of a limits: pages are filled. */
 static uint32_t round_capacity(const struct ring_found *ring, uint32_t capacity)
@@ -26,7 +26,7 @@ static int wait_until_done(const struct run *run, const struct ring_found *ring,
 			return -ESRCH;
 		if (now_us() > deadline)
 			return -ETIMEDOUT;
-		usleep(LOOK_US);
+		usleep(POLL_US);
 	}
 	return 0;
 }

@@ -101,7 +101,7 @@ void watch_join(struct watcher *w, struct watched *m, struct cgroup_memory *near
  * Page cache hides from thresholds how much is left, and version 2 has none: then as long as it takes to use up at 1
  * GiB/s what is left above the margin.
  */
-uint64_t watch_look_again_ns(const struct watcher *w, const struct cgroup_memory *memory)
+uint64_t watch_revisit_ns(const struct watcher *w, const struct cgroup_memory *memory)
 {
 	uint64_t margin = ring_margin(&w->options->params, memory->limit), left = cgroup_memory_left(memory);
 

@@ -29,7 +29,7 @@ int watch_add(struct watcher *w, struct target *target, struct ring_found *ring,
 	w->all = m;
 	w->sums.processes++;
 	watch_poll(w, m->target.pidfd, EPOLLIN, EVENT_PROCESS);
-	watch_tell(w, &m->target, "found");
+	watch_emit_event(w, &m->target, "found");
 	return 0;
 }
 

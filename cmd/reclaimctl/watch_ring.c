@@ -48,7 +48,7 @@ static void lose_ring(struct watcher *w, struct watched *m, uint64_t now_ns)
 	m->gone = !m->named;
 	if (m->gone)
 		return;
-	watch_tell(w, &m->target, "lost");
+	watch_emit_event(w, &m->target, "lost");
 	postpone_retry(m, now_ns);
 }
 
@@ -59,7 +59,7 @@ static void find_again(struct watcher *w, struct watched *m, uint64_t now_ns)
 
 	if (rc == 0) {
 		m->failures = 0;
-		watch_tell(w, &m->target, "found");
+		watch_emit_event(w, &m->target, "found");
 	} else if (rc == -ENOENT || rc == -ESRCH) {
 		postpone_retry(m, now_ns);
 	} else {
@@ -139,15 +139,15 @@ static bool is_idle(const struct watched *m, const struct ring_view *view)
  * long it has been abandoned.
  */
 static void take_sample(struct watcher *w, struct watched *m, const struct ring_view *view, uint64_t now_ns,
-			struct ring_look *look)
+			struct ring_observation *seen)
 {
 	struct ring_shared *shared = view->shared;
 	const uint64_t before = shared->sampled_ns;
 	bool idle;
 
-	look->abandoned = ring_abandoned(view, now_ns);
-	idle = m->sampled_ns ? is_idle(m, view) : look->abandoned != 0;
-	look->unneeded = ring_sample(view, now_ns);
+	seen->abandoned = ring_abandoned(view, now_ns);
+	idle = m->sampled_ns ? is_idle(m, view) : seen->abandoned != 0;
+	seen->unneeded = ring_sample(view, now_ns);
 	if (idle)
 		shared->sampled_ns = before;
 	m->used.tail = shared->tail;
@@ -175,14 +175,14 @@ static bool is_due(const struct watcher *w, const struct watched *m, const struc
 
 /* Level and period as they should be, and a sample when it is time for one. */
 static void bring_up_to_date(struct watcher *w, struct watched *m, const struct ring_view *view, uint64_t now_ns,
-			     struct ring_look *look)
+			     struct ring_observation *seen)
 {
 	const bool due = is_due(w, m, view->shared, now_ns);
 
 	view->shared->period_ns = period_of(w, view->shared);
 	view->shared->level = w->level;
 	if (due)
-		take_sample(w, m, view, now_ns, look);
+		take_sample(w, m, view, now_ns, seen);
 }
 
 static bool is_up_to_date(const struct watcher *w, const struct watched *m, uint64_t now_ns)
@@ -193,7 +193,7 @@ static bool is_up_to_date(const struct watcher *w, const struct watched *m, uint
 }
 
 /* Returns 0 or -errno: the lock could not be had. */
-static int sample_ring(struct watcher *w, struct watched *m, uint64_t now_ns, struct ring_look *look)
+static int sample_ring(struct watcher *w, struct watched *m, uint64_t now_ns, struct ring_observation *seen)
 {
 	struct ring_view view = m->ring.view;
 	struct ring_shared copy;
@@ -201,7 +201,7 @@ static int sample_ring(struct watcher *w, struct watched *m, uint64_t now_ns, st
 
 	if (w->options->dry_run) {
 		pretend_begin(m, &view, &copy);
-		bring_up_to_date(w, m, &view, now_ns, look);
+		bring_up_to_date(w, m, &view, now_ns, seen);
 		pretend_end(m, &copy);
 		return 0;
 	}
@@ -211,7 +211,7 @@ static int sample_ring(struct watcher *w, struct watched *m, uint64_t now_ns, st
 	if (rc < 0)
 		return rc;
 	/* The program may have taken one since: another one right after it would take all for unneeded. */
-	bring_up_to_date(w, m, &view, clock_now_ns(), look);
+	bring_up_to_date(w, m, &view, clock_now_ns(), seen);
 	ring_unlock(m->ring.fd);
 	return 0;
 }
@@ -234,9 +234,9 @@ static bool is_batch_left(const struct watched *m)
 }
 
 /* An empty ring needs no look at its process, but its cgroup may be filled at any time. */
-static struct ring_look observe_ring(struct watcher *w, struct watched *m, uint64_t now_ns)
+static struct ring_observation observe_ring(struct watcher *w, struct watched *m, uint64_t now_ns)
 {
-	struct ring_look look = {
+	struct ring_observation seen = {
 		.bytes = ring_bytes(&m->ring.view),
 		.left = UINT64_MAX,
 		.limit = UINT64_MAX,
@@ -246,40 +246,40 @@ static struct ring_look observe_ring(struct watcher *w, struct watched *m, uint6
 	};
 	struct cgroup_memory memory;
 
-	look.stopped = look.bytes && target_is_stopped(&m->target);
-	if (!look.stopped)
+	seen.stopped = seen.bytes && target_is_stopped(&m->target);
+	if (!seen.stopped)
 		m->stopped_ns = 0;
 	else if (!m->stopped_ns)
 		m->stopped_ns = now_ns;
-	look.stopped_ns = look.stopped ? now_ns - m->stopped_ns : 0;
+	seen.stopped_ns = seen.stopped ? now_ns - m->stopped_ns : 0;
 	watch_join(w, m, &memory);
-	look.limit = memory.limit;
-	look.left = cgroup_memory_left(&memory);
-	if (look.bytes)
-		w->soon_ns = min_u64(w->soon_ns, watch_look_again_ns(w, &memory));
-	return look;
+	seen.limit = memory.limit;
+	seen.left = cgroup_memory_left(&memory);
+	if (seen.bytes)
+		w->soon_ns = min_u64(w->soon_ns, watch_revisit_ns(w, &memory));
+	return seen;
 }
 
 /* What it rests on. */
-static json_t *reclaim_record(const struct watched *m, const struct ring_look *look,
+static json_t *reclaim_record(const struct watched *m, const struct ring_observation *seen,
 			      const struct ring_decision *decision)
 {
 	json_t *record = watch_record(&m->target, "reclaim");
 
 	json_object_set_new(record, "why", json_string(ring_why_name(decision->why)));
-	json_object_set_new(record, "level", json_string(ring_level_name(look->level)));
+	json_object_set_new(record, "level", json_string(ring_level_name(seen->level)));
 	set_number(record, "wanted_bytes", decision->bytes);
 	if (decision->why == RING_STOPPED)
-		set_number(record, "stopped_ms", look->stopped_ns / 1000000);
+		set_number(record, "stopped_ms", seen->stopped_ns / 1000000);
 	if (decision->why == RING_LIMIT) {
-		set_number(record, "limit_bytes", look->limit);
-		set_number(record, "left_bytes", look->left);
+		set_number(record, "limit_bytes", seen->limit);
+		set_number(record, "left_bytes", seen->left);
 	}
 	return record;
 }
 
 /* Said again only when it has changed. */
-static void pretend_act(struct watcher *w, struct watched *m, const struct ring_look *look,
+static void pretend_act(struct watcher *w, struct watched *m, const struct ring_observation *seen,
 			const struct ring_decision *decision)
 {
 	json_t *record;
@@ -287,9 +287,9 @@ static void pretend_act(struct watcher *w, struct watched *m, const struct ring_
 	if (m->told.why == decision->why && m->told.bytes == decision->bytes)
 		return;
 	m->told = *decision;
-	record = reclaim_record(m, look, decision);
+	record = reclaim_record(m, seen, decision);
 	json_object_set_new(record, "dry_run", json_true());
-	set_number(record, "ring_bytes", look->bytes);
+	set_number(record, "ring_bytes", seen->bytes);
 	w->sums.reclaims++;
 	watch_emit(w, record);
 }
@@ -320,12 +320,12 @@ static void count_reclaimed(struct watcher *w, struct watched *m, const struct r
 }
 
 /* The reclaimer is there for this one act: between acts nothing of ours is in the program. */
-static void reclaim_ring(struct watcher *w, struct watched *m, const struct ring_look *look,
+static void reclaim_ring(struct watcher *w, struct watched *m, const struct ring_observation *seen,
 			 const struct ring_decision *decision)
 {
 	const struct reclaim_limits limits = {.entries = RECLAIM_ALL, .bytes = decision->bytes};
 	const uint64_t begin = now_us();
-	json_t *record = reclaim_record(m, look, decision);
+	json_t *record = reclaim_record(m, seen, decision);
 	struct reclaimer reclaimer = RECLAIMER_NONE;
 	struct reclaim_done done = {0};
 	struct error error = {0};
@@ -353,10 +353,10 @@ static void reclaim_ring(struct watcher *w, struct watched *m, const struct ring
 
 static void tend_ring(struct watcher *w, struct watched *m, uint64_t now_ns)
 {
-	struct ring_look look = observe_ring(w, m, now_ns);
+	struct ring_observation seen = observe_ring(w, m, now_ns);
 	struct error error = {0};
 	struct ring_decision decision;
-	int rc = sample_ring(w, m, now_ns, &look);
+	int rc = sample_ring(w, m, now_ns, &seen);
 
 	if (rc < 0) {
 		error_set(&error, rc, rc == -ETIMEDOUT ? "somebody else has been holding its lock" : NULL, NULL,
@@ -364,28 +364,29 @@ static void tend_ring(struct watcher *w, struct watched *m, uint64_t now_ns)
 		note_failure(w, m, "sample", &error);
 		return;
 	}
-	decision = ring_decide(&w->options->params, &look);
+	decision = ring_decide(&w->options->params, &seen);
 	if (decision.why == RING_LEAVE) {
 		m->told = decision;
 		m->failures = m->late = 0;
 	} else if (w->options->dry_run) {
-		pretend_act(w, m, &look, &decision);
+		pretend_act(w, m, &seen, &decision);
 	} else {
-		reclaim_ring(w, m, &look, &decision);
+		reclaim_ring(w, m, &seen, &decision);
 	}
 }
 
 void watch_relieve(struct watcher *w, struct watched *m, const struct cgroup_memory *memory, uint64_t bytes)
 {
 	const struct ring_decision decision = {RING_LIMIT, min_u64(bytes, ring_bytes(&m->ring.view))};
-	const struct ring_look look = {.limit = memory->limit, .left = cgroup_memory_left(memory), .level = w->level};
+	const struct ring_observation seen = {
+		.limit = memory->limit, .left = cgroup_memory_left(memory), .level = w->level};
 	struct error error = {0};
 
 	m->gone = m->gone || !target_alive(&m->target);
 	if (m->gone)
 		return;
 	if (check_ring(m, &error) == 0)
-		reclaim_ring(w, m, &look, &decision);
+		reclaim_ring(w, m, &seen, &decision);
 	else
 		postpone_retry(m, clock_now_ns()); /* the next look tells of it */
 }

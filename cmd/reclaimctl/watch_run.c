@@ -40,7 +40,7 @@ static void drop_gone(struct watcher *w)
 			continue;
 		}
 		*at = m->next;
-		watch_tell(w, &m->target, target_alive(&m->target) ? "lost" : "ended");
+		watch_emit_event(w, &m->target, target_alive(&m->target) ? "lost" : "ended");
 		forget_process(w, m);
 	}
 }
@@ -137,18 +137,18 @@ static bool take_event(struct watcher *w, const struct epoll_event *event, uint6
 /* Until it is time for a look at all of them, or something asks for one. */
 static void wait_for_work(struct watcher *w, uint64_t next_ns)
 {
-	bool look = false;
+	bool due = false;
 
-	while (!look && !w->ending) {
+	while (!due && !w->ending) {
 		struct epoll_event events[EVENTS];
 		uint64_t now = clock_now_ns();
 		int ms = (int)(next_ns > now ? (next_ns - now) / MILLISECOND + 1 : 0);
 		int count = epoll_wait(w->epoll, events, EVENTS, ms);
 
 		now = clock_now_ns();
-		look = count <= 0 || now >= next_ns;
+		due = count <= 0 || now >= next_ns;
 		for (int i = 0; i < count; i++)
-			look = take_event(w, &events[i], now) || look;
+			due = take_event(w, &events[i], now) || due;
 	}
 	w->level = ring_pressure_level(&w->pressure, clock_now_ns());
 }

@@ -364,8 +364,8 @@ static int write_back(struct automaton *a, struct managed *m)
 	/* One after the other: what is free on the disk is free once. */
 	if (a->writing)
 		return 0;
-	a->look.free_bytes = free_bytes(m);
-	policy_look(a->policy, &a->look);
+	a->machine.free_bytes = free_bytes(m);
+	policy_observe_machine(a->policy, &a->machine);
 	if (!policy_writeback(m->process, &age, &bytes))
 		return 0;
 	a->writing = true;

@@ -13,10 +13,10 @@
 #include "base/size.h"
 #include "cgroup/cgroup.h"
 
-#define LOOK_MS       60000   /* new processes are found, and pressure is read, at least so often */
-#define LOOK_AGAIN_MS 100     /* whether a signal has come, and while threads are at work */
-#define PATIENCE_US   1000000 /* the others are looked after again although a thread has not finished */
-#define THREADS_MAX   64
+#define INSPECT_MS       60000   /* new processes are found, and pressure is read, at least so often */
+#define INSPECT_AGAIN_MS 100     /* whether a signal has come, and while threads are at work */
+#define PATIENCE_US      1000000 /* the others are looked after again although a thread has not finished */
+#define THREADS_MAX      64
 
 static int wake_fd = -1;
 
@@ -183,10 +183,10 @@ static int begin_managing(struct automaton *a, struct error *error)
 /* Resident memory is read of all before anything is decided of one: a target is for all together. */
 static void inspect_processes(struct automaton *a, bool pressed)
 {
-	a->look.now_ms = now_us() / 1000;
-	a->look.pressed = pressed;
-	a->look.stalled_us = a->pressure >= 0 ? pressure_read(a->pressure) : 0;
-	policy_look(a->policy, &a->look);
+	a->machine.now_ms = now_us() / 1000;
+	a->machine.pressed = pressed;
+	a->machine.stalled_us = a->pressure >= 0 ? pressure_read(a->pressure) : 0;
+	policy_observe_machine(a->policy, &a->machine);
 	for (struct managed *m = a->all; m; m = m->next) {
 		uint64_t kib;
 
@@ -261,7 +261,7 @@ static void wait_for_threads(struct automaton *a, unsigned int most)
 		struct timespec until;
 
 		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += LOOK_AGAIN_MS * 1000000L;
+		until.tv_nsec += INSPECT_AGAIN_MS * 1000000L;
 		until.tv_sec += until.tv_nsec / 1000000000L;
 		until.tv_nsec %= 1000000000L;
 		pthread_cond_timedwait(&a->changed, &a->lock, &until);
@@ -302,13 +302,13 @@ static bool wait_for_work(struct automaton *a)
 {
 	uint64_t now = now_us() / 1000;
 	uint64_t next = policy_next(a->policy);
-	uint64_t wait = min_u64(next > now ? next - now : 0, LOOK_MS);
+	uint64_t wait = min_u64(next > now ? next - now : 0, INSPECT_MS);
 	struct pollfd fds[64] = {{.fd = a->wake, .events = POLLIN}, {.fd = a->trigger, .events = POLLPRI}};
 	unsigned int count = 2;
 	int ready;
 
 	if (a->threads) /* those that are still at work may be due all the time */
-		wait = max_u64(wait, LOOK_AGAIN_MS);
+		wait = max_u64(wait, INSPECT_AGAIN_MS);
 	if (a->cgroup >= 0)
 		wait = min_u64(wait, a->options->params.interval_ms);
 	for (const struct managed *m = a->all; m && count < ARRAY_SIZE(fds); m = m->next)

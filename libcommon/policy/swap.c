@@ -54,7 +54,7 @@ struct policy_process {
 
 struct policy {
 	struct policy_params params;
-	struct policy_look look;
+	struct policy_machine machine;
 	struct policy_process *processes;
 	policy_fn explain;
 	void *context;
@@ -76,9 +76,9 @@ void policy_free(struct policy *policy)
 	free(policy);
 }
 
-void policy_look(struct policy *policy, const struct policy_look *look)
+void policy_observe_machine(struct policy *policy, const struct policy_machine *machine)
 {
-	policy->look = *look;
+	policy->machine = *machine;
 }
 
 struct policy_process *policy_process_new(struct policy *policy, int pid, uint64_t starttime)
@@ -112,7 +112,7 @@ void policy_observe(struct policy_process *process, const struct policy_observat
 {
 	process->seen = *observation;
 	if (observation->pool && process->writeback_ms == NEVER)
-		process->writeback_ms = process->policy->look.now_ms + process->policy->params.stage_ms;
+		process->writeback_ms = process->policy->machine.now_ms + process->policy->params.stage_ms;
 }
 
 static void emit_decision(const struct policy_process *process, const char *op, const char *why, struct region region,
@@ -203,7 +203,7 @@ void policy_refaulted(struct policy_process *process, uint64_t superpage, uint64
 
 void policy_postpone(struct policy_process *process, uint64_t ms)
 {
-	uint64_t now = process->policy->look.now_ms;
+	uint64_t now = process->policy->machine.now_ms;
 
 	process->due_ms = ms < NEVER - now ? now + ms : NEVER;
 	process->writeback_ms = max_u64(process->writeback_ms, process->due_ms);
@@ -213,7 +213,7 @@ void policy_refaults_lost(struct policy_process *process, uint64_t pages)
 {
 	const struct policy *policy = process->policy;
 
-	process->due_ms = policy->look.now_ms + policy->params.backoff_ms;
+	process->due_ms = policy->machine.now_ms + policy->params.backoff_ms;
 	emit_decision(process, "wait", "refaults-lost", NOWHERE,
 		      NUMBERS({"refaulted_pages", pages}, {"alone_ms", policy->params.backoff_ms}));
 }
@@ -222,7 +222,7 @@ void policy_refaults_lost(struct policy_process *process, uint64_t pages)
 static bool forks_much(struct policy_process *process)
 {
 	const struct policy *policy = process->policy;
-	uint64_t now = policy->look.now_ms;
+	uint64_t now = policy->machine.now_ms;
 	uint64_t elapsed = now - process->forks_ms;
 	uint64_t forks = process->seen.forks - min_u64(process->seen.forks, process->forks);
 	bool counted = process->forks_ms && elapsed;
@@ -242,7 +242,7 @@ static bool saves_little(const struct policy_process *process)
 	const struct policy *policy = process->policy;
 
 	if (process->seen.out >= policy->params.min_saved / LITTLE ||
-	    policy->look.now_ms < process->staged_ms + policy->params.backoff_ms)
+	    policy->machine.now_ms < process->staged_ms + policy->params.backoff_ms)
 		return false;
 	emit_decision(process, "end", "little-out", NOWHERE,
 		      NUMBERS({"out_bytes", process->seen.out}, {"min_saved_bytes", policy->params.min_saved}));
@@ -255,7 +255,7 @@ bool policy_pays(struct policy_process *process)
 
 	if (!policy->params.min_saved || (!forks_much(process) && !saves_little(process)))
 		return true;
-	process->due_ms = policy->look.now_ms + time_alone(policy, process->unpaid);
+	process->due_ms = policy->machine.now_ms + time_alone(policy, process->unpaid);
 	process->forks_ms = process->forks = 0;
 	if (process->unpaid < TIMES_MAX)
 		process->unpaid++;
@@ -290,13 +290,13 @@ static uint64_t to_target(const struct policy_process *process)
 static uint64_t to_pressure(struct policy_process *process)
 {
 	const struct policy *policy = process->policy;
-	uint64_t now_us = policy->look.stalled_us + process->seen.stalled_us;
-	uint64_t elapsed_us = (policy->look.now_ms - process->mark_ms) * 1000;
+	uint64_t now_us = policy->machine.stalled_us + process->seen.stalled_us;
+	uint64_t elapsed_us = (policy->machine.now_ms - process->mark_ms) * 1000;
 	uint64_t stalled = now_us - min_u64(now_us, process->mark_us);
 	uint64_t allowed = elapsed_us * policy->params.hold_ppm / 1000000;
 	bool first = !process->mark_ms;
 
-	process->mark_ms = policy->look.now_ms;
+	process->mark_ms = policy->machine.now_ms;
 	process->mark_us = now_us;
 	if (first) {
 		emit_decision(process, "wait", "first-look", NOWHERE, NUMBERS({"hold_ppm", policy->params.hold_ppm}));
@@ -335,8 +335,8 @@ bool policy_due(const struct policy_process *process)
 {
 	const struct policy *policy = process->policy;
 
-	return policy->look.now_ms >= process->due_ms &&
-	       (policy->params.when != POLICY_PRESSURE || policy->look.pressed);
+	return policy->machine.now_ms >= process->due_ms &&
+	       (policy->params.when != POLICY_PRESSURE || policy->machine.pressed);
 }
 
 uint64_t policy_round(struct policy_process *process)
@@ -347,7 +347,7 @@ uint64_t policy_round(struct policy_process *process)
 	uint64_t all = left_of(policy->params.total_limit, used);
 	uint64_t bytes;
 
-	process->due_ms = policy->look.now_ms + policy->params.interval_ms;
+	process->due_ms = policy->machine.now_ms + policy->params.interval_ms;
 	if (process->seen.resident < SUPERPAGE) {
 		emit_decision(process, "wait", "small", NOWHERE, NUMBERS({"resident_bytes", process->seen.resident}));
 		return 0;
@@ -365,7 +365,7 @@ uint64_t policy_round(struct policy_process *process)
 
 int policy_candidate(struct policy_process *process, struct region region, uint64_t resident)
 {
-	uint64_t now = process->policy->look.now_ms;
+	uint64_t now = process->policy->machine.now_ms;
 	const struct known *known = find_known(process, round_down(region.start, SUPERPAGE));
 
 	if (known && known->until_ms > now) {
@@ -397,7 +397,7 @@ static int compare_candidates(const void *a, const void *b)
 /* Superpages that have been in peace for long enough are as good as new ones. */
 static void forget_peaceful(struct policy_process *process)
 {
-	uint64_t now = process->policy->look.now_ms;
+	uint64_t now = process->policy->machine.now_ms;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < process->known_count; i++) {
@@ -459,7 +459,7 @@ int policy_choose(struct policy_process *process, uint64_t bytes, struct region_
 int policy_staged(struct policy_process *process, uint64_t superpage, uint64_t moved)
 {
 	const struct policy *policy = process->policy;
-	uint64_t now = policy->look.now_ms;
+	uint64_t now = policy->machine.now_ms;
 	struct known *known = find_or_add(process, round_down(superpage, SUPERPAGE));
 
 	if (!known)
@@ -480,17 +480,17 @@ int policy_staged(struct policy_process *process, uint64_t superpage, uint64_t m
 bool policy_writeback(struct policy_process *process, uint64_t *age_ms, uint64_t *bytes)
 {
 	const struct policy *policy = process->policy;
-	uint64_t free_bytes = policy->look.free_bytes;
+	uint64_t free_bytes = policy->machine.free_bytes;
 	bool room = free_bytes > policy->params.min_free;
 
-	if (policy->look.now_ms < process->writeback_ms)
+	if (policy->machine.now_ms < process->writeback_ms)
 		return false;
 	emit_decision(process, room ? "writeback" : "wait", room ? "untouched" : "min-free", NOWHERE,
 		      NUMBERS({"pool_bytes", process->seen.pool}, {"stage_ms", policy->params.stage_ms},
 			      {"min_free_bytes", policy->params.min_free},
 			      {free_bytes == NEVER ? NULL : "free_bytes", free_bytes}));
 	if (!room)
-		process->writeback_ms = policy->look.now_ms + RETRY_MS;
+		process->writeback_ms = policy->machine.now_ms + RETRY_MS;
 	*age_ms = policy->params.stage_ms;
 	*bytes = free_bytes == NEVER || !room ? 0 : free_bytes - policy->params.min_free;
 	return room;
@@ -503,7 +503,7 @@ void policy_written(struct policy_process *process, uint64_t left, uint64_t olde
 	uint64_t wait = stage > oldest_ms ? stage - oldest_ms : 0;
 
 	process->seen.pool = left;
-	process->writeback_ms = left ? policy->look.now_ms + (failed ? RETRY_MS : max_u64(wait, RETRY_LEFT)) : NEVER;
+	process->writeback_ms = left ? policy->machine.now_ms + (failed ? RETRY_MS : max_u64(wait, RETRY_LEFT)) : NEVER;
 }
 
 uint64_t policy_next(const struct policy *policy)
