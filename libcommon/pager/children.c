@@ -91,7 +91,7 @@ static bool any_thread_forks(const struct target *target)
 	return false;
 }
 
-void child_look(struct space *space)
+void child_inspect(struct space *space)
 {
 	_cleanup_target_ struct target target = TARGET_NONE;
 	struct error ignored = {0};

@@ -300,7 +300,7 @@ static int find_kept(struct pager *pager, struct region_vec *regions)
 	return rc;
 }
 
-void event_look(struct pager *pager)
+void event_inspect_fork(struct pager *pager)
 {
 	_cleanup_regions_ struct region_vec regions = {0};
 

@@ -28,12 +28,12 @@
 #include "proc/stat.h"
 #include "service/failpoint.h"
 
-#define PATIENCE_MS  10000 /* for a worker that does not come */
-#define ANSWER_MS    5000  /* for a keeper to read one message */
-#define DESCRIPTORS  2     /* poll(2) wants so many allowed; those below, of every process of ours, are open */
-#define SETTLE_US    100
-#define FIND_TRIES   10000 /* at a keeper of which it cannot be told whether it is gone, SETTLE_US apart */
-#define SETTLE_TRIES 5
+#define PATIENCE_MS   10000 /* for a worker that does not come */
+#define ANSWER_MS     5000  /* for a keeper to read one message */
+#define DESCRIPTORS   2     /* poll(2) wants so many allowed; those below, of every process of ours, are open */
+#define QUIESCE_US    100
+#define FIND_TRIES    10000 /* at a keeper of which it cannot be told whether it is gone, QUIESCE_US apart */
+#define QUIESCE_TRIES 5
 
 static bool change_state(struct pager *pager, uint32_t from, uint32_t to)
 {
@@ -203,24 +203,24 @@ static int find_keeper(const struct pager *pager)
 	int rc = header->session.keeper.pid > 0 ? find_keeper_once(header) : -ESRCH;
 
 	for (int tries = 0; rc < 0 && rc != -ESRCH && tries < FIND_TRIES; tries++) {
-		usleep(SETTLE_US);
+		usleep(QUIESCE_US);
 		rc = find_keeper_once(header);
 	}
 	return rc;
 }
 
-void keeper_settle(struct pager *pager)
+void keeper_quiesce(struct pager *pager)
 {
 	unsigned int unknown = 0;
 
 	change_state(pager, READ_ASKED, READ_IDLE);
-	while (!is_idle(pager) && unknown < SETTLE_TRIES) {
+	while (!is_idle(pager) && unknown < QUIESCE_TRIES) {
 		_cleanup_close_ int pidfd = find_keeper(pager);
 
 		if (pidfd == -ESRCH || pidfd_ends(pidfd, 0))
 			break;
 		unknown += pidfd < 0;
-		usleep(SETTLE_US);
+		usleep(QUIESCE_US);
 	}
 	index_header(pager->index)->session.keeper.read_state = READ_IDLE;
 }

@@ -20,10 +20,10 @@
 #include "pager/pager.h"
 #include "service/failpoint.h"
 
-#define SETTLED_US 200000  /* most children exec or exit before that */
-#define AGAIN_US   1000000 /* after a failure */
-#define HELD_PART  16      /* of the descriptors that a program may have */
-#define LIMIT_LINE "\nMax open files"
+#define QUIESCED_US 200000  /* most children exec or exit before that */
+#define AGAIN_US    1000000 /* after a failure */
+#define HELD_PART   16      /* of the descriptors that a program may have */
+#define LIMIT_LINE  "\nMax open files"
 
 /*
  * How many of its descriptors the program may be given for its children: a few of those it may have, and none when it
@@ -77,7 +77,7 @@ static bool wants_holding(const struct pager *pager, unsigned int i)
 {
 	const struct space *space = &pager->spaces[i];
 
-	return space->used && !space->dead && now_us() - space->since_us > SETTLED_US &&
+	return space->used && !space->dead && now_us() - space->since_us > QUIESCED_US &&
 	       index_header(pager->index)->spaces[i].number == 0;
 }
 

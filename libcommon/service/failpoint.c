@@ -24,7 +24,7 @@
 
 #include "base/cleanup.h"
 
-#define PAUSE_LOOK_MS 10
+#define PAUSE_POLL_MS 10
 
 static void pause_for(unsigned long ms)
 {
@@ -33,8 +33,8 @@ static void pause_for(unsigned long ms)
 
 	if (mark && snprintf(reached, sizeof(reached), "%s.reached", mark) < (int)sizeof(reached))
 		mkdir(reached, 0700);
-	for (; mark && ms > PAUSE_LOOK_MS && access(mark, F_OK) == 0; ms -= PAUSE_LOOK_MS)
-		usleep(PAUSE_LOOK_MS * 1000);
+	for (; mark && ms > PAUSE_POLL_MS && access(mark, F_OK) == 0; ms -= PAUSE_POLL_MS)
+		usleep(PAUSE_POLL_MS * 1000);
 	if (!mark)
 		usleep((useconds_t)ms * 1000);
 }

@@ -127,7 +127,7 @@ static int lock_directory(const struct pager *pager)
 			return -errno;
 		if (now_us() > deadline || is_served(pager))
 			return -EEXIST;
-		usleep(DYING_LOOK_US);
+		usleep(DYING_POLL_US);
 	}
 	return 0;
 }

@@ -17,7 +17,7 @@
 #include "base/cleanup.h"
 #include "index/index.h"
 
-#define LOOK_TRIES      20
+#define STAT_TRIES      20
 #define REMOVE_TRIES    10
 #define REMOVE_AGAIN_US 5000
 
@@ -104,7 +104,7 @@ static bool stat_patiently(int directory, const char *name, int flags, struct st
 {
 	int rc = fstatat(directory, name, stat, flags);
 
-	for (int tries = 0; rc < 0 && errno != ENOENT && tries < LOOK_TRIES; tries++)
+	for (int tries = 0; rc < 0 && errno != ENOENT && tries < STAT_TRIES; tries++)
 		rc = fstatat(directory, name, stat, flags);
 	return rc == 0;
 }

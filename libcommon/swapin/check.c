@@ -22,12 +22,12 @@
 #include "report/report.h"
 #include "swapin/filler.h"
 
-#define CHUNK      4096 /* entries looked at under the lock at a time */
-#define LOOKS      100  /* at a page that seems to be out and in at once, LOOK_US apart */
-#define LOOK_US    5000
-#define TELL_MOST  1000 /* records; the rest is only counted */
-#define TIDY_TRIES 1000 /* a millisecond apart */
-#define NO_ADDRESS UINT64_MAX
+#define CHUNK       4096 /* entries looked at under the lock at a time */
+#define INSPECTIONS 100  /* at a page that seems to be out and in at once, INSPECT_US apart */
+#define INSPECT_US  5000
+#define EMIT_MOST   1000 /* records; the rest is only counted */
+#define TIDY_TRIES  1000 /* a millisecond apart */
+#define NO_ADDRESS  UINT64_MAX
 
 /* What is known of a cluster from the entries that point to it. */
 struct tally {
@@ -69,7 +69,7 @@ static void note_problem(struct check *check, int code, const char *why, uint64_
 	char text[ADDRESS_TEXT];
 	json_t *record;
 
-	if (check->sums->errors++ >= TELL_MOST)
+	if (check->sums->errors++ >= EMIT_MOST)
 		return;
 	error_set(&error, code, why, NULL, "check");
 	record = error_record("check", &error);
@@ -157,8 +157,8 @@ static void keep_both(struct check *check)
 static void inspect_pages(struct check *check)
 {
 	keep_both(check);
-	for (unsigned int look = 0; look < LOOKS && check->out_count; look++) {
-		usleep(LOOK_US);
+	for (unsigned int tries = 0; tries < INSPECTIONS && check->out_count; tries++) {
+		usleep(INSPECT_US);
 		keep_both(check);
 	}
 	for (unsigned int i = 0; i < check->out_count; i++)

@@ -151,13 +151,13 @@ static int next_message(struct pager *pager, struct space *space, bool *fork)
 		if (rc == -EMFILE && staging_unread(pager))
 			return -EINPROGRESS;
 		if (rc == -EMFILE || rc == -ESRCH) {
-			event_look(pager);
+			event_inspect_fork(pager);
 			failpoint("fork-looked");
 		}
 		*fork = header->session.events.fork_awaited;
 	}
 	if (space->id != 0 && index_count(pager->index, space->id) && uffd_changing(space->uffd))
-		child_look(space);
+		child_inspect(space);
 	/* It may be a fork, of a child, too; faults come before it. */
 	if (room_is_full(pager, space) && (*fork || uffd_changing(space->uffd)))
 		return -ENOSPC;

@@ -16,7 +16,7 @@
 #include "swapin/fill.h"
 #include "swapin/filler.h"
 
-#define LOOK_MS 250 /* whether the session is over */
+#define POLL_MS 250 /* whether the session is over */
 
 static long call_futex(uint32_t *word, int op, uint32_t value, const struct timespec *limit)
 {
@@ -51,7 +51,7 @@ static void *forks_main(void *argument)
 
 		if (asked == __atomic_load_n(&shared->granted, __ATOMIC_SEQ_CST)) {
 			call_futex(&shared->asked, FUTEX_WAIT, asked,
-				   &(struct timespec){.tv_nsec = LOOK_MS * 1000000L});
+				   &(struct timespec){.tv_nsec = POLL_MS * 1000000L});
 		} else if (bring_everything(pager, &filler)) {
 			__atomic_store_n(&shared->granted, asked, __ATOMIC_SEQ_CST);
 			call_futex(&shared->granted, FUTEX_WAKE, INT32_MAX, NULL);

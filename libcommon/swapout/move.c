@@ -546,8 +546,8 @@ int out_move(struct out_job *job, struct error *error)
 	if (rc < 0)
 		return error_set(error, (int)rc, NULL, "make room in the directory of sessions",
 				 "extend the index of process %d", pager->target.pid);
-	discards_settle(pager);
-	out_settle_on(job, pager->access.ops->calls.processor(&pager->access));
+	discards_quiesce(pager);
+	out_run_on(job, pager->access.ops->calls.processor(&pager->access));
 	rc = target_fds_begin(pager, error);
 	if (rc < 0)
 		return (int)rc;

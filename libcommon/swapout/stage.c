@@ -140,7 +140,7 @@ static void find_lost(struct out_job *job, struct region moved)
 		struct region there = {bc->staging, bc->staging + bc->pages * page_size()};
 
 		if (!staging_holds(pager, there))
-			memset(job->look.unreadable + (there.start - moved.start) / page_size(), 1, bc->pages);
+			memset(job->inspection.unreadable + (there.start - moved.start) / page_size(), 1, bc->pages);
 	}
 }
 
@@ -150,14 +150,14 @@ int out_read(struct out_job *job)
 	struct batch *batch = job->current;
 	uint64_t slot = staging_slot(pager, batch->slot).start;
 	struct region moved = {slot + batch->read, slot + batch->used};
-	uint64_t *entries = job->look.entries;
-	unsigned char *unreadable = job->look.unreadable;
+	uint64_t *entries = job->inspection.entries;
+	unsigned char *unreadable = job->inspection.unreadable;
 	int rc;
 
 	if (region_bytes(moved))
 		failpoint("reading");
 	rc = out_pagemap(pager, moved.start, region_bytes(moved) / page_size(), entries);
-	memset(unreadable, 0, sizeof(job->look.unreadable));
+	memset(unreadable, 0, sizeof(job->inspection.unreadable));
 	if (rc == 0) {
 		read_pages(pager, moved, entries, unreadable);
 		find_lost(job, moved);
@@ -465,7 +465,7 @@ int out_start_compressors(struct out_job *job)
 	return job->compress.count ? 0 : rc;
 }
 
-void out_settle_on(struct out_job *job, int processor)
+void out_run_on(struct out_job *job, int processor)
 {
 	cpu_set_t all;
 	cpu_set_t one;

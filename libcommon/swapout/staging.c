@@ -17,11 +17,11 @@
 #include "proc/maps.h"
 #include "service/failpoint.h"
 
-#define CHANGING_TRIES 1000
-#define CHANGING_US    100
-#define DRAIN_TRIES    20
-#define LOOK_TRIES     20 /* a look that fails for want of memory, most of all, says nothing of the area */
-#define LOOK_AGAIN_US  500
+#define CHANGING_TRIES   1000
+#define CHANGING_US      100
+#define DRAIN_TRIES      20
+#define INSPECT_TRIES    20 /* of the area: one that fails, most of all for want of memory, says nothing of it */
+#define INSPECT_AGAIN_US 500
 
 struct region staging_slot_whole(const struct pager *pager, unsigned int slot)
 {
@@ -47,8 +47,8 @@ static int read_mapping(const struct pager *pager, uint64_t at, struct mapping *
 {
 	int rc = mapping_at(pager->view.maps_fd, at, mapping);
 
-	for (int tries = 0; rc < 0 && rc != -ESRCH && tries < LOOK_TRIES; tries++) {
-		usleep(LOOK_AGAIN_US);
+	for (int tries = 0; rc < 0 && rc != -ESRCH && tries < INSPECT_TRIES; tries++) {
+		usleep(INSPECT_AGAIN_US);
 		rc = mapping_at(pager->view.maps_fd, at, mapping);
 	}
 	return rc;
@@ -198,8 +198,8 @@ int staging_begin(struct pager *pager, struct error *error)
 	if (pager->view.maps_fd < 0)
 		return staging_explain(pager, pager->view.maps_fd, "look at the mappings of", error);
 	rc = register_and_mark(pager);
-	for (int tries = 0; may_pass(pager, rc) && tries < LOOK_TRIES; tries++) {
-		usleep(LOOK_AGAIN_US);
+	for (int tries = 0; may_pass(pager, rc) && tries < INSPECT_TRIES; tries++) {
+		usleep(INSPECT_AGAIN_US);
 		rc = register_and_mark(pager);
 	}
 	pager->staging.unmarked = may_pass(pager, rc) && target_alive(&pager->target);
@@ -215,8 +215,8 @@ static int call_patiently(int (*call)(int fd, struct region region), int fd, str
 {
 	int rc = call(fd, region);
 
-	for (int tries = 0; rc == -ENOMEM && uffd_alive(fd) && tries < LOOK_TRIES; tries++) {
-		usleep(LOOK_AGAIN_US);
+	for (int tries = 0; rc == -ENOMEM && uffd_alive(fd) && tries < INSPECT_TRIES; tries++) {
+		usleep(INSPECT_AGAIN_US);
 		rc = call(fd, region);
 	}
 	return rc;
@@ -257,12 +257,12 @@ static bool is_registered(const struct pager *pager)
 {
 	int fd = pager->staging.uffd;
 
-	for (int tries = 0; tries < LOOK_TRIES; tries++) {
+	for (int tries = 0; tries < INSPECT_TRIES; tries++) {
 		if (uffd_covers(fd, pager->staging.region))
 			return true;
 		if (uffd_absent(fd, pager->staging.region) || uffd_changing(fd))
 			break;
-		usleep(LOOK_AGAIN_US);
+		usleep(INSPECT_AGAIN_US);
 	}
 	return false;
 }

@@ -13,8 +13,8 @@
 #include "swapin/touch_ring.h"
 #include "swapout/swapout.h"
 
-#define TOLD_AT_ONCE 2048
-#define TELL_MS      20
+#define EMIT_AT_ONCE 2048
+#define EMIT_MS      20
 
 struct watch {
 	struct pager *pager;
@@ -42,7 +42,7 @@ static void emit_state(struct watch *watch)
  */
 static void emit_touches(struct watch *watch)
 {
-	struct touch touches[TOLD_AT_ONCE];
+	struct touch touches[EMIT_AT_ONCE];
 	size_t page = page_size();
 	uint64_t lost;
 	size_t count;
@@ -50,7 +50,7 @@ static void emit_touches(struct watch *watch)
 	do {
 		json_t *list;
 
-		count = touch_ring_take(watch->pager, &watch->ring, touches, TOLD_AT_ONCE, &lost);
+		count = touch_ring_take(watch->pager, &watch->ring, touches, EMIT_AT_ONCE, &lost);
 		if (!count && !lost)
 			return;
 		list = json_array();
@@ -64,7 +64,7 @@ static void emit_touches(struct watch *watch)
 						       1000)));
 		watch->request->emit(watch->request->context, json_pack("{s:s,s:o,s:I}", "type", "touches", "touches",
 									list, "lost", (json_int_t)lost));
-	} while (count == TOLD_AT_ONCE);
+	} while (count == EMIT_AT_ONCE);
 }
 
 static void discard_record(void *context, json_t *record)
@@ -151,7 +151,7 @@ static int watch_on(struct watch *watch, struct error *error)
 
 	while (rc == 0 && !atomic_load(&watch->pager->ended) && !watch->pager->spaces[0].dead) {
 		uint64_t now = elapsed_ms(watch);
-		uint64_t wait = TELL_MS;
+		uint64_t wait = EMIT_MS;
 
 		if (request->duration_ms && now >= request->duration_ms)
 			break;

@@ -360,7 +360,7 @@ int recover_state(struct pager *pager, int index_fd)
 	}
 	index_recover(pager->index);
 	failpoint("recovering");
-	keeper_settle(pager);
+	keeper_quiesce(pager);
 	pager->access.number = index_header(pager->index)->session.target.uffd_number;
 	rc = open_store(pager);
 	if (rc == 0)

@@ -138,19 +138,19 @@ static void take_signal(struct supervisor *v)
 
 /*
  * Threads that did not stop in time while the session was made are ours to let go. Returns for how long to wait before
- * the next look, in milliseconds, PULSE_LOOK_MS at most.
+ * the next inspection, in milliseconds, PULSE_INSPECT_MS at most.
  */
 static int let_threads_go(struct supervisor *v)
 {
 	struct access *access = &v->pager->access;
 
-	return access->ops && access->ops->calls.reap(access) ? LINGER_MS : PULSE_LOOK_MS;
+	return access->ops && access->ops->calls.reap(access) ? LINGER_MS : PULSE_INSPECT_MS;
 }
 
 /* A worker that serves nothing any more makes room for another one. */
 static void inspect_worker(struct supervisor *v)
 {
-	if (v->hung || !pulse_look(v->pager->supervision.pulse, &v->pulse, v->worker.pid))
+	if (v->hung || !pulse_inspect(v->pager->supervision.pulse, &v->pulse, v->worker.pid))
 		return;
 	v->hung = true;
 	pidfd_signal(v->worker.pidfd, SIGKILL);

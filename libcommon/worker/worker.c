@@ -82,13 +82,13 @@ static void keep_house(struct pager *pager)
 	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
 		struct space *space = &pager->spaces[i];
 		bool empty;
-		bool look;
+		bool inspect;
 
 		pthread_mutex_lock(&pager->lock);
-		look = space->used && !space->dead;
-		empty = i > 0 && look && !index_count(pager->index, i);
+		inspect = space->used && !space->dead;
+		empty = i > 0 && inspect && !index_count(pager->index, i);
 		pthread_mutex_unlock(&pager->lock);
-		if (!look)
+		if (!inspect)
 			continue;
 		if (space->unwatched)
 			space->unwatched = space_watch(pager, space) < 0;
@@ -107,7 +107,7 @@ static void keep_house(struct pager *pager)
 			space_tidy(pager);
 		}
 	}
-	guards_look(pager);
+	guards_scan(pager);
 	pthread_mutex_lock(&pager->lock);
 	if (!any_needed(pager)) {
 		int running = RUNNING;
