@@ -123,7 +123,7 @@ static void on_child(void *context)
 	struct cache *cache = context;
 
 	source_reap(cache->source);
-	command_look(&cache->command);
+	command_inspect(&cache->command);
 }
 
 /* What somebody sends to us is meant for the command, if there is one; what comes from the terminal it gets itself. */

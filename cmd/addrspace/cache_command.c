@@ -75,7 +75,7 @@ void command_go(const struct cache_command *command)
 		kill(command->pid, SIGCONT);
 }
 
-void command_look(struct cache_command *command)
+void command_inspect(struct cache_command *command)
 {
 	int status;
 	pid_t pid = command->pid > 0 && !command->ended ? waitpid(command->pid, &status, WNOHANG) : 0;

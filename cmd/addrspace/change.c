@@ -44,8 +44,8 @@ int change_open(struct change *change, struct error *error)
 	return rc;
 }
 
-int change_look(struct change *change, const struct region_vec *regions, unsigned int takes, struct pieces *pieces,
-		struct error *error)
+int change_inspect(struct change *change, const struct region_vec *regions, unsigned int takes, struct pieces *pieces,
+		   struct error *error)
 {
 	struct inject *inject = change->injecting ? &change->inject : NULL;
 	const struct target *target = &change->run->target;

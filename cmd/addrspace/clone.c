@@ -16,7 +16,7 @@
 #include "clone_note.h"
 #include "tool/command.h"
 
-#define LOOK_MS 500
+#define POLL_MS 500
 
 const struct report_column clone_columns[] = {
 	{"pid", "PID", COLUMN_NUMBER},           {"original_pid", "ORIGINAL", COLUMN_NUMBER},
@@ -122,7 +122,7 @@ static bool is_wait_over(struct cloning *c, pid_t command, int signal, int *stat
 /* The clone is there for as long as somebody looks at it. */
 static int stay_with_clone(struct cloning *c)
 {
-	const struct timespec look = {.tv_nsec = LOOK_MS * 1000000L};
+	const struct timespec period = {.tv_nsec = POLL_MS * 1000000L};
 	int status = EXIT_DONE;
 	pid_t command = 0;
 	sigset_t signals;
@@ -148,7 +148,7 @@ static int stay_with_clone(struct cloning *c)
 		}
 	}
 	while (!is_wait_over(c, command, got, &status)) {
-		got = sigtimedwait(&signals, NULL, &look);
+		got = sigtimedwait(&signals, NULL, &period);
 		if (command && (got == SIGTERM || got == SIGHUP))
 			kill(command, got);
 	}

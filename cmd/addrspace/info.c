@@ -189,7 +189,7 @@ static int emit_info(struct run *run)
 		rc = add_mappings(record, &run->target);
 	if (rc < 0) {
 		json_decref(record);
-		return look_failed(run, rc);
+		return inspect_failed(run, rc);
 	}
 	report_record(run->report, record);
 	return EXIT_DONE;

@@ -152,7 +152,7 @@ static int list_mappings(struct list *list)
 	cleanup_close(&list->pages.pagemap_fd);
 	maps_close(&list->maps);
 	/* What cannot be written is told by run_finish. */
-	return rc == 0 || rc == -EPIPE || rc == -EIO ? EXIT_DONE : look_failed(list->run, rc);
+	return rc == 0 || rc == -EPIPE || rc == -EIO ? EXIT_DONE : inspect_failed(list->run, rc);
 }
 
 int verb_list(struct run *run)

@@ -106,7 +106,7 @@ static int inspect_place(struct change *change, const struct map_request *reques
 	if (region_vec_push(&regions, (struct region){request->at, request->at + request->bytes}) < 0)
 		return error_set(error, -ENOMEM, NULL, NULL, "map memory");
 	if (request->replace)
-		return change_look(change, &regions, TAKES_ALL, &pieces, error);
+		return change_inspect(change, &regions, TAKES_ALL, &pieces, error);
 	rc = pieces_read(&change->run->target, NULL, &regions, &pieces);
 	for (size_t i = 0; rc == 0 && i < pieces.count; i++)
 		*occupied |= pieces.items[i].mapped;

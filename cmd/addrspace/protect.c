@@ -62,7 +62,7 @@ static int protect_regions(struct change *change, const struct region_vec *regio
 	int rc = change_open(change, &error);
 
 	if (rc == 0)
-		rc = change_look(change, regions, rights_taken(wanted), &pieces, &error);
+		rc = change_inspect(change, regions, rights_taken(wanted), &pieces, &error);
 	if (rc == 0)
 		rc = change_pieces(change, &pieces, protect_piece, describe_rights, wanted, &error);
 	return change_close(change, rc, &error);

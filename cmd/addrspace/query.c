@@ -131,7 +131,7 @@ static int query_region(struct run *run, const char *text)
 		return run_failed(run, rc, &error);
 	rc = scan_region(&run->target, region, &found);
 	if (rc < 0)
-		return look_failed(run, rc);
+		return inspect_failed(run, rc);
 	report_record(run->report, query_record(&run->target, region, &found));
 	return EXIT_DONE;
 }

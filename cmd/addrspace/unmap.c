@@ -41,7 +41,7 @@ static int unmap_regions(struct change *change, const struct region_vec *regions
 	int rc = change_open(change, &error);
 
 	if (rc == 0)
-		rc = change_look(change, regions, TAKES_ALL, &pieces, &error);
+		rc = change_inspect(change, regions, TAKES_ALL, &pieces, &error);
 	if (rc == 0 && allocated_only)
 		rc = check_allocated(&pieces, &error);
 	if (rc == 0)

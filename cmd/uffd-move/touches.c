@@ -226,7 +226,7 @@ static int emit_sums(const struct touches *touches, struct touch_sums *sums, con
 	return rc;
 }
 
-int touches_tell(struct touches *touches, int (*emit)(void *context, json_t *record), void *context)
+int touches_emit(struct touches *touches, int (*emit)(void *context, json_t *record), void *context)
 {
 	int rc = emit_sums(touches, &touches->mappings, "mapping", emit, context);
 

@@ -288,7 +288,7 @@ static int run_session(struct watcher *w, bool *partial, struct error *error)
 	*error = (struct error){0};
 	if (w->options->again_ms && w->interval_open)
 		take_round(w, elapsed);
-	rc = touches_tell(&w->touches, emit_record, w);
+	rc = touches_emit(&w->touches, emit_record, w);
 	return rc ? rc : report_summary(w, elapsed);
 }
 
