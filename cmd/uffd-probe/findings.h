@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "neighbours.h"
+#include "facilities.h"
 #include "uffd/names.h"
 #include "uffd/offer.h"
 #include "uffd/route.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Trying what the tools rely on beside userfaultfd. */
-#include "neighbours.h"
+#include "facilities.h"
 
 #include <errno.h>
 #include <fcntl.h>
