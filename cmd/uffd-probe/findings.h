@@ -20,7 +20,7 @@ struct findings {
 	uint64_t ioctls;        /* on the descriptor itself */
 	int feature[FEATURE_BITS];
 	struct uffd_offer memory[UFFD_MEMORIES][UFFD_NAMED_MODES];
-	int neighbour[NEIGHBOURS];
+	int facility[FACILITIES];
 };
 
 /* Tries everything except the exercises. */

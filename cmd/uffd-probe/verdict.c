@@ -110,12 +110,12 @@ static void check_seccomp(struct verdicts *verdicts)
 			     "it is in seccomp strict mode, which allows no system call of ours", NULL);
 		return;
 	}
-	for (size_t i = 0; mode && i < NEIGHBOURS; i++) {
-		int code = verdicts->findings.neighbour[i];
+	for (size_t i = 0; mode && i < FACILITIES; i++) {
+		int code = verdicts->findings.facility[i];
 
-		if (strcmp(neighbours[i].name, "ptrace_suspend_seccomp") || !code)
+		if (strcmp(facilities[i].name, "ptrace_suspend_seccomp") || !code)
 			continue;
-		neighbour_explain(i, code, &error);
+		facility_explain(i, code, &error);
 		add_obstacle(verdicts, BOTH, "seccomp",
 			     "it runs under a seccomp filter, which this user cannot suspend", error.hint);
 	}
@@ -226,11 +226,11 @@ static void check_descriptor(struct verdicts *verdicts)
 			     "/dev/userfaultfd cannot be used, and vm.unprivileged_userfaultfd is 0", cure);
 }
 
-static int neighbour_code(const struct findings *findings, const char *name)
+static int facility_code(const struct findings *findings, const char *name)
 {
-	for (size_t i = 0; i < NEIGHBOURS; i++)
-		if (!strcmp(neighbours[i].name, name))
-			return findings->neighbour[i];
+	for (size_t i = 0; i < FACILITIES; i++)
+		if (!strcmp(facilities[i].name, name))
+			return findings->facility[i];
 	return -ENOENT;
 }
 
@@ -242,7 +242,7 @@ static void check_kernel(struct verdicts *verdicts)
 				UFFD_FEATURE_SIGBUS;
 	const struct findings *findings = &verdicts->findings;
 
-	if (neighbour_code(findings, "pidfd_getfd") == -ENOSYS)
+	if (facility_code(findings, "pidfd_getfd") == -ENOSYS)
 		add_obstacle(verdicts, BOTH, "kernel", "this kernel does not have pidfd_getfd(2)",
 			     "run Linux 5.6 or newer");
 	if (!findings->asked)
@@ -250,7 +250,7 @@ static void check_kernel(struct verdicts *verdicts)
 	if (needed & ~findings->offered)
 		add_obstacle(verdicts, SWAPCTL, "kernel", "this kernel does not offer all features that it needs",
 			     "run Linux 6.8 or newer");
-	if (!(findings->offered & UFFD_FEATURE_MOVE) && neighbour_code(findings, "mremap_dontunmap"))
+	if (!(findings->offered & UFFD_FEATURE_MOVE) && facility_code(findings, "mremap_dontunmap"))
 		add_obstacle(verdicts, UFFD_MOVE, "kernel", "this kernel has neither UFFDIO_MOVE nor MREMAP_DONTUNMAP",
 			     "run Linux 5.7 or newer");
 	if (findings->feature[__builtin_ctz(UFFD_FEATURE_EVENT_FORK)] == -EPERM)
@@ -271,7 +271,7 @@ static int emit_conclusions(struct verdicts *verdicts)
 	return code;
 }
 
-int tell_verdicts(struct probe *probe, const struct target *target)
+int emit_verdicts(struct probe *probe, const struct target *target)
 {
 	struct verdicts verdicts = {.probe = probe, .target = target, .obstacles = {json_array(), json_array()}};
 	int code = probe_table(probe, "obstacle", obstacle_columns);
