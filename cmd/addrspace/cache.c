@@ -46,7 +46,7 @@ static void cache_close(struct cache *cache)
 
 #define _cleanup_cache_ __attribute__((cleanup(cache_close)))
 
-static int check_words(struct cache *cache)
+static int check_cache_words(struct cache *cache)
 {
 	const struct run *run = cache->run;
 
@@ -198,9 +198,9 @@ static int run_cache(struct cache *cache)
 	return rc < 0 ? run_failed(run, rc, &error) : finish_cache(cache);
 }
 
-static int open_all(struct cache *cache)
+static int open_cache(struct cache *cache)
 {
-	int status = check_words(cache);
+	int status = check_cache_words(cache);
 
 	if (!status)
 		status = block_signals(cache);
@@ -225,7 +225,7 @@ int verb_cache(struct run *run)
 
 	region_vec_normalize(&cache.options.fail);
 	cache.source_options.timeout_ms = (unsigned int)values->timeout_ms;
-	status = open_all(&cache);
+	status = open_cache(&cache);
 	if (!status)
 		status = run_cache(&cache);
 	command_kill(&cache.command);

@@ -171,7 +171,7 @@ int change_pieces(struct change *change, const struct pieces *pieces, change_pie
 			 change->op, change->run->target.pid);
 }
 
-static int report_summary(struct change *change)
+static int summarize_change(struct change *change)
 {
 	const struct target *target = &change->run->target;
 	json_t *record = json_pack("{s:s, s:s, s:b, s:i, s:I, s:I, s:I, s:I}", "type", "summary", "op", change->op,
@@ -191,7 +191,7 @@ int change_close(struct change *change, int rc, struct error *error)
 	int closed;
 
 	if (rc == 0)
-		report_summary(change);
+		summarize_change(change);
 	closed = change->injecting ? inject_close_in_child(&change->inject) : 0;
 	if (rc == 0 && closed < 0 && closed != -ESRCH)
 		rc = error_set(error, closed, "something of ours stays in it", NULL, "leave process %d",

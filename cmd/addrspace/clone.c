@@ -85,7 +85,7 @@ static char *fill_in(const char *word, pid_t pid)
 	return filled;
 }
 
-static void exec_words(const struct cloning *c, const sigset_t *mask)
+static void exec_clone_command(const struct cloning *c, const sigset_t *mask)
 {
 	for (size_t i = 0; c->command[i]; i++) {
 		c->command[i] = fill_in(c->command[i], c->clone.target.pid);
@@ -139,7 +139,7 @@ static int stay_with_clone(struct cloning *c)
 	if (c->command) {
 		command = fork();
 		if (command == 0)
-			exec_words(c, &before);
+			exec_clone_command(c, &before);
 		if (command < 0) {
 			struct error error = {0};
 

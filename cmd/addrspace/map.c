@@ -26,7 +26,8 @@ static int check_place(const struct run *run, const struct map_request *request)
 }
 
 /* What an object needs, and what it can have. */
-static int check_words(const struct run *run, const struct addrspace_values *values, const struct map_request *request)
+static int check_object_words(const struct run *run, const struct addrspace_values *values,
+			      const struct map_request *request)
 {
 	if (!values->file && !request->bytes)
 		return cli_usage_error(run->name, "how much? give --size%s", values->memfd ? "" : " or --file");
@@ -206,7 +207,7 @@ int verb_map(struct run *run)
 	request.shared = values->shared || (values->memfd && !values->private);
 	if (!cli_given(&run->options, "access"))
 		request.protection = values->file ? PROT_READ : PROT_READ | PROT_WRITE;
-	status = check_words(run, values, &request);
+	status = check_object_words(run, values, &request);
 	return status == EXIT_DONE ? map_object(run, &request) : status;
 }
 

@@ -27,7 +27,7 @@ static void wake_up(int signal)
 }
 
 /* Answers of sessions are read to their end: SA_RESTART. */
-static void catch_signals(int fd)
+static void catch_end_signals(int fd)
 {
 	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
 	const struct sigaction action = {.sa_handler = wake_up, .sa_flags = SA_RESTART};
@@ -176,7 +176,7 @@ static int begin_managing(struct automaton *a, struct error *error)
 	if (rc >= 0)
 		rc = open_named(a, a->options->more, error);
 	if (rc >= 0)
-		catch_signals(a->wake);
+		catch_end_signals(a->wake);
 	return rc < 0 ? rc : 0;
 }
 
@@ -244,7 +244,7 @@ static void tend_process(struct automaton *a, struct managed *m)
 	free(tending);
 }
 
-static bool is_told_to_end(struct automaton *a)
+static bool should_end(struct automaton *a)
 {
 	uint64_t stop;
 
@@ -272,7 +272,7 @@ static void tend_all(struct automaton *a)
 {
 	struct managed **at = &a->all;
 
-	for (struct managed *m = a->all; m && !is_told_to_end(a); m = m->next) {
+	for (struct managed *m = a->all; m && !should_end(a); m = m->next) {
 		if (m->gone || m->tended)
 			continue;
 		if (a->threads >= THREADS_MAX)

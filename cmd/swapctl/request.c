@@ -19,7 +19,7 @@ static void cancel_request(int number)
 }
 
 /* The second one ends this program at once. */
-static void catch_signals(void)
+static void catch_cancel_signals(void)
 {
 	static const int numbers[] = {SIGINT, SIGTERM};
 	const struct sigaction action = {.sa_handler = cancel_request, .sa_flags = SA_RESTART | SA_RESETHAND};
@@ -41,7 +41,7 @@ int run_cancellable(struct run *run, const struct session_request *request, int 
 	}
 	if (rc >= 0) {
 		connection = fd;
-		catch_signals();
+		catch_cancel_signals();
 		rc = session_exchange(&run->target, rc, request, run_record, run, error);
 		connection = -1;
 	}

@@ -121,7 +121,7 @@ static int take_back(struct gathering *gathering, const json_t *record, struct r
 	return requests_add(requests, (struct request){{destination, end}, region.start});
 }
 
-static int take_record(struct gathering *gathering, const json_t *record)
+static int take_request_record(struct gathering *gathering, const json_t *record)
 {
 	const json_t *there = json_object_get(record, "dst");
 	uint64_t destination = 0;
@@ -147,9 +147,9 @@ static int take_value(struct gathering *gathering, const json_t *value)
 	int rc = 0;
 
 	if (!json_is_array(value))
-		return take_record(gathering, value);
+		return take_request_record(gathering, value);
 	json_array_foreach(value, i, record) {
-		rc = take_record(gathering, record);
+		rc = take_request_record(gathering, record);
 		if (rc)
 			break;
 	}

@@ -141,7 +141,7 @@ static void take_state(struct watcher *w, const json_t *record)
 	w->started_ns = number_of(record, "started_ns");
 }
 
-static void take_record(void *context, json_t *record)
+static void take_session_record(void *context, json_t *record)
 {
 	struct watcher *w = context;
 	const char *type = json_string_value(json_object_get(record, "type"));
@@ -195,7 +195,7 @@ static int watch_once(struct watcher *w, struct error *error)
 	if (fd < 0)
 		return fd;
 	connection = fd;
-	rc = interrupted ? -ECANCELED : session_exchange(w->target, dup(fd), &request, take_record, w, error);
+	rc = interrupted ? -ECANCELED : session_exchange(w->target, dup(fd), &request, take_session_record, w, error);
 	connection = -1;
 	close(fd);
 	return rc;
@@ -246,7 +246,7 @@ static void say_unfinished(const struct watcher *w)
 		size_format(touched, w->touches.bytes), waited);
 }
 
-static int report_summary(struct watcher *w, uint64_t elapsed)
+static int summarize_watch(struct watcher *w, uint64_t elapsed)
 {
 	const struct touches *t = &w->touches;
 	const char *ended = !target_alive(w->target) ? "target" : interrupted ? "signal" : "time";
@@ -289,7 +289,7 @@ static int run_session(struct watcher *w, bool *partial, struct error *error)
 	if (w->options->again_ms && w->interval_open)
 		take_round(w, elapsed);
 	rc = touches_emit(&w->touches, emit_record, w);
-	return rc ? rc : report_summary(w, elapsed);
+	return rc ? rc : summarize_watch(w, elapsed);
 }
 
 int watch_regions(const struct move_watch_options *options, const struct target *target,

@@ -131,7 +131,7 @@ static bool is_store_of(const char *path, const char *name)
 }
 
 /* Nothing tells of it when the index is gone. */
-static void remove_store(const char *path)
+static void unlink_store(const char *path)
 {
 	for (int tries = 0; unlink(path) < 0 && errno != ENOENT && tries < REMOVE_TRIES; tries++)
 		usleep(REMOVE_AGAIN_US);
@@ -145,7 +145,7 @@ void paths_empty_session(int sessions, const char *name)
 	if (directory < 0)
 		return;
 	if (paths_read_header(directory, &header) == 0 && is_store_of(header.session.store.path, name))
-		remove_store(header.session.store.path);
+		unlink_store(header.session.store.path);
 	unlinkat(directory, "control", 0);
 	unlinkat(directory, "index", 0);
 }

@@ -403,7 +403,7 @@ static int copy_registered(struct pager *pager, struct region_vec *ours)
 }
 
 /* What the program has mapped over an area of ours stays with what is left of that: it cannot be told apart. */
-static bool is_ours(const struct pager *pager, struct region region)
+static bool is_session_memory(const struct pager *pager, struct region region)
 {
 	const struct index_header *header = index_header(pager->index);
 	bool ours = region_overlaps(region, pager->access.control) || region_overlaps(region, pager->staging.region) ||
@@ -436,7 +436,7 @@ static int out_walk(struct out_job *job, struct out_sums *sums, struct error *er
 		 * By its place: how an area of ours looks may be half of what it should, when the thread that was to
 		 * change it did not run.
 		 */
-		if (is_ours(job->pager, mapping.region))
+		if (is_session_memory(job->pager, mapping.region))
 			verdict = INELIGIBLE_OURS;
 		rc = out_mapping(job, &walk, &pages, &mapping, verdict, &at);
 		if (rc < 0)

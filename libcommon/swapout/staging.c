@@ -84,7 +84,7 @@ static bool has_shape(const struct pager *pager, bool open)
 	return true;
 }
 
-static bool is_ours(const struct pager *pager, bool open)
+static bool is_area_intact(const struct pager *pager, bool open)
 {
 	return has_shape(pager, open) && (!open || has_mark(pager));
 }
@@ -229,12 +229,12 @@ static int hold_area(struct pager *pager)
 	int rc = 0;
 
 	pthread_rwlock_rdlock(&space->events);
-	if (is_ours(pager, true)) {
+	if (is_area_intact(pager, true)) {
 		call_patiently(uffd_unregister, space->uffd, pager->staging.region);
 		failpoint("staging-between");
 		rc = call_patiently(uffd_register_missing, pager->staging.uffd, pager->staging.region);
 	}
-	if (rc < 0 || !is_ours(pager, true))
+	if (rc < 0 || !is_area_intact(pager, true))
 		rc = mark_area_gone(pager);
 	pthread_rwlock_unlock(&space->events);
 	return rc;
@@ -246,7 +246,7 @@ static int let_go(struct pager *pager)
 	call_patiently(uffd_unregister, pager->staging.uffd, pager->staging.region);
 	failpoint("staging-between");
 	if (call_patiently(uffd_register_missing, pager->spaces[0].uffd, pager->staging.region) < 0 ||
-	    !is_ours(pager, true))
+	    !is_area_intact(pager, true))
 		return mark_area_gone(pager);
 	staging_drain(pager);
 	return 0;
@@ -274,7 +274,7 @@ int64_t staging_open(struct pager *pager)
 
 	if (pager->staging.gone)
 		return -EADDRINUSE;
-	if (!is_registered(pager) || !is_ours(pager, false))
+	if (!is_registered(pager) || !is_area_intact(pager, false))
 		return mark_area_gone(pager);
 	rc = access->ops->area.protect(access, pager->staging.region, PROT_READ | PROT_WRITE);
 	if (rc < 0)
@@ -364,7 +364,7 @@ bool staging_holds(const struct pager *pager, struct region region)
 			break;
 		usleep(CHANGING_US);
 	}
-	return is_ours(pager, true);
+	return is_area_intact(pager, true);
 }
 
 /* Whether the area, closed and not registered, is kept from children, as ours is. */
@@ -426,12 +426,12 @@ int staging_leave(struct pager *pager, struct error *error)
 			unregister_pieces(pager); /* nobody may come to wait for an event */
 			return (int)rc;
 		}
-		if (is_ours(pager, pager->staging.open)) {
+		if (is_area_intact(pager, pager->staging.open)) {
 			rc = call_patiently(uffd_unregister, pager->staging.uffd, pager->staging.region);
 			call_patiently(uffd_unregister, pager->spaces[0].uffd, pager->staging.region);
 		}
 		/* Unmapping it while it is registered would wait for an event to be read. */
-		if (rc != -ENOMEM && is_ours(pager, pager->staging.open))
+		if (rc != -ENOMEM && is_area_intact(pager, pager->staging.open))
 			rc = access->ops->area.drop(access, true);
 		else
 			mark_area_gone(pager);
@@ -459,7 +459,7 @@ int staging_recover(struct pager *pager)
 	if (mapping_at(pager->view.maps_fd, pager->staging.region.start, &mapping) == -ESRCH)
 		return -ESRCH;
 	/* Nobody would serve a fault there. */
-	if (pager->staging.open && pager->staging.uffd >= 0 && is_ours(pager, true))
+	if (pager->staging.open && pager->staging.uffd >= 0 && is_area_intact(pager, true))
 		unregister_pieces(pager);
 	else if (pager->staging.uffd >= 0)
 		wake_populating(pager);

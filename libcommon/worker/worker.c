@@ -268,7 +268,7 @@ static void emit_ready(struct pager *pager)
 	fdstore_send(pager->supervision.socket, &(struct fdstore_message){.op = FDSTORE_READY}, -1);
 }
 
-static int start_serving(struct pager *pager)
+static int begin_serving(struct pager *pager)
 {
 	int rc = open_target_files(pager);
 
@@ -309,7 +309,7 @@ int worker_main(struct pager *pager)
 
 	prctl(PR_SET_NAME, "swapctl-worker");
 	stay_in_memory(pager->tiers.seal);
-	rc = start_serving(pager);
+	rc = begin_serving(pager);
 	if (rc < 0)
 		return 1;
 	if (pager->supervision.inherited)
