@@ -126,7 +126,10 @@ static void on_child(void *context)
 	command_inspect(&cache->command);
 }
 
-/* What somebody sends to us is meant for the command, if there is one; what comes from the terminal it gets itself. */
+/*
+ * A signal that is sent to this process is meant for the command, if there is one; what comes from the terminal it gets
+ * itself.
+ */
 static bool on_signal(void *context, const struct signalfd_siginfo *info)
 {
 	const struct cache *cache = context;

@@ -119,7 +119,7 @@ static bool is_wait_over(struct cloning *c, pid_t command, int signal, int *stat
 	return signal > 0 && signal != SIGCHLD;
 }
 
-/* The clone is there for as long as somebody looks at it. */
+/* The clone is there for as long as it is looked at. */
 static int stay_with_clone(struct cloning *c)
 {
 	const struct timespec period = {.tv_nsec = POLL_MS * 1000000L};
@@ -155,7 +155,7 @@ static int stay_with_clone(struct cloning *c)
 	return status;
 }
 
-/* From here on somebody sees to its end: whoever drops it, or the process that guards it. */
+/* From here on the process that drops it, or the one that guards it, sees to its end. */
 static int keep_clone(struct cloning *c, struct error *error)
 {
 	const struct process_clone *clone = &c->clone;

@@ -14,7 +14,7 @@ enum {
 	EVENT_CGROUP,  /* whose id is in the upper half */
 };
 
-/* A cgroup with a limit of memory that a process of ours counts against. */
+/* A cgroup with a limit of memory that a watched process counts against. */
 struct watched_cgroup {
 	struct watched_cgroup *next;
 	struct watched_cgroup *above; /* the next one upwards that has a limit */

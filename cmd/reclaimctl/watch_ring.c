@@ -319,7 +319,7 @@ static void count_reclaimed(struct watcher *w, struct watched *m, const struct r
 	watch_emit(w, json_incref(record));
 }
 
-/* The reclaimer is there for this one act: between acts nothing of ours is in the program. */
+/* The reclaimer is there for this one act: between acts nothing foreign is in the program. */
 static void reclaim_ring(struct watcher *w, struct watched *m, const struct ring_observation *seen,
 			 const struct ring_decision *decision)
 {

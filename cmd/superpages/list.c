@@ -90,7 +90,7 @@ static bool mapping_wanted(const struct walk *walk)
 {
 	const struct mapping *mapping = &walk->mapping;
 
-	/* What a tool of ours has put into the process is not the program's memory. */
+	/* What a tool of this package has put into the process is not the program's memory. */
 	return kind_wanted(walk->options->kind, mapping->kind) && name_wanted(walk->options->name, mapping->name) &&
 	       !mapping_has_our_name(mapping) && !region_overlaps(mapping->region, walk->own);
 }

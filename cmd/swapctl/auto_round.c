@@ -34,7 +34,7 @@ static void discard_record(void *context, json_t *record)
 	json_decref(record);
 }
 
-/* An answer that came while the process, or its session, was going is no failure of ours. */
+/* An answer that came while the process, or its session, was going is no failure of this program. */
 static int check_answer(struct automaton *a, struct managed *m, const char *op, int rc, const struct error *error)
 {
 	if (rc >= 0)
@@ -42,7 +42,7 @@ static int check_answer(struct automaton *a, struct managed *m, const char *op, 
 	if (!target_alive(&m->target))
 		return -ESRCH;
 	if (rc == -ENOENT || rc == -ESRCH)
-		m->attached = false;               /* it runs another program, or somebody detached it */
+		m->attached = false;               /* it runs another program, or another client detached it */
 	else if (rc != -EBUSY && rc != -ECANCELED) /* it is kept in core for a debugger, or something came before us */
 		auto_failed(a, m, op, error);
 	return -EAGAIN;

@@ -77,7 +77,7 @@ static void find_agent(struct command *command)
 	}
 }
 
-/* Signals that somebody sent to us are meant for the command; those of the terminal it gets itself. */
+/* Signals that are sent to this process are meant for the command; those of the terminal it gets itself. */
 static int wait_for_end(struct command *command, const sigset_t *signals)
 {
 	for (;;) {

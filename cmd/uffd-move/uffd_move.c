@@ -73,7 +73,7 @@ static int add_source(const struct run *run, struct requests *requests)
 	return requests_add(requests, (struct request){source, values->dst}) < 0 ? EXIT_FAILED : EXIT_DONE;
 }
 
-/* Somebody has to know where the pages went: the one who chose the place, or the one who says so. */
+/* It must be known where the pages went: by who chose the place, or by who says so. */
 static int check_safe(const struct run *run, const struct move_options *options, const struct requests *requests,
 		      struct error *error)
 {
@@ -128,7 +128,7 @@ static int run_requests(struct run *run, const struct move_options *options, con
 		return rc;
 	if (is_watching(run))
 		return watch_requests(run, requests, partial, error);
-	/* What has begun is finished, or told; nothing of ours is left in the process. */
+	/* What has begun is finished, or told; nothing foreign is left in the process. */
 	return move_requests(options, requests, &run->target, run->report, interrupt_catch(), partial, error);
 }
 

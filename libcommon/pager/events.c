@@ -45,7 +45,7 @@ static int note_entry(void *context, uint64_t address, index_entry entry)
 	while (array_reserve(&m->items, m->count, &m->size) < 0)
 		usleep(BACK_OFF_US);
 	m->items[m->count].address = address;
-	m->items[m->count++].entry = entry & ~ENTRY_FILLING; /* whoever was filling it finds it gone */
+	m->items[m->count++].entry = entry & ~ENTRY_FILLING; /* the thread that was filling it finds it gone */
 	return 0;
 }
 
@@ -377,7 +377,7 @@ void event_apply(struct pager *pager, struct space *space, struct index_pending 
 	failpoint("applied");
 }
 
-/* In this order: whoever finds it half pending finds it whole where it was. */
+/* In this order: a worker that finds it half pending finds it whole where it was. */
 static void make_pending(struct index_header *header, struct index_pending *fork)
 {
 	struct index_pending *pending = &header->spaces[0].pending;

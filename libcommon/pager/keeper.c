@@ -30,7 +30,7 @@
 
 #define PATIENCE_MS   10000 /* for a worker that does not come */
 #define ANSWER_MS     5000  /* for a keeper to read one message */
-#define DESCRIPTORS   2     /* poll(2) wants so many allowed; those below, of every process of ours, are open */
+#define DESCRIPTORS   2     /* poll(2) wants so many allowed; those below, of every process of a session, are open */
 #define QUIESCE_US    100
 #define FIND_TRIES    10000 /* at a keeper of which it cannot be told whether it is gone, QUIESCE_US apart */
 #define QUIESCE_TRIES 5

@@ -179,7 +179,7 @@ static bool is_movable(const struct mapping *mapping)
 /*
  * Up to where a mapping may grow in place, of which no event tells. Half registered it would be two mappings, and
  * mremap(2) of it would fail: it is registered, or not, together with the room behind it. The stack grows into the same
- * room from the other side, and is none of ours.
+ * room from the other side, and is not swapped.
  */
 static uint64_t room_end(const struct mapping *mapping, const struct mapping *next)
 {
@@ -270,10 +270,10 @@ void space_take_back(struct pager *pager, struct space *space)
 }
 
 /*
- * Unregisters a region of the target unless it is registered with somebody else's descriptor, with the room that its
- * last mapping may grow into, up to `limit`. `events` is held exclusively, but there may be unread ones: something that
- * is out may have moved here. Whoever moved it waits for its event to be read and does not touch it before, so it is in
- * time to take it back then.
+ * Unregisters a region of the target unless it is registered with another descriptor, with the room that its last
+ * mapping may grow into, up to `limit`. `events` is held exclusively, but there may be unread ones: something that is
+ * out may have moved here. The thread that moved it waits for its event to be read and does not touch it before, so it
+ * is in time to take it back then.
  *
  * Returns 0, -EAGAIN when it has to be tried again, after the events, or another -errno: not as a whole.
  */
@@ -386,7 +386,7 @@ static int unregister_grown(const struct pager *pager, const struct space *space
 	uint64_t end = registered_end(space, part.end);
 	int rc;
 
-	/* Somebody else's may lie in the room. */
+	/* What is registered with another descriptor may lie in the room. */
 	*done = index_header(pager->index)->session.unregister_checked ? max_u64(limit, end) : end;
 	failpoint("releasing");
 	rc = uffd_unregister(space->uffd, (struct region){part.start, *done});

@@ -88,7 +88,7 @@ static int memory_fd(const struct pager *pager)
 									   : pager->tiers.store_fd;
 }
 
-/* One of ours, unless it is there; a thread is held. Returns 0 or -errno. */
+/* Gives the target the descriptor, unless it is there; a thread is held. Returns 0 or -errno. */
 static int hold_descriptor(struct access *access, int fd, int32_t *number)
 {
 	int there;

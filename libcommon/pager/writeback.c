@@ -75,7 +75,7 @@ static uint32_t next_old(struct sweep *sweep)
 }
 
 /*
- * Copies the record of a pinned cluster, then moves the cluster there, unless somebody else has pinned it: he may be
+ * Copies the record of a pinned cluster, then moves the cluster there, unless another thread has pinned it: that may be
  * reading the record, and what is asked for is not cold. Returns 0 or -errno.
  */
 static int write_one(struct sweep *sweep, uint32_t number)

@@ -33,7 +33,7 @@ uint64_t ring_margin(const struct ring_params *params, uint64_t limit);
 
 /*
  * Bytes to reclaim when so many are left to a limit: 0 while that is the margin or more, or else so much that twice the
- * margin is left: whoever fills it again takes as long as before until we are asked again.
+ * margin is left: to fill it again takes as long as before.
  */
 uint64_t ring_wanted_by_limit(const struct ring_params *params, uint64_t limit, uint64_t left);
 

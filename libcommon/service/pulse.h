@@ -21,7 +21,7 @@
 #define PULSE_PATIENCE_MAX 960 /* after many workers, one after the other, that were hung */
 #define PULSE_STOPPED      10  /* inspections of a worker that is stopped (SIGSTOP) */
 #define PULSE_JOB          9   /* whichever thread has the lock of changing requests */
-#define PULSE_THREADS      10  /* the main thread, FAULT_THREADS_MAX, and that one */
+#define PULSE_THREADS      10  /* the main thread, FAULT_THREADS_MAX, and the one that has `job` */
 #define PULSE_INSPECT_MS   1000
 
 /* One thread. `count` changes with each piece of work, and is even while there is none. */

@@ -34,7 +34,7 @@
 /* The staging area's copy, compression, fault service, and some for the index; measured, and doubled. */
 #define MEMORY_BYTES (64 * MiB)
 
-/* A line of JSON for whoever waits at the other end of the pipe. */
+/* A line of JSON for the process that waits at the other end of the pipe. */
 static void emit_error(int ready, int rc, const struct error *error)
 {
 	json_t *line = json_pack("{s:s,s:i,s:s,s:s,s:s}", "type", "failed", "code", rc, "tried", error->tried, "why",
@@ -109,7 +109,7 @@ static int start_serving(struct pager *pager, int ready, struct fdstore *adopted
 
 /*
  * Memory that cannot be had in time would stop the target for good: at the limit of a cgroup, where nothing else is
- * left to be ended, the kernel lets whoever asks for more wait.
+ * left to be ended, the kernel lets a process that asks for more wait.
  */
 static int check_memory(const struct target *target, const char *to, struct error *error)
 {
@@ -201,7 +201,7 @@ static int check_options(const struct session_options *options, struct error *er
 	return 0;
 }
 
-/* A process of ours serves faults; its own must not wait for another one. */
+/* A process of the session serves faults; its own must not wait for another one. */
 static int check_not_ours(const struct target *target, struct error *error)
 {
 	_cleanup_close_ int exe = target_proc_open(target, "exe", O_RDONLY | O_CLOEXEC);
@@ -225,7 +225,7 @@ static void ask_to_detach(const struct target *target)
 
 /*
  * In front of the session until its last process has ended. A supervisor whose own one was killed comes to us as our
- * child: whoever watches this process, as an init system does, sees the session live as long as it does.
+ * child: what watches this process, as an init system does, sees the session live as long as it does.
  */
 static void stay_in_front(const struct target *target, int signals)
 {

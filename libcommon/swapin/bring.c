@@ -119,8 +119,8 @@ static uint64_t data_pages(const struct cluster *cluster)
 }
 
 /*
- * The store gave back something else than was written, or nothing: whoever touches these pages gets SIGBUS, never wrong
- * bytes.
+ * The store gave back something else than was written, or nothing: a thread that touches these pages gets SIGBUS, never
+ * wrong bytes.
  */
 static void mark_cluster_lost(struct pager *pager, uint32_t number)
 {

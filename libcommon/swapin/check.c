@@ -80,7 +80,7 @@ static void note_problem(struct check *check, int code, const char *why, uint64_
 	json_array_append_new(check->found, record);
 }
 
-/* No lock is held: whoever reads the answer may be slow. */
+/* No lock is held: the reader of the answer may be slow. */
 static void emit_found(struct check *check)
 {
 	size_t i;

@@ -42,7 +42,7 @@ static void park_fault(struct pager *pager, const struct parked_fault *fault)
 	pthread_mutex_unlock(&pager->lock);
 }
 
-/* Whoever watches the target is told of it. */
+/* Takes a fault from a message, and notes it for a client that watches the target. */
 static struct parked_fault take_fault(struct pager *pager, const struct space *space, const struct uffd_msg *message)
 {
 	struct parked_fault fault = {

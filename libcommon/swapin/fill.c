@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pages back into an address space: because they were touched, because they will be, or because somebody wants them
+ * Pages back into an address space: because they were touched, because they will be, or because a client wants them
  * all.
  */
 #include "swapin/fill.h"
@@ -36,7 +36,7 @@ static struct zero_claim *find_zeroing(struct pager *pager, unsigned int space, 
 
 /*
  * mremap(2) of locked memory fills what it has grown by before it says that it has moved it (mm/mremap.c, do_mremap):
- * that fault would wait for the event, and the event for the fault. Such a page is none of ours: the kernel may give it
+ * that fault would wait for the event, and the event for the fault. Such a page was never out: the kernel may give it
  * the zeros. So it may with any other page that was never out, if events are late for another reason.
  */
 static bool leave_to_kernel(struct pager *pager, struct space *space, struct region page)
@@ -97,7 +97,9 @@ static int fill_fresh(struct pager *pager, struct space *space, uint64_t address
 	struct zero_claim *claim = find_zeroing(pager, 0, 0);
 	int rc;
 
-	/* Whoever is at it may have woken the thread before this fault of it was read: it is looked at again. */
+	/*
+	 * The thread that fills it may have woken the faulting one before this fault was read: it is looked up again.
+	 */
 	if (find_zeroing(pager, space->id, address) || !claim) {
 		pthread_mutex_unlock(&pager->lock);
 		return -EAGAIN;

@@ -402,7 +402,7 @@ static int copy_registered(struct pager *pager, struct region_vec *ours)
 	return rc;
 }
 
-/* What the program has mapped over an area of ours stays with what is left of that: it cannot be told apart. */
+/* What the program has mapped over a staging area stays with what is left of that: it cannot be told apart. */
 static bool is_session_memory(const struct pager *pager, struct region region)
 {
 	const struct index_header *header = index_header(pager->index);
@@ -433,8 +433,8 @@ static int out_walk(struct out_job *job, struct out_sums *sums, struct error *er
 		return rc;
 	while ((rc = eligible_next(&reader, &mapping, &verdict)) > 0) {
 		/*
-		 * By its place: how an area of ours looks may be half of what it should, when the thread that was to
-		 * change it did not run.
+		 * By its place: a staging area may look half as it should, when the thread that was to change it did
+		 * not run.
 		 */
 		if (is_session_memory(job->pager, mapping.region))
 			verdict = INELIGIBLE_OURS;
@@ -461,7 +461,7 @@ static int out_all(struct out_job *job, struct out_sums *sums, struct error *err
 	return rc < 0 ? rc : pinned;
 }
 
-/* Regions outside any mapping are a mistake of whoever asked; nothing is changed then. */
+/* Regions outside any mapping are a mistake of the client; nothing is changed then. */
 static int check_regions(struct pager *pager, const struct region_vec *asked, uint64_t *total, struct error *error)
 {
 	struct maps_reader reader;

@@ -64,8 +64,8 @@ static bool has_mark(const struct pager *pager)
 }
 
 /*
- * One mapping, or several where a slot is executable: of ours those that lie side by side and are alike are one, and of
- * others none is one with ours.
+ * One mapping, or several where a slot is executable: pieces of the area that lie side by side and are alike are one,
+ * and no other mapping is one with them.
  */
 static bool has_shape(const struct pager *pager, bool open)
 {
@@ -126,8 +126,8 @@ void staging_drain(struct pager *pager)
 }
 
 /*
- * Whoever populates all of its memory (mlockall) in the moment in which the area is held waits there. Closed, it has
- * nothing to populate.
+ * A program that populates all of its memory (mlockall) in the moment in which the area is held waits there. Closed, it
+ * has nothing to populate.
  */
 static void wake_populating(const struct pager *pager)
 {
@@ -146,8 +146,8 @@ int staging_explain(const struct pager *pager, int rc, const char *tried, struct
 }
 
 /*
- * Nothing of it is touched from now on. What has been moved there with pages out may just have been unregistered:
- * whoever did that waits for his event, and has not touched it.
+ * Nothing of it is touched from now on. What has been moved there with pages out may just have been unregistered: the
+ * thread that did that waits for its event, and has not touched it.
  */
 static int mark_area_gone(struct pager *pager)
 {
@@ -222,7 +222,7 @@ static int call_patiently(int (*call)(int fd, struct region region), int fd, str
 	return rc;
 }
 
-/* Whoever maps over it waits from now on. */
+/* A thread that maps over it waits from now on. */
 static int hold_area(struct pager *pager)
 {
 	struct space *space = &pager->spaces[0];

@@ -100,7 +100,7 @@ void attach_leave(struct pager *pager)
 	pager_remove_files(pager);
 }
 
-/* Where no process of ours can be made, a thread of the program can still be stopped. */
+/* Where no puppet can be made, a thread of the program can still be stopped. */
 static void offer_inject(struct error *error)
 {
 	size_t length = strlen(error->hint);

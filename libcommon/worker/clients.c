@@ -46,7 +46,7 @@ static void free_client(struct waiting_client *client)
 	free(client);
 }
 
-/* Forgets one that has become somebody else's. */
+/* Forgets a client that has another owner now. */
 static void take_out(struct clients *clients, unsigned int i)
 {
 	clients->whole -= clients->all[i]->whole;

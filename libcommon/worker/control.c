@@ -173,7 +173,9 @@ static int bring_all(struct pager *pager, struct filler *filler, const struct re
 	return asker->enough(asker->context) ? -ECANCELED : 0;
 }
 
-/* Pages that came back as what they can only be when the store has lost them: a SIGBUS for whoever touches them. */
+/*
+ * Pages that came back as what they can only be when the store has lost them: a SIGBUS for a thread that touches them.
+ */
 static uint64_t count_poisoned(const struct pager *pager)
 {
 	return index_header(pager->index)->session.counters.poisoned_pages;

@@ -35,7 +35,7 @@
 #define HEAP_BLOCK_MAX 16384 /* bytes; larger ones are mappings of their own */
 #define READY_TRIES    5     /* workers that end before the session is served: then it is given up */
 
-/* The worker that is watched; a child of ours, or the one that made us. */
+/* The worker that is watched; a child of the supervisor, or the one that made it. */
 struct worker {
 	pid_t pid;
 	int pidfd;
@@ -240,7 +240,7 @@ static int start_worker(struct supervisor *v, bool takes_over)
 	return 0;
 }
 
-/* Somebody waits for it. */
+/* Threads of the target may be waiting for it. */
 static void start_next_worker(struct supervisor *v)
 {
 	for (unsigned int tries = 0; start_worker(v, true) < 0; tries += tries < 16)

@@ -87,7 +87,7 @@ static void wait_for_tracer(const struct tracer_watch *w)
 			;
 }
 
-/* Looked at twice: a thread of ours that has let go and ended meanwhile has no name any more. */
+/* Looked at twice: a tracing thread of the session that has let go and ended meanwhile has no name any more. */
 static pid_t debugger_of(const struct pager *pager, pid_t tid)
 {
 	pid_t tracer = tracer_of(&pager->target, tid);
