@@ -8,7 +8,7 @@
 #include "tool/verb.h"
 
 /* Says why the target could not be looked at, from a negative errno. Returns the exit code. */
-int look_failed(const struct run *run, int rc);
+int inspect_failed(const struct run *run, int rc);
 
 /* A region given by hand, at pages. Returns an exit code after saying what is wrong. */
 int parse_region(const struct run *run, const char *text, struct region *region);

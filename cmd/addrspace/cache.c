@@ -46,7 +46,7 @@ static void cache_close(struct cache *cache)
 
 #define _cleanup_cache_ __attribute__((cleanup(cache_close)))
 
-static int check_words(struct cache *cache)
+static int check_cache_words(struct cache *cache)
 {
 	const struct run *run = cache->run;
 
@@ -123,10 +123,13 @@ static void on_child(void *context)
 	struct cache *cache = context;
 
 	source_reap(cache->source);
-	command_look(&cache->command);
+	command_inspect(&cache->command);
 }
 
-/* What somebody sends to us is meant for the command, if there is one; what comes from the terminal it gets itself. */
+/*
+ * A signal that is sent to this process is meant for the command, if there is one; what comes from the terminal it gets
+ * itself.
+ */
 static bool on_signal(void *context, const struct signalfd_siginfo *info)
 {
 	const struct cache *cache = context;
@@ -138,7 +141,7 @@ static bool on_signal(void *context, const struct signalfd_siginfo *info)
 	return false;
 }
 
-static bool waits(void *context)
+static bool waits_for_command(void *context)
 {
 	const struct cache *cache = context;
 
@@ -164,7 +167,7 @@ static int get_target(struct cache *cache)
 	return rc < 0 ? run_failed(cache->run, rc, &error) : EXIT_DONE;
 }
 
-static int finish(struct cache *cache)
+static int finish_cache(struct cache *cache)
 {
 	bool partial = live_errors(cache->live) > 0;
 
@@ -178,7 +181,7 @@ static int finish(struct cache *cache)
 
 static int run_cache(struct cache *cache)
 {
-	const struct live_callbacks callbacks = {on_ready, on_error, on_child, on_signal, waits, cache};
+	const struct live_callbacks callbacks = {on_ready, on_error, on_child, on_signal, waits_for_command, cache};
 	struct run *run = cache->run;
 	struct error error = {0};
 	int status;
@@ -195,12 +198,12 @@ static int run_cache(struct cache *cache)
 		if (rc < 0)
 			live_abandon(cache->live);
 	}
-	return rc < 0 ? run_failed(run, rc, &error) : finish(cache);
+	return rc < 0 ? run_failed(run, rc, &error) : finish_cache(cache);
 }
 
-static int open_all(struct cache *cache)
+static int open_cache(struct cache *cache)
 {
-	int status = check_words(cache);
+	int status = check_cache_words(cache);
 
 	if (!status)
 		status = block_signals(cache);
@@ -225,7 +228,7 @@ int verb_cache(struct run *run)
 
 	region_vec_normalize(&cache.options.fail);
 	cache.source_options.timeout_ms = (unsigned int)values->timeout_ms;
-	status = open_all(&cache);
+	status = open_cache(&cache);
 	if (!status)
 		status = run_cache(&cache);
 	command_kill(&cache.command);

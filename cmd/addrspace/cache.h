@@ -26,7 +26,7 @@ int command_begin(struct cache_command *command, const char *name, struct region
 void command_go(const struct cache_command *command);
 
 /* Looks whether it has ended. */
-void command_look(struct cache_command *command);
+void command_inspect(struct cache_command *command);
 
 /* Ends one that has not run yet. */
 void command_kill(struct cache_command *command);

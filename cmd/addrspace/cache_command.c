@@ -11,8 +11,8 @@
 #include "cache.h"
 #include "tool/command.h"
 
-static void become(const struct cache_command *command, const char *name, struct region region, const sigset_t *mask,
-		   int output)
+static void exec_cache_command(const struct cache_command *command, const char *name, struct region region,
+			       const sigset_t *mask, int output)
 {
 	char address[ADDRESS_TEXT];
 	char bytes[32];
@@ -63,7 +63,7 @@ int command_begin(struct cache_command *command, const char *name, struct region
 {
 	command->pid = fork();
 	if (command->pid == 0)
-		become(command, name, region, mask, output);
+		exec_cache_command(command, name, region, mask, output);
 	if (command->pid < 0)
 		return error_set(error, -errno, NULL, NULL, "start %s", command->words[0]);
 	return stop_at_exec(command);
@@ -75,7 +75,7 @@ void command_go(const struct cache_command *command)
 		kill(command->pid, SIGCONT);
 }
 
-void command_look(struct cache_command *command)
+void command_inspect(struct cache_command *command)
 {
 	int status;
 	pid_t pid = command->pid > 0 && !command->ended ? waitpid(command->pid, &status, WNOHANG) : 0;

@@ -44,8 +44,8 @@ int change_open(struct change *change, struct error *error)
 	return rc;
 }
 
-int change_look(struct change *change, const struct region_vec *regions, unsigned int takes, struct pieces *pieces,
-		struct error *error)
+int change_inspect(struct change *change, const struct region_vec *regions, unsigned int takes, struct pieces *pieces,
+		   struct error *error)
 {
 	struct inject *inject = change->injecting ? &change->inject : NULL;
 	const struct target *target = &change->run->target;
@@ -68,7 +68,7 @@ int change_report(struct change *change, json_t *record, uint64_t bytes)
 	return report_record(change->run->report, record);
 }
 
-static void explain(int rc, bool mapped, struct error *error)
+static void explain_failure(int rc, bool mapped, struct error *error)
 {
 	const char *why = NULL, *hint = NULL;
 
@@ -98,7 +98,7 @@ static int report_error(struct change *change, struct region region, int rc, boo
 	change->errors++;
 	if (!change->first_error)
 		change->first_error = rc;
-	explain(rc, mapped, &error);
+	explain_failure(rc, mapped, &error);
 	record = error_record(change->call, &error);
 	where = report_region("error", target->pid, target->starttime, region.start, region.end);
 	if (record && where)
@@ -171,7 +171,7 @@ int change_pieces(struct change *change, const struct pieces *pieces, change_pie
 			 change->op, change->run->target.pid);
 }
 
-static int report_summary(struct change *change)
+static int summarize_change(struct change *change)
 {
 	const struct target *target = &change->run->target;
 	json_t *record = json_pack("{s:s, s:s, s:b, s:i, s:I, s:I, s:I, s:I}", "type", "summary", "op", change->op,
@@ -191,7 +191,7 @@ int change_close(struct change *change, int rc, struct error *error)
 	int closed;
 
 	if (rc == 0)
-		report_summary(change);
+		summarize_change(change);
 	closed = change->injecting ? inject_close_in_child(&change->inject) : 0;
 	if (rc == 0 && closed < 0 && closed != -ESRCH)
 		rc = error_set(error, closed, "something of ours stays in it", NULL, "leave process %d",

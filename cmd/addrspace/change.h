@@ -39,8 +39,8 @@ int change_begin(struct run *run, struct region_input *input);
 int change_open(struct change *change, struct error *error);
 
 /* Reads what is mapped in regions, and refuses what must not be changed. As change_open. */
-int change_look(struct change *change, const struct region_vec *regions, unsigned int takes, struct pieces *pieces,
-		struct error *error);
+int change_inspect(struct change *change, const struct region_vec *regions, unsigned int takes, struct pieces *pieces,
+		   struct error *error);
 
 /* Does one piece: up to *reached. Returns 0 or -errno. */
 typedef int (*change_piece_fn)(struct change *change, const struct edit_piece *piece, void *context, uint64_t *reached);

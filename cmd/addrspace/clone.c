@@ -16,7 +16,7 @@
 #include "clone_note.h"
 #include "tool/command.h"
 
-#define LOOK_MS 500
+#define POLL_MS 500
 
 const struct report_column clone_columns[] = {
 	{"pid", "PID", COLUMN_NUMBER},           {"original_pid", "ORIGINAL", COLUMN_NUMBER},
@@ -43,7 +43,7 @@ static void add_core(const struct cloning *c, json_t *record)
 	report_number(record, "excluded_bytes", c->core.excluded_bytes);
 }
 
-static void report(const struct cloning *c)
+static void report_clone(const struct cloning *c)
 {
 	const struct process_clone *clone = &c->clone;
 	const struct target *original = &c->run->target;
@@ -85,7 +85,7 @@ static char *fill_in(const char *word, pid_t pid)
 	return filled;
 }
 
-static void become(const struct cloning *c, const sigset_t *mask)
+static void exec_clone_command(const struct cloning *c, const sigset_t *mask)
 {
 	for (size_t i = 0; c->command[i]; i++) {
 		c->command[i] = fill_in(c->command[i], c->clone.target.pid);
@@ -99,7 +99,7 @@ static void become(const struct cloning *c, const sigset_t *mask)
 }
 
 /* Whether the wait is over. `command`: 0 for none. */
-static bool over(struct cloning *c, pid_t command, int signal, int *status)
+static bool is_wait_over(struct cloning *c, pid_t command, int signal, int *status)
 {
 	int ended;
 
@@ -119,10 +119,10 @@ static bool over(struct cloning *c, pid_t command, int signal, int *status)
 	return signal > 0 && signal != SIGCHLD;
 }
 
-/* The clone is there for as long as somebody looks at it. */
-static int stay(struct cloning *c)
+/* The clone is there for as long as it is looked at. */
+static int stay_with_clone(struct cloning *c)
 {
-	const struct timespec look = {.tv_nsec = LOOK_MS * 1000000L};
+	const struct timespec period = {.tv_nsec = POLL_MS * 1000000L};
 	int status = EXIT_DONE;
 	pid_t command = 0;
 	sigset_t signals;
@@ -139,7 +139,7 @@ static int stay(struct cloning *c)
 	if (c->command) {
 		command = fork();
 		if (command == 0)
-			become(c, &before);
+			exec_clone_command(c, &before);
 		if (command < 0) {
 			struct error error = {0};
 
@@ -147,16 +147,16 @@ static int stay(struct cloning *c)
 			return run_failed(c->run, error.code, &error);
 		}
 	}
-	while (!over(c, command, got, &status)) {
-		got = sigtimedwait(&signals, NULL, &look);
+	while (!is_wait_over(c, command, got, &status)) {
+		got = sigtimedwait(&signals, NULL, &period);
 		if (command && (got == SIGTERM || got == SIGHUP))
 			kill(command, got);
 	}
 	return status;
 }
 
-/* From here on somebody sees to its end: whoever drops it, or the process that guards it. */
-static int keep(struct cloning *c, struct error *error)
+/* From here on the process that drops it, or the one that guards it, sees to its end. */
+static int keep_clone(struct cloning *c, struct error *error)
 {
 	const struct process_clone *clone = &c->clone;
 	const struct clone_note note = {
@@ -181,11 +181,11 @@ static int write_core(struct cloning *c, struct error *error)
 	return rc;
 }
 
-static int use(struct cloning *c)
+static int use_clone(struct cloning *c)
 {
 	bool stays = c->command || (!c->hold && !c->core_path);
 	struct error error = {0};
-	int rc = keep(c, &error);
+	int rc = keep_clone(c, &error);
 
 	process_clone_measure(&c->clone, &c->run->target);
 	if (rc == 0 && c->core_path)
@@ -196,8 +196,8 @@ static int use(struct cloning *c)
 		c->hold = false;
 		return run_failed(c->run, rc, &error);
 	}
-	report(c);
-	return stays ? stay(c) : EXIT_DONE;
+	report_clone(c);
+	return stays ? stay_with_clone(c) : EXIT_DONE;
 }
 
 static int make_clone(struct cloning *c)
@@ -211,7 +211,7 @@ static int make_clone(struct cloning *c)
 		rc = process_clone_make(&c->clone, original, c->core_path, &error);
 	if (rc < 0)
 		return run_failed(c->run, rc, &error);
-	status = use(c);
+	status = use_clone(c);
 	if (!c->hold) {
 		clone_note_remove(c->clone.target.pid, c->clone.target.starttime);
 		rc = process_clone_remove(&c->clone, original, &error);
@@ -222,7 +222,7 @@ static int make_clone(struct cloning *c)
 	return status;
 }
 
-static int look_only(const struct cloning *c)
+static int inspect_original(const struct cloning *c)
 {
 	const struct target *original = &c->run->target;
 	uint64_t sizes[2] = {0};
@@ -257,7 +257,7 @@ int verb_clone(struct run *run)
 		return cli_usage_error(run->name, "--all: of which core? Name its file with --core");
 	status = run_begin(run);
 	if (status == EXIT_DONE)
-		status = values->dry_run ? look_only(&cloning) : make_clone(&cloning);
+		status = values->dry_run ? inspect_original(&cloning) : make_clone(&cloning);
 	clone_core_close(&cloning.core);
 	return status;
 }

@@ -20,7 +20,7 @@ struct clone_note {
 /* Writes a note; those of clones that have ended are removed by the way. Returns 0 or -errno with `error` filled. */
 int clone_note_write(const struct clone_note *note, struct error *error);
 
-/* Reads the note on a clone. Returns 0, or -errno with `error` filled: -EPERM when that process is none of ours. */
+/* Reads the note on a clone. Returns 0, or -errno with `error` filled: -EPERM when that process is no clone. */
 int clone_note_read(const struct target *clone, struct clone_note *note, struct error *error);
 
 void clone_note_remove(pid_t pid, uint64_t starttime);

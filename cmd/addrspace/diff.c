@@ -19,7 +19,7 @@ struct sides {
 	struct target b;
 };
 
-static int emit(void *context, struct region region, enum diff_kind kind)
+static int emit_difference(void *context, struct region region, enum diff_kind kind)
 {
 	const struct sides *sides = context;
 	const struct target *a = &sides->run->target;
@@ -31,7 +31,7 @@ static int emit(void *context, struct region region, enum diff_kind kind)
 	return report_record(sides->run->report, record);
 }
 
-static void summarize(const struct sides *sides, const struct diff_sums *sums, uint64_t begun)
+static void summarize_diff(const struct sides *sides, const struct diff_sums *sums, uint64_t begun)
 {
 	const struct target *a = &sides->run->target;
 
@@ -46,7 +46,7 @@ static void summarize(const struct sides *sides, const struct diff_sums *sums, u
 				(json_int_t)sums->bytes[DIFF_UNREADABLE], "time_us", (json_int_t)(now_us() - begun)));
 }
 
-static int look_at(struct memory *memory, const struct target *target, struct error *error)
+static int inspect_memory(struct memory *memory, const struct target *target, struct error *error)
 {
 	int rc = memory_open(memory, target);
 	bool denied = rc == -EACCES || rc == -EPERM;
@@ -58,20 +58,20 @@ static int look_at(struct memory *memory, const struct target *target, struct er
 			 "look at the memory of process %d (%s)", target->pid, target->name);
 }
 
-static int diff(struct sides *sides)
+static int diff_sides(struct sides *sides)
 {
 	_cleanup_memory_ struct memory a = MEMORY_NONE;
 	_cleanup_memory_ struct memory b = MEMORY_NONE;
 	struct error error = {0};
 	struct diff_sums sums;
 	uint64_t begun = now_us();
-	int rc = look_at(&a, &sides->run->target, &error);
+	int rc = inspect_memory(&a, &sides->run->target, &error);
 
 	if (rc == 0)
-		rc = look_at(&b, &sides->b, &error);
+		rc = inspect_memory(&b, &sides->b, &error);
 	if (rc < 0)
 		return run_failed(sides->run, rc, &error);
-	rc = memory_diff(&a, &b, emit, sides, &sums);
+	rc = memory_diff(&a, &b, emit_difference, sides, &sums);
 	if (rc == -EPIPE || rc == -EIO)
 		return EXIT_FAILED;
 	if (rc < 0) {
@@ -79,7 +79,7 @@ static int diff(struct sides *sides)
 			  "compare processes %d and %d", sides->run->target.pid, sides->b.pid);
 		return run_failed(sides->run, rc, &error);
 	}
-	summarize(sides, &sums, begun);
+	summarize_diff(sides, &sums, begun);
 	return sums.bytes[DIFF_UNREADABLE] ? EXIT_PARTIAL : EXIT_DONE;
 }
 
@@ -112,7 +112,7 @@ int verb_diff(struct run *run)
 	int status = open_both(&sides, run->operands);
 
 	if (status == EXIT_DONE)
-		status = diff(&sides);
+		status = diff_sides(&sides);
 	target_close(&sides.b);
 	return status;
 }

@@ -10,7 +10,7 @@ const struct report_column drop_columns[] = {
 	{NULL, NULL, COLUMN_TEXT},
 };
 
-static int drop(struct run *run)
+static int drop_clone(struct run *run)
 {
 	_cleanup_target_ struct target original = TARGET_NONE;
 	struct error error = {0};
@@ -37,5 +37,5 @@ int verb_drop(struct run *run)
 {
 	int status = run_begin(run);
 
-	return status == EXIT_DONE ? drop(run) : status;
+	return status == EXIT_DONE ? drop_clone(run) : status;
 }

@@ -27,7 +27,7 @@ const struct report_column info_columns[] = {
 };
 
 /* A number, or null where it could not be had. */
-static json_t *number(int rc, uint64_t value)
+static json_t *number_or_null(int rc, uint64_t value)
 {
 	return rc < 0 ? json_null() : json_integer((json_int_t)value);
 }
@@ -42,7 +42,7 @@ static void add_setting(json_t *record, const char *key, const char *path)
 	uint64_t value = 0;
 	int rc = read_setting(path, &value);
 
-	json_object_set_new(record, key, number(rc, value));
+	json_object_set_new(record, key, number_or_null(rc, value));
 }
 
 /* "CommitLimit:  8105720 kB" of /proc/meminfo. */
@@ -52,7 +52,7 @@ static void add_meminfo(json_t *record, const char *key, const char *field)
 	uint64_t kib = 0;
 	int rc = fd_find_number(fd, field, 10, &kib);
 
-	json_object_set_new(record, key, number(rc, kib * KiB));
+	json_object_set_new(record, key, number_or_null(rc, kib * KiB));
 }
 
 static void add_system(json_t *record)
@@ -133,7 +133,7 @@ static int add_totals(json_t *record, const struct target *target)
 
 		if (rc == -ESRCH)
 			return rc;
-		json_object_set_new(record, totals[i].key, number(rc, kib * KiB));
+		json_object_set_new(record, totals[i].key, number_or_null(rc, kib * KiB));
 	}
 	return 0;
 }
@@ -170,7 +170,7 @@ static int add_mappings(json_t *record, const struct target *target)
 	return rc;
 }
 
-static int info(struct run *run)
+static int emit_info(struct run *run)
 {
 	json_t *record = json_pack("{s:s, s:i, s:I}", "type", "info", "pid", (int)run->target.pid, "starttime",
 				   (json_int_t)run->target.starttime);
@@ -189,7 +189,7 @@ static int info(struct run *run)
 		rc = add_mappings(record, &run->target);
 	if (rc < 0) {
 		json_decref(record);
-		return look_failed(run, rc);
+		return inspect_failed(run, rc);
 	}
 	report_record(run->report, record);
 	return EXIT_DONE;
@@ -199,5 +199,5 @@ int verb_info(struct run *run)
 {
 	int status = run_begin(run);
 
-	return status == EXIT_DONE ? info(run) : status;
+	return status == EXIT_DONE ? emit_info(run) : status;
 }

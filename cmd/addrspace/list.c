@@ -50,7 +50,7 @@ static int report_part(struct list *list, size_t i)
 	return report_record(list->run->report, record);
 }
 
-static void forget(struct list *list)
+static void forget_batch(struct list *list)
 {
 	for (size_t i = 0; i < list->count; i++)
 		json_decref(list->batch[i].vm_flags);
@@ -63,7 +63,7 @@ static int report_batch(struct list *list)
 
 	for (size_t i = 0; rc == 0 && i < list->count; i++)
 		rc = report_part(list, i);
-	forget(list);
+	forget_batch(list);
 	return rc;
 }
 
@@ -75,7 +75,7 @@ static int add_part(struct list *list, const struct mapping *mapping, json_t *vm
 	return list->count == BATCH ? report_batch(list) : 0;
 }
 
-static int add_mapping(struct list *list, const struct mapping *mapping, json_t *vm_flags)
+static int list_mapping(struct list *list, const struct mapping *mapping, json_t *vm_flags)
 {
 	const struct region_vec *within = &list->input.regions;
 	int rc = 0;
@@ -105,13 +105,13 @@ static int read_all(struct list *list)
 			continue;
 		if (list->vm_flags && flags)
 			vm_flags = vm_flags_names(flags);
-		rc = add_mapping(list, &mapping, vm_flags);
+		rc = list_mapping(list, &mapping, vm_flags);
 		json_decref(vm_flags);
 	} while (rc == 0);
 	return rc < 0 ? rc : report_batch(list);
 }
 
-static int open_all(struct list *list)
+static int open_readers(struct list *list)
 {
 	const struct target *target = &list->run->target;
 	int rc = list->vm_flags ? smaps_open(&list->maps, target) : maps_open(&list->maps, target);
@@ -122,7 +122,7 @@ static int open_all(struct list *list)
 	return list->pages.pagemap_fd < 0 ? list->pages.pagemap_fd : pages_open(&list->pages);
 }
 
-static int report_summary(const struct list *list)
+static int summarize_list(const struct list *list)
 {
 	const struct target *target = &list->run->target;
 	json_t *record = json_pack("{s:s, s:i, s:I, s:I, s:I}", "type", "summary", "pid", (int)target->pid, "starttime",
@@ -143,16 +143,16 @@ static int list_mappings(struct list *list)
 
 	if (rc < 0)
 		return run_failed(list->run, rc, &error);
-	rc = open_all(list);
+	rc = open_readers(list);
 	if (rc == 0)
 		rc = read_all(list);
 	if (rc == 0)
-		rc = report_summary(list);
-	forget(list);
+		rc = summarize_list(list);
+	forget_batch(list);
 	cleanup_close(&list->pages.pagemap_fd);
 	maps_close(&list->maps);
 	/* What cannot be written is told by run_finish. */
-	return rc == 0 || rc == -EPIPE || rc == -EIO ? EXIT_DONE : look_failed(list->run, rc);
+	return rc == 0 || rc == -EPIPE || rc == -EIO ? EXIT_DONE : inspect_failed(list->run, rc);
 }
 
 int verb_list(struct run *run)

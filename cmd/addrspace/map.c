@@ -26,7 +26,8 @@ static int check_place(const struct run *run, const struct map_request *request)
 }
 
 /* What an object needs, and what it can have. */
-static int check_words(const struct run *run, const struct addrspace_values *values, const struct map_request *request)
+static int check_object_words(const struct run *run, const struct addrspace_values *values,
+			      const struct map_request *request)
 {
 	if (!values->file && !request->bytes)
 		return cli_usage_error(run->name, "how much? give --size%s", values->memfd ? "" : " or --file");
@@ -88,7 +89,7 @@ static int open_object(const struct addrspace_values *values, struct map_request
 }
 
 /* What is to be replaced must not be relied on; what is in the way of a dry run is told as the kernel would. */
-static int look_at_place(struct change *change, const struct map_request *request, bool *occupied, struct error *error)
+static int inspect_place(struct change *change, const struct map_request *request, bool *occupied, struct error *error)
 {
 	_cleanup_regions_ struct region_vec regions = {0};
 	_cleanup_pieces_ struct pieces pieces = {0};
@@ -106,7 +107,7 @@ static int look_at_place(struct change *change, const struct map_request *reques
 	if (region_vec_push(&regions, (struct region){request->at, request->at + request->bytes}) < 0)
 		return error_set(error, -ENOMEM, NULL, NULL, "map memory");
 	if (request->replace)
-		return change_look(change, &regions, TAKES_ALL, &pieces, error);
+		return change_inspect(change, &regions, TAKES_ALL, &pieces, error);
 	rc = pieces_read(&change->run->target, NULL, &regions, &pieces);
 	for (size_t i = 0; rc == 0 && i < pieces.count; i++)
 		*occupied |= pieces.items[i].mapped;
@@ -158,7 +159,7 @@ static int do_map(struct change *change, const struct map_request *request, cons
 {
 	uint64_t start = 0;
 	bool occupied;
-	int rc = look_at_place(change, request, &occupied, error);
+	int rc = inspect_place(change, request, &occupied, error);
 
 	if (rc < 0)
 		return rc;
@@ -176,7 +177,7 @@ static int do_map(struct change *change, const struct map_request *request, cons
 	return rc;
 }
 
-static int map(struct run *run, struct map_request *request)
+static int map_object(struct run *run, struct map_request *request)
 {
 	struct change change = CHANGE_OF(run, "mmap");
 	struct error error = {0};
@@ -206,8 +207,8 @@ int verb_map(struct run *run)
 	request.shared = values->shared || (values->memfd && !values->private);
 	if (!cli_given(&run->options, "access"))
 		request.protection = values->file ? PROT_READ : PROT_READ | PROT_WRITE;
-	status = check_words(run, values, &request);
-	return status == EXIT_DONE ? map(run, &request) : status;
+	status = check_object_words(run, values, &request);
+	return status == EXIT_DONE ? map_object(run, &request) : status;
 }
 
 int verb_alloc(struct run *run)
@@ -222,5 +223,5 @@ int verb_alloc(struct run *run)
 		return cli_usage_error(run->name, "%s is not a size above 0", bytes);
 	request.protection = PROT_READ | PROT_WRITE;
 	status = check_place(run, &request);
-	return status == EXIT_DONE ? map(run, &request) : status;
+	return status == EXIT_DONE ? map_object(run, &request) : status;
 }

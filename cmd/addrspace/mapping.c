@@ -85,7 +85,7 @@ json_t *mapping_record(const struct target *target, const struct mapping *mappin
 	return record;
 }
 
-int look_failed(const struct run *run, int rc)
+int inspect_failed(const struct run *run, int rc)
 {
 	struct error error = {0};
 	const char *why = NULL, *hint = NULL;

@@ -30,7 +30,7 @@ static int protect_piece(struct change *change, const struct edit_piece *piece, 
 }
 
 /* A record says what is there now, and which rights there were. */
-static void describe(struct mapping *mapping, json_t *record, void *context)
+static void describe_rights(struct mapping *mapping, json_t *record, void *context)
 {
 	const struct wanted *wanted = context;
 	int protection = protection_of(wanted, mapping);
@@ -55,16 +55,16 @@ static unsigned int rights_taken(const struct wanted *wanted)
 	       (wanted->protection & PROT_EXEC ? 0U : TAKES_EXEC);
 }
 
-static int protect(struct change *change, const struct region_vec *regions, struct wanted *wanted)
+static int protect_regions(struct change *change, const struct region_vec *regions, struct wanted *wanted)
 {
 	_cleanup_pieces_ struct pieces pieces = {0};
 	struct error error = {0};
 	int rc = change_open(change, &error);
 
 	if (rc == 0)
-		rc = change_look(change, regions, rights_taken(wanted), &pieces, &error);
+		rc = change_inspect(change, regions, rights_taken(wanted), &pieces, &error);
 	if (rc == 0)
-		rc = change_pieces(change, &pieces, protect_piece, describe, wanted, &error);
+		rc = change_pieces(change, &pieces, protect_piece, describe_rights, wanted, &error);
 	return change_close(change, rc, &error);
 }
 
@@ -81,5 +81,5 @@ int verb_protect(struct run *run)
 	if (!wanted.access && !wanted.copy)
 		return cli_usage_error(run->name, "which rights? give --access, --cow or both");
 	status = change_begin(run, &input);
-	return status == EXIT_DONE ? protect(&change, &input.regions, &wanted) : status;
+	return status == EXIT_DONE ? protect_regions(&change, &input.regions, &wanted) : status;
 }

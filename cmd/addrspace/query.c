@@ -37,7 +37,7 @@ static int parse_query(const struct run *run, const char *text, struct region *r
 }
 
 /* Anonymous memory is one object whatever mappings it consists of. */
-static bool continues(const struct mapping *a, const struct mapping *b)
+static bool continues_object(const struct mapping *a, const struct mapping *b)
 {
 	if (a->kind != b->kind || a->inode != b->inode || a->device != b->device || a->shared != b->shared)
 		return false;
@@ -46,13 +46,13 @@ static bool continues(const struct mapping *a, const struct mapping *b)
 	return mapping_offset(a, a->region.end) == b->offset;
 }
 
-static void add(struct found *found, const struct mapping *mapping, struct region region)
+static void add_mapping(struct found *found, const struct mapping *mapping, struct region region)
 {
 	if (!found->mappings) {
 		found->first = *mapping;
 		found->one_object = found->same_access = found->same_flags = true;
 	} else {
-		found->one_object &= continues(&found->last, mapping);
+		found->one_object &= continues_object(&found->last, mapping);
 		found->same_access &= strncmp(found->first.perm, mapping->perm, 3) == 0;
 		found->same_flags &= found->first.shared == mapping->shared;
 	}
@@ -61,7 +61,7 @@ static void add(struct found *found, const struct mapping *mapping, struct regio
 	found->mapped_bytes += region_bytes(region_intersect(mapping->region, region));
 }
 
-static int look(const struct target *target, struct region region, struct found *found)
+static int scan_region(const struct target *target, struct region region, struct found *found)
 {
 	struct maps_reader maps;
 	struct mapping mapping;
@@ -72,13 +72,13 @@ static int look(const struct target *target, struct region region, struct found 
 	if (region_bytes(region) == page_size()) {
 		rc = mapping_at(maps.fd, region.start, &mapping);
 		if (rc > 0)
-			add(found, &mapping, region);
+			add_mapping(found, &mapping, region);
 		maps_close(&maps);
 		return rc < 0 ? rc : 0;
 	}
 	while ((rc = maps_next(&maps, &mapping)) > 0 && mapping.region.start < region.end)
 		if (region_overlaps(mapping.region, region))
-			add(found, &mapping, region);
+			add_mapping(found, &mapping, region);
 	maps_close(&maps);
 	return rc < 0 ? rc : 0;
 }
@@ -117,7 +117,7 @@ static json_t *query_record(const struct target *target, struct region region, c
 	return record;
 }
 
-static int query(struct run *run, const char *text)
+static int query_region(struct run *run, const char *text)
 {
 	struct found found = {0};
 	struct error error = {0};
@@ -129,9 +129,9 @@ static int query(struct run *run, const char *text)
 	rc = target_check_readable(&run->target, &error);
 	if (rc < 0)
 		return run_failed(run, rc, &error);
-	rc = look(&run->target, region, &found);
+	rc = scan_region(&run->target, region, &found);
 	if (rc < 0)
-		return look_failed(run, rc);
+		return inspect_failed(run, rc);
 	report_record(run->report, query_record(&run->target, region, &found));
 	return EXIT_DONE;
 }
@@ -144,5 +144,5 @@ int verb_query(struct run *run)
 	if (!word)
 		return cli_usage_error(run->name, "which address? give ADDR or START-END (see %s --help)", run->name);
 	status = run_begin(run);
-	return status == EXIT_DONE ? query(run, word) : status;
+	return status == EXIT_DONE ? query_region(run, word) : status;
 }

@@ -34,14 +34,14 @@ static int check_allocated(const struct pieces *pieces, struct error *error)
 	return 0;
 }
 
-static int unmap(struct change *change, const struct region_vec *regions, bool allocated_only)
+static int unmap_regions(struct change *change, const struct region_vec *regions, bool allocated_only)
 {
 	_cleanup_pieces_ struct pieces pieces = {0};
 	struct error error = {0};
 	int rc = change_open(change, &error);
 
 	if (rc == 0)
-		rc = change_look(change, regions, TAKES_ALL, &pieces, &error);
+		rc = change_inspect(change, regions, TAKES_ALL, &pieces, &error);
 	if (rc == 0 && allocated_only)
 		rc = check_allocated(&pieces, &error);
 	if (rc == 0)
@@ -55,5 +55,5 @@ int verb_unmap(struct run *run)
 	_cleanup_input_ struct region_input input = {0};
 	int status = change_begin(run, &input);
 
-	return status == EXIT_DONE ? unmap(&change, &input.regions, strcmp(change.op, "free") == 0) : status;
+	return status == EXIT_DONE ? unmap_regions(&change, &input.regions, strcmp(change.op, "free") == 0) : status;
 }

@@ -9,7 +9,7 @@
 #include "reclaimctl.h"
 
 /* What is told when the thread runs again: printing takes longer than reclaiming. */
-struct told {
+struct kept_entry {
 	struct ring_work work;
 	struct error error;
 };
@@ -20,31 +20,32 @@ struct flush {
 	struct reclaim_done done;
 	struct reclaim_limits limits;
 	enum access_method access;
-	struct told *told;
+	struct kept_entry *kept;
 	size_t count, room;
 	bool lost; /* no memory to remember more */
 };
 
-static void keep(void *context, const struct ring_work *work, const struct error *error)
+static void keep_entry(void *context, const struct ring_work *work, const struct error *error)
 {
 	struct flush *flush = context;
 
 	if (!error && !flush->run->options.verbose)
 		return;
-	if (array_reserve(&flush->told, flush->count, &flush->room) < 0)
+	if (array_reserve(&flush->kept, flush->count, &flush->room) < 0)
 		flush->lost = true;
 	else
-		flush->told[flush->count++] = (struct told){.work = *work, .error = error ? *error : (struct error){0}};
+		flush->kept[flush->count++] =
+			(struct kept_entry){.work = *work, .error = error ? *error : (struct error){0}};
 }
 
-static void tell(struct flush *flush, const struct told *told)
+static void emit_reclaimed(struct flush *flush, const struct kept_entry *entry)
 {
-	const struct ring_work *work = &told->work;
+	const struct ring_work *work = &entry->work;
 	struct region region = {work->address, work->address};
 	json_t *record;
 
-	if (told->error.code) {
-		record = error_record("reclaim", &told->error);
+	if (entry->error.code) {
+		record = error_record("reclaim", &entry->error);
 		json_object_set_new(record, "pid", json_integer(flush->run->target.pid));
 		json_object_set_new(record, "id", ring_number(work->id));
 		json_object_set_new(record, "start", report_address(work->address));
@@ -57,7 +58,7 @@ static void tell(struct flush *flush, const struct told *told)
 	report_record(flush->run->report, record);
 }
 
-static void summarize(struct flush *flush, uint64_t before, uint64_t began_us)
+static void summarize_flush(struct flush *flush, uint64_t before, uint64_t began_us)
 {
 	const struct reclaimer *reclaimer = &flush->reclaimer;
 	uint64_t after = before;
@@ -89,24 +90,24 @@ static int do_flush(struct flush *flush)
 {
 	struct error error = {0};
 	uint64_t before = 0, began = now_us();
-	int rc = reclaimer_open(&flush->reclaimer, &flush->run->target, flush->access, keep, flush, &error);
+	int rc = reclaimer_open(&flush->reclaimer, &flush->run->target, flush->access, keep_entry, flush, &error);
 
 	if (rc < 0)
 		return run_failed(flush->run, rc, &error);
 	target_status(&flush->run->target, "VmRSS", &before);
 	rc = reclaimer_run(&flush->reclaimer, &flush->limits, &flush->done, &error);
 	for (size_t i = 0; i < flush->count; i++)
-		tell(flush, &flush->told[i]);
+		emit_reclaimed(flush, &flush->kept[i]);
 	if (rc < 0)
 		error_print(flush->run->name, &error);
-	summarize(flush, before, began);
+	summarize_flush(flush, before, began);
 	return exit_code(flush, rc);
 }
 
 static void flush_free(struct flush *flush)
 {
 	reclaimer_close(&flush->reclaimer);
-	free(flush->told);
+	free(flush->kept);
 }
 
 int verb_flush(struct run *run)

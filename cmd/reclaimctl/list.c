@@ -24,7 +24,7 @@ static int add_resident(void *context, struct region part, const struct residenc
 	return 0;
 }
 
-static void show(struct list *list, const struct ring_work *work, enum ring_state state)
+static void show_entry(struct list *list, const struct ring_work *work, enum ring_state state)
 {
 	struct run *run = list->run;
 	struct error error = {0};
@@ -75,7 +75,7 @@ static int list_ring(struct run *run, const struct ring_found *ring)
 
 		if (ring_entry_at(&ring->view, id, &state, &work) == 0 &&
 		    (state == RING_UNRECLAIMED || state == RING_BUSY))
-			show(&list, &work, state);
+			show_entry(&list, &work, state);
 	}
 	report_record(run->report,
 		      json_pack("{s:s, s:i, s:o, s:o, s:o, s:o}", "type", "summary", "pid", run->target.pid, "regions",

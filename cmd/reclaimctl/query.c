@@ -5,7 +5,7 @@
 #include "base/size.h"
 #include "reclaimctl.h"
 
-static int tell(struct run *run, const struct ring_found *ring, uint64_t id)
+static int emit_entry(struct run *run, const struct ring_found *ring, uint64_t id)
 {
 	struct error error = {0};
 	enum ring_state state;
@@ -41,5 +41,5 @@ int verb_query(struct run *run)
 	if (number_parse(word, 0, INT64_MAX, &id) < 0)
 		return cli_usage_error(run->name, "%s is not the id of an entry", word);
 	status = run_ring(run, false, &ring);
-	return status == EXIT_DONE ? tell(run, &ring, (uint64_t)id) : status;
+	return status == EXIT_DONE ? emit_entry(run, &ring, (uint64_t)id) : status;
 }

@@ -59,7 +59,7 @@ const char *ring_level_name(uint32_t level)
 	return level < ARRAY_SIZE(names) ? names[level] : "unknown";
 }
 
-static void add(json_t *record, const char *key, uint64_t number)
+static void add_number(json_t *record, const char *key, uint64_t number)
 {
 	json_object_set_new(record, key, ring_number(number));
 }
@@ -75,25 +75,25 @@ json_t *ring_record(const struct target *target, const struct ring_found *ring)
 	record = json_pack("{s:s, s:i, s:I, s:s}", "type", "ring", "pid", target->pid, "starttime",
 			   (json_int_t)target->starttime, "name", text_make_safe(name));
 	json_object_set_new(record, "address", report_address(ring->address));
-	add(record, "capacity", shared->capacity);
-	add(record, "max_capacity", ring->view.max_capacity);
-	add(record, "wanted_capacity", shared->wanted);
-	add(record, "head", shared->head);
-	add(record, "busy", shared->busy);
-	add(record, "tail", shared->tail);
-	add(record, "entries", ring_entries(&ring->view));
-	add(record, "bytes", ring_bytes(&ring->view));
-	add(record, "reclaimed_entries", shared->reclaimed.entries);
-	add(record, "reclaimed_bytes", shared->reclaimed.bytes);
-	add(record, "failed_entries", shared->reclaimed.failed);
-	add(record, "trimmed_bytes", shared->trimmed_bytes);
+	add_number(record, "capacity", shared->capacity);
+	add_number(record, "max_capacity", ring->view.max_capacity);
+	add_number(record, "wanted_capacity", shared->wanted);
+	add_number(record, "head", shared->head);
+	add_number(record, "busy", shared->busy);
+	add_number(record, "tail", shared->tail);
+	add_number(record, "entries", ring_entries(&ring->view));
+	add_number(record, "bytes", ring_bytes(&ring->view));
+	add_number(record, "reclaimed_entries", shared->reclaimed.entries);
+	add_number(record, "reclaimed_bytes", shared->reclaimed.bytes);
+	add_number(record, "failed_entries", shared->reclaimed.failed);
+	add_number(record, "trimmed_bytes", shared->trimmed_bytes);
 	json_object_set_new(record, "level", json_string(ring_level_name(shared->level)));
-	add(record, "samples", shared->samples);
+	add_number(record, "samples", shared->samples);
 	json_object_set_new(record, "sample_age_ms",
 			    shared->samples ? ring_number(now > sampled ? (now - sampled) / 1000000 : 0) : json_null());
-	add(record, "period_ms", shared->period_ns / 1000000);
-	add(record, "minimum_bytes", shared->minimum);
-	add(record, "weighted_minimum_bytes", shared->weighted);
+	add_number(record, "period_ms", shared->period_ns / 1000000);
+	add_number(record, "minimum_bytes", shared->minimum);
+	add_number(record, "weighted_minimum_bytes", shared->weighted);
 	json_object_set_new(record, "descriptor_open", json_boolean(ring->open));
 	return record;
 }

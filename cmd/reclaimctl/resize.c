@@ -7,10 +7,10 @@
 #include "base/size.h"
 #include "reclaimctl.h"
 
-#define LOOK_US 1000
+#define POLL_US 1000
 
 /* What the program makes of a limits: pages are filled. */
-static uint32_t rounded(const struct ring_found *ring, uint32_t capacity)
+static uint32_t round_capacity(const struct ring_found *ring, uint32_t capacity)
 {
 	uint64_t bytes = round_up(RING_ENTRIES + capacity * sizeof(struct ring_entry), page_size());
 
@@ -26,21 +26,21 @@ static int wait_until_done(const struct run *run, const struct ring_found *ring,
 			return -ESRCH;
 		if (now_us() > deadline)
 			return -ETIMEDOUT;
-		usleep(LOOK_US);
+		usleep(POLL_US);
 	}
 	return 0;
 }
 
-static int ask(struct run *run, struct ring_found *ring, uint32_t capacity, uint64_t timeout_ms)
+static int request_capacity(struct run *run, struct ring_found *ring, uint32_t capacity, uint64_t timeout_ms)
 {
 	struct error error = {0};
 	int rc = 0;
 
-	if (ring->view.shared->capacity != rounded(ring, capacity)) {
+	if (ring->view.shared->capacity != round_capacity(ring, capacity)) {
 		ring->view.shared->wanted = capacity;
 		rc = wait_until_done(run, ring, timeout_ms);
 	}
-	if (rc == 0 && ring->view.shared->capacity != rounded(ring, capacity))
+	if (rc == 0 && ring->view.shared->capacity != round_capacity(ring, capacity))
 		rc = -EIO;
 	if (rc == -ESRCH || rc == -EIO) {
 		error_set(&error, rc, rc == -EIO ? "the program tried and could not" : "it has ended", NULL,
@@ -65,7 +65,7 @@ static int check_and_ask(struct run *run, struct ring_found *ring, int64_t capac
 			  "without it no ring is resized", "resize the ring of process %d", run->target.pid);
 		return run_failed(run, -EBADF, &error);
 	}
-	return ask(run, ring, (uint32_t)capacity, (uint64_t)timeout_ms);
+	return request_capacity(run, ring, (uint32_t)capacity, (uint64_t)timeout_ms);
 }
 
 int verb_resize(struct run *run)

@@ -8,7 +8,7 @@
 
 #define LIBRARY "libuvm-reclaim.so"
 
-static int prepare(const struct run *run, const char *min)
+static int prepare_environment(const struct run *run, const char *min)
 {
 	struct error error = {0};
 
@@ -24,6 +24,6 @@ int verb_run(struct run *run)
 
 	if (!run->command)
 		return cli_usage_error(run->name, "which command? Give it after --");
-	status = prepare(run, values->min);
+	status = prepare_environment(run, values->min);
 	return status == EXIT_DONE ? command_exec(run->name, run->command) : status;
 }

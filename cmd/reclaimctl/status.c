@@ -7,7 +7,7 @@ struct walk {
 	unsigned int rings, broken;
 };
 
-static int show(void *context, const struct target *target, struct ring_found *ring, const struct error *error)
+static int show_ring(void *context, const struct target *target, struct ring_found *ring, const struct error *error)
 {
 	struct walk *walk = context;
 	json_t *record;
@@ -26,7 +26,7 @@ static int show_all(struct run *run)
 {
 	struct walk walk = {.run = run};
 	struct error error = {0};
-	int rc = ring_find_all(false, show, &walk);
+	int rc = ring_find_all(false, show_ring, &walk);
 
 	if (rc < 0) {
 		error_set(&error, rc, NULL, NULL, "look at all processes");

@@ -14,7 +14,7 @@ enum {
 	EVENT_CGROUP,  /* whose id is in the upper half */
 };
 
-/* A cgroup with a limit of memory that a process of ours counts against. */
+/* A cgroup with a limit of memory that a watched process counts against. */
 struct watched_cgroup {
 	struct watched_cgroup *next;
 	struct watched_cgroup *above; /* the next one upwards that has a limit */
@@ -94,7 +94,7 @@ void watch_emit(struct watcher *w, json_t *record);
 json_t *watch_record(const struct target *target, const char *type);
 
 /* A record of type "process": what became of it. */
-void watch_tell(struct watcher *w, const struct target *target, const char *event);
+void watch_emit_event(struct watcher *w, const struct target *target, const char *event);
 
 /* Something failed while the rest goes on. */
 void watch_failed(struct watcher *w, const struct target *target, const char *op, const struct error *error);
@@ -118,7 +118,7 @@ void watch_join(struct watcher *w, struct watched *m, struct cgroup_memory *near
 bool watch_noticed(struct watcher *w, uint32_t id);
 
 /* How long a limit may be left without a look. */
-uint64_t watch_look_again_ns(const struct watcher *w, const struct cgroup_memory *memory);
+uint64_t watch_revisit_ns(const struct watcher *w, const struct cgroup_memory *memory);
 
 /* Forgets cgroups that no process counts against any more. */
 void watch_leave_unused(struct watcher *w);

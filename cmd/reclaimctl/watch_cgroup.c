@@ -101,14 +101,14 @@ void watch_join(struct watcher *w, struct watched *m, struct cgroup_memory *near
  * Page cache hides from thresholds how much is left, and version 2 has none: then as long as it takes to use up at 1
  * GiB/s what is left above the margin.
  */
-uint64_t watch_look_again_ns(const struct watcher *w, const struct cgroup_memory *memory)
+uint64_t watch_revisit_ns(const struct watcher *w, const struct cgroup_memory *memory)
 {
 	uint64_t margin = ring_margin(&w->options->params, memory->limit), left = cgroup_memory_left(memory);
 
 	return left >= 16 * GiB || !margin ? UINT64_MAX : max_u64(left - min_u64(left, margin), SOON_NS);
 }
 
-static void drop(struct watched_cgroup *group)
+static void drop_cgroup(struct watched_cgroup *group)
 {
 	cgroup_notice_close(&group->notice);
 	cleanup_close(&group->directory);
@@ -132,6 +132,6 @@ void watch_leave_unused(struct watcher *w)
 			continue;
 		}
 		*at = group->next;
-		drop(group);
+		drop_cgroup(group);
 	}
 }

@@ -25,7 +25,7 @@ void watch_failed(struct watcher *w, const struct target *target, const char *op
 	watch_emit(w, record);
 }
 
-void watch_tell(struct watcher *w, const struct target *target, const char *event)
+void watch_emit_event(struct watcher *w, const struct target *target, const char *event)
 {
 	json_t *record = watch_record(target, "process");
 

@@ -29,7 +29,7 @@ int watch_add(struct watcher *w, struct target *target, struct ring_found *ring,
 	w->all = m;
 	w->sums.processes++;
 	watch_poll(w, m->target.pidfd, EPOLLIN, EVENT_PROCESS);
-	watch_tell(w, &m->target, "found");
+	watch_emit_event(w, &m->target, "found");
 	return 0;
 }
 
@@ -41,7 +41,7 @@ static bool is_watched(const struct watcher *w, pid_t pid)
 	return false;
 }
 
-static int push(struct known_vec *vec, struct known known)
+static int push_known(struct known_vec *vec, struct known known)
 {
 	if (array_reserve(&vec->items, vec->count, &vec->capacity) < 0)
 		return -ENOMEM;
@@ -49,7 +49,7 @@ static int push(struct known_vec *vec, struct known known)
 	return 0;
 }
 
-static int compare(const void *a, const void *b)
+static int compare_pids(const void *a, const void *b)
 {
 	const struct known *one = a;
 	const struct known *other = b;
@@ -57,10 +57,11 @@ static int compare(const void *a, const void *b)
 	return (one->pid > other->pid) - (one->pid < other->pid);
 }
 
-static struct known recall(const struct known_vec *vec, pid_t pid)
+static struct known recall_known(const struct known_vec *vec, pid_t pid)
 {
 	const struct known key = {.pid = pid};
-	const struct known *found = vec->count ? bsearch(&key, vec->items, vec->count, sizeof(key), compare) : NULL;
+	const struct known *found =
+		vec->count ? bsearch(&key, vec->items, vec->count, sizeof(key), compare_pids) : NULL;
 
 	return found ? *found : key;
 }
@@ -102,14 +103,14 @@ void watch_find(struct watcher *w, uint64_t now_ns)
 
 		if (pid == getpid() || is_watched(w, pid))
 			continue;
-		known = recall(&w->known, pid);
+		known = recall_known(&w->known, pid);
 		if (now_ns >= known.next_ns && try_one(w, &known, now_ns))
 			continue;
-		if (push(&still, known) < 0)
+		if (push_known(&still, known) < 0)
 			break;
 	}
 	if (still.count)
-		qsort(still.items, still.count, sizeof(*still.items), compare);
+		qsort(still.items, still.count, sizeof(*still.items), compare_pids);
 	free(w->known.items);
 	w->known = still;
 }

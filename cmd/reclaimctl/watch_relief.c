@@ -32,7 +32,7 @@ static struct watched *largest_ring(const struct watcher *w, const struct watche
 	return largest;
 }
 
-static bool relieve(struct watcher *w, const struct watched_cgroup *group)
+static bool relieve_cgroup(struct watcher *w, const struct watched_cgroup *group)
 {
 	cgroup_notice_clear(&group->notice);
 	for (unsigned int i = 0; i < RELIEF_MAX && !w->ending; i++) {
@@ -55,6 +55,6 @@ bool watch_noticed(struct watcher *w, uint32_t id)
 {
 	for (const struct watched_cgroup *group = w->cgroups; group; group = group->next)
 		if (group->id == id)
-			return relieve(w, group);
+			return relieve_cgroup(w, group);
 	return true;
 }

@@ -13,25 +13,25 @@
 #define LOCK_MS  200 /* others hold it for the time of a few batches */
 #define PATIENCE 5   /* what takes longer than it should is told of when it has so often in a row */
 
-static void set(json_t *record, const char *key, uint64_t number)
+static void set_number(json_t *record, const char *key, uint64_t number)
 {
 	json_object_set_new(record, key, ring_number(number));
 }
 
 /* Tried again later, and later still when that fails as well. */
-static void postpone(struct watched *m, uint64_t now_ns)
+static void postpone_retry(struct watched *m, uint64_t now_ns)
 {
 	m->failures++;
 	m->retry_ns = now_ns + ring_backoff_ns(m->failures);
 }
 
-static void failed(struct watcher *w, struct watched *m, const char *op, const struct error *error)
+static void note_failure(struct watcher *w, struct watched *m, const char *op, const struct error *error)
 {
 	if (!target_alive(&m->target)) {
 		m->gone = true;
 		return;
 	}
-	postpone(m, clock_now_ns());
+	postpone_retry(m, clock_now_ns());
 	m->late = error->code == -ETIMEDOUT ? m->late + 1 : 0;
 	if ((m->late && m->late < PATIENCE) || (m->stopped_ns && m->refused_ns == m->stopped_ns))
 		return;
@@ -40,7 +40,7 @@ static void failed(struct watcher *w, struct watched *m, const char *op, const s
 }
 
 /* Another program has its memory now; that may make a ring as well, some time. */
-static void lose(struct watcher *w, struct watched *m, uint64_t now_ns)
+static void lose_ring(struct watcher *w, struct watched *m, uint64_t now_ns)
 {
 	ring_release(&m->ring);
 	m->sampled_ns = m->stopped_ns = 0;
@@ -48,8 +48,8 @@ static void lose(struct watcher *w, struct watched *m, uint64_t now_ns)
 	m->gone = !m->named;
 	if (m->gone)
 		return;
-	watch_tell(w, &m->target, "lost");
-	postpone(m, now_ns);
+	watch_emit_event(w, &m->target, "lost");
+	postpone_retry(m, now_ns);
 }
 
 static void find_again(struct watcher *w, struct watched *m, uint64_t now_ns)
@@ -59,11 +59,11 @@ static void find_again(struct watcher *w, struct watched *m, uint64_t now_ns)
 
 	if (rc == 0) {
 		m->failures = 0;
-		watch_tell(w, &m->target, "found");
+		watch_emit_event(w, &m->target, "found");
 	} else if (rc == -ENOENT || rc == -ESRCH) {
-		postpone(m, now_ns);
+		postpone_retry(m, now_ns);
 	} else {
-		failed(w, m, "find", &error);
+		note_failure(w, m, "find", &error);
 	}
 }
 
@@ -71,7 +71,7 @@ static void find_again(struct watcher *w, struct watched *m, uint64_t now_ns)
  * The program may have run another one, or unmapped its ring. Returns 0, -ENOENT, -ESRCH, or -EBADMSG with `error`
  * filled.
  */
-static int check(const struct watched *m, struct error *error)
+static int check_ring(const struct watched *m, struct error *error)
 {
 	_cleanup_close_ int maps = target_proc_open(&m->target, "maps", O_RDONLY);
 	int rc = maps < 0 ? maps : ring_is_mapped(&m->ring, maps);
@@ -115,9 +115,9 @@ static void emit_sample(struct watcher *w, const struct watched *m, const struct
 {
 	json_t *record = watch_record(&m->target, "sample");
 
-	set(record, "entries", ring_entries(view));
-	set(record, "bytes", ring_bytes(view));
-	set(record, "weighted_minimum_bytes", view->shared->weighted);
+	set_number(record, "entries", ring_entries(view));
+	set_number(record, "bytes", ring_bytes(view));
+	set_number(record, "weighted_minimum_bytes", view->shared->weighted);
 	json_object_set_new(record, "level", json_string(ring_level_name(view->shared->level)));
 	watch_emit(w, record);
 }
@@ -139,15 +139,15 @@ static bool is_idle(const struct watched *m, const struct ring_view *view)
  * long it has been abandoned.
  */
 static void take_sample(struct watcher *w, struct watched *m, const struct ring_view *view, uint64_t now_ns,
-			struct ring_look *look)
+			struct ring_observation *seen)
 {
 	struct ring_shared *shared = view->shared;
 	const uint64_t before = shared->sampled_ns;
 	bool idle;
 
-	look->abandoned = ring_abandoned(view, now_ns);
-	idle = m->sampled_ns ? is_idle(m, view) : look->abandoned != 0;
-	look->unneeded = ring_sample(view, now_ns);
+	seen->abandoned = ring_abandoned(view, now_ns);
+	idle = m->sampled_ns ? is_idle(m, view) : seen->abandoned != 0;
+	seen->unneeded = ring_sample(view, now_ns);
 	if (idle)
 		shared->sampled_ns = before;
 	m->used.tail = shared->tail;
@@ -175,14 +175,14 @@ static bool is_due(const struct watcher *w, const struct watched *m, const struc
 
 /* Level and period as they should be, and a sample when it is time for one. */
 static void bring_up_to_date(struct watcher *w, struct watched *m, const struct ring_view *view, uint64_t now_ns,
-			     struct ring_look *look)
+			     struct ring_observation *seen)
 {
 	const bool due = is_due(w, m, view->shared, now_ns);
 
 	view->shared->period_ns = period_of(w, view->shared);
 	view->shared->level = w->level;
 	if (due)
-		take_sample(w, m, view, now_ns, look);
+		take_sample(w, m, view, now_ns, seen);
 }
 
 static bool is_up_to_date(const struct watcher *w, const struct watched *m, uint64_t now_ns)
@@ -193,7 +193,7 @@ static bool is_up_to_date(const struct watcher *w, const struct watched *m, uint
 }
 
 /* Returns 0 or -errno: the lock could not be had. */
-static int sample(struct watcher *w, struct watched *m, uint64_t now_ns, struct ring_look *look)
+static int sample_ring(struct watcher *w, struct watched *m, uint64_t now_ns, struct ring_observation *seen)
 {
 	struct ring_view view = m->ring.view;
 	struct ring_shared copy;
@@ -201,7 +201,7 @@ static int sample(struct watcher *w, struct watched *m, uint64_t now_ns, struct 
 
 	if (w->options->dry_run) {
 		pretend_begin(m, &view, &copy);
-		bring_up_to_date(w, m, &view, now_ns, look);
+		bring_up_to_date(w, m, &view, now_ns, seen);
 		pretend_end(m, &copy);
 		return 0;
 	}
@@ -211,7 +211,7 @@ static int sample(struct watcher *w, struct watched *m, uint64_t now_ns, struct 
 	if (rc < 0)
 		return rc;
 	/* The program may have taken one since: another one right after it would take all for unneeded. */
-	bring_up_to_date(w, m, &view, clock_now_ns(), look);
+	bring_up_to_date(w, m, &view, clock_now_ns(), seen);
 	ring_unlock(m->ring.fd);
 	return 0;
 }
@@ -234,9 +234,9 @@ static bool is_batch_left(const struct watched *m)
 }
 
 /* An empty ring needs no look at its process, but its cgroup may be filled at any time. */
-static struct ring_look look_at(struct watcher *w, struct watched *m, uint64_t now_ns)
+static struct ring_observation observe_ring(struct watcher *w, struct watched *m, uint64_t now_ns)
 {
-	struct ring_look look = {
+	struct ring_observation seen = {
 		.bytes = ring_bytes(&m->ring.view),
 		.left = UINT64_MAX,
 		.limit = UINT64_MAX,
@@ -246,40 +246,40 @@ static struct ring_look look_at(struct watcher *w, struct watched *m, uint64_t n
 	};
 	struct cgroup_memory memory;
 
-	look.stopped = look.bytes && target_is_stopped(&m->target);
-	if (!look.stopped)
+	seen.stopped = seen.bytes && target_is_stopped(&m->target);
+	if (!seen.stopped)
 		m->stopped_ns = 0;
 	else if (!m->stopped_ns)
 		m->stopped_ns = now_ns;
-	look.stopped_ns = look.stopped ? now_ns - m->stopped_ns : 0;
+	seen.stopped_ns = seen.stopped ? now_ns - m->stopped_ns : 0;
 	watch_join(w, m, &memory);
-	look.limit = memory.limit;
-	look.left = cgroup_memory_left(&memory);
-	if (look.bytes)
-		w->soon_ns = min_u64(w->soon_ns, watch_look_again_ns(w, &memory));
-	return look;
+	seen.limit = memory.limit;
+	seen.left = cgroup_memory_left(&memory);
+	if (seen.bytes)
+		w->soon_ns = min_u64(w->soon_ns, watch_revisit_ns(w, &memory));
+	return seen;
 }
 
 /* What it rests on. */
-static json_t *reclaim_record(const struct watched *m, const struct ring_look *look,
+static json_t *reclaim_record(const struct watched *m, const struct ring_observation *seen,
 			      const struct ring_decision *decision)
 {
 	json_t *record = watch_record(&m->target, "reclaim");
 
 	json_object_set_new(record, "why", json_string(ring_why_name(decision->why)));
-	json_object_set_new(record, "level", json_string(ring_level_name(look->level)));
-	set(record, "wanted_bytes", decision->bytes);
+	json_object_set_new(record, "level", json_string(ring_level_name(seen->level)));
+	set_number(record, "wanted_bytes", decision->bytes);
 	if (decision->why == RING_STOPPED)
-		set(record, "stopped_ms", look->stopped_ns / 1000000);
+		set_number(record, "stopped_ms", seen->stopped_ns / 1000000);
 	if (decision->why == RING_LIMIT) {
-		set(record, "limit_bytes", look->limit);
-		set(record, "left_bytes", look->left);
+		set_number(record, "limit_bytes", seen->limit);
+		set_number(record, "left_bytes", seen->left);
 	}
 	return record;
 }
 
 /* Said again only when it has changed. */
-static void pretend_act(struct watcher *w, struct watched *m, const struct ring_look *look,
+static void pretend_act(struct watcher *w, struct watched *m, const struct ring_observation *seen,
 			const struct ring_decision *decision)
 {
 	json_t *record;
@@ -287,9 +287,9 @@ static void pretend_act(struct watcher *w, struct watched *m, const struct ring_
 	if (m->told.why == decision->why && m->told.bytes == decision->bytes)
 		return;
 	m->told = *decision;
-	record = reclaim_record(m, look, decision);
+	record = reclaim_record(m, seen, decision);
 	json_object_set_new(record, "dry_run", json_true());
-	set(record, "ring_bytes", look->bytes);
+	set_number(record, "ring_bytes", seen->bytes);
 	w->sums.reclaims++;
 	watch_emit(w, record);
 }
@@ -304,13 +304,13 @@ static void count_trimmed(const struct watched *m, uint64_t bytes)
 	ring_unlock(m->ring.fd);
 }
 
-static void reclaimed(struct watcher *w, struct watched *m, const struct reclaim_done *done,
-		      const struct ring_decision *decision, json_t *record)
+static void count_reclaimed(struct watcher *w, struct watched *m, const struct reclaim_done *done,
+			    const struct ring_decision *decision, json_t *record)
 {
-	set(record, "entries", done->entries);
-	set(record, "bytes", done->bytes);
-	set(record, "refused_entries", done->refused);
-	set(record, "ring_bytes", ring_bytes(&m->ring.view));
+	set_number(record, "entries", done->entries);
+	set_number(record, "bytes", done->bytes);
+	set_number(record, "refused_entries", done->refused);
+	set_number(record, "ring_bytes", ring_bytes(&m->ring.view));
 	w->sums.reclaims++;
 	w->sums.entries += done->entries;
 	w->sums.bytes += done->bytes;
@@ -319,13 +319,13 @@ static void reclaimed(struct watcher *w, struct watched *m, const struct reclaim
 	watch_emit(w, json_incref(record));
 }
 
-/* The reclaimer is there for this one act: between acts nothing of ours is in the program. */
-static void act(struct watcher *w, struct watched *m, const struct ring_look *look,
-		const struct ring_decision *decision)
+/* The reclaimer is there for this one act: between acts nothing foreign is in the program. */
+static void reclaim_ring(struct watcher *w, struct watched *m, const struct ring_observation *seen,
+			 const struct ring_decision *decision)
 {
 	const struct reclaim_limits limits = {.entries = RECLAIM_ALL, .bytes = decision->bytes};
 	const uint64_t begin = now_us();
-	json_t *record = reclaim_record(m, look, decision);
+	json_t *record = reclaim_record(m, seen, decision);
 	struct reclaimer reclaimer = RECLAIMER_NONE;
 	struct reclaim_done done = {0};
 	struct error error = {0};
@@ -333,61 +333,62 @@ static void act(struct watcher *w, struct watched *m, const struct ring_look *lo
 
 	if (rc == 0)
 		rc = reclaimer_run(&reclaimer, &limits, &done, &error);
-	set(record, "longest_stop_us", reclaimer.inject.longest_us);
+	set_number(record, "longest_stop_us", reclaimer.inject.longest_us);
 	reclaimer_close(&reclaimer);
-	set(record, "time_us", now_us() - begin);
+	set_number(record, "time_us", now_us() - begin);
 	if (done.entries)
-		reclaimed(w, m, &done, decision, record);
+		count_reclaimed(w, m, &done, decision, record);
 	json_decref(record);
 	if (rc == -ENOENT)
-		lose(w, m, clock_now_ns());
+		lose_ring(w, m, clock_now_ns());
 	else if (rc < 0)
-		failed(w, m, "reclaim", &error);
+		note_failure(w, m, "reclaim", &error);
 	else if (done.entries || is_claimed(&m->ring.view))
 		m->failures = 0; /* the program may wait for what is claimed: it is tried again soon */
 	if (rc == 0)
 		m->late = 0;
 	if (rc == 0 && !done.entries)
-		postpone(m, clock_now_ns()); /* it says that there is more than there is, or is cancelling */
+		postpone_retry(m, clock_now_ns()); /* it says that there is more than there is, or is cancelling */
 }
 
 static void tend_ring(struct watcher *w, struct watched *m, uint64_t now_ns)
 {
-	struct ring_look look = look_at(w, m, now_ns);
+	struct ring_observation seen = observe_ring(w, m, now_ns);
 	struct error error = {0};
 	struct ring_decision decision;
-	int rc = sample(w, m, now_ns, &look);
+	int rc = sample_ring(w, m, now_ns, &seen);
 
 	if (rc < 0) {
 		error_set(&error, rc, rc == -ETIMEDOUT ? "somebody else has been holding its lock" : NULL, NULL,
 			  "sample the reclaim ring of process %d", m->target.pid);
-		failed(w, m, "sample", &error);
+		note_failure(w, m, "sample", &error);
 		return;
 	}
-	decision = ring_decide(&w->options->params, &look);
+	decision = ring_decide(&w->options->params, &seen);
 	if (decision.why == RING_LEAVE) {
 		m->told = decision;
 		m->failures = m->late = 0;
 	} else if (w->options->dry_run) {
-		pretend_act(w, m, &look, &decision);
+		pretend_act(w, m, &seen, &decision);
 	} else {
-		act(w, m, &look, &decision);
+		reclaim_ring(w, m, &seen, &decision);
 	}
 }
 
 void watch_relieve(struct watcher *w, struct watched *m, const struct cgroup_memory *memory, uint64_t bytes)
 {
 	const struct ring_decision decision = {RING_LIMIT, min_u64(bytes, ring_bytes(&m->ring.view))};
-	const struct ring_look look = {.limit = memory->limit, .left = cgroup_memory_left(memory), .level = w->level};
+	const struct ring_observation seen = {
+		.limit = memory->limit, .left = cgroup_memory_left(memory), .level = w->level};
 	struct error error = {0};
 
 	m->gone = m->gone || !target_alive(&m->target);
 	if (m->gone)
 		return;
-	if (check(m, &error) == 0)
-		act(w, m, &look, &decision);
+	if (check_ring(m, &error) == 0)
+		reclaim_ring(w, m, &seen, &decision);
 	else
-		postpone(m, clock_now_ns()); /* the next look tells of it */
+		postpone_retry(m, clock_now_ns()); /* the next look tells of it */
 }
 
 void watch_tend(struct watcher *w, struct watched *m, uint64_t now_ns)
@@ -402,13 +403,13 @@ void watch_tend(struct watcher *w, struct watched *m, uint64_t now_ns)
 		find_again(w, m, now_ns);
 		return;
 	}
-	rc = check(m, &error);
+	rc = check_ring(m, &error);
 	if (rc == 0)
 		tend_ring(w, m, now_ns);
 	else if (rc == -ENOENT)
-		lose(w, m, now_ns);
+		lose_ring(w, m, now_ns);
 	else if (rc != -ESRCH) /* it is ending, or becoming another program: which, will show */
-		failed(w, m, "look", &error);
+		note_failure(w, m, "look", &error);
 }
 
 void watch_leave(struct watcher *w, struct watched *m)

@@ -20,7 +20,7 @@
 #define PRIORITY    (-20)
 
 /* A pidfd that was inherited stays open elsewhere: closing our copy would leave it in the set. */
-static void forget(struct watcher *w, struct watched *m)
+static void forget_process(struct watcher *w, struct watched *m)
 {
 	epoll_ctl(w->epoll, EPOLL_CTL_DEL, m->target.pidfd, NULL);
 	ring_release(&m->ring);
@@ -40,8 +40,8 @@ static void drop_gone(struct watcher *w)
 			continue;
 		}
 		*at = m->next;
-		watch_tell(w, &m->target, target_alive(&m->target) ? "lost" : "ended");
-		forget(w, m);
+		watch_emit_event(w, &m->target, target_alive(&m->target) ? "lost" : "ended");
+		forget_process(w, m);
 	}
 }
 
@@ -89,7 +89,7 @@ static int set_triggers(struct watcher *w, struct error *error)
 	return 0;
 }
 
-static int begin(struct watcher *w, struct error *error)
+static int begin_watch(struct watcher *w, struct error *error)
 {
 	sigset_t signals;
 	int rc;
@@ -137,23 +137,23 @@ static bool take_event(struct watcher *w, const struct epoll_event *event, uint6
 /* Until it is time for a look at all of them, or something asks for one. */
 static void wait_for_work(struct watcher *w, uint64_t next_ns)
 {
-	bool look = false;
+	bool due = false;
 
-	while (!look && !w->ending) {
+	while (!due && !w->ending) {
 		struct epoll_event events[EVENTS];
 		uint64_t now = clock_now_ns();
 		int ms = (int)(next_ns > now ? (next_ns - now) / MILLISECOND + 1 : 0);
 		int count = epoll_wait(w->epoll, events, EVENTS, ms);
 
 		now = clock_now_ns();
-		look = count <= 0 || now >= next_ns;
+		due = count <= 0 || now >= next_ns;
 		for (int i = 0; i < count; i++)
-			look = take_event(w, &events[i], now) || look;
+			due = take_event(w, &events[i], now) || due;
 	}
 	w->level = ring_pressure_level(&w->pressure, clock_now_ns());
 }
 
-static void loop(struct watcher *w)
+static void loop_until_end(struct watcher *w)
 {
 	while (!w->ending) {
 		uint64_t next = clock_now_ns() + w->options->interval_ns;
@@ -173,14 +173,14 @@ static void loop(struct watcher *w)
 	}
 }
 
-static void end(struct watcher *w)
+static void end_watch(struct watcher *w)
 {
 	while (w->all) {
 		struct watched *m = w->all;
 
 		w->all = m->next;
 		watch_leave(w, m);
-		forget(w, m);
+		forget_process(w, m);
 	}
 	watch_leave_unused(w);
 	free(w->known.items);
@@ -190,7 +190,7 @@ static void end(struct watcher *w)
 	cleanup_close(&w->epoll);
 }
 
-static json_t *summary(const struct watcher *w)
+static json_t *make_summary(const struct watcher *w)
 {
 	return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "type", "summary", "op", "watch", "processes",
 			 (json_int_t)w->sums.processes, "samples", (json_int_t)w->sums.samples, "reclaims",
@@ -202,15 +202,15 @@ int watch_run(struct run *run, const struct watch_options *options)
 {
 	struct watcher w = {.run = run, .options = options, .epoll = -1, .signals = -1, .triggers = {-1, -1, -1}};
 	struct error error = {0};
-	int rc = begin(&w, &error);
+	int rc = begin_watch(&w, &error);
 
 	if (rc == 0) {
 		notify("READY=1\n");
-		loop(&w);
+		loop_until_end(&w);
 	}
-	end(&w);
+	end_watch(&w);
 	if (rc < 0)
 		return run_failed(run, rc, &error);
-	watch_emit(&w, summary(&w));
+	watch_emit(&w, make_summary(&w));
 	return w.sums.errors ? EXIT_PARTIAL : EXIT_DONE;
 }

@@ -97,12 +97,12 @@ static bool mapping_wanted(const struct walk *walk)
 {
 	const struct mapping *mapping = &walk->mapping;
 
-	/* What a tool of ours has put into the process is not the program's memory. */
+	/* What a tool of this package has put into the process is not the program's memory. */
 	return kind_wanted(walk->options->kind, mapping->kind) && name_wanted(walk->options->name, mapping->name) &&
 	       !mapping_has_our_name(mapping) && !region_overlaps(mapping->region, walk->own);
 }
 
-static int found(void *context, struct region superpage, const struct residency *residency)
+static int add_superpage(void *context, struct region superpage, const struct residency *residency)
 {
 	struct walk *walk = context;
 
@@ -112,8 +112,8 @@ static int found(void *context, struct region superpage, const struct residency 
 
 static int walk_region(struct walk *walk, struct region region)
 {
-	return pages_superpages(&walk->pages, region, walk->options->size, walk->mapping.kind == MAPPING_ANON, found,
-				walk);
+	return pages_superpages(&walk->pages, region, walk->options->size, walk->mapping.kind == MAPPING_ANON,
+				add_superpage, walk);
 }
 
 static int walk_mapping(struct walk *walk)
@@ -148,7 +148,7 @@ static int walk_all(struct walk *walk, struct source *source)
 	return result == SELECT_ENOUGH ? 0 : result;
 }
 
-static int fail(const struct target *target, int code, struct error *error)
+static int explain_failure(const struct target *target, int code, struct error *error)
 {
 	const char *why = NULL, *hint = NULL;
 
@@ -178,7 +178,7 @@ static int open_pages(struct walk *walk, struct inject_mincore **mincore, struct
 	if (result == -EOPNOTSUPP)
 		return error_set(error, result, "this kernel has no PAGEMAP_SCAN", "use --method pagemap",
 				 "--method %s", pages_method_name(walk->options->method));
-	return result ? fail(walk->target, result, error) : 0;
+	return result ? explain_failure(walk->target, result, error) : 0;
 }
 
 static int walk_and_finish(struct walk *walk, struct error *error)
@@ -188,7 +188,7 @@ static int walk_and_finish(struct walk *walk, struct error *error)
 	int result = source_open(&source, walk->target, walk->options->swappable);
 
 	if (result)
-		return fail(walk->target, result, error);
+		return explain_failure(walk->target, result, error);
 	if (!target_status(walk->target, "VmSize", &kib))
 		walk->total = kib * KiB;
 	progress_begin(&walk->progress, "looking", walk->options->quiet);
@@ -198,7 +198,7 @@ static int walk_and_finish(struct walk *walk, struct error *error)
 	source_close(&source);
 	if (!result)
 		result = select_finish(&walk->selection, walk->pages.method);
-	return result ? fail(walk->target, result, error) : 0;
+	return result ? explain_failure(walk->target, result, error) : 0;
 }
 
 int list_superpages(const struct list_options *options, const struct target *target, struct report *report,
@@ -215,7 +215,7 @@ int list_superpages(const struct list_options *options, const struct target *tar
 	int result;
 
 	if (pagemap_fd < 0)
-		return fail(target, pagemap_fd, error);
+		return explain_failure(target, pagemap_fd, error);
 	result = open_pages(&walk, &mincore, error);
 	if (!result)
 		result = walk_and_finish(&walk, error);

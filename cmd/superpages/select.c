@@ -60,7 +60,7 @@ static json_t *huge_value(uint64_t huge)
 }
 
 /* Steals the part's hold on its mapping. */
-static int emit(struct selection *selection, struct selected_part *part)
+static int emit_part(struct selection *selection, struct selected_part *part)
 {
 	const struct target *target = selection->target;
 	json_t *record = report_region("region", target->pid, target->starttime, part->region.start, part->region.end);
@@ -83,11 +83,11 @@ static int emit(struct selection *selection, struct selected_part *part)
 
 static int flush_pending(struct selection *selection)
 {
-	return selection->pending.vma ? emit(selection, &selection->pending) : 0;
+	return selection->pending.vma ? emit_part(selection, &selection->pending) : 0;
 }
 
 /* Adds `part` to `before` when they are neighbours in one mapping; steals it then. */
-static bool join(struct selected_part *before, struct selected_part *part)
+static bool join_parts(struct selected_part *before, struct selected_part *part)
 {
 	if (before->vma != part->vma || before->region.end != part->region.start)
 		return false;
@@ -102,8 +102,8 @@ static int add_by_address(struct selection *selection, struct selected_part *par
 	int result;
 
 	if (!selection->options->merge)
-		return emit(selection, part);
-	if (selection->pending.vma && join(&selection->pending, part))
+		return emit_part(selection, part);
+	if (selection->pending.vma && join_parts(&selection->pending, part))
 		return 0;
 	result = flush_pending(selection);
 	selection->pending = *part;
@@ -111,7 +111,7 @@ static int add_by_address(struct selection *selection, struct selected_part *par
 	return result;
 }
 
-static bool worse(const struct selected_group *a, const struct selected_group *b)
+static bool is_worse_group(const struct selected_group *a, const struct selected_group *b)
 {
 	return a->resident != b->resident ? a->resident < b->resident : a->start > b->start;
 }
@@ -126,7 +126,7 @@ static void swap_groups(struct selected_group *a, struct selected_group *b)
 
 static void sift_up(struct selected_group *heap, size_t at)
 {
-	for (; at && worse(&heap[at], &heap[(at - 1) / 2]); at = (at - 1) / 2)
+	for (; at && is_worse_group(&heap[at], &heap[(at - 1) / 2]); at = (at - 1) / 2)
 		swap_groups(&heap[at], &heap[(at - 1) / 2]);
 }
 
@@ -135,9 +135,9 @@ static void sift_down(struct selected_group *heap, size_t count)
 	size_t at = 0, child;
 
 	while ((child = 2 * at + 1) < count) {
-		if (child + 1 < count && worse(&heap[child + 1], &heap[child]))
+		if (child + 1 < count && is_worse_group(&heap[child + 1], &heap[child]))
 			child++;
-		if (!worse(&heap[child], &heap[at]))
+		if (!is_worse_group(&heap[child], &heap[at]))
 			return;
 		swap_groups(&heap[child], &heap[at]);
 		at = child;
@@ -156,7 +156,7 @@ static void group_free(struct selected_group *group)
  * The superpage being found is the last of groups[], outside the heap, until it is complete. Then it takes its place in
  * the heap, or, when that holds enough, the place of the least.
  */
-static void settle_last(struct selection *selection)
+static void finish_last(struct selection *selection)
 {
 	struct selected_group *groups = selection->groups;
 	size_t heap = selection->count - 1;
@@ -167,7 +167,7 @@ static void settle_last(struct selection *selection)
 		sift_up(groups, heap);
 		return;
 	}
-	if (worse(&groups[0], &groups[heap])) {
+	if (is_worse_group(&groups[0], &groups[heap])) {
 		swap_groups(&groups[0], &groups[heap]);
 		sift_down(groups, heap);
 	}
@@ -178,7 +178,7 @@ static void settle_last(struct selection *selection)
 static int begin_group(struct selection *selection, uint64_t start)
 {
 	if (selection->count)
-		settle_last(selection);
+		finish_last(selection);
 	if (array_reserve(&selection->groups, selection->count, &selection->capacity) < 0)
 		return -ENOMEM;
 	selection->groups[selection->count++] = (struct selected_group){.start = start};
@@ -261,7 +261,7 @@ static int by_resident(const void *a, const void *b)
 }
 
 /* Moves the parts of all groups into one array. */
-static int flatten(struct selection *selection, struct selected_part **parts, size_t *count)
+static int flatten_groups(struct selection *selection, struct selected_part **parts, size_t *count)
 {
 	size_t total = 0;
 
@@ -287,7 +287,7 @@ static size_t join_all(struct selected_part *parts, size_t count)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < count; i++)
-		if (!kept || !join(&parts[kept - 1], &parts[i]))
+		if (!kept || !join_parts(&parts[kept - 1], &parts[i]))
 			parts[kept++] = parts[i];
 	return kept;
 }
@@ -299,9 +299,9 @@ static int emit_groups(struct selection *selection)
 	int result = 0;
 
 	if (selection->count)
-		settle_last(selection);
+		finish_last(selection);
 	selection->found = selection->count;
-	result = flatten(selection, &parts, &count);
+	result = flatten_groups(selection, &parts, &count);
 	if (result)
 		return result;
 	if (selection->options->merge) {
@@ -311,7 +311,7 @@ static int emit_groups(struct selection *selection)
 	qsort(parts, count, sizeof(*parts), by_resident);
 	for (size_t i = 0; i < count; i++) {
 		if (!result)
-			result = emit(selection, &parts[i]);
+			result = emit_part(selection, &parts[i]);
 		vma_drop(&parts[i].vma);
 	}
 	free(parts);

@@ -42,7 +42,7 @@ static int use_regions(struct list_options *list, struct region_vec *given)
  * Traced processes and those in seccomp strict mode can be looked at all the same, unless the look is a system call of
  * theirs.
  */
-static int check(const struct target *target, enum pages_method method, struct error *error)
+static int check_target(const struct target *target, enum pages_method method, struct error *error)
 {
 	return method == PAGES_MINCORE ? target_check(target, error) : target_check_readable(target, error);
 }
@@ -56,7 +56,7 @@ static int list_target(struct run *run, struct list_options *list, struct error 
 	if (rc == 0)
 		rc = target_matches(&run->target, input.pid, input.starttime, error);
 	if (rc == 0)
-		rc = check(&run->target, list->method, error);
+		rc = check_target(&run->target, list->method, error);
 	if (rc < 0)
 		return rc;
 	if (list->range.end && region_vec_push(&list->within, list->range) < 0)

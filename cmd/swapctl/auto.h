@@ -47,7 +47,7 @@ struct automaton {
 	struct run *run;
 	const struct auto_options *options;
 	struct policy *policy;
-	struct policy_look look;
+	struct policy_machine machine;
 	struct managed *all;
 	int wake;     /* eventfd: a signal has come */
 	int trigger;  /* pressure file that is polled, or -1 */

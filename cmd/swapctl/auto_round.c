@@ -28,21 +28,21 @@ static bool is_type(const json_t *record, const char *type)
 	return name && strcmp(name, type) == 0;
 }
 
-static void discard(void *context, json_t *record)
+static void discard_record(void *context, json_t *record)
 {
 	(void)context;
 	json_decref(record);
 }
 
-/* An answer that came while the process, or its session, was going is no failure of ours. */
-static int asked(struct automaton *a, struct managed *m, const char *op, int rc, const struct error *error)
+/* An answer that came while the process, or its session, was going is no failure of this program. */
+static int check_answer(struct automaton *a, struct managed *m, const char *op, int rc, const struct error *error)
 {
 	if (rc >= 0)
 		return 0;
 	if (!target_alive(&m->target))
 		return -ESRCH;
 	if (rc == -ENOENT || rc == -ESRCH)
-		m->attached = false;               /* it runs another program, or somebody detached it */
+		m->attached = false;               /* it runs another program, or another client detached it */
 	else if (rc != -EBUSY && rc != -ECANCELED) /* it is kept in core for a debugger, or something came before us */
 		auto_failed(a, m, op, error);
 	return -EAGAIN;
@@ -65,8 +65,8 @@ static void take_record(void *context, json_t *record)
 }
 
 /* The connection that another thread may cancel is a copy: it is ours for as long as it stands there. */
-static int exchange(struct automaton *a, struct managed *m, const struct session_request *request,
-		    struct asking *asking, struct error *error)
+static int exchange_request(struct automaton *a, struct managed *m, const struct session_request *request,
+			    struct asking *asking, struct error *error)
 {
 	_cleanup_close_ int copy = -1;
 	int fd;
@@ -86,14 +86,14 @@ static int exchange(struct automaton *a, struct managed *m, const struct session
 	return rc;
 }
 
-static int ask(struct automaton *a, struct managed *m, const char *op, const struct session_request *request,
-	       session_record_fn callback, void *context)
+static int ask_session(struct automaton *a, struct managed *m, const char *op, const struct session_request *request,
+		       session_record_fn callback, void *context)
 {
 	struct asking asking = {a, callback, context};
 	struct error error = {0};
-	int rc = exchange(a, m, request, &asking, &error);
+	int rc = exchange_request(a, m, request, &asking, &error);
 
-	return asked(a, m, op, rc, &error);
+	return check_answer(a, m, op, rc, &error);
 }
 
 static void take_refaults(void *context, json_t *record)
@@ -133,16 +133,16 @@ static void take_status(void *context, json_t *record)
 	json_decref(record);
 }
 
-static int look_at_session(struct automaton *a, struct managed *m)
+static int inspect_session(struct automaton *a, struct managed *m)
 {
-	int rc = ask(a, m, "status", &(struct session_request){.verb = REQUEST_STATUS}, take_status, m);
+	int rc = ask_session(a, m, "status", &(struct session_request){.verb = REQUEST_STATUS}, take_status, m);
 
 	if (rc == 0)
 		policy_observe(m->process, &m->now);
 	return rc;
 }
 
-static int attach(struct automaton *a, struct managed *m)
+static int attach_session(struct automaton *a, struct managed *m)
 {
 	struct error error = {0};
 	bool exists;
@@ -150,7 +150,7 @@ static int attach(struct automaton *a, struct managed *m)
 
 	pthread_mutex_unlock(&a->lock);
 	exists = session_exists(&m->target);
-	rc = exists ? 0 : session_attach(&m->target, &a->options->session, discard, NULL, &error);
+	rc = exists ? 0 : session_attach(&m->target, &a->options->session, discard_record, NULL, &error);
 	pthread_mutex_lock(&a->lock);
 	if (exists) {
 		m->attached = true;
@@ -198,7 +198,7 @@ static json_t *record_of(const struct managed *m, const char *type)
 			 (json_int_t)m->target.starttime);
 }
 
-static void tell_round(struct automaton *a, const struct managed *m, const struct staging *staging, uint64_t resident,
+static void emit_round(struct automaton *a, const struct managed *m, const struct staging *staging, uint64_t resident,
 		       uint64_t started_us)
 {
 	json_t *record = record_of(m, "round");
@@ -219,7 +219,7 @@ static void tell_round(struct automaton *a, const struct managed *m, const struc
  * What is about to leave counts as if it had: others decide meanwhile by what is resident, and what stores take, in
  * all. No more than its size uncompressed.
  */
-static void expect(struct managed *m, const struct region_vec *regions, uint64_t bytes)
+static void expect_staged(struct managed *m, const struct region_vec *regions, uint64_t bytes)
 {
 	uint64_t most = 0;
 
@@ -231,22 +231,22 @@ static void expect(struct managed *m, const struct region_vec *regions, uint64_t
 	policy_observe(m->process, &m->now);
 }
 
-static int stage(struct automaton *a, struct managed *m, const struct region_vec *regions, uint64_t bytes)
+static int stage_regions(struct automaton *a, struct managed *m, const struct region_vec *regions, uint64_t bytes)
 {
 	const struct policy_observation before = m->now;
 	struct staging staging = {.m = m};
 	uint64_t begin = now_us();
 	int rc;
 
-	expect(m, regions, bytes);
-	rc = attach(a, m);
+	expect_staged(m, regions, bytes);
+	rc = attach_session(a, m);
 	if (rc == 0)
-		rc = ask(a, m, "out",
-			 &(struct session_request){.verb = REQUEST_OUT,
-						   .stage = true,
-						   .bytes = bytes == UINT64_MAX ? 0 : bytes,
-						   .regions = regions},
-			 take_staged, &staging);
+		rc = ask_session(a, m, "out",
+				 &(struct session_request){.verb = REQUEST_OUT,
+							   .stage = true,
+							   .bytes = bytes == UINT64_MAX ? 0 : bytes,
+							   .regions = regions},
+				 take_staged, &staging);
 	if (rc == 0)
 		rc = staging.rc;
 	if (target_status(&m->target, "RssAnon", &m->now.resident) == 0)
@@ -254,9 +254,9 @@ static int stage(struct automaton *a, struct managed *m, const struct region_vec
 	else
 		m->now.resident = before.resident;
 	if (rc == 0)
-		rc = look_at_session(a, m);
+		rc = inspect_session(a, m);
 	if (rc == 0) {
-		tell_round(a, m, &staging, before.resident, begin);
+		emit_round(a, m, &staging, before.resident, begin);
 	} else {
 		m->now.used = before.used;
 		policy_observe(m->process, &m->now);
@@ -264,7 +264,7 @@ static int stage(struct automaton *a, struct managed *m, const struct region_vec
 	return rc;
 }
 
-static int offer(void *context, struct region superpage, const struct residency *residency)
+static int offer_superpage(void *context, struct region superpage, const struct residency *residency)
 {
 	const struct managed *m = context;
 
@@ -288,7 +288,7 @@ static int offer_all(struct managed *m)
 		if (mapping.kind != MAPPING_ANON || mapping.shared || !mapping.write ||
 		    strcmp(mapping.name, "[stack]") == 0)
 			continue;
-		rc = pages_superpages(&pages, mapping.region, SUPERPAGE, true, offer, m);
+		rc = pages_superpages(&pages, mapping.region, SUPERPAGE, true, offer_superpage, m);
 		if (rc < 0)
 			break;
 	}
@@ -317,9 +317,10 @@ static int run_round(struct automaton *a, struct managed *m)
 
 	m->refaulted = 0;
 	if (m->attached)
-		rc = ask(a, m, "refaults", &(struct session_request){.verb = REQUEST_REFAULTS}, take_refaults, m);
+		rc = ask_session(a, m, "refaults", &(struct session_request){.verb = REQUEST_REFAULTS}, take_refaults,
+				 m);
 	if (rc == 0 && m->attached)
-		rc = look_at_session(a, m);
+		rc = inspect_session(a, m);
 	a->sums.refaulted += m->refaulted;
 	if (rc < 0 || !policy_due(m->process))
 		return rc;
@@ -333,7 +334,7 @@ static int run_round(struct automaton *a, struct managed *m)
 	rc = offer_all(m);
 	if (rc == 0)
 		rc = policy_choose(m->process, bytes, &regions);
-	return rc == 0 && regions.count ? stage(a, m, &regions, bytes) : rc;
+	return rc == 0 && regions.count ? stage_regions(a, m, &regions, bytes) : rc;
 }
 
 /* Bytes that are free where the store is; a store in memory needs none. */
@@ -363,13 +364,14 @@ static int write_back(struct automaton *a, struct managed *m)
 	/* One after the other: what is free on the disk is free once. */
 	if (a->writing)
 		return 0;
-	a->look.free_bytes = free_bytes(m);
-	policy_look(a->policy, &a->look);
+	a->machine.free_bytes = free_bytes(m);
+	policy_observe_machine(a->policy, &a->machine);
 	if (!policy_writeback(m->process, &age, &bytes))
 		return 0;
 	a->writing = true;
-	rc = ask(a, m, "writeback", &(struct session_request){.verb = REQUEST_WRITEBACK, .age_ms = age, .bytes = bytes},
-		 keep_summary, &summary);
+	rc = ask_session(a, m, "writeback",
+			 &(struct session_request){.verb = REQUEST_WRITEBACK, .age_ms = age, .bytes = bytes},
+			 keep_summary, &summary);
 	a->writing = false;
 	/* Without an answer the pool is taken to be as it was. */
 	m->now.pool = summary ? number_of(summary, "pool_bytes") : m->now.pool;
@@ -406,5 +408,5 @@ int auto_detach(struct automaton *a, struct managed *m)
 {
 	if (!m->made || !target_alive(&m->target))
 		return 0;
-	return ask(a, m, "detach", &(struct session_request){.verb = REQUEST_DETACH}, discard, NULL);
+	return ask_session(a, m, "detach", &(struct session_request){.verb = REQUEST_DETACH}, discard_record, NULL);
 }

@@ -13,10 +13,10 @@
 #include "base/size.h"
 #include "cgroup/cgroup.h"
 
-#define LOOK_MS       60000   /* new processes are found, and pressure is read, at least so often */
-#define LOOK_AGAIN_MS 100     /* whether a signal has come, and while threads are at work */
-#define PATIENCE_US   1000000 /* the others are looked after again although a thread has not finished */
-#define THREADS_MAX   64
+#define INSPECT_MS       60000   /* new processes are found, and pressure is read, at least so often */
+#define INSPECT_AGAIN_MS 100     /* whether a signal has come, and while threads are at work */
+#define PATIENCE_US      1000000 /* the others are looked after again although a thread has not finished */
+#define THREADS_MAX      64
 
 static int wake_fd = -1;
 
@@ -27,7 +27,7 @@ static void wake_up(int signal)
 }
 
 /* Answers of sessions are read to their end: SA_RESTART. */
-static void catch_signals(int fd)
+static void catch_end_signals(int fd)
 {
 	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
 	const struct sigaction action = {.sa_handler = wake_up, .sa_flags = SA_RESTART};
@@ -37,7 +37,7 @@ static void catch_signals(int fd)
 		sigaction(numbers[i], &action, NULL);
 }
 
-static void explain(void *context, const struct policy_decision *d)
+static void emit_decision(void *context, const struct policy_decision *d)
 {
 	struct automaton *a = context;
 	json_t *record;
@@ -54,14 +54,14 @@ static void explain(void *context, const struct policy_decision *d)
 	auto_emit(a, record);
 }
 
-static void forget(struct managed *m)
+static void forget_process(struct managed *m)
 {
 	policy_process_free(m->process);
 	target_close(&m->target);
 	free(m);
 }
 
-static struct managed *find(const struct automaton *a, pid_t pid)
+static struct managed *find_process(const struct automaton *a, pid_t pid)
 {
 	struct managed *m = a->all;
 
@@ -71,7 +71,7 @@ static struct managed *find(const struct automaton *a, pid_t pid)
 }
 
 /* Takes the target. Returns 0 or -ENOMEM. */
-static int look_after(struct automaton *a, struct target *target)
+static int manage_process(struct automaton *a, struct target *target)
 {
 	struct managed *m = calloc(1, sizeof(*m));
 
@@ -96,10 +96,10 @@ static int look_after(struct automaton *a, struct target *target)
  * A process of the cgroup. What may not be touched is not worth a word: it is there in every cgroup with a shell of its
  * own.
  */
-static void meet(void *context, pid_t pid)
+static void meet_process(void *context, pid_t pid)
 {
 	struct automaton *a = context;
-	struct managed *m = find(a, pid);
+	struct managed *m = find_process(a, pid);
 	struct target target = TARGET_NONE;
 	struct error error = {0};
 
@@ -113,7 +113,7 @@ static void meet(void *context, pid_t pid)
 		target_close(&target);
 		return;
 	}
-	if (look_after(a, &target) < 0)
+	if (manage_process(a, &target) < 0)
 		a->sums.errors++;
 }
 
@@ -123,7 +123,7 @@ static int meet_cgroup(struct automaton *a)
 
 	for (struct managed *m = a->all; m; m = m->next)
 		m->seen = false;
-	rc = cgroup_pids(a->cgroup, meet, a);
+	rc = cgroup_pids(a->cgroup, meet_process, a);
 	for (struct managed *m = a->all; m; m = m->next) {
 		if (m->seen || m->gone)
 			continue;
@@ -141,7 +141,7 @@ static int open_named(struct automaton *a, char **pids, struct error *error)
 		int64_t pid = strtoll(*text, NULL, 10);
 		int rc;
 
-		if (find(a, (pid_t)pid))
+		if (find_process(a, (pid_t)pid))
 			continue;
 		rc = target_open(&target, (pid_t)pid, -1, error);
 		if (rc == 0)
@@ -150,18 +150,18 @@ static int open_named(struct automaton *a, char **pids, struct error *error)
 			target_close(&target);
 			return rc;
 		}
-		if (look_after(a, &target) < 0)
+		if (manage_process(a, &target) < 0)
 			return error_set(error, -ENOMEM, NULL, NULL, "look after process %s", *text);
 	}
 	return 0;
 }
 
-static int begin(struct automaton *a, struct error *error)
+static int begin_managing(struct automaton *a, struct error *error)
 {
 	const char *cgroup = a->options->cgroup;
 	int rc = 0;
 
-	a->policy = policy_new(&a->options->params, a->options->explain ? explain : NULL, a);
+	a->policy = policy_new(&a->options->params, a->options->explain ? emit_decision : NULL, a);
 	a->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!a->policy || a->wake < 0)
 		return error_set(error, -ENOMEM, NULL, NULL, "begin");
@@ -176,17 +176,17 @@ static int begin(struct automaton *a, struct error *error)
 	if (rc >= 0)
 		rc = open_named(a, a->options->more, error);
 	if (rc >= 0)
-		catch_signals(a->wake);
+		catch_end_signals(a->wake);
 	return rc < 0 ? rc : 0;
 }
 
 /* Resident memory is read of all before anything is decided of one: a target is for all together. */
-static void look(struct automaton *a, bool pressed)
+static void inspect_processes(struct automaton *a, bool pressed)
 {
-	a->look.now_ms = now_us() / 1000;
-	a->look.pressed = pressed;
-	a->look.stalled_us = a->pressure >= 0 ? pressure_read(a->pressure) : 0;
-	policy_look(a->policy, &a->look);
+	a->machine.now_ms = now_us() / 1000;
+	a->machine.pressed = pressed;
+	a->machine.stalled_us = a->pressure >= 0 ? pressure_read(a->pressure) : 0;
+	policy_observe_machine(a->policy, &a->machine);
 	for (struct managed *m = a->all; m; m = m->next) {
 		uint64_t kib;
 
@@ -225,7 +225,7 @@ static void *tend_main(void *argument)
 }
 
 /* In a thread of its own; without one it is the next look's. */
-static void tend(struct automaton *a, struct managed *m)
+static void tend_process(struct automaton *a, struct managed *m)
 {
 	struct tending *tending = malloc(sizeof(*tending));
 	pthread_t thread;
@@ -244,7 +244,7 @@ static void tend(struct automaton *a, struct managed *m)
 	free(tending);
 }
 
-static bool is_told_to_end(struct automaton *a)
+static bool should_end(struct automaton *a)
 {
 	uint64_t stop;
 
@@ -261,7 +261,7 @@ static void wait_for_threads(struct automaton *a, unsigned int most)
 		struct timespec until;
 
 		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += LOOK_AGAIN_MS * 1000000L;
+		until.tv_nsec += INSPECT_AGAIN_MS * 1000000L;
 		until.tv_sec += until.tv_nsec / 1000000000L;
 		until.tv_nsec %= 1000000000L;
 		pthread_cond_timedwait(&a->changed, &a->lock, &until);
@@ -272,13 +272,13 @@ static void tend_all(struct automaton *a)
 {
 	struct managed **at = &a->all;
 
-	for (struct managed *m = a->all; m && !is_told_to_end(a); m = m->next) {
+	for (struct managed *m = a->all; m && !should_end(a); m = m->next) {
 		if (m->gone || m->tended)
 			continue;
 		if (a->threads >= THREADS_MAX)
 			wait_for_threads(a, THREADS_MAX - 1);
 		if (a->threads < THREADS_MAX)
-			tend(a, m);
+			tend_process(a, m);
 	}
 	wait_for_threads(a, 0);
 	while (*at) {
@@ -289,7 +289,7 @@ static void tend_all(struct automaton *a)
 			continue;
 		}
 		*at = m->next;
-		forget(m);
+		forget_process(m);
 	}
 	while (waitpid(-1, NULL, WNOHANG) > 0) /* supervisors of sessions that have ended */
 		;
@@ -302,13 +302,13 @@ static bool wait_for_work(struct automaton *a)
 {
 	uint64_t now = now_us() / 1000;
 	uint64_t next = policy_next(a->policy);
-	uint64_t wait = min_u64(next > now ? next - now : 0, LOOK_MS);
+	uint64_t wait = min_u64(next > now ? next - now : 0, INSPECT_MS);
 	struct pollfd fds[64] = {{.fd = a->wake, .events = POLLIN}, {.fd = a->trigger, .events = POLLPRI}};
 	unsigned int count = 2;
 	int ready;
 
 	if (a->threads) /* those that are still at work may be due all the time */
-		wait = max_u64(wait, LOOK_AGAIN_MS);
+		wait = max_u64(wait, INSPECT_AGAIN_MS);
 	if (a->cgroup >= 0)
 		wait = min_u64(wait, a->options->params.interval_ms);
 	for (const struct managed *m = a->all; m && count < ARRAY_SIZE(fds); m = m->next)
@@ -348,14 +348,14 @@ static bool cgroup_lost(struct automaton *a, int rc)
 	return rc < 0;
 }
 
-static void loop(struct automaton *a)
+static void loop_until_end(struct automaton *a)
 {
 	bool pressed = false;
 
 	while (!a->ending) {
 		if (a->cgroup >= 0 && cgroup_lost(a, meet_cgroup(a)))
 			break;
-		look(a, pressed);
+		inspect_processes(a, pressed);
 		tend_all(a);
 		if (a->ending || (a->cgroup < 0 && !any_useful(a)))
 			break;
@@ -383,21 +383,21 @@ static void release_all(struct automaton *a)
 		while (a->threads >= THREADS_MAX)
 			pthread_cond_wait(&a->changed, &a->lock);
 		m->released = true;
-		tend(a, m);
+		tend_process(a, m);
 		if (!m->tended && !m->gone)
 			auto_detach(a, m);
 	}
 	finish_threads(a);
 }
 
-static void end(struct automaton *a)
+static void end_managing(struct automaton *a)
 {
 	release_all(a);
 	while (a->all) {
 		struct managed *m = a->all;
 
 		a->all = m->next;
-		forget(m);
+		forget_process(m);
 	}
 	policy_free(a->policy);
 	cleanup_close(&a->wake);
@@ -406,7 +406,7 @@ static void end(struct automaton *a)
 	cleanup_close(&a->cgroup);
 }
 
-static json_t *summary(const struct automaton *a)
+static json_t *make_summary(const struct automaton *a)
 {
 	return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "type", "summary", "op", "auto", "processes",
 			 (json_int_t)a->sums.processes, "rounds", (json_int_t)a->sums.rounds, "moved_bytes",
@@ -424,15 +424,15 @@ int auto_run(struct run *run, const struct auto_options *options)
 	pthread_mutex_init(&a.lock, NULL);
 	pthread_cond_init(&a.changed, NULL);
 	pthread_mutex_lock(&a.lock);
-	rc = begin(&a, &error);
+	rc = begin_managing(&a, &error);
 	if (rc < 0) {
-		end(&a);
+		end_managing(&a);
 		return run_failed(run, rc, &error);
 	}
-	loop(&a);
+	loop_until_end(&a);
 	none = !options->cgroup && a.refusal.code && !any_useful(&a);
-	end(&a);
-	auto_emit(&a, summary(&a));
+	end_managing(&a);
+	auto_emit(&a, make_summary(&a));
 	if (none)
 		return run_failed(run, a.refusal.code, &a.refusal);
 	return a.sums.errors ? EXIT_PARTIAL : EXIT_DONE;

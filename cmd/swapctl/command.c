@@ -31,7 +31,7 @@ struct command {
 	char agent[64]; /* name of the one that has a session */
 };
 
-static void become(const struct command *command, const sigset_t *mask)
+static void exec_words(const struct command *command, const sigset_t *mask)
 {
 	if (command_preload(LIBRARY) < 0)
 		_exit(EXIT_FAILED);
@@ -41,7 +41,7 @@ static void become(const struct command *command, const sigset_t *mask)
 }
 
 /* The command runs on whatever becomes of the session. */
-static void complain(struct command *command, const struct error *error)
+static void complain_once(struct command *command, const struct error *error)
 {
 	if (!command->told)
 		error_print(command->run->name, error);
@@ -49,7 +49,7 @@ static void complain(struct command *command, const struct error *error)
 }
 
 /* A command that becomes another program gets another agent, and another session. */
-static void look_for_agent(struct command *command)
+static void find_agent(struct command *command)
 {
 	struct target *target = &command->run->target;
 	struct error error = {0};
@@ -66,18 +66,18 @@ static void look_for_agent(struct command *command)
 			return; /* that of the program before is about to end; or this one has ended */
 		snprintf(command->agent, sizeof(command->agent), "%s", name);
 		if (rc < 0)
-			complain(command, &error);
+			complain_once(command, &error);
 		return;
 	}
 	if (!*command->agent && now_us() - command->since_us > PATIENCE_US) {
 		error_set(&error, -ENOENT, "no swap agent was started in it",
 			  "programs that are linked statically or change their user cannot be preloaded",
 			  "make a session for %s", command->words[0]);
-		complain(command, &error);
+		complain_once(command, &error);
 	}
 }
 
-/* Signals that somebody sent to us are meant for the command; those of the terminal it gets itself. */
+/* Signals that are sent to this process are meant for the command; those of the terminal it gets itself. */
 static int wait_for_end(struct command *command, const sigset_t *signals)
 {
 	for (;;) {
@@ -94,7 +94,7 @@ static int wait_for_end(struct command *command, const sigset_t *signals)
 			if (ended == command->pid)
 				return WIFEXITED(status) ? WEXITSTATUS(status) : SIGNALLED(WTERMSIG(status));
 		if (signal < 0)
-			look_for_agent(command);
+			find_agent(command);
 	}
 }
 
@@ -112,7 +112,7 @@ static int run_command(struct command *command)
 	command->since_us = now_us();
 	command->pid = fork();
 	if (command->pid == 0)
-		become(command, &before);
+		exec_words(command, &before);
 	if (command->pid < 0) {
 		error_set(&error, -errno, NULL, NULL, "start %s", command->words[0]);
 		return run_failed(command->run, error.code, &error);

@@ -35,7 +35,7 @@ static void set_signals(void)
 }
 
 /* Returns as session_hold; 0 when there is nothing to hold. */
-static int hold(const struct run *run, struct error *error)
+static int hold_session(const struct run *run, struct error *error)
 {
 	int fd = session_hold(&run->target, error);
 
@@ -59,7 +59,7 @@ static int wait_for_command(const struct run *run, pid_t pid, int held)
 		if (held > 0 && fds[1].revents)
 			close(held);
 		if (held < 0 || (held > 0 && fds[1].revents))
-			held = target_alive(&run->target) ? hold(run, &ignored) : 0;
+			held = target_alive(&run->target) ? hold_session(run, &ignored) : 0;
 	}
 	if (held > 0)
 		session_release(held);
@@ -70,7 +70,7 @@ static int wait_for_command(const struct run *run, pid_t pid, int held)
 static int run_for(struct run *run, char **words)
 {
 	struct error error = {0};
-	int held = hold(run, &error);
+	int held = hold_session(run, &error);
 	pid_t pid;
 
 	if (held < 0)

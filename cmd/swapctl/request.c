@@ -11,7 +11,7 @@
 static volatile sig_atomic_t interrupted;
 static volatile sig_atomic_t connection = -1;
 
-static void cancel(int number)
+static void cancel_request(int number)
 {
 	interrupted = number;
 	if (connection >= 0)
@@ -19,10 +19,10 @@ static void cancel(int number)
 }
 
 /* The second one ends this program at once. */
-static void catch_signals(void)
+static void catch_cancel_signals(void)
 {
 	static const int numbers[] = {SIGINT, SIGTERM};
-	const struct sigaction action = {.sa_handler = cancel, .sa_flags = SA_RESTART | SA_RESETHAND};
+	const struct sigaction action = {.sa_handler = cancel_request, .sa_flags = SA_RESTART | SA_RESETHAND};
 
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		sigaction(numbers[i], &action, NULL);
@@ -41,7 +41,7 @@ int run_cancellable(struct run *run, const struct session_request *request, int 
 	}
 	if (rc >= 0) {
 		connection = fd;
-		catch_signals();
+		catch_cancel_signals();
 		rc = session_exchange(&run->target, rc, request, run_record, run, error);
 		connection = -1;
 	}

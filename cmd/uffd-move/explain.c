@@ -47,7 +47,7 @@ static pid_t parent_of(pid_t pid)
 }
 
 /* Fork leaves pages at their addresses. Without the right to see page frames only parent and children are believed. */
-static bool shares(const struct explainer *explainer, pid_t pid, uint64_t address, uint64_t entry)
+static bool shares_page(const struct explainer *explainer, pid_t pid, uint64_t address, uint64_t entry)
 {
 	pid_t own = explainer->target->pid;
 	/* One that has the same memory shares no page with itself. */
@@ -65,13 +65,13 @@ static pid_t find_sharer(struct explainer *explainer, uint64_t address, uint64_t
 {
 	_cleanup_closedir_ DIR *processes = NULL;
 
-	if (explainer->sharer && shares(explainer, explainer->sharer, address, entry))
+	if (explainer->sharer && shares_page(explainer, explainer->sharer, address, entry))
 		return explainer->sharer;
 	if (++explainer->searches > SEARCHES_MAX)
 		return 0;
 	processes = processes_open();
 	for (pid_t pid; processes && (pid = tasks_next(processes)) > 0;)
-		if (shares(explainer, pid, address, entry))
+		if (shares_page(explainer, pid, address, entry))
 			return explainer->sharer = pid;
 	return 0;
 }

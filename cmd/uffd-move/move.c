@@ -86,7 +86,7 @@ static int report_failures(struct moving *run, const struct move_job *job)
 	return rc;
 }
 
-static int report_summary(struct moving *run)
+static int summarize_moves(struct moving *run)
 {
 	json_t *record = json_pack(
 		"{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "type", "summary", "op",
@@ -187,7 +187,7 @@ int move_requests(const struct move_options *options, const struct requests *req
 	run.mover.interrupted = interrupted;
 	run.explainer.method = run.mover.method;
 	rc = do_all(&run, requests, error);
-	if (!rc && report_summary(&run))
+	if (!rc && summarize_moves(&run))
 		rc = error_set(error, -EIO, NULL, NULL, "write records");
 	closed = mover_close(&run.mover);
 	if (!rc && closed && closed != -ESRCH)

@@ -76,7 +76,7 @@ static int open_twice(const char *path, char name[64], const char **as)
 	return file;
 }
 
-static int refuse(struct error *error, struct region region, const char *why)
+static int refuse_record(struct error *error, struct region region, const char *why)
 {
 	return error_set(error, -EINVAL, why, NULL, "use the record of %#llx-%#llx", (unsigned long long)region.start,
 			 (unsigned long long)region.end);
@@ -121,7 +121,7 @@ static int take_back(struct gathering *gathering, const json_t *record, struct r
 	return requests_add(requests, (struct request){{destination, end}, region.start});
 }
 
-static int take_record(struct gathering *gathering, const json_t *record)
+static int take_request_record(struct gathering *gathering, const json_t *record)
 {
 	const json_t *there = json_object_get(record, "dst");
 	uint64_t destination = 0;
@@ -132,9 +132,9 @@ static int take_record(struct gathering *gathering, const json_t *record)
 	if (has_type(record, "error"))
 		return gathering->reverse ? region_vec_push(&gathering->failed, region) : 0;
 	if (there && !json_is_null(there) && input_address(there, &destination))
-		return refuse(gathering->error, region, "its \"dst\" is not an address");
+		return refuse_record(gathering->error, region, "its \"dst\" is not an address");
 	if (there && !json_is_null(there) && !destination)
-		return refuse(gathering->error, region, "its \"dst\" is address 0");
+		return refuse_record(gathering->error, region, "its \"dst\" is address 0");
 	if (gathering->reverse)
 		return take_back(gathering, record, region, destination);
 	return requests_add(gathering->requests, (struct request){region, destination});
@@ -147,9 +147,9 @@ static int take_value(struct gathering *gathering, const json_t *value)
 	int rc = 0;
 
 	if (!json_is_array(value))
-		return take_record(gathering, value);
+		return take_request_record(gathering, value);
 	json_array_foreach(value, i, record) {
-		rc = take_record(gathering, record);
+		rc = take_request_record(gathering, record);
 		if (rc)
 			break;
 	}
@@ -157,7 +157,7 @@ static int take_value(struct gathering *gathering, const json_t *value)
 }
 
 /* Records that were found sound before. */
-static int gather(struct gathering *gathering, int file)
+static int gather_records(struct gathering *gathering, int file)
 {
 	_cleanup_fclose_ FILE *stream = fd_stream(fcntl(file, F_DUPFD_CLOEXEC, 3));
 	json_error_t failed = {0};
@@ -228,7 +228,7 @@ int requests_read(struct requests *requests, const char *path, bool reverse, str
 		return rc;
 	requests->pid = input.pid;
 	requests->starttime = input.starttime;
-	rc = gather(&gathering, file);
+	rc = gather_records(&gathering, file);
 	if (!rc && reverse)
 		rc = turn_round(requests, &gathering.failed);
 	region_vec_free(&gathering.failed);
@@ -248,7 +248,7 @@ static int check_disjoint(struct region_vec *regions, const char *what, struct e
 	at = region_vec_overlap(regions);
 	if (at < 0)
 		return 0;
-	return refuse(error, regions->items[at], what);
+	return refuse_record(error, regions->items[at], what);
 }
 
 static int check_one(const struct request *request, struct error *error)
@@ -259,11 +259,11 @@ static int check_one(const struct request *request, struct error *error)
 	if (!request->destination)
 		return 0;
 	if (to.start & (page_size() - 1))
-		return refuse(error, request->source, "its destination does not begin at a page");
+		return refuse_record(error, request->source, "its destination does not begin at a page");
 	if (to.end < to.start)
-		return refuse(error, request->source, "its destination goes beyond the last address");
+		return refuse_record(error, request->source, "its destination goes beyond the last address");
 	if (region_overlaps(to, request->source))
-		return refuse(error, request->source, "its destination overlaps it");
+		return refuse_record(error, request->source, "its destination overlaps it");
 	return 0;
 }
 

@@ -129,7 +129,7 @@ static const char *mapping_name(struct touches *touches, uint64_t address)
 }
 
 /* Marks a page; whether it was not marked before. */
-static bool mark(uint64_t *set, uint64_t page)
+static bool mark_page(uint64_t *set, uint64_t page)
 {
 	bool first = !(set[page / 64] >> page % 64 & 1);
 
@@ -164,13 +164,13 @@ json_t *touches_add(struct touches *touches, const struct page_touch *touch)
 	if (!region || !thread || !mapping)
 		return NULL;
 	page = touches->first_page[region - touches->regions->items] + (touch->address - region->start) / bytes;
-	first = mark(touches->seen, page);
+	first = mark_page(touches->seen, page);
 	fresh = first && !touch->out;
 	touches->count++;
 	touches->round_count++;
 	thread->touches++;
 	mapping->touches++;
-	touches->round_bytes += mark(touches->seen_in_round, page) ? bytes : 0;
+	touches->round_bytes += mark_page(touches->seen_in_round, page) ? bytes : 0;
 	touches->bytes += first ? bytes : 0;
 	touches->last_new_us = first ? touch->at_us : touches->last_new_us;
 	touches->fresh_bytes += fresh ? bytes : 0;
@@ -203,7 +203,7 @@ static int by_bytes(const void *a, const void *b)
 	return left->touches < right->touches ? 1 : left->touches > right->touches ? -1 : 0;
 }
 
-static int tell_sums(const struct touches *touches, struct touch_sums *sums, const char *by,
+static int emit_sums(const struct touches *touches, struct touch_sums *sums, const char *by,
 		     int (*emit)(void *context, json_t *record), void *context)
 {
 	bool threads = sums == &touches->threads;
@@ -226,9 +226,9 @@ static int tell_sums(const struct touches *touches, struct touch_sums *sums, con
 	return rc;
 }
 
-int touches_tell(struct touches *touches, int (*emit)(void *context, json_t *record), void *context)
+int touches_emit(struct touches *touches, int (*emit)(void *context, json_t *record), void *context)
 {
-	int rc = tell_sums(touches, &touches->mappings, "mapping", emit, context);
+	int rc = emit_sums(touches, &touches->mappings, "mapping", emit, context);
 
-	return rc ? rc : tell_sums(touches, &touches->threads, "thread", emit, context);
+	return rc ? rc : emit_sums(touches, &touches->threads, "thread", emit, context);
 }

@@ -64,4 +64,4 @@ void touches_forget_mapping(struct touches *touches);
  * Calls back with a "touched" record for each mapping name, then for each thread, those with the most bytes first.
  * Returns 0 or what the callback returned.
  */
-int touches_tell(struct touches *touches, int (*emit)(void *context, json_t *record), void *context);
+int touches_emit(struct touches *touches, int (*emit)(void *context, json_t *record), void *context);

@@ -28,7 +28,7 @@ static const struct report_column watch_columns[] = {
 	{NULL, NULL, COLUMN_TEXT},
 };
 
-static bool watches(const struct run *run)
+static bool is_watching(const struct run *run)
 {
 	return cli_given(&run->options, "watch");
 }
@@ -39,7 +39,7 @@ static int check_watch(const struct run *run)
 	static const char *const others[] = {
 		"dst", "method", "allow-src-holes", "dontwake", "make-exclusive", "reverse", "dry-run", "yes"};
 
-	for (size_t i = 0; watches(run) && i < ARRAY_SIZE(others); i++)
+	for (size_t i = 0; is_watching(run) && i < ARRAY_SIZE(others); i++)
 		if (cli_given(&run->options, others[i]))
 			return cli_usage_error(run->name, "--%s: not with --watch", others[i]);
 	return EXIT_DONE;
@@ -73,11 +73,11 @@ static int add_source(const struct run *run, struct requests *requests)
 	return requests_add(requests, (struct request){source, values->dst}) < 0 ? EXIT_FAILED : EXIT_DONE;
 }
 
-/* Somebody has to know where the pages went: the one who chose the place, or the one who says so. */
+/* It must be known where the pages went: by who chose the place, or by who says so. */
 static int check_safe(const struct run *run, const struct move_options *options, const struct requests *requests,
 		      struct error *error)
 {
-	if (options->yes || options->dry_run || options->reverse || watches(run))
+	if (options->yes || options->dry_run || options->reverse || is_watching(run))
 		return 0;
 	for (size_t i = 0; i < requests->count; i++)
 		if (!requests->items[i].destination)
@@ -104,7 +104,7 @@ static int read_requests(struct run *run, struct move_options *options, struct r
 	return rc ? rc : check_safe(run, options, requests, error);
 }
 
-static int watch(struct run *run, const struct requests *requests, bool *partial, struct error *error)
+static int watch_requests(struct run *run, const struct requests *requests, bool *partial, struct error *error)
 {
 	struct move_watch_options options = ((const struct move_values *)run_values(run))->watch;
 	_cleanup_regions_ struct region_vec regions = {0};
@@ -117,8 +117,8 @@ static int watch(struct run *run, const struct requests *requests, bool *partial
 	return watch_regions(&options, &run->target, &regions, run->report, partial, error);
 }
 
-static int move(struct run *run, const struct move_options *options, const struct requests *requests, bool *partial,
-		struct error *error)
+static int run_requests(struct run *run, const struct move_options *options, const struct requests *requests,
+			bool *partial, struct error *error)
 {
 	int rc = target_matches(&run->target, requests->pid, requests->starttime, error);
 
@@ -126,24 +126,24 @@ static int move(struct run *run, const struct move_options *options, const struc
 		rc = target_check(&run->target, error);
 	if (rc)
 		return rc;
-	if (watches(run))
-		return watch(run, requests, partial, error);
-	/* What has begun is finished, or told; nothing of ours is left in the process. */
+	if (is_watching(run))
+		return watch_requests(run, requests, partial, error);
+	/* What has begun is finished, or told; nothing foreign is left in the process. */
 	return move_requests(options, requests, &run->target, run->report, interrupt_catch(), partial, error);
 }
 
 /* Pages that stayed have their own records; what stopped everything is a line of its own. */
 static int open_and_move(struct run *run, const struct move_options *options, const struct requests *requests)
 {
-	const struct report_column *columns = watches(run) ? watch_columns : move_columns;
+	const struct report_column *columns = is_watching(run) ? watch_columns : move_columns;
 	struct error error = {0};
 	bool partial = false;
-	int status = run_open(run, columns, watches(run) ? "touched" : "move", false);
+	int status = run_open(run, columns, is_watching(run) ? "touched" : "move", false);
 	int rc;
 
 	if (status != EXIT_DONE)
 		return status;
-	rc = move(run, options, requests, &partial, &error);
+	rc = run_requests(run, options, requests, &partial, &error);
 	if (rc && !error.code)
 		return exit_code_of(rc);
 	return rc || !partial ? run_result(run, rc, &error) : EXIT_PARTIAL;

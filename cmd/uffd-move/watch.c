@@ -36,7 +36,7 @@ static volatile sig_atomic_t interrupted;
 static volatile sig_atomic_t connection = -1;
 
 /* Asks the session to end what it does; it then brings everything back and says so. */
-static void stop(int number)
+static void stop_session(int number)
 {
 	(void)number;
 	interrupted = 1;
@@ -47,7 +47,7 @@ static void stop(int number)
 static void catch_signals(void)
 {
 	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-	const struct sigaction action = {.sa_handler = stop, .sa_flags = SA_RESTART};
+	const struct sigaction action = {.sa_handler = stop_session, .sa_flags = SA_RESTART};
 
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		sigaction(numbers[i], &action, NULL);
@@ -59,7 +59,7 @@ static uint64_t number_of(const json_t *record, const char *key)
 }
 
 /* What nobody reads need not go on. */
-static int emit(void *context, json_t *record)
+static int emit_record(void *context, json_t *record)
 {
 	struct watcher *w = context;
 	int rc = report_record(w->report, record);
@@ -90,7 +90,7 @@ static void take_touches(struct watcher *w, const json_t *record)
 		if (w->table)
 			json_decref(told); /* people get the sums at the end */
 		else
-			emit(w, told);
+			emit_record(w, told);
 	}
 	w->lost += number_of(record, "lost");
 	progress_update(&w->progress, w->touches.bytes, w->moved);
@@ -112,7 +112,7 @@ static void take_round(struct watcher *w, uint64_t at_us)
 	if (w->table)
 		json_decref(interval);
 	else
-		emit(w, interval);
+		emit_record(w, interval);
 }
 
 static void take_region(struct watcher *w, json_t *record)
@@ -121,7 +121,7 @@ static void take_region(struct watcher *w, json_t *record)
 	w->moved += number_of(record, "moved_bytes");
 	w->skipped += number_of(record, "skipped_bytes");
 	if (!w->table)
-		emit(w, json_incref(record));
+		emit_record(w, json_incref(record));
 }
 
 /* Since the watch began. */
@@ -141,7 +141,7 @@ static void take_state(struct watcher *w, const json_t *record)
 	w->started_ns = number_of(record, "started_ns");
 }
 
-static void take(void *context, json_t *record)
+static void take_session_record(void *context, json_t *record)
 {
 	struct watcher *w = context;
 	const char *type = json_string_value(json_object_get(record, "type"));
@@ -153,7 +153,7 @@ static void take(void *context, json_t *record)
 	else if (strcmp(type, "region") == 0)
 		take_region(w, record);
 	else if (strcmp(type, "error") == 0)
-		emit(w, json_incref(record));
+		emit_record(w, json_incref(record));
 	else if (strcmp(type, "round") == 0)
 		take_round(w, number_of(record, "at_us"));
 	else if (strcmp(type, "watching") == 0)
@@ -161,7 +161,7 @@ static void take(void *context, json_t *record)
 	json_decref(record);
 }
 
-static void ignore(void *context, json_t *record)
+static void ignore_record(void *context, json_t *record)
 {
 	(void)context;
 	json_decref(record);
@@ -195,7 +195,7 @@ static int watch_once(struct watcher *w, struct error *error)
 	if (fd < 0)
 		return fd;
 	connection = fd;
-	rc = interrupted ? -ECANCELED : session_exchange(w->target, dup(fd), &request, take, w, error);
+	rc = interrupted ? -ECANCELED : session_exchange(w->target, dup(fd), &request, take_session_record, w, error);
 	connection = -1;
 	close(fd);
 	return rc;
@@ -204,7 +204,7 @@ static int watch_once(struct watcher *w, struct error *error)
 /* Ends a session that was not asked to watch any more, because a signal came first. */
 static int give_up(const struct watcher *w, struct error *error)
 {
-	int rc = session_ask(w->target, &(struct session_request){.verb = REQUEST_DETACH}, ignore, NULL, error);
+	int rc = session_ask(w->target, &(struct session_request){.verb = REQUEST_DETACH}, ignore_record, NULL, error);
 
 	return rc == -ENOENT ? 0 : rc;
 }
@@ -246,7 +246,7 @@ static void say_unfinished(const struct watcher *w)
 		size_format(touched, w->touches.bytes), waited);
 }
 
-static int report_summary(struct watcher *w, uint64_t elapsed)
+static int summarize_watch(struct watcher *w, uint64_t elapsed)
 {
 	const struct touches *t = &w->touches;
 	const char *ended = !target_alive(w->target) ? "target" : interrupted ? "signal" : "time";
@@ -265,7 +265,7 @@ static int report_summary(struct watcher *w, uint64_t elapsed)
 				     (json_int_t)waited_us(w), "ended", ended, "unfinished", (int)unfinished));
 }
 
-static int run(struct watcher *w, bool *partial, struct error *error)
+static int run_session(struct watcher *w, bool *partial, struct error *error)
 {
 	const struct session_options session = {
 		.store = "memory",
@@ -274,7 +274,7 @@ static int run(struct watcher *w, bool *partial, struct error *error)
 		.watch = true,
 	};
 	uint64_t elapsed;
-	int rc = session_attach(w->target, &session, ignore, NULL, error);
+	int rc = session_attach(w->target, &session, ignore_record, NULL, error);
 
 	if (rc < 0)
 		return rc;
@@ -288,8 +288,8 @@ static int run(struct watcher *w, bool *partial, struct error *error)
 	*error = (struct error){0};
 	if (w->options->again_ms && w->interval_open)
 		take_round(w, elapsed);
-	rc = touches_tell(&w->touches, emit, w);
-	return rc ? rc : report_summary(w, elapsed);
+	rc = touches_emit(&w->touches, emit_record, w);
+	return rc ? rc : summarize_watch(w, elapsed);
 }
 
 int watch_regions(const struct move_watch_options *options, const struct target *target,
@@ -305,7 +305,7 @@ int watch_regions(const struct move_watch_options *options, const struct target 
 				 target->pid);
 	}
 	catch_signals();
-	rc = run(&w, partial, error);
+	rc = run_session(&w, partial, error);
 	touches_free(&w.touches);
 	if (rc < 0 && !error->code)
 		error_set(error, rc, NULL, NULL, "write records");

@@ -39,5 +39,5 @@ void findings_make(struct findings *findings)
 		try_features(findings);
 		try_memory(findings);
 	}
-	neighbours_try(findings->neighbour);
+	facilities_try(findings->facility);
 }

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "neighbours.h"
+#include "facilities.h"
 #include "uffd/names.h"
 #include "uffd/offer.h"
 #include "uffd/route.h"
@@ -20,7 +20,7 @@ struct findings {
 	uint64_t ioctls;        /* on the descriptor itself */
 	int feature[FEATURE_BITS];
 	struct uffd_offer memory[UFFD_MEMORIES][UFFD_NAMED_MODES];
-	int neighbour[NEIGHBOURS];
+	int facility[FACILITIES];
 };
 
 /* Tries everything except the exercises. */

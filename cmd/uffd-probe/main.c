@@ -7,7 +7,7 @@ static const struct cli_verb verb = {
 	.usage = "[OPTION...]",
 	.about = "Report what userfaultfd can do on this kernel, for this user, for a process, by trying it.",
 	.takes = CLI_TAKES_PID,
-	.keys = "route usable kernel_faults feature bit offered memory mode ioctls needs neighbour exercise result "
+	.keys = "route usable kernel_faults feature bit offered memory mode ioctls needs facility exercise result "
 		"seen "
 		"time_us reason hint errno raw fd features pending total start end bytes modes perm name obstacle "
 		"tools "

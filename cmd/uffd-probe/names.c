@@ -21,98 +21,99 @@ static const int range_ioctls[] = {-1,
 				   _UFFDIO_POISON,
 				   _UFFDIO_RWPROTECT};
 
-const char *thing_kind_name(enum thing_kind kind)
+const char *capability_kind_name(enum capability_kind kind)
 {
-	static const char *const names[] = {"route", "feature", "ioctl", "neighbour"};
+	static const char *const names[] = {"route", "feature", "ioctl", "facility"};
 
 	return names[kind];
 }
 
-static void set_name(struct thing *thing, const char *name)
+static void set_name(struct capability *capability, const char *name)
 {
-	snprintf(thing->name, sizeof(thing->name), "%s", name);
+	snprintf(capability->name, sizeof(capability->name), "%s", name);
 }
 
-static void set_memory(struct thing *thing, size_t position)
+static void set_memory(struct capability *capability, size_t position)
 {
 	size_t ioctl = position % ARRAY_SIZE(range_ioctls);
 	const char *slash;
 
 	position /= ARRAY_SIZE(range_ioctls);
-	thing->kind = THING_MEMORY;
-	thing->index = (unsigned int)(position / UFFD_NAMED_MODES);
-	thing->mode = (unsigned int)(position % UFFD_NAMED_MODES);
-	thing->ioctl = range_ioctls[ioctl];
-	slash = thing->ioctl < 0 ? "" : "/";
-	snprintf(thing->name, sizeof(thing->name), "%s/%s%s%s", uffd_memory_name(thing->index),
-		 uffd_mode_names[thing->mode], slash, *slash ? uffd_ioctl_names[thing->ioctl] : "");
+	capability->kind = CAPABILITY_MEMORY;
+	capability->index = (unsigned int)(position / UFFD_NAMED_MODES);
+	capability->mode = (unsigned int)(position % UFFD_NAMED_MODES);
+	capability->ioctl = range_ioctls[ioctl];
+	slash = capability->ioctl < 0 ? "" : "/";
+	snprintf(capability->name, sizeof(capability->name), "%s/%s%s%s", uffd_memory_name(capability->index),
+		 uffd_mode_names[capability->mode], slash, *slash ? uffd_ioctl_names[capability->ioctl] : "");
 }
 
-bool thing_at(size_t position, struct thing *thing)
+bool capability_at(size_t position, struct capability *capability)
 {
 	const size_t memories = (size_t)UFFD_MEMORIES * UFFD_NAMED_MODES * ARRAY_SIZE(range_ioctls);
 
-	*thing = (struct thing){.kind = THING_ROUTE, .index = (unsigned int)position, .ioctl = -1};
+	*capability = (struct capability){.kind = CAPABILITY_ROUTE, .index = (unsigned int)position, .ioctl = -1};
 	if (position < UFFD_ROUTES) {
-		set_name(thing, uffd_route_name(thing->index));
+		set_name(capability, uffd_route_name(capability->index));
 		return true;
 	}
 	position -= UFFD_ROUTES;
-	thing->kind = THING_FEATURE;
-	thing->index = (unsigned int)position;
+	capability->kind = CAPABILITY_FEATURE;
+	capability->index = (unsigned int)position;
 	if (position < UFFD_NAMED_FEATURES) {
-		set_name(thing, uffd_feature_names[position]);
+		set_name(capability, uffd_feature_names[position]);
 		return true;
 	}
 	position -= UFFD_NAMED_FEATURES;
-	thing->kind = THING_NEIGHBOUR;
-	thing->index = (unsigned int)position;
-	if (position < NEIGHBOURS) {
-		set_name(thing, neighbours[position].name);
+	capability->kind = CAPABILITY_FACILITY;
+	capability->index = (unsigned int)position;
+	if (position < FACILITIES) {
+		set_name(capability, facilities[position].name);
 		return true;
 	}
-	position -= NEIGHBOURS;
+	position -= FACILITIES;
 	if (position >= memories)
 		return false;
-	set_memory(thing, position);
+	set_memory(capability, position);
 	return true;
 }
 
-int thing_find(const char *name, struct thing *thing)
+int capability_find(const char *name, struct capability *capability)
 {
 	int bit = uffd_feature_bit(name);
-	struct thing candidate;
+	struct capability candidate;
 	unsigned int best = UINT32_MAX;
 
 	if (bit >= UFFD_NAMED_FEATURES) {
-		*thing = (struct thing){.kind = THING_FEATURE, .index = (unsigned int)bit, .ioctl = -1};
-		set_name(thing, name);
+		*capability = (struct capability){.kind = CAPABILITY_FEATURE, .index = (unsigned int)bit, .ioctl = -1};
+		set_name(capability, name);
 		return 0;
 	}
-	for (size_t i = 0; best && thing_at(i, &candidate); i++) {
+	for (size_t i = 0; best && capability_at(i, &candidate); i++) {
 		unsigned int distance = strcmp(name, candidate.name) ? cli_distance(name, candidate.name) + 1 : 0;
 
 		if (distance < best) {
 			best = distance;
-			*thing = candidate;
+			*capability = candidate;
 		}
 	}
 	return best ? -EINVAL : 0;
 }
 
-bool thing_usable(const struct thing *thing, const struct findings *findings)
+bool capability_usable(const struct capability *capability, const struct findings *findings)
 {
 	const struct uffd_offer *offer;
 
-	switch (thing->kind) {
-	case THING_ROUTE:
-		return !findings->route[thing->index];
-	case THING_NEIGHBOUR:
-		return !findings->neighbour[thing->index];
-	case THING_FEATURE:
-		return findings->asked && !findings->feature[thing->index];
+	switch (capability->kind) {
+	case CAPABILITY_ROUTE:
+		return !findings->route[capability->index];
+	case CAPABILITY_FACILITY:
+		return !findings->facility[capability->index];
+	case CAPABILITY_FEATURE:
+		return findings->asked && !findings->feature[capability->index];
 	default:
-		offer = &findings->memory[thing->index][thing->mode];
-		return findings->asked && !offer->code && (thing->ioctl < 0 || offer->ioctls >> thing->ioctl & 1);
+		offer = &findings->memory[capability->index][capability->mode];
+		return findings->asked && !offer->code &&
+		       (capability->ioctl < 0 || offer->ioctls >> capability->ioctl & 1);
 	}
 }

@@ -7,32 +7,32 @@
 
 #include "findings.h"
 
-enum thing_kind {
-	THING_ROUTE,
-	THING_FEATURE,
-	THING_MEMORY, /* "anonymous/missing", and "anonymous/missing/move" */
-	THING_NEIGHBOUR,
+enum capability_kind {
+	CAPABILITY_ROUTE,
+	CAPABILITY_FEATURE,
+	CAPABILITY_MEMORY, /* "anonymous/missing", and "anonymous/missing/move" */
+	CAPABILITY_FACILITY,
 };
 
-struct thing {
-	enum thing_kind kind;
-	unsigned int index; /* route, feature bit, memory, neighbour */
+struct capability {
+	enum capability_kind kind;
+	unsigned int index; /* route, feature bit, memory, facility */
 	unsigned int mode;  /* of memory */
 	int ioctl;          /* of memory; -1: only that it can be registered */
 	char name[48];
 };
 
-/* "route", "feature", "ioctl", "neighbour" */
-const char *thing_kind_name(enum thing_kind kind);
+/* "route", "feature", "ioctl", "facility" */
+const char *capability_kind_name(enum capability_kind kind);
 
-/* The things with a name, by position. False after the last one. */
-bool thing_at(size_t position, struct thing *thing);
+/* The capabilities with a name, by position. False after the last one. */
+bool capability_at(size_t position, struct capability *capability);
 
 /*
- * The thing of a name, also a feature bit without one ("bit40"). Returns 0, or -EINVAL with the nearest known name in
- * *thing.
+ * The capability of a name, also a feature bit without one ("bit40"). Returns 0, or -EINVAL with the nearest known name
+ * in *capability.
  */
-int thing_find(const char *name, struct thing *thing);
+int capability_find(const char *name, struct capability *capability);
 
 /* Whether it can be used here. */
-bool thing_usable(const struct thing *thing, const struct findings *findings);
+bool capability_usable(const struct capability *capability, const struct findings *findings);

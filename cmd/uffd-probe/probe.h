@@ -42,21 +42,21 @@ json_t *with_error(json_t *record, const struct error *error);
 
 /* The names after --require, understood. */
 struct requirement {
-	struct thing *things; /* NULL: nothing is required, everything is told */
+	struct capability *capabilities; /* NULL: nothing is required, everything is emitted */
 	size_t count;
 };
 
 /* What was found, or only what is required of it, as records. Returns an exit code. */
-int tell_findings(struct probe *probe, const struct findings *findings, const struct requirement *requirement);
+int emit_findings(struct probe *probe, const struct findings *findings, const struct requirement *requirement);
 
 /* Runs the exercises on descriptors of a route. counts[]: by result. Returns an exit code. */
-int tell_exercises(struct probe *probe, enum uffd_route route, unsigned int counts[3]);
+int emit_exercises(struct probe *probe, enum uffd_route route, unsigned int counts[3]);
 
 /* The names that --require takes. */
-int tell_names(struct probe *probe);
+int emit_names(struct probe *probe);
 
 /* A process: its descriptors, what it has registered, whether the tools could work on it. Returns an exit code. */
-int tell_target(struct probe *probe, const struct target *target);
+int emit_target(struct probe *probe, const struct target *target);
 
-/* Its obstacles and verdicts, for tell_target. */
-int tell_verdicts(struct probe *probe, const struct target *target);
+/* Its obstacles and verdicts, for emit_target. */
+int emit_verdicts(struct probe *probe, const struct target *target);

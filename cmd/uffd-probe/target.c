@@ -61,7 +61,7 @@ static int read_info(const struct target *target, int number, struct info *info)
 	return 0;
 }
 
-static void tell_descriptor(struct probe *probe, const struct target *target, int number, struct sums *sums)
+static void emit_descriptor(struct probe *probe, const struct target *target, int number, struct sums *sums)
 {
 	struct info info;
 	uint64_t features;
@@ -80,7 +80,7 @@ static void tell_descriptor(struct probe *probe, const struct target *target, in
 				      (json_int_t)info.total));
 }
 
-static int tell_descriptors(struct probe *probe, const struct target *target, struct sums *sums)
+static int emit_descriptors(struct probe *probe, const struct target *target, struct sums *sums)
 {
 	_cleanup_closedir_ DIR *dir = fd_directory(target_proc_open(target, "fd", O_RDONLY | O_DIRECTORY));
 
@@ -92,7 +92,7 @@ static int tell_descriptors(struct probe *probe, const struct target *target, st
 		if (rc < 0 && rc != -EINVAL && rc != -ENOENT)
 			return rc;
 		if (rc > 0)
-			tell_descriptor(probe, target, (int)strtol(entry->d_name, NULL, 10), sums);
+			emit_descriptor(probe, target, (int)strtol(entry->d_name, NULL, 10), sums);
 	}
 	return 0;
 }
@@ -110,7 +110,7 @@ static unsigned int modes_of(const char *flags)
 	return modes;
 }
 
-static void tell_region(struct probe *probe, const struct target *target, const struct mapping *mapping,
+static void emit_region(struct probe *probe, const struct target *target, const struct mapping *mapping,
 			unsigned int modes, struct sums *sums)
 {
 	json_t *record =
@@ -128,7 +128,7 @@ static void tell_region(struct probe *probe, const struct target *target, const 
 	probe_record(probe, record);
 }
 
-static int tell_regions(struct probe *probe, const struct target *target, struct sums *sums)
+static int emit_regions(struct probe *probe, const struct target *target, struct sums *sums)
 {
 	struct maps_reader smaps = {.fd = target_proc_open(target, "smaps", O_RDONLY)};
 	struct mapping mapping = {0};
@@ -146,7 +146,7 @@ static int tell_regions(struct probe *probe, const struct target *target, struct
 		}
 		modes = strncmp(line, "VmFlags:", strlen("VmFlags:")) ? 0 : modes_of(line + strlen("VmFlags:"));
 		if (modes)
-			tell_region(probe, target, &mapping, modes, sums);
+			emit_region(probe, target, &mapping, modes, sums);
 	}
 	if (!result && address_space_gone(smaps.fd))
 		result = -ESRCH;
@@ -154,7 +154,7 @@ static int tell_regions(struct probe *probe, const struct target *target, struct
 	return result;
 }
 
-static json_t *summarize(const struct target *target, const struct sums *sums, bool looked)
+static json_t *summarize_target(const struct target *target, const struct sums *sums, bool looked)
 {
 	json_t *record = json_pack("{s:s, s:i, s:I}", "type", "summary", "pid", target->pid, "starttime",
 				   (json_int_t)target->starttime);
@@ -180,7 +180,7 @@ static json_t *summarize(const struct target *target, const struct sums *sums, b
 }
 
 /* Kernel threads and this program itself are no targets at all; everything else may be looked at. */
-static int check(const struct target *target, struct error *error)
+static int check_target(const struct target *target, struct error *error)
 {
 	struct proc_stat stat;
 	int result = proc_stat_read(target->pid, &stat);
@@ -191,12 +191,12 @@ static int check(const struct target *target, struct error *error)
 }
 
 /* Its own descriptors and mappings. Returns 0 or -errno with `error` filled. */
-static int tell_own(struct probe *probe, const struct target *target, struct sums *sums, struct error *error)
+static int emit_own(struct probe *probe, const struct target *target, struct sums *sums, struct error *error)
 {
-	int result = tell_descriptors(probe, target, sums);
+	int result = emit_descriptors(probe, target, sums);
 
 	if (!result)
-		result = probe_table(probe, "region", region_columns) ? -EINVAL : tell_regions(probe, target, sums);
+		result = probe_table(probe, "region", region_columns) ? -EINVAL : emit_regions(probe, target, sums);
 	if (!result)
 		return 0;
 	return error_set(error, result, result == -ESRCH ? "it has ended or runs another program now" : NULL,
@@ -204,11 +204,11 @@ static int tell_own(struct probe *probe, const struct target *target, struct sum
 			 "look at process %d (%s)", target->pid, target->name);
 }
 
-int tell_target(struct probe *probe, const struct target *target)
+int emit_target(struct probe *probe, const struct target *target)
 {
 	struct error error = {0};
 	struct sums sums = {0};
-	int result = check(target, &error), code;
+	int result = check_target(target, &error), code;
 
 	if (result) {
 		error_print(probe->run->name, &error);
@@ -217,15 +217,15 @@ int tell_target(struct probe *probe, const struct target *target)
 	code = probe_table(probe, "userfaultfd", descriptor_columns);
 	if (code)
 		return code;
-	result = tell_own(probe, target, &sums, &error);
+	result = emit_own(probe, target, &sums, &error);
 	if (result && result != -EACCES && result != -EPERM) {
 		error_print(probe->run->name, &error);
 		return exit_code_of(result);
 	}
 	if (result)
 		probe_record(probe, error_record("look", &error));
-	code = tell_verdicts(probe, target);
+	code = emit_verdicts(probe, target);
 	if (!code)
-		probe_record(probe, summarize(target, &sums, result == 0));
+		probe_record(probe, summarize_target(target, &sums, result == 0));
 	return code ? code : exit_code_of(result);
 }

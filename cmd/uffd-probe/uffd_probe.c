@@ -15,46 +15,46 @@ static int requirement_parse(const struct run *run, struct requirement *requirem
 	size_t length;
 
 	for (; text; text = text[length] ? text + length + 1 : NULL) {
-		char name[sizeof(requirement->things->name)];
-		struct thing thing, *grown;
+		char name[sizeof(requirement->capabilities->name)];
+		struct capability capability, *grown;
 
 		length = strcspn(text, ",");
 		snprintf(name, sizeof(name), "%.*s", (int)length, text);
 		if (!length)
 			return cli_usage_error(run->name, "--require: a name is empty");
-		if (thing_find(name, &thing) || length >= sizeof(name))
+		if (capability_find(name, &capability) || length >= sizeof(name))
 			return cli_usage_error(
 				run->name, "--require: %.*s: unknown name, did you mean %s? (see uffd-probe --list)",
-				(int)length, text, thing.name);
-		grown = reallocarray(requirement->things, requirement->count + 1, sizeof(thing));
+				(int)length, text, capability.name);
+		grown = reallocarray(requirement->capabilities, requirement->count + 1, sizeof(capability));
 		if (!grown)
 			return EXIT_FAILED;
-		requirement->things = grown;
-		grown[requirement->count++] = thing;
+		requirement->capabilities = grown;
+		grown[requirement->count++] = capability;
 	}
 	return EXIT_DONE;
 }
 
 /* Adds to the summary what is required and not there. Returns the exit code. */
-static int judge(const struct findings *findings, const struct requirement *requirement, json_t *summary)
+static int judge_requirement(const struct findings *findings, const struct requirement *requirement, json_t *summary)
 {
 	json_t *missing = json_array();
 	bool complete = true;
 
 	for (size_t i = 0; i < requirement->count; i++) {
-		const struct thing *thing = &requirement->things[i];
+		const struct capability *capability = &requirement->capabilities[i];
 
-		if (thing_usable(thing, findings))
+		if (capability_usable(capability, findings))
 			continue;
 		complete = false;
-		json_array_append_new(missing, json_string(thing->name));
+		json_array_append_new(missing, json_string(capability->name));
 	}
 	json_object_set_new(summary, "required", json_integer((json_int_t)requirement->count));
 	json_object_set_new(summary, "missing", missing);
 	return complete ? EXIT_DONE : EXIT_UNSUPPORTED;
 }
 
-static json_t *summarize(const struct findings *findings)
+static json_t *summarize_findings(const struct findings *findings)
 {
 	int routes = 0;
 
@@ -74,14 +74,14 @@ static int probe_kernel(struct probe *probe, const struct probe_values *values, 
 	int code, missing = EXIT_DONE;
 
 	findings_make(&findings);
-	code = tell_findings(probe, &findings, requirement);
+	code = emit_findings(probe, &findings, requirement);
 	if (!code && values->exercise)
-		code = tell_exercises(probe, findings.by, counts);
-	summary = code ? NULL : summarize(&findings);
+		code = emit_exercises(probe, findings.by, counts);
+	summary = code ? NULL : summarize_findings(&findings);
 	if (!summary)
 		return code ? code : EXIT_FAILED;
-	if (requirement->things)
-		missing = judge(&findings, requirement, summary);
+	if (requirement->capabilities)
+		missing = judge_requirement(&findings, requirement, summary);
 	if (values->exercise)
 		json_object_update_new(summary, json_pack("{s:i, s:i, s:i}", "passed", counts[EXERCISE_PASS], "failed",
 							  counts[EXERCISE_FAIL], "not_applicable",
@@ -99,7 +99,7 @@ static int probe_target(struct probe *probe)
 	int result = target_open(&target, probe->run->options.pid, probe->run->options.pidfd, &error);
 
 	if (!result)
-		return tell_target(probe, &target);
+		return emit_target(probe, &target);
 	error_print(probe->run->name, &error);
 	return exit_code_of(result);
 }
@@ -130,9 +130,9 @@ int verb_probe(struct run *run)
 	if (!code && (run->options.pid || run->options.pidfd >= 0))
 		code = probe_target(&probe);
 	else if (!code && values->list)
-		code = tell_names(&probe);
+		code = emit_names(&probe);
 	else if (!code)
 		code = probe_kernel(&probe, values, &requirement);
-	free(requirement.things);
+	free(requirement.capabilities);
 	return probe_end(&probe, code);
 }

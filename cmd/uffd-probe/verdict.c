@@ -57,8 +57,8 @@ static void add_once(json_t *names, const char *name)
 	json_array_append_new(names, json_string(name));
 }
 
-static void obstacle(struct verdicts *verdicts, unsigned int tools, const char *name, const char *reason,
-		     const char *cure)
+static void add_obstacle(struct verdicts *verdicts, unsigned int tools, const char *name, const char *reason,
+			 const char *cure)
 {
 	json_t *record =
 		json_pack("{s:s, s:i, s:I, s:s, s:o, s:s, s:s*}", "type", "obstacle", "pid", verdicts->target->pid,
@@ -85,7 +85,7 @@ static void check_architecture(struct verdicts *verdicts)
 
 	/* Of what is left here only another architecture is invalid. */
 	if (target_check(verdicts->target, &error) == -EINVAL)
-		obstacle(verdicts, BOTH, "architecture", error.why, *error.hint ? error.hint : NULL);
+		add_obstacle(verdicts, BOTH, "architecture", error.why, *error.hint ? error.hint : NULL);
 }
 
 static void check_tracer(struct verdicts *verdicts)
@@ -97,7 +97,7 @@ static void check_tracer(struct verdicts *verdicts)
 		return;
 	proc_name_read(tracer, name);
 	snprintf(why, sizeof(why), "it is being traced by %s (%d)", *name ? name : "a process", tracer);
-	obstacle(verdicts, BOTH, "traced", why, "detach the tracer first");
+	add_obstacle(verdicts, BOTH, "traced", why, "detach the tracer first");
 }
 
 static void check_seccomp(struct verdicts *verdicts)
@@ -106,18 +106,18 @@ static void check_seccomp(struct verdicts *verdicts)
 	struct error error = {0};
 
 	if (mode == SECCOMP_STRICT) {
-		obstacle(verdicts, BOTH, "seccomp", "it is in seccomp strict mode, which allows no system call of ours",
-			 NULL);
+		add_obstacle(verdicts, BOTH, "seccomp",
+			     "it is in seccomp strict mode, which allows no system call of ours", NULL);
 		return;
 	}
-	for (size_t i = 0; mode && i < NEIGHBOURS; i++) {
-		int code = verdicts->findings.neighbour[i];
+	for (size_t i = 0; mode && i < FACILITIES; i++) {
+		int code = verdicts->findings.facility[i];
 
-		if (strcmp(neighbours[i].name, "ptrace_suspend_seccomp") || !code)
+		if (strcmp(facilities[i].name, "ptrace_suspend_seccomp") || !code)
 			continue;
-		neighbour_explain(i, code, &error);
-		obstacle(verdicts, BOTH, "seccomp", "it runs under a seccomp filter, which this user cannot suspend",
-			 error.hint);
+		facility_explain(i, code, &error);
+		add_obstacle(verdicts, BOTH, "seccomp",
+			     "it runs under a seccomp filter, which this user cannot suspend", error.hint);
 	}
 }
 
@@ -152,16 +152,16 @@ static void explain_refusal(struct verdicts *verdicts)
 	bool yama = yama_scope() > 0;
 
 	if (stranger)
-		obstacle(verdicts, BOTH, "capability", "it is another user's, and CAP_SYS_PTRACE is missing", cure);
+		add_obstacle(verdicts, BOTH, "capability", "it is another user's, and CAP_SYS_PTRACE is missing", cure);
 	if (undumpable)
-		obstacle(verdicts, BOTH, "dumpable", "it is not dumpable: it changed its user, or asked for that",
-			 "run as root or with CAP_SYS_PTRACE, or let it call prctl(PR_SET_DUMPABLE, 1)");
+		add_obstacle(verdicts, BOTH, "dumpable", "it is not dumpable: it changed its user, or asked for that",
+			     "run as root or with CAP_SYS_PTRACE, or let it call prctl(PR_SET_DUMPABLE, 1)");
 	if (yama)
-		obstacle(verdicts, BOTH, "yama", "kernel.yama.ptrace_scope lets only its parents trace it",
-			 "sysctl kernel.yama.ptrace_scope=0, or run as root or with CAP_SYS_PTRACE");
+		add_obstacle(verdicts, BOTH, "yama", "kernel.yama.ptrace_scope lets only its parents trace it",
+			     "sysctl kernel.yama.ptrace_scope=0, or run as root or with CAP_SYS_PTRACE");
 	if (!stranger && !undumpable && !yama)
-		obstacle(verdicts, BOTH, "capability",
-			 "it has capabilities that this user lacks, or is in another user namespace", cure);
+		add_obstacle(verdicts, BOTH, "capability",
+			     "it has capabilities that this user lacks, or is in another user namespace", cure);
 }
 
 static void check_ptrace(struct verdicts *verdicts)
@@ -171,15 +171,15 @@ static void check_ptrace(struct verdicts *verdicts)
 	if (fd != -EACCES && fd != -EPERM)
 		return;
 	if (yama_scope() >= YAMA_NO_ATTACH)
-		obstacle(verdicts, BOTH, "yama", "kernel.yama.ptrace_scope is 3: nobody may trace",
-			 "boot without it; it cannot be lowered while the system runs");
+		add_obstacle(verdicts, BOTH, "yama", "kernel.yama.ptrace_scope is 3: nobody may trace",
+			     "boot without it; it cannot be lowered while the system runs");
 	else if (uffd_capable(CAP_SYS_PTRACE) && uffd_in_user_namespace())
-		obstacle(verdicts, BOTH, "user_namespace",
-			 "it is outside of this user namespace, where CAP_SYS_PTRACE does not count",
-			 "run in the user namespace of the process, or as root outside");
+		add_obstacle(verdicts, BOTH, "user_namespace",
+			     "it is outside of this user namespace, where CAP_SYS_PTRACE does not count",
+			     "run in the user namespace of the process, or as root outside");
 	else if (uffd_capable(CAP_SYS_PTRACE))
-		obstacle(verdicts, BOTH, "security_module", "a security module refuses ptrace",
-			 "allow it in its policy");
+		add_obstacle(verdicts, BOTH, "security_module", "a security module refuses ptrace",
+			     "allow it in its policy");
 	else
 		explain_refusal(verdicts);
 }
@@ -217,20 +217,20 @@ static void check_descriptor(struct verdicts *verdicts)
 	if (capable && same_user_namespace(verdicts->target) && !uffd_in_user_namespace())
 		return;
 	if (capable)
-		obstacle(
+		add_obstacle(
 			verdicts, BOTH, "user_namespace",
 			"/dev/userfaultfd cannot be used, and its own CAP_SYS_PTRACE counts only in its user namespace",
 			cure);
 	else
-		obstacle(verdicts, BOTH, "userfaultfd",
-			 "/dev/userfaultfd cannot be used, and vm.unprivileged_userfaultfd is 0", cure);
+		add_obstacle(verdicts, BOTH, "userfaultfd",
+			     "/dev/userfaultfd cannot be used, and vm.unprivileged_userfaultfd is 0", cure);
 }
 
-static int neighbour_code(const struct findings *findings, const char *name)
+static int facility_code(const struct findings *findings, const char *name)
 {
-	for (size_t i = 0; i < NEIGHBOURS; i++)
-		if (!strcmp(neighbours[i].name, name))
-			return findings->neighbour[i];
+	for (size_t i = 0; i < FACILITIES; i++)
+		if (!strcmp(facilities[i].name, name))
+			return findings->facility[i];
 	return -ENOENT;
 }
 
@@ -242,23 +242,23 @@ static void check_kernel(struct verdicts *verdicts)
 				UFFD_FEATURE_SIGBUS;
 	const struct findings *findings = &verdicts->findings;
 
-	if (neighbour_code(findings, "pidfd_getfd") == -ENOSYS)
-		obstacle(verdicts, BOTH, "kernel", "this kernel does not have pidfd_getfd(2)",
-			 "run Linux 5.6 or newer");
+	if (facility_code(findings, "pidfd_getfd") == -ENOSYS)
+		add_obstacle(verdicts, BOTH, "kernel", "this kernel does not have pidfd_getfd(2)",
+			     "run Linux 5.6 or newer");
 	if (!findings->asked)
 		return;
 	if (needed & ~findings->offered)
-		obstacle(verdicts, SWAPCTL, "kernel", "this kernel does not offer all features that it needs",
-			 "run Linux 6.8 or newer");
-	if (!(findings->offered & UFFD_FEATURE_MOVE) && neighbour_code(findings, "mremap_dontunmap"))
-		obstacle(verdicts, UFFD_MOVE, "kernel", "this kernel has neither UFFDIO_MOVE nor MREMAP_DONTUNMAP",
-			 "run Linux 5.7 or newer");
+		add_obstacle(verdicts, SWAPCTL, "kernel", "this kernel does not offer all features that it needs",
+			     "run Linux 6.8 or newer");
+	if (!(findings->offered & UFFD_FEATURE_MOVE) && facility_code(findings, "mremap_dontunmap"))
+		add_obstacle(verdicts, UFFD_MOVE, "kernel", "this kernel has neither UFFDIO_MOVE nor MREMAP_DONTUNMAP",
+			     "run Linux 5.7 or newer");
 	if (findings->feature[__builtin_ctz(UFFD_FEATURE_EVENT_FORK)] == -EPERM)
-		obstacle(verdicts, SWAPCTL, "capability", "fork events take CAP_SYS_PTRACE, which is missing",
-			 "run as root or with CAP_SYS_PTRACE");
+		add_obstacle(verdicts, SWAPCTL, "capability", "fork events take CAP_SYS_PTRACE, which is missing",
+			     "run as root or with CAP_SYS_PTRACE");
 }
 
-static int conclude(struct verdicts *verdicts)
+static int emit_conclusions(struct verdicts *verdicts)
 {
 	int code = probe_table(verdicts->probe, "verdict", verdict_columns);
 
@@ -271,7 +271,7 @@ static int conclude(struct verdicts *verdicts)
 	return code;
 }
 
-int tell_verdicts(struct probe *probe, const struct target *target)
+int emit_verdicts(struct probe *probe, const struct target *target)
 {
 	struct verdicts verdicts = {.probe = probe, .target = target, .obstacles = {json_array(), json_array()}};
 	int code = probe_table(probe, "obstacle", obstacle_columns);
@@ -284,7 +284,7 @@ int tell_verdicts(struct probe *probe, const struct target *target)
 		check_ptrace(&verdicts);
 		check_descriptor(&verdicts);
 		check_kernel(&verdicts);
-		code = conclude(&verdicts);
+		code = emit_conclusions(&verdicts);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(tool_names); i++)
 		json_decref(verdicts.obstacles[i]);

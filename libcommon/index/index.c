@@ -144,24 +144,24 @@ static void hash_remove(struct index *index, uint64_t at)
  * The first write to a page of a file makes the file system do things (page_mkwrite, for ext4 a transaction) that can
  * take milliseconds: it is done where nobody waits.
  */
-static void touch(const struct index *index, uint64_t at, uint64_t bytes)
+static void populate_range(const struct index *index, uint64_t at, uint64_t bytes)
 {
 	uint64_t start = round_down(at, page_size());
 
 	madvise(index->base + start, round_up(at + bytes, page_size()) - start, MADV_POPULATE_WRITE);
 }
 
-static int allocate(const struct index *index, uint64_t at, uint64_t bytes)
+static int allocate_range(const struct index *index, uint64_t at, uint64_t bytes)
 {
 	int rc = -posix_fallocate(index->fd, (off_t)at, (off_t)bytes);
 
 	if (rc == 0)
-		touch(index, at, bytes);
+		populate_range(index, at, bytes);
 	return rc;
 }
 
 /* To how many the file grows when so many are needed. */
-static uint64_t step(uint64_t allocated, uint64_t needed, uint64_t smallest, uint64_t most)
+static uint64_t next_size(uint64_t allocated, uint64_t needed, uint64_t smallest, uint64_t most)
 {
 	if (needed <= allocated || allocated == most)
 		return allocated;
@@ -176,8 +176,8 @@ int index_room_for_space(struct index *index, unsigned int space)
 
 	if (space < there)
 		return 0;
-	rc = allocate(index, offsetof(struct index_header, spaces) + there * sizeof(header->spaces[0]),
-		      (space + 1 - there) * sizeof(header->spaces[0]));
+	rc = allocate_range(index, offsetof(struct index_header, spaces) + there * sizeof(header->spaces[0]),
+			    (space + 1 - there) * sizeof(header->spaces[0]));
 	if (rc == 0)
 		header->spaces_there = space + 1;
 	return rc;
@@ -188,7 +188,7 @@ int index_room_for_unforked(struct index *index)
 	struct index_header *header = index->header;
 	int rc = header->unforked_there
 			 ? 0
-			 : allocate(index, offsetof(struct index_header, unforked), sizeof(header->unforked));
+			 : allocate_range(index, offsetof(struct index_header, unforked), sizeof(header->unforked));
 
 	header->unforked_there |= rc == 0;
 	return rc;
@@ -210,10 +210,10 @@ struct index_growth index_plan(const struct index *index, uint64_t tables, uint6
 
 	return (struct index_growth){
 		.tables_from = index->tables_allocated,
-		.tables_now = step(index->tables_allocated, tables_wanted, GROW_TABLES, TABLES_MAX),
-		.tables_to = step(index->tables_allocated, tables_wanted + spare, GROW_TABLES, TABLES_MAX),
+		.tables_now = next_size(index->tables_allocated, tables_wanted, GROW_TABLES, TABLES_MAX),
+		.tables_to = next_size(index->tables_allocated, tables_wanted + spare, GROW_TABLES, TABLES_MAX),
 		.clusters_from = index->clusters_allocated,
-		.clusters_to = step(index->clusters_allocated, clusters_wanted, GROW_CLUSTERS, CLUSTERS_MAX),
+		.clusters_to = next_size(index->clusters_allocated, clusters_wanted, GROW_CLUSTERS, CLUSTERS_MAX),
 	};
 }
 
@@ -227,13 +227,13 @@ int index_allocate(const struct index *index, const struct index_growth *growth)
 		rc = -posix_fallocate(index->fd, (off_t)(TABLES_AT + growth->tables_from * TABLE_BYTES),
 				      (off_t)(tables * TABLE_BYTES));
 	if (rc == 0 && growth->tables_now > growth->tables_from)
-		touch(index, TABLES_AT + growth->tables_from * TABLE_BYTES,
-		      (growth->tables_now - growth->tables_from) * TABLE_BYTES);
+		populate_range(index, TABLES_AT + growth->tables_from * TABLE_BYTES,
+			       (growth->tables_now - growth->tables_from) * TABLE_BYTES);
 	if (rc == 0 && tables)
-		rc = allocate(index, KEYS_AT + growth->tables_from * sizeof(uint64_t), tables * sizeof(uint64_t));
+		rc = allocate_range(index, KEYS_AT + growth->tables_from * sizeof(uint64_t), tables * sizeof(uint64_t));
 	if (rc == 0 && clusters)
-		rc = allocate(index, CLUSTERS_AT + growth->clusters_from * sizeof(struct cluster),
-			      clusters * sizeof(struct cluster));
+		rc = allocate_range(index, CLUSTERS_AT + growth->clusters_from * sizeof(struct cluster),
+				    clusters * sizeof(struct cluster));
 	return rc;
 }
 
@@ -247,7 +247,7 @@ void index_commit(struct index *index, const struct index_growth *growth)
  * One more table, or one more cluster, in the file. A step that does not fit takes long to fail, and would be tried for
  * each page of a program that forks, while that waits: for a while only what is needed is asked for.
  */
-static int grow(struct index *index, uint64_t tables, uint64_t clusters)
+static int grow_file(struct index *index, uint64_t tables, uint64_t clusters)
 {
 	struct index_growth growth = index_plan(index, tables, clusters);
 	int rc = now_us() < index->grow_again_us ? -ENOSPC : index_allocate(index, &growth);
@@ -270,7 +270,7 @@ int index_room_for_child(struct index *index, unsigned int parent)
 	uint64_t missing = missing_for_child(index, parent, 0, there);
 
 	/* grow counts from the tables that are in use. */
-	return missing ? grow(index, index->tables_allocated - index->header->tables + missing, 0) : 0;
+	return missing ? grow_file(index, index->tables_allocated - index->header->tables + missing, 0) : 0;
 }
 
 static int64_t table_new(struct index *index, uint64_t key)
@@ -286,7 +286,7 @@ static int64_t table_new(struct index *index, uint64_t key)
 		if (table >= TABLES_MAX)
 			return -ENOSPC;
 		if (table >= index->tables_allocated) {
-			int rc = grow(index, 1, 0);
+			int rc = grow_file(index, 1, 0);
 
 			if (rc < 0)
 				return rc;
@@ -354,7 +354,7 @@ uint32_t index_cluster_new(struct index *index, unsigned int pages)
 		number = index->header->clusters;
 		if (number >= CLUSTERS_MAX)
 			return 0;
-		if (number >= index->clusters_allocated && grow(index, 0, 1) < 0)
+		if (number >= index->clusters_allocated && grow_file(index, 0, 1) < 0)
 			return 0;
 		index->header->clusters++;
 	}
@@ -384,7 +384,7 @@ uint64_t *index_fill(struct index *index, uint32_t cluster, unsigned int sub, bo
 	uint64_t at = ((uint64_t)cluster * index->header->cluster_pages + sub) * sizeof(uint64_t);
 
 	if (allocate_it && at / page_size() + 1 != index->fill_page) {
-		if (allocate(index, FILLS_AT + at, sizeof(uint64_t)) < 0)
+		if (allocate_range(index, FILLS_AT + at, sizeof(uint64_t)) < 0)
 			return NULL;
 		index->fill_page = at / page_size() + 1;
 	}
@@ -462,7 +462,7 @@ uint64_t index_count(const struct index *index, unsigned int space)
 	return index->spaces[space].pages;
 }
 
-static int found(void *context, uint64_t address, index_entry entry)
+static int stop_at_first(void *context, uint64_t address, index_entry entry)
 {
 	(void)context;
 	(void)address;
@@ -472,7 +472,7 @@ static int found(void *context, uint64_t address, index_entry entry)
 
 bool index_any(struct index *index, unsigned int space, struct region region)
 {
-	return index->spaces[space].pages && index_walk(index, space, region, found, NULL) != 0;
+	return index->spaces[space].pages && index_walk(index, space, region, stop_at_first, NULL) != 0;
 }
 
 /* Entries of one table: unmarked, and counted at their clusters. */
@@ -520,7 +520,7 @@ static int map_file(struct index *index, unsigned int cluster_pages)
 }
 
 /* Zeros that are memory only where they are touched. Returns NULL without address space. */
-static void *sparse(uint64_t bytes)
+static void *map_sparse(uint64_t bytes)
 {
 	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
@@ -535,9 +535,9 @@ static int new_index(struct index **made, int fd, unsigned int cluster_pages)
 	if (!index)
 		return -ENOMEM;
 	index->fd = fd;
-	index->live = sparse(TABLES_MAX * sizeof(*index->live));
-	index->free_tables.items = sparse(TABLES_MAX * sizeof(*index->free_tables.items));
-	index->spaces = sparse(INDEX_SPACES * sizeof(*index->spaces));
+	index->live = map_sparse(TABLES_MAX * sizeof(*index->live));
+	index->free_tables.items = map_sparse(TABLES_MAX * sizeof(*index->free_tables.items));
+	index->spaces = map_sparse(INDEX_SPACES * sizeof(*index->spaces));
 	rc = index->live && index->free_tables.items && index->spaces ? hash_grow(index) : -ENOMEM;
 	if (rc == 0)
 		rc = map_file(index, cluster_pages);
@@ -570,7 +570,7 @@ int index_create(struct index **index, int fd, unsigned int cluster_pages)
 }
 
 /* What is kept in memory only, from what the file says. */
-static int rebuild(struct index *index)
+static int rebuild_memory(struct index *index)
 {
 	for (uint64_t i = 0; i < index->header->tables; i++) {
 		uint64_t key = index->keys[i];
@@ -618,7 +618,7 @@ int index_open(struct index **index, int fd)
 		return rc;
 	(*index)->tables_allocated = header.tables;
 	(*index)->clusters_allocated = header.clusters;
-	rc = rebuild(*index);
+	rc = rebuild_memory(*index);
 	if (rc < 0)
 		index_close(*index);
 	return rc;

@@ -18,8 +18,8 @@
  *	(no entry)                 \________________/^               |
  *	     ^--------------- dropped: the target discarded it <-----'
  *
- * Only pages without an entry are moved, and whoever places a page holds its entry's `filling` mark: so no two parties
- * ever work on one page. Nothing here locks or checks liveness: the caller holds the pager's lock.
+ * Only pages without an entry are moved, and a thread that places a page holds its entry's `filling` mark: so no two
+ * parties ever work on one page. Nothing here locks or checks liveness: the caller holds the pager's lock.
  */
 
 #define CLUSTER_PAGES_MAX  64
@@ -49,14 +49,14 @@ struct cluster {
 	uint64_t holes;     /* were not populated: nothing to bring back */
 	uint64_t zeros;     /* all zero bytes */
 	uint64_t filled;    /* one repeated word, in index_fill */
-	uint64_t lost;      /* could not be read: whoever touches it gets SIGBUS */
+	uint64_t lost;      /* could not be read: a thread that touches it gets SIGBUS */
 	/*
 	 * STORED; length 0: no record. Holds the pages in no mask above, in order. SLOT_POOL in its offset: it is in
 	 * the pool.
 	 */
 	struct store_slot slot;
 	/*
-	 * MOVING, STAGED. Beside the slot, not in its place: whoever takes over from a worker that wrote half of it
+	 * MOVING, STAGED. Beside the slot, not in its place: a worker that takes over from one that wrote half of it
 	 * needs them.
 	 */
 	uint64_t staging; /* address in the target's staging area */
@@ -143,9 +143,9 @@ int index_room_for_child(struct index *index, unsigned int parent);
 /*
  * The file grows in three steps, so that the file system, which may take milliseconds, is not waited for under a lock
  * or with a thread stopped. index_plan (locked) says what is missing for so many more tables and clusters,
- * index_allocate (unlocked) gets it, returns 0 or -ENOSPC, index_commit (locked) lets it be used. Whoever skips this is
- * served all the same, a step at a time. Beyond the tables that are asked for there is room for those of a child of the
- * target: no fork has to wait for it.
+ * index_allocate (unlocked) gets it, returns 0 or -ENOSPC, index_commit (locked) lets it be used. A caller that skips
+ * this is served all the same, a step at a time. Beyond the tables that are asked for there is room for those of a
+ * child of the target: no fork has to wait for it.
  */
 struct index_growth {
 	uint64_t tables_from, tables_now, tables_to, clusters_from, clusters_to;

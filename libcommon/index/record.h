@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a session writes down beside its index, so that whoever comes after a worker knows it. */
+/* What a session writes down beside its index, so that the worker that comes after another one knows it. */
 #pragma once
 
 #include <stdint.h>
@@ -37,7 +37,7 @@ struct record_target {
 	int32_t released[INDEX_SPACES];
 };
 
-/* A read that the keeper does for the worker. Only the one taken must be waited for by whoever comes after it. */
+/* A read that the keeper does for the worker. The next worker must wait only for the one taken. */
 enum read_state {
 	READ_IDLE,
 	READ_ASKED,
@@ -125,6 +125,6 @@ struct session_record {
 	struct record_counters counters;
 	uint32_t watched; /* made to be watched: pages come back one by one, and all of them when the watcher is gone */
 	uint32_t leaving; /* everything is back, and what is ours in the target is being removed */
-	/* The kernel refuses to unregister what is registered with somebody else's descriptor (since Linux 6.17). */
+	/* The kernel refuses to unregister what is registered with another descriptor (since Linux 6.17). */
 	uint32_t unregister_checked;
 };

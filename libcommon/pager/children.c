@@ -73,7 +73,7 @@ int child_pagemap_read(const struct space *space, uint64_t start, size_t count, 
 	return rc;
 }
 
-static bool forks(const struct target *target)
+static bool any_thread_forks(const struct target *target)
 {
 	_cleanup_closedir_ DIR *tasks = tasks_open(target);
 	struct place place;
@@ -91,7 +91,7 @@ static bool forks(const struct target *target)
 	return false;
 }
 
-void child_look(struct space *space)
+void child_inspect(struct space *space)
 {
 	_cleanup_target_ struct target target = TARGET_NONE;
 	struct error ignored = {0};
@@ -99,7 +99,7 @@ void child_look(struct space *space)
 	region_vec_free(&space->unforked);
 	space->unforked_known = false;
 	if (space->pid <= 0 || target_open(&target, space->pid, -1, &ignored) < 0 ||
-	    target.starttime != space->starttime || !forks(&target))
+	    target.starttime != space->starttime || !any_thread_forks(&target))
 		return;
 	space->unforked_known = kept_from_children(&target, &space->unforked) == 0;
 }

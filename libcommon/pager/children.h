@@ -14,4 +14,4 @@ int child_pagemap_read(const struct space *space, uint64_t start, size_t count, 
  * A child has an event unread. If that may be a fork, notes in the space what its own child will not get, as far as its
  * process is known. `events` is held exclusively.
  */
-void child_look(struct space *space);
+void child_inspect(struct space *space);

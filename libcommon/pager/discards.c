@@ -44,7 +44,7 @@ bool discard_pending(const struct pager *pager, uint64_t address)
 	return false;
 }
 
-void discards_settle(struct pager *pager)
+void discards_quiesce(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
 	uint64_t over, now;

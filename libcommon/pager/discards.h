@@ -9,4 +9,4 @@ void discard_note(struct pager *pager, struct region region);
 bool discard_pending(const struct pager *pager, uint64_t address);
 
 /* Forgets those that are over. No lock is held, and no thread of the target. */
-void discards_settle(struct pager *pager);
+void discards_quiesce(struct pager *pager);

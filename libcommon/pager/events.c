@@ -45,12 +45,12 @@ static int note_entry(void *context, uint64_t address, index_entry entry)
 	while (array_reserve(&m->items, m->count, &m->size) < 0)
 		usleep(BACK_OFF_US);
 	m->items[m->count].address = address;
-	m->items[m->count++].entry = entry & ~ENTRY_FILLING; /* whoever was filling it finds it gone */
+	m->items[m->count++].entry = entry & ~ENTRY_FILLING; /* the thread that was filling it finds it gone */
 	return 0;
 }
 
 /* Without an entry the page would read as zeros: SIGBUS is the lesser evil. */
-static void poison(struct pager *pager, struct space *space, uint64_t address)
+static void poison_page(struct pager *pager, struct space *space, uint64_t address)
 {
 	size_t done;
 
@@ -68,7 +68,7 @@ static void put_entries(struct moving *m)
 
 		failpoint(m->keep ? "forking" : "remapping");
 		if (rc < 0)
-			poison(m->pager, m->to, to);
+			poison_page(m->pager, m->to, to);
 		else if (m->keep)
 			index_cluster(m->pager->index, entry_cluster(entry))->refs++;
 		if (m->keep)
@@ -300,7 +300,7 @@ static int find_kept(struct pager *pager, struct region_vec *regions)
 	return rc;
 }
 
-void event_look(struct pager *pager)
+void event_inspect_fork(struct pager *pager)
 {
 	_cleanup_regions_ struct region_vec regions = {0};
 
@@ -377,7 +377,7 @@ void event_apply(struct pager *pager, struct space *space, struct index_pending 
 	failpoint("applied");
 }
 
-/* In this order: whoever finds it half pending finds it whole where it was. */
+/* In this order: a worker that finds it half pending finds it whole where it was. */
 static void make_pending(struct index_header *header, struct index_pending *fork)
 {
 	struct index_pending *pending = &header->spaces[0].pending;

@@ -29,7 +29,7 @@ void event_find_unforked(struct pager *pager, const struct space *parent, struct
  * The target forks, of which nothing has been read: notes in the index what its child will not get. `events` is held
  * exclusively.
  */
-void event_look(struct pager *pager);
+void event_inspect_fork(struct pager *pager);
 
 /*
  * Reads on until that fork is pending: what was read in vain goes to the end of the queue (fs/userfaultfd.c,

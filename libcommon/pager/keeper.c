@@ -28,12 +28,12 @@
 #include "proc/stat.h"
 #include "service/failpoint.h"
 
-#define PATIENCE_MS  10000 /* for a worker that does not come */
-#define ANSWER_MS    5000  /* for a keeper to read one message */
-#define DESCRIPTORS  2     /* poll(2) wants so many allowed; those below, of every process of ours, are open */
-#define SETTLE_US    100
-#define FIND_TRIES   10000 /* at a keeper of which it cannot be told whether it is gone, SETTLE_US apart */
-#define SETTLE_TRIES 5
+#define PATIENCE_MS   10000 /* for a worker that does not come */
+#define ANSWER_MS     5000  /* for a keeper to read one message */
+#define DESCRIPTORS   2     /* poll(2) wants so many allowed; those below, of every process of a session, are open */
+#define QUIESCE_US    100
+#define FIND_TRIES    10000 /* at a keeper of which it cannot be told whether it is gone, QUIESCE_US apart */
+#define QUIESCE_TRIES 5
 
 static bool change_state(struct pager *pager, uint32_t from, uint32_t to)
 {
@@ -46,7 +46,7 @@ static bool is_idle(struct pager *pager)
 	return __atomic_load_n(&index_header(pager->index)->session.keeper.read_state, __ATOMIC_SEQ_CST) == READ_IDLE;
 }
 
-static void answer(struct pager *pager)
+static void answer_request(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
 	eventfd_t count;
@@ -65,7 +65,7 @@ static void answer(struct pager *pager)
 }
 
 /* Nothing here takes a lock: other threads of the worker may have held some when it was copied. */
-static void keep(struct pager *pager)
+static void run_keeper(struct pager *pager)
 {
 	struct pollfd fds[] = {{.fd = pager->supervision.keeper.ends[0], .events = POLLIN},
 			       {.fd = pager->supervision.keeper.ask, .events = POLLIN}};
@@ -80,7 +80,7 @@ static void keep(struct pager *pager)
 	confine_filter_put_on(&pager->supervision.keeper.filter);
 	while (!fds[0].revents)
 		if (poll(fds, ARRAY_SIZE(fds), -1) > 0 && fds[1].revents)
-			answer(pager);
+			answer_request(pager);
 	fds[0].fd = pager->supervision.keeper.ends[1];
 	poll(fds, 1, PATIENCE_MS);
 	_exit(0);
@@ -96,7 +96,7 @@ static void start_keeper(struct pager *pager)
 	if (pager->supervision.keeper.ends[1] >= 0)
 		pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
 	if (pid == 0)
-		keep(pager);
+		run_keeper(pager);
 	pager->supervision.keeper.pidfd = pid > 0 ? pidfd_of(pid) : -1;
 	header->session.keeper.pid = 0;
 	if (pid > 0 && proc_stat_read(pid, &stat) == 0) {
@@ -181,8 +181,8 @@ int keeper_read(struct pager *pager)
 	return header->session.keeper.read_result;
 }
 
-/* One look for the keeper of the worker before, not for whoever has its number by now. Returns as find. */
-static int look_for(const struct index_header *header)
+/* One try to find the keeper of the worker before, not a process that has its number now. Returns as find_keeper. */
+static int find_keeper_once(const struct index_header *header)
 {
 	_cleanup_close_ int pidfd = pidfd_of(header->session.keeper.pid);
 	struct proc_stat stat;
@@ -197,44 +197,44 @@ static int look_for(const struct index_header *header)
 }
 
 /* Returns a pidfd, -ESRCH when it is gone, or another -errno: that cannot be told, and was tried for long. */
-static int find(const struct pager *pager)
+static int find_keeper(const struct pager *pager)
 {
 	const struct index_header *header = index_header(pager->index);
-	int rc = header->session.keeper.pid > 0 ? look_for(header) : -ESRCH;
+	int rc = header->session.keeper.pid > 0 ? find_keeper_once(header) : -ESRCH;
 
 	for (int tries = 0; rc < 0 && rc != -ESRCH && tries < FIND_TRIES; tries++) {
-		usleep(SETTLE_US);
-		rc = look_for(header);
+		usleep(QUIESCE_US);
+		rc = find_keeper_once(header);
 	}
 	return rc;
 }
 
-void keeper_settle(struct pager *pager)
+void keeper_quiesce(struct pager *pager)
 {
 	unsigned int unknown = 0;
 
 	change_state(pager, READ_ASKED, READ_IDLE);
-	while (!is_idle(pager) && unknown < SETTLE_TRIES) {
-		_cleanup_close_ int pidfd = find(pager);
+	while (!is_idle(pager) && unknown < QUIESCE_TRIES) {
+		_cleanup_close_ int pidfd = find_keeper(pager);
 
 		if (pidfd == -ESRCH || pidfd_ends(pidfd, 0))
 			break;
 		unknown += pidfd < 0;
-		usleep(SETTLE_US);
+		usleep(QUIESCE_US);
 	}
 	index_header(pager->index)->session.keeper.read_state = READ_IDLE;
 }
 
 int keeper_take(const struct pager *pager, int number)
 {
-	_cleanup_close_ int pidfd = find(pager);
+	_cleanup_close_ int pidfd = find_keeper(pager);
 
 	return pidfd < 0 ? pidfd : pidfd_take(pidfd, number);
 }
 
 void keeper_end(struct pager *pager)
 {
-	_cleanup_close_ int pidfd = find(pager);
+	_cleanup_close_ int pidfd = find_keeper(pager);
 
 	if (pidfd >= 0)
 		pidfd_signal(pidfd, SIGKILL);

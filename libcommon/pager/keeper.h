@@ -11,13 +11,13 @@
  *
  * keeper_start returns 0 or -errno. keeper_read has it read a message of the target into the index, as uffd_read would,
  * unless that is a fork: -EMFILE, and the thread that forks waits on, behind all others (`fork_awaited`). -EINPROGRESS:
- * again; -ESRCH: there is no keeper. `events` is held exclusively. keeper_settle waits until the keeper before reads
+ * again; -ESRCH: there is no keeper. `events` is held exclusively. keeper_quiesce waits until the keeper before reads
  * nothing any more.
  */
 int keeper_start(struct pager *pager);
 void keeper_stop(struct pager *pager);
 void keeper_follow(struct pager *pager);
 int keeper_read(struct pager *pager);
-void keeper_settle(struct pager *pager);
+void keeper_quiesce(struct pager *pager);
 int keeper_take(const struct pager *pager, int number);
 void keeper_end(struct pager *pager);

@@ -33,7 +33,7 @@
 #define BACK_OFF_US       50         /* while the target has not run on after an event */
 
 /*
- * One address space with pages of ours out: the target's, or that of a child it forked.
+ * One address space with pages out: the target's, or that of a child it forked.
  *
  * `events` is what keeps the index and the kernel of one mind. Reading messages takes it exclusively; placing pages
  * (COPY, ZEROPAGE) and moving them (MOVE) happens under it shared, after a look at the index. While an event is unread
@@ -183,7 +183,7 @@ struct tracer {
 
 /* Who is served. */
 struct serving {
-	int ready;   /* pipe to whoever waits for the session: one JSON line; -1 when it has been told */
+	int ready;   /* pipe to the process that waits for the session: one JSON line; -1 when it was written */
 	int control; /* listening socket */
 	_Atomic(unsigned int) clients; /* being served */
 	_Atomic(unsigned int) holds;   /* as long as there are any everything is kept in core */

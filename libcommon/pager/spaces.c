@@ -171,7 +171,7 @@ bool space_registered(const struct space *space, struct region region)
 	return found && region_contains(*found, region);
 }
 
-static bool movable(const struct mapping *mapping)
+static bool is_movable(const struct mapping *mapping)
 {
 	return mapping->kind == MAPPING_ANON && mapping->write && !mapping->shared;
 }
@@ -179,7 +179,7 @@ static bool movable(const struct mapping *mapping)
 /*
  * Up to where a mapping may grow in place, of which no event tells. Half registered it would be two mappings, and
  * mremap(2) of it would fail: it is registered, or not, together with the room behind it. The stack grows into the same
- * room from the other side, and is none of ours.
+ * room from the other side, and is not swapped.
  */
 static uint64_t room_end(const struct mapping *mapping, const struct mapping *next)
 {
@@ -204,7 +204,7 @@ int space_register(struct pager *pager, struct space *space, uint64_t address)
 
 	if (rc <= 0)
 		return rc < 0 ? rc : -ENOENT;
-	if (!movable(&before))
+	if (!is_movable(&before))
 		return -EINVAL;
 	limit = room_end_now(pager, &before);
 	failpoint("registering");
@@ -219,7 +219,7 @@ int space_register(struct pager *pager, struct space *space, uint64_t address)
 	 * before, with pages out.
 	 */
 	rc = mapping_at(pager->view.maps_fd, address, &after);
-	if (rc <= 0 || !movable(&after) || after.region.start != before.region.start ||
+	if (rc <= 0 || !is_movable(&after) || after.region.start != before.region.start ||
 	    after.region.end != before.region.end) {
 		space->strays = true;
 		return -EAGAIN;
@@ -270,14 +270,14 @@ void space_take_back(struct pager *pager, struct space *space)
 }
 
 /*
- * Unregisters a region of the target unless it is registered with somebody else's descriptor, with the room that its
- * last mapping may grow into, up to `limit`. `events` is held exclusively, but there may be unread ones: something that
- * is out may have moved here. Whoever moved it waits for its event to be read and does not touch it before, so it is in
- * time to take it back then.
+ * Unregisters a region of the target unless it is registered with another descriptor, with the room that its last
+ * mapping may grow into, up to `limit`. `events` is held exclusively, but there may be unread ones: something that is
+ * out may have moved here. The thread that moved it waits for its event to be read and does not touch it before, so it
+ * is in time to take it back then.
  *
  * Returns 0, -EAGAIN when it has to be tried again, after the events, or another -errno: not as a whole.
  */
-static int unregister(struct pager *pager, struct region region, uint64_t limit)
+static int unregister_region(struct pager *pager, struct region region, uint64_t limit)
 {
 	struct space *space = &pager->spaces[0];
 	struct region most = {region.start, limit};
@@ -312,7 +312,7 @@ static bool unregister_empty(struct pager *pager, struct region region, uint64_t
 	listed = space_registered(space, region);
 	pthread_mutex_unlock(&pager->lock);
 	if (!space->dead && !keep) {
-		done = unregister(pager, region, limit) != -EAGAIN;
+		done = unregister_region(pager, region, limit) != -EAGAIN;
 		pthread_mutex_lock(&pager->lock);
 		if (done)
 			region_vec_remove(&space->registered, region);
@@ -386,7 +386,7 @@ static int unregister_grown(const struct pager *pager, const struct space *space
 	uint64_t end = registered_end(space, part.end);
 	int rc;
 
-	/* Somebody else's may lie in the room. */
+	/* What is registered with another descriptor may lie in the room. */
 	*done = index_header(pager->index)->session.unregister_checked ? max_u64(limit, end) : end;
 	failpoint("releasing");
 	rc = uffd_unregister(space->uffd, (struct region){part.start, *done});

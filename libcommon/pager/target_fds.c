@@ -20,10 +20,10 @@
 #include "pager/pager.h"
 #include "service/failpoint.h"
 
-#define SETTLED_US 200000  /* most children exec or exit before that */
-#define AGAIN_US   1000000 /* after a failure */
-#define HELD_PART  16      /* of the descriptors that a program may have */
-#define LIMIT_LINE "\nMax open files"
+#define QUIESCED_US 200000  /* most children exec or exit before that */
+#define AGAIN_US    1000000 /* after a failure */
+#define HELD_PART   16      /* of the descriptors that a program may have */
+#define LIMIT_LINE  "\nMax open files"
 
 /*
  * How many of its descriptors the program may be given for its children: a few of those it may have, and none when it
@@ -77,7 +77,7 @@ static bool wants_holding(const struct pager *pager, unsigned int i)
 {
 	const struct space *space = &pager->spaces[i];
 
-	return space->used && !space->dead && now_us() - space->since_us > SETTLED_US &&
+	return space->used && !space->dead && now_us() - space->since_us > QUIESCED_US &&
 	       index_header(pager->index)->spaces[i].number == 0;
 }
 
@@ -88,8 +88,8 @@ static int memory_fd(const struct pager *pager)
 									   : pager->tiers.store_fd;
 }
 
-/* One of ours, unless it is there; a thread is held. Returns 0 or -errno. */
-static int hold(struct access *access, int fd, int32_t *number)
+/* Gives the target the descriptor, unless it is there; a thread is held. Returns 0 or -errno. */
+static int hold_descriptor(struct access *access, int fd, int32_t *number)
 {
 	int there;
 
@@ -102,7 +102,8 @@ static int hold(struct access *access, int fd, int32_t *number)
 
 static int hold_memory(struct pager *pager)
 {
-	return hold(&pager->access, memory_fd(pager), &index_header(pager->index)->session.target.store_number);
+	return hold_descriptor(&pager->access, memory_fd(pager),
+			       &index_header(pager->index)->session.target.store_number);
 }
 
 int target_fds_give_again(struct pager *pager)
@@ -114,7 +115,7 @@ int target_fds_give_again(struct pager *pager)
 	    header->session.target.store_number)
 		rc = hold_memory(pager);
 	if (rc == 0 && pager->tiers.seal)
-		rc = hold(&pager->access, pager->tiers.key_fd, &header->session.target.key_number);
+		rc = hold_descriptor(&pager->access, pager->tiers.key_fd, &header->session.target.key_number);
 	return rc;
 }
 
@@ -206,14 +207,14 @@ static int next_child(struct pager *pager, unsigned int *space, unsigned int mos
 }
 
 /* The target need not hold it any more. `lock` is held. */
-static void release(struct index_header *header, int number)
+static void release_number(struct index_header *header, int number)
 {
 	if (header->session.target.released_count < INDEX_SPACES)
 		header->session.target.released[header->session.target.released_count++] = number;
 }
 
 /* The space may be another one's by now: the number is let go of again then. */
-static void note(struct pager *pager, unsigned int space, int number)
+static void note_number(struct pager *pager, unsigned int space, int number)
 {
 	struct index_header *header = index_header(pager->index);
 
@@ -221,7 +222,7 @@ static void note(struct pager *pager, unsigned int space, int number)
 	if (wants_holding(pager, space))
 		header->spaces[space].number = number;
 	else
-		release(header, number);
+		release_number(header, number);
 	pthread_mutex_unlock(&pager->lock);
 }
 
@@ -302,7 +303,7 @@ void target_fds_give_children(struct pager *pager)
 			break;
 		}
 		failpoint("held");
-		note(pager, space, number);
+		note_number(pager, space, number);
 	}
 	let_go_released(pager);
 	access->ops->calls.end(access);
@@ -345,7 +346,7 @@ static void find_lost(struct pager *pager, int number)
 	fd = pager->access.ops->fds.take(&pager->access, number);
 	pthread_mutex_lock(&pager->lock);
 	if (fd >= 0 && is_of_child(pager, fd))
-		release(header, number);
+		release_number(header, number);
 	pthread_mutex_unlock(&pager->lock);
 }
 
@@ -372,7 +373,7 @@ void target_fds_forget(struct pager *pager, unsigned int space)
 
 	header->spaces[space].number = 0;
 	if (number > 0)
-		release(header, number);
+		release_number(header, number);
 }
 
 void target_fds_return(struct pager *pager)

@@ -39,7 +39,7 @@ void target_fds_forget(struct pager *pager, unsigned int space);
 /* The target lets go of everything but its own userfaultfd. `job` is held. */
 void target_fds_return(struct pager *pager);
 
-/* The index is told where things of ours are in the target. */
+/* Notes in the index where the session's own mappings and descriptors are in the target. */
 void target_fds_note(struct pager *pager);
 
 /*

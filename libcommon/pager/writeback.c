@@ -34,7 +34,7 @@ static bool in_pool(const struct cluster *cluster)
 	       cluster->slot.offset & SLOT_POOL;
 }
 
-static void stays(struct sweep *sweep, const struct cluster *cluster)
+static void leave_staged(struct sweep *sweep, const struct cluster *cluster)
 {
 	sweep->left += cluster->slot.length;
 	sweep->oldest_ds = min_u64(sweep->oldest_ds, cluster->staged_ds);
@@ -63,7 +63,7 @@ static uint32_t next_old(struct sweep *sweep)
 			if (!in_pool(cluster))
 				continue;
 			if (!is_due(sweep, cluster)) {
-				stays(sweep, cluster);
+				leave_staged(sweep, cluster);
 				continue;
 			}
 			cluster->pins++;
@@ -75,7 +75,7 @@ static uint32_t next_old(struct sweep *sweep)
 }
 
 /*
- * Copies the record of a pinned cluster, then moves the cluster there, unless somebody else has pinned it: he may be
+ * Copies the record of a pinned cluster, then moves the cluster there, unless another thread has pinned it: that may be
  * reading the record, and what is asked for is not cold. Returns 0 or -errno.
  */
 static int write_one(struct sweep *sweep, uint32_t number)
@@ -97,7 +97,7 @@ static int write_one(struct sweep *sweep, uint32_t number)
 		sweep->writeback->bytes += old.length;
 		index_header(pager->index)->session.counters.written_back_pages += old.size / page_size();
 	} else if (cluster->refs) {
-		stays(sweep, cluster);
+		leave_staged(sweep, cluster);
 	}
 	cluster_unpin(pager, number);
 	pthread_mutex_unlock(&pager->lock);

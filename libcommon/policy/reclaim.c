@@ -22,13 +22,13 @@ const char *ring_why_name(enum ring_why why)
 	return names[why];
 }
 
-static uint64_t by_pressure(const struct ring_look *look)
+static uint64_t by_pressure(const struct ring_observation *seen)
 {
-	unsigned int percent = pressure_percent[look->level];
+	unsigned int percent = pressure_percent[seen->level];
 
-	if (!look->pressed)
+	if (!seen->pressed)
 		return 0;
-	return look->bytes / 100 * percent + look->bytes % 100 * percent / 100;
+	return seen->bytes / 100 * percent + seen->bytes % 100 * percent / 100;
 }
 
 uint64_t ring_margin(const struct ring_params *params, uint64_t limit)
@@ -43,24 +43,24 @@ uint64_t ring_wanted_by_limit(const struct ring_params *params, uint64_t limit, 
 	return left < margin ? 2 * margin - left : 0;
 }
 
-struct ring_decision ring_decide(const struct ring_params *params, const struct ring_look *look)
+struct ring_decision ring_decide(const struct ring_params *params, const struct ring_observation *seen)
 {
 	const struct ring_decision reasons[] = {
-		{RING_STOPPED, look->stopped && look->stopped_ns >= params->grace_ns ? look->bytes : 0},
-		{RING_LIMIT, ring_wanted_by_limit(params, look->limit, look->left)},
-		{RING_PRESSURE, by_pressure(look)},
-		{RING_TRIM, look->unneeded},
-		{RING_ABANDONED, look->abandoned},
+		{RING_STOPPED, seen->stopped && seen->stopped_ns >= params->grace_ns ? seen->bytes : 0},
+		{RING_LIMIT, ring_wanted_by_limit(params, seen->limit, seen->left)},
+		{RING_PRESSURE, by_pressure(seen)},
+		{RING_TRIM, seen->unneeded},
+		{RING_ABANDONED, seen->abandoned},
 	};
 	struct ring_decision most = {.why = RING_LEAVE};
 
 	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
-		uint64_t bytes = min_u64(reasons[i].bytes, look->bytes);
+		uint64_t bytes = min_u64(reasons[i].bytes, seen->bytes);
 
 		if (bytes > most.bytes)
 			most = (struct ring_decision){.why = reasons[i].why, .bytes = bytes};
 	}
-	if (most.why == RING_LEAVE && look->batch_left)
+	if (most.why == RING_LEAVE && seen->batch_left)
 		most = (struct ring_decision){.why = RING_LEFT, .bytes = 1};
 	return most;
 }

@@ -33,12 +33,12 @@ uint64_t ring_margin(const struct ring_params *params, uint64_t limit);
 
 /*
  * Bytes to reclaim when so many are left to a limit: 0 while that is the margin or more, or else so much that twice the
- * margin is left: whoever fills it again takes as long as before until we are asked again.
+ * margin is left: to fill it again takes as long as before.
  */
 uint64_t ring_wanted_by_limit(const struct ring_params *params, uint64_t limit, uint64_t left);
 
 /* What is known of a ring and its process. Bytes and nanoseconds. */
-struct ring_look {
+struct ring_observation {
 	uint64_t bytes;     /* in the ring */
 	uint64_t unneeded;  /* as ring_sample says; 0 without a new sample */
 	uint64_t abandoned; /* as ring_abandoned says */
@@ -57,7 +57,7 @@ struct ring_decision {
 };
 
 /* Of all reasons there are, the one that asks for most. A batch that was left is redone with whatever is reclaimed. */
-struct ring_decision ring_decide(const struct ring_params *params, const struct ring_look *look);
+struct ring_decision ring_decide(const struct ring_params *params, const struct ring_observation *seen);
 
 /* The level that the kernel's notices of pressure amount to: each one holds for so long. All zeros: none has come. */
 struct ring_pressure {

@@ -54,7 +54,7 @@ struct policy_process {
 
 struct policy {
 	struct policy_params params;
-	struct policy_look look;
+	struct policy_machine machine;
 	struct policy_process *processes;
 	policy_fn explain;
 	void *context;
@@ -76,9 +76,9 @@ void policy_free(struct policy *policy)
 	free(policy);
 }
 
-void policy_look(struct policy *policy, const struct policy_look *look)
+void policy_observe_machine(struct policy *policy, const struct policy_machine *machine)
 {
-	policy->look = *look;
+	policy->machine = *machine;
 }
 
 struct policy_process *policy_process_new(struct policy *policy, int pid, uint64_t starttime)
@@ -112,11 +112,11 @@ void policy_observe(struct policy_process *process, const struct policy_observat
 {
 	process->seen = *observation;
 	if (observation->pool && process->writeback_ms == NEVER)
-		process->writeback_ms = process->policy->look.now_ms + process->policy->params.stage_ms;
+		process->writeback_ms = process->policy->machine.now_ms + process->policy->params.stage_ms;
 }
 
-static void tell(const struct policy_process *process, const char *op, const char *why, struct region region,
-		 const struct policy_number numbers[POLICY_NUMBERS])
+static void emit_decision(const struct policy_process *process, const char *op, const char *why, struct region region,
+			  const struct policy_number numbers[POLICY_NUMBERS])
 {
 	const struct policy *policy = process->policy;
 	struct policy_decision decision = {
@@ -142,7 +142,7 @@ static size_t place_of(const struct policy_process *process, uint64_t start)
 	return first_not_before(process->known, process->known_count, sizeof(*process->known), is_before, &start);
 }
 
-static struct known *find(const struct policy_process *process, uint64_t start)
+static struct known *find_known(const struct policy_process *process, uint64_t start)
 {
 	size_t at = place_of(process, start);
 
@@ -152,7 +152,7 @@ static struct known *find(const struct policy_process *process, uint64_t start)
 static struct known *find_or_add(struct policy_process *process, uint64_t start)
 {
 	size_t at = place_of(process, start);
-	struct known *known = find(process, start);
+	struct known *known = find_known(process, start);
 
 	if (known)
 		return known;
@@ -184,7 +184,7 @@ static uint64_t leave_alone(const struct policy *policy, struct known *known, ui
 void policy_refaulted(struct policy_process *process, uint64_t superpage, uint64_t pages, uint64_t at_ms)
 {
 	const struct policy *policy = process->policy;
-	struct known *known = find(process, superpage);
+	struct known *known = find_known(process, superpage);
 	uint64_t after;
 	uint64_t alone;
 
@@ -196,14 +196,14 @@ void policy_refaulted(struct policy_process *process, uint64_t superpage, uint64
 		return;
 	}
 	alone = leave_alone(policy, known, max_u64(at_ms, known->staged_ms));
-	tell(process, "leave", "refault", (struct region){superpage, superpage + SUPERPAGE},
-	     NUMBERS({"refaulted_pages", pages}, {"after_ms", after}, {"backoff_ms", policy->params.backoff_ms},
-		     {"times", known->times}, {"alone_ms", alone}));
+	emit_decision(process, "leave", "refault", (struct region){superpage, superpage + SUPERPAGE},
+		      NUMBERS({"refaulted_pages", pages}, {"after_ms", after},
+			      {"backoff_ms", policy->params.backoff_ms}, {"times", known->times}, {"alone_ms", alone}));
 }
 
 void policy_postpone(struct policy_process *process, uint64_t ms)
 {
-	uint64_t now = process->policy->look.now_ms;
+	uint64_t now = process->policy->machine.now_ms;
 
 	process->due_ms = ms < NEVER - now ? now + ms : NEVER;
 	process->writeback_ms = max_u64(process->writeback_ms, process->due_ms);
@@ -213,16 +213,16 @@ void policy_refaults_lost(struct policy_process *process, uint64_t pages)
 {
 	const struct policy *policy = process->policy;
 
-	process->due_ms = policy->look.now_ms + policy->params.backoff_ms;
-	tell(process, "wait", "refaults-lost", NOWHERE,
-	     NUMBERS({"refaulted_pages", pages}, {"alone_ms", policy->params.backoff_ms}));
+	process->due_ms = policy->machine.now_ms + policy->params.backoff_ms;
+	emit_decision(process, "wait", "refaults-lost", NOWHERE,
+		      NUMBERS({"refaulted_pages", pages}, {"alone_ms", policy->params.backoff_ms}));
 }
 
 /* Forks that take longer than what is out is worth. */
 static bool forks_much(struct policy_process *process)
 {
 	const struct policy *policy = process->policy;
-	uint64_t now = policy->look.now_ms;
+	uint64_t now = policy->machine.now_ms;
 	uint64_t elapsed = now - process->forks_ms;
 	uint64_t forks = process->seen.forks - min_u64(process->seen.forks, process->forks);
 	bool counted = process->forks_ms && elapsed;
@@ -231,8 +231,8 @@ static bool forks_much(struct policy_process *process)
 	process->forks = process->seen.forks;
 	if (!counted || process->seen.out >= forks * FORK_SAVES / elapsed * 1000)
 		return false;
-	tell(process, "end", "forks", NOWHERE,
-	     NUMBERS({"forks", forks}, {"elapsed_us", elapsed * 1000}, {"out_bytes", process->seen.out}));
+	emit_decision(process, "end", "forks", NOWHERE,
+		      NUMBERS({"forks", forks}, {"elapsed_us", elapsed * 1000}, {"out_bytes", process->seen.out}));
 	return true;
 }
 
@@ -242,10 +242,10 @@ static bool saves_little(const struct policy_process *process)
 	const struct policy *policy = process->policy;
 
 	if (process->seen.out >= policy->params.min_saved / LITTLE ||
-	    policy->look.now_ms < process->staged_ms + policy->params.backoff_ms)
+	    policy->machine.now_ms < process->staged_ms + policy->params.backoff_ms)
 		return false;
-	tell(process, "end", "little-out", NOWHERE,
-	     NUMBERS({"out_bytes", process->seen.out}, {"min_saved_bytes", policy->params.min_saved}));
+	emit_decision(process, "end", "little-out", NOWHERE,
+		      NUMBERS({"out_bytes", process->seen.out}, {"min_saved_bytes", policy->params.min_saved}));
 	return true;
 }
 
@@ -255,7 +255,7 @@ bool policy_pays(struct policy_process *process)
 
 	if (!policy->params.min_saved || (!forks_much(process) && !saves_little(process)))
 		return true;
-	process->due_ms = policy->look.now_ms + time_alone(policy, process->unpaid);
+	process->due_ms = policy->machine.now_ms + time_alone(policy, process->unpaid);
 	process->forks_ms = process->forks = 0;
 	if (process->unpaid < TIMES_MAX)
 		process->unpaid++;
@@ -278,8 +278,8 @@ static uint64_t to_target(const struct policy_process *process)
 
 	if (resident > policy->params.target)
 		return resident - policy->params.target;
-	tell(process, "wait", "target", NOWHERE,
-	     NUMBERS({"total_resident_bytes", resident}, {"target_bytes", policy->params.target}));
+	emit_decision(process, "wait", "target", NOWHERE,
+		      NUMBERS({"total_resident_bytes", resident}, {"target_bytes", policy->params.target}));
 	return 0;
 }
 
@@ -290,27 +290,27 @@ static uint64_t to_target(const struct policy_process *process)
 static uint64_t to_pressure(struct policy_process *process)
 {
 	const struct policy *policy = process->policy;
-	uint64_t now_us = policy->look.stalled_us + process->seen.stalled_us;
-	uint64_t elapsed_us = (policy->look.now_ms - process->mark_ms) * 1000;
+	uint64_t now_us = policy->machine.stalled_us + process->seen.stalled_us;
+	uint64_t elapsed_us = (policy->machine.now_ms - process->mark_ms) * 1000;
 	uint64_t stalled = now_us - min_u64(now_us, process->mark_us);
 	uint64_t allowed = elapsed_us * policy->params.hold_ppm / 1000000;
 	bool first = !process->mark_ms;
 
-	process->mark_ms = policy->look.now_ms;
+	process->mark_ms = policy->machine.now_ms;
 	process->mark_us = now_us;
 	if (first) {
-		tell(process, "wait", "first-look", NOWHERE, NUMBERS({"hold_ppm", policy->params.hold_ppm}));
+		emit_decision(process, "wait", "first-look", NOWHERE, NUMBERS({"hold_ppm", policy->params.hold_ppm}));
 		return 0;
 	}
 	if (stalled < allowed)
 		return (uint64_t)((double)process->seen.resident / PROBE * (double)(allowed - stalled) /
 				  (double)allowed);
-	tell(process, "wait", "pressure", NOWHERE,
-	     NUMBERS({"stalled_us", stalled}, {"allowed_us", allowed}, {"elapsed_us", elapsed_us}));
+	emit_decision(process, "wait", "pressure", NOWHERE,
+		      NUMBERS({"stalled_us", stalled}, {"allowed_us", allowed}, {"elapsed_us", elapsed_us}));
 	return 0;
 }
 
-static uint64_t wanted(struct policy_process *process)
+static uint64_t decide_bytes(struct policy_process *process)
 {
 	switch (process->policy->params.when) {
 	case POLICY_TARGET:
@@ -335,8 +335,8 @@ bool policy_due(const struct policy_process *process)
 {
 	const struct policy *policy = process->policy;
 
-	return policy->look.now_ms >= process->due_ms &&
-	       (policy->params.when != POLICY_PRESSURE || policy->look.pressed);
+	return policy->machine.now_ms >= process->due_ms &&
+	       (policy->params.when != POLICY_PRESSURE || policy->machine.pressed);
 }
 
 uint64_t policy_round(struct policy_process *process)
@@ -347,31 +347,31 @@ uint64_t policy_round(struct policy_process *process)
 	uint64_t all = left_of(policy->params.total_limit, used);
 	uint64_t bytes;
 
-	process->due_ms = policy->look.now_ms + policy->params.interval_ms;
+	process->due_ms = policy->machine.now_ms + policy->params.interval_ms;
 	if (process->seen.resident < SUPERPAGE) {
-		tell(process, "wait", "small", NOWHERE, NUMBERS({"resident_bytes", process->seen.resident}));
+		emit_decision(process, "wait", "small", NOWHERE, NUMBERS({"resident_bytes", process->seen.resident}));
 		return 0;
 	}
-	bytes = wanted(process);
+	bytes = decide_bytes(process);
 	if (bytes && !own)
-		tell(process, "wait", "limit", NOWHERE,
-		     NUMBERS({"used_bytes", process->seen.used}, {"limit_bytes", policy->params.limit}));
+		emit_decision(process, "wait", "limit", NOWHERE,
+			      NUMBERS({"used_bytes", process->seen.used}, {"limit_bytes", policy->params.limit}));
 	else if (bytes && !all)
-		tell(process, "wait", "total-limit", NOWHERE,
-		     NUMBERS({"total_used_bytes", used}, {"total_limit_bytes", policy->params.total_limit}));
+		emit_decision(process, "wait", "total-limit", NOWHERE,
+			      NUMBERS({"total_used_bytes", used}, {"total_limit_bytes", policy->params.total_limit}));
 	process->candidate_count = 0;
 	return min_u64(bytes, min_u64(own, all));
 }
 
 int policy_candidate(struct policy_process *process, struct region region, uint64_t resident)
 {
-	uint64_t now = process->policy->look.now_ms;
-	const struct known *known = find(process, round_down(region.start, SUPERPAGE));
+	uint64_t now = process->policy->machine.now_ms;
+	const struct known *known = find_known(process, round_down(region.start, SUPERPAGE));
 
 	if (known && known->until_ms > now) {
-		tell(process, "leave", "back-off", region,
-		     NUMBERS({"resident_bytes", resident}, {"times", known->times},
-			     {"left_ms", known->until_ms - now}));
+		emit_decision(process, "leave", "back-off", region,
+			      NUMBERS({"resident_bytes", resident}, {"times", known->times},
+				      {"left_ms", known->until_ms - now}));
 		return 0;
 	}
 	if (array_reserve(&process->candidates, process->candidate_count, &process->candidate_size) < 0)
@@ -382,7 +382,7 @@ int policy_candidate(struct policy_process *process, struct region region, uint6
 }
 
 /* What has never come back soon goes first, then what frees most. */
-static int compare(const void *a, const void *b)
+static int compare_candidates(const void *a, const void *b)
 {
 	const struct candidate *x = a;
 	const struct candidate *y = b;
@@ -395,9 +395,9 @@ static int compare(const void *a, const void *b)
 }
 
 /* Superpages that have been in peace for long enough are as good as new ones. */
-static void forget(struct policy_process *process)
+static void forget_peaceful(struct policy_process *process)
 {
-	uint64_t now = process->policy->look.now_ms;
+	uint64_t now = process->policy->machine.now_ms;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < process->known_count; i++) {
@@ -420,7 +420,8 @@ static bool would_pay(const struct policy_process *process)
 		all += process->candidates[i].resident;
 	if (process->seen.served || all >= least)
 		return true;
-	tell(process, "wait", "saves-little", NOWHERE, NUMBERS({"resident_bytes", all}, {"min_saved_bytes", least}));
+	emit_decision(process, "wait", "saves-little", NOWHERE,
+		      NUMBERS({"resident_bytes", all}, {"min_saved_bytes", least}));
 	return false;
 }
 
@@ -430,26 +431,27 @@ int policy_choose(struct policy_process *process, uint64_t bytes, struct region_
 	uint64_t planned = 0;
 	size_t count = 0;
 
-	forget(process);
+	forget_peaceful(process);
 	if (!would_pay(process))
 		return 0;
-	qsort(process->candidates, process->candidate_count, sizeof(*process->candidates), compare);
+	qsort(process->candidates, process->candidate_count, sizeof(*process->candidates), compare_candidates);
 	for (; count < process->candidate_count && count < most && planned < bytes; count++) {
 		const struct candidate *c = &process->candidates[count];
 
 		if (region_vec_push(regions, c->region) < 0)
 			return -ENOMEM;
-		tell(process, "stage", "cold", c->region,
-		     NUMBERS({"resident_bytes", c->resident}, {"times", c->times}, {"used_bytes", process->seen.used},
-			     {bytes == NEVER ? NULL : "budget_bytes", bytes - planned}));
+		emit_decision(process, "stage", "cold", c->region,
+			      NUMBERS({"resident_bytes", c->resident}, {"times", c->times},
+				      {"used_bytes", process->seen.used},
+				      {bytes == NEVER ? NULL : "budget_bytes", bytes - planned}));
 		planned += min_u64(c->resident, bytes - planned);
 	}
 	if (count < process->candidate_count)
-		tell(process, "leave", count == most ? "regions-per-round" : "budget", NOWHERE,
-		     NUMBERS({"regions", process->candidate_count - count}, {"staged_regions", count},
-			     {bytes == NEVER ? NULL : "budget_bytes", bytes}));
+		emit_decision(process, "leave", count == most ? "regions-per-round" : "budget", NOWHERE,
+			      NUMBERS({"regions", process->candidate_count - count}, {"staged_regions", count},
+				      {bytes == NEVER ? NULL : "budget_bytes", bytes}));
 	if (!count)
-		tell(process, "wait", "nothing", NOWHERE, NUMBERS({"resident_bytes", process->seen.resident}));
+		emit_decision(process, "wait", "nothing", NOWHERE, NUMBERS({"resident_bytes", process->seen.resident}));
 	region_vec_sort(regions);
 	return 0;
 }
@@ -457,7 +459,7 @@ int policy_choose(struct policy_process *process, uint64_t bytes, struct region_
 int policy_staged(struct policy_process *process, uint64_t superpage, uint64_t moved)
 {
 	const struct policy *policy = process->policy;
-	uint64_t now = policy->look.now_ms;
+	uint64_t now = policy->machine.now_ms;
 	struct known *known = find_or_add(process, round_down(superpage, SUPERPAGE));
 
 	if (!known)
@@ -465,8 +467,8 @@ int policy_staged(struct policy_process *process, uint64_t superpage, uint64_t m
 	if (!moved) {
 		uint64_t alone = leave_alone(policy, known, now);
 
-		tell(process, "leave", "refused", (struct region){superpage, superpage + SUPERPAGE},
-		     NUMBERS({"times", known->times}, {"alone_ms", alone}));
+		emit_decision(process, "leave", "refused", (struct region){superpage, superpage + SUPERPAGE},
+			      NUMBERS({"times", known->times}, {"alone_ms", alone}));
 		return 0;
 	}
 	known->staged_ms = process->staged_ms = now;
@@ -478,17 +480,17 @@ int policy_staged(struct policy_process *process, uint64_t superpage, uint64_t m
 bool policy_writeback(struct policy_process *process, uint64_t *age_ms, uint64_t *bytes)
 {
 	const struct policy *policy = process->policy;
-	uint64_t free_bytes = policy->look.free_bytes;
+	uint64_t free_bytes = policy->machine.free_bytes;
 	bool room = free_bytes > policy->params.min_free;
 
-	if (policy->look.now_ms < process->writeback_ms)
+	if (policy->machine.now_ms < process->writeback_ms)
 		return false;
-	tell(process, room ? "writeback" : "wait", room ? "untouched" : "min-free", NOWHERE,
-	     NUMBERS({"pool_bytes", process->seen.pool}, {"stage_ms", policy->params.stage_ms},
-		     {"min_free_bytes", policy->params.min_free},
-		     {free_bytes == NEVER ? NULL : "free_bytes", free_bytes}));
+	emit_decision(process, room ? "writeback" : "wait", room ? "untouched" : "min-free", NOWHERE,
+		      NUMBERS({"pool_bytes", process->seen.pool}, {"stage_ms", policy->params.stage_ms},
+			      {"min_free_bytes", policy->params.min_free},
+			      {free_bytes == NEVER ? NULL : "free_bytes", free_bytes}));
 	if (!room)
-		process->writeback_ms = policy->look.now_ms + RETRY_MS;
+		process->writeback_ms = policy->machine.now_ms + RETRY_MS;
 	*age_ms = policy->params.stage_ms;
 	*bytes = free_bytes == NEVER || !room ? 0 : free_bytes - policy->params.min_free;
 	return room;
@@ -501,7 +503,7 @@ void policy_written(struct policy_process *process, uint64_t left, uint64_t olde
 	uint64_t wait = stage > oldest_ms ? stage - oldest_ms : 0;
 
 	process->seen.pool = left;
-	process->writeback_ms = left ? policy->look.now_ms + (failed ? RETRY_MS : max_u64(wait, RETRY_LEFT)) : NEVER;
+	process->writeback_ms = left ? policy->machine.now_ms + (failed ? RETRY_MS : max_u64(wait, RETRY_LEFT)) : NEVER;
 }
 
 uint64_t policy_next(const struct policy *policy)

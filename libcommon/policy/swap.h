@@ -32,7 +32,7 @@ struct policy_params {
 };
 
 /* The machine, as far as it matters. */
-struct policy_look {
+struct policy_machine {
 	uint64_t now_ms;     /* of a clock that does not go back, above 0 */
 	bool pressed;        /* the trigger has fired since the last look */
 	uint64_t stalled_us; /* "some" of the kernel's pressure file, since it began to count */
@@ -76,7 +76,7 @@ struct policy_process;
 struct policy *policy_new(const struct policy_params *params, policy_fn explain, void *context);
 void policy_free(struct policy *policy); /* its processes too */
 
-void policy_look(struct policy *policy, const struct policy_look *look);
+void policy_observe_machine(struct policy *policy, const struct policy_machine *machine);
 
 /* When something is to be done next; UINT64_MAX: when the trigger fires, or never. */
 uint64_t policy_next(const struct policy *policy);

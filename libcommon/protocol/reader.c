@@ -25,7 +25,7 @@ enum request_state {
 
 static _Atomic size_t regions_held;
 
-static int invalid(struct error *error, const char *why)
+static int invalid_request(struct error *error, const char *why)
 {
 	return error_set(error, -EINVAL, why, NULL, "read the request");
 }
@@ -35,7 +35,7 @@ static int no_memory(struct error *error)
 	return error_set(error, -ENOMEM, NULL, NULL, "read the request");
 }
 
-static int keep(struct request_reader *reader, char c, struct error *error)
+static int keep_byte(struct request_reader *reader, char c, struct error *error)
 {
 	if (reader->length == sizeof(reader->text))
 		return error_set(error, -E2BIG, "it is too long", NULL, "read the request");
@@ -64,7 +64,7 @@ static int take_pair(struct request_reader *reader, struct error *error)
 		     !((r.start | r.end) & (page_size() - 1));
 	int rc = right                             ? count_region(reader, error)
 		 : !pair && parse_ran_out(&failed) ? no_memory(error)
-						   : invalid(error, "a region is no page-aligned range");
+						   : invalid_request(error, "a region is no page-aligned range");
 
 	json_decref(pair);
 	reader->pair_length = 0;
@@ -77,7 +77,7 @@ static int take_pair(struct request_reader *reader, struct error *error)
 static int feed_pair(struct request_reader *reader, char c, struct error *error)
 {
 	if (reader->pair_length == sizeof(reader->pair) || (c == '[' && reader->pair_length))
-		return invalid(error, "a region is no page-aligned range");
+		return invalid_request(error, "a region is no page-aligned range");
 	reader->pair[reader->pair_length++] = c;
 	return c == ']' ? take_pair(reader, error) : 0;
 }
@@ -88,14 +88,14 @@ static int feed_list(struct request_reader *reader, char c, struct error *error)
 		return 0;
 	if (c == ']') {
 		reader->state = INSIDE;
-		return keep(reader, c, error);
+		return keep_byte(reader, c, error);
 	}
 	if (reader->state == LISTED && c == ',') {
 		reader->state = LISTING;
 		return 0;
 	}
 	if (reader->state == LISTED || c != '[')
-		return invalid(error, "a region is no page-aligned range");
+		return invalid_request(error, "a region is no page-aligned range");
 	reader->state = PAIR;
 	return feed_pair(reader, c, error);
 }
@@ -155,8 +155,8 @@ static int feed_one(struct request_reader *reader, char c, struct error *error)
 	if (reader->state == BEFORE && isspace((unsigned char)c))
 		return 0;
 	if (reader->state == BEFORE && c != '{')
-		return invalid(error, "it is no JSON object");
-	rc = keep(reader, c, error);
+		return invalid_request(error, "it is no JSON object");
+	rc = keep_byte(reader, c, error);
 	if (rc == 0 && reader->string)
 		feed_string(reader, c);
 	else if (rc == 0)
@@ -185,12 +185,12 @@ int reader_finish(struct request_reader *reader, json_t **object, struct error *
 		return no_memory(error);
 	list = json_object_get(*object, "regions");
 	if (!json_is_object(*object))
-		return invalid(error, "it is no JSON object");
+		return invalid_request(error, "it is no JSON object");
 	if (list && (!json_is_array(list) || !reader->has_regions || json_array_size(list)))
-		return invalid(error, "the regions are no array");
+		return invalid_request(error, "the regions are no array");
 	region_vec_sort(&reader->regions);
 	if (region_vec_overlap(&reader->regions) >= 0)
-		return invalid(error, "two regions overlap");
+		return invalid_request(error, "two regions overlap");
 	return 0;
 }
 

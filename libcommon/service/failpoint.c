@@ -24,7 +24,7 @@
 
 #include "base/cleanup.h"
 
-#define PAUSE_LOOK_MS 10
+#define PAUSE_POLL_MS 10
 
 static void pause_for(unsigned long ms)
 {
@@ -33,8 +33,8 @@ static void pause_for(unsigned long ms)
 
 	if (mark && snprintf(reached, sizeof(reached), "%s.reached", mark) < (int)sizeof(reached))
 		mkdir(reached, 0700);
-	for (; mark && ms > PAUSE_LOOK_MS && access(mark, F_OK) == 0; ms -= PAUSE_LOOK_MS)
-		usleep(PAUSE_LOOK_MS * 1000);
+	for (; mark && ms > PAUSE_POLL_MS && access(mark, F_OK) == 0; ms -= PAUSE_POLL_MS)
+		usleep(PAUSE_POLL_MS * 1000);
 	if (!mark)
 		usleep((useconds_t)ms * 1000);
 }
@@ -82,7 +82,7 @@ static long open_to_change(const char *mark)
 	return open("/dev/null", O_RDWR | O_CLOEXEC);
 }
 
-static long execute(const char *mark)
+static long execute_touch(const char *mark)
 {
 	char *words[] = {"touch", (char *)mark, NULL};
 
@@ -112,7 +112,7 @@ static long load_code(const char *mark)
 	return syscall(SYS_init_module, "", 0UL, "");
 }
 
-static long trace(const char *mark)
+static long trace_self(const char *mark)
 {
 	(void)mark;
 	return ptrace(PTRACE_DETACH, getpid(), NULL, NULL); /* ESRCH where it is allowed */
@@ -138,8 +138,8 @@ static void try_at(const char *point)
 		long (*run)(const char *mark);
 	} trials[] = {
 		{"create", make_file},          {"write", open_to_write}, {"change", open_to_change},
-		{"execute", execute},           {"inet", reach_out},      {"mount", mount_there},
-		{"unshare", leave_space},       {"module", load_code},    {"ptrace", trace},
+		{"execute", execute_touch},     {"inet", reach_out},      {"mount", mount_there},
+		{"unshare", leave_space},       {"module", load_code},    {"ptrace", trace_self},
 		{"capability", open_as_others},
 	};
 	const char *wanted = getenv("UVM_TRY_AT");

@@ -10,7 +10,7 @@ enum fdstore_op {
 	FDSTORE_DROP,    /* worker: close the one under this number; 0 is all, the session's own included */
 	FDSTORE_DROPPED, /* supervisor: done, all are closed */
 	FDSTORE_OVER,    /* worker: the session is over */
-	FDSTORE_READY,   /* worker: it serves, and whoever waits for that has been told */
+	FDSTORE_READY,   /* worker: it serves, and the process that waits for that knows */
 };
 
 struct fdstore_message {

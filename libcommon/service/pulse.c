@@ -16,7 +16,7 @@
 #define STARVED  10  /* times as long, for a thread that waits for a processor */
 #define STARTING 10  /* and before the main thread's first round */
 #define JOB      4   /* and for a request, which waits for the target or a disk */
-#define FORGIVEN 600 /* looks at a worker in health, after which others that were hung are forgotten */
+#define FORGIVEN 600 /* inspections of a worker in health, after which others that were hung are forgotten */
 
 struct pulse *pulse_new(void)
 {
@@ -66,7 +66,7 @@ static bool in_state(pid_t tid, const char *states)
 	return tid && proc_stat_read(tid, &stat) == 0 && strchr(states, stat.state);
 }
 
-/* For how many looks a thread of the worker may be at what it is at. */
+/* For how many inspections a thread of the worker may be at what it is at. */
 static unsigned int patience_with(const struct pulse_watch *watch, const struct pulse_thread *thread, size_t i,
 				  bool starting)
 {
@@ -83,21 +83,21 @@ static bool thread_is_hung(const struct pulse *pulse, struct pulse_watch *watch,
 
 	if ((!(count & 1) && !starting) || count != watch->threads[i].count) {
 		watch->threads[i].count = count;
-		watch->threads[i].looks = 0;
+		watch->threads[i].inspections = 0;
 		return false;
 	}
-	return ++watch->threads[i].looks >= watch->patience &&
-	       watch->threads[i].looks >= patience_with(watch, thread, i, starting);
+	return ++watch->threads[i].inspections >= watch->patience &&
+	       watch->threads[i].inspections >= patience_with(watch, thread, i, starting);
 }
 
-bool pulse_look(const struct pulse *pulse, struct pulse_watch *watch, pid_t worker)
+bool pulse_inspect(const struct pulse *pulse, struct pulse_watch *watch, pid_t worker)
 {
 	uint64_t now = now_us();
 	bool hung = false;
 
-	if (now - watch->looked_us < PULSE_LOOK_MS * UINT64_C(1000))
+	if (now - watch->inspected_us < PULSE_INSPECT_MS * UINT64_C(1000))
 		return false;
-	watch->looked_us = now;
+	watch->inspected_us = now;
 	if (!watch->patience)
 		watch->patience = normal_patience();
 	watch->stopped = in_state(worker, "T") ? watch->stopped + 1 : 0;

@@ -3,8 +3,8 @@
  * Signs of life of a worker, in memory that it shares with its supervisor. Internal to the room.
  *
  * A worker is hung when one of its threads that serve faults works at one and the same message, or its main thread at
- * one and the same round, for as long as PULSE_PATIENCE looks of the supervisor, which are a second apart. Looks are
- * counted, not time: a machine that sleeps, or does not let the supervisor run, is not held against the worker. A
+ * one and the same round, for as long as PULSE_PATIENCE inspections of the supervisor, which are a second apart. They
+ * are counted, not time: a machine that sleeps, or does not let the supervisor run, is not held against the worker. A
  * thread that could run, and is not let, has ten times as long; so has whatever comes before the first round, where the
  * worker before is made good. What waits for the target or for a disk, a swap-out most of all, is in other threads: all
  * that is looked at there is whether the request that keeps others waiting comes on, and it may stand four times as
@@ -19,10 +19,10 @@
 
 #define PULSE_PATIENCE     30
 #define PULSE_PATIENCE_MAX 960 /* after many workers, one after the other, that were hung */
-#define PULSE_STOPPED      10  /* looks at a worker that is stopped (SIGSTOP) */
+#define PULSE_STOPPED      10  /* inspections of a worker that is stopped (SIGSTOP) */
 #define PULSE_JOB          9   /* whichever thread has the lock of changing requests */
-#define PULSE_THREADS      10  /* the main thread, FAULT_THREADS_MAX, and that one */
-#define PULSE_LOOK_MS      1000
+#define PULSE_THREADS      10  /* the main thread, FAULT_THREADS_MAX, and the one that has `job` */
+#define PULSE_INSPECT_MS   1000
 
 /* One thread. `count` changes with each piece of work, and is even while there is none. */
 struct pulse_thread {
@@ -41,19 +41,19 @@ void pulse_begin(struct pulse_thread *thread);
 void pulse_next(struct pulse_thread *thread);
 void pulse_end(struct pulse_thread *thread);
 
-/* What the supervisor remembers of its looks. All zeros before the first. */
+/* What the supervisor remembers of its inspections. All zeros before the first. */
 struct pulse_watch {
-	uint64_t looked_us;
+	uint64_t inspected_us;
 	unsigned int patience; /* 0: PULSE_PATIENCE */
 	unsigned int stopped, healthy;
 	struct {
 		uint32_t count;
-		unsigned int looks;
+		unsigned int inspections;
 	} threads[PULSE_THREADS];
 };
 
 /* There is another worker. After one that was hung the next has twice as long. */
 void pulse_renew(struct pulse *pulse, struct pulse_watch *watch, bool was_hung);
 
-/* A look at the worker, unless the last one was less than a second ago. Whether it is hung. proc_pid_stat(5). */
-bool pulse_look(const struct pulse *pulse, struct pulse_watch *watch, pid_t worker);
+/* Inspects the worker, unless that was done less than a second ago. Whether it is hung. proc_pid_stat(5). */
+bool pulse_inspect(const struct pulse *pulse, struct pulse_watch *watch, pid_t worker);

@@ -18,7 +18,7 @@
 
 #define PROTECTED "-1000" /* proc_pid_oom_score_adj(5) */
 
-/* All that could end a process of ours, or a system call that it depends on. */
+/* All that could end a process of the session, or a system call that it depends on. */
 static const int resources[] = {RLIMIT_NOFILE,  RLIMIT_FSIZE, RLIMIT_AS,  RLIMIT_DATA,
 				RLIMIT_MEMLOCK, RLIMIT_NPROC, RLIMIT_CPU, RLIMIT_SIGPENDING};
 

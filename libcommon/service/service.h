@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A process that serves the faults of another one: what it must not take over from whoever starts it. */
+/* A process that serves the faults of another one: what it must not take over from the process that starts it. */
 #pragma once
 
 #include <signal.h>

@@ -185,7 +185,7 @@ void session_ignore(void *context, json_t *record)
 }
 
 /* Waits until there is more to read. Returns 0, or -ETIMEDOUT when nothing has come for so long. */
-static int await(int fd, int timeout_ms)
+static int await_readable(int fd, int timeout_ms)
 {
 	struct pollfd readable = {.fd = fd, .events = POLLIN};
 	int rc = poll(&readable, 1, timeout_ms);
@@ -203,7 +203,7 @@ static bool is_responsive(const struct target *target)
 	int rc = over || answer.fd < 0 ? 0 : send_request(answer.fd, &request);
 
 	while (rc == 0 && answer.fd >= 0 && !over) {
-		rc = await(answer.fd, RESPONSE_MS);
+		rc = await_readable(answer.fd, RESPONSE_MS);
 		over = rc == 0 &&
 		       (answer_read(&answer) == 0 || take_records(&answer, session_ignore, NULL, &rc, &ignored));
 	}
@@ -211,7 +211,7 @@ static bool is_responsive(const struct target *target)
 	return over;
 }
 
-static int silent(const struct target *target, struct error *error)
+static int set_silent_error(const struct target *target, struct error *error)
 {
 	return error_set(error, -ETIMEDOUT, "its worker does not answer", HANGS, "talk to the session of process %d",
 			 target->pid);
@@ -222,8 +222,8 @@ static int answer_more(const struct target *target, struct answer *answer, struc
 {
 	ssize_t n;
 
-	if (await(answer->fd, SILENCE_MS) < 0)
-		return is_responsive(target) ? 0 : silent(target, error);
+	if (await_readable(answer->fd, SILENCE_MS) < 0)
+		return is_responsive(target) ? 0 : set_silent_error(target, error);
 	n = answer_read(answer);
 	/* The memory of a process is gone a moment before the process is. */
 	if ((n == 0 || n == -ECONNRESET) && target_ends(target, END_MS))
@@ -236,8 +236,8 @@ static int answer_more(const struct target *target, struct answer *answer, struc
 	return 0;
 }
 
-static int exchange(const struct target *target, struct answer *answer, session_record_fn callback, void *context,
-		    struct error *error)
+static int receive_records(const struct target *target, struct answer *answer, session_record_fn callback,
+			   void *context, struct error *error)
 {
 	int rc = 0;
 
@@ -259,7 +259,7 @@ int session_exchange(const struct target *target, int fd, const struct session_r
 	if (rc < 0 && rc != -EPIPE && rc != -ECONNRESET)
 		error_set(error, rc, NULL, "see whether the target still runs", "talk to the session");
 	else
-		rc = exchange(target, &answer, callback, context, error);
+		rc = receive_records(target, &answer, callback, context, error);
 	answer_free(&answer);
 	return rc;
 }
@@ -304,7 +304,7 @@ static json_t *bare_record(const char *name, const char *state)
 }
 
 /* Nobody listens there; NULL: it has ended meanwhile. */
-static json_t *orphan(int sessions, const char *name)
+static json_t *orphan_record(int sessions, const char *name)
 {
 	if (faccessat(sessions, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
 		return NULL;
@@ -350,7 +350,7 @@ void session_release(int fd)
 	ssize_t n;
 
 	shutdown(fd, SHUT_WR);
-	while (await(fd, SILENCE_MS) == 0 && (n = recv(fd, rest, sizeof(rest), MSG_DONTWAIT)) != 0)
+	while (await_readable(fd, SILENCE_MS) == 0 && (n = recv(fd, rest, sizeof(rest), MSG_DONTWAIT)) != 0)
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			break;
 	close(fd);
@@ -380,7 +380,7 @@ static void keep_record(void *context, json_t *record)
 }
 
 /* Asks one that was not asked yet. One with a full queue is asked again a little later. */
-static void ask(int sessions, struct asked *asked, const struct session_request *request)
+static void ask_session(int sessions, struct asked *asked, const struct session_request *request)
 {
 	int fd = connect_to(sessions, asked->name, 0);
 
@@ -391,7 +391,7 @@ static void ask(int sessions, struct asked *asked, const struct session_request 
 	asked->over = !asked->sent;
 }
 
-static void hear(struct asked *asked)
+static void hear_session(struct asked *asked)
 {
 	struct error ignored = {0};
 	ssize_t n = answer_read(&asked->answer);
@@ -413,7 +413,7 @@ static void ask_all(int sessions, struct asked *all, size_t count)
 		left = 0;
 		for (size_t i = 0; i < count; i++) {
 			if (!all[i].sent && !all[i].over)
-				ask(sessions, &all[i], &request);
+				ask_session(sessions, &all[i], &request);
 			fds[i] = (struct pollfd){.fd = all[i].sent && !all[i].over ? all[i].answer.fd : -1,
 						 .events = POLLIN};
 			left += !all[i].over;
@@ -422,7 +422,7 @@ static void ask_all(int sessions, struct asked *all, size_t count)
 			poll(fds, count, AGAIN_MS);
 		for (size_t i = 0; i < count; i++)
 			if (fds[i].fd >= 0 && fds[i].revents)
-				hear(&all[i]);
+				hear_session(&all[i]);
 	}
 	free(fds);
 }
@@ -456,7 +456,7 @@ static json_t *record_of(int sessions, struct asked *asked)
 		return steal_ptr(&asked->record);
 	/* Nobody listens there; otherwise nobody has answered. */
 	return asked->answer.fd == -ENOENT || asked->answer.fd == -ECONNREFUSED
-		       ? orphan(sessions, asked->name)
+		       ? orphan_record(sessions, asked->name)
 		       : bare_record(asked->name, "unresponsive");
 }
 

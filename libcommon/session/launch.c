@@ -34,8 +34,8 @@
 /* The staging area's copy, compression, fault service, and some for the index; measured, and doubled. */
 #define MEMORY_BYTES (64 * MiB)
 
-/* A line of JSON for whoever waits at the other end of the pipe. */
-static void tell_error(int ready, int rc, const struct error *error)
+/* A line of JSON for the process that waits at the other end of the pipe. */
+static void emit_error(int ready, int rc, const struct error *error)
 {
 	json_t *line = json_pack("{s:s,s:i,s:s,s:s,s:s}", "type", "failed", "code", rc, "tried", error->tried, "why",
 				 error->why, "hint", error->hint);
@@ -69,7 +69,7 @@ static void let_go_of_caller(int ready, int pidfd)
  * What the target was entered with is not needed any more. A filter on its threads is suspended for each stop, which
  * only a process without one may do: the next worker and the next supervisor come from this one.
  */
-static void confine(struct pager *pager)
+static void confine_launcher(struct pager *pager)
 {
 	const struct access *access = &pager->access;
 	const struct confine_calls calls = {.serves = true, .written = inject_written};
@@ -91,25 +91,25 @@ static int start_serving(struct pager *pager, int ready, struct fdstore *adopted
 	struct error error = {0};
 	int rc;
 
-	confine(pager);
+	confine_launcher(pager);
 	rc = supervise(pager, worker_main, ready, adopted);
 
 	if (rc < 0 && target_ends(&pager->target, 0)) {
 		rc = error_set(&error, -ESRCH, "it has ended", NULL, "start the session of process %d",
 			       pager->target.pid);
-		tell_error(ready, rc, &error);
+		emit_error(ready, rc, &error);
 	} else if (rc < 0) {
 		error_set(&error, rc, rc == -ECHILD ? "its worker ends before it serves" : NULL,
 			  "see whether there is memory for it, and processes and descriptors are left",
 			  "start the session of process %d", pager->target.pid);
-		tell_error(ready, rc, &error);
+		emit_error(ready, rc, &error);
 	}
 	return rc;
 }
 
 /*
  * Memory that cannot be had in time would stop the target for good: at the limit of a cgroup, where nothing else is
- * left to be ended, the kernel lets whoever asks for more wait.
+ * left to be ended, the kernel lets a process that asks for more wait.
  */
 static int check_memory(const struct target *target, const char *to, struct error *error)
 {
@@ -156,7 +156,7 @@ static int run_session(const struct target *target, const struct session_options
 		rc = options ? session_make(pager, target, options, &error)
 			     : session_take_up(pager, target, &fdstore, &error);
 	if (rc < 0)
-		tell_error(ready, rc, &error);
+		emit_error(ready, rc, &error);
 	else
 		rc = start_serving(pager, ready, options ? NULL : &fdstore);
 	free(pager);
@@ -201,7 +201,7 @@ static int check_options(const struct session_options *options, struct error *er
 	return 0;
 }
 
-/* A process of ours serves faults; its own must not wait for another one. */
+/* A process of the session serves faults; its own must not wait for another one. */
 static int check_not_ours(const struct target *target, struct error *error)
 {
 	_cleanup_close_ int exe = target_proc_open(target, "exe", O_RDONLY | O_CLOEXEC);
@@ -225,9 +225,9 @@ static void ask_to_detach(const struct target *target)
 
 /*
  * In front of the session until its last process has ended. A supervisor whose own one was killed comes to us as our
- * child: whoever watches this process, as an init system does, sees the session live as long as it does.
+ * child: what watches this process, as an init system does, sees the session live as long as it does.
  */
-static void stay(const struct target *target, int signals)
+static void stay_in_front(const struct target *target, int signals)
 {
 	struct signalfd_siginfo info;
 
@@ -264,8 +264,8 @@ static int catch_signals(void)
 }
 
 /* Without options it takes up a session that is there. */
-static int launch(const struct target *target, const struct session_options *options, bool foreground,
-		  session_record_fn callback, void *context, struct error *error)
+static int launch_session(const struct target *target, const struct session_options *options, bool foreground,
+			  session_record_fn callback, void *context, struct error *error)
 {
 	int signals = foreground ? catch_signals() : -1;
 	sigset_t ends; /* of a session; blocked from the beginning, for the supervisor waits for them */
@@ -288,7 +288,7 @@ static int launch(const struct target *target, const struct session_options *opt
 	close(pipe_fds[1]);
 	rc = read_ready(pipe_fds[0], target, callback, context, error);
 	if (rc == 0 && foreground)
-		stay(target, signals);
+		stay_in_front(target, signals);
 	return rc;
 }
 
@@ -301,7 +301,7 @@ int session_attach(const struct target *target, const struct session_options *op
 		rc = target_check(target, error);
 	if (rc == 0)
 		rc = check_not_ours(target, error);
-	return rc < 0 ? rc : launch(target, options, options->foreground, callback, context, error);
+	return rc < 0 ? rc : launch_session(target, options, options->foreground, callback, context, error);
 }
 
 /* A process of a session that was killed traces until its last thread has ended. */
@@ -323,5 +323,5 @@ int session_adopt(const struct target *target, bool foreground, session_record_f
 {
 	int rc = check_adoption(target, error);
 
-	return rc < 0 ? rc : launch(target, NULL, foreground, callback, context, error);
+	return rc < 0 ? rc : launch_session(target, NULL, foreground, callback, context, error);
 }

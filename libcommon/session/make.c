@@ -97,7 +97,7 @@ static int make_socket(struct pager *pager, struct error *error)
 	return 0;
 }
 
-/* Whether somebody answers in the session of an open directory. */
+/* Whether a worker answers in the session of an open directory. */
 static bool is_served(const struct pager *pager)
 {
 	static const char request[] = "{\"verb\":\"status\"}";
@@ -115,8 +115,8 @@ static bool is_served(const struct pager *pager)
 }
 
 /*
- * Whoever has the directory open has it locked: all processes of the session, and nobody else. Those that were killed
- * have it until the last thread of them has ended. Returns 0 or -errno; -EEXIST: somebody serves the session.
+ * A process that has the directory open has it locked: all processes of the session, and nobody else. Those that were
+ * killed have it until the last thread of them has ended. Returns 0 or -errno; -EEXIST: the session is served.
  */
 static int lock_directory(const struct pager *pager)
 {
@@ -127,7 +127,7 @@ static int lock_directory(const struct pager *pager)
 			return -errno;
 		if (now_us() > deadline || is_served(pager))
 			return -EEXIST;
-		usleep(DYING_LOOK_US);
+		usleep(DYING_POLL_US);
 	}
 	return 0;
 }

@@ -7,7 +7,7 @@
 
 /* For processes of a session that were killed to end: each of their threads needs a processor for that. */
 #define DYING_US      20000000
-#define DYING_LOOK_US 5000 /* between two looks */
+#define DYING_POLL_US 5000 /* between two tries */
 
 /*
  * A new one: files, descriptors, staging area. Returns 0 or -errno with `error` filled; nothing is left

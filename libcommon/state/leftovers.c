@@ -56,7 +56,7 @@ bool leftovers_is_gone(int sessions, const char *name)
 	return parse_name(name, &pid, &starttime) && target_gone(pid, starttime) && means_us(sessions, name);
 }
 
-/* Whoever serves it has it locked, and so has whoever makes it. */
+/* The processes that serve it have it locked, and so has the one that makes it. */
 static void remove_session(int sessions, const char *name)
 {
 	_cleanup_close_ int directory = openat(sessions, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);

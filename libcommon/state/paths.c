@@ -17,7 +17,7 @@
 #include "base/cleanup.h"
 #include "index/index.h"
 
-#define LOOK_TRIES      20
+#define STAT_TRIES      20
 #define REMOVE_TRIES    10
 #define REMOVE_AGAIN_US 5000
 
@@ -100,11 +100,11 @@ int paths_read_header(int directory, struct index_header *header)
 }
 
 /* A failure for want of memory says nothing of what is there. */
-static bool look_at(int directory, const char *name, int flags, struct stat *stat)
+static bool stat_patiently(int directory, const char *name, int flags, struct stat *stat)
 {
 	int rc = fstatat(directory, name, stat, flags);
 
-	for (int tries = 0; rc < 0 && errno != ENOENT && tries < LOOK_TRIES; tries++)
+	for (int tries = 0; rc < 0 && errno != ENOENT && tries < STAT_TRIES; tries++)
 		rc = fstatat(directory, name, stat, flags);
 	return rc == 0;
 }
@@ -114,8 +114,9 @@ bool paths_is(int sessions, const char *name, int directory)
 	struct stat named;
 	struct stat open;
 
-	return look_at(sessions, name, AT_SYMLINK_NOFOLLOW, &named) && look_at(directory, "", AT_EMPTY_PATH, &open) &&
-	       named.st_dev == open.st_dev && named.st_ino == open.st_ino;
+	return stat_patiently(sessions, name, AT_SYMLINK_NOFOLLOW, &named) &&
+	       stat_patiently(directory, "", AT_EMPTY_PATH, &open) && named.st_dev == open.st_dev &&
+	       named.st_ino == open.st_ino;
 }
 
 /* Whether it lies where paths_store puts the one of this session: what else an index names is not touched. */
@@ -130,7 +131,7 @@ static bool is_store_of(const char *path, const char *name)
 }
 
 /* Nothing tells of it when the index is gone. */
-static void remove_store(const char *path)
+static void unlink_store(const char *path)
 {
 	for (int tries = 0; unlink(path) < 0 && errno != ENOENT && tries < REMOVE_TRIES; tries++)
 		usleep(REMOVE_AGAIN_US);
@@ -144,7 +145,7 @@ void paths_empty_session(int sessions, const char *name)
 	if (directory < 0)
 		return;
 	if (paths_read_header(directory, &header) == 0 && is_store_of(header.session.store.path, name))
-		remove_store(header.session.store.path);
+		unlink_store(header.session.store.path);
 	unlinkat(directory, "control", 0);
 	unlinkat(directory, "index", 0);
 }

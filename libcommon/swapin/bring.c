@@ -68,8 +68,8 @@ static void claim_pages(struct pager *pager, struct claim *claim, uint64_t addre
 		uint64_t at = claim->base + i * page_size();
 		index_entry mine = entry_make(claim->number, i);
 
-		if (i != claim->wanted &&
-		    (bit(cluster->holes | cluster->lost, i) || index_get(pager->index, claim->space->id, at) != mine))
+		if (i != claim->wanted && (mask_has_bit(cluster->holes | cluster->lost, i) ||
+					   index_get(pager->index, claim->space->id, at) != mine))
 			continue;
 		index_set(pager->index, claim->space->id, at, mine | ENTRY_FILLING);
 		claim->pages |= UINT64_C(1) << i;
@@ -85,7 +85,7 @@ static void claim_pages(struct pager *pager, struct claim *claim, uint64_t addre
 /*
  * Spreads what the store gave back over the pages that it belongs to, the last one first: none lies behind its place.
  */
-static void unpack(struct filler *filler, const struct claim *claim, uint64_t synthesized)
+static void unpack_pages(struct filler *filler, const struct claim *claim, uint64_t synthesized)
 {
 	struct pager *pager = filler->pager;
 	const struct cluster *cluster = index_cluster(pager->index, claim->number);
@@ -93,13 +93,13 @@ static void unpack(struct filler *filler, const struct claim *claim, uint64_t sy
 	size_t page = page_size();
 
 	for (unsigned int i = 0; i < cluster->pages; i++)
-		packed -= bit(synthesized, i);
+		packed -= mask_has_bit(synthesized, i);
 	for (unsigned int i = cluster->pages; i-- > 0;) {
 		unsigned char *to = filler->pages + i * page;
 
-		if (!bit(synthesized, i)) {
+		if (!mask_has_bit(synthesized, i)) {
 			memmove(to, filler->pages + --packed * page, page);
-		} else if (bit(cluster->filled, i)) {
+		} else if (mask_has_bit(cluster->filled, i)) {
 			uint64_t word = *index_fill(pager->index, claim->number, i, false);
 
 			for (size_t at = 0; at < page; at += sizeof(word))
@@ -119,10 +119,10 @@ static uint64_t data_pages(const struct cluster *cluster)
 }
 
 /*
- * The store gave back something else than was written, or nothing: whoever touches these pages gets SIGBUS, never wrong
- * bytes.
+ * The store gave back something else than was written, or nothing: a thread that touches these pages gets SIGBUS, never
+ * wrong bytes.
  */
-static void lose(struct pager *pager, uint32_t number)
+static void mark_cluster_lost(struct pager *pager, uint32_t number)
 {
 	struct cluster *cluster = index_cluster(pager->index, number);
 
@@ -137,7 +137,7 @@ static void lose(struct pager *pager, uint32_t number)
  * lost.
  * Returns whether more is to be loaded.
  */
-static bool load(struct filler *filler, struct claim *claim, bool first)
+static bool load_record(struct filler *filler, struct claim *claim, bool first)
 {
 	struct pager *pager = filler->pager;
 	const struct cluster *cluster = index_cluster(pager->index, claim->number);
@@ -159,9 +159,9 @@ static bool load(struct filler *filler, struct claim *claim, bool first)
 	else if (data_pages(cluster) & ~cluster->lost)
 		rc = store_read(store, filler->scratch, &slot, tag, filler->pages);
 	if (rc < 0)
-		lose(pager, claim->number);
+		mark_cluster_lost(pager, claim->number);
 	if (synthesized) /* known without the store, whatever became of it */
-		unpack(filler, claim, synthesized);
+		unpack_pages(filler, claim, synthesized);
 	return rc > 0 && rc < (int64_t)slot.size;
 }
 
@@ -193,13 +193,13 @@ static enum kind kind_of(const struct cluster *cluster, unsigned int i)
 {
 	bool all_zero = !(((UINT64_C(2) << (cluster->pages - 1)) - 1) & ~(cluster->holes | cluster->zeros));
 
-	if (bit(cluster->lost, i))
+	if (mask_has_bit(cluster->lost, i))
 		return POISON;
 	/*
 	 * A zero page among others travels with them in one call; alone, the shared zero page costs the target no
 	 * memory.
 	 */
-	return bit(cluster->holes, i) || all_zero ? ZERO : DATA;
+	return mask_has_bit(cluster->holes, i) || all_zero ? ZERO : DATA;
 }
 
 static int place_once(const struct claim *claim, enum kind kind, unsigned int first, size_t bytes, size_t *done)
@@ -262,13 +262,13 @@ static uint64_t give_up_guarded(const struct pager *pager, struct claim *claim, 
 	if (guarded && uffd_changing(claim->space->uffd))
 		return 0;
 	for (unsigned int i = 0; i < CLUSTER_PAGES_MAX; i++)
-		if (bit(guarded, i))
+		if (mask_has_bit(guarded, i))
 			claim->outcome[i] = GONE;
 	return mask & ~guarded;
 }
 
 /* Places the pages of a mask, as far as they are still ours to place. */
-static void place(struct pager *pager, struct claim *claim, uint64_t mask)
+static void place_pages(struct pager *pager, struct claim *claim, uint64_t mask)
 {
 	const struct cluster *cluster = index_cluster(pager->index, claim->number);
 	uint64_t valid = 0;
@@ -276,7 +276,7 @@ static void place(struct pager *pager, struct claim *claim, uint64_t mask)
 	pthread_rwlock_rdlock(&claim->space->events);
 	pthread_mutex_lock(&pager->lock);
 	for (unsigned int i = 0; i < cluster->pages; i++)
-		if (bit(claim->pages & mask, i) && !claim->space->dead &&
+		if (mask_has_bit(claim->pages & mask, i) && !claim->space->dead &&
 		    index_get(pager->index, claim->space->id, claim->base + i * page_size()) ==
 			    (entry_make(claim->number, i) | ENTRY_FILLING))
 			valid |= UINT64_C(1) << i;
@@ -285,11 +285,11 @@ static void place(struct pager *pager, struct claim *claim, uint64_t mask)
 	for (unsigned int i = 0; i < cluster->pages;) {
 		unsigned int end = i + 1;
 
-		if (!bit(valid, i)) {
+		if (!mask_has_bit(valid, i)) {
 			i++;
 			continue;
 		}
-		while (end < cluster->pages && bit(valid, end) && kind_of(cluster, end) == kind_of(cluster, i))
+		while (end < cluster->pages && mask_has_bit(valid, end) && kind_of(cluster, end) == kind_of(cluster, i))
 			end++;
 		place_run(claim, kind_of(cluster, i), i, end);
 		i = end;
@@ -307,7 +307,7 @@ static unsigned int let_go(struct pager *pager, struct claim *claim)
 	for (unsigned int i = 0; i < cluster->pages; i++) {
 		uint64_t at = claim->base + i * page_size();
 
-		if (!bit(claim->pages, i) ||
+		if (!mask_has_bit(claim->pages, i) ||
 		    index_get(pager->index, claim->space->id, at) != (entry_make(claim->number, i) | ENTRY_FILLING))
 			continue;
 		if (claim->outcome[i] == DONE || claim->outcome[i] == GONE) {
@@ -315,7 +315,7 @@ static unsigned int let_go(struct pager *pager, struct claim *claim)
 			cluster->refs--;
 			placed += claim->outcome[i] == DONE;
 			index_header(pager->index)->session.counters.poisoned_pages +=
-				claim->outcome[i] == DONE && bit(cluster->lost, i);
+				claim->outcome[i] == DONE && mask_has_bit(cluster->lost, i);
 		} else {
 			index_set(pager->index, claim->space->id, at, entry_make(claim->number, i));
 		}
@@ -337,21 +337,21 @@ int bring(struct filler *filler, struct claim *claim, bool first)
 
 	failpoint("filling");
 	force = confine_force(false);
-	more = load(filler, claim, first);
+	more = load_record(filler, claim, first);
 	failpoint("loaded");
 	confine_force(force);
 	if (more) {
 		const struct store_slot *slot = &index_cluster(pager->index, claim->number)->slot;
 
-		place(pager, claim, wanted);
+		place_pages(pager, claim, wanted);
 		failpoint("placed-first");
 		confine_force(false);
 		if (store_read_rest(filler->scratch, slot, filler->pages) < 0)
-			lose(pager, claim->number);
+			mark_cluster_lost(pager, claim->number);
 		confine_force(force);
-		place(pager, claim, ~wanted);
+		place_pages(pager, claim, ~wanted);
 	} else {
-		place(pager, claim, UINT64_MAX);
+		place_pages(pager, claim, UINT64_MAX);
 	}
 	failpoint("placed");
 	placed = let_go(pager, claim);

@@ -18,7 +18,7 @@ struct claim {
 	int slot;                  /* pinned staging slot, or -1 */
 };
 
-static inline bool bit(uint64_t mask, unsigned int i)
+static inline bool mask_has_bit(uint64_t mask, unsigned int i)
 {
 	return mask >> i & 1;
 }

@@ -22,12 +22,12 @@
 #include "report/report.h"
 #include "swapin/filler.h"
 
-#define CHUNK      4096 /* entries looked at under the lock at a time */
-#define LOOKS      100  /* at a page that seems to be out and in at once, LOOK_US apart */
-#define LOOK_US    5000
-#define TELL_MOST  1000 /* records; the rest is only counted */
-#define TIDY_TRIES 1000 /* a millisecond apart */
-#define NO_ADDRESS UINT64_MAX
+#define CHUNK       4096 /* entries looked at under the lock at a time */
+#define INSPECTIONS 100  /* at a page that seems to be out and in at once, INSPECT_US apart */
+#define INSPECT_US  5000
+#define EMIT_MOST   1000 /* records; the rest is only counted */
+#define TIDY_TRIES  1000 /* a millisecond apart */
+#define NO_ADDRESS  UINT64_MAX
 
 /* What is known of a cluster from the entries that point to it. */
 struct tally {
@@ -63,13 +63,13 @@ struct check {
 	unsigned int out_count;
 };
 
-static void wrong(struct check *check, int code, const char *why, uint64_t start, uint32_t number)
+static void note_problem(struct check *check, int code, const char *why, uint64_t start, uint32_t number)
 {
 	struct error error;
 	char text[ADDRESS_TEXT];
 	json_t *record;
 
-	if (check->sums->errors++ >= TELL_MOST)
+	if (check->sums->errors++ >= EMIT_MOST)
 		return;
 	error_set(&error, code, why, NULL, "check");
 	record = error_record("check", &error);
@@ -80,8 +80,8 @@ static void wrong(struct check *check, int code, const char *why, uint64_t start
 	json_array_append_new(check->found, record);
 }
 
-/* No lock is held: whoever reads the answer may be slow. */
-static void tell(struct check *check)
+/* No lock is held: the reader of the answer may be slow. */
+static void emit_found(struct check *check)
 {
 	size_t i;
 	json_t *record;
@@ -112,7 +112,7 @@ static int see_entry(void *context, uint64_t address, index_entry entry)
 	}
 	cluster = number && number < check->clusters ? index_cluster(check->pager->index, number) : NULL;
 	if (!cluster || cluster->state == CLUSTER_FREE || entry_sub(entry) >= cluster->pages) {
-		wrong(check, -EUCLEAN, "the page is out, and the index does not say where", address, number);
+		note_problem(check, -EUCLEAN, "the page is out, and the index does not say where", address, number);
 		return 0;
 	}
 	check->tallies[number].refs++;
@@ -120,7 +120,7 @@ static int see_entry(void *context, uint64_t address, index_entry entry)
 		return 0;
 	check->tallies[number].start = address - entry_sub(entry) * page_size();
 	if (!space_registered(space, (struct region){address, address + page_size()}))
-		wrong(check, -EUCLEAN, "the page is out, and its mapping is not watched", address, number);
+		note_problem(check, -EUCLEAN, "the page is out, and its mapping is not watched", address, number);
 	if (!(entry & ENTRY_FILLING) && cluster->state == CLUSTER_STORED && check->out_count < CHUNK) {
 		check->entries[check->out_count] = entry;
 		check->out[check->out_count++] = address;
@@ -154,16 +154,16 @@ static void keep_both(struct check *check)
 }
 
 /* A page in core with an entry that nobody works on, for longer than an event takes to be read: the entry is wrong. */
-static void look_at_pages(struct check *check)
+static void inspect_pages(struct check *check)
 {
 	keep_both(check);
-	for (unsigned int look = 0; look < LOOKS && check->out_count; look++) {
-		usleep(LOOK_US);
+	for (unsigned int tries = 0; tries < INSPECTIONS && check->out_count; tries++) {
+		usleep(INSPECT_US);
 		keep_both(check);
 	}
 	for (unsigned int i = 0; i < check->out_count; i++)
-		wrong(check, -EUCLEAN, "the page is out, and in core as well", check->out[i],
-		      entry_cluster(check->entries[i]));
+		note_problem(check, -EUCLEAN, "the page is out, and in core as well", check->out[i],
+			     entry_cluster(check->entries[i]));
 	check->out_count = 0;
 }
 
@@ -185,8 +185,8 @@ static void walk_in_chunks(struct check *check)
 			       index_walk(pager->index, check->space, (struct region){check->next, UINT64_MAX},
 					  see_entry, check) > 0;
 			pthread_mutex_unlock(&pager->lock);
-			look_at_pages(check);
-			tell(check);
+			inspect_pages(check);
+			emit_found(check);
 		} while (more);
 	}
 }
@@ -231,8 +231,8 @@ static void check_refs(struct check *check)
 		const struct cluster *cluster = index_cluster(pager->index, (uint32_t)i);
 
 		if (cluster->state != CLUSTER_FREE && cluster->refs != check->tallies[i].refs)
-			wrong(check, -EUCLEAN, "a cluster counts other pages than point to it", check->tallies[i].start,
-			      (uint32_t)i);
+			note_problem(check, -EUCLEAN, "a cluster counts other pages than point to it",
+				     check->tallies[i].start, (uint32_t)i);
 	}
 }
 
@@ -266,7 +266,7 @@ static void note_slots(struct check *check)
 		sum.allocated += round_up(cluster->slot.length, STORE_GRAIN);
 	}
 	if (usage.slots != sum.slots || usage.stored != sum.stored || usage.allocated != sum.allocated)
-		wrong(check, -EUCLEAN, "the store counts other records than the index has", NO_ADDRESS, 0);
+		note_problem(check, -EUCLEAN, "the store counts other records than the index has", NO_ADDRESS, 0);
 }
 
 static int by_offset(const void *a, const void *b)
@@ -287,9 +287,9 @@ static void check_places(struct check *check)
 		uint64_t start = check->tallies[placed->number].start;
 
 		if (placed->slot.offset % STORE_GRAIN)
-			wrong(check, -EUCLEAN, "a record begins where none can", start, placed->number);
+			note_problem(check, -EUCLEAN, "a record begins where none can", start, placed->number);
 		if (placed->slot.offset < end)
-			wrong(check, -EUCLEAN, "two records overlap in the store", start, placed->number);
+			note_problem(check, -EUCLEAN, "two records overlap in the store", start, placed->number);
 		end = max_u64(end, placed->slot.offset + placed->slot.length);
 	}
 }
@@ -298,7 +298,7 @@ static void check_places(struct check *check)
  * Keeps the cluster while its record is read. Returns how many pages that holds; 0 when it is no longer there, or known
  * to be lost.
  */
-static unsigned int pin(struct pager *pager, const struct placed *placed)
+static unsigned int pin_cluster(struct pager *pager, const struct placed *placed)
 {
 	struct cluster *cluster = index_cluster(pager->index, placed->number);
 	unsigned int pages = 0;
@@ -326,7 +326,7 @@ static void read_record(struct check *check, struct filler *filler, const struct
 {
 	struct pager *pager = check->pager;
 	uint64_t start = check->tallies[placed->number].start;
-	unsigned int pages = pin(pager, placed);
+	unsigned int pages = pin_cluster(pager, placed);
 	const struct store *store;
 	struct store_slot slot;
 	struct stat st;
@@ -338,15 +338,16 @@ static void read_record(struct check *check, struct filler *filler, const struct
 	/* It may have been written back since. */
 	store = tier_of(pager, index_cluster(pager->index, placed->number), &slot);
 	if (slot.size != pages * page_size())
-		wrong(check, -EUCLEAN, "a record holds more or fewer pages than its cluster", start, placed->number);
+		note_problem(check, -EUCLEAN, "a record holds more or fewer pages than its cluster", start,
+			     placed->number);
 	else if (fstat(store == pager->tiers.pool ? pager->tiers.pool_fd : pager->tiers.store_fd, &st) == 0 &&
 		 slot.offset + slot.length > (uint64_t)st.st_size)
-		wrong(check, -EBADMSG, "the store ends before its record does", start, placed->number);
+		note_problem(check, -EBADMSG, "the store ends before its record does", start, placed->number);
 	else
 		rc = read_back(check, store, filler, &slot, placed->number);
 	if (rc < 0)
-		wrong(check, rc, rc == -EBADMSG ? "the store does not hold what was written" : NULL, start,
-		      placed->number);
+		note_problem(check, rc, rc == -EBADMSG ? "the store does not hold what was written" : NULL, start,
+			     placed->number);
 	pthread_mutex_lock(&pager->lock);
 	cluster_unpin(pager, placed->number);
 	pthread_mutex_unlock(&pager->lock);
@@ -360,7 +361,7 @@ static int read_records(struct check *check)
 	for (size_t i = 0; rc == 0 && i < check->placed_count; i++) {
 		read_record(check, &filler, &check->placed[i]);
 		if (json_array_size(check->found))
-			tell(check);
+			emit_found(check);
 	}
 	if (rc == 0)
 		filler_free(&filler);
@@ -368,7 +369,7 @@ static int read_records(struct check *check)
 }
 
 /* Returns false when the program changes its mappings all the time. */
-static bool tidy(struct pager *pager)
+static bool tidy_spaces(struct pager *pager)
 {
 	for (int i = 0; i < TIDY_TRIES; i++) {
 		if (space_tidy(pager))
@@ -385,20 +386,20 @@ static void check_registered(struct check *check)
 	struct space *space = &pager->spaces[0];
 	_cleanup_regions_ struct region_vec idle = {0};
 
-	if (!tidy(pager))
+	if (!tidy_spaces(pager))
 		return;
 	pthread_mutex_lock(&pager->lock);
 	for (size_t i = 0; i < space->registered.count; i++)
 		if (!index_any(pager->index, 0, space->registered.items[i]))
 			region_vec_push(&idle, space->registered.items[i]);
 	pthread_mutex_unlock(&pager->lock);
-	if (!idle.count || !tidy(pager)) /* pages came back in between */
+	if (!idle.count || !tidy_spaces(pager)) /* pages came back in between */
 		return;
 	pthread_mutex_lock(&pager->lock);
 	for (size_t i = 0; i < idle.count; i++)
 		if (space_registered(space, idle.items[i]) && !index_any(pager->index, 0, idle.items[i]))
-			wrong(check, -EUCLEAN, "a mapping is watched although nothing of it is out",
-			      idle.items[i].start, 0);
+			note_problem(check, -EUCLEAN, "a mapping is watched although nothing of it is out",
+				     idle.items[i].start, 0);
 	pthread_mutex_unlock(&pager->lock);
 }
 
@@ -421,7 +422,7 @@ static int check_index(struct check *check)
 	pthread_mutex_unlock(&pager->lock);
 	check_places(check);
 	check_registered(check);
-	tell(check);
+	emit_found(check);
 	return pager->spaces[0].dead ? -ESRCH : 0;
 }
 

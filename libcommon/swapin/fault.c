@@ -31,7 +31,7 @@
 
 _Static_assert(PULSE_JOB == 1 + FAULT_THREADS_MAX, "a pulse for each thread");
 
-static void park(struct pager *pager, const struct parked_fault *fault)
+static void park_fault(struct pager *pager, const struct parked_fault *fault)
 {
 	pthread_mutex_lock(&pager->lock);
 	if (array_reserve(&pager->faults.parked, pager->faults.parked_count, &pager->faults.parked_size) == 0)
@@ -42,7 +42,7 @@ static void park(struct pager *pager, const struct parked_fault *fault)
 	pthread_mutex_unlock(&pager->lock);
 }
 
-/* Whoever watches the target is told of it. */
+/* Takes a fault from a message, and notes it for a client that watches the target. */
 static struct parked_fault take_fault(struct pager *pager, const struct space *space, const struct uffd_msg *message)
 {
 	struct parked_fault fault = {
@@ -61,10 +61,10 @@ static void park_message(struct pager *pager, const struct uffd_msg *message)
 {
 	struct parked_fault fault = take_fault(pager, &pager->spaces[0], message);
 
-	park(pager, &fault);
+	park_fault(pager, &fault);
 }
 
-static void serve(struct filler *filler, const struct parked_fault *fault)
+static void serve_fault(struct filler *filler, const struct parked_fault *fault)
 {
 	struct pager *pager = filler->pager;
 	struct space *space = &pager->spaces[fault->space];
@@ -72,7 +72,7 @@ static void serve(struct filler *filler, const struct parked_fault *fault)
 	uint64_t waited_ns;
 
 	if (rc == -EAGAIN) {
-		park(pager, fault);
+		park_fault(pager, fault);
 		return;
 	}
 	waited_ns = clock_now_ns() - fault->since_ns;
@@ -96,7 +96,7 @@ void fault_serve_parked(struct filler *filler)
 	pthread_mutex_unlock(&pager->lock);
 	for (size_t i = 0; i < count; i++) {
 		pulse_next(filler->pulse);
-		serve(filler, &batch[i]);
+		serve_fault(filler, &batch[i]);
 	}
 	free(batch);
 }
@@ -151,13 +151,13 @@ static int next_message(struct pager *pager, struct space *space, bool *fork)
 		if (rc == -EMFILE && staging_unread(pager))
 			return -EINPROGRESS;
 		if (rc == -EMFILE || rc == -ESRCH) {
-			event_look(pager);
+			event_inspect_fork(pager);
 			failpoint("fork-looked");
 		}
 		*fork = header->session.events.fork_awaited;
 	}
 	if (space->id != 0 && index_count(pager->index, space->id) && uffd_changing(space->uffd))
-		child_look(space);
+		child_inspect(space);
 	/* It may be a fork, of a child, too; faults come before it. */
 	if (room_is_full(pager, space) && (*fork || uffd_changing(space->uffd)))
 		return -ENOSPC;
@@ -203,7 +203,7 @@ static int read_one(struct filler *filler, struct space *space)
 	if (rc <= 0 || message.event != UFFD_EVENT_PAGEFAULT)
 		return rc;
 	fault = take_fault(pager, space, &message);
-	serve(filler, &fault);
+	serve_fault(filler, &fault);
 	return 1;
 }
 
@@ -283,7 +283,7 @@ static void *ahead_main(void *argument)
 }
 
 /* The processors this process may use, in order. */
-static unsigned int processors(int numbers[FAULT_THREADS_MAX])
+static unsigned int list_processors(int numbers[FAULT_THREADS_MAX])
 {
 	cpu_set_t set;
 	unsigned int count = 0;
@@ -323,7 +323,7 @@ static int start_one(struct pager *pager, unsigned int number, int cpu)
 int fault_start(struct pager *pager)
 {
 	int cpus[FAULT_THREADS_MAX];
-	unsigned int count = processors(cpus);
+	unsigned int count = list_processors(cpus);
 	struct epoll_event wake = {.events = EPOLLIN, .data.u32 = WAKE_SPACE};
 
 	pthread_cond_init(&pager->faults.ahead.asked, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pages back into an address space: because they were touched, because they will be, or because somebody wants them
+ * Pages back into an address space: because they were touched, because they will be, or because a client wants them
  * all.
  */
 #include "swapin/fill.h"
@@ -36,7 +36,7 @@ static struct zero_claim *find_zeroing(struct pager *pager, unsigned int space, 
 
 /*
  * mremap(2) of locked memory fills what it has grown by before it says that it has moved it (mm/mremap.c, do_mremap):
- * that fault would wait for the event, and the event for the fault. Such a page is none of ours: the kernel may give it
+ * that fault would wait for the event, and the event for the fault. Such a page was never out: the kernel may give it
  * the zeros. So it may with any other page that was never out, if events are late for another reason.
  */
 static bool leave_to_kernel(struct pager *pager, struct space *space, struct region page)
@@ -97,7 +97,9 @@ static int fill_fresh(struct pager *pager, struct space *space, uint64_t address
 	struct zero_claim *claim = find_zeroing(pager, 0, 0);
 	int rc;
 
-	/* Whoever is at it may have woken the thread before this fault of it was read: it is looked at again. */
+	/*
+	 * The thread that fills it may have woken the faulting one before this fault was read: it is looked up again.
+	 */
 	if (find_zeroing(pager, space->id, address) || !claim) {
 		pthread_mutex_unlock(&pager->lock);
 		return -EAGAIN;
@@ -227,7 +229,7 @@ struct collection {
 	uint32_t last;
 };
 
-static int collect(void *context, uint64_t address, index_entry entry)
+static int collect_cluster(void *context, uint64_t address, index_entry entry)
 {
 	struct collection *c = context;
 
@@ -251,7 +253,7 @@ static bool drop_hole(struct pager *pager, struct space *space, uint64_t address
 
 	if (entry == ENTRY_NONE || entry & ENTRY_FILLING ||
 	    index_cluster(pager->index, number)->state == CLUSTER_MOVING ||
-	    !bit(index_cluster(pager->index, number)->holes, entry_sub(entry)))
+	    !mask_has_bit(index_cluster(pager->index, number)->holes, entry_sub(entry)))
 		return false;
 	index_set(pager->index, space->id, address, ENTRY_NONE);
 	cluster_unref(pager, number);
@@ -306,7 +308,7 @@ int64_t fill_region(struct filler *filler, struct space *space, struct region re
 		collection->last = 0;
 		pthread_mutex_lock(&pager->lock);
 		if (!space->dead)
-			index_walk(pager->index, space->id, region, collect, collection);
+			index_walk(pager->index, space->id, region, collect_cluster, collection);
 		pthread_mutex_unlock(&pager->lock);
 		if (!collection->count)
 			break;
@@ -330,7 +332,7 @@ struct sought {
 	uint64_t address;
 };
 
-static int seek(void *context, uint64_t address, index_entry entry)
+static int seek_cluster(void *context, uint64_t address, index_entry entry)
 {
 	struct sought *sought = context;
 
@@ -350,7 +352,7 @@ static bool bring_some(struct filler *filler, struct space *space, uint32_t numb
 	int rc = 0;
 
 	pthread_mutex_lock(&pager->lock);
-	if (space->used && !space->dead && index_walk(pager->index, space->id, everything, seek, &sought) > 0)
+	if (space->used && !space->dead && index_walk(pager->index, space->id, everything, seek_cluster, &sought) > 0)
 		rc = claim_at(pager, space, sought.address, &claim);
 	pthread_mutex_unlock(&pager->lock);
 	if (rc <= 0)

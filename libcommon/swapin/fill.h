@@ -16,8 +16,8 @@ void fill_ahead(struct filler *filler, struct space *space, uint64_t address);
 void fill_ask_ahead(struct pager *pager, struct space *space, uint64_t address);
 
 /*
- * Brings one cluster back wherever it is out; returns when nothing refers to it any more, whoever brought it. Until
- * then what it was read from must stay.
+ * Brings one cluster back wherever it is out; returns when nothing refers to it any more, no matter which thread
+ * brought it. Until then what it was read from must stay.
  */
 void fill_cluster(struct filler *filler, uint32_t number);
 

@@ -5,7 +5,7 @@
 #include "pager/pager.h"
 #include "service/pulse.h"
 
-/* Takes a record that tells what is done for somebody; the reference too. */
+/* Takes a record of what is done for a client; the reference too. */
 typedef void (*emit_fn)(void *context, json_t *record);
 
 /* Who asked for something that takes long, and may have had enough of it. */
@@ -27,8 +27,8 @@ struct filler {
 };
 
 /*
- * Memory for a thread. filler_reserve has it now: whoever is waited for by the target must not wait for
- * memory. Where a cgroup limits memory that is done for all threads. Returns 0 or -ENOMEM.
+ * Memory for a thread. filler_reserve has it now: a thread that the target waits for must not wait for memory. Where a
+ * cgroup limits memory that is done for all threads. Returns 0 or -ENOMEM.
  */
 int filler_init(struct filler *filler, struct pager *pager);
 void filler_reserve(struct filler *filler);

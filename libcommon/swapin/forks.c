@@ -16,9 +16,9 @@
 #include "swapin/fill.h"
 #include "swapin/filler.h"
 
-#define LOOK_MS 250 /* whether the session is over */
+#define POLL_MS 250 /* whether the session is over */
 
-static long futex(uint32_t *word, int op, uint32_t value, const struct timespec *limit)
+static long call_futex(uint32_t *word, int op, uint32_t value, const struct timespec *limit)
 {
 	return syscall(SYS_futex, word, op, value, limit, NULL, 0);
 }
@@ -50,10 +50,11 @@ static void *forks_main(void *argument)
 		uint32_t asked = __atomic_load_n(&shared->asked, __ATOMIC_SEQ_CST);
 
 		if (asked == __atomic_load_n(&shared->granted, __ATOMIC_SEQ_CST)) {
-			futex(&shared->asked, FUTEX_WAIT, asked, &(struct timespec){.tv_nsec = LOOK_MS * 1000000L});
+			call_futex(&shared->asked, FUTEX_WAIT, asked,
+				   &(struct timespec){.tv_nsec = POLL_MS * 1000000L});
 		} else if (bring_everything(pager, &filler)) {
 			__atomic_store_n(&shared->granted, asked, __ATOMIC_SEQ_CST);
-			futex(&shared->granted, FUTEX_WAKE, INT32_MAX, NULL);
+			call_futex(&shared->granted, FUTEX_WAKE, INT32_MAX, NULL);
 		} else {
 			usleep(RETRY_MS * 1000); /* no memory for it just now */
 		}

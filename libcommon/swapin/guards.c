@@ -15,7 +15,7 @@
 #include "pages/scan.h"
 #include "swapin/bring.h"
 
-#define LOOK_BYTES    (1 * GiB) /* of mappings, in one look: a few milliseconds */
+#define SCAN_BYTES    (1 * GiB) /* of mappings, in one scan: a few milliseconds */
 #define MAPPING_BYTES (1 * MiB) /* a mapping takes no less time than so much */
 
 uint64_t guards_over(const struct pager *pager, const struct claim *claim, uint64_t mask)
@@ -89,7 +89,7 @@ static struct region find_out_under(struct pager *pager, const struct scan *scan
 	return found;
 }
 
-static void look_at(struct pager *pager, struct scan *scan, struct region region)
+static void scan_region(struct pager *pager, struct scan *scan, struct region region)
 {
 	struct region found;
 	int count;
@@ -119,11 +119,11 @@ static void find_mappings(struct pager *pager, struct region_vec *mappings)
 	pthread_mutex_unlock(&pager->lock);
 }
 
-void guards_look(struct pager *pager)
+void guards_scan(struct pager *pager)
 {
 	_cleanup_regions_ struct region_vec mappings = {0};
 	struct scan scan = {.pagemap_fd = pager->view.pagemap_fd, .required = PAGE_IS_GUARD};
-	uint64_t left = LOOK_BYTES;
+	uint64_t left = SCAN_BYTES;
 
 	find_mappings(pager, &mappings);
 	for (size_t i = 0; i < mappings.count; i++) {
@@ -131,7 +131,7 @@ void guards_look(struct pager *pager)
 
 		part.start = max_u64(part.start, pager->view.guards_seen);
 		part.end = min_u64(part.end, part.start + left);
-		look_at(pager, &scan, part);
+		scan_region(pager, &scan, part);
 		pager->view.guards_seen = part.end;
 		left -= min_u64(left, max_u64(region_bytes(part), MAPPING_BYTES));
 		if (!left)

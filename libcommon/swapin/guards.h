@@ -10,7 +10,7 @@ struct claim;
  * Forgets what is out under guards that the target has laid over it since it was looked for them last; of
  * much memory a part at a time. No lock is held.
  */
-void guards_look(struct pager *pager);
+void guards_scan(struct pager *pager);
 
 /*
  * Those pages of a mask over which the program has laid a guard, in a child if its process is known.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which superpages of the target were asked for since somebody last wanted to know. */
+/* Which superpages of the target were asked for since a client last asked. */
 #pragma once
 
 #include "pager/pager.h"

@@ -121,7 +121,7 @@ static int batch_add(struct batch *batch, struct batch_cluster cluster)
  * Entries of pages [from, …) of a cluster that did not move after all; they are where marking put them, for no event
  * was read since. `lock` held.
  */
-static void unmark(struct pager *pager, const struct batch_cluster *bc, unsigned int from)
+static void unmark_pages(struct pager *pager, const struct batch_cluster *bc, unsigned int from)
 {
 	struct cluster *cluster = index_cluster(pager->index, bc->number);
 
@@ -154,7 +154,7 @@ static int mark_cluster(struct pager *pager, struct batch *batch, struct batch_c
 		rc = index_set(pager->index, 0, bc.source + i * page_size(), entry_make(bc.number, i));
 		if (rc < 0) {
 			cluster->pages = (uint8_t)i;
-			unmark(pager, &bc, 0);
+			unmark_pages(pager, &bc, 0);
 			cluster_unpin(pager, bc.number);
 			batch->count--;
 			return rc;
@@ -168,7 +168,7 @@ static int mark_cluster(struct pager *pager, struct batch *batch, struct batch_c
  * Marks as much of the attempt's run as there is room for in the index; shortens it to that. Clusters keep to multiples
  * of their size. `lock` held.
  */
-static int mark(struct out_job *job, const struct out_piece *piece, struct attempt *attempt)
+static int mark_run(struct out_job *job, const struct out_piece *piece, struct attempt *attempt)
 {
 	struct pager *pager = job->pager;
 	uint64_t cluster_bytes = pager->cluster_pages * page_size();
@@ -195,7 +195,7 @@ static int mark(struct out_job *job, const struct out_piece *piece, struct attem
 }
 
 /* Takes back the marks of what the kernel left where it was. `lock` held. */
-static void settle(struct out_job *job, const struct attempt *attempt)
+static void unmark_unmoved(struct out_job *job, const struct attempt *attempt)
 {
 	struct pager *pager = job->pager;
 	struct batch *batch = job->current;
@@ -207,7 +207,7 @@ static void settle(struct out_job *job, const struct attempt *attempt)
 		uint64_t moved = attempt->moved > before ? (attempt->moved - before) / page_size() : 0;
 
 		if (moved < bc->pages)
-			unmark(pager, bc, (unsigned int)moved);
+			unmark_pages(pager, bc, (unsigned int)moved);
 		if (!moved) {
 			cluster_unpin(pager, bc->number);
 			continue;
@@ -316,7 +316,7 @@ static int64_t attempt_move(struct out_job *job, const struct out_piece *piece, 
 	}
 	if (rc == 0) {
 		attempt->run = next_run(job, piece, at, region_bytes(slot_rest(job)));
-		rc = region_bytes(attempt->run) ? mark(job, piece, attempt) : 1;
+		rc = region_bytes(attempt->run) ? mark_run(job, piece, attempt) : 1;
 	}
 	pthread_mutex_unlock(&pager->lock);
 	failpoint("moving");
@@ -325,7 +325,7 @@ static int64_t attempt_move(struct out_job *job, const struct out_piece *piece, 
 		failpoint("moved");
 		pthread_mutex_lock(&pager->lock);
 		if (rc != -ESRCH)
-			settle(job, attempt);
+			unmark_unmoved(job, attempt);
 		else
 			job->current->count = attempt->first; /* the address space dies, and its entries with it */
 		pthread_mutex_unlock(&pager->lock);
@@ -408,8 +408,8 @@ static int64_t step_over_marks(struct pager *pager, const struct out_piece *piec
 }
 
 /* What to do about a move that failed at *at. Returns 0 to go on, 1 to let the thread run for a moment, or -errno. */
-static int64_t overcome(struct out_job *job, const struct out_piece *piece, uint64_t *at, int64_t why, uint64_t *tried,
-			unsigned int *again)
+static int64_t resolve_failed_move(struct out_job *job, const struct out_piece *piece, uint64_t *at, int64_t why,
+				   uint64_t *tried, unsigned int *again)
 {
 	switch (why) {
 	case -EBUSY:
@@ -503,7 +503,7 @@ static int64_t move_piece(struct out_job *job, const struct out_piece *piece, st
 			batch->used += attempt.moved;
 			rc = 0;
 		} else if (rc < 0) {
-			rc = overcome(job, piece, &at, rc, &tried, &again);
+			rc = resolve_failed_move(job, piece, &at, rc, &tried, &again);
 			pause = rc == 1;
 			rc = pause ? 0 : rc;
 		}
@@ -516,7 +516,7 @@ static int64_t move_piece(struct out_job *job, const struct out_piece *piece, st
 }
 
 /* Room in the index for what this stop marks, before anybody is stopped for it. */
-static int reserve(const struct out_job *job)
+static int reserve_index(const struct out_job *job)
 {
 	struct pager *pager = job->pager;
 	struct index_growth growth;
@@ -541,13 +541,13 @@ static int reserve(const struct out_job *job)
 int out_move(struct out_job *job, struct error *error)
 {
 	struct pager *pager = job->pager;
-	int64_t rc = reserve(job);
+	int64_t rc = reserve_index(job);
 
 	if (rc < 0)
 		return error_set(error, (int)rc, NULL, "make room in the directory of sessions",
 				 "extend the index of process %d", pager->target.pid);
-	discards_settle(pager);
-	out_settle_on(job, pager->access.ops->calls.processor(&pager->access));
+	discards_quiesce(pager);
+	out_run_on(job, pager->access.ops->calls.processor(&pager->access));
 	rc = target_fds_begin(pager, error);
 	if (rc < 0)
 		return (int)rc;

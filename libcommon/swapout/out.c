@@ -231,7 +231,7 @@ static int keep_pinned(struct out_job *job, bool whole, struct error *error)
 	return rc < 0 ? rc : 0;
 }
 
-static int flush(struct out_job *job, struct error *error)
+static int flush_plan(struct out_job *job, struct error *error)
 {
 	struct error ignored = {0};
 	int pinned;
@@ -269,7 +269,7 @@ static uint64_t slot_room(const struct out_job *job)
 	return job->current ? region_bytes(staging_slot(job->pager, job->current->slot)) : SLOT_BYTES;
 }
 
-static int plan(struct out_job *job, struct region region, bool executable, struct error *error)
+static int plan_region(struct out_job *job, struct region region, bool executable, struct error *error)
 {
 	const struct asker *asker = &job->request->asker;
 	int rc = 0;
@@ -281,7 +281,7 @@ static int plan(struct out_job *job, struct region region, bool executable, stru
 				 "swap out all of process %d", job->pager->target.pid);
 	if (job->plan.count == PIECES || place_for(job, region) + region_bytes(region) > slot_room(job) ||
 	    (job->plan.count && job->plan.pieces[0].executable != executable))
-		rc = flush(job, error);
+		rc = flush_plan(job, error);
 	if (rc < 0)
 		return rc;
 	if (!job->current)
@@ -301,7 +301,7 @@ struct walk {
 };
 
 /* Cuts a region after so many resident bytes. */
-static int cut(struct pager *pager, struct region *region, uint64_t bytes)
+static int cut_region(struct pager *pager, struct region *region, uint64_t bytes)
 {
 	for (uint64_t at = region->start; at < region->end; at += page_size()) {
 		uint64_t entry;
@@ -329,7 +329,7 @@ static int plan_superpage(void *context, struct region region, const struct resi
 	if (!resident)
 		return 0; /* what the kernel has swapped is out of memory already */
 	if (resident > walk->left) {
-		int rc = cut(job->pager, &region, walk->left);
+		int rc = cut_region(job->pager, &region, walk->left);
 
 		if (rc < 0)
 			return rc;
@@ -345,7 +345,7 @@ static int plan_superpage(void *context, struct region region, const struct resi
 		job->results.walked->moved += resident;
 		return 0;
 	}
-	return plan(job, region, walk->executable, walk->error);
+	return plan_region(job, region, walk->executable, walk->error);
 }
 
 static int out_part(struct out_job *job, struct walk *walk, const struct pages *pages, const struct mapping *mapping,
@@ -402,8 +402,8 @@ static int copy_registered(struct pager *pager, struct region_vec *ours)
 	return rc;
 }
 
-/* What the program has mapped over an area of ours stays with what is left of that: it cannot be told apart. */
-static bool is_ours(const struct pager *pager, struct region region)
+/* What the program has mapped over a staging area stays with what is left of that: it cannot be told apart. */
+static bool is_session_memory(const struct pager *pager, struct region region)
 {
 	const struct index_header *header = index_header(pager->index);
 	bool ours = region_overlaps(region, pager->access.control) || region_overlaps(region, pager->staging.region) ||
@@ -433,10 +433,10 @@ static int out_walk(struct out_job *job, struct out_sums *sums, struct error *er
 		return rc;
 	while ((rc = eligible_next(&reader, &mapping, &verdict)) > 0) {
 		/*
-		 * By its place: how an area of ours looks may be half of what it should, when the thread that was to
-		 * change it did not run.
+		 * By its place: a staging area may look half as it should, when the thread that was to change it did
+		 * not run.
 		 */
-		if (is_ours(job->pager, mapping.region))
+		if (is_session_memory(job->pager, mapping.region))
 			verdict = INELIGIBLE_OURS;
 		rc = out_mapping(job, &walk, &pages, &mapping, verdict, &at);
 		if (rc < 0)
@@ -447,7 +447,7 @@ static int out_walk(struct out_job *job, struct out_sums *sums, struct error *er
 	}
 	eligible_close(&reader);
 	if (rc >= 0)
-		rc = flush(job, error);
+		rc = flush_plan(job, error);
 	close_region(job);
 	return rc;
 }
@@ -461,7 +461,7 @@ static int out_all(struct out_job *job, struct out_sums *sums, struct error *err
 	return rc < 0 ? rc : pinned;
 }
 
-/* Regions outside any mapping are a mistake of whoever asked; nothing is changed then. */
+/* Regions outside any mapping are a mistake of the client; nothing is changed then. */
 static int check_regions(struct pager *pager, const struct region_vec *asked, uint64_t *total, struct error *error)
 {
 	struct maps_reader reader;

@@ -101,7 +101,7 @@ struct out_job {
 	struct {
 		uint64_t entries[SLOT_BYTES / 4096]; /* pagemap of the current slot */
 		unsigned char unreadable[SLOT_BYTES / 4096];
-	} look;
+	} inspection;
 	struct {
 		struct out_region *first, *last; /* not yet reported */
 		struct out_region *walked;       /* the last one */
@@ -143,7 +143,7 @@ void out_finish_compressors(struct out_job *job);
  * The mover goes to the processor of the thread that it stops, the compressors elsewhere: what is woken there runs at
  * once.
  */
-void out_settle_on(struct out_job *job, int processor);
+void out_run_on(struct out_job *job, int processor);
 
 /* Waits until a slot is free and makes it the current batch. */
 void out_next_batch(struct out_job *job);

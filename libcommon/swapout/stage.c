@@ -76,8 +76,8 @@ static void read_pages(struct pager *pager, struct region region, const uint64_t
  * A page that was a hole is resident again in the sense of the index: nothing of it is out. Where pages may have gone
  * since, it is not known for a hole: those are lost. `lock` held.
  */
-static void settle_holes(struct pager *pager, const struct batch_cluster *bc, const uint64_t *entries,
-			 const unsigned char *unreadable, bool torn)
+static void resolve_holes(struct pager *pager, const struct batch_cluster *bc, const uint64_t *entries,
+			  const unsigned char *unreadable, bool torn)
 {
 	struct cluster *cluster = index_cluster(pager->index, bc->number);
 
@@ -140,7 +140,7 @@ static void find_lost(struct out_job *job, struct region moved)
 		struct region there = {bc->staging, bc->staging + bc->pages * page_size()};
 
 		if (!staging_holds(pager, there))
-			memset(job->look.unreadable + (there.start - moved.start) / page_size(), 1, bc->pages);
+			memset(job->inspection.unreadable + (there.start - moved.start) / page_size(), 1, bc->pages);
 	}
 }
 
@@ -150,14 +150,14 @@ int out_read(struct out_job *job)
 	struct batch *batch = job->current;
 	uint64_t slot = staging_slot(pager, batch->slot).start;
 	struct region moved = {slot + batch->read, slot + batch->used};
-	uint64_t *entries = job->look.entries;
-	unsigned char *unreadable = job->look.unreadable;
+	uint64_t *entries = job->inspection.entries;
+	unsigned char *unreadable = job->inspection.unreadable;
 	int rc;
 
 	if (region_bytes(moved))
 		failpoint("reading");
 	rc = out_pagemap(pager, moved.start, region_bytes(moved) / page_size(), entries);
-	memset(unreadable, 0, sizeof(job->look.unreadable));
+	memset(unreadable, 0, sizeof(job->inspection.unreadable));
 	if (rc == 0) {
 		read_pages(pager, moved, entries, unreadable);
 		find_lost(job, moved);
@@ -169,7 +169,7 @@ int out_read(struct out_job *job)
 		size_t page = (bc->staging - moved.start) / page_size();
 
 		if (rc == 0)
-			settle_holes(pager, bc, entries + page, unreadable + page, pager->staging.torn);
+			resolve_holes(pager, bc, entries + page, unreadable + page, pager->staging.torn);
 		else /* the target has ended; children of it have what moved no longer */
 			cluster_lose(index_cluster(pager->index, bc->number));
 	}
@@ -223,14 +223,15 @@ struct contents {
 };
 
 /* Whether a page is one 64-bit word repeated. */
-static bool repeats(const unsigned char *page, uint64_t *word)
+static bool repeats_word(const unsigned char *page, uint64_t *word)
 {
 	memcpy(word, page, sizeof(*word));
 	return memcmp(page, page + sizeof(*word), page_size() - sizeof(*word)) == 0;
 }
 
 /* The words lie in the index as they are: next to a sealed store they are ordinary data. */
-static void examine(const struct cluster *cluster, const unsigned char *pages, bool sealed, struct contents *contents)
+static void examine_pages(const struct cluster *cluster, const unsigned char *pages, bool sealed,
+			  struct contents *contents)
 {
 	*contents = (struct contents){0};
 	for (unsigned int i = 0; i < cluster->pages; i++) {
@@ -238,7 +239,7 @@ static void examine(const struct cluster *cluster, const unsigned char *pages, b
 
 		if ((cluster->holes | cluster->lost) & bit)
 			continue;
-		if (!repeats(pages + i * page_size(), &contents->words[i]) || (contents->words[i] && sealed))
+		if (!repeats_word(pages + i * page_size(), &contents->words[i]) || (contents->words[i] && sealed))
 			contents->data_pages++;
 		else if (contents->words[i])
 			contents->filled |= bit;
@@ -248,8 +249,8 @@ static void examine(const struct cluster *cluster, const unsigned char *pages, b
 }
 
 /* The pages that hold something, side by side; the mirror itself when that is all of them. */
-static const unsigned char *pack(struct compressor *c, const struct cluster *cluster, const unsigned char *pages,
-				 const struct contents *contents)
+static const unsigned char *pack_pages(struct compressor *c, const struct cluster *cluster, const unsigned char *pages,
+				       const struct contents *contents)
 {
 	uint64_t synthesized = cluster->holes | cluster->lost | contents->zeros | contents->filled;
 	unsigned char *to = c->packed;
@@ -281,8 +282,8 @@ static void keep_words(struct pager *pager, uint32_t number, struct contents *co
 	}
 }
 
-static void account(struct out_region *result, struct record_counters *counters, const struct contents *contents,
-		    const struct store_slot *slot)
+static void count_stored(struct out_region *result, struct record_counters *counters, const struct contents *contents,
+			 const struct store_slot *slot)
 {
 	unsigned int zeros = (unsigned int)__builtin_popcountll(contents->zeros);
 	unsigned int filled = (unsigned int)__builtin_popcountll(contents->filled);
@@ -316,13 +317,13 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 	pthread_mutex_unlock(&pager->lock);
 	if (!wanted)
 		return;
-	examine(cluster, pages, pager->tiers.seal, &contents);
+	examine_pages(cluster, pages, pager->tiers.seal, &contents);
 	pthread_mutex_lock(&pager->lock);
 	keep_words(pager, bc->number, &contents);
 	pthread_mutex_unlock(&pager->lock);
 	if (contents.data_pages)
 		rc = store_write(pool ? pager->tiers.pool : pager->tiers.store, c->scratch,
-				 pack(c, cluster, pages, &contents), contents.data_pages * page_size(),
+				 pack_pages(c, cluster, pages, &contents), contents.data_pages * page_size(),
 				 cluster_tag(pager, bc->number), &slot);
 	failpoint("written");
 	if (rc < 0) {
@@ -339,7 +340,7 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 		__atomic_store_n(&cluster->state, CLUSTER_STORED, __ATOMIC_RELEASE);
 		c->job->compress.written = slot;
 		c->job->compress.written_tag = cluster_tag(pager, bc->number);
-		account(bc->result, &index_header(pager->index)->session.counters, &contents, &slot);
+		count_stored(bc->result, &index_header(pager->index)->session.counters, &contents, &slot);
 	}
 	cluster_unpin(pager, bc->number);
 	pthread_mutex_unlock(&pager->lock);
@@ -347,7 +348,7 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 }
 
 /* The next cluster of the oldest batch. job->compress.mutex held. */
-static struct batch *take(struct out_job *job, size_t *number)
+static struct batch *take_cluster(struct out_job *job, size_t *number)
 {
 	struct batch *batch = job->compress.queued ? job->compress.queue[0] : NULL;
 
@@ -367,7 +368,7 @@ static void compress_loop(struct compressor *c)
 	pthread_mutex_lock(&job->compress.mutex);
 	for (;;) {
 		size_t number;
-		struct batch *batch = take(job, &number);
+		struct batch *batch = take_cluster(job, &number);
 		struct batch_cluster bc;
 
 		if (!batch && job->compress.closing)
@@ -464,7 +465,7 @@ int out_start_compressors(struct out_job *job)
 	return job->compress.count ? 0 : rc;
 }
 
-void out_settle_on(struct out_job *job, int processor)
+void out_run_on(struct out_job *job, int processor)
 {
 	cpu_set_t all;
 	cpu_set_t one;

@@ -17,11 +17,11 @@
 #include "proc/maps.h"
 #include "service/failpoint.h"
 
-#define CHANGING_TRIES 1000
-#define CHANGING_US    100
-#define DRAIN_TRIES    20
-#define LOOK_TRIES     20 /* a look that fails for want of memory, most of all, says nothing of the area */
-#define LOOK_AGAIN_US  500
+#define CHANGING_TRIES   1000
+#define CHANGING_US      100
+#define DRAIN_TRIES      20
+#define INSPECT_TRIES    20 /* of the area: one that fails, most of all for want of memory, says nothing of it */
+#define INSPECT_AGAIN_US 500
 
 struct region staging_slot_whole(const struct pager *pager, unsigned int slot)
 {
@@ -43,12 +43,12 @@ struct region staging_slot(const struct pager *pager, unsigned int slot)
 	return region;
 }
 
-static int look(const struct pager *pager, uint64_t at, struct mapping *mapping)
+static int read_mapping(const struct pager *pager, uint64_t at, struct mapping *mapping)
 {
 	int rc = mapping_at(pager->view.maps_fd, at, mapping);
 
-	for (int tries = 0; rc < 0 && rc != -ESRCH && tries < LOOK_TRIES; tries++) {
-		usleep(LOOK_AGAIN_US);
+	for (int tries = 0; rc < 0 && rc != -ESRCH && tries < INSPECT_TRIES; tries++) {
+		usleep(INSPECT_AGAIN_US);
 		rc = mapping_at(pager->view.maps_fd, at, mapping);
 	}
 	return rc;
@@ -64,8 +64,8 @@ static bool has_mark(const struct pager *pager)
 }
 
 /*
- * One mapping, or several where a slot is executable: of ours those that lie side by side and are alike are one, and of
- * others none is one with ours.
+ * One mapping, or several where a slot is executable: pieces of the area that lie side by side and are alike are one,
+ * and no other mapping is one with them.
  */
 static bool has_shape(const struct pager *pager, bool open)
 {
@@ -74,16 +74,17 @@ static bool has_shape(const struct pager *pager, bool open)
 	int before = -1;
 
 	for (uint64_t at = area.start; at < area.end; at = mapping.region.end) {
-		if (look(pager, at, &mapping) <= 0 || mapping.region.start != at || mapping.region.end > area.end ||
-		    (mapping.region.end - area.start) % SLOT_BYTES || mapping.kind != MAPPING_ANON || mapping.shared ||
-		    mapping.read != open || mapping.write != open || mapping.execute == before)
+		if (read_mapping(pager, at, &mapping) <= 0 || mapping.region.start != at ||
+		    mapping.region.end > area.end || (mapping.region.end - area.start) % SLOT_BYTES ||
+		    mapping.kind != MAPPING_ANON || mapping.shared || mapping.read != open || mapping.write != open ||
+		    mapping.execute == before)
 			return false;
 		before = mapping.execute;
 	}
 	return true;
 }
 
-static bool is_ours(const struct pager *pager, bool open)
+static bool is_area_intact(const struct pager *pager, bool open)
 {
 	return has_shape(pager, open) && (!open || has_mark(pager));
 }
@@ -125,8 +126,8 @@ void staging_drain(struct pager *pager)
 }
 
 /*
- * Whoever populates all of its memory (mlockall) in the moment in which the area is held waits there. Closed, it has
- * nothing to populate.
+ * A program that populates all of its memory (mlockall) in the moment in which the area is held waits there. Closed, it
+ * has nothing to populate.
  */
 static void wake_populating(const struct pager *pager)
 {
@@ -145,10 +146,10 @@ int staging_explain(const struct pager *pager, int rc, const char *tried, struct
 }
 
 /*
- * Nothing of it is touched from now on. What has been moved there with pages out may just have been unregistered:
- * whoever did that waits for his event, and has not touched it.
+ * Nothing of it is touched from now on. What has been moved there with pages out may just have been unregistered: the
+ * thread that did that waits for its event, and has not touched it.
  */
-static int gone(struct pager *pager)
+static int mark_area_gone(struct pager *pager)
 {
 	pager->staging.gone = true;
 	pager->staging.open = false;
@@ -197,44 +198,44 @@ int staging_begin(struct pager *pager, struct error *error)
 	if (pager->view.maps_fd < 0)
 		return staging_explain(pager, pager->view.maps_fd, "look at the mappings of", error);
 	rc = register_and_mark(pager);
-	for (int tries = 0; may_pass(pager, rc) && tries < LOOK_TRIES; tries++) {
-		usleep(LOOK_AGAIN_US);
+	for (int tries = 0; may_pass(pager, rc) && tries < INSPECT_TRIES; tries++) {
+		usleep(INSPECT_AGAIN_US);
 		rc = register_and_mark(pager);
 	}
 	pager->staging.unmarked = may_pass(pager, rc) && target_alive(&pager->target);
 	if (rc < 0 && !pager->staging.unmarked)
-		rc = gone(pager);
+		rc = mark_area_gone(pager);
 	if (!looking)
 		close(steal_fd(&pager->view.maps_fd));
 	return rc < 0 ? staging_explain(pager, rc, "make the staging area of", error) : 0;
 }
 
 /* Once more while there is no memory for it: that, too, is what a process without an address space is told by. */
-static int patiently(int (*call)(int fd, struct region region), int fd, struct region region)
+static int call_patiently(int (*call)(int fd, struct region region), int fd, struct region region)
 {
 	int rc = call(fd, region);
 
-	for (int tries = 0; rc == -ENOMEM && uffd_alive(fd) && tries < LOOK_TRIES; tries++) {
-		usleep(LOOK_AGAIN_US);
+	for (int tries = 0; rc == -ENOMEM && uffd_alive(fd) && tries < INSPECT_TRIES; tries++) {
+		usleep(INSPECT_AGAIN_US);
 		rc = call(fd, region);
 	}
 	return rc;
 }
 
-/* Whoever maps over it waits from now on. */
-static int hold(struct pager *pager)
+/* A thread that maps over it waits from now on. */
+static int hold_area(struct pager *pager)
 {
 	struct space *space = &pager->spaces[0];
 	int rc = 0;
 
 	pthread_rwlock_rdlock(&space->events);
-	if (is_ours(pager, true)) {
-		patiently(uffd_unregister, space->uffd, pager->staging.region);
+	if (is_area_intact(pager, true)) {
+		call_patiently(uffd_unregister, space->uffd, pager->staging.region);
 		failpoint("staging-between");
-		rc = patiently(uffd_register_missing, pager->staging.uffd, pager->staging.region);
+		rc = call_patiently(uffd_register_missing, pager->staging.uffd, pager->staging.region);
 	}
-	if (rc < 0 || !is_ours(pager, true))
-		rc = gone(pager);
+	if (rc < 0 || !is_area_intact(pager, true))
+		rc = mark_area_gone(pager);
 	pthread_rwlock_unlock(&space->events);
 	return rc;
 }
@@ -242,10 +243,11 @@ static int hold(struct pager *pager)
 /* Pages can move there from now on. */
 static int let_go(struct pager *pager)
 {
-	patiently(uffd_unregister, pager->staging.uffd, pager->staging.region);
+	call_patiently(uffd_unregister, pager->staging.uffd, pager->staging.region);
 	failpoint("staging-between");
-	if (patiently(uffd_register_missing, pager->spaces[0].uffd, pager->staging.region) < 0 || !is_ours(pager, true))
-		return gone(pager);
+	if (call_patiently(uffd_register_missing, pager->spaces[0].uffd, pager->staging.region) < 0 ||
+	    !is_area_intact(pager, true))
+		return mark_area_gone(pager);
 	staging_drain(pager);
 	return 0;
 }
@@ -255,12 +257,12 @@ static bool is_registered(const struct pager *pager)
 {
 	int fd = pager->staging.uffd;
 
-	for (int tries = 0; tries < LOOK_TRIES; tries++) {
+	for (int tries = 0; tries < INSPECT_TRIES; tries++) {
 		if (uffd_covers(fd, pager->staging.region))
 			return true;
 		if (uffd_absent(fd, pager->staging.region) || uffd_changing(fd))
 			break;
-		usleep(LOOK_AGAIN_US);
+		usleep(INSPECT_AGAIN_US);
 	}
 	return false;
 }
@@ -272,8 +274,8 @@ int64_t staging_open(struct pager *pager)
 
 	if (pager->staging.gone)
 		return -EADDRINUSE;
-	if (!is_registered(pager) || !is_ours(pager, false))
-		return gone(pager);
+	if (!is_registered(pager) || !is_area_intact(pager, false))
+		return mark_area_gone(pager);
 	rc = access->ops->area.protect(access, pager->staging.region, PROT_READ | PROT_WRITE);
 	if (rc < 0)
 		return rc;
@@ -285,7 +287,7 @@ int64_t staging_open(struct pager *pager)
 int64_t staging_empty(struct pager *pager, struct region region, bool was_executable)
 {
 	struct access *access = &pager->access;
-	int64_t rc = pager->staging.gone ? -EADDRINUSE : hold(pager);
+	int64_t rc = pager->staging.gone ? -EADDRINUSE : hold_area(pager);
 	int opened;
 
 	if (rc < 0)
@@ -302,7 +304,7 @@ int64_t staging_empty(struct pager *pager, struct region region, bool was_execut
  * What was mapped there between the last look and the change of protection has that now, and nobody has seen it yet: it
  * may be used again.
  */
-static void repair(struct pager *pager)
+static void repair_protection(struct pager *pager)
 {
 	struct mapping mapping;
 
@@ -311,11 +313,11 @@ static void repair(struct pager *pager)
 			pager->access.ops->area.protect(&pager->access, mapping.region, PROT_READ | PROT_WRITE);
 }
 
-static int64_t shut(struct pager *pager)
+static int64_t close_area(struct pager *pager)
 {
 	struct access *access = &pager->access;
 	struct region all = {pager->staging.region.start, mark_page(pager).start};
-	int64_t rc = hold(pager);
+	int64_t rc = hold_area(pager);
 
 	if (rc < 0)
 		return rc == -EADDRINUSE ? 0 : rc;
@@ -330,7 +332,7 @@ static int64_t shut(struct pager *pager)
 	pager->staging.open = false;
 	wake_populating(pager);
 	if (uffd_changing(pager->staging.uffd))
-		repair(pager);
+		repair_protection(pager);
 	staging_drain(pager);
 	return 0;
 }
@@ -346,7 +348,7 @@ int staging_close(struct pager *pager)
 	rc = target_fds_begin(pager, &error);
 	if (rc < 0)
 		return (int)rc;
-	rc = shut(pager);
+	rc = close_area(pager);
 	access->ops->calls.end(access);
 	return (int)rc;
 }
@@ -362,7 +364,7 @@ bool staging_holds(const struct pager *pager, struct region region)
 			break;
 		usleep(CHANGING_US);
 	}
-	return is_ours(pager, true);
+	return is_area_intact(pager, true);
 }
 
 /* Whether the area, closed and not registered, is kept from children, as ours is. */
@@ -378,7 +380,7 @@ static bool is_kept(const struct pager *pager)
 	return found;
 }
 
-static int another(struct pager *pager, struct error *error)
+static int make_another_area(struct pager *pager, struct error *error)
 {
 	struct index_header *header = index_header(pager->index);
 	struct access *access = &pager->access;
@@ -405,8 +407,8 @@ int staging_renew(struct pager *pager, struct error *error)
 	if (!pager->staging.gone && !pager->staging.open && !is_registered(pager) &&
 	    (!has_shape(pager, false) || !is_kept(pager) ||
 	     uffd_register_missing(pager->staging.uffd, pager->staging.region) < 0 || !has_shape(pager, false)))
-		gone(pager);
-	return pager->staging.gone ? another(pager, error) : 0;
+		mark_area_gone(pager);
+	return pager->staging.gone ? make_another_area(pager, error) : 0;
 }
 
 int staging_leave(struct pager *pager, struct error *error)
@@ -424,15 +426,15 @@ int staging_leave(struct pager *pager, struct error *error)
 			unregister_pieces(pager); /* nobody may come to wait for an event */
 			return (int)rc;
 		}
-		if (is_ours(pager, pager->staging.open)) {
-			rc = patiently(uffd_unregister, pager->staging.uffd, pager->staging.region);
-			patiently(uffd_unregister, pager->spaces[0].uffd, pager->staging.region);
+		if (is_area_intact(pager, pager->staging.open)) {
+			rc = call_patiently(uffd_unregister, pager->staging.uffd, pager->staging.region);
+			call_patiently(uffd_unregister, pager->spaces[0].uffd, pager->staging.region);
 		}
 		/* Unmapping it while it is registered would wait for an event to be read. */
-		if (rc != -ENOMEM && is_ours(pager, pager->staging.open))
+		if (rc != -ENOMEM && is_area_intact(pager, pager->staging.open))
 			rc = access->ops->area.drop(access, true);
 		else
-			gone(pager);
+			mark_area_gone(pager);
 		access->ops->calls.end(access);
 		staging_drain(pager);
 	}
@@ -457,7 +459,7 @@ int staging_recover(struct pager *pager)
 	if (mapping_at(pager->view.maps_fd, pager->staging.region.start, &mapping) == -ESRCH)
 		return -ESRCH;
 	/* Nobody would serve a fault there. */
-	if (pager->staging.open && pager->staging.uffd >= 0 && is_ours(pager, true))
+	if (pager->staging.open && pager->staging.uffd >= 0 && is_area_intact(pager, true))
 		unregister_pieces(pager);
 	else if (pager->staging.uffd >= 0)
 		wake_populating(pager);

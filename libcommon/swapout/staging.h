@@ -8,17 +8,17 @@
 #include "pager/pager.h"
 
 /*
- * How it is told that the area is still ours. Closed, it is registered with uffd_staging and cannot be accessed; open,
- * as long as pages move into it, it is registered with the descriptor of the target's memory. A mapping that comes to
- * lie there is registered with neither: UFFDIO_MOVE refuses it (EINVAL), and uffd_covers tells of it.
+ * How to know that the area is still the session's. Closed, it is registered with uffd_staging and cannot be accessed;
+ * open, as long as pages move into it, it is registered with the descriptor of the target's memory. A mapping that
+ * comes to lie there is registered with neither: UFFDIO_MOVE refuses it (EINVAL), and uffd_covers tells of it.
  *
  * Between the two registrations lies a moment with none, so afterwards it is looked at: our mapping is kept from
  * children and never becomes one with others beside it, so that it ends where the area does, and its last page begins
  * with a mark.
  *
- * While the area is registered with uffd_staging, whoever maps over it waits inside his call until the event is read
- * (UFFD_FEATURE_EVENT_UNMAP; fs/userfaultfd.c, userfaultfd_unmap_complete). What is done to the area then and there
- * meets, at worst, a mapping that nobody has written to yet.
+ * While the area is registered with uffd_staging, a thread that maps over it waits inside its call until the event is
+ * read (UFFD_FEATURE_EVENT_UNMAP; fs/userfaultfd.c, userfaultfd_unmap_complete). What is done to the area then and
+ * there meets, at worst, a mapping that nobody has written to yet.
  */
 
 /* Where pages may go in a slot. */

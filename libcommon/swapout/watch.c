@@ -13,8 +13,8 @@
 #include "swapin/touch_ring.h"
 #include "swapout/swapout.h"
 
-#define TOLD_AT_ONCE 2048
-#define TELL_MS      20
+#define EMIT_AT_ONCE 2048
+#define EMIT_MS      20
 
 struct watch {
 	struct pager *pager;
@@ -25,7 +25,7 @@ struct watch {
 
 /* When it began, and for how long the target has waited for pages by now; before it began too, which is to be
  * subtracted. */
-static void tell_state(struct watch *watch)
+static void emit_state(struct watch *watch)
 {
 	uint64_t waited_ns;
 
@@ -40,9 +40,9 @@ static void tell_state(struct watch *watch)
 /*
  * One record for many touches: [address, thread, write, out, microseconds]. Who receives it knows names and mappings.
  */
-static void tell(struct watch *watch)
+static void emit_touches(struct watch *watch)
 {
-	struct touch touches[TOLD_AT_ONCE];
+	struct touch touches[EMIT_AT_ONCE];
 	size_t page = page_size();
 	uint64_t lost;
 	size_t count;
@@ -50,7 +50,7 @@ static void tell(struct watch *watch)
 	do {
 		json_t *list;
 
-		count = touch_ring_take(watch->pager, &watch->ring, touches, TOLD_AT_ONCE, &lost);
+		count = touch_ring_take(watch->pager, &watch->ring, touches, EMIT_AT_ONCE, &lost);
 		if (!count && !lost)
 			return;
 		list = json_array();
@@ -64,7 +64,7 @@ static void tell(struct watch *watch)
 						       1000)));
 		watch->request->emit(watch->request->context, json_pack("{s:s,s:o,s:I}", "type", "touches", "touches",
 									list, "lost", (json_int_t)lost));
-	} while (count == TOLD_AT_ONCE);
+	} while (count == EMIT_AT_ONCE);
 }
 
 static void discard_record(void *context, json_t *record)
@@ -121,8 +121,8 @@ static int go_round(struct watch *watch, struct error *error)
 	bool partial = false;
 	uint64_t now = (clock_now_ns() - watch->started_ns) / 1000;
 
-	tell(watch);
-	tell_state(watch);
+	emit_touches(watch);
+	emit_state(watch);
 	watch->request->emit(watch->request->context,
 			     json_pack("{s:s,s:I}", "type", "round", "at_us", (json_int_t)now));
 	return move_out(watch, false, &partial, error);
@@ -151,7 +151,7 @@ static int watch_on(struct watch *watch, struct error *error)
 
 	while (rc == 0 && !atomic_load(&watch->pager->ended) && !watch->pager->spaces[0].dead) {
 		uint64_t now = elapsed_ms(watch);
-		uint64_t wait = TELL_MS;
+		uint64_t wait = EMIT_MS;
 
 		if (request->duration_ms && now >= request->duration_ms)
 			break;
@@ -167,12 +167,12 @@ static int watch_on(struct watch *watch, struct error *error)
 		if (heard_enough(request->connection, wait))
 			break;
 		let_threads_go(watch->pager);
-		tell(watch);
+		emit_touches(watch);
 	}
 	return rc == -ESRCH ? 0 : rc;
 }
 
-static bool begin(struct pager *pager, struct watch *watch)
+static bool begin_watch(struct pager *pager, struct watch *watch)
 {
 	bool alone;
 
@@ -184,7 +184,7 @@ static bool begin(struct pager *pager, struct watch *watch)
 	return alone;
 }
 
-static void end(struct pager *pager)
+static void end_watch(struct pager *pager)
 {
 	pthread_mutex_lock(&pager->lock);
 	pager->faults.touched = NULL;
@@ -201,7 +201,7 @@ int watch_run(struct pager *pager, const struct watch_request *request, bool *pa
 		watch.started_ns = clock_now_ns();
 	if (touch_ring_init(&watch.ring, &request->regions) < 0)
 		return error_set(error, -ENOMEM, NULL, NULL, "watch process %d", pager->target.pid);
-	if (!begin(pager, &watch)) {
+	if (!begin_watch(pager, &watch)) {
 		touch_ring_free(&watch.ring);
 		return error_set(error, -EBUSY, "somebody else watches it", NULL, "watch process %d",
 				 pager->target.pid);
@@ -210,12 +210,12 @@ int watch_run(struct pager *pager, const struct watch_request *request, bool *pa
 	if (!request->resume_ns)
 		rc = move_out(&watch, true, partial, error);
 	if (rc == 0) {
-		tell_state(&watch);
+		emit_state(&watch);
 		rc = watch_on(&watch, error);
 	}
-	end(pager);
-	tell(&watch);
-	tell_state(&watch);
+	end_watch(pager);
+	emit_touches(&watch);
+	emit_state(&watch);
 	touch_ring_free(&watch.ring);
 	return rc;
 }

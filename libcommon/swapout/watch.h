@@ -20,7 +20,7 @@ struct watch_request {
  * Moves the pages of the regions out and emits a record for each region, then a "touches" record whenever some have
  * come back, until the duration is over, the client has heard enough or is gone, or the target has ended. Nothing is
  * brought back here. One at a time.
- * Returns 0, or -errno with `error` filled: what out_run returns, -EBUSY when somebody else watches, -ENOMEM. *partial:
- * not every page could be moved out.
+ * Returns 0, or -errno with `error` filled: what out_run returns, -EBUSY when another client watches, -ENOMEM.
+ * *partial: not every page could be moved out.
  */
 int watch_run(struct pager *pager, const struct watch_request *request, bool *partial, struct error *error);

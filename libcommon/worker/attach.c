@@ -17,7 +17,7 @@
 	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP | \
 	 UFFD_FEATURE_MOVE | UFFD_FEATURE_POISON | UFFD_FEATURE_THREAD_ID)
 
-static void leave(struct pager *pager)
+static void leave_target(struct pager *pager)
 {
 	struct access *access = &pager->access;
 	struct error ignored = {0};
@@ -71,7 +71,7 @@ static int take_way(struct pager *pager, enum access_method choice, struct error
 	if (rc == 0)
 		rc = enter_handshake(uffd[1], UFFD_FEATURE_EVENT_UNMAP, error);
 	if (rc < 0) {
-		leave(pager);
+		leave_target(pager);
 		close(uffd[0]);
 		close(uffd[1]);
 		return rc;
@@ -90,17 +90,17 @@ static int take_way(struct pager *pager, enum access_method choice, struct error
 	if (rc == 0)
 		rc = target_fds_give_store(pager, error);
 	if (rc < 0)
-		leave(pager);
+		leave_target(pager);
 	return rc;
 }
 
 void attach_leave(struct pager *pager)
 {
-	leave(pager);
+	leave_target(pager);
 	pager_remove_files(pager);
 }
 
-/* Where no process of ours can be made, a thread of the program can still be stopped. */
+/* Where no puppet can be made, a thread of the program can still be stopped. */
 static void offer_inject(struct error *error)
 {
 	size_t length = strlen(error->hint);

@@ -46,7 +46,7 @@ static void free_client(struct waiting_client *client)
 	free(client);
 }
 
-/* Forgets one that has become somebody else's. */
+/* Forgets a client that has another owner now. */
 static void take_out(struct clients *clients, unsigned int i)
 {
 	clients->whole -= clients->all[i]->whole;
@@ -55,7 +55,7 @@ static void take_out(struct clients *clients, unsigned int i)
 		clients->all[i] = clients->all[i + 1];
 }
 
-static void refuse(struct clients *clients, unsigned int i, const struct error *error)
+static void refuse_client(struct clients *clients, unsigned int i, const struct error *error)
 {
 	struct waiting_client *client = clients->all[i];
 
@@ -92,7 +92,7 @@ static bool make_room(struct clients *clients)
 		if (clients->all[i]->whole)
 			continue;
 		error_set(&error, -EBUSY, "too many others ask", "try again", "read the request");
-		refuse(clients, i, &error);
+		refuse_client(clients, i, &error);
 		return true;
 	}
 	return false;
@@ -222,7 +222,7 @@ static bool serve_one(struct clients *clients, struct pager *pager, unsigned int
 	if (rc == 0 && !client->whole && now_us() > client->deadline_us)
 		rc = error_set(&error, -EINVAL, "it did not come in time", NULL, "read the request");
 	if (rc < 0) {
-		refuse(clients, i, &error);
+		refuse_client(clients, i, &error);
 		return true;
 	}
 	if (!client->whole || !may_begin(pager, client) || start_serving(pager, client) < 0)

@@ -173,8 +173,10 @@ static int bring_all(struct pager *pager, struct filler *filler, const struct re
 	return asker->enough(asker->context) ? -ECANCELED : 0;
 }
 
-/* Pages that came back as what they can only be when the store has lost them: a SIGBUS for whoever touches them. */
-static uint64_t poisoned(const struct pager *pager)
+/*
+ * Pages that came back as what they can only be when the store has lost them: a SIGBUS for a thread that touches them.
+ */
+static uint64_t count_poisoned(const struct pager *pager)
 {
 	return index_header(pager->index)->session.counters.poisoned_pages;
 }
@@ -185,7 +187,7 @@ static int run_in(struct client *client, struct error *error)
 	struct region everything = {0, UINT64_MAX};
 	struct region_vec all = {.items = &everything, .count = 1};
 	uint64_t begin = now_us();
-	uint64_t before = poisoned(pager);
+	uint64_t before = count_poisoned(pager);
 	uint64_t brought = 0;
 	struct asker asker = {has_enough, client};
 	struct filler filler;
@@ -210,9 +212,9 @@ static int run_in(struct client *client, struct error *error)
 			  pager->target.pid);
 	summary = summary_of(pager, "in");
 	report_number(summary, "brought_bytes", brought * page_size());
-	report_number(summary, "poisoned_pages", poisoned(pager) - before);
+	report_number(summary, "poisoned_pages", count_poisoned(pager) - before);
 	report_number(summary, "time_us", now_us() - begin);
-	client->partial = poisoned(pager) != before;
+	client->partial = count_poisoned(pager) != before;
 	send_record(client, summary);
 	return rc;
 }
@@ -373,7 +375,7 @@ static void close_everywhere(struct pager *pager)
 static int run_detach(struct client *client, struct error *error)
 {
 	struct pager *pager = client->pager;
-	uint64_t before = poisoned(pager);
+	uint64_t before = count_poisoned(pager);
 	uint64_t brought = 0;
 	uint64_t begin = now_us();
 	int rc = control_detach(pager, &brought, error);
@@ -384,9 +386,9 @@ static int run_detach(struct client *client, struct error *error)
 	close_everywhere(pager);
 	summary = summary_of(pager, "detach");
 	report_number(summary, "brought_bytes", brought * page_size());
-	report_number(summary, "poisoned_pages", poisoned(pager) - before);
+	report_number(summary, "poisoned_pages", count_poisoned(pager) - before);
 	report_number(summary, "time_us", now_us() - begin);
-	client->partial |= poisoned(pager) != before;
+	client->partial |= count_poisoned(pager) != before;
 	send_record(client, summary);
 	return 0;
 }

@@ -15,7 +15,7 @@ void control_refuse(int connection, const struct error *error);
 bool control_may_ask(int connection);
 
 /*
- * Everything back, everything of ours out of the target. `job` is taken. Returns 0 or -errno with `error` filled (pages
- * that are out stay served).
+ * Brings everything back, and takes out of the target what the session put there. `job` is taken. Returns 0 or -errno
+ * with `error` filled (pages that are out stay served).
  */
 int control_detach(struct pager *pager, uint64_t *brought, struct error *error);

@@ -122,7 +122,7 @@ static const struct fdstore_item *find_kept(const struct pager *pager, uint64_t 
 	return NULL;
 }
 
-static bool known(const struct index_header *header, uint64_t number)
+static bool is_known_space(const struct index_header *header, uint64_t number)
 {
 	for (unsigned int i = 1; i < header->spaces_there; i++)
 		if (header->spaces[i].used && header->spaces[i].stored_as == number)
@@ -183,7 +183,7 @@ static void find_spaces(struct pager *pager)
 		const struct fdstore_item *item = &pager->supervision.inherited->items[i];
 
 		pager->supervision.number = max_u64(pager->supervision.number, item->number);
-		if (!known(header, item->number) && item->parent < INDEX_SPACES)
+		if (!is_known_space(header, item->number) && item->parent < INDEX_SPACES)
 			find_forked(pager, item);
 	}
 }
@@ -331,7 +331,7 @@ static int read_staged(struct pager *pager)
  * A page that was being brought when the worker died, and is there, has been brought. Of children this cannot be seen;
  * theirs are found there when they are brought again.
  */
-static int settle_filling(void *context, uint64_t address, index_entry entry)
+static int resolve_filling(void *context, uint64_t address, index_entry entry)
 {
 	struct pager *pager = context;
 	uint64_t pagemap;
@@ -356,11 +356,11 @@ int recover_state(struct pager *pager, int index_fd)
 						    index_header(pager->index)->session.counters.workers);
 		if (rc == -EBUSY)
 			return rc;
-		index_walk(pager->index, 0, (struct region){0, UINT64_MAX}, settle_filling, pager);
+		index_walk(pager->index, 0, (struct region){0, UINT64_MAX}, resolve_filling, pager);
 	}
 	index_recover(pager->index);
 	failpoint("recovering");
-	keeper_settle(pager);
+	keeper_quiesce(pager);
 	pager->access.number = index_header(pager->index)->session.target.uffd_number;
 	rc = open_store(pager);
 	if (rc == 0)

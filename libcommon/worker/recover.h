@@ -12,5 +12,5 @@
 int recover_state(struct pager *pager, int index_fd);
 void recover_pages(struct pager *pager);
 
-/* Ends what another worker died in: taking everything of ours out of the target. Whether it was in that. */
+/* Ends what another worker died in: taking out of the target what the session put there. Whether it was in that. */
 bool recover_leave(struct pager *pager);

@@ -66,7 +66,7 @@ static void set_pages(struct pager *pager, json_t *record)
 }
 
 /* Whole microseconds, rounded up; null when nothing was measured. */
-static json_t *microseconds(uint64_t ns)
+static json_t *microseconds_value(uint64_t ns)
 {
 	return ns ? json_integer((json_int_t)((ns + 999) / 1000)) : json_null();
 }
@@ -83,9 +83,9 @@ static void set_faults(struct pager *pager, json_t *record)
 	report_number(record, "fresh_faults", c->fresh_faults);
 	report_number(record, "hot_faults", c->hot_faults);
 	report_number(record, "fault_wait_us", c->fault_wait_ns / 1000);
-	json_object_set_new(record, "fault_p50_us", microseconds(latency_percentile(&pager->faults.latency, 50)));
-	json_object_set_new(record, "fault_p99_us", microseconds(latency_percentile(&pager->faults.latency, 99)));
-	json_object_set_new(record, "fault_max_us", microseconds(c->latency.max_ns));
+	json_object_set_new(record, "fault_p50_us", microseconds_value(latency_percentile(&pager->faults.latency, 50)));
+	json_object_set_new(record, "fault_p99_us", microseconds_value(latency_percentile(&pager->faults.latency, 99)));
+	json_object_set_new(record, "fault_max_us", microseconds_value(c->latency.max_ns));
 	json_object_set_new(record, "events",
 			    json_pack("{s:I,s:I,s:I,s:I}", "fork", (json_int_t)c->events.forks, "remap",
 				      (json_int_t)c->events.remaps, "remove", (json_int_t)c->events.removes, "unmap",
@@ -94,7 +94,7 @@ static void set_faults(struct pager *pager, json_t *record)
 	report_number(record, "longest_stop_us", pager->access.inject.longest_us);
 }
 
-static json_t *missing(const struct pager *pager)
+static json_t *list_missing(const struct pager *pager)
 {
 	pid_t keeper = index_header(pager->index)->session.keeper.pid;
 	const pid_t ours[] = {getpid(), pager->supervision.supervisor_pid, keeper};
@@ -119,7 +119,7 @@ json_t *status_record(struct pager *pager)
 	json_object_set_new(record, "encrypted", json_boolean(pager->tiers.seal));
 	if (pager->tiers.seal)
 		json_object_set_new(record, "key", json_string(seal_secret(pager->tiers.seal) ? "secret" : "locked"));
-	json_object_set_new(record, "missing", missing(pager));
+	json_object_set_new(record, "missing", list_missing(pager));
 	json_object_set_new(record, "kept_in", json_boolean(atomic_load(&pager->serving.holds)));
 	if (atomic_load(&pager->tracer.pid))
 		report_number(record, "tracer_pid", (uint64_t)atomic_load(&pager->tracer.pid));

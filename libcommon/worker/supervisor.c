@@ -35,7 +35,7 @@
 #define HEAP_BLOCK_MAX 16384 /* bytes; larger ones are mappings of their own */
 #define READY_TRIES    5     /* workers that end before the session is served: then it is given up */
 
-/* The worker that is watched; a child of ours, or the one that made us. */
+/* The worker that is watched; a child of the supervisor, or the one that made it. */
 struct worker {
 	pid_t pid;
 	int pidfd;
@@ -138,26 +138,26 @@ static void take_signal(struct supervisor *v)
 
 /*
  * Threads that did not stop in time while the session was made are ours to let go. Returns for how long to wait before
- * the next look, in milliseconds, PULSE_LOOK_MS at most.
+ * the next inspection, in milliseconds, PULSE_INSPECT_MS at most.
  */
 static int let_threads_go(struct supervisor *v)
 {
 	struct access *access = &v->pager->access;
 
-	return access->ops && access->ops->calls.reap(access) ? LINGER_MS : PULSE_LOOK_MS;
+	return access->ops && access->ops->calls.reap(access) ? LINGER_MS : PULSE_INSPECT_MS;
 }
 
 /* A worker that serves nothing any more makes room for another one. */
-static void look_after(struct supervisor *v)
+static void inspect_worker(struct supervisor *v)
 {
-	if (v->hung || !pulse_look(v->pager->supervision.pulse, &v->pulse, v->worker.pid))
+	if (v->hung || !pulse_inspect(v->pager->supervision.pulse, &v->pulse, v->worker.pid))
 		return;
 	v->hung = true;
 	pidfd_signal(v->worker.pidfd, SIGKILL);
 }
 
 /* Holds on until the worker has ended and all that it said is heard. */
-static void hold(struct supervisor *v)
+static void await_worker_end(struct supervisor *v)
 {
 	struct pollfd fds[] = {{.fd = v->worker.socket, .events = POLLIN},
 			       {.fd = v->worker.pidfd, .events = POLLIN},
@@ -166,7 +166,7 @@ static void hold(struct supervisor *v)
 	for (;;) {
 		if (poll(fds, ARRAY_SIZE(fds), let_threads_go(v)) < 0)
 			continue;
-		look_after(v);
+		inspect_worker(v);
 		if (fds[2].revents & POLLIN)
 			take_signal(v);
 		if (fds[0].revents && !take_message(v))
@@ -184,7 +184,7 @@ static void hold(struct supervisor *v)
  * The worker is gone. A worker that ended by itself, or crashed, would do so again: the next one is given a little more
  * time each time.
  */
-static void bury(struct supervisor *v)
+static void bury_worker(struct supervisor *v)
 {
 	int status = SIGKILL; /* of one that is not our child, nothing is known */
 
@@ -240,7 +240,7 @@ static int start_worker(struct supervisor *v, bool takes_over)
 	return 0;
 }
 
-/* Somebody waits for it. */
+/* Threads of the target may be waiting for it. */
 static void start_next_worker(struct supervisor *v)
 {
 	for (unsigned int tries = 0; start_worker(v, true) < 0; tries += tries < 16)
@@ -248,7 +248,7 @@ static void start_next_worker(struct supervisor *v)
 }
 
 /* Whether something of the session is still to be served. */
-static bool needed(const struct supervisor *v)
+static bool is_needed(const struct supervisor *v)
 {
 	const struct pager *pager = v->pager;
 
@@ -267,12 +267,12 @@ static bool given_up(struct supervisor *v)
 /*
  * From a worker at work to the end of the session. Returns the exit status, or -ECHILD when no worker comes to serve.
  */
-static int run(struct supervisor *v)
+static int run_workers(struct supervisor *v)
 {
 	for (;;) {
-		hold(v);
-		bury(v);
-		if (v->worker.over || !needed(v))
+		await_worker_end(v);
+		bury_worker(v);
+		if (v->worker.over || !is_needed(v))
 			break;
 		if (given_up(v))
 			return -ECHILD;
@@ -290,7 +290,7 @@ static void keep_heap_small(void)
 	mallopt(M_TRIM_THRESHOLD, HEAP_BLOCK_MAX);
 }
 
-static void begin(struct supervisor *v)
+static void begin_supervising(struct supervisor *v)
 {
 	sigset_t set;
 
@@ -312,18 +312,18 @@ int supervise(struct pager *pager, worker_fn *work, int ready, struct fdstore *a
 		.pager = pager, .work = work, .fdstore = adopted ? *adopted : (struct fdstore){0}, .ready = ready};
 	int rc;
 
-	begin(&v);
+	begin_supervising(&v);
 	pager->supervision.pulse = pulse_new();
 	rc = pager->supervision.pulse ? start_worker(&v, adopted != NULL) : -ENOMEM;
 	if (rc == 0)
-		rc = run(&v);
+		rc = run_workers(&v);
 	if (rc < 0 && !adopted) /* nothing is out yet */
 		attach_leave(pager);
 	return rc;
 }
 
 /* What every process of a session needs open; a client's connection, most of all, must not be. Returns how many. */
-static unsigned int durable(const struct supervisor *v, int fds[], unsigned int size)
+static unsigned int list_durable_fds(const struct supervisor *v, int fds[], unsigned int size)
 {
 	const struct pager *pager = v->pager;
 	const int all[] = {0,
@@ -351,7 +351,7 @@ static unsigned int durable(const struct supervisor *v, int fds[], unsigned int 
 	return count;
 }
 
-static int ascending(const void *a, const void *b)
+static int compare_fds(const void *a, const void *b)
 {
 	return *(const int *)a - *(const int *)b;
 }
@@ -359,10 +359,10 @@ static int ascending(const void *a, const void *b)
 static void close_others(const struct supervisor *v)
 {
 	int fds[INDEX_SPACES + 32];
-	unsigned int count = durable(v, fds, ARRAY_SIZE(fds));
+	unsigned int count = list_durable_fds(v, fds, ARRAY_SIZE(fds));
 	int next = 0;
 
-	qsort(fds, count, sizeof(*fds), ascending);
+	qsort(fds, count, sizeof(*fds), compare_fds);
 	for (unsigned int i = 0; i < count; i++) {
 		if (fds[i] > next)
 			close_range((unsigned int)next, (unsigned int)fds[i] - 1, 0);
@@ -372,7 +372,7 @@ static void close_others(const struct supervisor *v)
 }
 
 /* A copy of the worker's copy of the session, with nothing in it of what the worker is doing. */
-static void inherit(struct supervisor *v, const struct pager *old)
+static void inherit_session(struct supervisor *v, const struct pager *old)
 {
 	struct pager *pager = v->pager;
 
@@ -403,10 +403,10 @@ static void become_supervisor(const struct pager *pager, worker_fn *work, const 
 
 	if (!v.pager)
 		_exit(EXIT_FAILURE);
-	inherit(&v, pager);
+	inherit_session(&v, pager);
 	close_others(&v);
-	begin(&v);
-	_exit(run(&v));
+	begin_supervising(&v);
+	_exit(run_workers(&v));
 }
 
 /* What the old one held and the new one may not have: descriptors that came at the moment of the change. */

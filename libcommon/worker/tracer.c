@@ -25,10 +25,10 @@
 #include "swapin/fill.h"
 #include "swapin/filler.h"
 
-#define LOOK_MS    100
+#define SCAN_MS    100
 #define LISTEN_MS  400 /* where the kernel tells of each tracer that comes */
-#define LOOKS      8   /* in which every thread has been looked at once */
-#define LOOK_LEAST 16  /* threads in a look */
+#define SCANS      8   /* in which every thread has been inspected once */
+#define SCAN_LEAST 16  /* threads in a scan */
 
 struct tracer_watch {
 	struct pager *pager;
@@ -76,18 +76,18 @@ static int listen_for_tracers(pid_t pid)
 	return steal_fd(&fd);
 }
 
-/* Until it is time for another look. What a message says is not looked at: it may be late, or missing. */
+/* Until it is time for another scan. What a message says is not looked at: it may be late, or missing. */
 static void wait_for_tracer(const struct tracer_watch *w)
 {
 	struct pollfd fd = {.fd = w->listen, .events = POLLIN};
 	char message[512];
 
-	if (poll(&fd, 1, w->listen < 0 ? LOOK_MS : LISTEN_MS) > 0)
+	if (poll(&fd, 1, w->listen < 0 ? SCAN_MS : LISTEN_MS) > 0)
 		while (recv(w->listen, message, sizeof(message), 0) > 0)
 			;
 }
 
-/* Looked at twice: a thread of ours that has let go and ended meanwhile has no name any more. */
+/* Looked at twice: a tracing thread of the session that has let go and ended meanwhile has no name any more. */
 static pid_t debugger_of(const struct pager *pager, pid_t tid)
 {
 	pid_t tracer = tracer_of(&pager->target, tid);
@@ -98,21 +98,21 @@ static pid_t debugger_of(const struct pager *pager, pid_t tid)
 		       : 0;
 }
 
-/* The main thread, and a part of the others: all of them in LOOKS looks. */
+/* The main thread, and a part of the others: all of them in SCANS scans. */
 static pid_t find_debugger(struct tracer_watch *w)
 {
 	const struct pager *pager = w->pager;
 	_cleanup_closedir_ DIR *tasks = tasks_open(&pager->target);
 	pid_t found = debugger_of(pager, pager->target.pid);
 	unsigned int count = 0;
-	unsigned int most = LOOK_LEAST;
+	unsigned int most = SCAN_LEAST;
 
 	if (!tasks)
 		return 0;
 	for (pid_t tid; (tid = tasks_next(tasks)) > 0; count++)
 		if (!found && count >= w->at && count < w->at + most)
 			found = debugger_of(pager, tid);
-	most = (unsigned int)max_u64(LOOK_LEAST, count / LOOKS + 1);
+	most = (unsigned int)max_u64(SCAN_LEAST, count / SCANS + 1);
 	w->at = w->at + most < count ? w->at + most : 0;
 	return found;
 }
@@ -152,7 +152,7 @@ static void *tracer_main(void *argument)
 
 		/* A tracer that was found is looked for everywhere before it counts as gone. */
 		w.tracer = 0;
-		for (unsigned int i = 0; !w.tracer && i < (before ? LOOKS : 1); i++)
+		for (unsigned int i = 0; !w.tracer && i < (before ? SCANS : 1); i++)
 			w.tracer = before || anything_out(pager) ? find_debugger(&w) : 0;
 		atomic_store(&pager->tracer.pid, w.tracer);
 		if (w.tracer && !before)

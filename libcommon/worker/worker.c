@@ -82,13 +82,13 @@ static void keep_house(struct pager *pager)
 	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
 		struct space *space = &pager->spaces[i];
 		bool empty;
-		bool look;
+		bool inspect;
 
 		pthread_mutex_lock(&pager->lock);
-		look = space->used && !space->dead;
-		empty = i > 0 && look && !index_count(pager->index, i);
+		inspect = space->used && !space->dead;
+		empty = i > 0 && inspect && !index_count(pager->index, i);
 		pthread_mutex_unlock(&pager->lock);
-		if (!look)
+		if (!inspect)
 			continue;
 		if (space->unwatched)
 			space->unwatched = space_watch(pager, space) < 0;
@@ -107,7 +107,7 @@ static void keep_house(struct pager *pager)
 			space_tidy(pager);
 		}
 	}
-	guards_look(pager);
+	guards_scan(pager);
 	pthread_mutex_lock(&pager->lock);
 	if (!any_needed(pager)) {
 		int running = RUNNING;
@@ -182,7 +182,7 @@ static void *detach_main(void *argument)
 }
 
 /* In a thread of its own: requests are answered meanwhile. Returns whether it has begun. */
-static bool detach(struct pager *pager)
+static bool start_detaching(struct pager *pager)
 {
 	pthread_t thread;
 
@@ -194,7 +194,7 @@ static bool detach(struct pager *pager)
 }
 
 /* What was made to be watched and is watched no longer. */
-static bool forsaken(struct pager *pager)
+static bool is_forsaken(struct pager *pager)
 {
 	bool watched;
 
@@ -237,8 +237,8 @@ static void main_loop(struct pager *pager, int signals)
 			clients_accept(&clients, pager);
 		if (fds[1].revents & POLLIN && read(signals, &info, sizeof(info)) > 0)
 			ending = true;
-		if (!detaching && (ending || forsaken(pager)))
-			detaching = detach(pager);
+		if (!detaching && (ending || is_forsaken(pager)))
+			detaching = start_detaching(pager);
 		if (fds[2].revents) {
 			fds[2].fd = -1; /* its address space may live on in children */
 			kept_us = 0;
@@ -255,7 +255,7 @@ static void main_loop(struct pager *pager, int signals)
 	clients_end(&clients);
 }
 
-static void tell_ready(struct pager *pager)
+static void emit_ready(struct pager *pager)
 {
 	json_t *record = status_record(pager);
 	char *text = report_text(record, JSON_COMPACT);
@@ -268,7 +268,7 @@ static void tell_ready(struct pager *pager)
 	fdstore_send(pager->supervision.socket, &(struct fdstore_message){.op = FDSTORE_READY}, -1);
 }
 
-static int start(struct pager *pager)
+static int begin_serving(struct pager *pager)
 {
 	int rc = open_target_files(pager);
 
@@ -309,14 +309,14 @@ int worker_main(struct pager *pager)
 
 	prctl(PR_SET_NAME, "swapctl-worker");
 	stay_in_memory(pager->tiers.seal);
-	rc = start(pager);
+	rc = begin_serving(pager);
 	if (rc < 0)
 		return 1;
 	if (pager->supervision.inherited)
 		recover_pages(pager);
 	if (pager->supervision.inherited && recover_leave(pager))
 		atomic_store(&pager->ended, ENDED_DETACHED);
-	tell_ready(pager);
+	emit_ready(pager);
 	main_loop(pager, signals);
 	tracer_stop(pager);
 	forks_stop(pager);

@@ -118,7 +118,7 @@ teardown() {
 
 @test "every reason that a decision can have is described in uvm-json(5)" {
 	local why count=0
-	for why in $(grep -A 1 'tell(process,' "$ROOT/libcommon/policy/swap.c" | grep -oE '[^{]"[a-z-]+"' | tr -cd 'a-z\n-' | sort -u); do
+	for why in $(grep -A 1 'emit_decision(process,' "$ROOT/libcommon/policy/swap.c" | grep -oE '[^{]"[a-z-]+"' | tr -cd 'a-z\n-' | sort -u); do
 		[[ $why =~ ^(stage|leave|writeback|wait|end)$ ]] && continue
 		grep -qE "^\.It Li (.* )?$why( |\$)" "$ROOT/man/uvm-json.5" || {
 			echo "not described: $why" >&2

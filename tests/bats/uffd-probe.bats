@@ -158,8 +158,8 @@ no_route_left() {
 	run -0 "$UVM_BUILD/targets/probe_deny" kill userfaultfd,process_madvise "$UVM_BUILD/bin/uffd-probe"
 	assert_equal "$(of route syscall | jq .usable)" false
 	assert_equal "$(of route device | jq .usable)" true
-	assert_equal "$(of neighbour process_madvise_cold | jq .usable)" false
-	assert_equal "$(of neighbour pagemap_scan | jq .usable)" true
+	assert_equal "$(of facility process_madvise_cold | jq .usable)" false
+	assert_equal "$(of facility pagemap_scan | jq .usable)" true
 	run -0 "$UVM_BUILD/targets/probe_deny" kill userfaultfd,device "$UVM_BUILD/bin/uffd-probe" --exercise
 	no_route_left
 	assert_equal "$(jq -r 'select(.type == "exercise") | .result' <<<"$output" | sort -u)" not-applicable
@@ -173,14 +173,14 @@ no_route_left() {
 @test "the neighbours are tried: capabilities decide where the kernel has them" {
 	run -0 uffd-probe
 	for name in pagemap_scan procmap_query pidfd_getfd process_madvise_cold mremap_dontunmap madv_populate_write; do
-		assert_equal "$(of neighbour "$name" | jq .usable)" true
+		assert_equal "$(of facility "$name" | jq .usable)" true
 	done
 	run -0 nobody_runs uffd-probe
-	assert_equal "$(of neighbour pidfd_getfd | jq .usable)" true
-	assert_equal "$(of neighbour process_madvise_cold | jq .errno)" '"EPERM"'
-	assert_equal "$(of neighbour ptrace_suspend_seccomp | jq .errno)" '"EPERM"'
+	assert_equal "$(of facility pidfd_getfd | jq .usable)" true
+	assert_equal "$(of facility process_madvise_cold | jq .errno)" '"EPERM"'
+	assert_equal "$(of facility ptrace_suspend_seccomp | jq .errno)" '"EPERM"'
 	run -0 "$UVM_BUILD/targets/probe_deny" enosys pidfd_getfd "$UVM_BUILD/bin/uffd-probe"
-	assert_equal "$(of neighbour pidfd_getfd | jq -r .reason)" "this kernel lacks it, or a seccomp filter hides it"
+	assert_equal "$(of facility pidfd_getfd | jq -r .reason)" "this kernel lacks it, or a seccomp filter hides it"
 }
 
 # The exercises that neither passed nor were expected not to apply.
@@ -233,7 +233,7 @@ nothing_left() {
 @test "--require succeeds when all names are usable, fails with 5 when one is not" {
 	run -0 uffd-probe --require move,anonymous/missing,anonymous/missing/copy,syscall,pagemap_scan
 	assert_equal "$(tail -n 1 <<<"$output" | jq -c '[.required, .missing]')" '[5,[]]'
-	assert_equal "$(jq -r .type <<<"$output" | sort | uniq -c | xargs)" "1 feature 1 ioctls 1 neighbour 1 route 1 summary"
+	assert_equal "$(jq -r .type <<<"$output" | sort | uniq -c | xargs)" "1 facility 1 feature 1 ioctls 1 route 1 summary"
 	run -5 uffd-probe --require move,private_file/missing,bit63
 	assert_equal "$(tail -n 1 <<<"$output" | jq -c .missing)" '["private_file/missing","bit63"]'
 	run -5 uffd-probe --require hugetlb/missing/move
@@ -264,7 +264,7 @@ nothing_left() {
 
 @test "on a terminal each kind of record is a table" {
 	run -0 uffd-probe --format table
-	for title in ROUTE FEATURE MEMORY NEIGHBOUR; do
+	for title in ROUTE FEATURE MEMORY FACILITY; do
 		assert_line --regexp "^$title  "
 	done
 	assert_line --regexp '^move +16  yes +yes'

@@ -79,10 +79,10 @@ static void test_until_it_is_over(void **state)
 {
 	(void)state;
 	discard_note(pager, pages(10, 2));
-	discards_settle(pager);
+	discards_quiesce(pager);
 	assert_true(is_pending(10));
 	done = true;
-	discards_settle(pager);
+	discards_quiesce(pager);
 	assert_false(is_pending(10));
 }
 
@@ -93,7 +93,7 @@ static void test_not_what_came_meanwhile(void **state)
 	discard_note(pager, pages(10, 2));
 	discard_note(pager, pages(20, 2));
 	meanwhile = pages(20, 1);
-	discards_settle(pager);
+	discards_quiesce(pager);
 	assert_false(is_pending(10));
 	assert_true(is_pending(20));
 }
@@ -106,12 +106,12 @@ static void test_time_ends_it_where_threads_cannot_be_seen(void **state)
 	discard_note(pager, pages(10, 2));
 	discard_note(pager, pages(20, 2));
 	header->session.events.discards[0].read_ns -= STALE;
-	discards_settle(pager);
+	discards_quiesce(pager);
 	assert_false(is_pending(10));
 	assert_true(is_pending(20));
 	discard_note(pager, pages(20, 1)); /* again, so it is a new one */
 	header->session.events.discards[0].read_ns -= STALE / 2;
-	discards_settle(pager);
+	discards_quiesce(pager);
 	assert_true(is_pending(20));
 }
 
@@ -125,7 +125,7 @@ static void test_more_than_can_be_told_apart(void **state)
 		assert_true(is_pending(2 * i));
 	assert_false(is_pending(1));
 	done = true;
-	discards_settle(pager);
+	discards_quiesce(pager);
 	for (unsigned int i = 0; i < 20 * DISCARDS_MAX; i++)
 		assert_false(is_pending(i));
 }

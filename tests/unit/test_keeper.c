@@ -165,7 +165,7 @@ static void a_read_that_was_taken_is_waited_for_though_the_first_looks_fail(void
 	header->session.keeper.read_state = READ_TAKEN;
 	start_keeper(50000);
 	unseen = unopened = FAILURES;
-	keeper_settle(&pager);
+	keeper_quiesce(&pager);
 	assert_int_equal(header->session.keeper.read_result, RESULT);
 	assert_int_equal(header->session.keeper.read_state, READ_IDLE);
 	end_keeper();
@@ -177,7 +177,7 @@ static void a_read_of_a_keeper_that_was_killed_is_not_waited_for(void **state)
 	start_keeper(0);
 	end_keeper();
 	header->session.keeper.read_state = READ_TAKEN;
-	keeper_settle(&pager);
+	keeper_quiesce(&pager);
 	assert_int_equal(header->session.keeper.read_state, READ_IDLE);
 }
 

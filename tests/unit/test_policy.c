@@ -31,7 +31,7 @@ static const struct policy_params usual = {
 struct bench {
 	struct policy *policy;
 	struct policy_process *process;
-	struct policy_look look;
+	struct policy_machine machine;
 	struct region_vec chosen;
 	char last[64]; /* "op why" */
 	struct policy_number numbers[POLICY_NUMBERS];
@@ -58,8 +58,8 @@ static uint64_t number(const struct bench *b, const char *key)
 
 static void at(struct bench *b, uint64_t ms)
 {
-	b->look.now_ms = START + ms;
-	policy_look(b->policy, &b->look);
+	b->machine.now_ms = START + ms;
+	policy_observe_machine(b->policy, &b->machine);
 }
 
 static struct policy_process *add(struct bench *b, uint64_t resident, uint64_t used)
@@ -74,7 +74,7 @@ static struct policy_process *add(struct bench *b, uint64_t resident, uint64_t u
 
 static void begin(struct bench *b, const struct policy_params *params)
 {
-	*b = (struct bench){.look = {.free_bytes = UINT64_MAX}};
+	*b = (struct bench){.machine = {.free_bytes = UINT64_MAX}};
 	b->policy = policy_new(params, note, b);
 	at(b, 0);
 	b->process = add(b, GiB, 0);
@@ -212,7 +212,7 @@ static void test_peace_forgives(void **state)
 	assert_int_equal(round_of(&b, 0), 0); /* which forgets */
 	at(&b, (46 + 4 * 90) * SECOND);
 	assert_int_equal(round_of(&b, 1), 1);
-	policy_refaulted(b.process, superpage(0).start, 1, b.look.now_ms);
+	policy_refaulted(b.process, superpage(0).start, 1, b.machine.now_ms);
 	assert_int_equal(number(&b, "alone_ms"), 45 * SECOND);
 	end(&b);
 }
@@ -313,7 +313,7 @@ static void test_pressure(void **state)
 	begin(&b, &params);
 	assert_false(policy_due(b.process));
 	assert_true(policy_next(b.policy) == UINT64_MAX);
-	b.look.pressed = true;
+	b.machine.pressed = true;
 	at(&b, 5 * SECOND);
 	assert_true(policy_due(b.process));
 	assert_int_equal(round_of(&b, 1), 1);
@@ -321,7 +321,7 @@ static void test_pressure(void **state)
 	assert_false(policy_due(b.process));
 	at(&b, 125 * SECOND);
 	assert_true(policy_due(b.process));
-	b.look.pressed = false;
+	b.machine.pressed = false;
 	at(&b, 126 * SECOND);
 	assert_false(policy_due(b.process));
 	end(&b);
@@ -369,8 +369,8 @@ static void test_hold(void **state)
 	at(&b, 100 * SECOND);
 	assert_in_range(policy_round(b.process), GiB / 100 - MiB, GiB / 100);
 	at(&b, 200 * SECOND);
-	b.look.stalled_us = 250000; /* the kernel's, and the process's own */
-	policy_look(b.policy, &b.look);
+	b.machine.stalled_us = 250000; /* the kernel's, and the process's own */
+	policy_observe_machine(b.policy, &b.machine);
 	seen.stalled_us = 250000;
 	policy_observe(b.process, &seen);
 	assert_in_range(policy_round(b.process), GiB / 200 - MiB, GiB / 200);
@@ -501,12 +501,12 @@ static void test_disk_space_is_spared(void **state)
 	(void)state;
 	begin(&b, &usual);
 	round_of(&b, 1);
-	b.look.free_bytes = 128 * MiB;
+	b.machine.free_bytes = 128 * MiB;
 	at(&b, 60 * SECOND);
 	assert_false(policy_writeback(b.process, &age, &bytes));
 	assert_string_equal(b.last, "wait min-free");
 	assert_int_equal(number(&b, "free_bytes"), 128 * MiB);
-	b.look.free_bytes = 130 * MiB;
+	b.machine.free_bytes = 130 * MiB;
 	at(&b, 120 * SECOND);
 	assert_true(policy_writeback(b.process, &age, &bytes));
 	assert_int_equal(bytes, 2 * MiB);

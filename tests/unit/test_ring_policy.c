@@ -15,11 +15,11 @@
 #define LOOKS  200000
 
 static const struct ring_params usual = {.grace_ns = 30 * SECOND, .margin = 32 * MiB};
-static const struct ring_look calm = {.bytes = 100 * MiB, .left = UINT64_MAX, .limit = UINT64_MAX};
+static const struct ring_observation calm = {.bytes = 100 * MiB, .left = UINT64_MAX, .limit = UINT64_MAX};
 
-static void decides(const struct ring_look *look, enum ring_why why, uint64_t bytes)
+static void decides(const struct ring_observation *seen, enum ring_why why, uint64_t bytes)
 {
-	struct ring_decision decision = ring_decide(&usual, look);
+	struct ring_decision decision = ring_decide(&usual, seen);
 
 	assert_string_equal(ring_why_name(decision.why), ring_why_name(why));
 	assert_int_equal(decision.bytes, bytes);
@@ -27,99 +27,100 @@ static void decides(const struct ring_look *look, enum ring_why why, uint64_t by
 
 static void test_leave(void **state)
 {
-	struct ring_look look = calm;
+	struct ring_observation seen = calm;
 
 	(void)state;
-	decides(&look, RING_LEAVE, 0);
-	look.level = RING_CRITICAL; /* without a new notice */
-	decides(&look, RING_LEAVE, 0);
-	look = (struct ring_look){.stopped = true, .stopped_ns = 60 * SECOND, .pressed = true, .level = RING_CRITICAL};
-	decides(&look, RING_LEAVE, 0); /* an empty ring, a cgroup at its limit of 0 */
+	decides(&seen, RING_LEAVE, 0);
+	seen.level = RING_CRITICAL; /* without a new notice */
+	decides(&seen, RING_LEAVE, 0);
+	seen = (struct ring_observation){
+		.stopped = true, .stopped_ns = 60 * SECOND, .pressed = true, .level = RING_CRITICAL};
+	decides(&seen, RING_LEAVE, 0); /* an empty ring, a cgroup at its limit of 0 */
 }
 
 static void test_trim(void **state)
 {
-	struct ring_look look = calm;
+	struct ring_observation seen = calm;
 
 	(void)state;
-	look.unneeded = 3 * MiB;
-	decides(&look, RING_TRIM, 3 * MiB);
-	look.unneeded = GiB;
-	decides(&look, RING_TRIM, 100 * MiB);
+	seen.unneeded = 3 * MiB;
+	decides(&seen, RING_TRIM, 3 * MiB);
+	seen.unneeded = GiB;
+	decides(&seen, RING_TRIM, 100 * MiB);
 }
 
 static void test_abandoned(void **state)
 {
-	struct ring_look look = calm;
+	struct ring_observation seen = calm;
 
 	(void)state;
-	look.abandoned = 100 * MiB / 8;
-	decides(&look, RING_ABANDONED, 100 * MiB / 8);
-	look.unneeded = 25 * MiB;
-	decides(&look, RING_TRIM, 25 * MiB);
+	seen.abandoned = 100 * MiB / 8;
+	decides(&seen, RING_ABANDONED, 100 * MiB / 8);
+	seen.unneeded = 25 * MiB;
+	decides(&seen, RING_TRIM, 25 * MiB);
 }
 
 static void test_pressure(void **state)
 {
-	struct ring_look look = calm;
+	struct ring_observation seen = calm;
 
 	(void)state;
-	look.pressed = true;
-	decides(&look, RING_LEAVE, 0);
-	look.level = RING_WARNING;
-	decides(&look, RING_PRESSURE, 50 * MiB);
-	look.level = RING_CRITICAL;
-	decides(&look, RING_PRESSURE, 100 * MiB);
-	look.bytes = 3;
-	look.level = RING_WARNING;
-	decides(&look, RING_PRESSURE, 1);
+	seen.pressed = true;
+	decides(&seen, RING_LEAVE, 0);
+	seen.level = RING_WARNING;
+	decides(&seen, RING_PRESSURE, 50 * MiB);
+	seen.level = RING_CRITICAL;
+	decides(&seen, RING_PRESSURE, 100 * MiB);
+	seen.bytes = 3;
+	seen.level = RING_WARNING;
+	decides(&seen, RING_PRESSURE, 1);
 }
 
 static void test_batch_left(void **state)
 {
-	struct ring_look look = calm;
+	struct ring_observation seen = calm;
 
 	(void)state;
-	look.batch_left = true;
-	decides(&look, RING_LEFT, 1);
-	look.bytes = 0;
-	decides(&look, RING_LEFT, 1);
-	look = calm;
-	look.batch_left = true;
-	look.unneeded = 3 * MiB;
-	decides(&look, RING_TRIM, 3 * MiB);
+	seen.batch_left = true;
+	decides(&seen, RING_LEFT, 1);
+	seen.bytes = 0;
+	decides(&seen, RING_LEFT, 1);
+	seen = calm;
+	seen.batch_left = true;
+	seen.unneeded = 3 * MiB;
+	decides(&seen, RING_TRIM, 3 * MiB);
 }
 
 static void test_stopped(void **state)
 {
-	struct ring_look look = calm;
+	struct ring_observation seen = calm;
 
 	(void)state;
-	look.stopped = true;
-	look.stopped_ns = 30 * SECOND - 1;
-	decides(&look, RING_LEAVE, 0);
-	look.stopped_ns++;
-	decides(&look, RING_STOPPED, 100 * MiB);
-	look.stopped = false;
-	decides(&look, RING_LEAVE, 0);
+	seen.stopped = true;
+	seen.stopped_ns = 30 * SECOND - 1;
+	decides(&seen, RING_LEAVE, 0);
+	seen.stopped_ns++;
+	decides(&seen, RING_STOPPED, 100 * MiB);
+	seen.stopped = false;
+	decides(&seen, RING_LEAVE, 0);
 }
 
 static void test_limit(void **state)
 {
-	struct ring_look look = calm;
+	struct ring_observation seen = calm;
 
 	(void)state;
-	look.limit = GiB;
-	look.left = 32 * MiB;
-	decides(&look, RING_LEAVE, 0);
-	look.left = 30 * MiB;
-	decides(&look, RING_LIMIT, 34 * MiB);
-	look.left = 0;
-	decides(&look, RING_LIMIT, 64 * MiB);
-	look.limit = 80 * MiB; /* a margin of 10 MiB */
-	decides(&look, RING_LIMIT, 20 * MiB);
-	look.bytes = MiB;
-	decides(&look, RING_LIMIT, MiB);
+	seen.limit = GiB;
+	seen.left = 32 * MiB;
+	decides(&seen, RING_LEAVE, 0);
+	seen.left = 30 * MiB;
+	decides(&seen, RING_LIMIT, 34 * MiB);
+	seen.left = 0;
+	decides(&seen, RING_LIMIT, 64 * MiB);
+	seen.limit = 80 * MiB; /* a margin of 10 MiB */
+	decides(&seen, RING_LIMIT, 20 * MiB);
+	seen.bytes = MiB;
+	decides(&seen, RING_LIMIT, MiB);
 }
 
 /* A fixed sequence: a failure can be repeated. */
@@ -129,9 +130,9 @@ static uint64_t next(uint64_t *seed)
 	return *seed >> (*seed >> 58);
 }
 
-static struct ring_look any_look(uint64_t *seed)
+static struct ring_observation any_observation(uint64_t *seed)
 {
-	return (struct ring_look){
+	return (struct ring_observation){
 		.bytes = next(seed) % TiB,
 		.unneeded = next(seed),
 		.abandoned = next(seed) % TiB,
@@ -150,17 +151,17 @@ static void test_never_more_than_there_is(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < LOOKS; i++) {
-		struct ring_look look = any_look(&seed);
-		struct ring_decision decision = ring_decide(&usual, &look);
+		struct ring_observation seen = any_observation(&seed);
+		struct ring_decision decision = ring_decide(&usual, &seen);
 
-		assert_true(decision.bytes <= look.bytes);
+		assert_true(decision.bytes <= seen.bytes);
 		assert_true((decision.why == RING_LEAVE) == (decision.bytes == 0));
 	}
 }
 
-static uint64_t bytes_of(const struct ring_look *look)
+static uint64_t bytes_of(const struct ring_observation *seen)
 {
-	return ring_decide(&usual, look).bytes;
+	return ring_decide(&usual, seen).bytes;
 }
 
 /* Whatever gets worse never makes it take less. */
@@ -170,23 +171,23 @@ static void test_monotone(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < LOOKS; i++) {
-		const struct ring_look look = any_look(&seed);
-		const uint64_t bytes = bytes_of(&look);
-		struct ring_look worse = look;
+		const struct ring_observation seen = any_observation(&seed);
+		const uint64_t bytes = bytes_of(&seen);
+		struct ring_observation worse = seen;
 
-		worse.level = look.level < RING_CRITICAL ? look.level + 1 : look.level;
+		worse.level = seen.level < RING_CRITICAL ? seen.level + 1 : seen.level;
 		assert_true(bytes_of(&worse) >= bytes);
 		worse.pressed = true;
 		assert_true(bytes_of(&worse) >= bytes);
-		worse.left = look.left / 2;
+		worse.left = seen.left / 2;
 		assert_true(bytes_of(&worse) >= bytes);
-		worse.stopped_ns = look.stopped_ns * 2;
+		worse.stopped_ns = seen.stopped_ns * 2;
 		assert_true(bytes_of(&worse) >= bytes);
 		worse.stopped = true;
 		assert_true(bytes_of(&worse) >= bytes);
-		worse.unneeded = max_u64(look.unneeded, look.bytes / 2);
+		worse.unneeded = max_u64(seen.unneeded, seen.bytes / 2);
 		assert_true(bytes_of(&worse) >= bytes);
-		worse.bytes = look.bytes * 2;
+		worse.bytes = seen.bytes * 2;
 		assert_true(bytes_of(&worse) >= bytes);
 	}
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Trying what the tools rely on beside userfaultfd. */
-#include "neighbours.h"
+#include "facilities.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -171,7 +171,7 @@ static int try_suspend_seccomp(const struct partner *partner, int unused)
 #define NICE "run Linux 5.10 or newer, as root or with CAP_SYS_NICE"
 #define OWN  "other processes do not take this advice: it is injected instead"
 
-const struct neighbour neighbours[NEIGHBOURS] = {
+const struct facility facilities[FACILITIES] = {
 	{"pagemap_scan", "run Linux 6.7 or newer; without it pages are found by /proc/PID/pagemap, more slowly",
 	 try_pagemap_scan, 0},
 	{"procmap_query", "run Linux 6.11 or newer; without it mappings are found by reading /proc/PID/maps",
@@ -193,37 +193,37 @@ const struct neighbour neighbours[NEIGHBOURS] = {
 
 static int try_one(const void *argument)
 {
-	const struct neighbour *neighbour = argument;
+	const struct facility *facility = argument;
 	struct partner partner = {.pidfd = -1, .shared_fd = -1};
 	int result = partner_start(&partner);
 
 	if (!result)
-		result = neighbour->run(&partner, neighbour->argument);
+		result = facility->run(&partner, facility->argument);
 	partner_end(&partner);
 	return result;
 }
 
-static void try_together(int code[NEIGHBOURS])
+static void try_together(int code[FACILITIES])
 {
 	struct partner partner = {.pidfd = -1, .shared_fd = -1};
 	int result = partner_start(&partner);
 
-	for (size_t i = 0; i < NEIGHBOURS; i++)
-		code[i] = result ? result : neighbours[i].run(&partner, neighbours[i].argument);
+	for (size_t i = 0; i < FACILITIES; i++)
+		code[i] = result ? result : facilities[i].run(&partner, facilities[i].argument);
 	partner_end(&partner);
 }
 
-void neighbours_try(int code[NEIGHBOURS])
+void facilities_try(int code[FACILITIES])
 {
 	if (!uffd_under_seccomp()) {
 		try_together(code);
 		return;
 	}
-	for (size_t i = 0; i < NEIGHBOURS; i++)
-		code[i] = guarded(try_one, &neighbours[i]);
+	for (size_t i = 0; i < FACILITIES; i++)
+		code[i] = guarded(try_one, &facilities[i]);
 }
 
-int neighbour_explain(size_t index, int code, struct error *error)
+int facility_explain(size_t index, int code, struct error *error)
 {
 	static const char lacks[] = "this kernel lacks it";
 	const char *why = NULL;
@@ -231,5 +231,5 @@ int neighbour_explain(size_t index, int code, struct error *error)
 	if (code == -ENOSYS || code == -ENOTTY || code == -EOPNOTSUPP || code == -EINVAL)
 		why = uffd_under_seccomp() && code == -ENOSYS ? "this kernel lacks it, or a seccomp filter hides it"
 							      : lacks;
-	return error_set(error, code, why, neighbours[index].cure, "use %s", neighbours[index].name);
+	return error_set(error, code, why, facilities[index].cure, "use %s", facilities[index].name);
 }

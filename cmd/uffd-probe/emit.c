@@ -29,9 +29,9 @@ static const struct report_column memory_columns[] = {
 	{NULL, NULL, COLUMN_TEXT},
 };
 
-static const struct report_column neighbour_columns[] = {
-	{"neighbour", "NEIGHBOUR", COLUMN_TEXT}, {"usable", "USABLE", COLUMN_TEXT}, {"reason", "REASON", COLUMN_TEXT},
-	{"hint", "CURE", COLUMN_TEXT},           {NULL, NULL, COLUMN_TEXT},
+static const struct report_column facility_columns[] = {
+	{"facility", "FACILITY", COLUMN_TEXT}, {"usable", "USABLE", COLUMN_TEXT}, {"reason", "REASON", COLUMN_TEXT},
+	{"hint", "CURE", COLUMN_TEXT},         {NULL, NULL, COLUMN_TEXT},
 };
 
 static const struct report_column exercise_columns[] = {
@@ -45,15 +45,16 @@ static const struct report_column name_columns[] = {
 	{NULL, NULL, COLUMN_TEXT},
 };
 
-static bool wanted(const struct requirement *requirement, enum thing_kind kind, unsigned int index, unsigned int mode)
+static bool is_wanted(const struct requirement *requirement, enum capability_kind kind, unsigned int index,
+		      unsigned int mode)
 {
 	for (size_t i = 0; i < requirement->count; i++) {
-		const struct thing *thing = &requirement->things[i];
+		const struct capability *capability = &requirement->capabilities[i];
 
-		if (thing->kind == kind && thing->index == index && thing->mode == mode)
+		if (capability->kind == kind && capability->index == index && capability->mode == mode)
 			return true;
 	}
-	return !requirement->things;
+	return !requirement->capabilities;
 }
 
 static json_t *route_record(const struct findings *findings, enum uffd_route route)
@@ -134,62 +135,62 @@ static json_t *memory_record(const struct findings *findings, enum uffd_memory m
 	return with_error(record, &error);
 }
 
-static json_t *neighbour_record(const struct findings *findings, unsigned int index)
+static json_t *facility_record(const struct findings *findings, unsigned int index)
 {
-	int code = findings->neighbour[index];
-	json_t *record = json_pack("{s:s, s:s, s:b}", "type", "neighbour", "neighbour", neighbours[index].name,
-				   "usable", code == 0);
+	int code = findings->facility[index];
+	json_t *record = json_pack("{s:s, s:s, s:b}", "type", "facility", "facility", facilities[index].name, "usable",
+				   code == 0);
 	struct error error = {0};
 
 	if (code)
-		neighbour_explain(index, code, &error);
+		facility_explain(index, code, &error);
 	return with_error(record, &error);
 }
 
-static int tell_features(struct probe *probe, const struct findings *findings, const struct requirement *requirement)
+static int emit_features(struct probe *probe, const struct findings *findings, const struct requirement *requirement)
 {
 	int code = probe_table(probe, "feature", feature_columns);
 
 	for (unsigned int bit = 0; !code && bit < FEATURE_BITS; bit++) {
-		bool known = bit < UFFD_NAMED_FEATURES || findings->offered >> bit & 1 || requirement->things;
+		bool known = bit < UFFD_NAMED_FEATURES || findings->offered >> bit & 1 || requirement->capabilities;
 
-		if (known && wanted(requirement, THING_FEATURE, bit, 0))
+		if (known && is_wanted(requirement, CAPABILITY_FEATURE, bit, 0))
 			probe_record(probe, feature_record(findings, bit));
 	}
 	return code;
 }
 
-static int tell_memory(struct probe *probe, const struct findings *findings, const struct requirement *requirement)
+static int emit_memory(struct probe *probe, const struct findings *findings, const struct requirement *requirement)
 {
 	int code = probe_table(probe, "ioctls", memory_columns);
 
 	for (unsigned int memory = 0; !code && memory < UFFD_MEMORIES; memory++)
 		for (unsigned int mode = 0; mode < UFFD_NAMED_MODES; mode++)
-			if (wanted(requirement, THING_MEMORY, memory, mode))
+			if (is_wanted(requirement, CAPABILITY_MEMORY, memory, mode))
 				probe_record(probe, memory_record(findings, memory, mode));
 	return code;
 }
 
-int tell_findings(struct probe *probe, const struct findings *findings, const struct requirement *requirement)
+int emit_findings(struct probe *probe, const struct findings *findings, const struct requirement *requirement)
 {
 	int code = probe_table(probe, "route", route_columns);
 
 	for (unsigned int route = 0; !code && route < UFFD_ROUTES; route++)
-		if (wanted(requirement, THING_ROUTE, route, 0))
+		if (is_wanted(requirement, CAPABILITY_ROUTE, route, 0))
 			probe_record(probe, route_record(findings, route));
 	if (!code)
-		code = tell_features(probe, findings, requirement);
+		code = emit_features(probe, findings, requirement);
 	if (!code)
-		code = tell_memory(probe, findings, requirement);
+		code = emit_memory(probe, findings, requirement);
 	if (!code)
-		code = probe_table(probe, "neighbour", neighbour_columns);
-	for (unsigned int index = 0; !code && index < NEIGHBOURS; index++)
-		if (wanted(requirement, THING_NEIGHBOUR, index, 0))
-			probe_record(probe, neighbour_record(findings, index));
+		code = probe_table(probe, "facility", facility_columns);
+	for (unsigned int index = 0; !code && index < FACILITIES; index++)
+		if (is_wanted(requirement, CAPABILITY_FACILITY, index, 0))
+			probe_record(probe, facility_record(findings, index));
 	return code;
 }
 
-int tell_exercises(struct probe *probe, enum uffd_route route, unsigned int counts[3])
+int emit_exercises(struct probe *probe, enum uffd_route route, unsigned int counts[3])
 {
 	int code = probe_table(probe, "exercise", exercise_columns);
 
@@ -210,13 +211,13 @@ int tell_exercises(struct probe *probe, enum uffd_route route, unsigned int coun
 	return code;
 }
 
-int tell_names(struct probe *probe)
+int emit_names(struct probe *probe)
 {
 	int code = probe_table(probe, "name", name_columns);
-	struct thing thing;
+	struct capability capability;
 
-	for (size_t i = 0; !code && thing_at(i, &thing); i++)
-		probe_record(probe, json_pack("{s:s, s:s, s:s}", "type", "name", "name", thing.name, "kind",
-					      thing_kind_name(thing.kind)));
+	for (size_t i = 0; !code && capability_at(i, &capability); i++)
+		probe_record(probe, json_pack("{s:s, s:s, s:s}", "type", "name", "name", capability.name, "kind",
+					      capability_kind_name(capability.kind)));
 	return code;
 }

@@ -8,22 +8,22 @@
 
 struct partner;
 
-struct neighbour {
+struct facility {
 	const char *name; /* "pagemap_scan" */
 	const char *cure; /* for when it is refused */
 	int (*run)(const struct partner *partner, int argument);
 	int argument;
 };
 
-#define NEIGHBOURS 12
+#define FACILITIES 12
 
-extern const struct neighbour neighbours[NEIGHBOURS];
+extern const struct facility facilities[FACILITIES];
 
 /*
- * Tries all of them, those that reach into another process on a child made for it. code[i] of neighbours[i]: 0 or
+ * Tries all of them, those that reach into another process on a child made for it. code[i] of facilities[i]: 0 or
  * -errno.
  */
-void neighbours_try(int code[NEIGHBOURS]);
+void facilities_try(int code[FACILITIES]);
 
 /* Says in `error` why one is not usable. Returns its code. */
-int neighbour_explain(size_t index, int code, struct error *error);
+int facility_explain(size_t index, int code, struct error *error);
