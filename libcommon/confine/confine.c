@@ -97,7 +97,7 @@ static const struct part {
 	{"oom_score_adj", has_oom_score},
 };
 
-static const char *reason(const struct target *target, const struct part *part, const char *given_up)
+static const char *explain_lack(const struct target *target, const struct part *part, const char *given_up)
 {
 	if (part->has != has_limits && part->has != has_oom_score && given_up)
 		return given_up;
@@ -118,7 +118,7 @@ json_t *confine_missing(const struct target *target, const pid_t *pids, unsigned
 		for (size_t k = 0; k < ARRAY_SIZE(parts); k++)
 			if (!parts[k].has(&looked))
 				json_object_set_new(missing, parts[k].name,
-						    json_string(reason(target, &parts[k], given_up)));
+						    json_string(explain_lack(target, &parts[k], given_up)));
 	}
 	return missing;
 }

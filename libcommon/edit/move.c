@@ -190,7 +190,7 @@ static int64_t overcome_invalid(struct step *step)
 }
 
 /* What to do about a call that moved nothing. Returns 0 to go on, 1 to let the thread run for a moment, or -errno. */
-static int64_t overcome(struct step *step, int64_t why)
+static int64_t overcome_failure(struct step *step, int64_t why)
 {
 	switch (why) {
 	case -EBUSY:
@@ -282,7 +282,7 @@ static int64_t move_once(struct step *step)
 		step->speed = speed_of(moved, now_us() - begun);
 		return have_moved(step, moved);
 	}
-	return rc == 0 ? 0 : overcome(step, rc);
+	return rc == 0 ? 0 : overcome_failure(step, rc);
 }
 
 /* mremap(2) moves whatever is there, holes included, and replaces the destination: only where nothing is. */
@@ -396,7 +396,7 @@ static int64_t move_piece(struct mover *mover, struct move_job *job, const struc
 }
 
 /* We go to the processor of the thread that we stop: what is woken there runs at once. */
-static void settle(struct mover *mover)
+static void join_processor(struct mover *mover)
 {
 	int processor = inject_processor(access_injector(&mover->access));
 	cpu_set_t one;
@@ -411,7 +411,7 @@ static void settle(struct mover *mover)
 	mover->settled = sched_setaffinity(0, sizeof(one), &one) == 0;
 }
 
-static void unsettle(struct mover *mover)
+static void leave_processor(struct mover *mover)
 {
 	if (mover->settled)
 		sched_setaffinity(0, sizeof(mover->processors), &mover->processors);
@@ -438,7 +438,7 @@ static int64_t move_pieces(struct mover *mover, struct move_job *job, struct reg
 }
 
 /* A call that allows holes counts them as moved: what really came is counted where it went. */
-static void count(const struct mover *mover, struct move_job *job, const struct region_vec *done)
+static void count_moved(const struct mover *mover, struct move_job *job, const struct region_vec *done)
 {
 	bool holes = job->allow_holes || mover->method == MOVE_MREMAP;
 
@@ -453,7 +453,7 @@ static void count(const struct mover *mover, struct move_job *job, const struct 
 }
 
 /* A puppet that was killed is no end of its program. */
-static int explain(const struct mover *mover, int rc, struct error *error)
+static int explain_move(const struct mover *mover, int rc, struct error *error)
 {
 	if (!target_alive(mover->target))
 		rc = -ESRCH;
@@ -476,14 +476,14 @@ int mover_run(struct mover *mover, struct move_job *job, struct error *error)
 	rc = pins_look(&mover->pins, &mover->access, true, error);
 	if (rc < 0 && rc != -EOPNOTSUPP)
 		return (int)rc;
-	settle(mover);
+	join_processor(mover);
 	begun = now_us();
 	rc = move_pieces(mover, job, &done, error);
-	unsettle(mover);
+	leave_processor(mover);
 	job->time_us += now_us() - begun;
 	job->longest_stop_us = max_u64(job->longest_stop_us, mover->access.inject.longest_us);
-	count(mover, job, &done);
-	return rc < 0 ? explain(mover, (int)rc, error) : 0;
+	count_moved(mover, job, &done);
+	return rc < 0 ? explain_move(mover, (int)rc, error) : 0;
 }
 
 /* Tried on a page of our own. */
@@ -569,7 +569,7 @@ int mover_open(struct mover *mover, const struct target *target, enum move_metho
 }
 
 /* The puppet takes the control area along, and itself. */
-static int leave(struct mover *mover)
+static int leave_program(struct mover *mover)
 {
 	struct access *access = &mover->access;
 	struct error ignored = {0};
@@ -587,7 +587,7 @@ static int leave(struct mover *mover)
 
 int mover_close(struct mover *mover)
 {
-	int rc = mover->injecting ? leave(mover) : 0;
+	int rc = mover->injecting ? leave_program(mover) : 0;
 
 	cleanup_close(&mover->uffd);
 	cleanup_close(&mover->pagemap_fd);
