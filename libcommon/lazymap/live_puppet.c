@@ -59,7 +59,7 @@ int live_puppet_end(struct live *live, struct inject *program, struct error *err
 }
 
 /* `puppet` was killed. */
-static void replace(struct live *live, struct puppet *puppet)
+static void replace_puppet(struct live *live, struct puppet *puppet)
 {
 	struct live_shared *shared = live->shared;
 	struct inject program = INJECT_NONE;
@@ -93,7 +93,7 @@ void live_puppet_look(struct live *live)
 		puppet_kill(&puppet);
 		live->shared->puppet = (struct puppet_record){0};
 	} else if (rc == -ENOENT && uffd >= 0 && uffd_alive(uffd) && target_alive(live->target)) {
-		replace(live, &puppet);
+		replace_puppet(live, &puppet);
 	}
 	puppet_abandon(&puppet);
 }

@@ -116,7 +116,7 @@ static int check_zombie(const struct target *target, struct error *error)
 }
 
 /* Fills what is known by pid, then proves that it was this process's. */
-static int identify(struct target *target, struct error *error)
+static int identify_process(struct target *target, struct error *error)
 {
 	struct proc_stat stat;
 	uint64_t leader = 0;
@@ -163,7 +163,7 @@ int target_open(struct target *target, pid_t pid, int pidfd, struct error *error
 		}
 	}
 	target->pid = pid;
-	result = identify(target, error);
+	result = identify_process(target, error);
 	if (result)
 		target_close(target);
 	return result;
