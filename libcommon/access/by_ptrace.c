@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "access/places.h"
-#include "access/settle.h"
+#include "access/quiesce.h"
 #include "access/target_ops.h"
 #include "base/cleanup.h"
 #include "base/pidfd.h"
@@ -325,7 +325,7 @@ static int resume_calls(struct access *access, uint64_t turn)
 
 	inject_reset(&access->inject);
 	access->inject.frame = (unsigned int)turn;
-	rc = inject_settle(&access->inject, patience_ms);
+	rc = inject_quiesce(&access->inject, patience_ms);
 	if (rc != -EINPROGRESS)
 		return rc == -ETIMEDOUT ? -EBUSY : rc;
 	inject_renew(&access->inject, &ignored);

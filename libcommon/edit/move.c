@@ -401,21 +401,21 @@ static void join_processor(struct mover *mover)
 	int processor = inject_processor(access_injector(&mover->access));
 	cpu_set_t one;
 
-	mover->settled = processor >= 0 && processor < CPU_SETSIZE &&
-			 sched_getaffinity(0, sizeof(mover->processors), &mover->processors) == 0 &&
-			 CPU_ISSET(processor, &mover->processors);
-	if (!mover->settled)
+	mover->bound = processor >= 0 && processor < CPU_SETSIZE &&
+		       sched_getaffinity(0, sizeof(mover->processors), &mover->processors) == 0 &&
+		       CPU_ISSET(processor, &mover->processors);
+	if (!mover->bound)
 		return;
 	CPU_ZERO(&one);
 	CPU_SET(processor, &one);
-	mover->settled = sched_setaffinity(0, sizeof(one), &one) == 0;
+	mover->bound = sched_setaffinity(0, sizeof(one), &one) == 0;
 }
 
 static void leave_processor(struct mover *mover)
 {
-	if (mover->settled)
+	if (mover->bound)
 		sched_setaffinity(0, sizeof(mover->processors), &mover->processors);
-	mover->settled = false;
+	mover->bound = false;
 }
 
 static int64_t move_pieces(struct mover *mover, struct move_job *job, struct region_vec *done, struct error *error)

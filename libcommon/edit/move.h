@@ -58,7 +58,7 @@ struct mover {
 	int number;           /* the same descriptor in the puppet, -1 for none */
 	int self;             /* pidfd of this process, with which the puppet ends */
 	cpu_set_t processors; /* that this thread may use, while it keeps to one */
-	bool settled;
+	bool bound;
 };
 
 #define MOVER_NONE \

@@ -172,7 +172,7 @@ static int explain_puppet(const struct target *program, int64_t rc, struct error
 	return error_set(error, (int)rc, why, hint, "make a process in the memory of %d", program->pid);
 }
 
-static int settle_in(struct puppet *puppet, struct inject *program, pid_t pid, bool stopped, struct error *error)
+static int prepare_puppet(struct puppet *puppet, struct inject *program, pid_t pid, bool stopped, struct error *error)
 {
 	int64_t rc = target_open(&puppet->self, pid, -1, error);
 
@@ -269,7 +269,7 @@ int puppet_make(struct puppet *puppet, struct inject *program, struct error *err
 	inject_end(program);
 	if (rc < 0)
 		return explain_puppet(program->target, rc, error);
-	rc = settle_in(puppet, program, pid, filters != 0, error);
+	rc = prepare_puppet(puppet, program, pid, filters != 0, error);
 	if (rc < 0) {
 		birth_end(pid);
 		puppet_dismiss(puppet, program);

@@ -2,7 +2,7 @@
 /* A reclaimer outside: the lock, the access, what one that was killed left behind, turns. */
 #include "reclaim/reclaimer.h"
 #include "access/in_child.h"
-#include "access/settle.h"
+#include "access/quiesce.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -12,7 +12,7 @@
 #include "reclaim/reclaim_parts.h"
 
 #define LOCK_MS      2000   /* for another reclaimer to be done */
-#define SETTLE_MS    5000   /* for a thread that has to get a processor first */
+#define QUIESCE_MS   5000   /* for a thread that has to get a processor first */
 #define AGENT_US     20000  /* for which its agent is asked without a break; no thread of the program stands still */
 #define EMPTY_US     200000 /* for a program to have taken back what it is taking back: it may wait for a processor */
 #define PAUSE_US     200    /* between two stops: the program's, and another reclaimer's, turn */
@@ -68,7 +68,7 @@ static int clear_up(struct reclaimer *reclaimer, struct error *error)
 	if (!area)
 		return 0;
 	do
-		rc = inject_inherit(&left, reclaimer->target, area, SETTLE_MS, error);
+		rc = inject_inherit(&left, reclaimer->target, area, QUIESCE_MS, error);
 	while (reclaimer_traced_for_now(rc, deadline));
 	if (rc < 0 && rc != -ENOENT && rc != -EINPROGRESS)
 		return rc;

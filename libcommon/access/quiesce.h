@@ -15,10 +15,10 @@
  * control area because its process is stopped: it goes on from there when that is continued, by a frame that is still
  * to be there; -ETIMEDOUT, a thread cannot be looked at; or -ESRCH.
  */
-int inject_settle(struct inject *inject, int timeout_ms);
+int inject_quiesce(struct inject *inject, int timeout_ms);
 
 /*
- * As inject_rejoin, for the control area at `area` of a process that was killed, and inject_settle. Returns 0 with the
+ * As inject_rejoin, for the control area at `area` of a process that was killed, and inject_quiesce. Returns 0 with the
  * area ours; with nothing held: -ENOENT no such area (any more); -EINPROGRESS, the area stays; -ETIMEDOUT; or as
  * inject_open.
  */

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "access/places.h"
-#include "access/settle.h"
+#include "access/quiesce.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "inject/area.h"
@@ -77,7 +77,7 @@ static int disarm_all(struct inject *inject, unsigned int *harmless, unsigned in
 	return 0;
 }
 
-int inject_settle(struct inject *inject, int timeout_ms)
+int inject_quiesce(struct inject *inject, int timeout_ms)
 {
 	uint64_t now = now_us();
 	uint64_t deadline = now + (uint64_t)timeout_ms * 1000, homeward = now + HOME_US;
@@ -104,7 +104,7 @@ int inject_inherit(struct inject *inject, const struct target *target, uint64_t 
 
 	if (rc < 0)
 		return rc;
-	rc = inject_settle(inject, timeout_ms);
+	rc = inject_quiesce(inject, timeout_ms);
 	if (rc == 0)
 		return 0;
 	while (inject_reap(inject) > 0)
