@@ -386,7 +386,7 @@ static int64_t protect_region(struct access *access, struct region region, int p
 #define MADV_DONTNEED_LOCKED 24
 #endif
 
-/* Between the look and the call lies nothing but the way of what makes it into the kernel. */
+/* Between the check and the call lies nothing but the way of what makes it into the kernel. */
 static int64_t discard_region(struct access *access, struct region region, int uffd)
 {
 	struct inject *inject = access_injector(access);
@@ -586,7 +586,7 @@ const struct target_ops target_by_ptrace = {
 	.life.enter = enter_program,
 	.life.rejoin = rejoin_program,
 	.life.resume = resume_calls,
-	.life.look = check_nothing,
+	.life.check = check_nothing,
 	BY_PTRACE,
 };
 
@@ -595,6 +595,6 @@ const struct target_ops target_by_puppet = {
 	.life.enter = enter_by_puppet,
 	.life.rejoin = rejoin_by_puppet,
 	.life.resume = resume_puppet,
-	.life.look = check_puppet,
+	.life.check = check_puppet,
 	BY_PTRACE,
 };

@@ -23,7 +23,7 @@
 #define ASK_US        2000000 /* for a thread that cannot be asked, once a millisecond */
 #define RSEQ_BYTES    64      /* more than the area of any kernel so far has beyond what is aligned to 32 */
 #define ENTRY_FLAGS   UINT64_C(1)
-#define WAITING_SHARE 9 /* times what a look at what threads wait for takes, until the next one */
+#define WAITING_SHARE 9 /* times what a scan of what threads wait for takes, until the next one */
 
 static int pin_pages(struct pins *pins, uint64_t address, uint64_t bytes)
 {
@@ -101,7 +101,7 @@ static void forget_ended(struct pins *pins)
 	size_t keep = 0;
 
 	for (size_t i = 0; i < pins->count; i++)
-		if (pins->threads[i].look == pins->look)
+		if (pins->threads[i].scan == pins->scan)
 			pins->threads[keep++] = pins->threads[i];
 	pins->count = keep;
 }
@@ -187,7 +187,7 @@ static int scan_thread(struct pins *pins, struct access *access, pid_t tid, bool
 	thread = find_thread(pins, tid);
 	if (!thread)
 		return -ENOMEM;
-	thread->look = pins->look;
+	thread->scan = pins->scan;
 	rc = pin_list(pins, access, head);
 	if (rc < 0)
 		return rc;
@@ -219,7 +219,7 @@ static void scan_calls(struct pins *pins, bool whole)
 	pins->waiting_again_us = now_us() + (now_us() - begun) * WAITING_SHARE;
 }
 
-/* One look at every thread of a process. As look_once. */
+/* One scan of every thread of a process. As scan_once. */
 static int scan_process(struct pins *pins, struct access *access, const struct target *process, pid_t *tid)
 {
 	_cleanup_closedir_ DIR *tasks = tasks_open(process);
@@ -237,13 +237,13 @@ static int scan_process(struct pins *pins, struct access *access, const struct t
 	return rc;
 }
 
-/* One look at every thread. Returns 0, -EAGAIN when one cannot be asked yet, or another error; *tid is that thread. */
+/* One scan of every thread. Returns 0, -EAGAIN when one cannot be asked yet, or another error; *tid is that thread. */
 static int scan_once(struct pins *pins, struct access *access, bool whole, pid_t *tid)
 {
-	int shared = sharers_look(&pins->sharers, access->target);
+	int shared = sharers_inspect(&pins->sharers, access->target);
 	int rc;
 
-	pins->look++;
+	pins->scan++;
 	pins->pages.count = 0;
 	rc = scan_process(pins, access, access->target, tid);
 	for (size_t i = 0; shared == 0 && i < pins->sharers.count; i++)
@@ -277,7 +277,7 @@ static int explain_thread(const struct access *access, pid_t tid, int rc, struct
 			 access->target->pid);
 }
 
-int pins_look(struct pins *pins, struct access *access, bool whole, struct error *error)
+int pins_scan(struct pins *pins, struct access *access, bool whole, struct error *error)
 {
 	pid_t tid = access->target->pid;
 	uint64_t deadline = now_us() + ASK_US;

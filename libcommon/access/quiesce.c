@@ -22,7 +22,7 @@ static bool in_area(const struct inject *inject, uint64_t ip)
 	return ip >= inject->area.start && ip < inject->area.end;
 }
 
-/* What one look at a thread says of the calls that it may still make. */
+/* What one inspection of a thread says of the calls that it may still make. */
 enum standing {
 	STANDS_ELSEWHERE,
 	STANDS_HARMLESS, /* in the control area, with nothing to do but to go home */
@@ -59,7 +59,7 @@ static enum standing disarm_thread(struct inject *inject, pid_t tid)
 	return stands;
 }
 
-/* One look at every thread: how many there are of each kind. Returns 0 or as tasks_error. */
+/* One scan of every thread: how many there are of each kind. Returns 0 or as tasks_error. */
 static int disarm_all(struct inject *inject, unsigned int *harmless, unsigned int *unknown)
 {
 	_cleanup_closedir_ DIR *tasks = tasks_open(inject->target);

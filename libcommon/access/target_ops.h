@@ -68,7 +68,7 @@ struct target_ops {
 		 * Now and then, and when the target has ended: whatever of ours would keep its memory from being freed,
 		 * or has nothing to do there after exec, is ended.
 		 */
-		void (*look)(struct access *access);
+		void (*check)(struct access *access);
 	} life;
 
 	/* What calls are made on: stopped, let go, and looked after. */
@@ -105,8 +105,8 @@ struct target_ops {
 
 		/*
 		 * held; empties a part of the staging area, which is registered with that userfaultfd. -EADDRINUSE, and
-		 * nothing is done: an event of it is unread, so that something else may have come to lie there. The
-		 * look is the last thing before the call.
+		 * nothing is done: an event of it is unread, so that something else may have come to lie there. That
+		 * check is the last thing before the call.
 		 */
 		int64_t (*discard)(struct access *access, struct region region, int uffd);
 

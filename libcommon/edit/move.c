@@ -473,7 +473,7 @@ int mover_run(struct mover *mover, struct move_job *job, struct error *error)
 	int64_t rc;
 
 	mover->access.inject.longest_us = 0;
-	rc = pins_look(&mover->pins, &mover->access, true, error);
+	rc = pins_scan(&mover->pins, &mover->access, true, error);
 	if (rc < 0 && rc != -EOPNOTSUPP)
 		return (int)rc;
 	join_processor(mover);
@@ -546,7 +546,7 @@ static int open_views(struct mover *mover, struct error *error)
 			 "look at the memory of process %d", mover->target->pid);
 }
 
-int mover_open(struct mover *mover, const struct target *target, enum move_method method, bool look_only,
+int mover_open(struct mover *mover, const struct target *target, enum move_method method, bool dry_run,
 	       struct error *error)
 {
 	int rc;
@@ -557,9 +557,9 @@ int mover_open(struct mover *mover, const struct target *target, enum move_metho
 	mover->access.ops = &target_by_ptrace;
 	mover->access.target = target;
 	rc = open_views(mover, error);
-	if (rc == 0 && !look_only)
+	if (rc == 0 && !dry_run)
 		rc = inject_open(&mover->access.inject, target, error);
-	if (rc == 0 && !look_only) {
+	if (rc == 0 && !dry_run) {
 		mover->injecting = true;
 		rc = open_method(mover, error);
 	}

@@ -373,7 +373,7 @@ static int return_to_first(struct inject *inject)
 		arch_skip(tid);
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0 || ptrace(PTRACE_CONT, tid, NULL, NULL) < 0)
 		return -ESRCH;
-	stop_look(inject, tid);
+	stop_poll(inject, tid);
 	rc = stop_wait_interrupted(tid, -1);
 	if (rc == 0 && ptrace(PTRACE_SETSIGMASK, tid, sizeof(stop->sigmask), &stop->sigmask) < 0)
 		rc = -ESRCH;

@@ -25,7 +25,7 @@ static void nap_briefly(uint64_t us)
 	sigtimedwait(&child, NULL, &(struct timespec){.tv_nsec = (long)min_u64(us, NAP_US) * 1000});
 }
 
-void stop_look(struct inject *inject, pid_t tid)
+void stop_poll(struct inject *inject, pid_t tid)
 {
 	uint64_t begun = now_us();
 	siginfo_t found = {0};

@@ -130,7 +130,7 @@ int live_puppet_end(struct live *live, struct inject *program, struct error *err
  * live_puppet.c: now and then. One that has no business there any more is ended; in place of one that was killed there
  * is another one.
  */
-void live_puppet_look(struct live *live);
+void live_puppet_inspect(struct live *live);
 
 /* live_worker.c: the worker. Returns in a new process that is to be the next watcher; otherwise it ends the process. */
 void live_worker_run(struct live *live);

@@ -80,7 +80,7 @@ static void replace_puppet(struct live *live, struct puppet *puppet)
 	inject_close(&program);
 }
 
-void live_puppet_look(struct live *live)
+void live_puppet_inspect(struct live *live)
 {
 	struct puppet puppet = PUPPET_OF(TARGET_CACHE_PUPPET);
 	int uffd = live_table(live)->uffd[0];

@@ -155,12 +155,12 @@ static bool wait_for_something(struct live *live)
 	return fds[1].revents;
 }
 
-static void look_after(struct live *live)
+static void supervise_live(struct live *live)
 {
 	struct live_shared *shared = live->shared;
 
 	for (;;) {
-		live_puppet_look(live);
+		live_puppet_inspect(live);
 		if (atomic_load(&shared->stage) == STAGE_CLEAR || live_event_check(live) == 0) {
 			let_go_of_all(live);
 			finish_stage(live, STAGE_OVER);
@@ -213,5 +213,5 @@ void live_worker_run(struct live *live)
 		_exit(EXIT_FAILURE);
 	atomic_store(&live->shared->served, true);
 	eventfd_write(live->wake_watcher, 1);
-	look_after(live);
+	supervise_live(live);
 }

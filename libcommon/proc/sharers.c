@@ -77,7 +77,7 @@ static int inspect_new(struct sharers *sharers, const struct target *target, pid
 	return rc;
 }
 
-int sharers_look(struct sharers *sharers, const struct target *target)
+int sharers_inspect(struct sharers *sharers, const struct target *target)
 {
 	pid_t newest = newest_number(), thread = target_thread(target);
 	uint64_t now = now_us();

@@ -22,6 +22,6 @@ struct sharers {
  * share memory after it has begun. Those that begin meanwhile may be missed. Without kcmp(2), or the right to trace
  * both, there are none. Returns 0 or -ENOMEM. Source: kernel/kcmp.c, KCMP_VM.
  */
-int sharers_look(struct sharers *sharers, const struct target *target);
+int sharers_inspect(struct sharers *sharers, const struct target *target);
 
 void sharers_free(struct sharers *sharers);

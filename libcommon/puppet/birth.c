@@ -124,7 +124,7 @@ static int follow_birth(struct inject *inject, pid_t tid, int request, pid_t *pi
 			stop_wait(tid, &status, BIRTH_MS);
 			return -ESRCH;
 		}
-		stop_look(inject, tid);
+		stop_poll(inject, tid);
 		rc = stop_wait(tid, &status, BIRTH_MS);
 		if (rc < 0)
 			return rc;

@@ -83,7 +83,7 @@ static int64_t make_copy(struct inject *inject, struct inject_copy *copy, const 
 	if (rc == 0 && still)
 		rc = inject_registers_read(inject, &others, &copy->registers, &copy->threads);
 	if (rc == 0 && still)
-		still->look(still->context);
+		still->inspect(still->context);
 	if (rc == 0)
 		rc = birth_run(inject, &birth);
 	copy->pid = birth.pid;

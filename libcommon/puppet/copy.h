@@ -34,7 +34,7 @@ struct inject_copy {
 
 /* Called back while all threads of the target stand still. */
 struct inject_copy_still {
-	void (*look)(void *context);
+	void (*inspect)(void *context);
 	void *context;
 };
 

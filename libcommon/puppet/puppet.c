@@ -216,7 +216,7 @@ void puppet_kill_strays(const struct puppet *puppet, const struct target *progra
 
 	if (strcmp(puppet->name, TARGET_PUPPET) != 0)
 		return;
-	sharers_look(&sharers, program);
+	sharers_inspect(&sharers, program);
 	for (size_t i = 0; i < sharers.count; i++) {
 		struct target stray = TARGET_NONE;
 		struct error ignored = {0};

@@ -215,7 +215,7 @@ static int inspect_piece(const struct mover *mover, struct move_job *job, const 
 	return rc;
 }
 
-int mover_look(struct mover *mover, struct move_job *job, struct error *error)
+int mover_inspect(struct mover *mover, struct move_job *job, struct error *error)
 {
 	struct move_piece piece = {0};
 	int rc = 0;
