@@ -205,7 +205,7 @@ int watch_run(struct run *run, const struct watch_options *options)
 	int rc = begin(&w, &error);
 
 	if (rc == 0) {
-		notify("READY=1\n");
+		notify_manager("READY=1\n");
 		loop(&w);
 	}
 	end(&w);

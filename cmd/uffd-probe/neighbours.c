@@ -220,7 +220,7 @@ void neighbours_try(int code[NEIGHBOURS])
 		return;
 	}
 	for (size_t i = 0; i < NEIGHBOURS; i++)
-		code[i] = guarded(try_one, &neighbours[i]);
+		code[i] = guard_call(try_one, &neighbours[i]);
 }
 
 int neighbour_explain(size_t index, int code, struct error *error)

@@ -56,7 +56,7 @@ void exercise_wake(struct kit *kit)
 	kit_pass(kit, "COPY with DONTWAKE left the reader waiting, WAKE woke it");
 }
 
-__attribute__((noreturn)) static void missing(struct kit *kit, unsigned int flags)
+__attribute__((noreturn)) static void resolve_missing(struct kit *kit, unsigned int flags)
 {
 	char *at, *alias;
 	size_t bytes = kit_shared(kit, flags, UFFDIO_REGISTER_MODE_MISSING, &at, &alias), done;
@@ -73,12 +73,12 @@ __attribute__((noreturn)) static void missing(struct kit *kit, unsigned int flag
 
 void exercise_missing_shmem(struct kit *kit)
 {
-	missing(kit, 0);
+	resolve_missing(kit, 0);
 }
 
 void exercise_missing_hugetlbfs(struct kit *kit)
 {
-	missing(kit, MFD_HUGETLB);
+	resolve_missing(kit, MFD_HUGETLB);
 }
 
 /* Returns how many bytes CONTINUE mapped. `late` is written into the page while the reader waits. */
