@@ -333,7 +333,7 @@ static int resume_calls(struct access *access, uint64_t turn)
 	return 0;
 }
 
-/* What cannot be looked at makes no call once it has ended. */
+/* What cannot be inspected makes no call once it has ended. */
 static int end_puppet(struct access *access)
 {
 	pidfd_signal(access->puppet.self.pidfd, SIGKILL);

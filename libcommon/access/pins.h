@@ -66,7 +66,7 @@ struct pins {
  * pins->pages. Threads are told apart from those of libc by what lies in their memory; one that is not like those is
  * stopped once and asked (prctl(PR_GET_TID_ADDRESS), PTRACE_GET_RSEQ_CONFIGURATION). No thread may be stopped by us. A
  * page that is out cannot be read, and is among the answer: bring it back, and scan again. What threads wait for is
- * looked at when `whole`, and otherwise now and then: it costs more than all else.
+ * inspected when `whole`, and otherwise now and then: it costs more than all else.
  *
  * Returns 0, or -errno with `error` filled: -ETIMEDOUT (a thread cannot be asked now), -EPERM (not on this access),
  * -EOPNOTSUPP (CONFIG_CHECKPOINT_RESTORE), -ESRCH, -ENOMEM.

@@ -71,7 +71,7 @@ struct target_ops {
 		void (*check)(struct access *access);
 	} life;
 
-	/* What calls are made on: stopped, let go, and looked after. */
+	/* What calls are made on: stopped, let go, and kept in order. */
 	struct {
 		int (*begin)(struct access *access, struct error *error);
 		int (*end)(struct access *access); /* 0 also when the thread was lost on the way */

@@ -144,7 +144,7 @@ int confine_filter_make(struct sock_fprog *program, const struct confine_calls *
 }
 
 /*
- * The flags of clone3(2) cannot be looked at: the C library does with clone(2) when there is none. In a filter of its
+ * The flags of clone3(2) cannot be inspected: the C library does with clone(2) when there is none. In a filter of its
  * own, for each thread that is made would be a line in the kernel's log.
  */
 static int without_clone3(void)

@@ -97,7 +97,7 @@ static int have_moved(struct step *step, uint64_t bytes)
  * A move that is cut short because the kernel migrates a page at the same time may have moved more than it says (seen
  * with Linux 6.18, mm/userfaultfd.c, move_pages): pages that are there and no longer where they were.
  */
-static uint64_t count_untold(const struct step *step, uint64_t bytes, uint64_t moved)
+static uint64_t count_unreported(const struct step *step, uint64_t bytes, uint64_t moved)
 {
 	uint64_t from = step->at + moved, to = step_destination(step) + moved, gone = 0, there = 0;
 
@@ -130,7 +130,7 @@ static int64_t call_move(struct step *step, uint64_t bytes, uint64_t *moved)
 	else if (rc != -ESRCH && inject_read(inject, address, &argument, sizeof(argument)) == 0 && argument.move > 0)
 		*moved = (uint64_t)argument.move;
 	if (rc == -EAGAIN)
-		*moved += count_untold(step, bytes, *moved);
+		*moved += count_unreported(step, bytes, *moved);
 	return rc;
 }
 

@@ -68,7 +68,7 @@ int inject_open(struct inject *inject, const struct target *target, struct error
 
 /*
  * Prepares a target whose control area is there already: an earlier process mapped it at `area` (a record of that is
- * not trusted: it is looked at). Stops no thread. Returns 0, or as inject_open; -ENOENT when the area is not what it
+ * not trusted: it is inspected). Stops no thread. Returns 0, or as inject_open; -ENOENT when the area is not what it
  * was.
  */
 int inject_rejoin(struct inject *inject, const struct target *target, struct region area, struct error *error);

@@ -104,11 +104,11 @@ static void emit_errors(struct live *live)
 	struct live_shared *shared = live->shared;
 	uint64_t errors = atomic_load(&shared->errors);
 
-	if (errors - live->errors_told > LIVE_ERRORS)
-		live->errors_told = errors - LIVE_ERRORS;
-	while (live->errors_told < errors)
+	if (errors - live->errors_emitted > LIVE_ERRORS)
+		live->errors_emitted = errors - LIVE_ERRORS;
+	while (live->errors_emitted < errors)
 		live->callbacks->error(live->callbacks->context,
-				       error_of(&shared->list[live->errors_told++ % LIVE_ERRORS]));
+				       error_of(&shared->list[live->errors_emitted++ % LIVE_ERRORS]));
 }
 
 static void leave_target(struct live *live)

@@ -84,7 +84,7 @@ static int enable_uffd(int uffd, struct error *error)
 	return rc < 0 ? error_set(error, rc, NULL, NULL, "enable the userfaultfd") : 0;
 }
 
-/* Registered, it may be looked at. */
+/* Registered, it may be inspected. */
 static int open_there(struct live *live, struct inject *inject, struct error *error)
 {
 	int protection = PROT_READ | (live->options->writable ? PROT_WRITE : 0);

@@ -88,7 +88,7 @@ struct live {
 	int wake_worker, wake_watcher; /* eventfd */
 	int watcher_pidfd, worker_pidfd;
 	const struct live_callbacks *callbacks;
-	uint64_t errors_told;
+	uint64_t errors_emitted;
 	bool took_over;
 
 	/* Of the worker. */
