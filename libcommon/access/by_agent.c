@@ -62,7 +62,7 @@ static int enter_program(struct access *access, const struct target *target, uin
 	return 0;
 }
 
-/* The agent kept everything for whoever comes: nobody may see zeros meanwhile. */
+/* The agent kept everything for the next session: no thread may see zeros meanwhile. */
 static int rejoin_program(struct access *access, const struct target *target, struct error *error)
 {
 	struct agent_greeting greeting;

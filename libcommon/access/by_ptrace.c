@@ -57,7 +57,7 @@ static void share_area(struct access *access, const struct inject *from)
 	to->scratch = from->scratch;
 }
 
-/* Another control area is made when the program has mapped something over that one. */
+/* Another control area is made when the program has mapped something over the first. */
 static int begin_with(struct access *access, struct inject *inject, struct error *error)
 {
 	int rc = inject->area.end ? inject_begin(inject, error) : -EADDRINUSE;

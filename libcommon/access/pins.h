@@ -11,8 +11,8 @@
  * without (/proc/PID/mem), and so does the thread that moves pages.
  *
  * futex(2) waits for no page to which it writes (fault_in_user_writeable): EFAULT. A thread that waits for a PI futex
- * may write to it when it gets it (fixup_pi_owner), and whoever requeues to one does: the words that threads are seen
- * waiting for do not leave. The others are not known before: see CAVEATS in swapctl(1).
+ * may write to it when it gets it (fixup_pi_owner), and the thread that requeues to one does: the words that threads
+ * are seen waiting for do not leave. The others are not known before: see CAVEATS in swapctl(1).
  *
  * Nothing else of the kind is known. Read for that, and not affected:
  * - exit: PI state of the owner (what the kernel itself keeps, exit_pi_state_list), accounting, SEM_UNDO, files and

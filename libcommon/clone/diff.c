@@ -72,7 +72,7 @@ static bool same_object(const struct couple *of)
 	       a->offset - a->region.start == b->offset - b->region.start;
 }
 
-/* A page that is not there is zeros in private anonymous memory, unless somebody serves it. */
+/* A page that is not there is zeros in private anonymous memory, unless a userfaultfd server fills it. */
 static bool absent_is_zero(const struct memory_mapping *mapping)
 {
 	return mapping->is.kind == MAPPING_ANON && !mapping->served;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The copy is made by a child of ours: pages that are out come back when somebody serves them, and a process of which
- * nobody does must not stand still for ever.
+ * The copy is made in a helper child: pages that are out come back when a server fills them, and a process without one
+ * must not stand still for ever.
  */
 #include "clone/kept.h"
 
@@ -94,7 +94,7 @@ static void copy_all(const struct kept_memory *kept, const struct memory *memory
 	_exit(rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
-/* Whether a child of ours has done its work in time. */
+/* Whether the helper child has done its work in time. */
 static bool has_done(pid_t pid)
 {
 	_cleanup_close_ int fd = pidfd_of(pid);

@@ -84,7 +84,7 @@ bool confine_is_filtered(const struct target *target)
 	return filtered;
 }
 
-/* Everything that a process of ours has, by the name that a record gives it. */
+/* Everything that one of our processes has, by the name that a record gives it. */
 static const struct part {
 	const char *name;
 	bool (*has)(const struct inspected *inspected);

@@ -343,9 +343,9 @@ static int64_t move_steps(struct step *step, struct error *error)
 }
 
 /*
- * For UFFDIO_MOVE the destination only has to be registered. For write protection, of which no page has any, nobody
- * ever waits for an answer; for missing pages, where the kernel has no other mode, whoever touches one before it comes
- * waits until the piece is done.
+ * For UFFDIO_MOVE the destination only has to be registered. For write protection, of which no page has any, no
+ * thread ever waits for an answer; for missing pages, where the kernel has no other mode, a thread that touches one
+ * before it comes waits until the piece is done.
  */
 static int register_destination(const struct mover *mover, struct region region)
 {

@@ -73,7 +73,7 @@ int mover_open(struct mover *mover, const struct target *target, enum move_metho
 	       struct error *error);
 
 /*
- * Takes everything of ours out of the target, but for what mover_map mapped. Returns 0 or -errno: something could not
+ * Removes all that we put into the target, but for what mover_map mapped. Returns 0 or -errno: something could not
  * be removed. Idempotent.
  */
 int mover_close(struct mover *mover);

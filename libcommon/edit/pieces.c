@@ -143,7 +143,7 @@ static bool loses_access(const struct mapping *mapping, unsigned int takes)
 	       (takes & TAKES_EXEC && mapping->execute) || takes & TAKES_ALL;
 }
 
-/* Why a piece is left alone whoever runs there, or NULL. */
+/* Why a piece is left alone no matter what runs there, or NULL. */
 static const char *relied_on(const struct edit_piece *piece)
 {
 	if (strcmp(piece->mapping.name, "[stack]") == 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Exercises of events. Whoever causes one waits until it is read, so a thread of its own does it. */
+/* Exercises of events. What causes one waits until it is read, so a thread of its own does it. */
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/wait.h>

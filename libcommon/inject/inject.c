@@ -297,7 +297,7 @@ static void thaw_process(struct inject *inject)
 
 /*
  * Threads of which all have to be let go again, since it cannot be told where they may go on, will have run meanwhile;
- * those that another tool of ours holds, it lets go of.
+ * those that another of our tools holds, it lets go of.
  */
 static int stop_some(struct inject *inject)
 {

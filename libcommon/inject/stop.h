@@ -14,7 +14,7 @@
 #define STOP_HELD "another tool of this project has its threads stopped"
 
 /*
- * Seizes a thread. Returns 0, -EALREADY (another tool of this project traces it, for a moment), -EPERM (somebody else
+ * Seizes a thread. Returns 0, -EALREADY (another tool of this project traces it, for a moment), -EPERM (another process
  * does, or we must not), -ESRCH (it has ended or ends). Source: kernel/ptrace.c, ptrace_attach: EPERM stands for all of
  * these.
  */

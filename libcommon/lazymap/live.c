@@ -144,7 +144,7 @@ static void take_signals(struct live *live)
 			ask_to_end(live);
 }
 
-/* Until the worker has ended. Its status is not asked for: it may be no child of ours. */
+/* Until the worker has ended. Its status is not asked for: it may be no child of this process. */
 static void watch_worker(struct live *live)
 {
 	struct pollfd fds[] = {{.fd = live->worker_pidfd, .events = POLLIN},

@@ -63,7 +63,7 @@ struct waiter {
 	uint64_t address;
 };
 
-/* A block that somebody waits for, or a page of ours that shows nothing (block NO_BLOCK). */
+/* A block that a thread waits for, or one of our pages that shows nothing (block NO_BLOCK). */
 struct live_request {
 	struct live_request *next;
 	uint64_t block;
@@ -138,7 +138,7 @@ void live_worker_run(struct live *live);
 /* live_request.c: none yet. */
 void live_request_init(struct live *live);
 
-/* live_request.c: somebody waits at an address; `events` is held for writing. */
+/* live_request.c: a thread waits at an address; `events` is held for writing. */
 void live_request_note(struct live *live, uint32_t space, uint64_t address);
 
 /*
@@ -148,7 +148,7 @@ void live_request_note(struct live *live, uint32_t space, uint64_t address);
 struct live_request *live_request_take(struct live *live, uint64_t *next_ns);
 
 /*
- * live_request.c: more about it later; or it is done, and freed, unless somebody came to wait for it meanwhile (then
+ * live_request.c: more about it later; or it is done, and freed, unless a thread came to wait for it meanwhile (then
  * false).
  */
 void live_request_again(struct live *live, struct live_request *request, unsigned int after_ms);
@@ -184,10 +184,10 @@ struct live_block {
 /* Returns 0 (some of it may not be valid), or -EAGAIN. */
 int live_fill_read(struct live *live, struct live_block *block);
 
-/* Places what the block and the piece at the address have in common. Whoever waits there goes on, or asks again. */
+/* Places what the block and the piece at the address have in common. Threads that wait there go on, or ask again. */
 void live_fill_place(struct live *live, const struct live_block *block, struct waiter waiter);
 
-/* Somebody else has placed it already: whoever waits looks again. */
+/* Another thread has placed it already: waiting threads check again. */
 void live_fill_wake(struct live *live, struct waiter waiter);
 
 /* Poisons all that is missing in a region. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The process in the memory of the target that has the userfaultfd open, too: when all others of ours are killed, those
- * who wait go on waiting, and find no zeros.
+ * The process in the memory of the target that has the userfaultfd open, too: when all our other processes are killed,
+ * waiting threads go on waiting, and find no zeros.
  */
 #include <errno.h>
 #include <unistd.h>

@@ -106,7 +106,7 @@ int64_t birth_map(struct inject *inject, struct birth *birth)
 }
 
 /*
- * Runs a process until it makes another one (BORN, *pid is that one's), is about to go home (AT_HOME), has ended
+ * Runs a process until it makes another one (BORN, *pid is the new one's), is about to go home (AT_HOME), has ended
  * (-ESRCH) or takes too long (-ETIMEDOUT).
  */
 static int follow_birth(struct inject *inject, pid_t tid, int request, pid_t *pid)
@@ -154,7 +154,7 @@ void birth_end(pid_t pid)
 		ptrace(PTRACE_CONT, pid, NULL, NULL);
 }
 
-/* A new process of ours stands before its first instruction. One that does not is ended. */
+/* Our new process stands before its first instruction. One that does not is ended. */
 static int meet_child(pid_t pid, long options)
 {
 	int status;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A process of ours in a program's address space, on which calls are made while every thread of the program goes on. */
+/* Our process in a program's address space, on which calls are made while every thread of the program goes on. */
 #pragma once
 
 #include <stdbool.h>

@@ -83,9 +83,9 @@ static int check_mapping(const struct reclaimer *reclaimer, const struct ring_wo
 }
 
 /*
- * Nothing is done to what the program may not enter. A thread of it that maps something else there between this look
- * and the call does that to itself: whoever entered a region has no business there until it is reclaimed, and no other
- * process is touched.
+ * Nothing is done to what the program may not enter. A thread of it that maps something else there between this check
+ * and the call does that to itself: a thread that entered a region has no business there until it is reclaimed, and no
+ * other process is touched.
  */
 static int check_work(const struct reclaimer *reclaimer, const struct ring_work *work, struct error *why)
 {
@@ -146,7 +146,7 @@ static int drop_region(struct reclaimer *reclaimer, const struct ring_work *work
 	return 0;
 }
 
-/* Where somebody may have mapped something else since, nothing is done. */
+/* Where the program may have mapped something else since, nothing is done. */
 static bool is_gone(const struct ring_work *work)
 {
 	return work->action == UVM_RECLAIM_DEALLOCATE && work->maybe_unmapped;

@@ -83,7 +83,7 @@ static int clear_up(struct reclaimer *reclaimer, struct error *error)
 	return 0;
 }
 
-/* From here on whoever comes after us finds it. */
+/* From here on the next reclaimer finds it. */
 static void note_area(void *context, struct region area)
 {
 	struct ring_shared *shared = context;

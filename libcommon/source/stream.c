@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A compressed file without random access: decompressed in order, as far as somebody has asked, and kept. */
+/* A compressed file without random access: decompressed in order, as far as a reader has asked, and kept. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

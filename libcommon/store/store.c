@@ -18,7 +18,7 @@
 /* Far above any file: what bounds a store is its limit or its file system. */
 #define STORE_SPAN (UINT64_C(1) << 62)
 
-/* A record that cannot be read now may be in a moment: without it, whoever waits for its pages gets SIGBUS. */
+/* A record that cannot be read now may be in a moment: without it, a thread that waits for its pages gets SIGBUS. */
 #define READ_TRIES    8
 #define READ_AGAIN_US 500 /* before the second try, and twice as long before each that follows */
 
