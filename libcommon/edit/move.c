@@ -355,7 +355,7 @@ static int register_destination(const struct mover *mover, struct region region)
 }
 
 /*
- * Leaving write protection costs a look at every page (fs/userfaultfd.c, userfaultfd_clear_vma), leaving missing pages
+ * Leaving write protection costs a scan of every page (fs/userfaultfd.c, userfaultfd_clear_vma), leaving missing pages
  * nothing: so it becomes one of those for the moment between two calls.
  */
 static void unregister_destination(const struct mover *mover, struct region region)

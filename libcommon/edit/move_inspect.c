@@ -169,7 +169,7 @@ const char *move_hidden_rule(const struct mover *mover, const struct move_piece 
 		    : "the destination is locked in memory, the source is not";
 }
 
-/* Sorts the pages of one look at a piece into what would move and what would not. */
+/* Sorts the pages of one inspection of a piece into what would move and what would not. */
 static int inspect_pages(const struct mover *mover, struct move_job *job, struct region source, uint64_t destination)
 {
 	static const uint64_t shared_mask = PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE;

@@ -178,7 +178,7 @@ static int stop_thread(struct inject *inject, pid_t tid)
 }
 
 /*
- * One more look at a thread that lingers. Returns 1 when it sleeps uninterruptibly or is not ours to wait for, else as
+ * One more poll of a thread that lingers. Returns 1 when it sleeps uninterruptibly or is not ours to wait for, else as
  * stop_thread.
  */
 static int stop_late(struct inject *inject, unsigned int i)

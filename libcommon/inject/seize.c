@@ -13,7 +13,7 @@
 #include "proc/tracer.h"
 
 #define STOP_MS 50 /* for a thread to stop, before another is tried */
-#define TRIES   4  /* at a thread that nobody traces by the time we look */
+#define TRIES   4  /* at a thread that nobody traces by the time we ask */
 
 int stop_seize(const struct inject *inject, pid_t tid, unsigned long options)
 {

@@ -9,7 +9,7 @@
 #include "inject/stop.h"
 
 #define LOOK_US 50   /* awake, for a thread that runs on another processor: being woken takes as long */
-#define NAP_US  1000 /* between looks, should a SIGCHLD go elsewhere */
+#define NAP_US  1000 /* between polls, should a SIGCHLD go elsewhere */
 
 /*
  * Sleeps until some child or tracee changes, or for `us`. SIGCHLD is blocked while a thread is stopped (and must be in

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The process that watches: it starts the one that serves, again and again if need be, and tells what happens. */
+/* The process that watches: it starts the one that serves, again and again if need be, and emits what happens. */
 #include "lazymap/live.h"
 
 #include <dirent.h>
@@ -21,7 +21,7 @@
 
 #define RESTART_MS     10
 #define RESTART_MAX_MS 2000
-#define SERVED_MS      10     /* between looks whether it does */
+#define SERVED_MS      10     /* between checks whether it does */
 #define HURRY_US       300000 /* a signal sooner than that is the same one, sent to a group */
 
 static bool is_kept(const struct live *live, int fd)
@@ -160,7 +160,7 @@ static void watch_worker(struct live *live)
 		if (fds[2].revents)
 			eventfd_read(live->wake_watcher, &(eventfd_t){0});
 		if (fds[3].revents) {
-			eventfd_write(live->wake_worker, 1); /* to look at once */
+			eventfd_write(live->wake_worker, 1); /* to check at once */
 			fds[3].fd = -1;
 		}
 		emit_errors(live);

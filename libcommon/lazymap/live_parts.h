@@ -11,7 +11,7 @@
 #include "puppet/puppet.h"
 
 #define LIVE_THREADS 16
-#define LIVE_ERRORS  64 /* kept until they are told */
+#define LIVE_ERRORS  64 /* kept until they are emitted */
 #define LIVE_FDS     64 /* open before the first worker starts */
 #define RETRY_US     50 /* while an event is unread, or its thread has not gone on */
 #define NO_BLOCK     UINT64_MAX
@@ -75,7 +75,7 @@ struct live_request {
 
 /*
  * In the worker, `events` is what keeps table and kernel of one mind: messages are read, and events applied, with it
- * held exclusively; pages are placed with it shared after a look at the table. While an event is unread the kernel
+ * held exclusively; pages are placed with it shared after a check of the table. While an event is unread the kernel
  * places nothing (EAGAIN). Order of locks: lead, events, queue.lock.
  */
 struct live {

@@ -65,7 +65,7 @@ int target_matches(const struct target *target, pid_t pid, uint64_t starttime, s
  */
 int target_check(const struct target *target, struct error *error);
 
-/* The same for looking only: processes that are traced, or in seccomp strict mode, are not refused. */
+/* The same for inspection only: processes that are traced, or in seccomp strict mode, are not refused. */
 int target_check_readable(const struct target *target, struct error *error);
 
 /*
