@@ -89,7 +89,7 @@ static int mapping_or_gap(const struct mover *mover, uint64_t address, struct ma
 	return rc < 0 ? rc : 0;
 }
 
-static bool is_ours(const struct mover *mover, const struct mapping *mapping)
+static bool is_our_mapping(const struct mover *mover, const struct mapping *mapping)
 {
 	return region_overlaps(mapping->region, mover->access.inject.area) || mapping_has_our_name(mapping);
 }
@@ -102,7 +102,8 @@ static const char *source_rule(const struct mover *mover, const struct mapping *
 		return "the source is not private anonymous memory";
 	if (!mapping->write)
 		return "the source is not writable";
-	return is_ours(mover, mapping) ? "the source is memory that a tool like this one keeps in the process" : NULL;
+	return is_our_mapping(mover, mapping) ? "the source is memory that a tool like this one keeps in the process"
+					      : NULL;
 }
 
 static const char *destination_rule(const struct mover *mover, const struct mapping *mapping, bool gap)
@@ -111,8 +112,9 @@ static const char *destination_rule(const struct mover *mover, const struct mapp
 		return "nothing is mapped at the destination";
 	if (mapping->kind != MAPPING_ANON || mapping->shared)
 		return "the destination is not private anonymous memory";
-	return is_ours(mover, mapping) ? "the destination is memory that a tool like this one keeps in the process"
-				       : NULL;
+	return is_our_mapping(mover, mapping)
+		       ? "the destination is memory that a tool like this one keeps in the process"
+		       : NULL;
 }
 
 int move_piece_at(const struct mover *mover, uint64_t source, uint64_t destination, uint64_t left,

@@ -66,7 +66,7 @@ static int push_holes(struct walk *walk, uint64_t end)
  * By name, or, where the kernel keeps no names of anonymous memory, by the code: a control area is two mappings, and
  * the trampoline begins the second; of what a puppet stands in, its code is the first page.
  */
-static bool is_ours(const struct walk *walk, const struct edit_piece *piece)
+static bool is_our_piece(const struct walk *walk, const struct edit_piece *piece)
 {
 	const struct mapping *mapping = &piece->mapping;
 
@@ -90,7 +90,7 @@ static int push_mapping(struct walk *walk, const struct mapping *mapping, const 
 		.mapping = *mapping,
 	};
 
-	piece.ours = is_ours(walk, &piece);
+	piece.ours = is_our_piece(walk, &piece);
 	for (;;) {
 		int rc = push_holes(walk, mapping->region.start);
 

@@ -28,7 +28,7 @@ int live_puppet_make(struct live *live, struct inject *program, struct error *er
 	return rc;
 }
 
-static bool is_there(const struct live_shared *shared)
+static bool has_puppet(const struct live_shared *shared)
 {
 	return shared->puppet.own;
 }
@@ -39,7 +39,7 @@ int live_puppet_end(struct live *live, struct inject *program, struct error *err
 	struct puppet puppet = PUPPET_OF(TARGET_CACHE_PUPPET);
 	int rc = 0;
 
-	if (!is_there(shared)) {
+	if (!has_puppet(shared)) {
 		inject_close(program);
 		return 0;
 	}
@@ -86,7 +86,7 @@ void live_puppet_inspect(struct live *live)
 	int uffd = live_table(live)->uffd[0];
 	int rc;
 
-	if (!is_there(live->shared))
+	if (!has_puppet(live->shared))
 		return;
 	rc = puppet_open(&puppet, &live->shared->puppet);
 	if (rc == 0 && !puppet_shares(&puppet, live->target)) {

@@ -121,7 +121,7 @@ static void finish_stage(struct live *live, enum live_stage stage)
 }
 
 /* Signals meant for both of us come to the watcher; one that is sent to this process alone is told there. */
-static void take_signals(const struct live *live)
+static void take_end_signals(const struct live *live)
 {
 	struct signalfd_siginfo info;
 
@@ -151,7 +151,7 @@ static bool wait_for_something(struct live *live)
 	if (fds[0].revents)
 		eventfd_read(live->wake_worker, &(eventfd_t){0});
 	if (fds[2].revents)
-		take_signals(live);
+		take_end_signals(live);
 	return fds[1].revents;
 }
 
