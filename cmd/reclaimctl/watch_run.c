@@ -205,7 +205,7 @@ int watch_run(struct run *run, const struct watch_options *options)
 	int rc = begin_watch(&w, &error);
 
 	if (rc == 0) {
-		notify("READY=1\n");
+		notify_manager("READY=1\n");
 		loop_until_end(&w);
 	}
 	end_watch(&w);

@@ -133,7 +133,7 @@ static int do_request(struct moving *run, const struct request *request, struct 
 	int rc, written;
 
 	if (options->dry_run)
-		rc = mover_look(&run->mover, &job, error);
+		rc = mover_inspect(&run->mover, &job, error);
 	else if (request->destination || *run->mover.interrupted)
 		rc = mover_run(&run->mover, &job, error);
 	else

@@ -220,7 +220,7 @@ void facilities_try(int code[FACILITIES])
 		return;
 	}
 	for (size_t i = 0; i < FACILITIES; i++)
-		code[i] = guarded(try_one, &facilities[i]);
+		code[i] = guard_call(try_one, &facilities[i]);
 }
 
 int facility_explain(size_t index, int code, struct error *error)

@@ -13,18 +13,19 @@
 #define READY_MS 2000
 #define MOVE_MS  1000 /* fault service is held up meanwhile; only a program that is stopped or frozen takes so long */
 
-static int explain(const struct target *target, int rc, const char *what, struct error *error)
+static int explain_agent(const struct target *target, int rc, const char *what, struct error *error)
 {
 	return agent_explain(target, rc, what, "attach to", error);
 }
 
-static void abandon(struct access *access)
+static void abandon_access(struct access *access)
 {
 	agent_disconnect(&access->agent);
 	*access = ACCESS_NONE;
 }
 
-static int enter(struct access *access, const struct target *target, uint64_t bytes, int uffd[2], struct error *error)
+static int enter_program(struct access *access, const struct target *target, uint64_t bytes, int uffd[2],
+			 struct error *error)
 {
 	struct agent_greeting greeting;
 	const char *what;
@@ -33,25 +34,25 @@ static int enter(struct access *access, const struct target *target, uint64_t by
 	*access = ACCESS_NONE;
 	rc = agent_connect(&access->agent, target, &greeting, uffd, &access->holder, &what);
 	if (rc < 0) {
-		abandon(access);
-		return explain(target, rc, what, error);
+		abandon_access(access);
+		return explain_agent(target, rc, what, error);
 	}
 	if (bytes != AGENT_AREA_BYTES || greeting.resumed) {
 		for (int i = 0; i < 2; i++)
 			close(uffd[i]);
-		abandon(access);
+		abandon_access(access);
 		return greeting.resumed
 			       ? error_set(error, -EBUSY,
 					   "its agent holds what a session left whose processes were killed",
 					   "take that up with swapctl adopt", "attach to process %d", target->pid)
-			       : explain(target, -EPROTO, NULL, error);
+			       : explain_agent(target, -EPROTO, NULL, error);
 	}
 	rc = agent_memory(&access->agent, target);
 	if (rc < 0) {
 		for (int i = 0; i < 2; i++)
 			close(uffd[i]);
-		abandon(access);
-		return explain(target, rc, NULL, error);
+		abandon_access(access);
+		return explain_agent(target, rc, NULL, error);
 	}
 	access->ops = &target_by_agent;
 	access->target = target;
@@ -61,8 +62,8 @@ static int enter(struct access *access, const struct target *target, uint64_t by
 	return 0;
 }
 
-/* The agent kept everything for whoever comes: nobody may see zeros meanwhile. */
-static int rejoin(struct access *access, const struct target *target, struct error *error)
+/* The agent kept everything for the next session: no thread may see zeros meanwhile. */
+static int rejoin_program(struct access *access, const struct target *target, struct error *error)
 {
 	struct agent_greeting greeting;
 	const char *what;
@@ -70,7 +71,7 @@ static int rejoin(struct access *access, const struct target *target, struct err
 	int rc = agent_connect(&access->agent, target, &greeting, uffd, &access->holder, &what);
 
 	if (rc < 0)
-		return explain(target, rc, what, error);
+		return explain_agent(target, rc, what, error);
 	close(uffd[1]); /* it has had its handshake */
 	if (!greeting.resumed || greeting.area_start != access->staging.start || greeting.number != access->number) {
 		close(uffd[0]);
@@ -85,7 +86,7 @@ static int rejoin(struct access *access, const struct target *target, struct err
 	if (rc < 0) {
 		close(uffd[0]);
 		agent_disconnect(&access->agent);
-		return explain(target, rc, NULL, error);
+		return explain_agent(target, rc, NULL, error);
 	}
 	access->ops = &target_by_agent;
 	access->target = target;
@@ -99,20 +100,20 @@ static int new_uffd(struct access *access, struct error *error)
 
 	if (rc == 0 && uffd >= 0)
 		return uffd;
-	return explain(access->target, rc < 0 ? (int)rc : -EPROTO, rc < 0 ? "userfaultfd" : NULL, error);
+	return explain_agent(access->target, rc < 0 ? (int)rc : -EPROTO, rc < 0 ? "userfaultfd" : NULL, error);
 }
 
-static int leave(struct access *access, struct error *error)
+static int leave_program(struct access *access, struct error *error)
 {
 	int64_t rc = agent_call(&access->agent, &(struct agent_request){.op = AGENT_CLOSE});
 
 	if (rc < 0 && rc != -ESRCH)
-		return explain(access->target, (int)rc, NULL, error);
-	abandon(access);
+		return explain_agent(access->target, (int)rc, NULL, error);
+	abandon_access(access);
 	return 0;
 }
 
-static int resume(struct access *access, uint64_t turn)
+static int resume_calls(struct access *access, uint64_t turn)
 {
 	/* Numbers that the one before did not come to: it had the time since it was started for them. */
 	access->agent.number = (uint32_t)(now_us() + (turn << 24));
@@ -120,26 +121,26 @@ static int resume(struct access *access, uint64_t turn)
 	return (int)agent_call(&access->agent, &(struct agent_request){.op = AGENT_PING});
 }
 
-static int forks(struct access *access, bool ask)
+static int announce_forks(struct access *access, bool ask)
 {
 	return (int)agent_call(&access->agent, &(struct agent_request){.op = AGENT_FORKS, .address = ask});
 }
 
 /* What came too late the last time is over before anything new is prepared. */
-static int begin(struct access *access, struct error *error)
+static int begin_calls(struct access *access, struct error *error)
 {
 	int64_t rc = agent_call(&access->agent, &(struct agent_request){.op = AGENT_PING});
 
-	return rc < 0 ? explain(access->target, (int)rc, NULL, error) : 0;
+	return rc < 0 ? explain_agent(access->target, (int)rc, NULL, error) : 0;
 }
 
-static int end(struct access *access)
+static int end_calls(struct access *access)
 {
 	(void)access;
 	return 0;
 }
 
-static int64_t protect(struct access *access, struct region region, int protection)
+static int64_t protect_region(struct access *access, struct region region, int protection)
 {
 	return agent_call(&access->agent, &(struct agent_request){.op = AGENT_PROTECT,
 								  .address = region.start,
@@ -147,7 +148,7 @@ static int64_t protect(struct access *access, struct region region, int protecti
 								  .mode = (uint64_t)protection});
 }
 
-static int64_t discard(struct access *access, struct region region, int uffd)
+static int64_t discard_region(struct access *access, struct region region, int uffd)
 {
 	if (uffd_changing(uffd))
 		return -EADDRINUSE;
@@ -156,7 +157,7 @@ static int64_t discard(struct access *access, struct region region, int uffd)
 		&(struct agent_request){.op = AGENT_DISCARD, .address = region.start, .bytes = region_bytes(region)});
 }
 
-static int64_t populate(struct access *access, struct region region)
+static int64_t populate_region(struct access *access, struct region region)
 {
 	return agent_call(
 		&access->agent,
@@ -176,32 +177,32 @@ static int new_area(struct access *access, struct error *error)
 	if (at > 0 && at & (int64_t)(2 * MiB - 1))
 		at = -EPROTO;
 	if (at <= 0)
-		return explain(access->target, at ? (int)at : -EPROTO, "staging area", error);
+		return explain_agent(access->target, at ? (int)at : -EPROTO, "staging area", error);
 	access->staging = access->agent.staging = (struct region){(uint64_t)at, (uint64_t)at + AGENT_AREA_BYTES};
 	return 0;
 }
 
 /* Nobody but the agent can close it. */
-static int64_t give(struct access *access, int uffd)
+static int64_t give_uffd(struct access *access, int uffd)
 {
 	(void)access;
 	(void)uffd;
 	return -EBADF;
 }
 
-static int keep(struct access *access, int fd)
+static int store_fd(struct access *access, int fd)
 {
 	return (int)agent_exchange(&access->agent, &(struct agent_request){.op = AGENT_STORE_FD}, fd, NULL);
 }
 
 /* Its numbers are its own: they never stand for anything else. */
-static void drop(struct access *access, int number, int fd)
+static void drop_fd(struct access *access, int number, int fd)
 {
 	(void)fd;
 	agent_call(&access->agent, &(struct agent_request){.op = AGENT_DROP, .address = (uint64_t)number});
 }
 
-static int take(struct access *access, int number)
+static int take_fd(struct access *access, int number)
 {
 	int fd = -1;
 	int64_t rc = agent_exchange(&access->agent,
@@ -220,7 +221,7 @@ static int move_enter(struct access *access)
 	return rc < 0 ? rc : (int)reply.result;
 }
 
-static int64_t move(struct access *access, struct uffdio_move *argument)
+static int64_t finish_move(struct access *access, struct uffdio_move *argument)
 {
 	struct agent_reply reply = {0};
 	int rc = agent_send(&access->agent,
@@ -279,13 +280,13 @@ static struct region in_use(const struct access *access)
 	return (struct region){0, 0};
 }
 
-static int memory(const struct access *access)
+static int memory_fd(const struct access *access)
 {
 	return access->agent.mem_fd;
 }
 
 /* Only of itself can the agent tell. */
-static int ask(struct access *access, pid_t tid, struct thread_words *words)
+static int ask_thread(struct access *access, pid_t tid, struct thread_words *words)
 {
 	if (tid != access->holder)
 		return -EPERM;
@@ -293,24 +294,24 @@ static int ask(struct access *access, pid_t tid, struct thread_words *words)
 	return 0;
 }
 
-static int processor(const struct access *access)
+static int thread_processor(const struct access *access)
 {
 	(void)access;
 	return -1;
 }
 
-static unsigned int reap(struct access *access)
+static unsigned int reap_threads(struct access *access)
 {
 	(void)access;
 	return 0;
 }
 
-static void look(struct access *access)
+static void check_nothing(struct access *access)
 {
 	(void)access;
 }
 
-static unsigned int descriptors(const struct access *access, int *fds)
+static unsigned int list_fds(const struct access *access, int *fds)
 {
 	fds[0] = access->agent.socket;
 	fds[1] = access->agent.memfd;
@@ -320,35 +321,35 @@ static unsigned int descriptors(const struct access *access, int *fds)
 
 const struct target_ops target_by_agent = {
 	.name = "agent",
-	.life.enter = enter,
-	.life.rejoin = rejoin,
-	.life.leave = leave,
-	.life.abandon = abandon,
-	.life.resume = resume,
-	.life.forks = forks,
-	.life.look = look,
-	.calls.begin = begin,
-	.calls.end = end,
+	.life.enter = enter_program,
+	.life.rejoin = rejoin_program,
+	.life.leave = leave_program,
+	.life.abandon = abandon_access,
+	.life.resume = resume_calls,
+	.life.forks = announce_forks,
+	.life.check = check_nothing,
+	.calls.begin = begin_calls,
+	.calls.end = end_calls,
 	.calls.held_us = held_us,
 	.calls.in_use = in_use,
-	.calls.ask = ask,
-	.calls.processor = processor,
-	.calls.reap = reap,
-	.area.protect = protect,
-	.area.discard = discard,
-	.area.populate = populate,
+	.calls.ask = ask_thread,
+	.calls.processor = thread_processor,
+	.calls.reap = reap_threads,
+	.area.protect = protect_region,
+	.area.discard = discard_region,
+	.area.populate = populate_region,
 	.area.drop = drop_area,
 	.area.renew = new_area,
 	.area.read = read_staging,
 	.move.enter = move_enter,
-	.move.make = move,
+	.move.make = finish_move,
 	.move.cancel = move_cancel,
 	.fds.new_uffd = new_uffd,
-	.fds.give = give,
-	.fds.keep = keep,
-	.fds.drop = drop,
-	.fds.take = take,
-	.fds.memory = memory,
-	.fds.list = descriptors,
+	.fds.give = give_uffd,
+	.fds.keep = store_fd,
+	.fds.drop = drop_fd,
+	.fds.take = take_fd,
+	.fds.memory = memory_fd,
+	.fds.list = list_fds,
 	.discards_done = discards_done,
 };

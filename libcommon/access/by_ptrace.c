@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "access/places.h"
-#include "access/settle.h"
+#include "access/quiesce.h"
 #include "access/target_ops.h"
 #include "base/cleanup.h"
 #include "base/pidfd.h"
@@ -57,7 +57,7 @@ static void share_area(struct access *access, const struct inject *from)
 	to->scratch = from->scratch;
 }
 
-/* Another control area is made when the program has mapped something over that one. */
+/* Another control area is made when the program has mapped something over the first. */
 static int begin_with(struct access *access, struct inject *inject, struct error *error)
 {
 	int rc = inject->area.end ? inject_begin(inject, error) : -EADDRINUSE;
@@ -89,7 +89,7 @@ static int replace_puppet(struct access *access, struct error *error)
 }
 
 /* What it shares would live on without the program. */
-static void look(struct access *access)
+static void check_puppet(struct access *access)
 {
 	if (access->puppet.self.pid && !puppet_shares(&access->puppet, access->target))
 		puppet_kill(&access->puppet);
@@ -102,7 +102,7 @@ static int begin_on_puppet(struct access *access, struct error *error)
 
 	for (int tries = 0; rc == -ESRCH && tries < PUPPET_TRIES && target_alive(access->target); tries++) {
 		*error = (struct error){0};
-		look(access);
+		check_puppet(access);
 		rc = puppet_stands(&access->puppet) ? 0 : replace_puppet(access, error);
 		if (rc == 0)
 			rc = begin_with(access, &access->puppet.inject, error);
@@ -113,7 +113,7 @@ static int begin_on_puppet(struct access *access, struct error *error)
 			 "make calls in process %d", access->target->pid);
 }
 
-static int begin(struct access *access, struct error *error)
+static int begin_calls(struct access *access, struct error *error)
 {
 	return access->ops == &target_by_puppet ? begin_on_puppet(access, error)
 						: begin_with(access, access_injector(access), error);
@@ -142,7 +142,7 @@ static int make_staging(struct access *access, uint64_t bytes, struct error *err
 	if (rc < 0)
 		return error_set(error, rc, NULL, NULL, "find room for a staging area in process %d",
 				 access->target->pid);
-	rc = begin(access, error);
+	rc = begin_calls(access, error);
 	if (rc < 0)
 		return rc;
 	rc = map_staging(access, access_injector(access), place, bytes);
@@ -156,7 +156,7 @@ static int make_staging(struct access *access, uint64_t bytes, struct error *err
 	return 0;
 }
 
-static int make(struct access *access, uint64_t bytes, int uffd[2], struct error *error)
+static int make_session(struct access *access, uint64_t bytes, int uffd[2], struct error *error)
 {
 	int ignored;
 	int rc;
@@ -172,7 +172,7 @@ static int make(struct access *access, uint64_t bytes, int uffd[2], struct error
 	return rc;
 }
 
-static void abandon(struct access *access)
+static void abandon_access(struct access *access)
 {
 	puppet_abandon(&access->puppet);
 	inject_abandon(&access->inject);
@@ -202,7 +202,7 @@ static int leave_control(struct access *access, struct error *error)
 	if (access->puppet.self.pid) {
 		rc = (int)unless_lost(access, puppet_end(&access->puppet, &access->inject, error));
 		if (rc == 0)
-			abandon(access);
+			abandon_access(access);
 		return rc;
 	}
 	rc = inject_close(&access->inject);
@@ -210,10 +210,10 @@ static int leave_control(struct access *access, struct error *error)
 	return rc < 0 ? error_set(error, rc, NULL, NULL, "remove the control area from process %d", pid) : 0;
 }
 
-static int leave(struct access *access, struct error *error)
+static int leave_program(struct access *access, struct error *error)
 {
 	struct inject *inject;
-	int rc = begin(access, error);
+	int rc = begin_calls(access, error);
 
 	if (rc < 0)
 		return rc;
@@ -231,7 +231,7 @@ static int enter_with(struct access *access, uint64_t bytes, int uffd[2], bool p
 	int rc = puppet ? puppet_make(&access->puppet, &access->inject, error) : 0;
 
 	access->holder = puppet ? access->puppet.self.pid : access->target->pid;
-	return rc < 0 ? rc : make(access, bytes, uffd, error);
+	return rc < 0 ? rc : make_session(access, bytes, uffd, error);
 }
 
 static int enter_by(const struct target_ops *ops, struct access *access, const struct target *target, uint64_t bytes,
@@ -253,14 +253,15 @@ static int enter_by(const struct target_ops *ops, struct access *access, const s
 	if (rc == 0)
 		return 0;
 	access->ops = &target_by_ptrace; /* no puppet is made to leave */
-	if (leave(access, &ignored) < 0 && access->ops)
-		abandon(access);
+	if (leave_program(access, &ignored) < 0 && access->ops)
+		abandon_access(access);
 	for (int i = 0; i < 2; i++)
 		cleanup_close(&uffd[i]);
 	return rc;
 }
 
-static int enter(struct access *access, const struct target *target, uint64_t bytes, int uffd[2], struct error *error)
+static int enter_program(struct access *access, const struct target *target, uint64_t bytes, int uffd[2],
+			 struct error *error)
 {
 	return enter_by(&target_by_ptrace, access, target, bytes, uffd, error);
 }
@@ -282,20 +283,20 @@ static int rejoin_by(const struct target_ops *ops, struct access *access, const 
 	if (rc == 0 && ops == &target_by_puppet)
 		rc = puppet_find(&access->puppet, &access->inject, &access->record, error);
 	if (rc < 0) {
-		abandon(access);
+		abandon_access(access);
 		return rc;
 	}
 	access->holder = access_injector(access)->target->pid;
 	uffd = inject_fd_take(access_injector(access), access->number);
 	if (uffd >= 0)
 		return uffd;
-	abandon(access);
+	abandon_access(access);
 	return error_set(error, uffd, uffd == -EBADF ? "the process has closed it" : NULL,
 			 uffd == -EPERM ? "run as root or with CAP_SYS_PTRACE" : NULL,
 			 "take the userfaultfd of process %d", target->pid);
 }
 
-static int rejoin(struct access *access, const struct target *target, struct error *error)
+static int rejoin_program(struct access *access, const struct target *target, struct error *error)
 {
 	return rejoin_by(&target_by_ptrace, access, target, error);
 }
@@ -316,7 +317,7 @@ static int new_uffd(struct access *access, struct error *error)
  * A thread that was stopped finishes what it was sent to do, and goes its own way. One that cannot, because its process
  * is stopped, finds its way later: by the control area as it is now, so that others need another one.
  */
-static int resume(struct access *access, uint64_t turn)
+static int resume_calls(struct access *access, uint64_t turn)
 {
 	const int patience_ms = 5000;
 	struct error ignored = {0};
@@ -324,7 +325,7 @@ static int resume(struct access *access, uint64_t turn)
 
 	inject_reset(&access->inject);
 	access->inject.frame = (unsigned int)turn;
-	rc = inject_settle(&access->inject, patience_ms);
+	rc = inject_quiesce(&access->inject, patience_ms);
 	if (rc != -EINPROGRESS)
 		return rc == -ETIMEDOUT ? -EBUSY : rc;
 	inject_renew(&access->inject, &ignored);
@@ -332,7 +333,7 @@ static int resume(struct access *access, uint64_t turn)
 	return 0;
 }
 
-/* What cannot be looked at makes no call once it has ended. */
+/* What cannot be inspected makes no call once it has ended. */
 static int end_puppet(struct access *access)
 {
 	pidfd_signal(access->puppet.self.pidfd, SIGKILL);
@@ -343,7 +344,7 @@ static int end_puppet(struct access *access)
 static int resume_puppet(struct access *access, uint64_t turn)
 {
 	struct error ignored = {0};
-	int rc = resume(access, turn);
+	int rc = resume_calls(access, turn);
 
 	puppet_kill_strays(&access->puppet, access->target);
 	if (!access->puppet.self.pid)
@@ -359,13 +360,13 @@ static int resume_puppet(struct access *access, uint64_t turn)
 }
 
 /* A thread cannot be made to wait before its next fork. */
-static int forks(struct access *access, bool ask)
+static int announce_forks(struct access *access, bool ask)
 {
 	(void)access;
 	return ask ? -EPERM : 0;
 }
 
-static int end(struct access *access)
+static int end_calls(struct access *access)
 {
 	return access_injector(access)->tid ? inject_end(access_injector(access)) : 0;
 }
@@ -374,7 +375,7 @@ static int end(struct access *access)
  * A program that locks all of its memory locks this too: it would be populated here, and nothing could be moved from
  * memory that is not locked.
  */
-static int64_t protect(struct access *access, struct region region, int protection)
+static int64_t protect_region(struct access *access, struct region region, int protection)
 {
 	inject_call(access_injector(access), SYS_munlock, region.start, region_bytes(region), 0, 0, 0, 0);
 	return unless_lost(access, inject_call3(access_injector(access), SYS_mprotect, region.start,
@@ -385,8 +386,8 @@ static int64_t protect(struct access *access, struct region region, int protecti
 #define MADV_DONTNEED_LOCKED 24
 #endif
 
-/* Between the look and the call lies nothing but the way of what makes it into the kernel. */
-static int64_t discard(struct access *access, struct region region, int uffd)
+/* Between the check and the call lies nothing but the way of what makes it into the kernel. */
+static int64_t discard_region(struct access *access, struct region region, int uffd)
 {
 	struct inject *inject = access_injector(access);
 	int64_t rc =
@@ -400,7 +401,7 @@ static int64_t discard(struct access *access, struct region region, int uffd)
 	return rc < 0 ? unless_lost(access, rc) : -EADDRINUSE;
 }
 
-static int64_t populate(struct access *access, struct region region)
+static int64_t populate_region(struct access *access, struct region region)
 {
 	return unless_lost(access, inject_call3(access_injector(access), SYS_madvise, region.start,
 						region_bytes(region), MADV_POPULATE_WRITE));
@@ -421,7 +422,7 @@ static int new_area(struct access *access, struct error *error)
 	return make_staging(access, region_bytes(access->staging), error);
 }
 
-static int64_t give(struct access *access, int uffd)
+static int64_t give_uffd(struct access *access, int uffd)
 {
 	int number = inject_fd_keep(access_injector(access), uffd);
 
@@ -431,18 +432,18 @@ static int64_t give(struct access *access, int uffd)
 	return 0;
 }
 
-static int keep(struct access *access, int fd)
+static int store_fd(struct access *access, int fd)
 {
 	return (int)unless_lost(access, inject_fd_keep(access_injector(access), fd));
 }
 
-static void drop(struct access *access, int number, int fd)
+static void drop_fd(struct access *access, int number, int fd)
 {
 	if (inject_fd_is(access_injector(access), number, fd))
 		inject_fd_close(access_injector(access), number);
 }
 
-static int take(struct access *access, int number)
+static int take_fd(struct access *access, int number)
 {
 	return inject_fd_take(access_injector(access), number);
 }
@@ -467,7 +468,7 @@ static int move_cancel(struct access *access)
 	return (int)unless_lost(access, inject_cancel(access_injector(access)));
 }
 
-static int64_t move(struct access *access, struct uffdio_move *argument)
+static int64_t finish_move(struct access *access, struct uffdio_move *argument)
 {
 	struct inject *inject = access_injector(access);
 	int64_t rc = inject_write(inject, inject->scratch, argument, sizeof(*argument));
@@ -513,13 +514,13 @@ static struct region in_use(const struct access *access)
 	return access->puppet.self.pid ? (struct region){0, 0} : inject_rseq_pages(&access->inject);
 }
 
-static int memory(const struct access *access)
+static int memory_fd(const struct access *access)
 {
 	return access->inject.mem_fd;
 }
 
 /* prctl(PR_GET_TID_ADDRESS) is there for checkpointing (kernel/sys.c): EINVAL without it. */
-static int ask(struct access *access, pid_t tid, struct thread_words *words)
+static int ask_thread(struct access *access, pid_t tid, struct thread_words *words)
 {
 	struct inject *inject = &access->inject;
 	struct error ignored = {0};
@@ -536,12 +537,12 @@ static int ask(struct access *access, pid_t tid, struct thread_words *words)
 	return rc == -EINVAL ? -EOPNOTSUPP : rc == -ETIMEDOUT ? -EAGAIN : (int)rc;
 }
 
-static int processor(const struct access *access)
+static int thread_processor(const struct access *access)
 {
 	return access->puppet.self.pid ? -1 : inject_processor(&access->inject);
 }
 
-static unsigned int descriptors(const struct access *access, int *fds)
+static unsigned int list_fds(const struct access *access, int *fds)
 {
 	unsigned int count = 0;
 
@@ -557,34 +558,35 @@ static unsigned int descriptors(const struct access *access, int *fds)
 	return count;
 }
 
-static unsigned int reap(struct access *access)
+static unsigned int reap_threads(struct access *access)
 {
 	int left = inject_reap(&access->inject);
 
 	return (unsigned int)(access->puppet.self.pid ? left + inject_reap(&access->puppet.inject) : left);
 }
 
-static void look_nowhere(struct access *access)
+static void check_nothing(struct access *access)
 {
 	(void)access;
 }
 
 /* What the two ways have in common. */
-#define BY_PTRACE                                                                                                    \
-	.life.leave = leave, .life.abandon = abandon, .life.forks = forks, .calls.begin = begin, .calls.end = end,   \
-	.calls.held_us = held_us, .calls.in_use = in_use, .calls.ask = ask, .calls.processor = processor,            \
-	.calls.reap = reap, .area.protect = protect, .area.discard = discard, .area.populate = populate,             \
-	.area.drop = drop_area, .area.renew = new_area, .area.read = read_staging, .move.enter = move_enter,         \
-	.move.make = move, .move.cancel = move_cancel, .fds.new_uffd = new_uffd, .fds.give = give, .fds.keep = keep, \
-	.fds.drop = drop, .fds.take = take, .fds.memory = memory, .fds.list = descriptors,                           \
+#define BY_PTRACE                                                                                                      \
+	.life.leave = leave_program, .life.abandon = abandon_access, .life.forks = announce_forks,                     \
+	.calls.begin = begin_calls, .calls.end = end_calls, .calls.held_us = held_us, .calls.in_use = in_use,          \
+	.calls.ask = ask_thread, .calls.processor = thread_processor, .calls.reap = reap_threads,                      \
+	.area.protect = protect_region, .area.discard = discard_region, .area.populate = populate_region,              \
+	.area.drop = drop_area, .area.renew = new_area, .area.read = read_staging, .move.enter = move_enter,           \
+	.move.make = finish_move, .move.cancel = move_cancel, .fds.new_uffd = new_uffd, .fds.give = give_uffd,         \
+	.fds.keep = store_fd, .fds.drop = drop_fd, .fds.take = take_fd, .fds.memory = memory_fd, .fds.list = list_fds, \
 	.discards_done = discards_done
 
 const struct target_ops target_by_ptrace = {
 	.name = "ptrace",
-	.life.enter = enter,
-	.life.rejoin = rejoin,
-	.life.resume = resume,
-	.life.look = look_nowhere,
+	.life.enter = enter_program,
+	.life.rejoin = rejoin_program,
+	.life.resume = resume_calls,
+	.life.check = check_nothing,
 	BY_PTRACE,
 };
 
@@ -593,6 +595,6 @@ const struct target_ops target_by_puppet = {
 	.life.enter = enter_by_puppet,
 	.life.rejoin = rejoin_by_puppet,
 	.life.resume = resume_puppet,
-	.life.look = look,
+	.life.check = check_puppet,
 	BY_PTRACE,
 };

@@ -5,7 +5,7 @@
 #include "inject/inject.h"
 
 /*
- * inject_open and inject_close by a child of ours, for a tool that may be killed at any moment: while the control area
+ * inject_open and inject_close in a helper child, for a tool that may be killed at any moment: while the control area
  * is being mapped or unmapped there is no way back for the thread, and the death of who traces it is the end of its
  * process. The child outlives us until that is done, and shares our open files and locks as long. `mapped` is called
  * there as soon as there is an area. To be called on the only thread of a process.

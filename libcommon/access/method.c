@@ -38,7 +38,7 @@ static int try_ptrace(const void *unused)
 
 int access_traces(const struct target *target, const char *tried, struct error *error)
 {
-	if (guarded(try_ptrace, NULL) == 0)
+	if (guard_call(try_ptrace, NULL) == 0)
 		return 0;
 	return error_set(error, -EPERM, "a seccomp filter forbids ptrace", NULL, "%s process %d", tried, target->pid);
 }

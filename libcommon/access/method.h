@@ -10,7 +10,7 @@ enum access_method {
 	ACCESS_AUTO,   /* by ptrace when that is permitted (a session: by a puppet), otherwise by its agent */
 	ACCESS_PTRACE, /* by ptrace of its threads */
 	ACCESS_AGENT,  /* by the swap agent that it runs: uvm_swap_agent(3) */
-	ACCESS_PUPPET, /* by ptrace of a process of ours in its memory */
+	ACCESS_PUPPET, /* by ptrace of our puppet in its memory */
 };
 
 /* As --access spells it. Returns 0, or -EINVAL: none of auto, ptrace, agent, puppet. */

@@ -23,9 +23,9 @@
 #define ASK_US        2000000 /* for a thread that cannot be asked, once a millisecond */
 #define RSEQ_BYTES    64      /* more than the area of any kernel so far has beyond what is aligned to 32 */
 #define ENTRY_FLAGS   UINT64_C(1)
-#define WAITING_SHARE 9 /* times what a look at what threads wait for takes, until the next one */
+#define WAITING_SHARE 9 /* times what a scan of what threads wait for takes, until the next one */
 
-static int pin(struct pins *pins, uint64_t address, uint64_t bytes)
+static int pin_pages(struct pins *pins, uint64_t address, uint64_t bytes)
 {
 	struct region pages = {round_down(address, page_size()), round_up(address + bytes, page_size())};
 
@@ -40,9 +40,9 @@ static int read_at(const struct access *access, uint64_t address, void *to, size
 /* The futex word of an entry, and the entry itself. */
 static int pin_entry(struct pins *pins, uint64_t entry, int64_t offset)
 {
-	int rc = pin(pins, entry, sizeof(uint64_t));
+	int rc = pin_pages(pins, entry, sizeof(uint64_t));
 
-	return rc < 0 ? rc : pin(pins, entry + (uint64_t)offset, sizeof(uint32_t));
+	return rc < 0 ? rc : pin_pages(pins, entry + (uint64_t)offset, sizeof(uint32_t));
 }
 
 /* As far as it can be read; struct robust_list_head of <linux/futex.h>. */
@@ -54,7 +54,7 @@ static int pin_list(struct pins *pins, const struct access *access, uint64_t hea
 		uint64_t pending;
 	} list;
 	uint64_t entry;
-	int rc = head ? pin(pins, head, sizeof(list)) : 0;
+	int rc = head ? pin_pages(pins, head, sizeof(list)) : 0;
 
 	if (rc < 0 || !head || read_at(access, head, &list, sizeof(list)) < 0)
 		return rc;
@@ -72,9 +72,9 @@ static int pin_list(struct pins *pins, const struct access *access, uint64_t hea
 
 static int pin_words(struct pins *pins, const struct thread_words *words)
 {
-	int rc = words->word ? pin(pins, words->word, sizeof(uint32_t)) : 0;
+	int rc = words->word ? pin_pages(pins, words->word, sizeof(uint32_t)) : 0;
 
-	return rc < 0 || !words->rseq ? rc : pin(pins, words->rseq, RSEQ_BYTES);
+	return rc < 0 || !words->rseq ? rc : pin_pages(pins, words->rseq, RSEQ_BYTES);
 }
 
 static bool is_before(const void *thread, const void *tid)
@@ -82,7 +82,7 @@ static bool is_before(const void *thread, const void *tid)
 	return ((const struct pin_thread *)thread)->tid < *(const pid_t *)tid;
 }
 
-static struct pin_thread *find(struct pins *pins, pid_t tid)
+static struct pin_thread *find_thread(struct pins *pins, pid_t tid)
 {
 	size_t at = first_not_before(pins->threads, pins->count, sizeof(*pins->threads), is_before, &tid);
 
@@ -101,7 +101,7 @@ static void forget_ended(struct pins *pins)
 	size_t keep = 0;
 
 	for (size_t i = 0; i < pins->count; i++)
-		if (pins->threads[i].look == pins->look)
+		if (pins->threads[i].scan == pins->scan)
 			pins->threads[keep++] = pins->threads[i];
 	pins->count = keep;
 }
@@ -147,7 +147,8 @@ static void learn_layout(struct pins *pins, const struct access *access, const s
 }
 
 /* Threads of the kernel (io_uring, vhost) have no words. Those that are exiting are waited for. */
-static int ask(struct pins *pins, struct access *access, struct pin_thread *thread, uint64_t head, bool shares)
+static int pin_thread_words(struct pins *pins, struct access *access, struct pin_thread *thread, uint64_t head,
+			    bool shares)
 {
 	struct proc_stat stat;
 	int rc = proc_stat_read(thread->tid, &stat);
@@ -173,7 +174,7 @@ static int ask(struct pins *pins, struct access *access, struct pin_thread *thre
 }
 
 /* `shares`: it is a thread of another process. */
-static int look_at(struct pins *pins, struct access *access, pid_t tid, bool shares)
+static int scan_thread(struct pins *pins, struct access *access, pid_t tid, bool shares)
 {
 	struct thread_words words;
 	struct pin_thread *thread;
@@ -183,20 +184,20 @@ static int look_at(struct pins *pins, struct access *access, pid_t tid, bool sha
 
 	if (syscall(SYS_get_robust_list, tid, &head, &length) < 0)
 		return errno == ESRCH ? 0 : -errno;
-	thread = find(pins, tid);
+	thread = find_thread(pins, tid);
 	if (!thread)
 		return -ENOMEM;
-	thread->look = pins->look;
+	thread->scan = pins->scan;
 	rc = pin_list(pins, access, head);
 	if (rc < 0)
 		return rc;
 	if (follows_layout(pins, access, thread, head, &words))
 		return pin_words(pins, &words);
-	return ask(pins, access, thread, head, shares);
+	return pin_thread_words(pins, access, thread, head, shares);
 }
 
 /* The futex that a thread waits to get. One that runs may be about to wait again. */
-static void look_at_call(struct pin_thread *thread)
+static void scan_call(struct pin_thread *thread)
 {
 	uint64_t arguments[6];
 	long number;
@@ -207,26 +208,26 @@ static void look_at_call(struct pin_thread *thread)
 }
 
 /* Takes a tenth of the time at most when there is no need for it. */
-static void look_at_calls(struct pins *pins, bool whole)
+static void scan_calls(struct pins *pins, bool whole)
 {
 	uint64_t begun = now_us();
 
 	if (!whole && begun < pins->waiting_again_us)
 		return;
 	for (size_t i = 0; i < pins->count; i++)
-		look_at_call(&pins->threads[i]);
+		scan_call(&pins->threads[i]);
 	pins->waiting_again_us = now_us() + (now_us() - begun) * WAITING_SHARE;
 }
 
-/* One look at every thread of a process. As look_once. */
-static int look_at_process(struct pins *pins, struct access *access, const struct target *process, pid_t *tid)
+/* One scan of every thread of a process. As scan_once. */
+static int scan_process(struct pins *pins, struct access *access, const struct target *process, pid_t *tid)
 {
 	_cleanup_closedir_ DIR *tasks = tasks_open(process);
 	bool shares = process != access->target;
 	int rc = tasks || (shares && errno == ENOENT) ? 0 : tasks_error();
 
 	for (pid_t next; tasks && (next = tasks_next(tasks)) > 0;) {
-		int one = look_at(pins, access, next, shares);
+		int one = scan_thread(pins, access, next, shares);
 
 		if (one < 0 && (rc == 0 || rc == -EAGAIN || rc == -EPERM)) {
 			rc = one;
@@ -236,30 +237,30 @@ static int look_at_process(struct pins *pins, struct access *access, const struc
 	return rc;
 }
 
-/* One look at every thread. Returns 0, -EAGAIN when one cannot be asked yet, or another error; *tid is that thread. */
-static int look_once(struct pins *pins, struct access *access, bool whole, pid_t *tid)
+/* One scan of every thread. Returns 0, -EAGAIN when one cannot be asked yet, or another error; *tid is that thread. */
+static int scan_once(struct pins *pins, struct access *access, bool whole, pid_t *tid)
 {
-	int shared = sharers_look(&pins->sharers, access->target);
+	int shared = sharers_inspect(&pins->sharers, access->target);
 	int rc;
 
-	pins->look++;
+	pins->scan++;
 	pins->pages.count = 0;
-	rc = look_at_process(pins, access, access->target, tid);
+	rc = scan_process(pins, access, access->target, tid);
 	for (size_t i = 0; shared == 0 && i < pins->sharers.count; i++)
 		if (pins->sharers.pids[i] != access->puppet.self.pid && !target_is_puppet(pins->sharers.pids[i]))
-			shared = look_at_process(pins, access,
-						 &(struct target){.pid = pins->sharers.pids[i], .pidfd = -1}, tid);
+			shared = scan_process(pins, access, &(struct target){.pid = pins->sharers.pids[i], .pidfd = -1},
+					      tid);
 	rc = rc < 0 ? rc : shared;
 	forget_ended(pins);
-	look_at_calls(pins, whole);
+	scan_calls(pins, whole);
 	for (size_t i = 0; rc == 0 && i < pins->count; i++)
 		if (pins->threads[i].waited_for)
-			rc = pin(pins, pins->threads[i].waited_for, sizeof(uint32_t));
+			rc = pin_pages(pins, pins->threads[i].waited_for, sizeof(uint32_t));
 	region_vec_normalize(&pins->pages);
 	return rc;
 }
 
-static int explain(const struct access *access, pid_t tid, int rc, struct error *error)
+static int explain_thread(const struct access *access, pid_t tid, int rc, struct error *error)
 {
 	const char *hint = NULL;
 
@@ -276,7 +277,7 @@ static int explain(const struct access *access, pid_t tid, int rc, struct error 
 			 access->target->pid);
 }
 
-int pins_look(struct pins *pins, struct access *access, bool whole, struct error *error)
+int pins_scan(struct pins *pins, struct access *access, bool whole, struct error *error)
 {
 	pid_t tid = access->target->pid;
 	uint64_t deadline = now_us() + ASK_US;
@@ -285,7 +286,7 @@ int pins_look(struct pins *pins, struct access *access, bool whole, struct error
 
 	for (;;) {
 		known = pins->layout_known;
-		rc = look_once(pins, access, whole, &tid);
+		rc = scan_once(pins, access, whole, &tid);
 		if (rc == 0 || rc == -ENOMEM || rc == -ESRCH || rc == -EOPNOTSUPP || now_us() > deadline)
 			break;
 		if (known != pins->layout_known)
@@ -294,7 +295,7 @@ int pins_look(struct pins *pins, struct access *access, bool whole, struct error
 			break;
 		usleep(1000);
 	}
-	return rc < 0 ? explain(access, tid, rc, error) : 0;
+	return rc < 0 ? explain_thread(access, tid, rc, error) : 0;
 }
 
 void pins_free(struct pins *pins)

@@ -11,8 +11,8 @@
  * without (/proc/PID/mem), and so does the thread that moves pages.
  *
  * futex(2) waits for no page to which it writes (fault_in_user_writeable): EFAULT. A thread that waits for a PI futex
- * may write to it when it gets it (fixup_pi_owner), and whoever requeues to one does: the words that threads are seen
- * waiting for do not leave. The others are not known before: see CAVEATS in swapctl(1).
+ * may write to it when it gets it (fixup_pi_owner), and the thread that requeues to one does: the words that threads
+ * are seen waiting for do not leave. The others are not known before: see CAVEATS in swapctl(1).
  *
  * Nothing else of the kind is known. Read for that, and not affected:
  * - exit: PI state of the owner (what the kernel itself keeps, exit_pi_state_list), accounting, SEM_UNDO, files and
@@ -45,7 +45,7 @@ struct pin_thread {
 	uint64_t ask_again_us; /* 0: not asked; not before then, for one that is young may yet change its mind */
 	struct thread_words words;
 	uint64_t waited_for; /* the futex with priority inheritance that it was last seen waiting to get */
-	uint64_t look;       /* the latest one that saw it */
+	uint64_t scan;       /* the latest one that saw it */
 };
 
 /* All zeros knows nothing. */
@@ -53,11 +53,11 @@ struct pins {
 	struct pin_thread *threads; /* sorted by tid */
 	size_t count, capacity;
 	struct sharers sharers;
-	uint64_t look;
+	uint64_t scan;
 	/* Where libc keeps the words of a thread, as seen from the head of its robust list. */
 	bool layout_known;
 	int64_t word_offset, rseq_offset; /* rseq_offset 0: none */
-	uint64_t waiting_again_us;        /* when to look at them anew */
+	uint64_t waiting_again_us;        /* when to scan them anew */
 	struct region_vec pages;          /* the answer */
 };
 
@@ -65,12 +65,12 @@ struct pins {
  * Looks at all threads, those of processes that share the memory too (clone(2), CLONE_VM), and leaves the pages in
  * pins->pages. Threads are told apart from those of libc by what lies in their memory; one that is not like those is
  * stopped once and asked (prctl(PR_GET_TID_ADDRESS), PTRACE_GET_RSEQ_CONFIGURATION). No thread may be stopped by us. A
- * page that is out cannot be read, and is among the answer: bring it back, and look again. What threads wait for is
- * looked at when `whole`, and otherwise now and then: it costs more than all else.
+ * page that is out cannot be read, and is among the answer: bring it back, and scan again. What threads wait for is
+ * inspected when `whole`, and otherwise now and then: it costs more than all else.
  *
  * Returns 0, or -errno with `error` filled: -ETIMEDOUT (a thread cannot be asked now), -EPERM (not on this access),
  * -EOPNOTSUPP (CONFIG_CHECKPOINT_RESTORE), -ESRCH, -ENOMEM.
  */
-int pins_look(struct pins *pins, struct access *access, bool whole, struct error *error);
+int pins_scan(struct pins *pins, struct access *access, bool whole, struct error *error);
 
 void pins_free(struct pins *pins);

@@ -107,8 +107,8 @@ static bool has_ended(const struct target *target, pid_t tid)
 }
 
 /*
- * A worker of io_uring shows the system call of whoever made it. While it waits for something to do it is in none of
- * its own (io_uring/io-wq.c, io_wq_worker); the thread that polls a queue leaves madvise(2) to workers
+ * A worker of io_uring shows the system call of the thread that made it. While it waits for something to do it is in
+ * none of its own (io_uring/io-wq.c, io_wq_worker); the thread that polls a queue leaves madvise(2) to workers
  * (io_uring/advise.c).
  */
 static bool outside_as_worker(const struct target *target, pid_t tid)

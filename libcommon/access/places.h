@@ -34,6 +34,6 @@ int places_read(const struct target *target, struct inject *inject, struct place
  * Whether each thread of the target, and of processes that share its memory, has been seen outside madvise(2) since
  * this was called, also where a worker of io_uring does it in its place. A thread of the target that runs is stopped
  * for a moment; others, or with no injector (NULL) all, are waited for, a few milliseconds in all. False also when one
- * of them could not be looked at. No thread may be stopped by us then.
+ * of them could not be inspected. No thread may be stopped by us then.
  */
 bool places_outside_madvise(const struct target *target, struct inject *inject);

@@ -30,8 +30,8 @@ struct target_ops {
 		/*
 		 * Two userfaultfds before their handshake and a staging area of so many bytes (PROT_NONE, aligned to 2
 		 * MiB, not given to children), made in the target. Fills access->staging, ->control, ->number and
-		 * ->holder, and hands over the descriptors. Errors as inject_open, with `error` filled; nothing of ours
-		 * is left in the target then.
+		 * ->holder, and hands over the descriptors. Errors as inject_open, with `error` filled; the target is
+		 * then as it was.
 		 */
 		int (*enter)(struct access *access, const struct target *target, uint64_t bytes, int uffd[2],
 			     struct error *error);
@@ -44,8 +44,8 @@ struct target_ops {
 		int (*rejoin)(struct access *access, const struct target *target, struct error *error);
 
 		/*
-		 * A new user, after another one died in the middle of something: waits for what that one began. `turn`:
-		 * a number that it did not have. -EBUSY: that may still be done, and nothing is as it looks.
+		 * A new user, after another one died in the middle of something: waits for what the dead one began.
+		 * `turn`: a number that it did not have. -EBUSY: that may still be done, and nothing is as it looks.
 		 */
 		int (*resume)(struct access *access, uint64_t turn);
 
@@ -65,13 +65,13 @@ struct target_ops {
 		int (*forks)(struct access *access, bool ask);
 
 		/*
-		 * Now and then, and when the target has ended: whatever of ours would keep its memory from being freed,
-		 * or has nothing to do there after exec, is ended.
+		 * Now and then, and when the target has ended: our puppet is ended if it would keep the memory from
+		 * being freed or has nothing to do there after exec.
 		 */
-		void (*look)(struct access *access);
+		void (*check)(struct access *access);
 	} life;
 
-	/* What calls are made on: stopped, let go, and looked after. */
+	/* What calls are made on: stopped, let go, and kept in order. */
 	struct {
 		int (*begin)(struct access *access, struct error *error);
 		int (*end)(struct access *access); /* 0 also when the thread was lost on the way */
@@ -105,8 +105,8 @@ struct target_ops {
 
 		/*
 		 * held; empties a part of the staging area, which is registered with that userfaultfd. -EADDRINUSE, and
-		 * nothing is done: an event of it is unread, so that something else may have come to lie there. The
-		 * look is the last thing before the call.
+		 * nothing is done: an event of it is unread, so that something else may have come to lie there. That
+		 * check is the last thing before the call.
 		 */
 		int64_t (*discard)(struct access *access, struct region region, int uffd);
 
@@ -131,7 +131,7 @@ struct target_ops {
 		int (*cancel)(struct access *access);
 	} move;
 
-	/* Those that are open in the target, and those of ours that are needed to reach it. */
+	/* Those that are open in the target, and ours that are needed to reach it. */
 	struct {
 		/* A second userfaultfd before its handshake, for the staging area, as enter makes it. */
 		int (*new_uffd)(struct access *access, struct error *error);
@@ -142,7 +142,7 @@ struct target_ops {
 		/*
 		 * held; the target holds a copy of a descriptor for us, so that it outlives all of us, and lets go of
 		 * it when `number` still stands for the same. keep returns its number there. take needs no hold; it
-		 * returns a copy of ours.
+		 * returns our own copy.
 		 */
 		int (*keep)(struct access *access, int fd);
 		void (*drop)(struct access *access, int number, int fd);
@@ -191,5 +191,5 @@ static inline struct inject *access_injector(struct access *access)
 #define ACCESS_NONE ((struct access){.number = -1, .inject = INJECT_NONE, .puppet = PUPPET_NONE, .agent = AGENT_NONE})
 
 extern const struct target_ops target_by_ptrace; /* ptrace; any program */
-extern const struct target_ops target_by_puppet; /* ptrace, of a process of ours in the program's memory */
+extern const struct target_ops target_by_puppet; /* ptrace, of our puppet in the program's memory */
 extern const struct target_ops target_by_agent;  /* a program that has one: uvm_swap_agent(3) */

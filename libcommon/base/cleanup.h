@@ -18,7 +18,7 @@ static inline int steal_fd(int *fd)
 	return taken;
 }
 
-/* Closing twice would close what somebody else has opened meanwhile. */
+/* Closing twice would close what another thread has opened meanwhile. */
 static inline void cleanup_close(int *fd)
 {
 	if (*fd >= 0)

@@ -112,7 +112,7 @@ static size_t count_before(const struct region_vec *vec, uint64_t address, bool 
 }
 
 /* Replaces items [first, last) by `count` others. */
-static int splice(struct region_vec *vec, size_t first, size_t last, const struct region *others, size_t count)
+static int splice_items(struct region_vec *vec, size_t first, size_t last, const struct region *others, size_t count)
 {
 	size_t behind = vec->count - last;
 
@@ -149,7 +149,7 @@ int region_vec_insert(struct region_vec *vec, struct region region)
 		region.start = min_u64(region.start, vec->items[last].start);
 		region.end = max_u64(region.end, vec->items[last].end);
 	}
-	return splice(vec, first, last, &region, 1);
+	return splice_items(vec, first, last, &region, 1);
 }
 
 int region_vec_remove(struct region_vec *vec, struct region region)
@@ -167,7 +167,7 @@ int region_vec_remove(struct region_vec *vec, struct region region)
 		left[count++] = (struct region){vec->items[first].start, region.start};
 	if (vec->items[last - 1].end > region.end)
 		left[count++] = (struct region){region.end, vec->items[last - 1].end};
-	return splice(vec, first, last, left, count);
+	return splice_items(vec, first, last, left, count);
 }
 
 ptrdiff_t region_vec_overlap(const struct region_vec *vec)

@@ -43,7 +43,7 @@ static int open_top(int directory)
 }
 
 /* "0" is the process that writes it (cgroups(7)). */
-static bool enter(int directory)
+static bool enter_cgroup(int directory)
 {
 	_cleanup_close_ int procs = openat(directory, "cgroup.procs", O_WRONLY | O_CLOEXEC);
 
@@ -73,5 +73,5 @@ int cgroup_leave_limits(uint64_t *left)
 	if (rc < 0 || *left == UINT64_MAX)
 		return rc;
 	top = open_top(directory);
-	return top >= 0 && enter(top) ? cgroup_left_here(left) : 0;
+	return top >= 0 && enter_cgroup(top) ? cgroup_left_here(left) : 0;
 }

@@ -17,7 +17,7 @@
 #define TRIGGER "some 1000 500000" /* the shortest window that there is */
 
 /* The eventfd ends the registration when it is closed. */
-static int ask(int directory, int event, const char *file, const char *argument)
+static int register_notice(int directory, int event, const char *file, const char *argument)
 {
 	_cleanup_close_ int control = openat(directory, "cgroup.event_control", O_WRONLY | O_CLOEXEC);
 	_cleanup_close_ int of = openat(directory, file, O_RDONLY | O_CLOEXEC);
@@ -40,11 +40,11 @@ static int open_older(struct cgroup_notice *notice, int directory, uint64_t limi
 		char threshold[32];
 
 		snprintf(threshold, sizeof(threshold), "%" PRIu64, limit - margin / STEPS * i);
-		rc = ask(directory, notice->event, "memory.usage_in_bytes", threshold);
+		rc = register_notice(directory, notice->event, "memory.usage_in_bytes", threshold);
 	}
 	/* Usage counts page cache, which may keep it above all thresholds; then the kernel reclaims that. */
 	if (rc == 0)
-		ask(directory, notice->event, "memory.pressure_level", "low");
+		register_notice(directory, notice->event, "memory.pressure_level", "low");
 	return rc;
 }
 

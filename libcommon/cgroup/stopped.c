@@ -34,7 +34,7 @@ bool target_is_stopped(const struct target *target)
 
 	if (proc_stat_read(target->pid, &leader) < 0)
 		return false;
-	/* What runs needs no look at all its threads. */
+	/* What runs needs no scan of all its threads. */
 	if (strchr("TZ", leader.state)) {
 		threads = fd_directory(target_proc_open(target, "task", O_RDONLY | O_DIRECTORY));
 		if (threads && all_stopped(threads))

@@ -7,7 +7,7 @@
 
 static volatile sig_atomic_t interrupted;
 
-static void interrupt(int number)
+static void note_interrupt(int number)
 {
 	(void)number;
 	interrupted = 1;
@@ -16,7 +16,7 @@ static void interrupt(int number)
 const volatile sig_atomic_t *interrupt_catch(void)
 {
 	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-	const struct sigaction action = {.sa_handler = interrupt};
+	const struct sigaction action = {.sa_handler = note_interrupt};
 
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		sigaction(numbers[i], &action, NULL);

@@ -12,14 +12,14 @@
 
 #define MS_NS UINT64_C(1000000)
 
-static uint64_t highest(const struct cli_option *option)
+static uint64_t highest_value(const struct cli_option *option)
 {
 	return option->highest ? (uint64_t)option->highest : INT64_MAX;
 }
 
 static int check_bounds(const struct cli_option *option, uint64_t value)
 {
-	return value < (uint64_t)option->lowest || value > highest(option) ? -ERANGE : 0;
+	return value < (uint64_t)option->lowest || value > highest_value(option) ? -ERANGE : 0;
 }
 
 /* The position of a word in a list, or -1. */
@@ -83,13 +83,13 @@ static int take_word(const struct cli_option *option, const char *text, void *va
 
 static int take_number(const struct cli_option *option, const char *text, void *value)
 {
-	return number_parse(text, option->lowest, (int64_t)highest(option), value);
+	return number_parse(text, option->lowest, (int64_t)highest_value(option), value);
 }
 
 static int take_int(const struct cli_option *option, const char *text, void *value)
 {
 	int64_t number;
-	int rc = number_parse(text, option->lowest, (int64_t)min_u64(highest(option), INT_MAX), &number);
+	int rc = number_parse(text, option->lowest, (int64_t)min_u64(highest_value(option), INT_MAX), &number);
 
 	if (rc == 0)
 		*(int *)value = (int)number;
@@ -209,7 +209,7 @@ static void refuse_size(const struct cli_option *option, char why[CLI_REFUSAL])
 	char lowest[24], upper[24];
 
 	short_size(lowest, power ? max_u64(page_size(), (uint64_t)option->lowest) : (uint64_t)option->lowest);
-	short_size(upper, highest(option));
+	short_size(upper, highest_value(option));
 	if (option->highest)
 		snprintf(why, CLI_REFUSAL, "is not a %s from %s to %s", power ? "power of two" : "size", lowest, upper);
 	else if (power)

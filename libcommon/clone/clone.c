@@ -100,7 +100,7 @@ int process_clone_park(struct process_clone *clone, const struct target *origina
 	return 0;
 }
 
-static bool ended(const struct target *target, int timeout_ms)
+static bool wait_for_end(const struct target *target, int timeout_ms)
 {
 	uint64_t deadline = now_us() + (uint64_t)timeout_ms * 1000;
 
@@ -119,7 +119,7 @@ int process_clone_kill(const struct target *clone, const struct target *original
 
 	if (rc < 0 && rc != -ESRCH)
 		return error_set(error, rc, NULL, "run it as the one who made it", "end the clone %d", clone->pid);
-	if (!ended(clone, END_MS))
+	if (!wait_for_end(clone, END_MS))
 		return error_set(error, -ETIMEDOUT, "it does not end", "see the State line in /proc/PID/status",
 				 "end the clone %d", clone->pid);
 	if (!original || !target_alive(original))
@@ -128,7 +128,7 @@ int process_clone_kill(const struct target *clone, const struct target *original
 }
 
 /* In the process that guards: nothing of what the other one had open, but for two descriptors. */
-static void guard(const struct process_clone *clone, const struct target *original, int watched)
+static void guard_clone(const struct process_clone *clone, const struct target *original, int watched)
 {
 	struct error ignored;
 	char byte;
@@ -162,7 +162,7 @@ int process_clone_guard(struct process_clone *clone, const struct target *origin
 	clone->guard = fork();
 	if (clone->guard == 0) {
 		close(ends[1]);
-		guard(clone, original, ends[0]);
+		guard_clone(clone, original, ends[0]);
 	}
 	close(ends[0]);
 	clone->guard_fd = ends[1];

@@ -56,6 +56,6 @@ void process_clone_close(struct process_clone *clone);
 
 /*
  * Kills a clone that an earlier process made. `original`: the process that has to reap it, NULL for init. `there`: the
- * pid it has in that one's eyes. Returns 0 or -errno with `error` filled.
+ * pid it has in the namespace of `original`. Returns 0 or -errno with `error` filled.
  */
 int process_clone_kill(const struct target *clone, const struct target *original, pid_t there, struct error *error);

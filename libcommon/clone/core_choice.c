@@ -41,8 +41,8 @@ static int was_written(const struct memory *memory, struct region region)
 }
 
 /*
- * Where shared memory has pages, whoever made them: the copy's page tables do not tell, and reading a hole would fill
- * it.
+ * Where shared memory has pages, no matter which process made them: the copy's page tables do not tell, and reading a
+ * hole would fill it.
  */
 static int shared_pages(const struct memory *memory, const struct mapping *mapping, struct region_vec *found)
 {

@@ -4,7 +4,7 @@
 
 #include "clone/memory.h"
 
-/* Which kinds of mappings a core holds: the bits of /proc/PID/coredump_filter, core(5); and one of ours. */
+/* Which kinds of mappings a core holds: the bits of /proc/PID/coredump_filter, core(5); and one that uvmtools adds. */
 enum core_filter {
 	CORE_ANON_PRIVATE = 1 << 0,
 	CORE_ANON_SHARED = 1 << 1,

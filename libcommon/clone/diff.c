@@ -37,7 +37,7 @@ const char *diff_kind_name(enum diff_kind kind)
 	return names[kind];
 }
 
-static int flush(struct comparison *c)
+static int flush_run(struct comparison *c)
 {
 	struct region run = c->run;
 
@@ -48,7 +48,7 @@ static int flush(struct comparison *c)
 	return c->callback(c->context, run, c->kind);
 }
 
-static int note(struct comparison *c, struct region region, enum diff_kind kind)
+static int note_region(struct comparison *c, struct region region, enum diff_kind kind)
 {
 	int rc;
 
@@ -56,7 +56,7 @@ static int note(struct comparison *c, struct region region, enum diff_kind kind)
 		c->run.end = region.end;
 		return 0;
 	}
-	rc = flush(c);
+	rc = flush_run(c);
 	c->run = region;
 	c->kind = kind;
 	return rc;
@@ -72,7 +72,7 @@ static bool same_object(const struct couple *of)
 	       a->offset - a->region.start == b->offset - b->region.start;
 }
 
-/* A page that is not there is zeros in private anonymous memory, unless somebody serves it. */
+/* A page that is not there is zeros in private anonymous memory, unless a userfaultfd server fills it. */
 static bool absent_is_zero(const struct memory_mapping *mapping)
 {
 	return mapping->is.kind == MAPPING_ANON && !mapping->served;
@@ -96,8 +96,8 @@ static bool equal_unread(const struct couple *of, uint64_t a, uint64_t b)
 }
 
 /* Reads pages; where zeros are known to be, without touching them. */
-static int fetch(const struct memory *memory, const struct memory_mapping *mapping, const uint64_t *entries,
-		 uint64_t address, size_t count, unsigned char *to)
+static int fetch_pages(const struct memory *memory, const struct memory_mapping *mapping, const uint64_t *entries,
+		       uint64_t address, size_t count, unsigned char *to)
 {
 	size_t size = page_size();
 	int rc = 0;
@@ -121,14 +121,14 @@ static int compare_bytes(struct comparison *c, const struct couple *of, uint64_t
 {
 	uint64_t size = page_size();
 	uint64_t at = start + first * size;
-	int rc = fetch(c->a, of->a, c->entries_a + first, at, count, c->bytes_a);
+	int rc = fetch_pages(c->a, of->a, c->entries_a + first, at, count, c->bytes_a);
 
 	if (rc == 0)
-		rc = fetch(c->b, of->b, c->entries_b + first, at, count, c->bytes_b);
+		rc = fetch_pages(c->b, of->b, c->entries_b + first, at, count, c->bytes_b);
 	if (rc < 0 && (!target_alive(c->a->target) || !target_alive(c->b->target)))
 		return -ESRCH;
 	if (rc < 0 && count == 1)
-		return note(c, (struct region){at, at + size}, DIFF_UNREADABLE);
+		return note_region(c, (struct region){at, at + size}, DIFF_UNREADABLE);
 	if (rc < 0) {
 		for (size_t i = 0, failed = 0; i < count && !failed; i++) {
 			rc = compare_bytes(c, of, start, first + i, 1);
@@ -139,7 +139,7 @@ static int compare_bytes(struct comparison *c, const struct couple *of, uint64_t
 	c->sums->read_bytes += count * size;
 	for (size_t i = 0; i < count && rc == 0; i++)
 		if (memcmp(c->bytes_a + i * size, c->bytes_b + i * size, size) != 0)
-			rc = note(c, (struct region){at + i * size, at + (i + 1) * size}, DIFF_CHANGED);
+			rc = note_region(c, (struct region){at + i * size, at + (i + 1) * size}, DIFF_CHANGED);
 	return rc;
 }
 
@@ -161,8 +161,8 @@ static int compare_window(struct comparison *c, const struct couple *of, uint64_
 }
 
 /* Where something may differ: where either has a page, or everywhere if what is absent may differ too. */
-static int candidates(const struct comparison *c, const struct couple *of, struct region region,
-		      struct region_vec *found)
+static int find_candidates(const struct comparison *c, const struct couple *of, struct region region,
+			   struct region_vec *found)
 {
 	bool absent_equal = (absent_is_zero(of->a) && absent_is_zero(of->b)) || same_object(of);
 	int rc;
@@ -183,7 +183,7 @@ static int candidates(const struct comparison *c, const struct couple *of, struc
 static int compare_both(struct comparison *c, const struct couple *of, struct region region)
 {
 	_cleanup_regions_ struct region_vec found = {0};
-	int rc = candidates(c, of, region, &found);
+	int rc = find_candidates(c, of, region, &found);
 
 	c->sums->compared_bytes += region_bytes(region);
 	for (size_t i = 0; i < found.count && rc == 0; i++)
@@ -201,7 +201,7 @@ static const struct memory_mapping *mapping_from(const struct memory *memory, si
 }
 
 /* Walks both lists at once, a stretch at a time on which neither changes. */
-static int walk(struct comparison *c)
+static int walk_mappings(struct comparison *c)
 {
 	size_t i = 0;
 	size_t j = 0;
@@ -226,10 +226,10 @@ static int walk(struct comparison *c)
 		if (in_a && in_b)
 			rc = compare_both(c, &of, (struct region){at, end});
 		else
-			rc = note(c, (struct region){at, end}, in_a ? DIFF_ONLY_A : DIFF_ONLY_B);
+			rc = note_region(c, (struct region){at, end}, in_a ? DIFF_ONLY_A : DIFF_ONLY_B);
 		at = end;
 	}
-	return rc == 0 ? flush(c) : rc;
+	return rc == 0 ? flush_run(c) : rc;
 }
 
 int memory_diff(const struct memory *a, const struct memory *b, diff_fn callback, void *context, struct diff_sums *sums)
@@ -247,5 +247,5 @@ int memory_diff(const struct memory *a, const struct memory *b, diff_fn callback
 	c->sums = sums;
 	c->bytes_a = bytes;
 	c->bytes_b = bytes + CHUNK * page_size();
-	return walk(c);
+	return walk_mappings(c);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The copy is made by a child of ours: pages that are out come back when somebody serves them, and a process of which
- * nobody does must not stand still for ever.
+ * The copy is made in a helper child: pages that are out come back when a server fills them, and a process without one
+ * must not stand still for ever.
  */
 #include "clone/kept.h"
 
@@ -29,7 +29,7 @@ static bool is_wanted(const struct memory_mapping *mapping, struct region except
 	       !region_overlaps(is->region, except);
 }
 
-static int choose(struct kept_memory *kept, const struct memory *memory, struct region except)
+static int choose_mappings(struct kept_memory *kept, const struct memory *memory, struct region except)
 {
 	kept->mappings = calloc(memory->count + 1, sizeof(*kept->mappings));
 	if (!kept->mappings)
@@ -44,7 +44,7 @@ static int choose(struct kept_memory *kept, const struct memory *memory, struct 
 }
 
 /* Zeros are there already, and take no memory as long as nobody writes them. */
-static void put(unsigned char *to, const unsigned char *from, size_t bytes)
+static void copy_nonzero(unsigned char *to, const unsigned char *from, size_t bytes)
 {
 	for (size_t at = 0; at < bytes; at += page_size())
 		if (from[at] || memcmp(from + at, from + at + 1, page_size() - 1) != 0)
@@ -67,7 +67,7 @@ static uint64_t copy_region(const struct memory *memory, struct region region, u
 				continue;
 			}
 		}
-		put(to, buffer, step);
+		copy_nonzero(to, buffer, step);
 	}
 	return unreadable;
 }
@@ -94,7 +94,7 @@ static void copy_all(const struct kept_memory *kept, const struct memory *memory
 	_exit(rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
-/* Whether a child of ours has done its work in time. */
+/* Whether the helper child has done its work in time. */
 static bool has_done(pid_t pid)
 {
 	_cleanup_close_ int fd = pidfd_of(pid);
@@ -107,7 +107,7 @@ static bool has_done(pid_t pid)
 	return WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS;
 }
 
-static bool copy(struct kept_memory *kept, const struct memory *memory)
+static bool copy_memory(struct kept_memory *kept, const struct memory *memory)
 {
 	unsigned char *to;
 	uint64_t *unreadable;
@@ -140,8 +140,8 @@ void kept_take(struct kept_memory *kept, const struct target *target, struct reg
 	_cleanup_memory_ struct memory memory = MEMORY_NONE;
 
 	*kept = (struct kept_memory){0};
-	if (memory_open(&memory, target) < 0 || choose(kept, &memory, except) < 0 ||
-	    (kept->count && !copy(kept, &memory)))
+	if (memory_open(&memory, target) < 0 || choose_mappings(kept, &memory, except) < 0 ||
+	    (kept->count && !copy_memory(kept, &memory)))
 		kept_free(kept);
 }
 

@@ -19,7 +19,7 @@
 
 #define WINDOW 8192 /* pages */
 
-static int add(struct memory *memory, const struct mapping *mapping, const char *flags)
+static int add_mapping(struct memory *memory, const struct mapping *mapping, const char *flags)
 {
 	if (array_reserve(&memory->mappings, memory->count, &memory->capacity) < 0)
 		return -ENOMEM;
@@ -65,7 +65,7 @@ static int read_mappings(struct memory *memory)
 			own = own_pages(memory, &mapping);
 		if (region_overlaps(own, mapping.region))
 			mapping.region.start = min_u64(own.end, mapping.region.end);
-		rc = mapping.region.start < mapping.region.end ? add(memory, &mapping, flags) : 0;
+		rc = mapping.region.start < mapping.region.end ? add_mapping(memory, &mapping, flags) : 0;
 		if (rc < 0)
 			break;
 	}
@@ -96,7 +96,7 @@ void memory_close(struct memory *memory)
 }
 
 /* Appends, joined to the last one where they touch. */
-static int append(struct region_vec *vec, struct region region)
+static int append_region(struct region_vec *vec, struct region region)
 {
 	if (vec->count && vec->items[vec->count - 1].end == region.start) {
 		vec->items[vec->count - 1].end = region.end;
@@ -119,7 +119,7 @@ static int populated_by_pagemap(const struct memory *memory, struct region regio
 			uint64_t page = at + i * page_size();
 
 			if (pagemap_populated(entries[i]) && !(entries[i] & PAGEMAP_GUARD))
-				rc = append(found, (struct region){page, page + page_size()});
+				rc = append_region(found, (struct region){page, page + page_size()});
 		}
 	}
 	return rc;
@@ -135,7 +135,7 @@ int memory_populated(const struct memory *memory, struct region region, struct r
 			int rc = 0;
 
 			if (!(scan.ranges[i].categories & PAGE_IS_GUARD))
-				rc = append(found, (struct region){scan.ranges[i].start, scan.ranges[i].end});
+				rc = append_region(found, (struct region){scan.ranges[i].start, scan.ranges[i].end});
 			if (rc < 0)
 				return rc;
 		}

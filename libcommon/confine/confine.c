@@ -22,19 +22,19 @@ void confine_process(void)
 }
 
 /* One process as the kernel shows it. */
-struct looked {
+struct inspected {
 	pid_t pid;
 	char status[4096];
 };
 
-static bool has_no_new_privs(const struct looked *looked)
+static bool has_no_new_privs(const struct inspected *inspected)
 {
-	return proc_status_number(looked->status, "NoNewPrivs", 10, 0) == 1;
+	return proc_status_number(inspected->status, "NoNewPrivs", 10, 0) == 1;
 }
 
-static bool has_capabilities(const struct looked *looked)
+static bool has_capabilities(const struct inspected *inspected)
 {
-	uint64_t permitted = proc_status_number(looked->status, "CapPrm", 16, 0);
+	uint64_t permitted = proc_status_number(inspected->status, "CapPrm", 16, 0);
 
 	for (unsigned int i = 0; i < 64; i++)
 		if (permitted >> i & 1 && !confine_capability_is_needed(i))
@@ -42,33 +42,33 @@ static bool has_capabilities(const struct looked *looked)
 	return true;
 }
 
-static bool has_seccomp(const struct looked *looked)
+static bool has_seccomp(const struct inspected *inspected)
 {
-	return proc_status_number(looked->status, "Seccomp", 10, 0) == SECCOMP_MODE_FILTER;
+	return proc_status_number(inspected->status, "Seccomp", 10, 0) == SECCOMP_MODE_FILTER;
 }
 
-static bool has_limits(const struct looked *looked)
+static bool has_limits(const struct inspected *inspected)
 {
 	static const int unlimited[] = {RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_NPROC, RLIMIT_CPU};
 	struct rlimit limit;
 
 	for (size_t i = 0; i < ARRAY_SIZE(unlimited); i++)
-		if (prlimit(looked->pid, (__rlimit_resource_t)unlimited[i], NULL, &limit) == 0 &&
+		if (prlimit(inspected->pid, (__rlimit_resource_t)unlimited[i], NULL, &limit) == 0 &&
 		    limit.rlim_cur != RLIM_INFINITY)
 			return false;
-	return prlimit(looked->pid, RLIMIT_CORE, NULL, &limit) < 0 || limit.rlim_cur == 0;
+	return prlimit(inspected->pid, RLIMIT_CORE, NULL, &limit) < 0 || limit.rlim_cur == 0;
 }
 
-static bool has_memory_locked(const struct looked *looked)
+static bool has_memory_locked(const struct inspected *inspected)
 {
-	return proc_status_number(looked->status, "VmLck", 10, 1) > 0;
+	return proc_status_number(inspected->status, "VmLck", 10, 1) > 0;
 }
 
-static bool has_oom_score(const struct looked *looked)
+static bool has_oom_score(const struct inspected *inspected)
 {
 	char text[16];
 
-	return proc_file_read(looked->pid, "oom_score_adj", text, sizeof(text)) <= 0 || atoi(text) == -1000;
+	return proc_file_read(inspected->pid, "oom_score_adj", text, sizeof(text)) <= 0 || atoi(text) == -1000;
 }
 
 bool confine_is_filtered(const struct target *target)
@@ -84,10 +84,10 @@ bool confine_is_filtered(const struct target *target)
 	return filtered;
 }
 
-/* Everything that a process of ours has, by the name that a record gives it. */
+/* Everything that one of our processes has, by the name that a record gives it. */
 static const struct part {
 	const char *name;
-	bool (*has)(const struct looked *looked);
+	bool (*has)(const struct inspected *inspected);
 } parts[] = {
 	{"no_new_privs", has_no_new_privs},
 	{"capabilities", has_capabilities},
@@ -97,7 +97,7 @@ static const struct part {
 	{"oom_score_adj", has_oom_score},
 };
 
-static const char *reason(const struct target *target, const struct part *part, const char *given_up)
+static const char *explain_lack(const struct target *target, const struct part *part, const char *given_up)
 {
 	if (part->has != has_limits && part->has != has_oom_score && given_up)
 		return given_up;
@@ -111,14 +111,14 @@ json_t *confine_missing(const struct target *target, const pid_t *pids, unsigned
 	json_t *missing = json_object();
 
 	for (unsigned int i = 0; missing && i < count; i++) {
-		struct looked looked = {.pid = pids[i]};
+		struct inspected inspected = {.pid = pids[i]};
 
-		if (proc_file_read(pids[i], "status", looked.status, sizeof(looked.status)) <= 0)
+		if (proc_file_read(pids[i], "status", inspected.status, sizeof(inspected.status)) <= 0)
 			continue;
 		for (size_t k = 0; k < ARRAY_SIZE(parts); k++)
-			if (!parts[k].has(&looked))
+			if (!parts[k].has(&inspected))
 				json_object_set_new(missing, parts[k].name,
-						    json_string(reason(target, &parts[k], given_up)));
+						    json_string(explain_lack(target, &parts[k], given_up)));
 	}
 	return missing;
 }

@@ -73,7 +73,7 @@ static int number_of(const char *call)
 	return seccomp_syscall_resolve_name(call);
 }
 
-static void allow(struct rules *rules, const char *call, unsigned int count, const struct scmp_arg_cmp *conditions)
+static void allow_call(struct rules *rules, const char *call, unsigned int count, const struct scmp_arg_cmp *conditions)
 {
 	int number = number_of(call);
 
@@ -90,14 +90,14 @@ static void allow_all(struct rules *rules, const char *names)
 		size_t length = strcspn(names, " ");
 
 		snprintf(name, sizeof(name), "%.*s", (int)length, names);
-		allow(rules, name, 0, NULL);
+		allow_call(rules, name, 0, NULL);
 		names += length;
 	}
 }
 
 static void allow_if(struct rules *rules, const char *call, unsigned int argument, uint64_t mask, uint64_t value)
 {
-	allow(rules, call, 1, (struct scmp_arg_cmp[]){SCMP_CMP(argument, SCMP_CMP_MASKED_EQ, mask, value)});
+	allow_call(rules, call, 1, (struct scmp_arg_cmp[]){SCMP_CMP(argument, SCMP_CMP_MASKED_EQ, mask, value)});
 }
 
 /* Everything may be opened for reading, with opens_memory also for writing to what is there, and `written` by their
@@ -109,9 +109,9 @@ static void allow_opening(struct rules *rules, const struct confine_calls *calls
 	allow_if(rules, "openat", 2, mask, O_RDONLY);
 	allow_if(rules, "open", 1, mask, O_RDONLY);
 	for (const char *const *path = calls->written; path && *path; path++)
-		allow(rules, "openat", 2,
-		      (struct scmp_arg_cmp[]){SCMP_CMP(1, SCMP_CMP_EQ, (uintptr_t)*path, 0),
-					      SCMP_CMP(2, SCMP_CMP_MASKED_EQ, WRITES & ~O_ACCMODE, 0)});
+		allow_call(rules, "openat", 2,
+			   (struct scmp_arg_cmp[]){SCMP_CMP(1, SCMP_CMP_EQ, (uintptr_t)*path, 0),
+						   SCMP_CMP(2, SCMP_CMP_MASKED_EQ, WRITES & ~O_ACCMODE, 0)});
 }
 
 static void allow_serving(struct rules *rules, const struct confine_calls *calls)
@@ -144,7 +144,7 @@ int confine_filter_make(struct sock_fprog *program, const struct confine_calls *
 }
 
 /*
- * The flags of clone3(2) cannot be looked at: the C library does with clone(2) when there is none. In a filter of its
+ * The flags of clone3(2) cannot be inspected: the C library does with clone(2) when there is none. In a filter of its
  * own, for each thread that is made would be a line in the kernel's log.
  */
 static int without_clone3(void)

@@ -33,7 +33,7 @@ static bool is_error(int64_t result)
 }
 
 /* A thread to make the next call on. */
-static int hold(struct inject *inject, struct error *error)
+static int hold_thread(struct inject *inject, struct error *error)
 {
 	if (inject->tid && inject_held_us(inject) < HELD_US)
 		return 0;
@@ -123,7 +123,7 @@ static void take_back(struct inject *inject, uint64_t start, uint64_t bytes)
 	struct error ignored = {0};
 
 	for (int tries = 0; tries < UNMAP_TRIES; tries++) {
-		int64_t rc = hold(inject, &ignored);
+		int64_t rc = hold_thread(inject, &ignored);
 
 		if (rc == 0)
 			rc = inject_call(inject, SYS_munmap, start, bytes, 0, 0, 0, 0);
@@ -149,7 +149,7 @@ static int64_t map_by_thread(struct inject *inject, const struct map_request *re
  * A program that locks all that it maps (mlockall(2), MCL_FUTURE) may have more locked than a process without
  * capabilities, as the puppet is, may add to: then its own thread maps the file.
  */
-static int64_t map(struct inject *inject, const struct map_request *request, struct error *error)
+static int64_t map_memory(struct inject *inject, const struct map_request *request, struct error *error)
 {
 	int64_t at = -EAGAIN;
 	int rc;
@@ -160,7 +160,7 @@ static int64_t map(struct inject *inject, const struct map_request *request, str
 		if (error->code)
 			return at;
 	}
-	rc = hold(inject, error);
+	rc = hold_thread(inject, error);
 	if (rc == 0)
 		return at == -EAGAIN ? map_by_thread(inject, request) : at;
 	if (!is_error(at) && !request->replace)
@@ -169,13 +169,14 @@ static int64_t map(struct inject *inject, const struct map_request *request, str
 }
 
 /* In steps, so that no thread stands still for long. */
-static int populate(struct inject *inject, const struct map_request *request, uint64_t start, struct error *error)
+static int populate_memory(struct inject *inject, const struct map_request *request, uint64_t start,
+			   struct error *error)
 {
 	bool write = request->protection & PROT_WRITE && !request->shared;
 	uint64_t end = start + request->bytes;
 
 	for (uint64_t at = start; at < end; at = min_u64(end, at + POPULATE_STEP)) {
-		int64_t rc = request->interrupted && *request->interrupted ? -EINTR : hold(inject, error);
+		int64_t rc = request->interrupted && *request->interrupted ? -EINTR : hold_thread(inject, error);
 
 		if (rc == 0)
 			rc = inject_call3(inject, SYS_madvise, at, min_u64(end - at, POPULATE_STEP),
@@ -187,18 +188,18 @@ static int populate(struct inject *inject, const struct map_request *request, ui
 }
 
 /* Marked as locked first, which takes no time while nothing is there (MLOCK_ONFAULT), then populated. */
-static int fill(struct inject *inject, const struct map_request *request, uint64_t start, struct error *error)
+static int fill_memory(struct inject *inject, const struct map_request *request, uint64_t start, struct error *error)
 {
 	int64_t rc = 0;
 
 	if (request->lock)
 		rc = inject_call3(inject, SYS_mlock2, start, request->bytes, MLOCK_ONFAULT);
 	if (rc == 0 && (request->populate || request->lock))
-		rc = populate(inject, request, start, error);
+		rc = populate_memory(inject, request, start, error);
 	return (int)rc;
 }
 
-static int explain(const struct inject *inject, const struct map_request *request, int rc, struct error *error)
+static int explain_map(const struct inject *inject, const struct map_request *request, int rc, struct error *error)
 {
 	const char *why = NULL, *hint = NULL;
 
@@ -251,18 +252,18 @@ int inject_map(struct inject *inject, const struct map_request *request, uint64_
 
 	*start = 0;
 	*error = (struct error){0};
-	at = map(inject, request, error);
+	at = map_memory(inject, request, error);
 	if (is_error(at)) {
 		let_go(inject);
-		return error->code ? (int)at : explain(inject, request, (int)at, error);
+		return error->code ? (int)at : explain_map(inject, request, (int)at, error);
 	}
-	rc = fill(inject, request, (uint64_t)at, &stop);
+	rc = fill_memory(inject, request, (uint64_t)at, &stop);
 	if (rc < 0 && !request->replace)
 		take_back(inject, (uint64_t)at, request->bytes);
 	let_go(inject);
 	if (rc == 0 || request->replace)
 		*start = (uint64_t)at;
-	return rc < 0 ? explain(inject, request, rc, error) : 0;
+	return rc < 0 ? explain_map(inject, request, rc, error) : 0;
 }
 
 /* What may be changed in one call: hugetlb pages are not cut. */
@@ -273,14 +274,14 @@ static uint64_t step_of(const struct edit_piece *piece, uint64_t at)
 	return piece->mapping.kind == MAPPING_HUGETLB ? left : min_u64(left, CHANGE_STEP);
 }
 
-static int change(struct inject *inject, const struct edit_piece *piece, long number, uint64_t argument,
-		  uint64_t *reached)
+static int change_piece(struct inject *inject, const struct edit_piece *piece, long number, uint64_t argument,
+			uint64_t *reached)
 {
 	struct error ignored = {0};
 
 	for (*reached = piece->part.start; *reached < piece->part.end;) {
 		uint64_t bytes = step_of(piece, *reached);
-		int64_t rc = hold(inject, &ignored);
+		int64_t rc = hold_thread(inject, &ignored);
 
 		if (rc == 0)
 			rc = inject_call3(inject, number, *reached, bytes, argument);
@@ -293,12 +294,12 @@ static int change(struct inject *inject, const struct edit_piece *piece, long nu
 
 int inject_unmap_piece(struct inject *inject, const struct edit_piece *piece, uint64_t *reached)
 {
-	return change(inject, piece, SYS_munmap, 0, reached);
+	return change_piece(inject, piece, SYS_munmap, 0, reached);
 }
 
 int inject_protect_piece(struct inject *inject, const struct edit_piece *piece, int protection, uint64_t *reached)
 {
-	return change(inject, piece, SYS_mprotect, (uint64_t)protection, reached);
+	return change_piece(inject, piece, SYS_mprotect, (uint64_t)protection, reached);
 }
 
 /* The object behind a mapping, opened by way of it: its name may be gone, or lead elsewhere by now. */

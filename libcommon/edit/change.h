@@ -14,7 +14,7 @@ struct map_request {
 	uint64_t at;     /* page aligned; 0: anywhere */
 	uint64_t bytes;  /* whole pages, above 0 */
 	uint64_t align;  /* a power of two, for anonymous memory anywhere; 0: a page */
-	int fd;          /* a descriptor of ours, given to the target for the call; -1: anonymous memory */
+	int fd;          /* our descriptor, given to the target for the call; -1: anonymous memory */
 	uint64_t offset; /* in the file; page aligned */
 	int protection;  /* PROT_* */
 	bool shared;     /* else copy on write */

@@ -97,7 +97,7 @@ static int have_moved(struct step *step, uint64_t bytes)
  * A move that is cut short because the kernel migrates a page at the same time may have moved more than it says (seen
  * with Linux 6.18, mm/userfaultfd.c, move_pages): pages that are there and no longer where they were.
  */
-static uint64_t count_untold(const struct step *step, uint64_t bytes, uint64_t moved)
+static uint64_t count_unreported(const struct step *step, uint64_t bytes, uint64_t moved)
 {
 	uint64_t from = step->at + moved, to = step_destination(step) + moved, gone = 0, there = 0;
 
@@ -130,7 +130,7 @@ static int64_t call_move(struct step *step, uint64_t bytes, uint64_t *moved)
 	else if (rc != -ESRCH && inject_read(inject, address, &argument, sizeof(argument)) == 0 && argument.move > 0)
 		*moved = (uint64_t)argument.move;
 	if (rc == -EAGAIN)
-		*moved += count_untold(step, bytes, *moved);
+		*moved += count_unreported(step, bytes, *moved);
 	return rc;
 }
 
@@ -190,7 +190,7 @@ static int64_t overcome_invalid(struct step *step)
 }
 
 /* What to do about a call that moved nothing. Returns 0 to go on, 1 to let the thread run for a moment, or -errno. */
-static int64_t overcome(struct step *step, int64_t why)
+static int64_t overcome_failure(struct step *step, int64_t why)
 {
 	switch (why) {
 	case -EBUSY:
@@ -282,7 +282,7 @@ static int64_t move_once(struct step *step)
 		step->speed = speed_of(moved, now_us() - begun);
 		return have_moved(step, moved);
 	}
-	return rc == 0 ? 0 : overcome(step, rc);
+	return rc == 0 ? 0 : overcome_failure(step, rc);
 }
 
 /* mremap(2) moves whatever is there, holes included, and replaces the destination: only where nothing is. */
@@ -343,9 +343,9 @@ static int64_t move_steps(struct step *step, struct error *error)
 }
 
 /*
- * For UFFDIO_MOVE the destination only has to be registered. For write protection, of which no page has any, nobody
- * ever waits for an answer; for missing pages, where the kernel has no other mode, whoever touches one before it comes
- * waits until the piece is done.
+ * For UFFDIO_MOVE the destination only has to be registered. For write protection, of which no page has any, no
+ * thread ever waits for an answer; for missing pages, where the kernel has no other mode, a thread that touches one
+ * before it comes waits until the piece is done.
  */
 static int register_destination(const struct mover *mover, struct region region)
 {
@@ -355,7 +355,7 @@ static int register_destination(const struct mover *mover, struct region region)
 }
 
 /*
- * Leaving write protection costs a look at every page (fs/userfaultfd.c, userfaultfd_clear_vma), leaving missing pages
+ * Leaving write protection costs a scan of every page (fs/userfaultfd.c, userfaultfd_clear_vma), leaving missing pages
  * nothing: so it becomes one of those for the moment between two calls.
  */
 static void unregister_destination(const struct mover *mover, struct region region)
@@ -396,26 +396,26 @@ static int64_t move_piece(struct mover *mover, struct move_job *job, const struc
 }
 
 /* We go to the processor of the thread that we stop: what is woken there runs at once. */
-static void settle(struct mover *mover)
+static void join_processor(struct mover *mover)
 {
 	int processor = inject_processor(access_injector(&mover->access));
 	cpu_set_t one;
 
-	mover->settled = processor >= 0 && processor < CPU_SETSIZE &&
-			 sched_getaffinity(0, sizeof(mover->processors), &mover->processors) == 0 &&
-			 CPU_ISSET(processor, &mover->processors);
-	if (!mover->settled)
+	mover->bound = processor >= 0 && processor < CPU_SETSIZE &&
+		       sched_getaffinity(0, sizeof(mover->processors), &mover->processors) == 0 &&
+		       CPU_ISSET(processor, &mover->processors);
+	if (!mover->bound)
 		return;
 	CPU_ZERO(&one);
 	CPU_SET(processor, &one);
-	mover->settled = sched_setaffinity(0, sizeof(one), &one) == 0;
+	mover->bound = sched_setaffinity(0, sizeof(one), &one) == 0;
 }
 
-static void unsettle(struct mover *mover)
+static void leave_processor(struct mover *mover)
 {
-	if (mover->settled)
+	if (mover->bound)
 		sched_setaffinity(0, sizeof(mover->processors), &mover->processors);
-	mover->settled = false;
+	mover->bound = false;
 }
 
 static int64_t move_pieces(struct mover *mover, struct move_job *job, struct region_vec *done, struct error *error)
@@ -438,7 +438,7 @@ static int64_t move_pieces(struct mover *mover, struct move_job *job, struct reg
 }
 
 /* A call that allows holes counts them as moved: what really came is counted where it went. */
-static void count(const struct mover *mover, struct move_job *job, const struct region_vec *done)
+static void count_moved(const struct mover *mover, struct move_job *job, const struct region_vec *done)
 {
 	bool holes = job->allow_holes || mover->method == MOVE_MREMAP;
 
@@ -453,7 +453,7 @@ static void count(const struct mover *mover, struct move_job *job, const struct 
 }
 
 /* A puppet that was killed is no end of its program. */
-static int explain(const struct mover *mover, int rc, struct error *error)
+static int explain_move(const struct mover *mover, int rc, struct error *error)
 {
 	if (!target_alive(mover->target))
 		rc = -ESRCH;
@@ -473,17 +473,17 @@ int mover_run(struct mover *mover, struct move_job *job, struct error *error)
 	int64_t rc;
 
 	mover->access.inject.longest_us = 0;
-	rc = pins_look(&mover->pins, &mover->access, true, error);
+	rc = pins_scan(&mover->pins, &mover->access, true, error);
 	if (rc < 0 && rc != -EOPNOTSUPP)
 		return (int)rc;
-	settle(mover);
+	join_processor(mover);
 	begun = now_us();
 	rc = move_pieces(mover, job, &done, error);
-	unsettle(mover);
+	leave_processor(mover);
 	job->time_us += now_us() - begun;
 	job->longest_stop_us = max_u64(job->longest_stop_us, mover->access.inject.longest_us);
-	count(mover, job, &done);
-	return rc < 0 ? explain(mover, (int)rc, error) : 0;
+	count_moved(mover, job, &done);
+	return rc < 0 ? explain_move(mover, (int)rc, error) : 0;
 }
 
 /* Tried on a page of our own. */
@@ -546,7 +546,7 @@ static int open_views(struct mover *mover, struct error *error)
 			 "look at the memory of process %d", mover->target->pid);
 }
 
-int mover_open(struct mover *mover, const struct target *target, enum move_method method, bool look_only,
+int mover_open(struct mover *mover, const struct target *target, enum move_method method, bool dry_run,
 	       struct error *error)
 {
 	int rc;
@@ -557,9 +557,9 @@ int mover_open(struct mover *mover, const struct target *target, enum move_metho
 	mover->access.ops = &target_by_ptrace;
 	mover->access.target = target;
 	rc = open_views(mover, error);
-	if (rc == 0 && !look_only)
+	if (rc == 0 && !dry_run)
 		rc = inject_open(&mover->access.inject, target, error);
-	if (rc == 0 && !look_only) {
+	if (rc == 0 && !dry_run) {
 		mover->injecting = true;
 		rc = open_method(mover, error);
 	}
@@ -569,7 +569,7 @@ int mover_open(struct mover *mover, const struct target *target, enum move_metho
 }
 
 /* The puppet takes the control area along, and itself. */
-static int leave(struct mover *mover)
+static int leave_program(struct mover *mover)
 {
 	struct access *access = &mover->access;
 	struct error ignored = {0};
@@ -587,7 +587,7 @@ static int leave(struct mover *mover)
 
 int mover_close(struct mover *mover)
 {
-	int rc = mover->injecting ? leave(mover) : 0;
+	int rc = mover->injecting ? leave_program(mover) : 0;
 
 	cleanup_close(&mover->uffd);
 	cleanup_close(&mover->pagemap_fd);

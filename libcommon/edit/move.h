@@ -36,7 +36,7 @@ struct move_job {
 	/* Where a page is mapped once but not marked exclusive: mark it by a write fault that writes nothing. */
 	bool make_exclusive;
 
-	uint64_t moved;           /* bytes of pages that are at the destination now (mover_look: would be) */
+	uint64_t moved;           /* bytes of pages that are at the destination now (mover_inspect: would be) */
 	uint64_t holes;           /* bytes of the source that held nothing */
 	uint64_t calls;           /* system calls that tried to move */
 	uint64_t time_us;         /* from the first stop to the end of the last */
@@ -53,27 +53,27 @@ struct mover {
 	enum move_method method;
 	const volatile sig_atomic_t *interrupted; /* may be NULL; once it is set, what is left fails with -EINTR */
 	int pagemap_fd, maps_fd;
-	bool injecting;       /* opened for more than looking */
+	bool injecting;       /* opened for more than a dry run */
 	int uffd;             /* ours */
 	int number;           /* the same descriptor in the puppet, -1 for none */
 	int self;             /* pidfd of this process, with which the puppet ends */
 	cpu_set_t processors; /* that this thread may use, while it keeps to one */
-	bool settled;
+	bool bound;
 };
 
 #define MOVER_NONE \
 	((struct mover){.access = ACCESS_NONE, .pagemap_fd = -1, .maps_fd = -1, .uffd = -1, .number = -1, .self = -1})
 
 /*
- * Prepares a target. `look_only`: for mover_look, nothing is stopped or changed. The target must outlive the mover.
+ * Prepares a target. `dry_run`: for mover_inspect, nothing is stopped or changed. The target must outlive the mover.
  * Returns 0 or a negative errno with `error` filled: as inject_open and inject_userfaultfd, -EOPNOTSUPP when the kernel
  * lacks the method.
  */
-int mover_open(struct mover *mover, const struct target *target, enum move_method method, bool look_only,
+int mover_open(struct mover *mover, const struct target *target, enum move_method method, bool dry_run,
 	       struct error *error);
 
 /*
- * Takes everything of ours out of the target, but for what mover_map mapped. Returns 0 or -errno: something could not
+ * Removes all that we put into the target, but for what mover_map mapped. Returns 0 or -errno: something could not
  * be removed. Idempotent.
  */
 int mover_close(struct mover *mover);
@@ -94,7 +94,7 @@ int mover_unmap(struct mover *mover, struct region region);
  * destination must be mapped. A failing page range is noted in the job and stepped over, and so are the pages that the
  * kernel needs. With MOVE_UFFD no thread ever waits for this program, even if it is killed in the middle. Returns 0
  * (see the failures), or a negative errno with `error` filled when it could not go on (-ESRCH: the target is gone;
- * -ETIMEDOUT: a thread cannot be asked; others as pins_look); moved, holes and calls count up to there.
+ * -ETIMEDOUT: a thread cannot be asked; others as pins_scan); moved, holes and calls count up to there.
  */
 int mover_run(struct mover *mover, struct move_job *job, struct error *error);
 
@@ -102,7 +102,7 @@ int mover_run(struct mover *mover, struct move_job *job, struct error *error);
  * What mover_run would find, without stopping or changing anything. destination 0: a fresh mapping. Returns 0 or -errno
  * with `error` filled.
  */
-int mover_look(struct mover *mover, struct move_job *job, struct error *error);
+int mover_inspect(struct mover *mover, struct move_job *job, struct error *error);
 
 void move_job_free(struct move_job *job);
 

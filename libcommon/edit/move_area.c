@@ -19,13 +19,13 @@ static bool is_error(int64_t result)
 	return result < 0 && result > -4096;
 }
 
-static int64_t unmap(struct mover *mover, uint64_t start, uint64_t end)
+static int64_t unmap_area(struct mover *mover, uint64_t start, uint64_t end)
 {
 	return start < end ? inject_call(&mover->access.inject, SYS_munmap, start, end - start, 0, 0, 0, 0) : 0;
 }
 
 /* Address space for a source, as far from a multiple of 2 MiB as it is, so that huge pages stay whole. */
-static int64_t reserve(struct mover *mover, struct region source, uint64_t place)
+static int64_t reserve_area(struct mover *mover, struct region source, uint64_t place)
 {
 	uint64_t bytes = region_bytes(source), before = source.start % ALIGN;
 	int64_t at = inject_map_far(&mover->access.inject, place, before + bytes, PROT_NONE, MAP_NORESERVE);
@@ -33,7 +33,7 @@ static int64_t reserve(struct mover *mover, struct region source, uint64_t place
 
 	if (is_error(at))
 		return at;
-	rc = unmap(mover, (uint64_t)at, (uint64_t)at + before);
+	rc = unmap_area(mover, (uint64_t)at, (uint64_t)at + before);
 	return rc < 0 ? rc : at + (int64_t)before;
 }
 
@@ -53,7 +53,7 @@ static int64_t open_parts(struct mover *mover, struct region source, uint64_t de
 }
 
 /* A name is a courtesy (CONFIG_ANON_VMA_NAME), and keeps the mapping apart from its neighbours. */
-static void name(struct mover *mover, struct region region)
+static void name_area(struct mover *mover, struct region region)
 {
 	static const char text[] = "uvm-moved";
 	struct inject *inject = &mover->access.inject;
@@ -74,12 +74,12 @@ int mover_map(struct mover *mover, struct region source, uint64_t *destination, 
 	rc = inject_begin(&mover->access.inject, error);
 	if (rc < 0)
 		return (int)rc;
-	at = reserve(mover, source, place);
+	at = reserve_area(mover, source, place);
 	rc = is_error(at) ? at : open_parts(mover, source, (uint64_t)at);
 	if (rc < 0 && !is_error(at))
-		unmap(mover, (uint64_t)at, (uint64_t)at + region_bytes(source));
+		unmap_area(mover, (uint64_t)at, (uint64_t)at + region_bytes(source));
 	if (rc == 0)
-		name(mover, (struct region){(uint64_t)at, (uint64_t)at + region_bytes(source)});
+		name_area(mover, (struct region){(uint64_t)at, (uint64_t)at + region_bytes(source)});
 	if (mover->access.inject.tid && inject_end(&mover->access.inject) < 0 && rc == 0)
 		rc = -ESRCH;
 	if (rc < 0)
@@ -119,7 +119,7 @@ int mover_unmap(struct mover *mover, struct region region)
 		rc = inject_begin(&mover->access.inject, &ignored);
 	if (rc < 0)
 		return (int)rc;
-	rc = unmap(mover, region.start, region.end);
+	rc = unmap_area(mover, region.start, region.end);
 	if (mover->access.inject.tid)
 		inject_end(&mover->access.inject);
 	return (int)rc;

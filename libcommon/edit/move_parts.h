@@ -13,7 +13,7 @@ struct move_piece {
 	const char *rule; /* that forbids it, NULL for none */
 };
 
-/* destination 0: not mapped yet, so only the source is looked at. Returns 0 or -errno. */
+/* destination 0: not mapped yet, so only the source is inspected. Returns 0 or -errno. */
 int move_piece_at(const struct mover *mover, uint64_t source, uint64_t destination, uint64_t left,
 		  struct move_piece *piece);
 

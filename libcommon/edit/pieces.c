@@ -18,7 +18,7 @@
 
 #define FORCE "--force does it all the same"
 
-static int push(struct pieces *pieces, const struct edit_piece *piece)
+static int push_piece(struct pieces *pieces, const struct edit_piece *piece)
 {
 	if (piece->part.start >= piece->part.end)
 		return 0;
@@ -51,7 +51,7 @@ static int push_holes(struct walk *walk, uint64_t end)
 	for (; walk->next < regions->count && regions->items[walk->next].start < end; walk->next++) {
 		struct region region = regions->items[walk->next];
 		struct edit_piece hole = {.part = {max_u64(walk->at, region.start), min_u64(region.end, end)}};
-		int rc = push(walk->pieces, &hole);
+		int rc = push_piece(walk->pieces, &hole);
 
 		if (rc < 0)
 			return rc;
@@ -66,7 +66,7 @@ static int push_holes(struct walk *walk, uint64_t end)
  * By name, or, where the kernel keeps no names of anonymous memory, by the code: a control area is two mappings, and
  * the trampoline begins the second; of what a puppet stands in, its code is the first page.
  */
-static bool is_ours(const struct walk *walk, const struct edit_piece *piece)
+static bool is_our_piece(const struct walk *walk, const struct edit_piece *piece)
 {
 	const struct mapping *mapping = &piece->mapping;
 
@@ -90,7 +90,7 @@ static int push_mapping(struct walk *walk, const struct mapping *mapping, const 
 		.mapping = *mapping,
 	};
 
-	piece.ours = is_ours(walk, &piece);
+	piece.ours = is_our_piece(walk, &piece);
 	for (;;) {
 		int rc = push_holes(walk, mapping->region.start);
 
@@ -99,7 +99,7 @@ static int push_mapping(struct walk *walk, const struct mapping *mapping, const 
 		piece.part = region_intersect(regions->items[walk->next], mapping->region);
 		if (piece.part.start >= piece.part.end)
 			return 0;
-		rc = push(walk->pieces, &piece);
+		rc = push_piece(walk->pieces, &piece);
 		if (rc < 0)
 			return rc;
 		walk->at = piece.part.end;
@@ -137,13 +137,13 @@ int pieces_read(const struct target *target, const struct inject *inject, const 
 	return rc;
 }
 
-static bool loses(const struct mapping *mapping, unsigned int takes)
+static bool loses_access(const struct mapping *mapping, unsigned int takes)
 {
 	return (takes & TAKES_READ && mapping->read) || (takes & TAKES_WRITE && mapping->write) ||
 	       (takes & TAKES_EXEC && mapping->execute) || takes & TAKES_ALL;
 }
 
-/* Why a piece is left alone whoever runs there, or NULL. */
+/* Why a piece is left alone no matter what runs there, or NULL. */
 static const char *relied_on(const struct edit_piece *piece)
 {
 	if (strcmp(piece->mapping.name, "[stack]") == 0)
@@ -155,13 +155,13 @@ static const char *relied_on(const struct edit_piece *piece)
 	return NULL;
 }
 
-static bool holds(const struct edit_piece *piece, uint64_t address)
+static bool holds_address(const struct edit_piece *piece, uint64_t address)
 {
 	return address >= piece->mapping.region.start && address < piece->mapping.region.end;
 }
 
-static int refuse(const struct edit_piece *piece, const char *why, const char *hint, const char *what,
-		  struct error *error)
+static int refuse_piece(const struct edit_piece *piece, const char *why, const char *hint, const char *what,
+			struct error *error)
 {
 	return error_set(error, -EINVAL, why, hint, "%s %#" PRIx64 "-%#" PRIx64 " (%s)", what, piece->part.start,
 			 piece->part.end, *piece->mapping.name ? piece->mapping.name : "anonymous");
@@ -173,12 +173,12 @@ static int check_places(const struct edit_piece *piece, const struct place *plac
 	char why[80];
 
 	for (size_t i = 0; i < count; i++) {
-		if (!holds(piece, places[i].ip) && !holds(piece, places[i].sp))
+		if (!holds_address(piece, places[i].ip) && !holds_address(piece, places[i].sp))
 			continue;
 		snprintf(why, sizeof(why),
-			 holds(piece, places[i].ip) ? "thread %d executes it" : "thread %d has its stack in it",
+			 holds_address(piece, places[i].ip) ? "thread %d executes it" : "thread %d has its stack in it",
 			 places[i].tid);
-		return refuse(piece, why, FORCE, what, error);
+		return refuse_piece(piece, why, FORCE, what, error);
 	}
 	return 0;
 }
@@ -190,12 +190,14 @@ static int check_taboo(const struct edit_piece *piece, const struct inject *inje
 	const char *name = piece->mapping.name;
 
 	if (piece->ours)
-		return refuse(piece, "it is an area of uvmtools", "see swapctl status, and detach first", what, error);
+		return refuse_piece(piece, "it is an area of uvmtools", "see swapctl status, and detach first", what,
+				    error);
 	if (piece->registered)
-		return refuse(piece, "it is registered with a userfaultfd: pages of it may be out",
-			      "see swapctl status, and detach first", what, error);
-	if (loses(&piece->mapping, takes) && (inject ? holds(piece, inject->gadget) : strcmp(name, "[vdso]") == 0))
-		return refuse(piece, "system calls are injected by way of it", NULL, what, error);
+		return refuse_piece(piece, "it is registered with a userfaultfd: pages of it may be out",
+				    "see swapctl status, and detach first", what, error);
+	if (loses_access(&piece->mapping, takes) &&
+	    (inject ? holds_address(piece, inject->gadget) : strcmp(name, "[vdso]") == 0))
+		return refuse_piece(piece, "system calls are injected by way of it", NULL, what, error);
 	return 0;
 }
 
@@ -205,7 +207,7 @@ static int check_piece(const struct edit_piece *piece, const struct inject *inje
 	int rc = check_taboo(piece, inject, takes, what, error);
 	const char *why = force ? NULL : relied_on(piece);
 
-	return rc < 0 || !why ? rc : refuse(piece, why, FORCE, what, error);
+	return rc < 0 || !why ? rc : refuse_piece(piece, why, FORCE, what, error);
 }
 
 int pieces_check(const struct pieces *pieces, const struct target *target, struct inject *inject, unsigned int takes,
@@ -225,7 +227,7 @@ int pieces_check(const struct pieces *pieces, const struct target *target, struc
 		return error_set(error, rc, rc == -ETIMEDOUT ? "a thread does not stop to be asked" : NULL,
 				 "--force does not ask", "find the threads of process %d", target->pid);
 	for (size_t i = 0; rc == 0 && i < pieces->count; i++)
-		if (pieces->items[i].mapped && loses(&pieces->items[i].mapping, takes))
+		if (pieces->items[i].mapped && loses_access(&pieces->items[i].mapping, takes))
 			rc = check_places(&pieces->items[i], places, count, what, error);
 	return rc;
 }

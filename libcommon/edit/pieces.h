@@ -26,7 +26,7 @@ struct pieces {
 };
 
 /*
- * The pieces of `regions` (sorted, without overlaps), in order. What an injector of ours has mapped there (`inject`,
+ * The pieces of `regions` (sorted, without overlaps), in order. What our injector has mapped there (`inject`,
  * may be NULL) counts as not mapped. Returns 0 or -errno (-ESRCH when the address space is gone). The caller frees
  * them: pieces_free.
  */
@@ -43,12 +43,12 @@ enum {
 };
 
 /*
- * Refuses pieces that the process, the kernel or a tool of ours relies on from one moment to the next. Always: what is
- * registered with a userfaultfd, because whoever changes it waits for its server; our own areas; the instruction that
- * injection begins with. Unless `force`: the stack of the main thread; mappings of the kernel; what is kept from
- * children, because devices may write to it; and, when rights are taken (`takes`), what a thread executes or has its
- * stack in. Threads that run are stopped for a moment to be asked where they are; without an injector (NULL) they are
- * not asked. Returns 0, -EINVAL with `error` filled (tried: `what` and the region), or another -errno.
+ * Refuses pieces that the process, the kernel or one of our tools relies on from one moment to the next. Always: what
+ * is registered with a userfaultfd, because a thread that changes it waits for its server; our own areas; the
+ * instruction that injection begins with. Unless `force`: the stack of the main thread; mappings of the kernel; what is
+ * kept from children, because devices may write to it; and, when rights are taken (`takes`), what a thread executes or
+ * has its stack in. Threads that run are stopped for a moment to be asked where they are; without an injector (NULL)
+ * they are not asked. Returns 0, -EINVAL with `error` filled (tried: `what` and the region), or another -errno.
  */
 int pieces_check(const struct pieces *pieces, const struct target *target, struct inject *inject, unsigned int takes,
 		 bool force, const char *what, struct error *error);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Exercises of events. Whoever causes one waits until it is read, so a thread of its own does it. */
+/* Exercises of events. What causes one waits until it is read, so a thread of its own does it. */
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -24,7 +24,7 @@ static void expect_event(struct kit *kit, int event, struct uffd_msg *message)
 		kit_fail(kit, "event 0x%x came, expected was 0x%x", message->event, (unsigned int)event);
 }
 
-static void fill(struct kit *kit, int fd, const char *at)
+static void fill_page(struct kit *kit, int fd, const char *at)
 {
 	size_t done;
 
@@ -58,7 +58,7 @@ void exercise_event_fork(struct kit *kit)
 	child = (int)message.arg.fork.ufd;
 	kit_message(kit, child, &message);
 	kit_check(kit, message.event == UFFD_EVENT_PAGEFAULT, "a fault of the child");
-	fill(kit, child, deed.at);
+	fill_page(kit, child, deed.at);
 	kit_joined(kit, thread, "the child");
 	kit_check(kit, deed.result == 0, "the child reading what it was given");
 	kit_pass(kit, "the event brought a descriptor for the child, and a fault of the child was answered by it");
@@ -90,7 +90,7 @@ void exercise_event_remap(struct kit *kit)
 		  "the old and the new address");
 	kit_touch(kit, &reader, deed.to, false);
 	kit_fault(kit, deed.to);
-	fill(kit, kit->fd, deed.to);
+	fill_page(kit, kit->fd, deed.to);
 	kit_done(kit, &reader);
 	kit_pass(kit, "mremap(2) waited until the event was read; faults go on at the new address");
 }
@@ -111,7 +111,7 @@ void exercise_event_remove(struct kit *kit)
 	struct kit_touch reader;
 	pthread_t thread;
 
-	fill(kit, kit->fd, deed.at);
+	fill_page(kit, kit->fd, deed.at);
 	kit_start(kit, &thread, do_remove, &deed);
 	expect_event(kit, UFFD_EVENT_REMOVE, &message);
 	kit_joined(kit, thread, "madvise(2)");
@@ -120,7 +120,7 @@ void exercise_event_remove(struct kit *kit)
 		  "the range that went");
 	kit_touch(kit, &reader, deed.at, false);
 	kit_fault(kit, deed.at);
-	fill(kit, kit->fd, deed.at);
+	fill_page(kit, kit->fd, deed.at);
 	kit_done(kit, &reader);
 	kit_pass(kit, "madvise(2) waited until the event was read; the page is missing again");
 }

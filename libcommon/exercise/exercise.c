@@ -82,7 +82,7 @@ static bool wait_child(pid_t pid, int *status, uint64_t deadline_us)
 	}
 }
 
-static void judge(bool in_time, int status, unsigned int deadline_ms, struct exercise_outcome *outcome)
+static void judge_outcome(bool in_time, int status, unsigned int deadline_ms, struct exercise_outcome *outcome)
 {
 	const size_t size = sizeof(outcome->seen);
 
@@ -127,7 +127,7 @@ int exercise_run(const struct exercise *exercise, enum uffd_route route, unsigne
 		}
 		*outcome = *shared;
 		outcome->time_us = now_us() - started;
-		judge(in_time, status, deadline_ms, outcome);
+		judge_outcome(in_time, status, deadline_ms, outcome);
 	}
 	munmap(shared, sizeof(*shared));
 	return result;

@@ -56,7 +56,7 @@ void exercise_wake(struct kit *kit)
 	kit_pass(kit, "COPY with DONTWAKE left the reader waiting, WAKE woke it");
 }
 
-__attribute__((noreturn)) static void missing(struct kit *kit, unsigned int flags)
+__attribute__((noreturn)) static void resolve_missing(struct kit *kit, unsigned int flags)
 {
 	char *at, *alias;
 	size_t bytes = kit_shared(kit, flags, UFFDIO_REGISTER_MODE_MISSING, &at, &alias), done;
@@ -73,16 +73,16 @@ __attribute__((noreturn)) static void missing(struct kit *kit, unsigned int flag
 
 void exercise_missing_shmem(struct kit *kit)
 {
-	missing(kit, 0);
+	resolve_missing(kit, 0);
 }
 
 void exercise_missing_hugetlbfs(struct kit *kit)
 {
-	missing(kit, MFD_HUGETLB);
+	resolve_missing(kit, MFD_HUGETLB);
 }
 
 /* Returns how many bytes CONTINUE mapped. `late` is written into the page while the reader waits. */
-static size_t minor(struct kit *kit, unsigned int flags, char early, char late)
+static size_t resolve_minor(struct kit *kit, unsigned int flags, char early, char late)
 {
 	char *at, *alias;
 	size_t bytes = kit_shared(kit, flags, UFFDIO_REGISTER_MODE_MINOR, &at, &alias), done;
@@ -100,21 +100,21 @@ static size_t minor(struct kit *kit, unsigned int flags, char early, char late)
 
 void exercise_minor_shmem(struct kit *kit)
 {
-	size_t bytes = minor(kit, 0, KIT_BYTE, KIT_BYTE);
+	size_t bytes = resolve_minor(kit, 0, KIT_BYTE, KIT_BYTE);
 
 	kit_pass(kit, "a reader of a page that was there but not mapped waited, CONTINUE mapped %zu bytes", bytes);
 }
 
 void exercise_minor_hugetlbfs(struct kit *kit)
 {
-	size_t bytes = minor(kit, MFD_HUGETLB, KIT_BYTE, KIT_BYTE);
+	size_t bytes = resolve_minor(kit, MFD_HUGETLB, KIT_BYTE, KIT_BYTE);
 
 	kit_pass(kit, "a reader of a page that was there but not mapped waited, CONTINUE mapped %zu bytes", bytes);
 }
 
 void exercise_continue(struct kit *kit)
 {
-	minor(kit, 0, 0, KIT_BYTE);
+	resolve_minor(kit, 0, 0, KIT_BYTE);
 	kit_pass(
 		kit,
 		"the page was changed by its other mapping while the reader waited; after CONTINUE it read the change");

@@ -27,8 +27,8 @@
 static _Thread_local sigjmp_buf *escape;
 static _Thread_local volatile sig_atomic_t escape_code;
 
-__attribute__((noreturn, format(printf, 3, 0))) static void end(struct kit *kit, enum exercise_result result,
-								const char *seen, va_list args)
+__attribute__((noreturn, format(printf, 3, 0))) static void end_exercise(struct kit *kit, enum exercise_result result,
+									 const char *seen, va_list args)
 {
 	vsnprintf(kit->outcome->seen, sizeof(kit->outcome->seen), seen, args);
 	kit->outcome->result = result;
@@ -40,7 +40,7 @@ void kit_pass(struct kit *kit, const char *seen, ...)
 	va_list args;
 
 	va_start(args, seen);
-	end(kit, EXERCISE_PASS, seen, args);
+	end_exercise(kit, EXERCISE_PASS, seen, args);
 }
 
 void kit_fail(struct kit *kit, const char *seen, ...)
@@ -48,7 +48,7 @@ void kit_fail(struct kit *kit, const char *seen, ...)
 	va_list args;
 
 	va_start(args, seen);
-	end(kit, EXERCISE_FAIL, seen, args);
+	end_exercise(kit, EXERCISE_FAIL, seen, args);
 }
 
 void kit_not_applicable(struct kit *kit, const char *why, ...)
@@ -56,7 +56,7 @@ void kit_not_applicable(struct kit *kit, const char *why, ...)
 	va_list args;
 
 	va_start(args, why);
-	end(kit, EXERCISE_NOT_APPLICABLE, why, args);
+	end_exercise(kit, EXERCISE_NOT_APPLICABLE, why, args);
 }
 
 static const char *result_text(int result)

@@ -8,12 +8,12 @@
 #include "exercise/list.h"
 #include "uffd/uffd.h"
 
-static char *filled(struct kit *kit, size_t pages)
+static char *filled_pages(struct kit *kit, size_t pages)
 {
 	return memset(kit_pages(kit, pages, 0), KIT_BYTE, pages * page_size());
 }
 
-static size_t move(struct kit *kit, const char *to, const char *from, size_t pages, uint64_t mode)
+static size_t move_pages(struct kit *kit, const char *to, const char *from, size_t pages, uint64_t mode)
 {
 	size_t moved;
 
@@ -24,13 +24,13 @@ static size_t move(struct kit *kit, const char *to, const char *from, size_t pag
 
 void exercise_move(struct kit *kit)
 {
-	char *from = filled(kit, 2), *to = kit_pages(kit, 2, UFFDIO_REGISTER_MODE_MISSING);
+	char *from = filled_pages(kit, 2), *to = kit_pages(kit, 2, UFFDIO_REGISTER_MODE_MISSING);
 	struct kit_touch reader;
 	size_t moved;
 
 	kit_touch(kit, &reader, to, false);
 	kit_fault(kit, to);
-	moved = move(kit, to, from, 2, 0);
+	moved = move_pages(kit, to, from, 2, 0);
 	kit_done(kit, &reader);
 	kit_check(kit, reader.value == KIT_BYTE && to[2 * page_size() - 1] == KIT_BYTE, "the bytes at the destination");
 	kit_check(kit, !from[0] && !from[page_size()], "zeros where they came from");
@@ -39,12 +39,12 @@ void exercise_move(struct kit *kit)
 
 void exercise_move_dontwake(struct kit *kit)
 {
-	char *from = filled(kit, 1), *to = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_MISSING);
+	char *from = filled_pages(kit, 1), *to = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_MISSING);
 	struct kit_touch reader;
 
 	kit_touch(kit, &reader, to, false);
 	kit_fault(kit, to);
-	move(kit, to, from, 1, UFFDIO_MOVE_MODE_DONTWAKE);
+	move_pages(kit, to, from, 1, UFFDIO_MOVE_MODE_DONTWAKE);
 	kit_check(kit, kit_waiting(kit) == 1, "the reader waiting still");
 	kit_expect(kit, "UFFDIO_WAKE", uffd_wake(kit->fd, kit_region(to, 1)), 0);
 	kit_done(kit, &reader);
@@ -62,7 +62,7 @@ void exercise_move_allow_src_holes(struct kit *kit)
 	size_t moved;
 
 	from[0] = from[(PAGES - 1) * page_size()] = KIT_BYTE;
-	moved = move(kit, to, from, PAGES, UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES);
+	moved = move_pages(kit, to, from, PAGES, UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES);
 	kit_expect(kit, "mincore", mincore(to, PAGES * page_size(), there) ? -errno : 0, 0);
 	kit_check(kit, (there[0] & 1) && !(there[1] & 1) && !(there[2] & 1) && (there[3] & 1),
 		  "two pages at the destination, and two holes");

@@ -30,17 +30,17 @@ static struct pair make_pair(struct kit *kit)
 	return pair;
 }
 
-static int move(struct kit *kit, const char *to, const char *from, size_t bytes, uint64_t mode, size_t *moved)
+static int try_move(struct kit *kit, const char *to, const char *from, size_t bytes, uint64_t mode, size_t *moved)
 {
 	return uffd_move(kit->fd, (uintptr_t)to, (uintptr_t)from, bytes, mode, moved);
 }
 
 /* The move of one page must fail so, and the page must stay. */
-static void refused(struct kit *kit, const char *what, struct pair pair, int wanted)
+static void expect_refusal(struct kit *kit, const char *what, struct pair pair, int wanted)
 {
 	size_t moved;
 
-	kit_expect(kit, what, move(kit, pair.to, pair.from, page_size(), 0, &moved), wanted);
+	kit_expect(kit, what, try_move(kit, pair.to, pair.from, page_size(), 0, &moved), wanted);
 	kit_check(kit, !moved && pair.from[0] == KIT_BYTE, "the page where it was");
 }
 
@@ -50,8 +50,8 @@ void exercise_move_eagain(struct kit *kit)
 	size_t moved;
 
 	kit_expect(kit, "madvise", madvise(pair.from + page_size(), page_size(), MADV_DONTNEED) ? -errno : 0, 0);
-	kit_expect(kit, "UFFDIO_MOVE of a page and a hole", move(kit, pair.to, pair.from, 2 * page_size(), 0, &moved),
-		   -EAGAIN);
+	kit_expect(kit, "UFFDIO_MOVE of a page and a hole",
+		   try_move(kit, pair.to, pair.from, 2 * page_size(), 0, &moved), -EAGAIN);
 	kit_check(kit, moved == page_size() && pair.to[0] == KIT_BYTE, "the first page moved");
 	kit_pass(kit, "EAGAIN for a page and a hole, with move=%zu: the first page moved", moved);
 }
@@ -61,9 +61,9 @@ void exercise_move_einval_alignment(struct kit *kit)
 	struct pair pair = make_pair(kit);
 	size_t moved;
 
-	kit_expect(kit, "dst off by one", move(kit, pair.to + 1, pair.from, page_size(), 0, &moved), -EINVAL);
-	kit_expect(kit, "src off by one", move(kit, pair.to, pair.from + 1, page_size(), 0, &moved), -EINVAL);
-	kit_expect(kit, "len off by one", move(kit, pair.to, pair.from, page_size() - 1, 0, &moved), -EINVAL);
+	kit_expect(kit, "dst off by one", try_move(kit, pair.to + 1, pair.from, page_size(), 0, &moved), -EINVAL);
+	kit_expect(kit, "src off by one", try_move(kit, pair.to, pair.from + 1, page_size(), 0, &moved), -EINVAL);
+	kit_expect(kit, "len off by one", try_move(kit, pair.to, pair.from, page_size() - 1, 0, &moved), -EINVAL);
 	kit_check(kit, pair.from[0] == KIT_BYTE, "the page where it was");
 	kit_pass(kit, "EINVAL for a dst, a src and a len that is no multiple of the page");
 }
@@ -74,7 +74,8 @@ void exercise_move_einval_mode(struct kit *kit)
 	struct pair pair = make_pair(kit);
 	size_t moved;
 
-	kit_expect(kit, "an unknown bit of mode", move(kit, pair.to, pair.from, page_size(), unknown, &moved), -EINVAL);
+	kit_expect(kit, "an unknown bit of mode", try_move(kit, pair.to, pair.from, page_size(), unknown, &moved),
+		   -EINVAL);
 	kit_check(kit, pair.from[0] == KIT_BYTE, "the page where it was");
 	kit_pass(kit, "EINVAL for a mode bit that has no meaning");
 }
@@ -85,10 +86,10 @@ void exercise_move_einval_range(struct kit *kit)
 	struct pair unregistered = {pair.from, kit_pages(kit, 1, 0)};
 	size_t moved;
 
-	kit_expect(kit, "len 0", move(kit, pair.to, pair.from, 0, 0, &moved), -EINVAL);
-	refused(kit, "a destination that is not registered", unregistered, -EINVAL);
+	kit_expect(kit, "len 0", try_move(kit, pair.to, pair.from, 0, 0, &moved), -EINVAL);
+	expect_refusal(kit, "a destination that is not registered", unregistered, -EINVAL);
 	kit_expect(kit, "mprotect", mprotect(pair.to, page_size(), PROT_NONE) ? -errno : 0, 0);
-	refused(kit, "a destination with other access flags", pair, -EINVAL);
+	expect_refusal(kit, "a destination with other access flags", pair, -EINVAL);
 	kit_pass(kit, "EINVAL for a len of 0, a destination that is not registered, and one with other access flags "
 		      "than the source");
 }
@@ -101,7 +102,7 @@ void exercise_move_einval_other_process(struct kit *kit)
 	size_t moved;
 
 	if (!child)
-		_exit(move(kit, pair.to, pair.from, page_size(), 0, &moved) == -EINVAL ? 0 : 1);
+		_exit(try_move(kit, pair.to, pair.from, page_size(), 0, &moved) == -EINVAL ? 0 : 1);
 	kit_expect(kit, "waitpid", waitpid(child, &status, 0) == child ? 0 : -errno, 0);
 	kit_check(kit, !status, "EINVAL in the child");
 	kit_pass(kit, "EINVAL for a child that used its parent's descriptor: MOVE works inside the process only");
@@ -113,7 +114,7 @@ void exercise_move_enoent(struct kit *kit)
 	size_t moved;
 
 	kit_expect(kit, "madvise", madvise(pair.from, page_size(), MADV_DONTNEED) ? -errno : 0, 0);
-	kit_expect(kit, "UFFDIO_MOVE of a hole", move(kit, pair.to, pair.from, page_size(), 0, &moved), -ENOENT);
+	kit_expect(kit, "UFFDIO_MOVE of a hole", try_move(kit, pair.to, pair.from, page_size(), 0, &moved), -ENOENT);
 	kit_pass(kit, "ENOENT for a source page that was never touched");
 }
 
@@ -123,7 +124,7 @@ void exercise_move_eexist(struct kit *kit)
 	size_t done;
 
 	kit_expect(kit, "UFFDIO_ZEROPAGE", uffd_zeropage(kit->fd, (uintptr_t)pair.to, page_size(), &done), 0);
-	refused(kit, "UFFDIO_MOVE onto a page", pair, -EEXIST);
+	expect_refusal(kit, "UFFDIO_MOVE onto a page", pair, -EEXIST);
 	kit_check(kit, !pair.to[0], "the destination as it was");
 	kit_pass(kit, "EEXIST for a destination page that is mapped");
 }
@@ -136,13 +137,13 @@ void exercise_move_ebusy_fork(struct kit *kit)
 	if (!child)
 		for (;;)
 			pause();
-	refused(kit, "UFFDIO_MOVE of a page shared with a child", pair, -EBUSY);
+	expect_refusal(kit, "UFFDIO_MOVE of a page shared with a child", pair, -EBUSY);
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
-	refused(kit, "UFFDIO_MOVE after the child has ended", pair, -EBUSY);
+	expect_refusal(kit, "UFFDIO_MOVE after the child has ended", pair, -EBUSY);
 	kit_expect(kit, "madvise", madvise(pair.from, page_size(), MADV_POPULATE_WRITE) ? -errno : 0, 0);
 	kit_expect(kit, "UFFDIO_MOVE after MADV_POPULATE_WRITE",
-		   move(kit, pair.to, pair.from, page_size(), 0, &(size_t){0}), 0);
+		   try_move(kit, pair.to, pair.from, page_size(), 0, &(size_t){0}), 0);
 	kit_pass(kit, "EBUSY for a page shared with a child, also after its end; MADV_POPULATE_WRITE made it movable");
 }
 
@@ -157,7 +158,7 @@ void exercise_move_ebusy_pinned(struct kit *kit)
 		kit_not_applicable(kit, "nothing here pins a page: io_uring_setup(2): %s", strerror(errno));
 	if (syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &buffer, 1))
 		kit_not_applicable(kit, "nothing here pins a page: io_uring_register(2): %s", strerror(errno));
-	refused(kit, "UFFDIO_MOVE of a pinned page", pair, -EBUSY);
+	expect_refusal(kit, "UFFDIO_MOVE of a pinned page", pair, -EBUSY);
 	close(ring);
 	kit_pass(kit, "EBUSY for a page that io_uring has pinned as a buffer");
 }

@@ -33,7 +33,7 @@ static int receive_fd(int socket, struct legacy *legacy)
 }
 
 /* In the child: a descriptor of its own address space, with something to move. */
-static void bequeath(struct kit *kit, int socket)
+static void send_uffd(struct kit *kit, int socket)
 {
 	struct legacy legacy;
 
@@ -56,7 +56,7 @@ void exercise_move_esrch(struct kit *kit)
 	kit_expect(kit, "socketpair", socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) ? -errno : 0, 0);
 	child = kit_fork(kit);
 	if (!child)
-		bequeath(kit, ends[1]);
+		send_uffd(kit, ends[1]);
 	close(ends[1]);
 	fd = receive_fd(ends[0], &legacy);
 	kit_expect(kit, "waitpid", waitpid(child, &status, 0) == child && !status ? 0 : -EIO, 0);

@@ -80,7 +80,7 @@ static enum child_end move_until_full(const char *group, int fd, char *at)
 	return END_OTHER;
 }
 
-__attribute__((noreturn)) static void run_child(struct kit *kit, const char *group)
+__attribute__((noreturn)) static void move_without_memory(struct kit *kit, const char *group)
 {
 	int fd = uffd_open(kit->route, true);
 	size_t bytes = TABLES * APART;
@@ -112,7 +112,7 @@ void exercise_move_enomem(struct kit *kit)
 		kit_not_applicable(kit, "it takes a memory control group: %s: %s", GROUPS, strerror(errno));
 	child = fork();
 	if (!child && !prctl(PR_SET_PDEATHSIG, SIGKILL))
-		run_child(kit, group);
+		move_without_memory(kit, group);
 	if (child > 0)
 		waitpid(child, &status, 0);
 	remove_group(group);

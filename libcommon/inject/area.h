@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory of ours in a target: the layout of the control area, how it is known, and what stands for it. */
+/* Our memory in a target: the layout of the control area, how it is known, and what stands for it. */
 #pragma once
 
 #include "inject/arch/arch.h"

@@ -2,7 +2,7 @@
 /*
  * A trampoline and a frame where there is no control area yet, or no more: in the unused bytes behind the vdso's code,
  * which every process has. Were the first call made through any system call instruction of the program, the thread
- * would go on behind that one if this process died, with our registers.
+ * would go on behind that instruction if this process died, with our registers.
  */
 #include <string.h>
 

@@ -45,7 +45,7 @@ int inject_enter(struct inject *inject, long number, uint64_t a0, uint64_t a1, u
 	stop->moved = true;
 	if (ptrace(PTRACE_SYSCALL, inject->tid, NULL, NULL) < 0)
 		return inject_lost(inject);
-	stop_look(inject, inject->tid);
+	stop_poll(inject, inject->tid);
 	rc = stop_wait_syscall(inject->tid, USER_MS);
 	if (rc == -ETIMEDOUT) {
 		inject->frozen = cgroup_is_frozen(inject->target); /* the next one to begin sees to that */

@@ -73,7 +73,7 @@ static size_t put_in(struct choice *choices, size_t count, const struct choice *
 	return count;
 }
 
-static ssize_t look_once(const struct inject *inject, struct choice choices[CHOICES])
+static ssize_t scan_threads(const struct inject *inject, struct choice choices[CHOICES])
 {
 	_cleanup_closedir_ DIR *tasks = NULL;
 	struct choice choice = {.tid = inject->favourite};
@@ -106,7 +106,7 @@ ssize_t choose_threads(struct inject *inject, struct choice choices[CHOICES])
 	bool waited = false;
 
 	for (;;) {
-		ssize_t count = look_once(inject, choices);
+		ssize_t count = scan_threads(inject, choices);
 
 		if (count <= 0 || choices[0].suits != SUITS_IN_PART) {
 			*in_vain = waited ? 0 : *in_vain;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A place for memory of ours, far from what the program has mapped. */
+/* A place for our memory, far from what the program has mapped. */
 #include "inject/far.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where memory of ours goes in a target: a place that no program picks. */
+/* Where our memory goes in a target: a place that no program picks. */
 #pragma once
 
 #include <stdint.h>

@@ -178,7 +178,7 @@ static int stop_thread(struct inject *inject, pid_t tid)
 }
 
 /*
- * One more look at a thread that lingers. Returns 1 when it sleeps uninterruptibly or is not ours to wait for, else as
+ * One more poll of a thread that lingers. Returns 1 when it sleeps uninterruptibly or is not ours to wait for, else as
  * stop_thread.
  */
 static int stop_late(struct inject *inject, unsigned int i)
@@ -297,7 +297,7 @@ static void thaw_process(struct inject *inject)
 
 /*
  * Threads of which all have to be let go again, since it cannot be told where they may go on, will have run meanwhile;
- * those that another tool of ours holds, it lets go of.
+ * those that another of our tools holds, it lets go of.
  */
 static int stop_some(struct inject *inject)
 {
@@ -373,7 +373,7 @@ static int return_to_first(struct inject *inject)
 		arch_skip(tid);
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0 || ptrace(PTRACE_CONT, tid, NULL, NULL) < 0)
 		return -ESRCH;
-	stop_look(inject, tid);
+	stop_poll(inject, tid);
 	rc = stop_wait_interrupted(tid, -1);
 	if (rc == 0 && ptrace(PTRACE_SETSIGMASK, tid, sizeof(stop->sigmask), &stop->sigmask) < 0)
 		rc = -ESRCH;

@@ -46,7 +46,7 @@ struct inject {
 	struct inject_stop *stop;
 
 	/*
-	 * Seized, asked to stop, did not in time; let go as soon as they do, by the thread of ours that seized them: no
+	 * Seized, asked to stop, did not in time; let go as soon as they do, by our thread that seized them: no
 	 * other one may (ptrace(2)).
 	 */
 	struct {
@@ -68,7 +68,7 @@ int inject_open(struct inject *inject, const struct target *target, struct error
 
 /*
  * Prepares a target whose control area is there already: an earlier process mapped it at `area` (a record of that is
- * not trusted: it is looked at). Stops no thread. Returns 0, or as inject_open; -ENOENT when the area is not what it
+ * not trusted: it is inspected). Stops no thread. Returns 0, or as inject_open; -ENOENT when the area is not what it
  * was.
  */
 int inject_rejoin(struct inject *inject, const struct target *target, struct region area, struct error *error);
@@ -85,7 +85,7 @@ int inject_share(struct inject *inject, const struct target *sharer, const struc
  */
 int inject_renew(struct inject *inject, struct error *error);
 
-/* In a child of the process that used it: whatever that one was in the middle of is its own affair. */
+/* In a child of the process that used it: what the parent was in the middle of is the parent's affair. */
 void inject_reset(struct inject *inject);
 
 /*
@@ -99,7 +99,7 @@ void inject_abandon(struct inject *inject);
 
 /*
  * Stops one thread for injection. Returns 0, -EADDRINUSE when the program has mapped something over the control area
- * (no thread is sent there), or as inject_open. After 0, inject_end must follow soon: a thread of somebody's program
+ * (no thread is sent there), or as inject_open. After 0, inject_end must follow soon: a thread of the program
  * stands still.
  */
 int inject_begin(struct inject *inject, struct error *error);

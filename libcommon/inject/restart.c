@@ -175,8 +175,7 @@ static int64_t ring_timeout(pid_t tid, const struct arch_regs *regs)
 	return time_at(tid, address, 1000000000);
 }
 
-/* A descriptor of ours for a socket of its process, or -errno. Nothing else: to close a file may take a server's time.
- */
+/* Our descriptor for a socket of its process, or -errno. Nothing else: to close a file may take a server's time. */
 static int borrow_socket(pid_t tid, int number)
 {
 	_cleanup_close_ int pidfd = -1;

@@ -13,11 +13,11 @@
 #include "proc/tracer.h"
 
 #define STOP_MS 50 /* for a thread to stop, before another is tried */
-#define LOOKS   4  /* at a thread that nobody traces by the time we look */
+#define TRIES   4  /* at a thread that nobody traces by the time we ask */
 
 int stop_seize(const struct inject *inject, pid_t tid, unsigned long options)
 {
-	for (unsigned int i = 0; i < LOOKS; i++) {
+	for (unsigned int i = 0; i < TRIES; i++) {
 		struct proc_stat stat;
 		pid_t tracer;
 
@@ -75,7 +75,7 @@ int inject_seize(struct inject *inject, pid_t tid)
 		return rc;
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
 		return -ESRCH;
-	stop_look(inject, tid);
+	stop_poll(inject, tid);
 	rc = stop_wait_interrupted(tid, STOP_MS);
 	if (rc == 0 && inject->cannot_suspend && !inject->home && is_filtered(tid)) {
 		stop_let_go(tid, 0);

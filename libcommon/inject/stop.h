@@ -14,7 +14,7 @@
 #define STOP_HELD "another tool of this project has its threads stopped"
 
 /*
- * Seizes a thread. Returns 0, -EALREADY (another tool of this project traces it, for a moment), -EPERM (somebody else
+ * Seizes a thread. Returns 0, -EALREADY (another tool of this project traces it, for a moment), -EPERM (another process
  * does, or we must not), -ESRCH (it has ended or ends). Source: kernel/ptrace.c, ptrace_attach: EPERM stands for all of
  * these.
  */
@@ -49,7 +49,7 @@ struct inject_stop {
  * Looks for a change that comes soon where the thread has a processor of its own. Where it shares ours, it cannot run
  * while we look: so from then on we leave that to the waiting, which sleeps.
  */
-void stop_look(struct inject *inject, pid_t tid);
+void stop_poll(struct inject *inject, pid_t tid);
 
 /*
  * Waits for a change of a seized thread. Returns 0 with *status, -ETIMEDOUT, or -ESRCH (it has ended, and is reaped).

@@ -19,7 +19,7 @@
 
 #define ALL_MS      3000   /* for a thread that shares its processor with many others */
 #define ASLEEP_MS   50     /* for one that sleeps uninterruptibly */
-#define BUSY_US     200000 /* for another tool of ours to let one go: it may wait for one that we hold */
+#define BUSY_US     200000 /* for another of our tools to let one go: it may wait for one that we hold */
 #define LOOK_US     1000
 #define REGSET_MOST 16384
 

@@ -9,7 +9,7 @@
 #include "inject/stop.h"
 
 #define LOOK_US 50   /* awake, for a thread that runs on another processor: being woken takes as long */
-#define NAP_US  1000 /* between looks, should a SIGCHLD go elsewhere */
+#define NAP_US  1000 /* between polls, should a SIGCHLD go elsewhere */
 
 /*
  * Sleeps until some child or tracee changes, or for `us`. SIGCHLD is blocked while a thread is stopped (and must be in
@@ -25,7 +25,7 @@ static void nap_briefly(uint64_t us)
 	sigtimedwait(&child, NULL, &(struct timespec){.tv_nsec = (long)min_u64(us, NAP_US) * 1000});
 }
 
-void stop_look(struct inject *inject, pid_t tid)
+void stop_poll(struct inject *inject, pid_t tid)
 {
 	uint64_t begun = now_us();
 	siginfo_t found = {0};

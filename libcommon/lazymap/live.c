@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The process that watches: it starts the one that serves, again and again if need be, and tells what happens. */
+/* The process that watches: it starts the one that serves, again and again if need be, and emits what happens. */
 #include "lazymap/live.h"
 
 #include <dirent.h>
@@ -21,7 +21,7 @@
 
 #define RESTART_MS     10
 #define RESTART_MAX_MS 2000
-#define SERVED_MS      10     /* between looks whether it does */
+#define SERVED_MS      10     /* between checks whether it does */
 #define HURRY_US       300000 /* a signal sooner than that is the same one, sent to a group */
 
 static bool is_kept(const struct live *live, int fd)
@@ -50,7 +50,7 @@ static void each_descriptor(struct live *live, void (*visit)(struct live *live, 
 }
 
 /* What is open before there is a worker stays open. */
-static void remember(struct live *live, int fd)
+static void remember_fd(struct live *live, int fd)
 {
 	if (live->shared->fd_count < LIVE_FDS)
 		live->shared->fds[live->shared->fd_count++] = fd;
@@ -99,19 +99,19 @@ static json_t *error_of(const struct live_error *failed)
 	return record;
 }
 
-static void tell_errors(struct live *live)
+static void emit_errors(struct live *live)
 {
 	struct live_shared *shared = live->shared;
 	uint64_t errors = atomic_load(&shared->errors);
 
-	if (errors - live->errors_told > LIVE_ERRORS)
-		live->errors_told = errors - LIVE_ERRORS;
-	while (live->errors_told < errors)
+	if (errors - live->errors_emitted > LIVE_ERRORS)
+		live->errors_emitted = errors - LIVE_ERRORS;
+	while (live->errors_emitted < errors)
 		live->callbacks->error(live->callbacks->context,
-				       error_of(&shared->list[live->errors_told++ % LIVE_ERRORS]));
+				       error_of(&shared->list[live->errors_emitted++ % LIVE_ERRORS]));
 }
 
-static void leave(struct live *live)
+static void leave_target(struct live *live)
 {
 	struct error error = {0};
 
@@ -144,8 +144,8 @@ static void take_signals(struct live *live)
 			ask_to_end(live);
 }
 
-/* Until the worker has ended. Its status is not asked for: it may be no child of ours. */
-static void watch(struct live *live)
+/* Until the worker has ended. Its status is not asked for: it may be no child of this process. */
+static void watch_worker(struct live *live)
 {
 	struct pollfd fds[] = {{.fd = live->worker_pidfd, .events = POLLIN},
 			       {.fd = live->signals, .events = POLLIN},
@@ -160,25 +160,25 @@ static void watch(struct live *live)
 		if (fds[2].revents)
 			eventfd_read(live->wake_watcher, &(eventfd_t){0});
 		if (fds[3].revents) {
-			eventfd_write(live->wake_worker, 1); /* to look at once */
+			eventfd_write(live->wake_worker, 1); /* to check at once */
 			fds[3].fd = -1;
 		}
-		tell_errors(live);
+		emit_errors(live);
 		if (fds[0].revents)
 			return;
 		if (atomic_load(&live->shared->stage) == STAGE_LEFT)
-			leave(live);
+			leave_target(live);
 	}
 }
 
 /* Returns whether it was killed. */
-static bool bury(struct live *live)
+static bool reap_worker(struct live *live)
 {
 	siginfo_t info = {.si_code = CLD_KILLED, .si_status = SIGKILL};
 
 	waitid(P_PIDFD, (id_t)live->worker_pidfd, &info, WEXITED);
 	cleanup_close(&live->worker_pidfd);
-	tell_errors(live);
+	emit_errors(live);
 	return info.si_code == CLD_KILLED && info.si_status == SIGKILL;
 }
 
@@ -212,7 +212,7 @@ static void wait_until_served(const struct live *live)
 		poll(fds, ARRAY_SIZE(fds), SERVED_MS);
 }
 
-static int serve(struct live *live)
+static int run_workers(struct live *live)
 {
 	unsigned int failures = 0;
 
@@ -227,8 +227,8 @@ static int serve(struct live *live)
 			wait_until_served(live);
 			live->callbacks->ready(live->callbacks->context, live);
 		}
-		watch(live);
-		if (!bury(live))
+		watch_worker(live);
+		if (!reap_worker(live))
 			poll(NULL, 0, (int)min_u64(RESTART_MS << failures++, RESTART_MAX_MS));
 		failures = failures > 8 ? 8 : failures;
 		if (atomic_load(&live->shared->stage) == STAGE_OVER)
@@ -246,13 +246,13 @@ int live_serve(struct live *live, int signals, const struct live_callbacks *call
 
 	live->signals = signals;
 	live->callbacks = callbacks;
-	each_descriptor(live, remember);
-	rc = serve(live);
+	each_descriptor(live, remember_fd);
+	rc = run_workers(live);
 	return rc < 0 ? error_set(error, rc, NULL, NULL, "start the process that serves") : 0;
 }
 
 /* Whole microseconds, rounded up; null when nothing was measured. */
-static json_t *microseconds(uint64_t ns)
+static json_t *microseconds_of(uint64_t ns)
 {
 	return ns ? json_integer((json_int_t)((ns + 999) / 1000)) : json_null();
 }
@@ -276,9 +276,9 @@ json_t *live_summary(const struct live *live)
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		report_number(record, rows[i].key, rows[i].value);
-	json_object_set_new(record, "fill_p50_us", microseconds(latency_percentile(&fills, 50)));
-	json_object_set_new(record, "fill_p99_us", microseconds(latency_percentile(&fills, 99)));
-	json_object_set_new(record, "fill_max_us", microseconds(shared->fill_max_ns));
+	json_object_set_new(record, "fill_p50_us", microseconds_of(latency_percentile(&fills, 50)));
+	json_object_set_new(record, "fill_p99_us", microseconds_of(latency_percentile(&fills, 99)));
+	json_object_set_new(record, "fill_max_us", microseconds_of(shared->fill_max_ns));
 	return record;
 }
 

@@ -16,7 +16,7 @@
 /* What becomes of pages that nobody has touched when the service ends. */
 enum live_end {
 	LIVE_END_FILL,   /* filled, as far as that is possible; poisoned where not */
-	LIVE_END_POISON, /* whoever touches them gets SIGBUS */
+	LIVE_END_POISON, /* a thread that touches them gets SIGBUS */
 	LIVE_END_UNMAP,  /* the target's mappings of the object go, children's pages are poisoned */
 };
 

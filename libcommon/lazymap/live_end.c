@@ -19,7 +19,7 @@
  * Whether nothing is missing from pages of the target; poisoned ones are marked where swapped ones are. Of children it
  * is not known.
  */
-static bool is_there(const struct live *live, uint32_t space, struct region span)
+static bool is_populated(const struct live *live, uint32_t space, struct region span)
 {
 	_cleanup_close_ int pagemap = space ? -1 : target_proc_open(live->target, "pagemap", O_RDONLY | O_CLOEXEC);
 	size_t pages = region_bytes(span) / page_size();
@@ -64,7 +64,8 @@ static void finish_piece(struct live *live, const struct live_piece *piece, stru
 		uint64_t next = min_u64(end, (offset / block_bytes + 1) * block_bytes);
 
 		block->number = offset / block_bytes;
-		if (!is_there(live, piece->space, (struct region){waiter.address, waiter.address + (next - offset)}))
+		if (!is_populated(live, piece->space,
+				  (struct region){waiter.address, waiter.address + (next - offset)}))
 			finish_block(live, block, waiter, filled);
 		offset = next;
 	}
@@ -91,7 +92,7 @@ static void unregister_all(struct live *live, uint64_t applied)
 	for (uint32_t i = 0; i < table->count; i++) {
 		const struct live_piece *piece = &table->pieces[i];
 
-		if (table->applied == applied || is_there(live, piece->space, piece->region))
+		if (table->applied == applied || is_populated(live, piece->space, piece->region))
 			uffd_unregister(table->uffd[piece->space], piece->region);
 	}
 	pthread_rwlock_unlock(&live->events);

@@ -32,7 +32,7 @@ static void give_up(struct live *live, uint32_t parent, int uffd)
 }
 
 /* Once it is in force no other worker applies the event again; before that every one does. */
-static void apply(struct live *live)
+static void apply_event(struct live *live)
 {
 	struct live_shared *shared = live->shared;
 	const struct uffd_msg *message = &shared->pending.message;
@@ -48,7 +48,7 @@ static void apply(struct live *live)
 		epoll_ctl(live->epoll, EPOLL_CTL_ADD, (int)message->arg.fork.ufd, &event);
 }
 
-static void count(struct live_shared *shared, const struct uffd_msg *message)
+static void count_event(struct live_shared *shared, const struct uffd_msg *message)
 {
 	if (message->event == UFFD_EVENT_FORK)
 		atomic_fetch_add(&shared->counts.forks, 1);
@@ -76,8 +76,8 @@ int live_event_read(struct live *live, uint32_t space)
 	if (rc > 0 && message->event == UFFD_EVENT_PAGEFAULT) {
 		live_request_note(live, space, message->arg.pagefault.address);
 	} else if (rc > 0) {
-		apply(live);
-		count(shared, message);
+		apply_event(live);
+		count_event(shared, message);
 		uffd_wake_changed(uffd, message);
 	}
 	pthread_rwlock_unlock(&live->events);
@@ -90,7 +90,7 @@ void live_event_recover(struct live *live)
 	uint8_t event = shared->pending.message.event;
 
 	if (event && event != UFFD_EVENT_PAGEFAULT && shared->pending.number > live_table(live)->applied)
-		apply(live);
+		apply_event(live);
 	for (uint32_t i = 0; i < LIVE_SPACES; i++) {
 		struct epoll_event watched = {.events = EPOLLIN, .data.u32 = i};
 		int uffd = live_table(live)->uffd[i];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* From the source into the pages of whoever waits; SIGBUS where there is nothing, never zeros. */
+/* From the source into the pages that threads wait for; SIGBUS where there is nothing, never zeros. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>

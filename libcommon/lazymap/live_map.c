@@ -33,7 +33,7 @@ static const char name[] = "uvm-cache";
  * Nobody can read it, and a program that locks its memory has not filled it. On the stopped thread. Returns the address
  * or a negative errno.
  */
-static int64_t reserve(struct inject *inject, uint64_t address, uint64_t bytes)
+static int64_t reserve_region(struct inject *inject, uint64_t address, uint64_t bytes)
 {
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (address ? MAP_FIXED_NOREPLACE : 0);
 	int64_t at = inject_call(inject, SYS_mmap, address, bytes, PROT_NONE, (uint64_t)flags, (uint64_t)-1, 0);
@@ -56,7 +56,7 @@ static int reserve_there(struct live *live, struct inject *inject, struct error 
 
 	if (at < 0)
 		return (int)at;
-	at = reserve(inject, live->options->address, bytes);
+	at = reserve_region(inject, live->options->address, bytes);
 	inject_end(inject);
 	if (at < 0 && at > -4096)
 		return error_set(error, (int)at, at == -EEXIST ? "something is mapped there" : NULL,
@@ -70,7 +70,7 @@ static int reserve_there(struct live *live, struct inject *inject, struct error 
 	return 0;
 }
 
-static int handshake(int uffd, struct error *error)
+static int enable_uffd(int uffd, struct error *error)
 {
 	int rc = uffd_handshake(uffd, FEATURES);
 
@@ -84,7 +84,7 @@ static int handshake(int uffd, struct error *error)
 	return rc < 0 ? error_set(error, rc, NULL, NULL, "enable the userfaultfd") : 0;
 }
 
-/* Registered, it may be looked at. */
+/* Registered, it may be inspected. */
 static int open_there(struct live *live, struct inject *inject, struct error *error)
 {
 	int protection = PROT_READ | (live->options->writable ? PROT_WRITE : 0);
@@ -122,7 +122,7 @@ static void unmap_there(struct live *live, struct inject *inject)
 	live_puppet_end(live, inject, &ignored);
 }
 
-static int enter(struct live *live, struct inject *inject, struct error *error)
+static int enter_target(struct live *live, struct inject *inject, struct error *error)
 {
 	int uffd;
 	int rc = reserve_there(live, inject, error);
@@ -133,7 +133,7 @@ static int enter(struct live *live, struct inject *inject, struct error *error)
 	if (uffd < 0)
 		return uffd;
 	live_table_init(&live->shared->tables[0], uffd, live->region);
-	rc = handshake(uffd, error);
+	rc = enable_uffd(uffd, error);
 	if (rc < 0)
 		return rc;
 	rc = uffd_register_missing(uffd, live->region);
@@ -142,7 +142,7 @@ static int enter(struct live *live, struct inject *inject, struct error *error)
 	return open_there(live, inject, error);
 }
 
-static struct live *make(const struct target *target, struct source *source, const struct live_options *options)
+static struct live *make_live(const struct target *target, struct source *source, const struct live_options *options)
 {
 	struct live *live = calloc(1, sizeof(*live));
 	void *shared;
@@ -178,8 +178,8 @@ static int map_once(struct live **made, const struct target *target, struct sour
 
 	if (rc < 0)
 		return rc;
-	live = make(target, source, options);
-	rc = live ? enter(live, &inject, error)
+	live = make_live(target, source, options);
+	rc = live ? enter_target(live, &inject, error)
 		  : error_set(error, -ENOMEM, NULL, NULL, "map the object in process %d", target->pid);
 	if (rc < 0 && live) {
 		unmap_there(live, &inject);

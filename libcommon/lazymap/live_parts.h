@@ -11,7 +11,7 @@
 #include "puppet/puppet.h"
 
 #define LIVE_THREADS 16
-#define LIVE_ERRORS  64 /* kept until they are told */
+#define LIVE_ERRORS  64 /* kept until they are emitted */
 #define LIVE_FDS     64 /* open before the first worker starts */
 #define RETRY_US     50 /* while an event is unread, or its thread has not gone on */
 #define NO_BLOCK     UINT64_MAX
@@ -63,7 +63,7 @@ struct waiter {
 	uint64_t address;
 };
 
-/* A block that somebody waits for, or a page of ours that shows nothing (block NO_BLOCK). */
+/* A block that a thread waits for, or one of our pages that shows nothing (block NO_BLOCK). */
 struct live_request {
 	struct live_request *next;
 	uint64_t block;
@@ -75,7 +75,7 @@ struct live_request {
 
 /*
  * In the worker, `events` is what keeps table and kernel of one mind: messages are read, and events applied, with it
- * held exclusively; pages are placed with it shared after a look at the table. While an event is unread the kernel
+ * held exclusively; pages are placed with it shared after a check of the table. While an event is unread the kernel
  * places nothing (EAGAIN). Order of locks: lead, events, queue.lock.
  */
 struct live {
@@ -88,7 +88,7 @@ struct live {
 	int wake_worker, wake_watcher; /* eventfd */
 	int watcher_pidfd, worker_pidfd;
 	const struct live_callbacks *callbacks;
-	uint64_t errors_told;
+	uint64_t errors_emitted;
 	bool took_over;
 
 	/* Of the worker. */
@@ -130,7 +130,7 @@ int live_puppet_end(struct live *live, struct inject *program, struct error *err
  * live_puppet.c: now and then. One that has no business there any more is ended; in place of one that was killed there
  * is another one.
  */
-void live_puppet_look(struct live *live);
+void live_puppet_inspect(struct live *live);
 
 /* live_worker.c: the worker. Returns in a new process that is to be the next watcher; otherwise it ends the process. */
 void live_worker_run(struct live *live);
@@ -138,7 +138,7 @@ void live_worker_run(struct live *live);
 /* live_request.c: none yet. */
 void live_request_init(struct live *live);
 
-/* live_request.c: somebody waits at an address; `events` is held for writing. */
+/* live_request.c: a thread waits at an address; `events` is held for writing. */
 void live_request_note(struct live *live, uint32_t space, uint64_t address);
 
 /*
@@ -148,7 +148,7 @@ void live_request_note(struct live *live, uint32_t space, uint64_t address);
 struct live_request *live_request_take(struct live *live, uint64_t *next_ns);
 
 /*
- * live_request.c: more about it later; or it is done, and freed, unless somebody came to wait for it meanwhile (then
+ * live_request.c: more about it later; or it is done, and freed, unless a thread came to wait for it meanwhile (then
  * false).
  */
 void live_request_again(struct live *live, struct live_request *request, unsigned int after_ms);
@@ -184,10 +184,10 @@ struct live_block {
 /* Returns 0 (some of it may not be valid), or -EAGAIN. */
 int live_fill_read(struct live *live, struct live_block *block);
 
-/* Places what the block and the piece at the address have in common. Whoever waits there goes on, or asks again. */
+/* Places what the block and the piece at the address have in common. Threads that wait there go on, or ask again. */
 void live_fill_place(struct live *live, const struct live_block *block, struct waiter waiter);
 
-/* Somebody else has placed it already: whoever waits looks again. */
+/* Another thread has placed it already: waiting threads check again. */
 void live_fill_wake(struct live *live, struct waiter waiter);
 
 /* Poisons all that is missing in a region. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The process in the memory of the target that has the userfaultfd open, too: when all others of ours are killed, those
- * who wait go on waiting, and find no zeros.
+ * The process in the memory of the target that has the userfaultfd open, too: when all our other processes are killed,
+ * waiting threads go on waiting, and find no zeros.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -28,7 +28,7 @@ int live_puppet_make(struct live *live, struct inject *program, struct error *er
 	return rc;
 }
 
-static bool is_there(const struct live_shared *shared)
+static bool has_puppet(const struct live_shared *shared)
 {
 	return shared->puppet.own;
 }
@@ -39,7 +39,7 @@ int live_puppet_end(struct live *live, struct inject *program, struct error *err
 	struct puppet puppet = PUPPET_OF(TARGET_CACHE_PUPPET);
 	int rc = 0;
 
-	if (!is_there(shared)) {
+	if (!has_puppet(shared)) {
 		inject_close(program);
 		return 0;
 	}
@@ -59,7 +59,7 @@ int live_puppet_end(struct live *live, struct inject *program, struct error *err
 }
 
 /* `puppet` was killed. */
-static void replace(struct live *live, struct puppet *puppet)
+static void replace_puppet(struct live *live, struct puppet *puppet)
 {
 	struct live_shared *shared = live->shared;
 	struct inject program = INJECT_NONE;
@@ -80,20 +80,20 @@ static void replace(struct live *live, struct puppet *puppet)
 	inject_close(&program);
 }
 
-void live_puppet_look(struct live *live)
+void live_puppet_inspect(struct live *live)
 {
 	struct puppet puppet = PUPPET_OF(TARGET_CACHE_PUPPET);
 	int uffd = live_table(live)->uffd[0];
 	int rc;
 
-	if (!is_there(live->shared))
+	if (!has_puppet(live->shared))
 		return;
 	rc = puppet_open(&puppet, &live->shared->puppet);
 	if (rc == 0 && !puppet_shares(&puppet, live->target)) {
 		puppet_kill(&puppet);
 		live->shared->puppet = (struct puppet_record){0};
 	} else if (rc == -ENOENT && uffd >= 0 && uffd_alive(uffd) && target_alive(live->target)) {
-		replace(live, &puppet);
+		replace_puppet(live, &puppet);
 	}
 	puppet_abandon(&puppet);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The blocks that somebody waits for, from the message that asked for one until it is there. */
+/* The blocks that a thread waits for, from the message that asked for one until it is there. */
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
@@ -75,7 +75,7 @@ struct live_request *live_request_take(struct live *live, uint64_t *next_ns)
 		live->queue.filling++;
 	} else if (request) {
 		request = NULL;
-		*next_ns = UINT64_MAX; /* whoever is ready first takes it */
+		*next_ns = UINT64_MAX; /* the worker that is ready first takes it */
 	}
 	pthread_mutex_unlock(&live->queue.lock);
 	return request;

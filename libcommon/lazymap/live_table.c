@@ -70,8 +70,8 @@ static void copy_without(struct live_table *next, const struct live_table *table
  * The old place goes with the unmap event that follows; with MREMAP_DONTUNMAP there is none, and it shows the object
  * anew.
  */
-static void remap(struct live_table *next, const struct live_table *table, uint32_t space,
-		  const struct uffd_msg *message)
+static void apply_remap(struct live_table *next, const struct live_table *table, uint32_t space,
+			const struct uffd_msg *message)
 {
 	struct region from = {message->arg.remap.from, message->arg.remap.from + message->arg.remap.len};
 	uint64_t to = message->arg.remap.to;
@@ -106,7 +106,7 @@ void live_table_apply(struct live_table *next, const struct live_table *table, u
 	*child = -1;
 	switch (message->event) {
 	case UFFD_EVENT_REMAP:
-		remap(next, table, space, message);
+		apply_remap(next, table, space, message);
 		break;
 	case UFFD_EVENT_UNMAP:
 		copy_without(next, table, space, (struct region){message->arg.remove.start, message->arg.remove.end});

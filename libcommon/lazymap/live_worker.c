@@ -47,7 +47,7 @@ static bool next_waiter(struct live *live, const struct live_request *request, s
 }
 
 /* Others may come to wait for the block while it is placed. */
-static void serve(struct live *live, struct live_request *request, struct live_block *block)
+static void serve_request(struct live *live, struct live_request *request, struct live_block *block)
 {
 	size_t served = 0;
 	struct waiter waiter;
@@ -77,7 +77,7 @@ static void *thread_main(void *argument)
 	struct live_block block = {.data = malloc(live->options->block_bytes)};
 
 	while (block.data)
-		serve(live, live_fault_next(live), &block);
+		serve_request(live, live_fault_next(live), &block);
 	return NULL;
 }
 
@@ -114,14 +114,14 @@ static void take_over(struct live *live)
 	live->took_over = true;
 }
 
-static void finish(struct live *live, enum live_stage stage)
+static void finish_stage(struct live *live, enum live_stage stage)
 {
 	atomic_store(&live->shared->stage, stage);
 	eventfd_write(live->wake_watcher, 1);
 }
 
 /* Signals meant for both of us come to the watcher; one that is sent to this process alone is told there. */
-static void take_signals(const struct live *live)
+static void take_end_signals(const struct live *live)
 {
 	struct signalfd_siginfo info;
 
@@ -151,24 +151,24 @@ static bool wait_for_something(struct live *live)
 	if (fds[0].revents)
 		eventfd_read(live->wake_worker, &(eventfd_t){0});
 	if (fds[2].revents)
-		take_signals(live);
+		take_end_signals(live);
 	return fds[1].revents;
 }
 
-static void look_after(struct live *live)
+static void supervise_live(struct live *live)
 {
 	struct live_shared *shared = live->shared;
 
 	for (;;) {
-		live_puppet_look(live);
+		live_puppet_inspect(live);
 		if (atomic_load(&shared->stage) == STAGE_CLEAR || live_event_check(live) == 0) {
 			let_go_of_all(live);
-			finish(live, STAGE_OVER);
+			finish_stage(live, STAGE_OVER);
 			_exit(EXIT_SUCCESS);
 		}
 		if (atomic_load(&shared->ending) && atomic_load(&shared->stage) == STAGE_SERVING) {
 			live_end_all(live);
-			finish(live, STAGE_LEFT);
+			finish_stage(live, STAGE_LEFT);
 		}
 		if (wait_for_something(live))
 			break;
@@ -180,7 +180,7 @@ static void look_after(struct live *live)
  * What the worker is left with is what a watcher that comes after it needs: at the end it enters the target once more.
  * A command of the source is its user's, and is not to lack anything.
  */
-static void confine(const struct live *live)
+static void confine_worker(const struct live *live)
 {
 	const struct confine_calls calls = {.serves = true, .opens_memory = true, .written = inject_written};
 	bool suspends = confine_is_filtered(live->target);
@@ -208,10 +208,10 @@ void live_worker_run(struct live *live)
 	if (source_restart(live->source) < 0 || live_fault_init(live) < 0)
 		_exit(EXIT_FAILURE);
 	live_event_recover(live);
-	confine(live);
+	confine_worker(live);
 	if (start_threads(live) < 0)
 		_exit(EXIT_FAILURE);
 	atomic_store(&live->shared->served, true);
 	eventfd_write(live->wake_watcher, 1);
-	look_after(live);
+	supervise_live(live);
 }

@@ -12,7 +12,7 @@
 #include "pages/fold.h"
 #include "pages/scan.h"
 
-#define PAGEMAP_STEP 8192  /* pages looked at in one step: 64 KiB of entries */
+#define PAGEMAP_STEP 8192  /* pages inspected in one step: 64 KiB of entries */
 #define MINCORE_STEP 65536 /* more, because each step of mincore stops a thread of the target */
 
 /* What is known of each page of a window. */

@@ -64,8 +64,8 @@ struct pages {
 };
 
 /*
- * Settles PAGES_AUTO by trying. Returns 0, -EOPNOTSUPP when the wished method is not there, -EINVAL for mincore without
- * a function.
+ * Resolves PAGES_AUTO by trying. Returns 0, -EOPNOTSUPP when the wished method is not there, -EINVAL for mincore
+ * without a function.
  */
 int pages_open(struct pages *pages);
 

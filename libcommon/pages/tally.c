@@ -8,7 +8,7 @@
 
 #define GAP (16 * MiB) /* address space between regions that is cheaper walked over than asked around */
 
-static int add(void *context, struct region part, const struct residency *residency)
+static int store_sums(void *context, struct region part, const struct residency *residency)
 {
 	(void)part;
 	*(struct residency *)context = *residency;
@@ -22,7 +22,7 @@ static int one_by_one(const struct pages *pages, const struct region *regions, s
 		int rc;
 
 		sums[i] = none;
-		rc = pages_superpages(pages, regions[i], UINT64_C(1) << 62, true, add, &sums[i]);
+		rc = pages_superpages(pages, regions[i], UINT64_C(1) << 62, true, store_sums, &sums[i]);
 		if (rc < 0)
 			return rc;
 	}
@@ -39,7 +39,7 @@ static void add_range(struct residency *sum, uint64_t bytes, uint64_t categories
 }
 
 /* A range may reach over several regions, and what lies between them. */
-static int walk(const struct pages *pages, const struct region *regions, size_t count, struct residency *sums)
+static int tally_regions(const struct pages *pages, const struct region *regions, size_t count, struct residency *sums)
 {
 	struct scan scan = {.pagemap_fd = pages->pagemap_fd,
 			    .left = {regions[0].start, regions[count - 1].end},
@@ -72,7 +72,7 @@ int pages_tally(const struct pages *pages, const struct region *regions, size_t 
 	for (size_t i = 1; rc == 0 && i <= count; i++) {
 		if (i < count && regions[i].start - regions[i - 1].end < GAP)
 			continue;
-		rc = walk(pages, regions + begun, i - begun, sums + begun);
+		rc = tally_regions(pages, regions + begun, i - begun, sums + begun);
 		begun = i;
 	}
 	return rc;

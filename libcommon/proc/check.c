@@ -54,7 +54,7 @@ static int check_architecture(const struct target *target, struct error *error)
 	return 0;
 }
 
-/* A tool of ours lets go after a moment; one that was killed traces until its last thread has ended. */
+/* One of our tools lets go after a moment; one that was killed traces until its last thread has ended. */
 static int wait_for_ours(const struct target *target, uint64_t *tracer)
 {
 	uint64_t deadline = now_us() + OURS_US;

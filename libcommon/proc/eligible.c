@@ -60,7 +60,7 @@ static bool covered_by(const struct region_vec *regions, struct region region)
 	return false;
 }
 
-static enum eligibility judge(const struct mapping *mapping, const char *flags, const struct region_vec *ours)
+static enum eligibility judge_mapping(const struct mapping *mapping, const char *flags, const struct region_vec *ours)
 {
 	/*
 	 * Device memory, shadow stacks, memory with tags that a copy would lose, memory the kernel may drop, sealed
@@ -95,7 +95,7 @@ int eligible_next(struct eligible_reader *reader, struct mapping *mapping, enum 
 
 	if (result <= 0)
 		return result;
-	*verdict = judge(mapping, flags, reader->ours);
+	*verdict = judge_mapping(mapping, flags, reader->ours);
 	return 1;
 }
 

@@ -38,7 +38,7 @@ static inline bool mapping_is_kernels(const struct mapping *mapping)
 }
 
 /*
- * Whether its name says that a tool of ours has put it into the process: no more than a hint, for not every kernel
+ * Whether its name says that one of our tools has put it into the process: no more than a hint, for not every kernel
  * keeps names (CONFIG_ANON_VMA_NAME).
  */
 static inline bool mapping_has_our_name(const struct mapping *mapping)
@@ -80,7 +80,7 @@ enum eligibility {
 	INELIGIBLE_READ_ONLY,   /* "read-only": not writable */
 	INELIGIBLE_LOCKED,      /* "locked": mlock */
 	INELIGIBLE_WIPEONFORK,  /* "wipe-on-fork" */
-	INELIGIBLE_USERFAULTFD, /* "userfaultfd": registered with somebody else's descriptor */
+	INELIGIBLE_USERFAULTFD, /* "userfaultfd": registered with another process's descriptor */
 	INELIGIBLE_OURS,        /* "uvmtools": an area of a session, known by its name or to the session by its place */
 };
 
@@ -89,7 +89,7 @@ const char *eligibility_name(enum eligibility eligibility);
 
 /*
  * Walks the mappings together with their VmFlags (/proc/PID/smaps, which costs more than maps: it counts pages) and
- * says of each whether it may be swapped. `ours` (sorted; may be NULL) are the regions that a session of ours has
+ * says of each whether it may be swapped. `ours` (sorted; may be NULL) are the regions that our session has
  * registered: userfaultfd is no obstacle there.
  */
 struct eligible_reader {

@@ -29,18 +29,18 @@ static pid_t newest_number(void)
 	return newest;
 }
 
-static bool shares(pid_t thread, pid_t pid)
+static bool shares_memory(pid_t thread, pid_t pid)
 {
 	return syscall(SYS_kcmp, thread, pid, KCMP_VM, 0, 0) == 0;
 }
 
 /* Threads of the kernel may have borrowed the memory, or none at all, as what is ending has none. */
-static int consider(struct sharers *sharers, const struct target *target, pid_t thread, pid_t pid)
+static int consider_process(struct sharers *sharers, const struct target *target, pid_t thread, pid_t pid)
 {
 	_cleanup_close_ int leader = -1;
 	struct proc_stat stat;
 
-	if (pid == target->pid || !shares(thread, pid))
+	if (pid == target->pid || !shares_memory(thread, pid))
 		return 0;
 	leader = pidfd_of(pid);
 	if (leader < 0 || proc_stat_read(pid, &stat) < 0 || proc_stat_is_kernel_worker(&stat) ||
@@ -52,42 +52,42 @@ static int consider(struct sharers *sharers, const struct target *target, pid_t 
 	return 0;
 }
 
-static int look_at_all(struct sharers *sharers, const struct target *target, pid_t thread)
+static int inspect_all(struct sharers *sharers, const struct target *target, pid_t thread)
 {
 	_cleanup_closedir_ DIR *processes = processes_open();
 	int rc = 0;
 
 	sharers->count = 0;
 	for (pid_t pid; rc == 0 && processes && (pid = tasks_next(processes)) > 0;)
-		rc = consider(sharers, target, thread, pid);
+		rc = consider_process(sharers, target, thread, pid);
 	return rc;
 }
 
-static int look_at_new(struct sharers *sharers, const struct target *target, pid_t thread, pid_t newest)
+static int inspect_new(struct sharers *sharers, const struct target *target, pid_t thread, pid_t newest)
 {
 	size_t keep = 0;
 	int rc = 0;
 
 	for (size_t i = 0; i < sharers->count; i++)
-		if (shares(thread, sharers->pids[i]))
+		if (shares_memory(thread, sharers->pids[i]))
 			sharers->pids[keep++] = sharers->pids[i];
 	sharers->count = keep;
 	for (pid_t pid = sharers->newest + 1; rc == 0 && pid <= newest; pid++)
-		rc = consider(sharers, target, thread, pid);
+		rc = consider_process(sharers, target, thread, pid);
 	return rc;
 }
 
-int sharers_look(struct sharers *sharers, const struct target *target)
+int sharers_inspect(struct sharers *sharers, const struct target *target)
 {
 	pid_t newest = newest_number(), thread = target_thread(target);
 	uint64_t now = now_us();
 	int rc;
 
 	if (newest < sharers->newest || !newest || !sharers->full_us || now - sharers->full_us >= FULL_US) {
-		rc = look_at_all(sharers, target, thread);
+		rc = inspect_all(sharers, target, thread);
 		sharers->full_us = rc == 0 ? now : 0;
 	} else {
-		rc = look_at_new(sharers, target, thread, newest);
+		rc = inspect_new(sharers, target, thread, newest);
 	}
 	sharers->newest = newest;
 	return rc;

@@ -14,14 +14,14 @@ struct sharers {
 	pid_t *pids;
 	size_t count, capacity;
 	pid_t newest;     /* the last number that the kernel had given to anybody */
-	uint64_t full_us; /* when all were looked at */
+	uint64_t full_us; /* when all were inspected */
 };
 
 /*
- * Finds them. All processes are looked at once a second, between that those that are new: a process never comes to
+ * Finds them. All processes are inspected once a second, between that those that are new: a process never comes to
  * share memory after it has begun. Those that begin meanwhile may be missed. Without kcmp(2), or the right to trace
  * both, there are none. Returns 0 or -ENOMEM. Source: kernel/kcmp.c, KCMP_VM.
  */
-int sharers_look(struct sharers *sharers, const struct target *target);
+int sharers_inspect(struct sharers *sharers, const struct target *target);
 
 void sharers_free(struct sharers *sharers);

@@ -16,7 +16,7 @@ struct proc_stat {
 /* Returns 0, or -errno (-ESRCH: no such process). */
 int proc_stat_read(pid_t pid, struct proc_stat *stat);
 
-/* The same of one thread; costs less than a look at all of them. */
+/* The same of one thread; costs less than a scan of all of them. */
 int proc_stat_read_thread(pid_t pid, pid_t tid, struct proc_stat *stat);
 
 /* A thread that the kernel made for itself: it has no memory of its own. */

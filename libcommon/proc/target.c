@@ -21,7 +21,7 @@
 #define END_LOOKS    5
 #define AGENT_THREAD "uvm-agent" /* agent/protocol.h */
 #define END_LOOK_MS  10
-#define THREAD_TRIES 100 /* at threads that end while they are looked at */
+#define THREAD_TRIES 100 /* at threads that end while they are inspected */
 
 static int pid_of_pidfd(int pidfd, pid_t *pid, struct error *error)
 {
@@ -93,7 +93,7 @@ static bool is_any_running_on(const struct target *target)
 	return false;
 }
 
-/* Between the signal and the mark of the end a thread looks as ever, so they are looked at for a while. */
+/* Between the signal and the mark of the end a thread looks as ever, so they are inspected for a while. */
 static bool runs_on(const struct target *target)
 {
 	for (unsigned int i = 0; i < END_LOOKS; i++) {
@@ -116,7 +116,7 @@ static int check_zombie(const struct target *target, struct error *error)
 }
 
 /* Fills what is known by pid, then proves that it was this process's. */
-static int identify(struct target *target, struct error *error)
+static int identify_process(struct target *target, struct error *error)
 {
 	struct proc_stat stat;
 	uint64_t leader = 0;
@@ -163,7 +163,7 @@ int target_open(struct target *target, pid_t pid, int pidfd, struct error *error
 		}
 	}
 	target->pid = pid;
-	result = identify(target, error);
+	result = identify_process(target, error);
 	if (result)
 		target_close(target);
 	return result;

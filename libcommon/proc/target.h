@@ -16,7 +16,7 @@ struct target {
 };
 
 /*
- * The names of processes of ours that have no memory of their own: they stand in that of the process they serve. Of a
+ * The names of our processes that have no memory of their own: they stand in that of the process they serve. Of a
  * swapctl session, of an object of addrspace cache, of uffd-move, and of addrspace for as long as it maps a file.
  */
 #define TARGET_PUPPET       "uvm-puppet"
@@ -65,13 +65,13 @@ int target_matches(const struct target *target, pid_t pid, uint64_t starttime, s
  */
 int target_check(const struct target *target, struct error *error);
 
-/* The same for looking only: processes that are traced, or in seccomp strict mode, are not refused. */
+/* The same for inspection only: processes that are traced, or in seccomp strict mode, are not refused. */
 int target_check_readable(const struct target *target, struct error *error);
 
 /*
  * A thread that stands for the process where the kernel asks for one: the main thread or, when that has ended, another
- * one that has not. The memory and the descriptors of a main thread that has ended are gone for whoever asks by its
- * number (kernel/exit.c, exit_mm and exit_files). Threads of our agents are left out, for they have descriptors of
+ * one that has not. The memory and the descriptors of a main thread that has ended are gone for a caller that asks by
+ * its number (kernel/exit.c, exit_mm and exit_files). Threads of our agents are left out, for they have descriptors of
  * their own. Returns the main thread when there is no other one.
  */
 pid_t target_thread(const struct target *target);

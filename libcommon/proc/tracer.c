@@ -34,7 +34,7 @@ static bool is_tool(const char *name)
 }
 
 /* The directory of an executable goes to `path`. Returns its name, or NULL with errno set. */
-static const char *executable(const char *process, char path[PATH_MAX])
+static const char *executable_name(const char *process, char path[PATH_MAX])
 {
 	ssize_t length = readlink(process, path, PATH_MAX - 1);
 	char *slash;
@@ -56,9 +56,9 @@ bool tracer_is_ours(pid_t tracer)
 	const char *name;
 
 	snprintf(process, sizeof(process), "/proc/%d/exe", tracer);
-	name = executable(process, theirs);
+	name = executable_name(process, theirs);
 	if (name)
-		return executable("/proc/self/exe", own) && strcmp(own, theirs) == 0 && is_tool(name);
+		return executable_name("/proc/self/exe", own) && strcmp(own, theirs) == 0 && is_tool(name);
 	if (kill(tracer, 0) < 0 && errno == ESRCH)
 		return true;
 	return proc_name_read(tracer, comm) > 0 && is_tool(comm);

@@ -106,10 +106,10 @@ int64_t birth_map(struct inject *inject, struct birth *birth)
 }
 
 /*
- * Runs a process until it makes another one (BORN, *pid is that one's), is about to go home (AT_HOME), has ended
+ * Runs a process until it makes another one (BORN, *pid is the new one's), is about to go home (AT_HOME), has ended
  * (-ESRCH) or takes too long (-ETIMEDOUT).
  */
-static int follow(struct inject *inject, pid_t tid, int request, pid_t *pid)
+static int follow_birth(struct inject *inject, pid_t tid, int request, pid_t *pid)
 {
 	int signal = 0;
 
@@ -124,7 +124,7 @@ static int follow(struct inject *inject, pid_t tid, int request, pid_t *pid)
 			stop_wait(tid, &status, BIRTH_MS);
 			return -ESRCH;
 		}
-		stop_look(inject, tid);
+		stop_poll(inject, tid);
 		rc = stop_wait(tid, &status, BIRTH_MS);
 		if (rc < 0)
 			return rc;
@@ -154,8 +154,8 @@ void birth_end(pid_t pid)
 		ptrace(PTRACE_CONT, pid, NULL, NULL);
 }
 
-/* A new process of ours stands before its first instruction. One that does not is ended. */
-static int meet(pid_t pid, long options)
+/* Our new process stands before its first instruction. One that does not is ended. */
+static int meet_child(pid_t pid, long options)
 {
 	int status;
 	int rc = stop_wait(pid, &status, BIRTH_MS);
@@ -173,16 +173,17 @@ static int meet(pid_t pid, long options)
 static int run_middle(struct inject *inject, pid_t middle, struct birth *birth)
 {
 	pid_t pid = 0;
-	int rc = meet(middle, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL);
+	int rc = meet_child(middle,
+			    PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL);
 	int ended;
 
 	if (rc < 0)
 		return rc;
-	rc = ended = follow(inject, middle, PTRACE_CONT, &pid);
+	rc = ended = follow_birth(inject, middle, PTRACE_CONT, &pid);
 	if (rc == BORN) {
-		rc = meet(pid, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
+		rc = meet_child(pid, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
 		birth->pid = rc == 0 ? pid : 0;
-		ended = follow(inject, middle, PTRACE_CONT, &pid);
+		ended = follow_birth(inject, middle, PTRACE_CONT, &pid);
 	}
 	if (ended != -ESRCH)
 		birth_end(middle);
@@ -211,15 +212,15 @@ int birth_run(struct inject *inject, struct birth *birth)
 	arch_copy_call(&stop->now, birth->own.start, stop->frame, birth_data(birth));
 	if (arch_set_regs(inject->tid, &stop->now) < 0)
 		return -ESRCH;
-	rc = home = follow(inject, inject->tid, PTRACE_SYSCALL, &born);
+	rc = home = follow_birth(inject, inject->tid, PTRACE_SYSCALL, &born);
 	if (rc == BORN && birth->child) {
-		rc = meet(born, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
+		rc = meet_child(born, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
 		birth->pid = rc == 0 ? born : 0;
 	} else if (rc == BORN) {
 		rc = run_middle(inject, born, birth);
 	}
 	if (home == BORN)
-		home = follow(inject, inject->tid, PTRACE_SYSCALL, &born);
+		home = follow_birth(inject, inject->tid, PTRACE_SYSCALL, &born);
 	stop->entered = home == AT_HOME;
 	if (home < 0) {
 		inject_lost(inject);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Processes that a stopped thread of a target makes, and that run code of ours alone. Internal to the room. */
+/* Processes that a stopped thread of a target makes, and that run our code alone. Internal to the room. */
 #pragma once
 
 #include <stdbool.h>
@@ -14,7 +14,7 @@ struct birth {
 	struct region own; /* two pages of the target, in which it stands: code, then its data (struct arch_copy) */
 	uint64_t shares;   /* CLONE_VM: the target's memory; 0: it has a copy of that */
 	const char *name;
-	bool child; /* of the target, which has to reap it: orphans are given to that one itself */
+	bool child; /* of the target, which has to reap it: orphans are given to the target itself */
 	pid_t pid;  /* as this process sees it */
 };
 
@@ -29,7 +29,7 @@ uint64_t birth_data(const struct birth *birth);
 
 /*
  * Sends the stopped thread through the code. Afterwards it stands as after any call, and birth->pid is stopped before
- * its first instruction, traced by the calling thread, and killed by the kernel if that one ends. Without a tracer it
+ * its first instruction, traced by the calling thread, and killed by the kernel if the tracer ends. Without a tracer it
  * ends a few seconds after it was let go. Returns 0, or a negative errno: -EAGAIN (a limit of processes), -ENOMEM,
  * -ENOSYS (no close_range(2), Linux 5.9), -ETIMEDOUT, -ESRCH.
  */

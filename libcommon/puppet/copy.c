@@ -26,7 +26,7 @@
 #define FOR_GOOD  1000000000000 /* seconds */
 #define CODE_MOST 512
 
-static int explain(const struct inject *inject, int64_t rc, struct error *error)
+static int explain_copy(const struct inject *inject, int64_t rc, struct error *error)
 {
 	const char *why = NULL;
 	const char *hint = NULL;
@@ -67,7 +67,7 @@ static int explain(const struct inject *inject, int64_t rc, struct error *error)
 }
 
 /* On the one thread that is stopped; all others for the time it takes. */
-static int64_t make(struct inject *inject, struct inject_copy *copy, const struct inject_copy_still *still)
+static int64_t make_copy(struct inject *inject, struct inject_copy *copy, const struct inject_copy_still *still)
 {
 	struct inject_threads others = {0};
 	struct birth birth = {.own = copy->own, .name = "uvmtools clone"};
@@ -83,7 +83,7 @@ static int64_t make(struct inject *inject, struct inject_copy *copy, const struc
 	if (rc == 0 && still)
 		rc = inject_registers_read(inject, &others, &copy->registers, &copy->threads);
 	if (rc == 0 && still)
-		still->look(still->context);
+		still->inspect(still->context);
 	if (rc == 0)
 		rc = birth_run(inject, &birth);
 	copy->pid = birth.pid;
@@ -101,11 +101,11 @@ int inject_copy_make(struct inject *inject, struct inject_copy *copy, const stru
 	*copy = (struct inject_copy){0};
 	rc = far_choose(inject->target, INJECT_COPY_PAGES * page_size(), &copy->own.start);
 	if (rc < 0)
-		return explain(inject, rc, error);
+		return explain_copy(inject, rc, error);
 	rc = inject_begin(inject, error);
 	if (rc < 0)
 		return (int)rc;
-	rc = make(inject, copy, still);
+	rc = make_copy(inject, copy, still);
 	copy->pause_us = inject_held_us(inject);
 	inject_end(inject);
 	if (rc == 0)
@@ -115,7 +115,7 @@ int inject_copy_make(struct inject *inject, struct inject_copy *copy, const stru
 	for (int tries = 0; tries < LINGER_MS && inject_copy_linger(copy) > 0; tries++)
 		usleep(1000);
 	inject_copy_free(copy);
-	return explain(inject, rc, error);
+	return explain_copy(inject, rc, error);
 }
 
 size_t inject_copy_linger(struct inject_copy *copy)
@@ -131,7 +131,7 @@ void inject_copy_free(struct inject_copy *copy)
 }
 
 /* Writes into its memory how long to wait, and under which name. */
-static int prepare(const struct inject_copy *copy, const char *name)
+static int prepare_memory(const struct inject_copy *copy, const char *name)
 {
 	_cleanup_close_ int fd = proc_open(copy->pid, "mem", O_RDWR);
 	struct arch_copy data;
@@ -184,7 +184,7 @@ static int park_asleep(const struct inject_copy *copy)
 int inject_copy_park(struct inject_copy *copy, const char *name)
 {
 	int signal = 0;
-	int rc = prepare(copy, name);
+	int rc = prepare_memory(copy, name);
 
 	if (rc == 0)
 		rc = birth_run_until(copy->pid, PTRACE_SYSCALL, birth_enters_wait, &signal);

@@ -11,13 +11,13 @@
 #include "puppet/birth.h"
 
 /*
- * How it is done. All threads are stopped. One of them runs code of ours that clones a process sharing its memory,
+ * How it is done. All threads are stopped. One of them runs our code that clones a process sharing its memory,
  * which leaves the program's table of descriptors, takes a session of its own, forks the copy and ends; the thread
  * reaps it, and the copy belongs to init. Nobody waits for a child that nobody made. A program that is given orphans
  * itself (the first process of a pid namespace, PR_SET_CHILD_SUBREAPER) would be given the copy: it becomes its child
  * without a signal at its end, which wait(2) does not see without __WCLONE or __WALL, and is reaped there by
  * inject_copy_reap.
- * The copy stands in code of ours in a page of its own and has no way back: the control area is not given to children.
+ * The copy stands in our code in a page of its own and has no way back: the control area is not given to children.
  * If this process dies at any moment the thread finds home by itself and the copy ends: first because nobody told it to
  * wait longer than a few seconds, later by PTRACE_O_EXITKILL.
  */
@@ -34,13 +34,13 @@ struct inject_copy {
 
 /* Called back while all threads of the target stand still. */
 struct inject_copy_still {
-	void (*look)(void *context);
+	void (*inspect)(void *context);
 	void *context;
 };
 
 /*
  * Makes a copy of an opened target. `still` (NULL: nothing): it is called back, and the registers of all threads are
- * kept. The copy is stopped, traced by the calling thread, and killed by the kernel if that one ends. On success the
+ * kept. The copy is stopped, traced by the calling thread, and killed by the kernel if the tracer ends. On success the
  * caller owns copy->registers, and calls inject_copy_linger until it returns 0. Returns 0, or -errno with `error`
  * filled: -ENOMEM (overcommit), -EAGAIN (a limit of processes), -EBUSY (frozen), -ENOSYS (no close_range(2),
  * Linux 5.9), -ETIMEDOUT (a thread does not stop, or nobody answers the fork event of a userfaultfd), or as

@@ -168,7 +168,7 @@ static bool is_without_device(int64_t rc)
 	return rc == -ENOENT || rc == -ENXIO || rc == -EACCES || rc == -EPERM;
 }
 
-/* On the stopped thread; `device` is a descriptor of ours, or -errno. Returns the number in the target. */
+/* On the stopped thread; `device` is our descriptor, or -errno. Returns the number in the target. */
 static int64_t new_there(struct inject *inject, int device, bool keep)
 {
 	int64_t by_device = device < 0 ? device : new_by_device(inject, device);

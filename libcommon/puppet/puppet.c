@@ -36,7 +36,7 @@
 #define END_MS      5000
 #define UNMAP_TRIES 10
 
-static void forget(struct puppet *puppet)
+static void forget_puppet(struct puppet *puppet)
 {
 	const bool maps_files = puppet->maps_files;
 
@@ -45,7 +45,7 @@ static void forget(struct puppet *puppet)
 }
 
 /* From its first instruction to where it waits, and from there on without a tracer. */
-static int park(pid_t pid, bool stopped)
+static int park_process(pid_t pid, bool stopped)
 {
 	int signal = 0;
 	int rc = birth_run_until(pid, PTRACE_SYSCALL, birth_enters_wait, &signal);
@@ -120,7 +120,7 @@ static int64_t watch_program(struct puppet *puppet, int pidfd)
 	return inject_write(inject, data + offsetof(struct arch_copy, epoll), &there, sizeof(there));
 }
 
-static int64_t confine(struct puppet *puppet, const struct target *program)
+static int64_t confine_puppet(struct puppet *puppet, const struct target *program)
 {
 	struct inject *inject = &puppet->inject;
 	int64_t rc = inject_call3(inject, SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0);
@@ -155,7 +155,7 @@ static int take_up(struct puppet *puppet, const struct inject *program, struct e
 	return rc;
 }
 
-static int explain(const struct target *program, int64_t rc, struct error *error)
+static int explain_puppet(const struct target *program, int64_t rc, struct error *error)
 {
 	const char *why = NULL;
 	const char *hint = NULL;
@@ -172,29 +172,29 @@ static int explain(const struct target *program, int64_t rc, struct error *error
 	return error_set(error, (int)rc, why, hint, "make a process in the memory of %d", program->pid);
 }
 
-static int settle_in(struct puppet *puppet, struct inject *program, pid_t pid, bool stopped, struct error *error)
+static int prepare_puppet(struct puppet *puppet, struct inject *program, pid_t pid, bool stopped, struct error *error)
 {
 	int64_t rc = target_open(&puppet->self, pid, -1, error);
 
 	if (rc < 0)
 		return (int)rc;
 	set_limits(pid);
-	rc = park(pid, stopped);
+	rc = park_process(pid, stopped);
 	if (rc < 0)
-		return explain(program->target, rc, error);
+		return explain_puppet(program->target, rc, error);
 	rc = take_up(puppet, program, error);
 	if (rc < 0)
 		return (int)rc;
 	rc = inject_begin(&puppet->inject, error);
 	if (rc < 0)
 		return (int)rc;
-	rc = confine(puppet, program->target);
+	rc = confine_puppet(puppet, program->target);
 	inject_end(&puppet->inject);
-	return rc < 0 ? explain(program->target, rc, error) : 0;
+	return rc < 0 ? explain_puppet(program->target, rc, error) : 0;
 }
 
 /* On the stopped thread of the program. */
-static int bear(struct puppet *puppet, struct inject *program, pid_t *pid)
+static int make_process(struct puppet *puppet, struct inject *program, pid_t *pid)
 {
 	struct birth birth = {.own = puppet->own, .shares = CLONE_VM, .name = puppet->name};
 	int64_t rc = birth_map(program, &birth);
@@ -216,7 +216,7 @@ void puppet_kill_strays(const struct puppet *puppet, const struct target *progra
 
 	if (strcmp(puppet->name, TARGET_PUPPET) != 0)
 		return;
-	sharers_look(&sharers, program);
+	sharers_inspect(&sharers, program);
 	for (size_t i = 0; i < sharers.count; i++) {
 		struct target stray = TARGET_NONE;
 		struct error ignored = {0};
@@ -255,21 +255,21 @@ int puppet_make(struct puppet *puppet, struct inject *program, struct error *err
 	pid_t pid = 0;
 	int rc;
 
-	forget(puppet);
+	forget_puppet(puppet);
 	puppet_kill_strays(puppet, program->target);
 	rc = target_status(program->target, "Seccomp", &filters);
 	if (rc == 0 || rc == -ENOENT)
 		rc = far_choose(program->target, BIRTH_PAGES * page_size(), &puppet->own.start);
 	if (rc < 0)
-		return explain(program->target, rc, error);
+		return explain_puppet(program->target, rc, error);
 	rc = inject_begin(program, error);
 	if (rc < 0)
 		return rc;
-	rc = bear(puppet, program, &pid);
+	rc = make_process(puppet, program, &pid);
 	inject_end(program);
 	if (rc < 0)
-		return explain(program->target, rc, error);
-	rc = settle_in(puppet, program, pid, filters != 0, error);
+		return explain_puppet(program->target, rc, error);
+	rc = prepare_puppet(puppet, program, pid, filters != 0, error);
 	if (rc < 0) {
 		birth_end(pid);
 		puppet_dismiss(puppet, program);
@@ -297,7 +297,7 @@ int puppet_open(struct puppet *puppet, const struct puppet_record *record)
 	struct error ignored = {0};
 	int rc;
 
-	forget(puppet);
+	forget_puppet(puppet);
 	puppet->own = (struct region){record->own, record->own + BIRTH_PAGES * page_size()};
 	puppet->child = record->child;
 	rc = record->pid > 0 ? target_open(&puppet->self, record->pid, -1, &ignored) : -ESRCH;
@@ -330,7 +330,7 @@ void puppet_abandon(struct puppet *puppet)
 
 	inject_abandon(&puppet->inject);
 	target_close(&puppet->self);
-	forget(puppet);
+	forget_puppet(puppet);
 	puppet->own = own;
 }
 
@@ -417,7 +417,7 @@ static int64_t take_out(struct puppet *puppet)
 }
 
 /* On a thread of the program, which has no control area any more. */
-static int reap(struct inject *program, pid_t there, struct error *error)
+static int reap_child(struct inject *program, pid_t there, struct error *error)
 {
 	int64_t rc;
 
@@ -457,5 +457,5 @@ int puppet_end(struct puppet *puppet, struct inject *program, struct error *erro
 	if (rc < 0)
 		return error_set(error, (int)rc, NULL, NULL, "remove the control area from process %d",
 				 program->target->pid);
-	return child ? reap(program, there, error) : 0;
+	return child ? reap_child(program, there, error) : 0;
 }

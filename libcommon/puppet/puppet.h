@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A process of ours in a program's address space, on which calls are made while every thread of the program goes on. */
+/* Our process in a program's address space, on which calls are made while every thread of the program goes on. */
 #pragma once
 
 #include <stdbool.h>
@@ -56,7 +56,7 @@ struct puppet_record {
 int puppet_make(struct puppet *puppet, struct inject *program, struct error *error);
 
 /*
- * Opens the one that a record tells of, to be looked at and killed; no calls are made on it. Returns 0, -ENOENT (it
+ * Opens the one that a record tells of, to be inspected and killed; no calls are made on it. Returns 0, -ENOENT (it
  * has ended) or another -errno. `own` is known then, too.
  */
 int puppet_open(struct puppet *puppet, const struct puppet_record *record);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a puppet may do when somebody else makes it run. Internal to the room. */
+/* What a puppet may do when another process makes it run. Internal to the room. */
 #pragma once
 
 #include <linux/filter.h>

@@ -7,7 +7,7 @@
 
 enum ring_state {
 	RING_UNRECLAIMED, /* "unreclaimed": the program may take it back */
-	RING_BUSY,        /* "busy": somebody reclaims it, or was killed while he did */
+	RING_BUSY,        /* "busy": a reclaimer is at it, or was killed meanwhile */
 	RING_RECLAIMED,   /* "reclaimed" */
 	RING_HOLE,        /* "hole": taken back, its id free for another region */
 };

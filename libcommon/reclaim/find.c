@@ -38,7 +38,7 @@ struct search {
  * Never opens anything but a file of the kernel's own tmpfs, whatever the name says: opening a device or a pipe can
  * have effects.
  */
-static int reopen(struct search *search, const char *path)
+static int reopen_file(struct search *search, const char *path)
 {
 	_cleanup_close_ int handle = target_proc_open(search->target, path, O_PATH);
 	struct statfs fs;
@@ -141,12 +141,12 @@ int ring_is_mapped(const struct ring_found *ring, int maps_fd)
 }
 
 /* One candidate. Returns 0 with the ring, or -errno with nothing held. */
-static int take(struct search *search, const char *path, struct ring_found *ring)
+static int take_ring(struct search *search, const char *path, struct ring_found *ring)
 {
 	int rc;
 
 	*ring = RING_FOUND_NONE;
-	ring->fd = reopen(search, path);
+	ring->fd = reopen_file(search, path);
 	if (ring->fd < 0)
 		return ring->fd;
 	rc = map_ring(search, ring);
@@ -177,7 +177,7 @@ static int search_descriptors(struct search *search, struct ring_found *ring)
 		if (readlinkat(dirfd(dir), entry->d_name, link, sizeof(link) - 1) < 0 || strcmp(link, LINK) != 0)
 			continue;
 		snprintf(path, sizeof(path), "fd/%.20s", entry->d_name);
-		rc = take(search, path, ring);
+		rc = take_ring(search, path, ring);
 		if (rc == 0) {
 			ring->open = true;
 			return 0;
@@ -203,7 +203,7 @@ static int search_mappings(struct search *search, struct ring_found *ring)
 			continue;
 		snprintf(path, sizeof(path), "map_files/%llx-%llx", (unsigned long long)mapping.region.start,
 			 (unsigned long long)mapping.region.end);
-		rc = take(search, path, ring);
+		rc = take_ring(search, path, ring);
 		if (rc == 0)
 			break;
 		found = keep_reason(found, rc);
@@ -212,7 +212,7 @@ static int search_mappings(struct search *search, struct ring_found *ring)
 	return ring->fd >= 0 ? 0 : rc < 0 ? rc : found;
 }
 
-static int explain(const struct search *search, int rc, struct error *error)
+static int explain_search(const struct search *search, int rc, struct error *error)
 {
 	const char *why = NULL, *hint = NULL;
 
@@ -240,10 +240,10 @@ int ring_find(const struct target *target, bool writable, struct ring_found *rin
 		rc = search_descriptors(&search, ring);
 	if (rc == -ENOENT)
 		rc = search_mappings(&search, ring);
-	return rc < 0 ? explain(&search, rc, error) : 0;
+	return rc < 0 ? explain_search(&search, rc, error) : 0;
 }
 
-static int look_at(pid_t pid, bool writable, ring_each_fn each, void *context)
+static int search_process(pid_t pid, bool writable, ring_each_fn each, void *context)
 {
 	_cleanup_target_ struct target target = TARGET_NONE;
 	_cleanup_ring_ struct ring_found ring = RING_FOUND_NONE;
@@ -267,7 +267,7 @@ int ring_find_all(bool writable, ring_each_fn each, void *context)
 		return -errno;
 	for (pid_t pid; rc == 0 && (pid = tasks_next(processes)) > 0;)
 		if (pid != getpid())
-			rc = look_at(pid, writable, each, context);
+			rc = search_process(pid, writable, each, context);
 	return rc;
 }
 

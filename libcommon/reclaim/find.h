@@ -22,7 +22,7 @@ struct ring_found {
 
 /*
  * Finds the ring of a target by the memfd in its descriptors, or by the mapping where it has closed that, and maps it;
- * `writable` for whoever reclaims. A descriptor that was only inherited, without the mapping, is none. The caller
+ * `writable` for a reclaimer. A descriptor that was only inherited, without the mapping, is none. The caller
  * releases it. Returns 0, or with `error` filled: -ENOENT there is no ring, -EBADMSG there is one that makes no sense
  * (not sealed against shrinking, sizes or indices that cannot be), -EACCES or -EPERM, -ESRCH, -ENOMEM.
  */

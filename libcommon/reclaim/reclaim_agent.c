@@ -8,7 +8,7 @@
 
 #define ANSWER_MS 2000 /* to drop CHUNK bytes takes a millisecond */
 
-static int explain(const struct reclaimer *reclaimer, int rc, struct error *error)
+static int explain_agent(const struct reclaimer *reclaimer, int rc, struct error *error)
 {
 	if (rc == -EBUSY)
 		return error_set(error, rc, "a session uses its agent", "detach it first: swapctl detach",
@@ -21,7 +21,7 @@ int reclaimer_join(struct reclaimer *reclaimer, struct error *error)
 	int rc = agent_connect_reclaimer(&reclaimer->agent, reclaimer->target);
 
 	if (rc < 0)
-		return explain(reclaimer, rc, error);
+		return explain_agent(reclaimer, rc, error);
 	reclaimer->unanswered = false;
 	return 0;
 }
@@ -47,6 +47,6 @@ int reclaimer_ask(struct reclaimer *reclaimer, enum agent_op op, uint64_t id, co
 		return error_set(error, rc, "its agent has ended", NULL, "reclaim in process %d",
 				 reclaimer->target->pid);
 	if (rc < 0)
-		return explain(reclaimer, rc, error);
+		return explain_agent(reclaimer, rc, error);
 	return reply.result >= -4095 && reply.result <= 0 ? (int)reply.result : -EPROTO;
 }

@@ -28,7 +28,7 @@
 #define PIECES    256 /* mappings that one region may lie in */
 #define CALLS     10  /* tries, each of which waits, for a thread that gets no processor */
 
-static int refuse(struct error *why, const struct ring_work *work, int code, const char *reason)
+static int refuse_work(struct error *why, const struct ring_work *work, int code, const char *reason)
 {
 	char text[ADDRESS_TEXT];
 
@@ -40,7 +40,7 @@ static int refuse(struct error *why, const struct ring_work *work, int code, con
  * A thread that does not run has not made the call: another stop may find one that does, or take the process out of a
  * frozen cgroup.
  */
-static int64_t call(struct reclaimer *reclaimer, long number, const uint64_t with[4], struct error *error)
+static int64_t call_target(struct reclaimer *reclaimer, long number, const uint64_t with[4], struct error *error)
 {
 	struct inject *inject = &reclaimer->inject;
 	int64_t rc = -ETIMEDOUT;
@@ -74,36 +74,36 @@ static int check_mapping(const struct reclaimer *reclaimer, const struct ring_wo
 			 struct error *why)
 {
 	if (mapping->kind != MAPPING_ANON || mapping->shared)
-		return refuse(why, work, -EINVAL, "what is mapped there is not private anonymous memory");
+		return refuse_work(why, work, -EINVAL, "what is mapped there is not private anonymous memory");
 	if (strncmp(mapping->name, "[stack", strlen("[stack")) == 0)
-		return refuse(why, work, -EINVAL, "a stack is mapped there");
+		return refuse_work(why, work, -EINVAL, "a stack is mapped there");
 	if (region_overlaps(mapping->region, reclaimer->inject.area) || mapping_has_our_name(mapping))
-		return refuse(why, work, -EINVAL, "memory of this tool is mapped there");
+		return refuse_work(why, work, -EINVAL, "memory of this tool is mapped there");
 	return 0;
 }
 
 /*
- * Nothing is done to what the program may not enter. A thread of it that maps something else there between this look
- * and the call does that to itself: whoever entered a region has no business there until it is reclaimed, and no other
- * process is touched.
+ * Nothing is done to what the program may not enter. A thread of it that maps something else there between this check
+ * and the call does that to itself: a thread that entered a region has no business there until it is reclaimed, and no
+ * other process is touched.
  */
-static int check(const struct reclaimer *reclaimer, const struct ring_work *work, struct error *why)
+static int check_work(const struct reclaimer *reclaimer, const struct ring_work *work, struct error *why)
 {
 	struct mapping mapping;
 	struct region region;
 	int pieces = 0;
 
 	if (work->action != UVM_RECLAIM_FREE && work->action != UVM_RECLAIM_DEALLOCATE)
-		return refuse(why, work, -EINVAL, "its action is none of those that there are");
+		return refuse_work(why, work, -EINVAL, "its action is none of those that there are");
 	if (ring_region(work, &region) < 0)
-		return refuse(why, work, -EINVAL, "no region can be there");
+		return refuse_work(why, work, -EINVAL, "no region can be there");
 	for (uint64_t at = region.start; at < region.end; at = mapping.region.end) {
 		int rc = mapping_at(reclaimer->maps_fd, at, &mapping);
 
 		if (rc <= 0)
-			return refuse(why, work, rc ? rc : -ENOMEM, rc ? NULL : "nothing is mapped there");
+			return refuse_work(why, work, rc ? rc : -ENOMEM, rc ? NULL : "nothing is mapped there");
 		if (++pieces > PIECES)
-			return refuse(why, work, -EINVAL, "it lies in too many mappings");
+			return refuse_work(why, work, -EINVAL, "it lies in too many mappings");
 		rc = check_mapping(reclaimer, work, &mapping, why);
 		if (rc < 0)
 			return rc;
@@ -118,15 +118,16 @@ static int64_t drop_chunk(struct reclaimer *reclaimer, uint64_t id, uint64_t sta
 
 	if (reclaimer->access == ACCESS_AGENT)
 		return reclaimer_ask(reclaimer, AGENT_RECLAIM_DROP, id, &(struct agent_region){start, bytes}, 1, error);
-	rc = call(reclaimer, SYS_madvise, (uint64_t[4]){start, bytes, MADV_DONTNEED}, error);
+	rc = call_target(reclaimer, SYS_madvise, (uint64_t[4]){start, bytes, MADV_DONTNEED}, error);
 
 	if (rc == -EINVAL)
-		rc = call(reclaimer, SYS_madvise, (uint64_t[4]){start, bytes, MADV_DONTNEED_LOCKED}, error);
+		rc = call_target(reclaimer, SYS_madvise, (uint64_t[4]){start, bytes, MADV_DONTNEED_LOCKED}, error);
 	return rc;
 }
 
 /* Contents go first, and piece by piece: giving up many pages takes long, unmapping none does not. */
-static int drop(struct reclaimer *reclaimer, const struct ring_work *work, struct error *why, struct error *error)
+static int drop_region(struct reclaimer *reclaimer, const struct ring_work *work, struct error *why,
+		       struct error *error)
 {
 	struct region region;
 	uint64_t next;
@@ -140,12 +141,12 @@ static int drop(struct reclaimer *reclaimer, const struct ring_work *work, struc
 		if (is_fatal(error))
 			return error->code;
 		if (rc < 0)
-			return refuse(why, work, (int)rc, NULL);
+			return refuse_work(why, work, (int)rc, NULL);
 	}
 	return 0;
 }
 
-/* Where somebody may have mapped something else since, nothing is done. */
+/* Where the program may have mapped something else since, nothing is done. */
 static bool is_gone(const struct ring_work *work)
 {
 	return work->action == UVM_RECLAIM_DEALLOCATE && work->maybe_unmapped;
@@ -178,8 +179,8 @@ static int64_t drop_by_call(struct reclaimer *reclaimer, const struct group *gro
 
 	if (rc < 0)
 		return rc;
-	rc = call(reclaimer, SYS_process_madvise,
-		  (uint64_t[4]){(uint64_t)PIDFD_SELF, inject->scratch, group->count, MADV_DONTNEED}, error);
+	rc = call_target(reclaimer, SYS_process_madvise,
+			 (uint64_t[4]){(uint64_t)PIDFD_SELF, inject->scratch, group->count, MADV_DONTNEED}, error);
 	return rc == (int64_t)group->bytes ? 0 : -EINVAL;
 }
 
@@ -204,7 +205,7 @@ static int drop_group(struct reclaimer *reclaimer, const struct ring_batch *batc
 		return 0;
 	reclaimer->one_by_one = reclaimer->one_by_one || count > 1;
 	for (unsigned int i = 0; i < count && !is_fatal(error); i++)
-		drop(reclaimer, &batch->work[group->members[i]], &why[group->members[i]], error);
+		drop_region(reclaimer, &batch->work[group->members[i]], &why[group->members[i]], error);
 	return is_fatal(error) ? error->code : 0;
 }
 
@@ -232,7 +233,8 @@ static int drop_all(struct reclaimer *reclaimer, const struct ring_batch *batch,
 	return rc ? rc : drop_group(reclaimer, batch, &group, why, error);
 }
 
-static int unmap(struct reclaimer *reclaimer, const struct ring_work *work, struct error *why, struct error *error)
+static int unmap_region(struct reclaimer *reclaimer, const struct ring_work *work, struct error *why,
+			struct error *error)
 {
 	int64_t rc;
 
@@ -241,10 +243,10 @@ static int unmap(struct reclaimer *reclaimer, const struct ring_work *work, stru
 		rc = reclaimer_ask(reclaimer, AGENT_RECLAIM_UNMAP, work->id,
 				   &(struct agent_region){work->address, work->size}, 1, error);
 	else
-		rc = call(reclaimer, SYS_munmap, (uint64_t[4]){work->address, work->size}, error);
+		rc = call_target(reclaimer, SYS_munmap, (uint64_t[4]){work->address, work->size}, error);
 	if (is_fatal(error))
 		return error->code;
-	return rc < 0 ? refuse(why, work, (int)rc, NULL) : 0;
+	return rc < 0 ? refuse_work(why, work, (int)rc, NULL) : 0;
 }
 
 static int do_batch(struct reclaimer *reclaimer, const struct ring_batch *batch, struct error why[RING_BATCH],
@@ -254,7 +256,7 @@ static int do_batch(struct reclaimer *reclaimer, const struct ring_batch *batch,
 
 	for (unsigned int i = 0; i < batch->count; i++) {
 		if (!is_gone(&batch->work[i]))
-			check(reclaimer, &batch->work[i], &why[i]);
+			check_work(reclaimer, &batch->work[i], &why[i]);
 		if (why[i].code == -ESRCH) {
 			*error = why[i];
 			return -ESRCH;
@@ -268,7 +270,7 @@ static int do_batch(struct reclaimer *reclaimer, const struct ring_batch *batch,
 
 		if (work->action != UVM_RECLAIM_DEALLOCATE || work->maybe_unmapped || why[i].code)
 			continue;
-		unmap(reclaimer, work, &why[i], error);
+		unmap_region(reclaimer, work, &why[i], error);
 		if (is_fatal(error))
 			return error->code;
 	}

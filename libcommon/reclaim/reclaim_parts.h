@@ -8,8 +8,8 @@
 #define RECLAIM_TRACER_US 1000000 /* for another tool to let go, and for one that was killed to be gone */
 
 /*
- * Whether to try again, until `deadline`, what failed because somebody traces the process: another tool of ours for an
- * instant, or one that was killed and is not quite gone.
+ * Whether to try again, until `deadline`, what failed because the process is traced: by another of our tools for an
+ * instant, or by one that was killed and is not quite gone.
  */
 bool reclaimer_traced_for_now(int rc, uint64_t deadline);
 

@@ -2,7 +2,7 @@
 /* A reclaimer outside: the lock, the access, what one that was killed left behind, turns. */
 #include "reclaim/reclaimer.h"
 #include "access/in_child.h"
-#include "access/settle.h"
+#include "access/quiesce.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -12,7 +12,7 @@
 #include "reclaim/reclaim_parts.h"
 
 #define LOCK_MS      2000   /* for another reclaimer to be done */
-#define SETTLE_MS    5000   /* for a thread that has to get a processor first */
+#define QUIESCE_MS   5000   /* for a thread that has to get a processor first */
 #define AGENT_US     20000  /* for which its agent is asked without a break; no thread of the program stands still */
 #define EMPTY_US     200000 /* for a program to have taken back what it is taking back: it may wait for a processor */
 #define PAUSE_US     200    /* between two stops: the program's, and another reclaimer's, turn */
@@ -44,7 +44,7 @@ int reclaimer_open(struct reclaimer *reclaimer, const struct target *target, enu
 	return ring_find(target, true, &reclaimer->ring, error);
 }
 
-static int lock(const struct reclaimer *reclaimer, struct error *error)
+static int lock_ring(const struct reclaimer *reclaimer, struct error *error)
 {
 	int rc = ring_lock(reclaimer->ring.fd, LOCK_MS);
 
@@ -68,7 +68,7 @@ static int clear_up(struct reclaimer *reclaimer, struct error *error)
 	if (!area)
 		return 0;
 	do
-		rc = inject_inherit(&left, reclaimer->target, area, SETTLE_MS, error);
+		rc = inject_inherit(&left, reclaimer->target, area, QUIESCE_MS, error);
 	while (reclaimer_traced_for_now(rc, deadline));
 	if (rc < 0 && rc != -ENOENT && rc != -EINPROGRESS)
 		return rc;
@@ -83,7 +83,7 @@ static int clear_up(struct reclaimer *reclaimer, struct error *error)
 	return 0;
 }
 
-/* From here on whoever comes after us finds it. */
+/* From here on the next reclaimer finds it. */
 static void note_area(void *context, struct region area)
 {
 	struct ring_shared *shared = context;
@@ -110,7 +110,7 @@ static int enter_by_inject(struct reclaimer *reclaimer, struct error *error)
 	return 0;
 }
 
-static int enter(struct reclaimer *reclaimer, struct error *error)
+static int enter_program(struct reclaimer *reclaimer, struct error *error)
 {
 	struct error inject = {0};
 	struct error agent = {0};
@@ -172,7 +172,7 @@ static int claim_some(struct run *run)
 }
 
 /* Under the lock, one stop. */
-static int turn(struct run *run)
+static int take_turn(struct run *run)
 {
 	struct reclaimer *reclaimer = run->reclaimer;
 	struct ring_shared *shared = shared_of(reclaimer);
@@ -180,7 +180,7 @@ static int turn(struct run *run)
 
 	if (shared->head == shared->tail && shared->busy == shared->head)
 		return 0;
-	rc = enter(reclaimer, run->error);
+	rc = enter_program(reclaimer, run->error);
 	if (rc < 0)
 		return rc;
 	run->began_us = now_us();
@@ -196,7 +196,7 @@ static int turn(struct run *run)
 }
 
 /* What the agent may yet do is done under this lock: then it ends with the last descriptor, not before. */
-static void unlock(const struct reclaimer *reclaimer)
+static void unlock_ring(const struct reclaimer *reclaimer)
 {
 	if (!reclaimer->unanswered)
 		ring_unlock(reclaimer->ring.fd);
@@ -207,18 +207,18 @@ static bool is_empty(const struct reclaimer *reclaimer)
 	return shared_of(reclaimer)->head == shared_of(reclaimer)->tail && !ring_entries(&reclaimer->ring.view);
 }
 
-static int turns(struct run *run)
+static int take_turns(struct run *run)
 {
 	struct reclaimer *reclaimer = run->reclaimer;
 	uint64_t progress = now_us(), pause = PAUSE_US;
 
 	while (!is_enough(run) && !is_empty(reclaimer)) {
-		int rc = lock(reclaimer, run->error);
+		int rc = lock_ring(reclaimer, run->error);
 
 		if (rc < 0)
 			return rc;
-		rc = turn(run);
-		unlock(reclaimer);
+		rc = take_turn(run);
+		unlock_ring(reclaimer);
 		if (rc < 0)
 			return rc;
 		if (rc == 0 && now_us() - progress > EMPTY_US)
@@ -241,7 +241,7 @@ int reclaimer_run(struct reclaimer *reclaimer, const struct reclaim_limits *limi
 	run.ids = 2 * (uint64_t)reclaimer->ring.view.max_capacity;
 	waiting = min_u64(max_u64(waiting, ring_entries(&reclaimer->ring.view)), reclaimer->ring.view.max_capacity);
 	run.left.entries = min_u64(run.left.entries, waiting);
-	return turns(&run);
+	return take_turns(&run);
 }
 
 void reclaimer_close(struct reclaimer *reclaimer)
@@ -250,7 +250,7 @@ void reclaimer_close(struct reclaimer *reclaimer)
 	int locked;
 
 	if (reclaimer->injecting) {
-		locked = lock(reclaimer, &ignored);
+		locked = lock_ring(reclaimer, &ignored);
 		if (locked == 0)
 			shared_of(reclaimer)->caller = reclaimer->inject.area.start;
 		inject_close_in_child(&reclaimer->inject);

@@ -55,7 +55,7 @@ int reclaimer_open(struct reclaimer *reclaimer, const struct target *target, enu
 /*
  * Reclaims, oldest first, in batches of RING_BATCH at most, several of them while a thread is stopped, for about two
  * milliseconds at a time. Redoes what a reclaimer that died had begun. Adds to *done, also on failure. Returns 0 (less
- * than wished when there is no more); with `error` filled: -ETIMEDOUT somebody else reclaims, or the agent does not
+ * than wished when there is no more); with `error` filled: -ETIMEDOUT another reclaimer is at it, or the agent does not
  * answer, -EBUSY a tracer, or the process is frozen, or a session uses the agent, -EBADMSG the ring makes no sense (any
  * more), or as inject_open.
  */

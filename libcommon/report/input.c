@@ -28,9 +28,10 @@ struct reader {
 	struct error *error;
 };
 
-static int refuse(const struct reader *reader, size_t line, const char *why, ...) __attribute__((format(printf, 3, 4)));
+static int refuse_line(const struct reader *reader, size_t line, const char *why, ...)
+	__attribute__((format(printf, 3, 4)));
 
-static int refuse(const struct reader *reader, size_t line, const char *why, ...)
+static int refuse_line(const struct reader *reader, size_t line, const char *why, ...)
 {
 	char text[sizeof(reader->error->why)];
 	va_list args;
@@ -41,17 +42,17 @@ static int refuse(const struct reader *reader, size_t line, const char *why, ...
 	return error_set(reader->error, -EINVAL, text, NULL, "read regions from %s: line %zu", reader->name, line);
 }
 
-static int unreadable(const struct reader *reader, int code)
+static int refuse_input(const struct reader *reader, int code)
 {
 	return error_set(reader->error, code, NULL, NULL, "read regions from %s", reader->name);
 }
 
 /* What an end of the stream in the middle of something means. */
-static int ended(const struct reader *reader, size_t line, const char *what)
+static int refuse_end(const struct reader *reader, size_t line, const char *what)
 {
 	if (reader->failure)
-		return unreadable(reader, reader->failure);
-	return refuse(reader, line, "the %s is cut short", what);
+		return refuse_input(reader, reader->failure);
+	return refuse_line(reader, line, "the %s is cut short", what);
 }
 
 static int next_char(struct reader *reader)
@@ -78,9 +79,9 @@ static int next_visible(struct reader *reader)
 static int keep_char(struct reader *reader, int c)
 {
 	if (reader->size == MAX_RECORD_BYTES)
-		return refuse(reader, reader->line, "the record is larger than 16 MiB");
+		return refuse_line(reader, reader->line, "the record is larger than 16 MiB");
 	if (array_reserve(&reader->text, reader->size, &reader->capacity) < 0)
-		return unreadable(reader, -ENOMEM);
+		return refuse_input(reader, -ENOMEM);
 	reader->text[reader->size++] = (char)c;
 	return 0;
 }
@@ -102,7 +103,7 @@ static int read_object(struct reader *reader)
 		int c = next_char(reader);
 
 		if (c == EOF)
-			return ended(reader, first_line, "record");
+			return refuse_end(reader, first_line, "record");
 		error = keep_char(reader, c);
 		if (escaped)
 			escaped = false;
@@ -148,16 +149,16 @@ static int check_process(struct region_input *input, const struct reader *reader
 	json_int_t pid = 0, starttime = 0;
 
 	if (optional_number(record, "pid", 1, &pid) || pid > INT_MAX)
-		return refuse(reader, line, "\"pid\" is not a process id");
+		return refuse_line(reader, line, "\"pid\" is not a process id");
 	if (optional_number(record, "starttime", 0, &starttime))
-		return refuse(reader, line, "\"starttime\" is not a number of clock ticks");
+		return refuse_line(reader, line, "\"starttime\" is not a number of clock ticks");
 	if (input->pid && pid && pid != input->pid)
-		return refuse(reader, line, "the region is of process %d, those before are of process %d", (int)pid,
-			      input->pid);
+		return refuse_line(reader, line, "the region is of process %d, those before are of process %d",
+				   (int)pid, input->pid);
 	if (input->starttime && starttime && (uint64_t)starttime != input->starttime)
-		return refuse(reader, line,
-			      "the region is of another process than those before (start time %lld, not %llu)",
-			      (long long)starttime, (unsigned long long)input->starttime);
+		return refuse_line(reader, line,
+				   "the region is of another process than those before (start time %lld, not %llu)",
+				   (long long)starttime, (unsigned long long)input->starttime);
 	if (pid)
 		input->pid = (pid_t)pid;
 	if (starttime)
@@ -171,13 +172,13 @@ static int check_region(const struct reader *reader, size_t line, const json_t *
 	json_int_t bytes = -1;
 
 	if (region.end <= region.start)
-		return refuse(reader, line, "\"end\" is not above \"start\"");
+		return refuse_line(reader, line, "\"end\" is not above \"start\"");
 	if ((region.start | region.end) & (align - 1))
-		return refuse(reader, line, "%#llx-%#llx is not aligned to %llu bytes",
-			      (unsigned long long)region.start, (unsigned long long)region.end,
-			      (unsigned long long)align);
+		return refuse_line(reader, line, "%#llx-%#llx is not aligned to %llu bytes",
+				   (unsigned long long)region.start, (unsigned long long)region.end,
+				   (unsigned long long)align);
 	if (optional_number(record, "bytes", 0, &bytes) || (bytes >= 0 && (uint64_t)bytes != region_bytes(region)))
-		return refuse(reader, line, "\"bytes\" contradicts \"start\" and \"end\"");
+		return refuse_line(reader, line, "\"bytes\" contradicts \"start\" and \"end\"");
 	return 0;
 }
 
@@ -191,22 +192,22 @@ static int take_record(struct region_input *input, const struct reader *reader, 
 	int error;
 
 	if (version && (!json_is_integer(version) || json_integer_value(version) != 1))
-		return refuse(reader, line, "the record's version \"v\" is not 1");
+		return refuse_line(reader, line, "the record's version \"v\" is not 1");
 	if (!start || !end || (type && (strcmp(type, "error") == 0 || strcmp(type, "summary") == 0)))
 		return 0;
 	if (input_address(start, &region.start))
-		return refuse(reader, line, "\"start\" is not an address");
+		return refuse_line(reader, line, "\"start\" is not an address");
 	if (input_address(end, &region.end))
-		return refuse(reader, line, "\"end\" is not an address");
+		return refuse_line(reader, line, "\"end\" is not an address");
 	error = check_region(reader, line, record, region, align);
 	if (!error)
 		error = check_process(input, reader, line, record);
 	if (error)
 		return error;
 	if (input->regions.count == MAX_REGIONS)
-		return refuse(reader, line, "more than 16 million regions");
+		return refuse_line(reader, line, "more than 16 million regions");
 	if (region_vec_push(&input->regions, region))
-		return unreadable(reader, -ENOMEM);
+		return refuse_input(reader, -ENOMEM);
 	return 0;
 }
 
@@ -222,9 +223,9 @@ static int read_record(struct region_input *input, struct reader *reader, uint64
 		return error;
 	record = parse_text(reader->text, reader->size, JSON_REJECT_DUPLICATES, &parse);
 	if (!record && parse_ran_out(&parse))
-		return unreadable(reader, -ENOMEM);
+		return refuse_input(reader, -ENOMEM);
 	if (!record)
-		return refuse(reader, line + (parse.line > 0 ? (size_t)parse.line - 1 : 0), "%s", parse.text);
+		return refuse_line(reader, line + (parse.line > 0 ? (size_t)parse.line - 1 : 0), "%s", parse.text);
 	error = take_record(input, reader, line, record, align);
 	json_decref(record);
 	return error;
@@ -247,11 +248,11 @@ static int read_array(struct region_input *input, struct reader *reader, uint64_
 		if (c == ',')
 			c = next_visible(reader);
 		else if (c != EOF)
-			return refuse(reader, reader->line, "expected ',' or ']' after a record");
+			return refuse_line(reader, reader->line, "expected ',' or ']' after a record");
 	}
 	if (c == EOF)
-		return ended(reader, reader->line, "array");
-	return refuse(reader, reader->line, "expected a record: an object in braces");
+		return refuse_end(reader, reader->line, "array");
+	return refuse_line(reader, reader->line, "expected a record: an object in braces");
 }
 
 static int read_all(struct region_input *input, struct reader *reader, uint64_t align)
@@ -264,9 +265,9 @@ static int read_all(struct region_input *input, struct reader *reader, uint64_t 
 		else if (c == '[')
 			error = read_array(input, reader, align);
 		else
-			error = refuse(reader, reader->line, "expected a record: an object in braces");
+			error = refuse_line(reader, reader->line, "expected a record: an object in braces");
 	}
-	return error || !reader->failure ? error : unreadable(reader, reader->failure);
+	return error || !reader->failure ? error : refuse_input(reader, reader->failure);
 }
 
 int region_input_read(struct region_input *input, const char *path, uint64_t align, struct error *error)

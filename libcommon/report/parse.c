@@ -32,7 +32,7 @@ static pthread_mutex_t installing = PTHREAD_MUTEX_INITIALIZER;
 static json_malloc_t allocate_below;
 static json_free_t free_below;
 
-static void *allocate(size_t bytes)
+static void *allocate_bytes(size_t bytes)
 {
 	void *at = allocate_below(bytes);
 
@@ -42,23 +42,23 @@ static void *allocate(size_t bytes)
 	return bytes <= reserve.bytes ? reserve.at : NULL;
 }
 
-static void release(void *at)
+static void release_bytes(void *at)
 {
 	if (!reserve.at || at != reserve.at)
 		free_below(at);
 }
 
-static void install(void)
+static void install_allocator(void)
 {
 	json_malloc_t now_malloc;
 	json_free_t now_free;
 
 	pthread_mutex_lock(&installing);
 	json_get_alloc_funcs(&now_malloc, &now_free);
-	if (now_malloc != allocate) {
+	if (now_malloc != allocate_bytes) {
 		allocate_below = now_malloc;
 		free_below = now_free;
-		json_set_alloc_funcs(allocate, release);
+		json_set_alloc_funcs(allocate_bytes, release_bytes);
 	}
 	pthread_mutex_unlock(&installing);
 }
@@ -102,11 +102,11 @@ static size_t next_character(void *buffer, size_t size, void *context)
 	return 1;
 }
 
-static json_t *parse(struct source *source, size_t flags, json_error_t *failed)
+static json_t *parse_value(struct source *source, size_t flags, json_error_t *failed)
 {
 	json_t *value = NULL;
 
-	install();
+	install_allocator();
 	reserve = (struct reserve){.active = true};
 	if (make_reserve(0))
 		value = json_load_callback(next_character, source, flags, failed);
@@ -122,12 +122,12 @@ static json_t *parse(struct source *source, size_t flags, json_error_t *failed)
 
 json_t *parse_text(const char *text, size_t bytes, size_t flags, json_error_t *failed)
 {
-	return parse(&(struct source){.text = text, .bytes = bytes}, flags, failed);
+	return parse_value(&(struct source){.text = text, .bytes = bytes}, flags, failed);
 }
 
 json_t *parse_stream(FILE *stream, size_t flags, json_error_t *failed)
 {
-	return parse(&(struct source){.stream = stream}, flags, failed);
+	return parse_value(&(struct source){.stream = stream}, flags, failed);
 }
 
 bool parse_ran_out(const json_error_t *failed)

@@ -56,7 +56,7 @@ static int write_status(bool failed)
 }
 
 /* The record with "v" and "type" in front. */
-static json_t *versioned(json_t *record)
+static json_t *add_version(json_t *record)
 {
 	json_t *type = json_object_get(record, "type");
 	json_t *full = json_pack("{s:i, s:O*}", "v", 1, "type", type);
@@ -70,7 +70,7 @@ static json_t *versioned(json_t *record)
 
 static int print_json(json_t *record)
 {
-	json_t *full = versioned(record);
+	json_t *full = add_version(record);
 	char *line = report_text(full, JSON_COMPACT);
 	int status = -ENOMEM;
 

@@ -118,7 +118,7 @@ int table_open(struct table **table, const char *chosen, const struct report_col
 }
 
 /* The words of an array, joined by commas; anything nested stays JSON. The caller frees it. */
-static char *join(const json_t *array)
+static char *join_words(const json_t *array)
 {
 	char *text = NULL;
 	size_t size = 0, index;
@@ -157,7 +157,7 @@ static char *shown_value(const json_t *value, int kind)
 	else if (json_is_boolean(value))
 		text = strdup(json_is_true(value) ? "yes" : "no");
 	else if (json_is_array(value))
-		text = join(value);
+		text = join_words(value);
 	else
 		text = report_text(value, JSON_COMPACT | JSON_ENCODE_ANY);
 	return length < 0 || !text ? NULL : text_make_safe(text);

@@ -21,7 +21,7 @@
 
 #define PIPE_BYTES (1 << 20)
 
-static int spawn(const char *command, char *const environment[], int output, pid_t *pid)
+static int spawn_shell(const char *command, char *const environment[], int output, pid_t *pid)
 {
 	char *words[] = {"sh", "-c", (char *)command, NULL};
 	posix_spawn_file_actions_t files;
@@ -58,7 +58,7 @@ static int command_start(const char *command, char *const environment[], pid_t *
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return -errno;
-	rc = spawn(command, environment, ends[1], pid);
+	rc = spawn_shell(command, environment, ends[1], pid);
 	close(ends[1]);
 	if (rc < 0)
 		close(ends[0]);
@@ -152,7 +152,7 @@ static void pipe_close(struct source *source)
 }
 
 /* Both have a size that has to be given. */
-static int check(const char *command, const struct source_options *options, struct error *error)
+static int check_command(const char *command, const struct source_options *options, struct error *error)
 {
 	if (!*command)
 		return error_set(error, -EINVAL, "there is no command", NULL, "open the source");
@@ -168,7 +168,7 @@ int source_pipe_open(struct source **source, const char *command, const struct s
 	static const struct source_ops ops = {
 		.kind = "pipe", .read = pipe_read, .restart = pipe_restart, .reap = pipe_reap, .close = pipe_close};
 	struct pipe_source *p;
-	int rc = check(command, options, error);
+	int rc = check_command(command, options, error);
 
 	if (rc < 0)
 		return rc;
@@ -218,7 +218,7 @@ static char **environment_with(char *texts[2])
 }
 
 /* Returns 0, -EIO when it did not end well, or -ETIMEDOUT. */
-static int reap(pid_t pid, unsigned int timeout_ms)
+static int reap_command(pid_t pid, unsigned int timeout_ms)
 {
 	_cleanup_close_ int pidfd = pidfd_of(pid);
 	int rc = pidfd < 0 ? 0 : command_wait(pidfd, timeout_ms);
@@ -266,7 +266,7 @@ static int exec_read(struct source *source, uint64_t offset, void *to, size_t by
 	close(output);
 	if (rc == -ETIMEDOUT)
 		kill(-pid, SIGKILL);
-	ended = reap(pid, e->timeout_ms);
+	ended = reap_command(pid, e->timeout_ms);
 	return rc < 0 && (rc != -ENODATA || ended == 0) ? rc : ended;
 }
 
@@ -282,7 +282,7 @@ int source_exec_open(struct source **source, const char *command, const struct s
 	static const struct source_ops ops = {
 		.kind = "exec", .runs_commands = true, .read = exec_read, .close = exec_close};
 	struct exec_source *e;
-	int rc = check(command, options, error);
+	int rc = check_command(command, options, error);
 
 	if (rc < 0)
 		return rc;

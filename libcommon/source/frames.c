@@ -36,7 +36,7 @@ struct frames {
 	size_t count, size;
 };
 
-static int compare(const void *key, const void *item)
+static int compare_frame(const void *key, const void *item)
 {
 	uint64_t offset = *(const uint64_t *)key;
 	const struct frame *frame = item;
@@ -45,7 +45,7 @@ static int compare(const void *key, const void *item)
 }
 
 /* Returns 0 or -errno. The caller frees *out. */
-static int decompress(const struct frames *f, const struct frame *frame, void **out)
+static int decompress_frame(const struct frames *f, const struct frame *frame, void **out)
 {
 	_cleanup_free_ void *in = malloc(frame->in_size);
 	size_t made;
@@ -73,7 +73,7 @@ static int read_frame(struct frames *f, size_t number, uint64_t at, void *to, si
 		return fd_read_all(f->spool.fd, to, bytes, frame->offset + at);
 	if (pthread_mutex_trylock(lock) != 0)
 		return -EAGAIN;
-	rc = decompress(f, frame, &out);
+	rc = decompress_frame(f, frame, &out);
 	if (rc == 0) {
 		memcpy(to, (char *)out + at, bytes);
 		if (!f->transient && fd_write_all(f->spool.fd, out, frame->size, frame->offset) == 0)
@@ -88,7 +88,7 @@ static int frames_read(struct source *source, uint64_t offset, void *to, size_t 
 	struct frames *f = (struct frames *)source;
 
 	while (bytes) {
-		const struct frame *frame = bsearch(&offset, f->frames, f->count, sizeof(*frame), compare);
+		const struct frame *frame = bsearch(&offset, f->frames, f->count, sizeof(*frame), compare_frame);
 		size_t part;
 		int rc;
 
@@ -125,7 +125,7 @@ static void frames_close(struct source *source)
 	free(f);
 }
 
-static int add(struct frames *f, struct frame frame)
+static int add_frame(struct frames *f, struct frame frame)
 {
 	if (array_reserve(&f->frames, f->count, &f->size) < 0)
 		return -ENOMEM;
@@ -146,14 +146,15 @@ static int find_frames(struct frames *f, const unsigned char *file, size_t bytes
 		if (ZSTD_isError(in_size) || size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR ||
 		    size > FRAME_MAX)
 			return 0;
-		if (size && add(f, (struct frame){f->base.bytes, size, at, in_size}) < 0) /* none: a skippable one */
+		if (size &&
+		    add_frame(f, (struct frame){f->base.bytes, size, at, in_size}) < 0) /* none: a skippable one */
 			return -ENOMEM;
 		at += in_size;
 	}
 	return f->count > 1;
 }
 
-static int look_at_file(struct frames *f, int fd)
+static int inspect_file(struct frames *f, int fd)
 {
 	struct stat stat;
 	void *file;
@@ -180,7 +181,7 @@ int source_frames_open(struct source **source, int fd, const struct source_optio
 		return -ENOMEM;
 	f->base.ops = &ops;
 	f->fd = f->spool.fd = -1;
-	rc = look_at_file(f, fd);
+	rc = inspect_file(f, fd);
 	f->transient = f->base.bytes > options->keep;
 	if (rc > 0) {
 		f->done = calloc(f->count, sizeof(*f->done));

@@ -70,7 +70,8 @@ static int size_of(int fd, uint64_t *bytes)
 }
 
 /* To the size that was asked for, of a source that has all of the file; beyond its last page there is nothing. */
-static int limit(struct source **source, const char *path, const struct source_options *options, struct error *error)
+static int limit_size(struct source **source, const char *path, const struct source_options *options,
+		      struct error *error)
 {
 	uint64_t has = (*source)->bytes;
 
@@ -108,7 +109,7 @@ static int open_path(struct source **source, const char *path, const struct sour
 		return error_set(error, rc, NULL, NULL, "open %s", path);
 	if (*source) {
 		fd = -1; /* it has it */
-		return limit(source, path, options, error);
+		return limit_size(source, path, options, error);
 	}
 	rc = source_stream_open(source, steal_fd(&fd), decoder, options, error);
 	if (rc < 0 && error)
@@ -116,7 +117,7 @@ static int open_path(struct source **source, const char *path, const struct sour
 	return rc;
 }
 
-static const char *after(const char *name, const char *prefix)
+static const char *text_after(const char *name, const char *prefix)
 {
 	return strncmp(name, prefix, strlen(prefix)) == 0 ? name + strlen(prefix) : NULL;
 }
@@ -126,13 +127,13 @@ int source_open(struct source **source, const char *name, const struct source_op
 	const char *command;
 
 	*source = NULL;
-	command = after(name, "pipe:");
+	command = text_after(name, "pipe:");
 	if (command)
 		return source_pipe_open(source, command, options, error);
-	command = after(name, "exec:");
+	command = text_after(name, "exec:");
 	if (command)
 		return source_exec_open(source, command, options, error);
-	return open_path(source, after(name, "file:") ? after(name, "file:") : name, options, error);
+	return open_path(source, text_after(name, "file:") ? text_after(name, "file:") : name, options, error);
 }
 
 void source_close(struct source *source)

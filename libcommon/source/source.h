@@ -43,7 +43,7 @@ const char *source_kind(const struct source *source);
 /* Bytes of the object. */
 uint64_t source_bytes(const struct source *source);
 
-/* Whether a command is run for each block, as a child of whoever reads. */
+/* Whether a command is run for each block, as a child of the reader. */
 bool source_runs_commands(const struct source *source);
 
 /*

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A compressed file without random access: decompressed in order, as far as somebody has asked, and kept. */
+/* A compressed file without random access: decompressed in order, as far as a reader has asked, and kept. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,7 @@ struct stream {
 };
 
 /* Returns 0, also at the end of the file (nothing is in the buffer then), or -errno. */
-static int refill(struct stream *s)
+static int refill_input(struct stream *s)
 {
 	ssize_t n;
 
@@ -47,7 +47,7 @@ static int refill(struct stream *s)
 }
 
 /* What another process decompressed before is not written again. */
-static int keep(struct stream *s, size_t made)
+static int keep_output(struct stream *s, size_t made)
 {
 	uint64_t have = atomic_load(&s->spool.have);
 	uint64_t end = s->produced + made;
@@ -63,11 +63,11 @@ static int keep(struct stream *s, size_t made)
 }
 
 /* One piece more. Returns 0 or -errno; what cannot change any more stays in `ended`. */
-static int advance(struct stream *s)
+static int decode_piece(struct stream *s)
 {
 	size_t used = 0;
 	size_t made = 0;
-	int rc = refill(s);
+	int rc = refill_input(s);
 
 	if (rc < 0 || s->ended)
 		return rc < 0 ? rc : s->ended;
@@ -78,7 +78,7 @@ static int advance(struct stream *s)
 		return s->ended = -EBADMSG;
 	s->in_at += used;
 	s->between = rc > 0;
-	rc = keep(s, made);
+	rc = keep_output(s, made);
 	/* What came out is lost when it cannot be kept: from the start again, with the next reader. */
 	return rc < 0 ? (s->ended = rc) : 0;
 }
@@ -92,13 +92,13 @@ static int stream_read(struct source *source, uint64_t offset, void *to, size_t 
 		if (pthread_mutex_trylock(&s->spool.lock) != 0)
 			return -EAGAIN;
 		while (rc == 0 && atomic_load(&s->spool.have) < offset + bytes)
-			rc = advance(s);
+			rc = decode_piece(s);
 		pthread_mutex_unlock(&s->spool.lock);
 	}
 	return rc < 0 ? rc : fd_read_all(s->spool.fd, to, bytes, offset);
 }
 
-static int begin(struct stream *s)
+static int begin_decoding(struct stream *s)
 {
 	s->state = s->decoder->make();
 	s->produced = s->in_offset = 0;
@@ -114,7 +114,7 @@ static int stream_restart(struct source *source)
 	struct stream *s = (struct stream *)source;
 
 	spool_restart(&s->spool);
-	return begin(s);
+	return begin_decoding(s);
 }
 
 static void stream_close(struct source *source)
@@ -135,7 +135,7 @@ static int find_size(struct stream *s, const struct source_options *options, str
 
 	s->base.bytes = options->bytes;
 	while (!options->bytes && rc == 0 && s->produced <= options->keep)
-		rc = advance(s);
+		rc = decode_piece(s);
 	if (rc == -ENODATA || rc == 0)
 		s->base.bytes = options->bytes ? options->bytes : s->produced;
 	else
@@ -165,7 +165,7 @@ int source_stream_open(struct source **source, int fd, const struct decoder *dec
 	s->decoder = decoder;
 	rc = spool_open(&s->spool);
 	if (rc == 0)
-		rc = begin(s);
+		rc = begin_decoding(s);
 	rc = rc < 0 ? error_set(error, rc, NULL, NULL, "decompress") : find_size(s, options, error);
 	if (rc < 0)
 		stream_close(&s->base);

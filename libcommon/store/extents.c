@@ -39,7 +39,7 @@ static uint64_t end_of(const struct extent *extent)
 	return extent->offset + extent->length;
 }
 
-static bool before(enum order order, const struct extent *a, const struct extent *b)
+static bool comes_before(enum order order, const struct extent *a, const struct extent *b)
 {
 	if (order == BY_LENGTH && a->length != b->length)
 		return a->length < b->length;
@@ -48,7 +48,7 @@ static bool before(enum order order, const struct extent *a, const struct extent
 
 static enum side side_of(enum order order, const struct extent *parent, const struct extent *extent)
 {
-	return before(order, parent, extent) ? RIGHT : LEFT;
+	return comes_before(order, parent, extent) ? RIGHT : LEFT;
 }
 
 static uint64_t next_random(struct extents *extents)
@@ -59,7 +59,7 @@ static uint64_t next_random(struct extents *extents)
 	return extents->random;
 }
 
-static void insert(struct extents *extents, enum order order, struct extent *extent)
+static void link_extent(struct extents *extents, enum order order, struct extent *extent)
 {
 	struct extent **link = &extents->root[order];
 	struct extent **less = &extent->child[order][LEFT];
@@ -72,7 +72,7 @@ static void insert(struct extents *extents, enum order order, struct extent *ext
 	rest = *link;
 	*link = extent;
 	while (rest) {
-		if (before(order, rest, extent)) {
+		if (comes_before(order, rest, extent)) {
 			*less = rest;
 			less = &rest->child[order][RIGHT];
 			rest = *less;
@@ -86,7 +86,7 @@ static void insert(struct extents *extents, enum order order, struct extent *ext
 	*more = NULL;
 }
 
-static void erase(struct extents *extents, enum order order, const struct extent *extent)
+static void unlink_extent(struct extents *extents, enum order order, const struct extent *extent)
 {
 	struct extent *left = extent->child[order][LEFT];
 	struct extent *right = extent->child[order][RIGHT];
@@ -109,7 +109,7 @@ static void erase(struct extents *extents, enum order order, const struct extent
 	*link = left ? left : right;
 }
 
-static int add(struct extents *extents, uint64_t offset, uint64_t length)
+static int add_extent(struct extents *extents, uint64_t offset, uint64_t length)
 {
 	struct extent *extent = malloc(sizeof(*extent));
 
@@ -118,29 +118,30 @@ static int add(struct extents *extents, uint64_t offset, uint64_t length)
 	extent->offset = offset;
 	extent->length = length;
 	extent->priority = next_random(extents);
-	insert(extents, BY_OFFSET, extent);
-	insert(extents, BY_LENGTH, extent);
+	link_extent(extents, BY_OFFSET, extent);
+	link_extent(extents, BY_LENGTH, extent);
 	return 0;
 }
 
-static void drop(struct extents *extents, struct extent *extent)
+static void drop_extent(struct extents *extents, struct extent *extent)
 {
-	erase(extents, BY_OFFSET, extent);
-	erase(extents, BY_LENGTH, extent);
+	unlink_extent(extents, BY_OFFSET, extent);
+	unlink_extent(extents, BY_LENGTH, extent);
 	free(extent);
 }
 
 /* The new bounds never reach past a neighbour, so the order by offset holds as it is. */
-static void reshape(struct extents *extents, struct extent *extent, uint64_t offset, uint64_t length)
+static void resize_extent(struct extents *extents, struct extent *extent, uint64_t offset, uint64_t length)
 {
-	erase(extents, BY_LENGTH, extent);
+	unlink_extent(extents, BY_LENGTH, extent);
 	extent->offset = offset;
 	extent->length = length;
-	insert(extents, BY_LENGTH, extent);
+	link_extent(extents, BY_LENGTH, extent);
 }
 
 /* The last extent that begins at or before offset and the first that begins after it. */
-static void neighbours(const struct extents *extents, uint64_t offset, struct extent **previous, struct extent **next)
+static void find_neighbours(const struct extents *extents, uint64_t offset, struct extent **previous,
+			    struct extent **next)
 {
 	struct extent *extent = extents->root[BY_OFFSET];
 
@@ -157,7 +158,7 @@ static void neighbours(const struct extents *extents, uint64_t offset, struct ex
 	}
 }
 
-static bool inside(const struct extents *extents, uint64_t offset, uint64_t length)
+static bool is_inside(const struct extents *extents, uint64_t offset, uint64_t length)
 {
 	const struct region *region = region_vec_find(&extents->all, offset);
 
@@ -215,9 +216,9 @@ int extents_take(struct extents *extents, uint64_t length, uint64_t *offset)
 	*offset = best->offset;
 	extents->available -= length;
 	if (best->length == length)
-		drop(extents, best);
+		drop_extent(extents, best);
 	else
-		reshape(extents, best, best->offset + length, best->length - length);
+		resize_extent(extents, best, best->offset + length, best->length - length);
 	return 0;
 }
 
@@ -227,9 +228,9 @@ int extents_take_at(struct extents *extents, uint64_t offset, uint64_t length)
 	uint64_t end = offset + length;
 	uint64_t head, tail;
 
-	if (!inside(extents, offset, length))
+	if (!is_inside(extents, offset, length))
 		return -EINVAL;
-	neighbours(extents, offset, &extent, &next);
+	find_neighbours(extents, offset, &extent, &next);
 	if (!extent || end_of(extent) < end)
 		return -EBUSY;
 
@@ -239,30 +240,30 @@ int extents_take_at(struct extents *extents, uint64_t offset, uint64_t length)
 		uint64_t whole = extent->length;
 
 		/* Shrunk first: the order by offset must hold when the tail comes in. */
-		reshape(extents, extent, extent->offset, head);
-		if (add(extents, end, tail)) {
-			reshape(extents, extent, extent->offset, whole);
+		resize_extent(extents, extent, extent->offset, head);
+		if (add_extent(extents, end, tail)) {
+			resize_extent(extents, extent, extent->offset, whole);
 			return -ENOMEM;
 		}
 	} else if (head) {
-		reshape(extents, extent, extent->offset, head);
+		resize_extent(extents, extent, extent->offset, head);
 	} else if (tail) {
-		reshape(extents, extent, end, tail);
+		resize_extent(extents, extent, end, tail);
 	} else {
-		drop(extents, extent);
+		drop_extent(extents, extent);
 	}
 	extents->available -= length;
 	return 0;
 }
 
-static int release(struct extents *extents, uint64_t offset, uint64_t length, uint64_t *free_offset,
-		   uint64_t *free_length)
+static int release_range(struct extents *extents, uint64_t offset, uint64_t length, uint64_t *free_offset,
+			 uint64_t *free_length)
 {
 	struct extent *previous, *next;
 	uint64_t start = offset;
 	uint64_t end = offset + length;
 
-	neighbours(extents, offset, &previous, &next);
+	find_neighbours(extents, offset, &previous, &next);
 	if ((previous && end_of(previous) > offset) || (next && next->offset < end))
 		return -EINVAL;
 
@@ -275,12 +276,12 @@ static int release(struct extents *extents, uint64_t offset, uint64_t length, ui
 	else
 		next = NULL;
 
-	if (!previous && !next && add(extents, start, end - start))
+	if (!previous && !next && add_extent(extents, start, end - start))
 		return -ENOMEM;
 	if (previous && next)
-		drop(extents, next);
+		drop_extent(extents, next);
 	if (previous || next)
-		reshape(extents, previous ? previous : next, start, end - start);
+		resize_extent(extents, previous ? previous : next, start, end - start);
 
 	extents->available += length;
 	if (free_offset)
@@ -293,9 +294,9 @@ static int release(struct extents *extents, uint64_t offset, uint64_t length, ui
 int extents_give(struct extents *extents, uint64_t offset, uint64_t length, uint64_t *free_offset,
 		 uint64_t *free_length)
 {
-	if (!inside(extents, offset, length))
+	if (!is_inside(extents, offset, length))
 		return -EINVAL;
-	return release(extents, offset, length, free_offset, free_length);
+	return release_range(extents, offset, length, free_offset, free_length);
 }
 
 int extents_add(struct extents *extents, uint64_t offset, uint64_t length)
@@ -309,7 +310,7 @@ int extents_add(struct extents *extents, uint64_t offset, uint64_t length)
 		return -EEXIST;
 	rc = region_vec_insert(&extents->all, region);
 	if (rc == 0) {
-		rc = release(extents, offset, length, NULL, NULL);
+		rc = release_range(extents, offset, length, NULL, NULL);
 		if (rc < 0)
 			region_vec_remove(&extents->all, region);
 	}
@@ -323,7 +324,7 @@ int extents_remove(struct extents *extents, uint64_t offset, uint64_t length)
 	if (rc == 0) {
 		rc = region_vec_remove(&extents->all, (struct region){offset, offset + length});
 		if (rc < 0)
-			release(extents, offset, length, NULL, NULL);
+			release_range(extents, offset, length, NULL, NULL);
 	}
 	return rc;
 }

@@ -27,9 +27,9 @@
 /*
  * The shared page. A nonce is the session's random bytes followed by the record's number, and a number is drawn from
  * `sealed` by an atomic addition in memory that lies beside the key itself. A worker that dies between drawing and
- * using one leaves a gap; whoever takes over maps the same page and goes on behind it. There is no copy of the counter
- * that could be older than the key: who has lost the one has lost the other, and a new session has another key. So no
- * nonce is used twice under a key.
+ * using one leaves a gap; the worker that takes over maps the same page and goes on behind it. There is no copy of the
+ * counter that could be older than the key: who has lost the one has lost the other, and a new session has another key.
+ * So no nonce is used twice under a key.
  */
 struct key_page {
 	char magic[8];

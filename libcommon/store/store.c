@@ -18,7 +18,7 @@
 /* Far above any file: what bounds a store is its limit or its file system. */
 #define STORE_SPAN (UINT64_C(1) << 62)
 
-/* A record that cannot be read now may be in a moment: without it, whoever waits for its pages gets SIGBUS. */
+/* A record that cannot be read now may be in a moment: without it, a thread that waits for its pages gets SIGBUS. */
 #define READ_TRIES    8
 #define READ_AGAIN_US 500 /* before the second try, and twice as long before each that follows */
 
@@ -150,7 +150,7 @@ static bool give_slot(struct store *store, const struct store_slot *slot, struct
 	       !extents_take_at(store->extents, hole->start, hole->end - hole->start);
 }
 
-static int punch(int fd, const struct hole *hole)
+static int punch_hole(int fd, const struct hole *hole)
 {
 	const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 
@@ -172,7 +172,7 @@ void store_free(struct store *store, const struct store_slot *slot)
 	if (!punching)
 		return;
 
-	err = punch(store->fd, &hole);
+	err = punch_hole(store->fd, &hole);
 	pthread_mutex_lock(&store->lock);
 	if (err == -EOPNOTSUPP)
 		store->punches = false;
@@ -201,7 +201,7 @@ static int read_bytes(int fd, void *bytes, size_t length, uint64_t offset)
 	return rc == -ENODATA ? -EBADMSG : rc < 0 ? -EIO : 0;
 }
 
-static uint32_t overhead(const struct store *store)
+static uint32_t seal_overhead(const struct store *store)
 {
 	return store->seal ? SEAL_BYTES : 0;
 }
@@ -213,13 +213,13 @@ static uint32_t overhead(const struct store *store)
 static int make_record(struct store *store, struct store_scratch *scratch, const void *data, size_t size, uint64_t tag,
 		       struct store_slot *slot, const void **bytes)
 {
-	uint64_t smaller = round_up(size + overhead(store), STORE_GRAIN) - STORE_GRAIN;
+	uint64_t smaller = round_up(size + seal_overhead(store), STORE_GRAIN) - STORE_GRAIN;
 	struct codec_identity identity;
 	int err;
 
 	*slot = (struct store_slot){.size = (uint32_t)size, .codec = (uint8_t)store->choice.codec};
 	/* Compressed is worth decompressing only when the slot gets smaller. */
-	err = codec_compress(scratch, store->choice, data, size, smaller ? smaller - overhead(store) : 0,
+	err = codec_compress(scratch, store->choice, data, size, smaller ? smaller - seal_overhead(store) : 0,
 			     &slot->length);
 	if (err)
 		return err;
@@ -229,7 +229,7 @@ static int make_record(struct store *store, struct store_scratch *scratch, const
 		slot->length = slot->size;
 		*bytes = data;
 	}
-	slot->length += overhead(store);
+	slot->length += seal_overhead(store);
 	if (!store->seal) {
 		slot->checksum = codec_checksum(slot, tag, *bytes);
 		return 0;
@@ -274,16 +274,16 @@ int store_write(struct store *store, struct store_scratch *scratch, const void *
 /* Whether a slot is one that store_write may have made. */
 static bool slot_valid(const struct store *store, const struct store_slot *slot, size_t max_size)
 {
-	if (slot->length <= overhead(store) || !slot->size || slot->size > max_size)
+	if (slot->length <= seal_overhead(store) || !slot->size || slot->size > max_size)
 		return false;
 	if (slot->offset % STORE_GRAIN || slot->offset > STORE_SPAN - slot->length)
 		return false;
-	return slot->codec == CODEC_NONE ? slot->length - overhead(store) == slot->size
-					 : slot->length - overhead(store) < slot->size;
+	return slot->codec == CODEC_NONE ? slot->length - seal_overhead(store) == slot->size
+					 : slot->length - seal_overhead(store) < slot->size;
 }
 
-static int unseal(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot, uint64_t tag,
-		  void *bytes)
+static int unseal_record(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot,
+			 uint64_t tag, void *bytes)
 {
 	struct codec_identity identity = codec_identity(slot, tag);
 
@@ -300,12 +300,12 @@ static int read_record(const struct store *store, struct store_scratch *scratch,
 
 	if (!slot_valid(store, slot, scratch->max_size))
 		return -EBADMSG;
-	scratch->length = slot->length - overhead(store);
+	scratch->length = slot->length - seal_overhead(store);
 	err = read_bytes(store->fd, store->seal ? scratch->buffer : bytes, slot->length, slot->offset);
 	if (err)
 		return err;
 	if (store->seal)
-		return unseal(store, scratch, slot, tag, bytes);
+		return unseal_record(store, scratch, slot, tag, bytes);
 	return codec_checksum(slot, tag, bytes) == slot->checksum ? 0 : -EBADMSG;
 }
 

@@ -96,7 +96,7 @@ int store_read(const struct store *store, struct store_scratch *scratch, const s
 	       void *data);
 
 /*
- * The same in two steps, for somebody who waits for the beginning: reads and checks the record, and puts at least its
+ * The same in two steps, for a caller who waits for the beginning: reads and checks the record, and puts at least its
  * first `enough` bytes into data (of slot->size bytes). Returns how many are there (slot->size when the codec gives all
  * or nothing), or as store_read. store_read_rest puts the rest there, from the same scratch, before that is used for
  * anything else.

@@ -216,7 +216,7 @@ static int keep_pinned(struct out_job *job, bool whole, struct error *error)
 	int rc = 1;
 
 	for (int round = 0; rc > 0 && round < PIN_ROUNDS; round++) {
-		rc = pins_look(&pager->view.pins, &pager->access, whole, error);
+		rc = pins_scan(&pager->view.pins, &pager->access, whole, error);
 		for (size_t i = 0; rc >= 0 && i < pages->count; i++)
 			for (uint64_t page = pages->items[i].start; rc >= 0 && page < pages->items[i].end;
 			     page += page_size()) {

@@ -10,7 +10,7 @@
 #include "tool/notify.h"
 #include "tool/verb.h"
 
-void notify(const char *state)
+void notify_manager(const char *state)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -31,5 +31,5 @@ void notify(const char *state)
 void notify_record(void *context, json_t *record)
 {
 	run_record(context, record);
-	notify("READY=1\n");
+	notify_manager("READY=1\n");
 }

@@ -8,7 +8,7 @@
  * Tells the service manager that started us a state ("READY=1"); nothing happens when there is none (no NOTIFY_SOCKET
  * in the environment).
  */
-void notify(const char *state);
+void notify_manager(const char *state);
 
 /* A session's record as run_record takes it: it is ready, and the service manager hears of it. Context: struct run. */
 void notify_record(void *context, json_t *record);

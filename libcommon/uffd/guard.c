@@ -9,7 +9,7 @@
 
 #include "uffd/rights.h"
 
-int guarded(int (*run)(const void *argument), const void *argument)
+int guard_call(int (*run)(const void *argument), const void *argument)
 {
 	int status = 0;
 	pid_t pid;

@@ -7,4 +7,4 @@
  * returns -EPERM when that is killed. Nothing that run() leaves behind can be relied on, neither memory nor
  * descriptors.
  */
-int guarded(int (*run)(const void *argument), const void *argument);
+int guard_call(int (*run)(const void *argument), const void *argument);

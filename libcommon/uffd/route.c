@@ -37,7 +37,7 @@ static int open_and_close(const void *route)
 
 int uffd_route_try(enum uffd_route route)
 {
-	return guarded(open_and_close, &route);
+	return guard_call(open_and_close, &route);
 }
 
 enum uffd_route uffd_route_choose(const int codes[UFFD_ROUTES])

@@ -59,7 +59,7 @@ int uffd_unregister(int fd, struct region region)
 }
 
 /* COPY, ZEROPAGE and POISON answer alike: a signed count, or a negative errno in its place. */
-static int outcome(int rc, int64_t answer, size_t bytes, size_t *done)
+static int copy_outcome(int rc, int64_t answer, size_t bytes, size_t *done)
 {
 	*done = answer > 0 ? (size_t)answer : 0;
 	if (rc < 0)
@@ -77,7 +77,7 @@ int uffd_copy(int fd, uint64_t address, const void *from, size_t bytes, bool wak
 	};
 	int rc = ioctl(fd, UFFDIO_COPY, &copy);
 
-	return outcome(rc, copy.copy, bytes, copied);
+	return copy_outcome(rc, copy.copy, bytes, copied);
 }
 
 int uffd_zeropage(int fd, uint64_t address, size_t bytes, size_t *done)
@@ -85,7 +85,7 @@ int uffd_zeropage(int fd, uint64_t address, size_t bytes, size_t *done)
 	struct uffdio_zeropage zero = {.range = {.start = address, .len = bytes}};
 	int rc = ioctl(fd, UFFDIO_ZEROPAGE, &zero);
 
-	return outcome(rc, zero.zeropage, bytes, done);
+	return copy_outcome(rc, zero.zeropage, bytes, done);
 }
 
 int uffd_poison(int fd, uint64_t address, size_t bytes, size_t *done)
@@ -93,7 +93,7 @@ int uffd_poison(int fd, uint64_t address, size_t bytes, size_t *done)
 	struct uffdio_poison poison = {.range = {.start = address, .len = bytes}};
 	int rc = ioctl(fd, UFFDIO_POISON, &poison);
 
-	return outcome(rc, poison.updated, bytes, done);
+	return copy_outcome(rc, poison.updated, bytes, done);
 }
 
 int uffd_continue(int fd, uint64_t address, size_t bytes, size_t *done)
@@ -101,7 +101,7 @@ int uffd_continue(int fd, uint64_t address, size_t bytes, size_t *done)
 	struct uffdio_continue cont = {.range = {.start = address, .len = bytes}};
 	int rc = ioctl(fd, UFFDIO_CONTINUE, &cont);
 
-	return outcome(rc, cont.mapped, bytes, done);
+	return copy_outcome(rc, cont.mapped, bytes, done);
 }
 
 int uffd_writeprotect(int fd, struct region region, bool protect)
@@ -136,7 +136,7 @@ int uffd_move(int fd, uint64_t to, uint64_t from, size_t bytes, uint64_t mode, s
 	struct uffdio_move move = {.dst = to, .src = from, .len = bytes, .mode = mode};
 	int rc = ioctl(fd, UFFDIO_MOVE, &move);
 
-	return outcome(rc, move.move, bytes, moved);
+	return copy_outcome(rc, move.move, bytes, moved);
 }
 
 int uffd_wake(int fd, struct region region)
@@ -156,7 +156,7 @@ void uffd_wake_all(int fd)
  * memory at the destination: the answer is EAGAIN, ENOENT where nothing is registered, or EFAULT while the address
  * space lives (fs/userfaultfd.c, userfaultfd_copy; mm/userfaultfd.c, mfill_atomic).
  */
-static int probe(int fd, struct region region)
+static int probe_region(int fd, struct region region)
 {
 	const uint64_t nowhere = NOWHERE;
 	size_t copied;
@@ -171,22 +171,22 @@ static struct region page_at(uint64_t address)
 
 bool uffd_alive(int fd)
 {
-	return fd >= 0 && probe(fd, page_at(NOWHERE)) != -ESRCH;
+	return fd >= 0 && probe_region(fd, page_at(NOWHERE)) != -ESRCH;
 }
 
 bool uffd_changing(int fd)
 {
-	return probe(fd, page_at(NOWHERE)) == -EAGAIN;
+	return probe_region(fd, page_at(NOWHERE)) == -EAGAIN;
 }
 
 bool uffd_absent(int fd, struct region region)
 {
-	return probe(fd, region) == -ENOENT && !uffd_changing(fd);
+	return probe_region(fd, region) == -ENOENT && !uffd_changing(fd);
 }
 
 bool uffd_covers(int fd, struct region region)
 {
-	int rc = probe(fd, region);
+	int rc = probe_region(fd, region);
 
 	return rc == -EFAULT || rc == -EEXIST;
 }

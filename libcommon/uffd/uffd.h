@@ -24,7 +24,7 @@ int uffd_offered(int fd_new, uint64_t *features);
 
 /*
  * Registers a page-aligned region for missing faults. Idempotent. Returns 0 or -errno (-ENOMEM: nothing mapped there or
- * the target is gone; -EBUSY: somebody else's; -EINVAL: a kind of memory that cannot be).
+ * the target is gone; -EBUSY: registered by another descriptor; -EINVAL: a kind of memory that cannot be).
  */
 int uffd_register_missing(int fd, struct region region);
 
@@ -84,10 +84,10 @@ int uffd_set_mode(int fd, uint64_t enable, uint64_t disable);
  */
 int uffd_move(int fd, uint64_t to, uint64_t from, size_t bytes, uint64_t mode, size_t *moved);
 
-/* Wakes whoever waits in the range; they fault again if the page is still missing. */
+/* Wakes the threads that wait in the range; they fault again if the page is still missing. */
 int uffd_wake(int fd, struct region region);
 
-/* Wakes whoever waits, wherever: for who takes a descriptor over, and did not read the messages. */
+/* Wakes all threads that wait, wherever: for who takes a descriptor over, and did not read the messages. */
 void uffd_wake_all(int fd);
 
 /*
@@ -123,7 +123,7 @@ bool uffd_absent(int fd, struct region region);
  */
 int uffd_read(int fd, struct uffd_msg *messages, size_t count);
 
-/* Whoever waits at addresses that a message says have changed (REMAP, REMOVE, UNMAP) faults again. */
+/* Threads that wait at addresses that a message says have changed (REMAP, REMOVE, UNMAP) fault again. */
 void uffd_wake_changed(int fd, const struct uffd_msg *message);
 
 /*

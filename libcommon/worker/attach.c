@@ -86,7 +86,7 @@ static int take_way(struct pager *pager, enum access_method choice, struct error
 	rc = staging_begin(pager, error);
 	/* From now on no thread shall have to be stopped to be asked. */
 	if (rc == 0 && choice == ACCESS_PUPPET)
-		pins_look(&pager->view.pins, access, true, &ignored);
+		pins_scan(&pager->view.pins, access, true, &ignored);
 	if (rc == 0)
 		rc = target_fds_give_store(pager, error);
 	if (rc < 0)

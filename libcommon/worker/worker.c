@@ -120,7 +120,7 @@ static void keep_house(struct pager *pager)
 		target_fds_give_children(pager);
 		staging_drain(pager);
 		if (pager->access.ops) {
-			pager->access.ops->life.look(&pager->access);
+			pager->access.ops->life.check(&pager->access);
 			pager->access.ops->calls.reap(&pager->access);
 		}
 		pthread_mutex_unlock(&pager->job);

@@ -292,7 +292,7 @@ static void a_guarded_try_returns_what_was_tried(void **state)
 	const int code = -EINVAL;
 
 	(void)state;
-	assert_int_equal(guarded(minus_twenty_two, &code), -EINVAL);
+	assert_int_equal(guard_call(minus_twenty_two, &code), -EINVAL);
 }
 
 static void moves_and_protection_give_their_errno(void **state)

@@ -208,7 +208,7 @@ const unsigned char *arch_trampoline(size_t *size)
 }
 
 /* What the kernel would do on leaving the stop when no handler is to run. */
-static void restart(struct user_regs_struct *user)
+static void restart_call(struct user_regs_struct *user)
 {
 	if ((long long)user->orig_rax < 0)
 		return;
@@ -233,7 +233,7 @@ uint64_t arch_frame(unsigned char frame[ARCH_FRAME], uint64_t address, const str
 	struct user_regs_struct user = regs->user;
 	struct frame *f = (struct frame *)(frame + ARCH_FRAME - sizeof(struct frame));
 
-	restart(&user);
+	restart_call(&user);
 	*f = (struct frame){
 		.sigmask = sigmask,
 		.r15 = user.r15,

@@ -89,7 +89,7 @@ static int mapping_or_gap(const struct mover *mover, uint64_t address, struct ma
 	return rc < 0 ? rc : 0;
 }
 
-static bool ours(const struct mover *mover, const struct mapping *mapping)
+static bool is_our_mapping(const struct mover *mover, const struct mapping *mapping)
 {
 	return region_overlaps(mapping->region, mover->access.inject.area) || mapping_has_our_name(mapping);
 }
@@ -102,7 +102,8 @@ static const char *source_rule(const struct mover *mover, const struct mapping *
 		return "the source is not private anonymous memory";
 	if (!mapping->write)
 		return "the source is not writable";
-	return ours(mover, mapping) ? "the source is memory that a tool like this one keeps in the process" : NULL;
+	return is_our_mapping(mover, mapping) ? "the source is memory that a tool like this one keeps in the process"
+					      : NULL;
 }
 
 static const char *destination_rule(const struct mover *mover, const struct mapping *mapping, bool gap)
@@ -111,7 +112,9 @@ static const char *destination_rule(const struct mover *mover, const struct mapp
 		return "nothing is mapped at the destination";
 	if (mapping->kind != MAPPING_ANON || mapping->shared)
 		return "the destination is not private anonymous memory";
-	return ours(mover, mapping) ? "the destination is memory that a tool like this one keeps in the process" : NULL;
+	return is_our_mapping(mover, mapping)
+		       ? "the destination is memory that a tool like this one keeps in the process"
+		       : NULL;
 }
 
 int move_piece_at(const struct mover *mover, uint64_t source, uint64_t destination, uint64_t left,
@@ -168,8 +171,8 @@ const char *move_hidden_rule(const struct mover *mover, const struct move_piece 
 		    : "the destination is locked in memory, the source is not";
 }
 
-/* Sorts the pages of one look at a piece into what would move and what would not. */
-static int look_at_pages(const struct mover *mover, struct move_job *job, struct region source, uint64_t destination)
+/* Sorts the pages of one inspection of a piece into what would move and what would not. */
+static int inspect_pages(const struct mover *mover, struct move_job *job, struct region source, uint64_t destination)
 {
 	static const uint64_t shared_mask = PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE;
 	uint64_t from[PAGES_A_LOOK] = {0}, to[PAGES_A_LOOK] = {0};
@@ -199,7 +202,7 @@ static int look_at_pages(const struct mover *mover, struct move_job *job, struct
 	return rc;
 }
 
-static int look_at_piece(const struct mover *mover, struct move_job *job, const struct move_piece *piece)
+static int inspect_piece(const struct mover *mover, struct move_job *job, const struct move_piece *piece)
 {
 	struct region source = {piece->source, piece->source + piece->bytes};
 	int rc = 0;
@@ -208,13 +211,13 @@ static int look_at_piece(const struct mover *mover, struct move_job *job, const 
 		return move_fail(job, source, piece->destination, -EINVAL, piece->rule);
 	for (uint64_t done = 0, bytes; !rc && done < piece->bytes; done += bytes) {
 		bytes = min_u64(PAGES_A_LOOK * page_size(), piece->bytes - done);
-		rc = look_at_pages(mover, job, (struct region){source.start + done, source.start + done + bytes},
+		rc = inspect_pages(mover, job, (struct region){source.start + done, source.start + done + bytes},
 				   piece->destination ? piece->destination + done : 0);
 	}
 	return rc;
 }
 
-int mover_look(struct mover *mover, struct move_job *job, struct error *error)
+int mover_inspect(struct mover *mover, struct move_job *job, struct error *error)
 {
 	struct move_piece piece = {0};
 	int rc = 0;
@@ -223,7 +226,7 @@ int mover_look(struct mover *mover, struct move_job *job, struct error *error)
 		rc = move_piece_at(mover, job->source + done, job->destination ? job->destination + done : 0,
 				   job->bytes - done, &piece);
 		if (!rc)
-			rc = look_at_piece(mover, job, &piece);
+			rc = inspect_piece(mover, job, &piece);
 	}
 	if (rc)
 		error_set(error, rc, rc == -ESRCH ? "the process has ended" : NULL, NULL,

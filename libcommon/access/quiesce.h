@@ -10,15 +10,15 @@
 #include "report/error.h"
 
 /*
- * After another tracer of ours died: makes sure that none of its system calls is still to be made by a thread that has
+ * After another of our tracers died: makes sure that none of its system calls is still to be made by a thread that has
  * not run since, waiting up to `timeout_ms`. Returns 0; -EINPROGRESS, all calls are undone, but a thread stands in the
  * control area because its process is stopped: it goes on from there when that is continued, by a frame that is still
- * to be there; -ETIMEDOUT, a thread cannot be looked at; or -ESRCH.
+ * to be there; -ETIMEDOUT, a thread cannot be inspected; or -ESRCH.
  */
-int inject_settle(struct inject *inject, int timeout_ms);
+int inject_quiesce(struct inject *inject, int timeout_ms);
 
 /*
- * As inject_rejoin, for the control area at `area` of a process that was killed, and inject_settle. Returns 0 with the
+ * As inject_rejoin, for the control area at `area` of a process that was killed, and inject_quiesce. Returns 0 with the
  * area ours; with nothing held: -ENOENT no such area (any more); -EINPROGRESS, the area stays; -ETIMEDOUT; or as
  * inject_open.
  */

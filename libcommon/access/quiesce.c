@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "access/places.h"
-#include "access/settle.h"
+#include "access/quiesce.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "inject/area.h"
@@ -22,7 +22,7 @@ static bool in_area(const struct inject *inject, uint64_t ip)
 	return ip >= inject->area.start && ip < inject->area.end;
 }
 
-/* What one look at a thread says of the calls that it may still make. */
+/* What one inspection of a thread says of the calls that it may still make. */
 enum standing {
 	STANDS_ELSEWHERE,
 	STANDS_HARMLESS, /* in the control area, with nothing to do but to go home */
@@ -59,7 +59,7 @@ static enum standing disarm_thread(struct inject *inject, pid_t tid)
 	return stands;
 }
 
-/* One look at every thread: how many there are of each kind. Returns 0 or as tasks_error. */
+/* One scan of every thread: how many there are of each kind. Returns 0 or as tasks_error. */
 static int disarm_all(struct inject *inject, unsigned int *harmless, unsigned int *unknown)
 {
 	_cleanup_closedir_ DIR *tasks = tasks_open(inject->target);
@@ -77,7 +77,7 @@ static int disarm_all(struct inject *inject, unsigned int *harmless, unsigned in
 	return 0;
 }
 
-int inject_settle(struct inject *inject, int timeout_ms)
+int inject_quiesce(struct inject *inject, int timeout_ms)
 {
 	uint64_t now = now_us();
 	uint64_t deadline = now + (uint64_t)timeout_ms * 1000, homeward = now + HOME_US;
@@ -104,7 +104,7 @@ int inject_inherit(struct inject *inject, const struct target *target, uint64_t 
 
 	if (rc < 0)
 		return rc;
-	rc = inject_settle(inject, timeout_ms);
+	rc = inject_quiesce(inject, timeout_ms);
 	if (rc == 0)
 		return 0;
 	while (inject_reap(inject) > 0)
