@@ -140,7 +140,7 @@ static void resize_extent(struct extents *extents, struct extent *extent, uint64
 }
 
 /* The last extent that begins at or before offset and the first that begins after it. */
-static void find_neighbours(const struct extents *extents, uint64_t offset, struct extent **previous,
+static void find_adjacent(const struct extents *extents, uint64_t offset, struct extent **previous,
 			    struct extent **next)
 {
 	struct extent *extent = extents->root[BY_OFFSET];
@@ -230,7 +230,7 @@ int extents_take_at(struct extents *extents, uint64_t offset, uint64_t length)
 
 	if (!is_inside(extents, offset, length))
 		return -EINVAL;
-	find_neighbours(extents, offset, &extent, &next);
+	find_adjacent(extents, offset, &extent, &next);
 	if (!extent || end_of(extent) < end)
 		return -EBUSY;
 
@@ -263,7 +263,7 @@ static int release_range(struct extents *extents, uint64_t offset, uint64_t leng
 	uint64_t start = offset;
 	uint64_t end = offset + length;
 
-	find_neighbours(extents, offset, &previous, &next);
+	find_adjacent(extents, offset, &previous, &next);
 	if ((previous && end_of(previous) > offset) || (next && next->offset < end))
 		return -EINVAL;
 

@@ -154,7 +154,7 @@ static bool serve_move(struct swap_agent *agent)
 }
 
 /* The descriptor is closed here once it is sent. */
-static int64_t tell_words(struct swap_agent *agent)
+static int64_t answer_words(struct swap_agent *agent)
 {
 	uint64_t word = 0;
 	long rc = raw2(SYS_prctl, PR_GET_TID_ADDRESS, &word);
@@ -195,7 +195,7 @@ static int64_t perform_request(struct swap_agent *agent, const struct agent_requ
 	case AGENT_DROP:
 		return drop_kept(agent, request->address);
 	case AGENT_WORDS:
-		return tell_words(agent);
+		return answer_words(agent);
 	case AGENT_MOVE:
 		return -EPROTO;
 	default:

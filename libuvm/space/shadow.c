@@ -164,7 +164,7 @@ static void count_part(struct shadow *shadow, uint64_t offset)
  * Writers are not woken before that; they would only come again, and find another page to copy if somebody mapped one
  * there meanwhile.
  */
-static int settle_copies(struct shadow *shadow, struct region changed)
+static int resolve_copies(struct shadow *shadow, struct region changed)
 {
 	int rc = views_of_shadow(shadow, changed, window_remap), permitted;
 
@@ -204,7 +204,7 @@ static void limit_parts(void)
 		rc = rc ? rc : copy_rest_of(mapping);
 	all_parts -= most->parts;
 	most->parts = 0;
-	settle_copies(most, (struct region){0, most->leaf.bytes});
+	resolve_copies(most, (struct region){0, most->leaf.bytes});
 }
 
 int shadow_copy_page(struct space_mapping *mapping, uint64_t offset)
@@ -219,7 +219,7 @@ int shadow_copy_page(struct space_mapping *mapping, uint64_t offset)
 	if (rc < 0)
 		return rc;
 	count_part(shadow, offset);
-	rc = settle_copies(shadow, page_at(offset));
+	rc = resolve_copies(shadow, page_at(offset));
 	limit_parts();
 	return rc;
 }
@@ -237,7 +237,7 @@ int leaf_thaw(struct uvm_mappable *leaf, uint64_t offset)
 			continue;
 		rc = shadow_copy(backing->shadow, to, leaf, offset, page_size(), COPY_SETTLING);
 		if (rc == 0)
-			rc = settle_copies(backing->shadow, page_at(to));
+			rc = resolve_copies(backing->shadow, page_at(to));
 		if (rc < 0)
 			return rc;
 		count_part(backing->shadow, to);

@@ -113,14 +113,14 @@ libcommon/proc: 17 C files, 16 are the most"
 }
 
 @test "files that need each other are told, over others too, but not for what only looks so" {
-	given libcommon/proc/maps.h 'int one(void);' 'int two(void);' 'int three(void);'
-	given libcommon/proc/one.c 'int one(void)' '{' 'return two();' '}'
-	given libcommon/proc/two.c 'int two(void)' '{' 'return three();' '}'
-	given libcommon/proc/three.c 'int three(void)' '{' 'return one();' '}'
+	given libcommon/proc/maps.h 'int a_one(void);' 'int a_two(void);' 'int a_three(void);'
+	given libcommon/proc/one.c 'int a_one(void)' '{' 'return a_two();' '}'
+	given libcommon/proc/two.c 'int a_two(void)' '{' 'return a_three();' '}'
+	given libcommon/proc/three.c 'int a_three(void)' '{' 'return a_one();' '}'
 	run "$ROOT/tools/house" "$TREE"
 	assert_failure 1
 	assert_output --partial "libcommon/proc: a circle: one.c -> two.c -> three.c -> one.c"
-	given libcommon/proc/three.c 'static int two(void)' '{' 'return 2;' '}' 'int three(void)' '{' 'return two() + thing->one; /* one() */' '}'
+	given libcommon/proc/three.c 'static int a_two(void)' '{' 'return 2;' '}' 'int a_three(void)' '{' 'return a_two() + all->a_one; /* a_one() */' '}'
 	run "$ROOT/tools/house" "$TREE"
 	assert_success
 }
@@ -148,4 +148,13 @@ libcommon/proc: 17 C files, 16 are the most"
 	run "$ROOT/tools/house" "$TREE"
 	assert_failure 1
 	assert_output "libcommon/proc/maps.h:2: enum same is defined in libcommon/base/size.h too"
+}
+
+@test "a static function of one word, and names of words that are not the field's, are told" {
+	given libcommon/base/a.c 'static int go(void)' '{' 'return 0;' '}' 'static int go_on(int road_choice)' '{' 'return 1; /* a road */' '}' \
+		'const char *text = "road";'
+	run "$ROOT/tools/house" "$TREE"
+	assert_failure 1
+	assert_output "libcommon/base/a.c:1: go: a static function has two words at least
+libcommon/base/a.c:5: road_choice: say access"
 }
