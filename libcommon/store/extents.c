@@ -141,7 +141,7 @@ static void resize_extent(struct extents *extents, struct extent *extent, uint64
 
 /* The last extent that begins at or before offset and the first that begins after it. */
 static void find_adjacent(const struct extents *extents, uint64_t offset, struct extent **previous,
-			    struct extent **next)
+			  struct extent **next)
 {
 	struct extent *extent = extents->root[BY_OFFSET];
 
