@@ -13,7 +13,7 @@
 #define SIZES      "4K 64K 2M 64M 1G"
 
 /* Letters of "rwx", each once; '-' for none. */
-static int parse_access(const char *text, void *value)
+static int parse_protection(const char *text, void *value)
 {
 	static const char letters[] = "rwx";
 	static const int bits[] = {PROT_READ, PROT_WRITE, PROT_EXEC};
@@ -71,11 +71,11 @@ static const struct cli_option addrspace_options[] = {
 	 .help = "With --fixed: replace what is mapped there"},
 	{"align", 0, CLI_POWER, AT(request.align), "BYTES", .verbs = "alloc", .words = "64K 2M 1G", .against = "at",
 	 .help = "Align the address to this power of two"},
-	{"access", 0, CLI_PARSED, AT(request.protection), "ACCESS", .verbs = "map", .parse = parse_access,
+	{"protection", 0, CLI_PARSED, AT(request.protection), "PROTECTION", .verbs = "map", .parse = parse_protection,
 	 .words = "r rw rx rwx ---", .refusal = "is not some of the letters rwx, or ---",
 	 .help = "Give these rights: some of the letters rwx, or --- (rw; r of a file)"},
-	{"access", 0, CLI_PARSED, AT(request.protection), "ACCESS", .verbs = "protect", .parse = parse_access,
-	 .words = "r rw rx rwx ---", .refusal = "is not some of the letters rwx, or ---",
+	{"protection", 0, CLI_PARSED, AT(request.protection), "PROTECTION", .verbs = "protect",
+	 .parse = parse_protection, .words = "r rw rx rwx ---", .refusal = "is not some of the letters rwx, or ---",
 	 .help = "Give these rights: some of the letters rwx, or ---"},
 	{"cow", 0, CLI_FLAG, AT(cow), .verbs = "protect", .help = "Make shared mappings copy on write"},
 	{"private", 0, CLI_FLAG, AT(private), .verbs = "map", .against = "shared",

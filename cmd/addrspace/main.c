@@ -3,8 +3,8 @@
 #include "addrspace_args.h"
 
 #define TAKES_BOTH   (CLI_TAKES_PID | CLI_TAKES_REGIONS)
-#define MAPPED_KEYS  "pid starttime inode access flags vma_start vma_end"
-#define CHANGED_KEYS MAPPED_KEYS " was_access op done"
+#define MAPPED_KEYS  "pid starttime inode protection flags vma_start vma_end"
+#define CHANGED_KEYS MAPPED_KEYS " was_protection op done"
 
 static const struct cli_verb verbs[] = {
 	{"list", verb_list, "List its mappings, with object, rights, and what is resident",
@@ -31,7 +31,7 @@ static const struct cli_verb verbs[] = {
 	 .about = "Unmap what is mapped in regions.", .takes = TAKES_BOTH, .operands = 1, .columns = mapping_columns,
 	 .type = "region", .keys = CHANGED_KEYS},
 	{"protect", verb_protect, "Give what is mapped other rights, or make it copy on write",
-	 .usage = "-p PID START-END|-r FILE --access ACCESS [OPTION...]",
+	 .usage = "-p PID START-END|-r FILE --protection PROTECTION [OPTION...]",
 	 .about = "Give what is mapped in regions other rights, or make it copy on write.", .takes = TAKES_BOTH,
 	 .operands = 1, .columns = mapping_columns, .type = "region", .keys = CHANGED_KEYS},
 	{"alloc", verb_alloc, "Allocate memory", .usage = "-p PID BYTES [OPTION...]",

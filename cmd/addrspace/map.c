@@ -34,7 +34,7 @@ static int check_object_words(const struct run *run, const struct addrspace_valu
 	if (values->memfd && strlen(values->memfd) > MEMFD_NAME_MAX)
 		return cli_usage_error(run->name, "--memfd: a name can have %d bytes", MEMFD_NAME_MAX);
 	if ((request->populate || request->lock) && !(request->protection & PROT_READ))
-		return cli_usage_error(run->name, "%s: needs memory that can be read, see --access",
+		return cli_usage_error(run->name, "%s: needs memory that can be read, see --protection",
 				       request->lock ? "--lock" : "--populate");
 	return check_place(run, request);
 }
@@ -205,7 +205,7 @@ int verb_map(struct run *run)
 	int status;
 
 	request.shared = values->shared || (values->memfd && !values->private);
-	if (!cli_given(&run->options, "access"))
+	if (!cli_given(&run->options, "protection"))
 		request.protection = values->file ? PROT_READ : PROT_READ | PROT_WRITE;
 	status = check_object_words(run, values, &request);
 	return status == EXIT_DONE ? map_object(run, &request) : status;

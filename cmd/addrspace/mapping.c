@@ -33,7 +33,7 @@ static const char *object_name(const struct mapping *mapping)
 }
 
 /* Made once and shared: there are eight, and a process may have many thousand mappings. */
-json_t *access_names(bool readable, bool writable, bool executable)
+json_t *protection_names(bool readable, bool writable, bool executable)
 {
 	static const char *const names[] = {"read", "write", "exec"};
 	static json_t *made[8];
@@ -75,7 +75,8 @@ json_t *mapping_record(const struct target *target, const struct mapping *mappin
 	bool whole = part.start == mapping->region.start && part.end == mapping->region.end;
 
 	if (!record || add_object(record, mapping, part.start) ||
-	    json_object_set_new(record, "access", access_names(mapping->read, mapping->write, mapping->execute)) ||
+	    json_object_set_new(record, "protection",
+				protection_names(mapping->read, mapping->write, mapping->execute)) ||
 	    json_object_set_new(record, "flags", json_pack("[s]", mapping->shared ? "shared" : "private")) ||
 	    (!whole && (json_object_set_new(record, "vma_start", report_address(mapping->region.start)) ||
 			json_object_set_new(record, "vma_end", report_address(mapping->region.end))))) {

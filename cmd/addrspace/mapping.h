@@ -8,10 +8,10 @@
 #include "proc/maps.h"
 
 /* ["read","write","exec"], those that there are. The caller owns it. */
-json_t *access_names(bool readable, bool writable, bool executable);
+json_t *protection_names(bool readable, bool writable, bool executable);
 
 /*
- * The region record of the part of a mapping that lies in `part`: its process, object, name, inode, offset, access and
+ * The region record of the part of a mapping that lies in `part`: its process, object, name, inode, offset, protection and
  * flags; the whole mapping as vma_start and vma_end where that is more. The caller owns it; NULL when out of memory.
  */
 json_t *mapping_record(const struct target *target, const struct mapping *mapping, struct region part);

@@ -7,12 +7,12 @@
 /* What is asked for. */
 struct wanted {
 	int protection;
-	bool access, copy; /* which of both */
+	bool rights, copy; /* which of both */
 };
 
 static int protection_of(const struct wanted *wanted, const struct mapping *mapping)
 {
-	if (wanted->access)
+	if (wanted->rights)
 		return wanted->protection;
 	return (mapping->read ? PROT_READ : 0) | (mapping->write ? PROT_WRITE : 0) | (mapping->execute ? PROT_EXEC : 0);
 }
@@ -35,7 +35,8 @@ static void describe_rights(struct mapping *mapping, json_t *record, void *conte
 	const struct wanted *wanted = context;
 	int protection = protection_of(wanted, mapping);
 
-	json_object_set_new(record, "was_access", access_names(mapping->read, mapping->write, mapping->execute));
+	json_object_set_new(record, "was_protection",
+			    protection_names(mapping->read, mapping->write, mapping->execute));
 	mapping->read = protection & PROT_READ;
 	mapping->write = protection & PROT_WRITE;
 	mapping->execute = protection & PROT_EXEC;
@@ -48,7 +49,7 @@ static void describe_rights(struct mapping *mapping, json_t *record, void *conte
 
 static unsigned int rights_taken(const struct wanted *wanted)
 {
-	if (!wanted->access)
+	if (!wanted->rights)
 		return 0;
 	return (wanted->protection & PROT_READ ? 0U : TAKES_READ) |
 	       (wanted->protection & PROT_WRITE ? 0U : TAKES_WRITE) |
@@ -74,12 +75,12 @@ int verb_protect(struct run *run)
 	struct change change = CHANGE_OF(run, "mprotect");
 	_cleanup_input_ struct region_input input = {0};
 	struct wanted wanted = {.protection = values->request.protection,
-				.access = cli_given(&run->options, "access"),
+				.rights = cli_given(&run->options, "protection"),
 				.copy = values->cow};
 	int status;
 
-	if (!wanted.access && !wanted.copy)
-		return cli_usage_error(run->name, "which rights? give --access, --cow or both");
+	if (!wanted.rights && !wanted.copy)
+		return cli_usage_error(run->name, "which rights? give --protection, --cow or both");
 	status = change_begin(run, &input);
 	return status == EXIT_DONE ? protect_regions(&change, &input.regions, &wanted) : status;
 }

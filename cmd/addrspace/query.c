@@ -9,19 +9,24 @@
 #include "mapping.h"
 
 const struct report_column query_columns[] = {
-	{"start", "START", COLUMN_TEXT},         {"end", "END", COLUMN_TEXT},
-	{"object", "OBJECT", COLUMN_TEXT},       {"offset", "OFFSET", COLUMN_TEXT},
-	{"access", "ACCESS", COLUMN_TEXT},       {"all_same", "ALL_SAME", COLUMN_TEXT},
-	{"mapped_bytes", "MAPPED", COLUMN_SIZE}, {"mappings", "MAPPINGS", COLUMN_NUMBER},
-	{"name", "NAME", COLUMN_TEXT},           {NULL, NULL, COLUMN_TEXT},
+	{"start", "START", COLUMN_TEXT},
+	{"end", "END", COLUMN_TEXT},
+	{"object", "OBJECT", COLUMN_TEXT},
+	{"offset", "OFFSET", COLUMN_TEXT},
+	{"protection", "PROTECTION", COLUMN_TEXT},
+	{"all_same", "ALL_SAME", COLUMN_TEXT},
+	{"mapped_bytes", "MAPPED", COLUMN_SIZE},
+	{"mappings", "MAPPINGS", COLUMN_NUMBER},
+	{"name", "NAME", COLUMN_TEXT},
+	{NULL, NULL, COLUMN_TEXT},
 };
 
 /* What was found of a region. */
 struct found {
 	struct mapping first, last;
 	uint64_t mapped_bytes, mappings;
-	bool one_object;  /* contiguous in it, as far as it is mapped */
-	bool same_access; /* of all that is mapped */
+	bool one_object;      /* contiguous in it, as far as it is mapped */
+	bool same_protection; /* of all that is mapped */
 	bool same_flags;
 };
 
@@ -50,10 +55,10 @@ static void add_mapping(struct found *found, const struct mapping *mapping, stru
 {
 	if (!found->mappings) {
 		found->first = *mapping;
-		found->one_object = found->same_access = found->same_flags = true;
+		found->one_object = found->same_protection = found->same_flags = true;
 	} else {
 		found->one_object &= continues_object(&found->last, mapping);
-		found->same_access &= strncmp(found->first.perm, mapping->perm, 3) == 0;
+		found->same_protection &= strncmp(found->first.perm, mapping->perm, 3) == 0;
 		found->same_flags &= found->first.shared == mapping->shared;
 	}
 	found->last = *mapping;
@@ -92,7 +97,7 @@ static json_t *query_record(const struct target *target, struct region region, c
 	if (!found->mappings) {
 		record = report_region("region", target->pid, target->starttime, region.start, region.end);
 		json_object_set_new(record, "flags", json_null());
-		json_object_set_new(record, "access", json_null());
+		json_object_set_new(record, "protection", json_null());
 	} else {
 		record = mapping_record(target, &found->first, region);
 	}
@@ -107,11 +112,11 @@ static json_t *query_record(const struct target *target, struct region region, c
 		json_object_del(record, "inode");
 		json_object_del(record, "offset");
 	}
-	if (!whole || !found->same_access)
-		json_object_set_new(record, "access", json_null());
+	if (!whole || !found->same_protection)
+		json_object_set_new(record, "protection", json_null());
 	if (!whole || !found->same_flags)
 		json_object_set_new(record, "flags", json_null());
-	json_object_set_new(record, "all_same", json_boolean(whole && found->same_access));
+	json_object_set_new(record, "all_same", json_boolean(whole && found->same_protection));
 	json_object_set_new(record, "mapped_bytes", json_integer((json_int_t)found->mapped_bytes));
 	json_object_set_new(record, "mappings", json_integer((json_int_t)found->mappings));
 	return record;

@@ -72,7 +72,7 @@ static void summarize_flush(struct flush *flush, uint64_t before, uint64_t began
 	json_object_set_new(record, "left_entries", ring_number(ring_entries(&reclaimer->ring.view)));
 	json_object_set_new(record, "left_bytes", ring_number(ring_bytes(&reclaimer->ring.view)));
 	if (reclaimer->access != ACCESS_AUTO)
-		json_object_set_new(record, "access_method", json_string(access_name(reclaimer->access)));
+		json_object_set_new(record, "access", json_string(access_name(reclaimer->access)));
 	json_object_set_new(record, "stops", ring_number(reclaimer->inject.stops));
 	json_object_set_new(record, "longest_stop_us", ring_number(reclaimer->inject.longest_us));
 	json_object_set_new(record, "time_us", ring_number(now_us() - began_us));

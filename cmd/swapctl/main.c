@@ -6,7 +6,7 @@
 	"starttime supervisor_pid store encrypted key compress cluster_bytes limit_bytes store_allocated_bytes "    \
 	"store_file_bytes pool_bytes moving_pages staged_pages pool_pages filled_pages poisoned_pages spaces "      \
 	"moved_pages_total refaulted_pages brought_pages fresh_faults hot_faults fault_wait_us written_back_pages " \
-	"fault_max_us events stops access_method kept_in tracer_pid"
+	"fault_max_us events stops access kept_in tracer_pid"
 #define REGION_KEYS "pid starttime bytes filled_pages skipped"
 
 static const struct cli_verb verbs[] = {

@@ -42,6 +42,7 @@ static int read_path(const struct target *target, const char *controller, char p
 	_cleanup_free_ char *line = NULL;
 	size_t size = 0;
 
+	*path = '\0';
 	if (!file)
 		return -errno;
 	while (getline(&line, &size, file) > 0) {

@@ -124,7 +124,7 @@ json_t *status_record(struct pager *pager)
 	if (atomic_load(&pager->tracer.pid))
 		report_number(record, "tracer_pid", (uint64_t)atomic_load(&pager->tracer.pid));
 	if (pager->access.ops)
-		json_object_set_new(record, "access_method", json_string(pager->access.ops->name));
+		json_object_set_new(record, "access", json_string(pager->access.ops->name));
 	if (pager->access.puppet.self.pid)
 		report_number(record, "puppet_pid", (uint64_t)pager->access.puppet.self.pid);
 	store_usage(pager->tiers.store, &usage);

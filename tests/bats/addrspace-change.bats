@@ -45,7 +45,7 @@ start_known() {
 	local access perm
 	start_known
 	while read -r access perm; do
-		space 0 map -p "$TARGET_PID" --size 128K --access "$access"
+		space 0 map -p "$TARGET_PID" --size 128K --protection "$access"
 		assert_equal "$(summary '[.op, .done, .bytes, .errors] | @csv')" '"map",true,131072,0'
 		assert_equal "$(record '.[0].perm')" "$perm"
 		assert_equal "$(awk -v place="$(place)" '$1 == place { print $2 }' "/proc/$TARGET_PID/maps")" "$perm"
@@ -74,7 +74,7 @@ start_known() {
 	assert_equal "$(record '.[0] | [.bytes, .object, .perm, .offset] | @csv')" '20480,"file","r--p","0x0"'
 	bytes_at "$(record '.[0].start')" 20000 | cmp - "$BATS_TEST_TMPDIR/file"
 	space 0 unmap -p "$TARGET_PID" "$(place)"
-	space 0 map -p "$TARGET_PID" --file "$BATS_TEST_TMPDIR/file" --offset 8K --size 4096 --access rw
+	space 0 map -p "$TARGET_PID" --file "$BATS_TEST_TMPDIR/file" --offset 8K --size 4096 --protection rw
 	assert_equal "$(record '.[0] | [.bytes, .offset, .inode] | @csv')" "4096,\"0x2000\",$(stat -c %i "$BATS_TEST_TMPDIR/file")"
 	bytes_at "$(record '.[0].start')" 4096 | cmp - <(tail -c +8193 "$BATS_TEST_TMPDIR/file" | head -c 4096)
 	poke "$(record '.[0].start')" private
@@ -87,7 +87,7 @@ start_known() {
 @test "what is written to a shared mapping of a file is in the file" {
 	start_known
 	head -c 4096 /dev/zero >"$BATS_TEST_TMPDIR/file"
-	space 0 map -p "$TARGET_PID" --file "$BATS_TEST_TMPDIR/file" --shared --access rw
+	space 0 map -p "$TARGET_PID" --file "$BATS_TEST_TMPDIR/file" --shared --protection rw
 	poke "$(record '.[0].start')" shared
 	assert_equal "$(head -c 6 "$BATS_TEST_TMPDIR/file")" shared
 }
@@ -194,21 +194,21 @@ start_known() {
 
 @test "rights change, piece by piece, and the records say which there were" {
 	start_known
-	space 0 protect -p "$TARGET_PID" "$START-$(hex "$START" 8192)" --access r
-	assert_equal "$(record '.[0] | [(.access | join("+")), (.was_access | join("+")), .perm] | @csv')" '"read","read+write","r--p"'
+	space 0 protect -p "$TARGET_PID" "$START-$(hex "$START" 8192)" --protection r
+	assert_equal "$(record '.[0] | [(.protection | join("+")), (.was_protection | join("+")), .perm] | @csv')" '"read","read+write","r--p"'
 	assert_equal "$(maps_line "$START")" r--p
 	# Two mappings by now, each with what it had.
-	space 0 protect -p "$TARGET_PID" "$START-$END" --access ---
-	assert_equal "$(record 'map(select(.type == "region")) | map(.was_access | join("+")) | @csv')" '"read","read+write"'
+	space 0 protect -p "$TARGET_PID" "$START-$END" --protection ---
+	assert_equal "$(record 'map(select(.type == "region")) | map(.was_protection | join("+")) | @csv')" '"read","read+write"'
 	assert_equal "$(maps_line "$START")" ---p
-	space 0 protect -p "$TARGET_PID" -r "$RECORDS" --access wr
+	space 0 protect -p "$TARGET_PID" -r "$RECORDS" --protection wr
 	unchanged
 }
 
 @test "a hole is told, and what is mapped beside it is done" {
 	start_known
 	space 0 unmap -p "$TARGET_PID" "$(hex "$START" 8192)-$(hex "$START" 16384)"
-	space 3 protect -p "$TARGET_PID" "$START-$(hex "$START" 20480)" --access r
+	space 3 protect -p "$TARGET_PID" "$START-$(hex "$START" 20480)" --protection r
 	assert_equal "$(record 'map("\(.type) \(.start // "" | .[2:]) \(.bytes)") | .[]')" "region $START 8192
 error $(hex "$START" 8192) 8192
 region $(hex "$START" 16384) 4096
@@ -224,7 +224,7 @@ summary  12288"
 	start_known
 	printf hello >"$BATS_TEST_TMPDIR/file"
 	space 0 map -p "$TARGET_PID" --file "$BATS_TEST_TMPDIR/file" --shared
-	space 4 protect -p "$TARGET_PID" "$(place)" --access rw
+	space 4 protect -p "$TARGET_PID" "$(place)" --protection rw
 	assert_equal "$(record '.[0] | [.type, .errno, .op] | @csv')" '"error","EACCES","mprotect"'
 }
 
@@ -266,7 +266,7 @@ summary  12288"
 		assert_equal "$(maps_line "$START" | cut -c 1-4)" rw-p
 		assert_equal "$(bytes_at "$START" 6)" before
 		# The object, by way of what is still shared of it.
-		space 0 protect -p "$TARGET_PID" "$START-$(hex "$START" 4096)" --cow --access r
+		space 0 protect -p "$TARGET_PID" "$START-$(hex "$START" 4096)" --cow --protection r
 		assert_equal "$(maps_line "$START" | cut -c 1-4)" r--p
 		if [[ $kind == shared-file ]]; then
 			poke "0x$START" behind
@@ -293,14 +293,14 @@ summary  12288"
 	start_known
 	text=$(awk '/libc.so/ && $2 == "r-xp" { print $1 }' "/proc/$TARGET_PID/maps")
 	refuses 2 "thread $TARGET_PID executes it" unmap -p "$TARGET_PID" "$text"
-	refuses 2 "thread $TARGET_PID executes it" protect -p "$TARGET_PID" "${text%-*}-$(hex "${text%-*}" 4096)" --access r
+	refuses 2 "thread $TARGET_PID executes it" protect -p "$TARGET_PID" "${text%-*}-$(hex "${text%-*}" 4096)" --protection r
 	refuses 2 'stack of the main thread' unmap -p "$TARGET_PID" "$(awk '/\[stack\]/ { print $1 }' "/proc/$TARGET_PID/maps")"
 	refuses 2 'executes it' map -p "$TARGET_PID" --size 4K --at "${text%-*}" --fixed --replace
 	unchanged
 	# More rights take nothing away.
-	space 0 protect -p "$TARGET_PID" "$text" --access rwx
+	space 0 protect -p "$TARGET_PID" "$text" --protection rwx
 	assert_equal "$(maps_line "${text%-*}" | cut -c 1-4)" rwxp
-	space 0 protect -p "$TARGET_PID" "$text" --access r-x --force
+	space 0 protect -p "$TARGET_PID" "$text" --protection r-x --force
 	diff <(grep -E '^[0-9a-f]+-' "$BATS_TEST_TMPDIR/snapshot") <(look_at "$TARGET_PID" | grep -E '^[0-9a-f]+-')
 }
 
@@ -310,7 +310,7 @@ summary  12288"
 	# The stacks of pthread_create: a guard page, and RLIMIT_STACK less that page.
 	while read -r stack; do
 		refuses 2 'thread [0-9]+ has its stack in it' unmap -p "$TARGET_PID" "$stack"
-		refuses 2 'thread [0-9]+ has its stack in it' protect -p "$TARGET_PID" "$stack" --access r
+		refuses 2 'thread [0-9]+ has its stack in it' protect -p "$TARGET_PID" "$stack" --protection r
 		((++count))
 	done < <(tail -n +1 "/proc/$TARGET_PID/maps" | awk '{ split($1, a, "-") } last ~ /---p/ && $2 == "rw-p" && NF == 5 { print $1 } { last = $2 }' |
 		while IFS=- read -r a b; do (((16#$b - 16#$a) >= 8 * MEBIBYTE)) && echo "$a-$b"; done)
@@ -341,7 +341,7 @@ summary  12288"
 	out_region
 	refuses 2 'registered with a userfaultfd' unmap -p "$TARGET_PID" "$START-$END"
 	refuses 2 'registered with a userfaultfd' free -p "$TARGET_PID" "$START-$END" --force
-	refuses 2 'registered with a userfaultfd' protect -p "$TARGET_PID" "$START-$END" --access r --force
+	refuses 2 'registered with a userfaultfd' protect -p "$TARGET_PID" "$START-$END" --protection r --force
 	refuses 2 'registered with a userfaultfd' map -p "$TARGET_PID" --size 4K --at "$START" --fixed --replace --force
 	# The control area, and where the puppet stands: private, executable, without a file.
 	areas=$(awk '$2 == "r-xp" && $5 == 0 && $6 !~ /vdso/ { print $1 }' "/proc/$TARGET_PID/maps")
@@ -369,7 +369,7 @@ summary  12288"
 	refuses 1 'something is mapped there' map -p "$TARGET_PID" --size 64K -n --at "$START" --fixed
 	space 0 unmap -p "$TARGET_PID" -n "$START-$END"
 	assert_equal "$(record '.[0] | [.start, .bytes, .done, .op] | @csv')" "\"0x$START\",$((4 * MEBIBYTE)),false,\"unmap\""
-	space 0 protect -p "$TARGET_PID" -n "$START-$END" --access r
+	space 0 protect -p "$TARGET_PID" -n "$START-$END" --protection r
 	assert_equal "$(record '.[0] | [.perm, .done] | @csv')" '"r--p",false'
 	space 3 free -p "$TARGET_PID" -n "$START-$(hex "$END" 4096)"
 	space 0 alloc -p "$TARGET_PID" -n 1M
@@ -384,7 +384,7 @@ change_often() {
 	for round in 1 2 3; do
 		echo "round $round"
 		space 0 alloc -p "$TARGET_PID" 2M --commit
-		space 0 protect -p "$TARGET_PID" -r "$RECORDS" --access r
+		space 0 protect -p "$TARGET_PID" -r "$RECORDS" --protection r
 		space 0 free -p "$TARGET_PID" -r "$RECORDS"
 		space 0 map -p "$TARGET_PID" --memfd some --size 64K --populate
 		space 0 unmap -p "$TARGET_PID" -r "$RECORDS"
@@ -414,7 +414,7 @@ change_often() {
 	snapshot
 	change_often
 	unchanged
-	space 4 protect -p "$TARGET_PID" --access rwx "$START-$END"
+	space 4 protect -p "$TARGET_PID" --protection rwx "$START-$END"
 	unchanged
 	tell
 	wait_for 20 grep -q '^ok' "$TARGET_DIR/out"
@@ -550,10 +550,10 @@ is_let_go() {
 		not START-END|free 2000-1000
 		begin and end at pages|unmap 1001-2000
 		which rights|protect 1000-2000
-		some of the letters|protect 1000-2000 --access rq
-		some of the letters|protect 1000-2000 --access rr
-		some of the letters|protect 1000-2000 --access rw-x-
-		some of the letters|protect 1000-2000 --access=
+		some of the letters|protect 1000-2000 --protection rq
+		some of the letters|protect 1000-2000 --protection rr
+		some of the letters|protect 1000-2000 --protection rw-x-
+		some of the letters|protect 1000-2000 --protection=
 		how much|map
 		how much|map --memfd x
 		how much|alloc
@@ -573,8 +573,8 @@ is_let_go() {
 		--at is missing|map --size 4K --fixed
 		only with --fixed|map --size 4K --at 10000 --replace
 		beyond the last address|map --size 8K --at fffffffffffff000
-		needs memory that can be read|map --size 4K --populate --access w
-		needs memory that can be read|map --size 4K --lock --access ---
+		needs memory that can be read|map --size 4K --populate --protection w
+		needs memory that can be read|map --size 4K --lock --protection ---
 		power of two|alloc 4K --align 3000
 		power of two|alloc 4K --align 1K
 		give one of them|alloc 4K --align 8K --at 10000

@@ -58,7 +58,7 @@ our_list() {
 		start_target touch "$kind" every $((4 * MEBIBYTE))
 		read -r START _ <<<"$TARGET_READY"
 		space 0 list -p "$TARGET_PID"
-		assert_equal "$(record ".[] | select(.start == \"0x$START\") | [.object, .flags[], .access[]] | @csv")" \
+		assert_equal "$(record ".[] | select(.start == \"0x$START\") | [.object, .flags[], .protection[]] | @csv")" \
 			"\"$object\",\"$flag\",\"read\",\"write\""
 		assert_equal "$(record ".[] | select(.start == \"0x$START\") | .inode // 0")" \
 			"$(awk -v start="$START" 'index($1, start "-") == 1 { print $5 }' "/proc/$TARGET_PID/maps")"
@@ -119,7 +119,7 @@ our_list() {
 	assert_equal "$(record '.[0] | [.object, .offset, .all_same, .mapped_bytes] | @csv')" '"file","0x2000",true,4096'
 	assert_equal "$(record '.[0] | .vma_start[2:] + " " + .vma_end[2:]')" "$START $END"
 	space 0 query -p "$TARGET_PID" "$START-$END"
-	assert_equal "$(record '.[0] | [.object, .offset, .all_same, (.access | join("+")), .mappings] | @csv')" \
+	assert_equal "$(record '.[0] | [.object, .offset, .all_same, (.protection | join("+")), .mappings] | @csv')" \
 		'"file","0x0",true,"read+write",1'
 }
 
@@ -127,12 +127,12 @@ our_list() {
 	start_target manymaps 4
 	local start=${TARGET_READY% *} end=${TARGET_READY#* }
 	space 0 query -p "$TARGET_PID" "$start-$end"
-	assert_equal "$(record '.[0] | [.object, .access, .all_same, .mappings] | @csv')" '"anon",,false,4'
+	assert_equal "$(record '.[0] | [.object, .protection, .all_same, .mappings] | @csv')" '"anon",,false,4'
 	space 0 query -p "$TARGET_PID" "$(awk 'NR == 1 { split($1, a, "-"); first = a[1] } /\[heap\]/ { split($1, a, "-"); print first "-" a[2] }' \
 		"/proc/$TARGET_PID/maps")"
 	assert_equal "$(record '.[0] | [.object, .all_same, .mappings > 4] | @csv')" ',false,true'
 	space 0 query -p "$TARGET_PID" 0
-	assert_equal "$(record '.[0] | [.object, .access, .all_same, .mapped_bytes, .mappings] | @csv')" ',,false,0,0'
+	assert_equal "$(record '.[0] | [.object, .protection, .all_same, .mapped_bytes, .mappings] | @csv')" ',,false,0,0'
 }
 
 @test "a process that is stopped, sandboxed or traced can be looked at" {

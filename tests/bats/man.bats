@@ -241,7 +241,7 @@ synopsis_options() {
 		addrspace query -p "$PID" 0-1000
 		addrspace info -p "$PID"
 		addrspace alloc -p "$PID" 4K
-		addrspace protect --dry-run -p "$PID" "$(awk '{ print $1; exit }' "/proc/$PID/maps")" --access r
+		addrspace protect --dry-run -p "$PID" "$(awk '{ print $1; exit }' "/proc/$PID/maps")" --protection r
 	} >"$BATS_TEST_TMPDIR/records"
 	run jq -r '(., .events?, .skipped?) | objects | keys[]' "$BATS_TEST_TMPDIR/records"
 	assert_success

@@ -23,7 +23,7 @@ lock_is_free() {
 @test "over the agent all is reclaimed, no thread is stopped, and ptrace is not used" {
 	start_agent_ring 100 65536 mixed
 	reclaim_ok flush -p "$TARGET_PID" -n 20 -v --access agent
-	assert_equal "$(summary '[.entries, .bytes, .errors, .left_entries, .access_method, .stops] | join(" ")')" "20 1310720 0 80 agent 0"
+	assert_equal "$(summary '[.entries, .bytes, .errors, .left_entries, .access, .stops] | join(" ")')" "20 1310720 0 80 agent 0"
 	assert_equal "$(record 'map(select(.type == "region")) | length')" 20
 	assert_equal "$(states)" "unreclaimed=80 freed=10 deallocated=10 busy=0 mapped=90"
 	ask enter
@@ -48,14 +48,14 @@ lock_is_free() {
 	for verdict in eperm kill; do
 		run timeout 60 "$UVM_BUILD/targets/probe_deny" "$verdict" ptrace reclaimctl flush -p "$TARGET_PID" -n 10 3>&-
 		assert_success
-		assert_equal "$(jq -r .access_method <<<"$output")" agent
+		assert_equal "$(jq -r .access <<<"$output")" agent
 	done
 	reclaim_ok flush -p "$TARGET_PID" -n 10
-	assert_equal "$(summary .access_method)" ptrace
+	assert_equal "$(summary .access)" ptrace
 	start_target tracer "${TARGETS[0]}"
 	reclaim_fails 1 ".*being traced by tracer" flush -p "${TARGETS[0]}" --all --access ptrace
 	reclaim_ok flush -p "${TARGETS[0]}" --all
-	assert_equal "$(summary '[.access_method, .entries] | join(" ")')" "agent 10"
+	assert_equal "$(summary '[.access, .entries] | join(" ")')" "agent 10"
 	TARGET_DIR=$folder
 	assert_equal "$(states)" "unreclaimed=0 freed=20 deallocated=20 busy=0 mapped=20"
 }

@@ -68,7 +68,7 @@ teardown_nobody() {
 	TARGET_PID=$(pgrep -P "$TARGET_PID" -x contents)
 	assert_equal "$(awk '/^NSpid/ { print $3 }' "/proc/$TARGET_PID/status")" 1
 	run -0 timeout 60 "$UVM_BUILD/targets/probe_deny" kill ptrace swapctl out -p "$TARGET_PID" 3>&-
-	assert_equal "$(status_of .access_method)" agent
+	assert_equal "$(status_of .access)" agent
 	assert_equal "$(resident)" 0
 	ask check
 }
@@ -76,7 +76,7 @@ teardown_nobody() {
 @test "over the agent no thread is stopped, and ptrace is not used" {
 	start_agent contents mixed $((16 * MEBIBYTE))
 	swap_ok attach -p "$TARGET_PID" --access agent
-	assert_equal "$(record '.[0].access_method')" agent
+	assert_equal "$(record '.[0].access')" agent
 	run -0 timeout 60 "$UVM_BUILD/targets/probe_deny" kill ptrace,pidfd_getfd swapctl out -p "$TARGET_PID" 3>&-
 	assert_equal "$(resident)" 0
 	assert_equal "$(status_of '[.stops, .longest_stop_us] | add')" 0
@@ -88,7 +88,7 @@ teardown_nobody() {
 	for verdict in eperm kill; do
 		start_agent contents text $((8 * MEBIBYTE))
 		run -0 timeout 60 "$UVM_BUILD/targets/probe_deny" "$verdict" ptrace swapctl attach -p "$TARGET_PID" 3>&-
-		assert_equal "$(jq -r .access_method <<<"$output")" agent
+		assert_equal "$(jq -r .access <<<"$output")" agent
 		swap_most out -p "$TARGET_PID"
 		ask check
 		end_current
@@ -98,10 +98,10 @@ teardown_nobody() {
 @test "ptrace is taken where it is permitted, agent or not" {
 	start_agent contents text $((8 * MEBIBYTE))
 	swap_ok attach -p "$TARGET_PID"
-	assert_equal "$(record '.[0].access_method')" puppet
+	assert_equal "$(record '.[0].access')" puppet
 	swap_ok detach -p "$TARGET_PID"
 	swap_ok attach -p "$TARGET_PID" --access ptrace
-	assert_equal "$(record '.[0].access_method')" ptrace
+	assert_equal "$(record '.[0].access')" ptrace
 	ask check
 }
 
@@ -210,7 +210,7 @@ teardown_nobody() {
 	prepare_nobody
 	start_nobodys "$FOLDER/bin/contents" mixed $((16 * MEBIBYTE))
 	run -0 nobody_swaps out -p "$TARGET_PID" --store memory
-	assert_equal "$(nobody_swaps status -p "$TARGET_PID" | jq -r .access_method)" agent
+	assert_equal "$(nobody_swaps status -p "$TARGET_PID" | jq -r .access)" agent
 	assert_equal "$(resident)" 0
 	ask check
 	run -0 nobody_swaps out -p "$TARGET_PID"
@@ -323,7 +323,7 @@ teardown_nobody() {
 
 @test "run gives a command an agent and a session, with the options of attach" {
 	start_run --store memory --compress zstd:3 -- "$UVM_BUILD/targets/contents" mixed $((16 * MEBIBYTE))
-	assert_equal "$(status_of '[.access_method, .store, .compress] | join(" ")')" "agent memory zstd:3"
+	assert_equal "$(status_of '[.access, .store, .compress] | join(" ")')" "agent memory zstd:3"
 	swap_most out -p "$TARGET_PID"
 	assert_equal "$(resident)" 0
 	ask check
@@ -361,7 +361,7 @@ teardown_nobody() {
 	TARGET_READY=$(sed -n 's/^ready //p' "$TARGET_DIR/out" | tail -n 1)
 	read -r START END <<<"$TARGET_READY"
 	leaves() {
-		[[ $(status_of .access_method 2>/dev/null) == agent ]] && swapctl out -p "$TARGET_PID" >/dev/null 2>&1 3>&-
+		[[ $(status_of .access 2>/dev/null) == agent ]] && swapctl out -p "$TARGET_PID" >/dev/null 2>&1 3>&-
 		(($(resident) == 0))
 	}
 	wait_for 20 leaves

@@ -123,7 +123,7 @@ MEBIBYTE=1048576
 	out_region
 	run -0 jq -es '.[0] | .type == "session" and .out_pages == 8192 and .stored_pages + .zero_pages + .filled_pages == .out_pages and
 		.moving_pages == 0 and .staged_pages == 0 and .store_bytes <= .store_allocated_bytes and .store_bytes > 0 and .store_file_bytes > 0 and
-		.spaces == 1 and (.access_method == "agent" or .stops > 0 and .longest_stop_us > 0) and (.events | keys) == ["fork", "remap", "remove", "unmap"]
+		.spaces == 1 and (.access == "agent" or .stops > 0 and .longest_stop_us > 0) and (.events | keys) == ["fork", "remap", "remove", "unmap"]
 	' <<<"$(timeout 60 swapctl status -p "$TARGET_PID")"
 	ask check
 	everything_back() {
