@@ -11,8 +11,9 @@
 json_t *protection_names(bool readable, bool writable, bool executable);
 
 /*
- * The region record of the part of a mapping that lies in `part`: its process, object, name, inode, offset, protection and
- * flags; the whole mapping as vma_start and vma_end where that is more. The caller owns it; NULL when out of memory.
+ * The region record of the part of a mapping that lies in `part`: its process, object, name, inode, offset, protection
+ * and flags; the whole mapping as vma_start and vma_end where that is more. The caller owns it; NULL when out of
+ * memory.
  */
 json_t *mapping_record(const struct target *target, const struct mapping *mapping, struct region part);
 
