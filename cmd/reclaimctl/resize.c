@@ -9,7 +9,7 @@
 
 #define POLL_US 1000
 
-/* What the program makes of a limits: pages are filled. */
+/* What the program makes of the capacity that was asked for: it fills pages. */
 static uint32_t round_capacity(const struct ring_found *ring, uint32_t capacity)
 {
 	uint64_t bytes = round_up(RING_ENTRIES + capacity * sizeof(struct ring_entry), page_size());

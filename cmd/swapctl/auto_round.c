@@ -16,11 +16,6 @@
 #define SUPERPAGE (2 * MiB)
 #define RETRY_MS  1000 /* after a session has not answered */
 
-static uint64_t number_of(const json_t *record, const char *key)
-{
-	return (uint64_t)json_integer_value(json_object_get(record, key));
-}
-
 static bool is_type(const json_t *record, const char *type)
 {
 	const char *name = json_string_value(json_object_get(record, "type"));
@@ -100,7 +95,7 @@ static void take_refaults(void *context, json_t *record)
 {
 	struct managed *m = context;
 	const json_t *list = json_object_get(record, "regions");
-	uint64_t lost = number_of(record, "lost_pages");
+	uint64_t lost = input_number(record, "lost_pages");
 	const uint64_t now = now_us() / 1000;
 	const json_t *item;
 	size_t i;
@@ -125,11 +120,11 @@ static void take_status(void *context, json_t *record)
 	const char *store = json_string_value(json_object_get(record, "store"));
 
 	snprintf(m->store, sizeof(m->store), "%s", store ? store : "");
-	m->now.pool = number_of(record, "pool_bytes");
-	m->now.used = m->now.pool + number_of(record, "store_bytes");
-	m->now.stalled_us = number_of(record, "fault_wait_us");
-	m->now.out = number_of(record, "out_pages") * page_size();
-	m->now.forks = number_of(json_object_get(record, "events"), "fork");
+	m->now.pool = input_number(record, "pool_bytes");
+	m->now.used = m->now.pool + input_number(record, "store_bytes");
+	m->now.stalled_us = input_number(record, "fault_wait_us");
+	m->now.out = input_number(record, "out_pages") * page_size();
+	m->now.forks = input_number(json_object_get(record, "events"), "fork");
 	json_decref(record);
 }
 
@@ -182,7 +177,7 @@ static void take_staged(void *context, json_t *record)
 	uint64_t start;
 
 	if (is_type(record, "region") && input_address(json_object_get(record, "start"), &start) == 0) {
-		uint64_t moved = number_of(record, "moved_bytes");
+		uint64_t moved = input_number(record, "moved_bytes");
 
 		staging->regions++;
 		staging->moved += moved;
@@ -374,16 +369,16 @@ static int write_back(struct automaton *a, struct managed *m)
 			 keep_summary, &summary);
 	a->writing = false;
 	/* Without an answer the pool is taken to be as it was. */
-	m->now.pool = summary ? number_of(summary, "pool_bytes") : m->now.pool;
-	policy_written(m->process, m->attached ? m->now.pool : 0, number_of(summary, "oldest_ms"), rc < 0);
-	if (number_of(summary, "written_back_pages")) {
+	m->now.pool = summary ? input_number(summary, "pool_bytes") : m->now.pool;
+	policy_written(m->process, m->attached ? m->now.pool : 0, input_number(summary, "oldest_ms"), rc < 0);
+	if (input_number(summary, "written_back_pages")) {
 		record = record_of(m, "writeback");
-		report_number(record, "written_back_bytes", number_of(summary, "written_back_bytes"));
+		report_number(record, "written_back_bytes", input_number(summary, "written_back_bytes"));
 		report_number(record, "pool_bytes", m->now.pool);
 		report_number(record, "store_bytes", m->now.used - min_u64(m->now.used, m->now.pool));
-		report_number(record, "time_us", number_of(summary, "time_us"));
+		report_number(record, "time_us", input_number(summary, "time_us"));
 		auto_emit(a, record);
-		a->sums.written_back += number_of(summary, "written_back_bytes");
+		a->sums.written_back += input_number(summary, "written_back_bytes");
 	}
 	json_decref(summary);
 	return rc;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* --watch: pages out of the way, and a record for each one that is touched. */
 #include "watch.h"
+#include "report/input.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -53,11 +54,6 @@ static void catch_signals(void)
 		sigaction(numbers[i], &action, NULL);
 }
 
-static uint64_t number_of(const json_t *record, const char *key)
-{
-	return (uint64_t)json_integer_value(json_object_get(record, key));
-}
-
 /* What nobody reads need not go on. */
 static int emit_record(void *context, json_t *record)
 {
@@ -92,7 +88,7 @@ static void take_touches(struct watcher *w, const json_t *record)
 		else
 			emit_record(w, told);
 	}
-	w->lost += number_of(record, "lost");
+	w->lost += input_number(record, "lost");
 	progress_update(&w->progress, w->touches.bytes, w->moved);
 }
 
@@ -117,9 +113,9 @@ static void take_round(struct watcher *w, uint64_t at_us)
 
 static void take_region(struct watcher *w, json_t *record)
 {
-	w->asked += number_of(record, "asked_bytes");
-	w->moved += number_of(record, "moved_bytes");
-	w->skipped += number_of(record, "skipped_bytes");
+	w->asked += input_number(record, "asked_bytes");
+	w->moved += input_number(record, "moved_bytes");
+	w->skipped += input_number(record, "skipped_bytes");
 	if (!w->table)
 		emit_record(w, json_incref(record));
 }
@@ -133,12 +129,12 @@ static uint64_t elapsed_us(const struct watcher *w)
 /* At the start, and again with what the target has waited since. */
 static void take_state(struct watcher *w, const json_t *record)
 {
-	w->waited_ns = number_of(record, "waited_ns");
+	w->waited_ns = input_number(record, "waited_ns");
 	if (!w->started_ns)
 		w->waited_before_ns = w->waited_ns;
 	else
 		w->ended_us = elapsed_us(w);
-	w->started_ns = number_of(record, "started_ns");
+	w->started_ns = input_number(record, "started_ns");
 }
 
 static void take_session_record(void *context, json_t *record)
@@ -155,7 +151,7 @@ static void take_session_record(void *context, json_t *record)
 	else if (strcmp(type, "error") == 0)
 		emit_record(w, json_incref(record));
 	else if (strcmp(type, "round") == 0)
-		take_round(w, number_of(record, "at_us"));
+		take_round(w, input_number(record, "at_us"));
 	else if (strcmp(type, "watching") == 0)
 		take_state(w, record);
 	json_decref(record);

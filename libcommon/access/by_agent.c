@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The access by the program's own agent: no thread is stopped, and no right to trace is needed. */
+/* By the program's own agent: no thread is stopped, and no right to trace is needed. */
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The access by ptrace: system calls on a puppet in the program's memory or, without one, on a thread of the program
+ * By ptrace: system calls on a puppet in the program's memory or, without one, on a thread of the program
  * that is stopped for it.
  */
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What choosing a access needs, whatever is done on it. */
+/* What choosing a way into a target needs, whatever is done there. */
 #include "access/method.h"
 
 #include <errno.h>
@@ -13,16 +13,6 @@
 
 static const char *const names[] = {
 	[ACCESS_AUTO] = "auto", [ACCESS_PTRACE] = "ptrace", [ACCESS_AGENT] = "agent", [ACCESS_PUPPET] = "puppet"};
-
-int access_parse(const char *text, enum access_method *access)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (strcmp(text, names[i]) == 0) {
-			*access = (enum access_method)i;
-			return 0;
-		}
-	return -EINVAL;
-}
 
 const char *access_name(enum access_method access)
 {

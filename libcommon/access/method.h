@@ -13,10 +13,7 @@ enum access_method {
 	ACCESS_PUPPET, /* by ptrace of our puppet in its memory */
 };
 
-/* As --access spells it. Returns 0, or -EINVAL: none of auto, ptrace, agent, puppet. */
-int access_parse(const char *text, enum access_method *access);
-
-/* As access_parse takes it. */
+/* As --access spells it. */
 const char *access_name(enum access_method access);
 
 /*

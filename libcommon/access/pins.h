@@ -68,7 +68,7 @@ struct pins {
  * page that is out cannot be read, and is among the answer: bring it back, and scan again. What threads wait for is
  * inspected when `whole`, and otherwise now and then: it costs more than all else.
  *
- * Returns 0, or -errno with `error` filled: -ETIMEDOUT (a thread cannot be asked now), -EPERM (not on this access),
+ * Returns 0, or -errno with `error` filled: -ETIMEDOUT (a thread cannot be asked now), -EPERM (this way cannot ask),
  * -EOPNOTSUPP (CONFIG_CHECKPOINT_RESTORE), -ESRCH, -ENOMEM.
  */
 int pins_scan(struct pins *pins, struct access *access, bool whole, struct error *error);

@@ -41,7 +41,8 @@ int place_at_rest(const struct target *target, pid_t tid, struct place *place)
 	return 0;
 }
 
-int inject_place(struct inject *inject, pid_t tid, struct place *place)
+/* One that runs is stopped for a moment; no other may be stopped by us then. -ETIMEDOUT: it does not stop. */
+static int find_place(struct inject *inject, pid_t tid, struct place *place)
 {
 	struct arch_regs regs;
 	int rc = place_at_rest(inject->target, tid, place);
@@ -68,7 +69,7 @@ static int read_place(const struct target *target, struct inject *inject, pid_t 
 
 	if (!inject)
 		return place_at_rest(target, tid, place);
-	while ((rc = inject_place(inject, tid, place)) == -ETIMEDOUT && now_us() < deadline)
+	while ((rc = find_place(inject, tid, place)) == -ETIMEDOUT && now_us() < deadline)
 		while (inject_reap(inject) > 0 && now_us() < deadline)
 			usleep(1000);
 	return rc;
@@ -131,7 +132,7 @@ static bool outside_madvise(const struct target *target, struct inject *inject, 
 	if (rc == 0 && proc_stat_is_kernel_worker(&stat)) /* a thread of the kernel may have borrowed the memory */
 		return proc_stat_is_kernel_thread(&stat) || outside_as_worker(target, tid);
 	if (rc == 0)
-		rc = inject ? inject_place(inject, tid, &place) : place_at_rest(target, tid, &place);
+		rc = inject ? find_place(inject, tid, &place) : place_at_rest(target, tid, &place);
 	if (rc == 0)
 		return place.call != SYS_madvise && place.call != SYS_process_madvise;
 	return rc == -ESRCH && has_ended(target, tid);

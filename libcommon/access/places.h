@@ -19,12 +19,6 @@ struct place {
 int place_at_rest(const struct target *target, pid_t tid, struct place *place);
 
 /*
- * Where a thread stands; one that runs is stopped for a moment. No thread may be stopped by us then.
- * Returns 0, -ESRCH, or -ETIMEDOUT: it does not stop.
- */
-int inject_place(struct inject *inject, pid_t tid, struct place *place);
-
-/*
  * The places of all threads. Those that run are stopped for a moment each to be asked; without an injector (NULL) they
  * are left out. The caller frees *places. Returns 0, or -errno: -ETIMEDOUT when a thread could not be stopped.
  */

@@ -60,7 +60,7 @@ struct target_ops {
 
 		/*
 		 * Says whether the target's forks have to ask first (true), because no event will tell of them, or not.
-		 * -EPERM: this access cannot make them.
+		 * -EPERM: this way cannot make them.
 		 */
 		int (*forks)(struct access *access, bool ask);
 
@@ -82,7 +82,7 @@ struct target_ops {
 		 */
 		unsigned int (*reap)(struct access *access);
 
-		/* Not held; stops that thread for a moment. -EPERM: this access cannot; -EAGAIN: not just now. */
+		/* Not held; stops that thread for a moment. -EPERM: this way cannot; -EAGAIN: not just now. */
 		int (*ask)(struct access *access, pid_t tid, struct thread_words *words);
 
 		uint64_t (*held_us)(const struct access *access); /* how long a thread of the program has been kept */

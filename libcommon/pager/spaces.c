@@ -94,6 +94,12 @@ void space_drop(struct pager *pager, struct space *space, struct region region)
 	index_walk(pager->index, space->id, region, drop_entry, (void *[]){space, pager});
 }
 
+static void unwatch_space(struct pager *pager, struct space *space)
+{
+	for (unsigned int i = 0; i < pager->faults.count; i++)
+		epoll_ctl(pager->faults.epoll[i], EPOLL_CTL_DEL, space->uffd, NULL);
+}
+
 /* `events` is held exclusively. */
 static void close_space(struct pager *pager, struct space *space)
 {
@@ -101,7 +107,7 @@ static void close_space(struct pager *pager, struct space *space)
 	if (space->used && !space->dead) {
 		space->dead = true;
 		space_drop(pager, space, (struct region){0, UINT64_MAX});
-		space_unwatch(pager, space);
+		unwatch_space(pager, space);
 		cleanup_close(&space->uffd);
 		if (space->stored_as)
 			fdstore_send(pager->supervision.socket,
@@ -126,12 +132,6 @@ int space_watch(struct pager *pager, struct space *space)
 		if (epoll_ctl(pager->faults.epoll[i], EPOLL_CTL_ADD, space->uffd, &event) < 0 && errno != EEXIST)
 			return -errno;
 	return 0;
-}
-
-void space_unwatch(struct pager *pager, struct space *space)
-{
-	for (unsigned int i = 0; i < pager->faults.count; i++)
-		epoll_ctl(pager->faults.epoll[i], EPOLL_CTL_DEL, space->uffd, NULL);
 }
 
 void space_close(struct pager *pager, struct space *space)

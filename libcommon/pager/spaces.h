@@ -7,9 +7,8 @@
 /* The places of spaces up to this one, with their locks. `lock` is held, or nothing else runs. */
 void space_make(struct pager *pager, unsigned int id);
 
-/* Every fault thread hears of the messages of a space, or of none of them. Returns 0 or -errno. */
+/* From now on every fault thread hears of the messages of a space. Returns 0 or -errno. */
 int space_watch(struct pager *pager, struct space *space);
-void space_unwatch(struct pager *pager, struct space *space);
 
 struct space *space_new(struct pager *pager,
 			int uffd); /* `lock` held; takes the descriptor on success; not watched yet */

@@ -106,7 +106,7 @@ static int hold_memory(struct pager *pager)
 			       &index_header(pager->index)->session.target.store_number);
 }
 
-int target_fds_give_again(struct pager *pager)
+static int give_again(struct pager *pager)
 {
 	struct index_header *header = index_header(pager->index);
 	int rc = 0;
@@ -146,7 +146,7 @@ int64_t target_fds_give_all(struct pager *pager)
 	}
 	rc = pager->access.ops->fds.give(&pager->access, pager->spaces[0].uffd);
 	target_fds_note(pager);
-	return rc < 0 ? rc : target_fds_give_again(pager);
+	return rc < 0 ? rc : give_again(pager);
 }
 
 int target_fds_begin(struct pager *pager, struct error *error)
@@ -182,7 +182,7 @@ int target_fds_give_store(struct pager *pager, struct error *error)
 {
 	if (strchr(index_header(pager->index)->session.store.path, '/') && !pager->tiers.seal)
 		return 0;
-	return while_held(pager, target_fds_give_again, error);
+	return while_held(pager, give_again, error);
 }
 
 int target_fds_give_pool(struct pager *pager, struct error *error)

@@ -13,11 +13,10 @@ int target_fds_give_store(struct pager *pager, struct error *error);
 /* The pool, unless it is held: before anything is in it. Returns as target_fds_give_store. */
 int target_fds_give_pool(struct pager *pager, struct error *error);
 
-/* The same once more, for a program that closes what it does not know. A thread is held. Returns 0 or -errno. */
-int target_fds_give_again(struct pager *pager);
-
-/* As target_fds_give_again, and the userfaultfd too; where the puppet that had them was ended, later those of children
- * as well. */
+/*
+ * All of it once more, for a program that closes what it does not know, and the userfaultfd too; where the puppet that
+ * had them was ended, later those of children as well. A thread is held. Returns 0 or -errno.
+ */
 int64_t target_fds_give_all(struct pager *pager);
 
 /*
@@ -43,7 +42,7 @@ void target_fds_return(struct pager *pager);
 void target_fds_note(struct pager *pager);
 
 /*
- * As begin of the access, which may have had to make some of what is ours in the target anew: the index is told, and
+ * As begin of the way in, which may have had to make some of what is ours in the target anew: the index is told, and
  * what is to be held there is held again. `job` is held. Returns 0 or -errno with `error` filled.
  */
 int target_fds_begin(struct pager *pager, struct error *error);

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "report/input.h"
+
 static const char *const verbs[REQUEST_VERBS] = {
 	[REQUEST_STATUS] = "status", [REQUEST_REFAULTS] = "refaults", [REQUEST_OUT] = "out",
 	[REQUEST_IN] = "in",         [REQUEST_HOLD] = "hold",         [REQUEST_WATCH] = "watch",
@@ -47,11 +49,6 @@ json_t *request_encode(const struct session_request *request)
 	return NULL;
 }
 
-static uint64_t number_of(const json_t *object, const char *key)
-{
-	return (uint64_t)json_integer_value(json_object_get(object, key));
-}
-
 int request_kind_of(const char *name, enum request_kind *kind)
 {
 	for (unsigned int i = 0; name && i < REQUEST_VERBS; i++)
@@ -67,13 +64,13 @@ int request_decode(const json_t *object, const struct region_vec *regions, struc
 {
 	*request = (struct session_request){
 		.regions = json_object_get(object, "regions") ? regions : NULL,
-		.bytes = number_of(object, "bytes"),
+		.bytes = input_number(object, "bytes"),
 		.dry_run = json_is_true(json_object_get(object, "dry_run")),
 		.stage = json_is_true(json_object_get(object, "stage")),
-		.age_ms = number_of(object, "age_ms"),
-		.duration_ms = number_of(object, "duration_ms"),
-		.again_ms = number_of(object, "again_ms"),
-		.resume_ns = number_of(object, "resume_ns"),
+		.age_ms = input_number(object, "age_ms"),
+		.duration_ms = input_number(object, "duration_ms"),
+		.again_ms = input_number(object, "again_ms"),
+		.resume_ns = input_number(object, "resume_ns"),
 	};
 	if (request_kind_of(json_string_value(json_object_get(object, "verb")), &request->verb) == 0)
 		return 0;

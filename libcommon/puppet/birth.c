@@ -46,7 +46,7 @@ static int64_t reaps_orphans(struct inject *inject)
 	return rc < 0 ? rc : subreaper != 0;
 }
 
-uint64_t birth_data(const struct birth *birth)
+static uint64_t data_address(const struct birth *birth)
 {
 	return birth->own.start + page_size();
 }
@@ -70,9 +70,9 @@ static int64_t write_code(struct inject *inject, const struct birth *birth)
 	for (size_t i = 0; i < ARRAY_SIZE(ending); i++)
 		data.ending |= UINT64_C(1) << (ending[i] - 1);
 	if (rc == 0)
-		rc = inject_call3(inject, SYS_mprotect, birth_data(birth), page_size(), PROT_READ | PROT_WRITE);
+		rc = inject_call3(inject, SYS_mprotect, data_address(birth), page_size(), PROT_READ | PROT_WRITE);
 	if (rc == 0)
-		rc = inject_write(inject, birth_data(birth), &data, sizeof(data));
+		rc = inject_write(inject, data_address(birth), &data, sizeof(data));
 	if (rc == 0)
 		inject_name(inject, birth->own);
 	return rc;
@@ -194,7 +194,7 @@ static int run_middle(struct inject *inject, pid_t middle, struct birth *birth)
 static int why_none(struct inject *inject, const struct birth *birth)
 {
 	struct arch_copy data;
-	int rc = inject_read(inject, birth_data(birth), &data, sizeof(data));
+	int rc = inject_read(inject, data_address(birth), &data, sizeof(data));
 
 	return rc < 0 ? rc : data.result < 0 ? (int)data.result : -ECHILD;
 }
@@ -209,7 +209,7 @@ int birth_run(struct inject *inject, struct birth *birth)
 
 	if (rc < 0)
 		return rc;
-	arch_copy_call(&stop->now, birth->own.start, stop->frame, birth_data(birth));
+	arch_copy_call(&stop->now, birth->own.start, stop->frame, data_address(birth));
 	if (arch_set_regs(inject->tid, &stop->now) < 0)
 		return -ESRCH;
 	rc = home = follow_birth(inject, inject->tid, PTRACE_SYSCALL, &born);

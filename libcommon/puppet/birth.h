@@ -24,9 +24,6 @@ struct birth {
 int64_t birth_map(struct inject *inject, struct birth *birth);
 void birth_unmap(struct inject *inject, const struct birth *birth);
 
-/* Address of its data. */
-uint64_t birth_data(const struct birth *birth);
-
 /*
  * Sends the stopped thread through the code. Afterwards it stands as after any call, and birth->pid is stopped before
  * its first instruction, traced by the calling thread, and killed by the kernel if the tracer ends. Without a tracer it

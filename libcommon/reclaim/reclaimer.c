@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A reclaimer outside: the lock, the access, what one that was killed left behind, turns. */
+/* A reclaimer outside: the lock, the way in, what one that was killed left behind, turns. */
 #include "reclaim/reclaimer.h"
 #include "access/in_child.h"
 #include "access/quiesce.h"

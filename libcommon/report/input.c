@@ -293,3 +293,8 @@ void region_input_free(struct region_input *input)
 	region_vec_free(&input->regions);
 	*input = (struct region_input){0};
 }
+
+uint64_t input_number(const json_t *record, const char *key)
+{
+	return (uint64_t)json_integer_value(json_object_get(record, key));
+}

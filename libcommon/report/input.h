@@ -31,4 +31,7 @@ void region_input_free(struct region_input *input);
 /* An address from a JSON value (integer, or string of hex with or without 0x). Returns 0 or -EINVAL. */
 int input_address(const json_t *value, uint64_t *address);
 
+/* A number of a record; 0 when it has none by that name. */
+uint64_t input_number(const json_t *record, const char *key);
+
 #define _cleanup_input_ __attribute__((cleanup(region_input_free)))

@@ -142,6 +142,18 @@ static unsigned int bring_next(struct filler *filler, struct space *space, uint6
 	return pages;
 }
 
+/* Asks the thread that reads ahead for that, if it has nothing else to do. */
+static void ask_ahead(struct pager *pager, struct space *space, uint64_t address)
+{
+	pthread_mutex_lock(&pager->lock);
+	if (!pager->faults.ahead.space) {
+		pager->faults.ahead.space = space;
+		pager->faults.ahead.address = address;
+		pthread_cond_signal(&pager->faults.ahead.asked);
+	}
+	pthread_mutex_unlock(&pager->lock);
+}
+
 /*
  * A program that walks its memory in order is met half-way: the clusters behind the one it asked for come before it
  * asks, those behind them by another thread at the same time. Returns the pages brought by this one.
@@ -157,7 +169,7 @@ static unsigned int read_ahead(struct filler *filler, struct space *space, uint6
 		return 0; /* what has not been touched stays out */
 	filler->walk_ahead = walking ? (unsigned int)min_u64(filler->walk_ahead * 2 + 1, AHEAD_MAX) : 0;
 	if (filler->walk_ahead == AHEAD_MAX)
-		fill_ask_ahead(pager, space, end + share);
+		ask_ahead(pager, space, end + share);
 	pages = bring_next(filler, space, end, filler->walk_ahead, &filler->walk_next);
 	filler->walk_space = space->id;
 	if (filler->walk_ahead == AHEAD_MAX && filler->walk_next == end + share)
@@ -173,17 +185,6 @@ void fill_ahead(struct filler *filler, struct space *space, uint64_t address)
 
 	pthread_mutex_lock(&pager->lock);
 	index_header(pager->index)->session.counters.refaulted_pages += pages;
-	pthread_mutex_unlock(&pager->lock);
-}
-
-void fill_ask_ahead(struct pager *pager, struct space *space, uint64_t address)
-{
-	pthread_mutex_lock(&pager->lock);
-	if (!pager->faults.ahead.space) {
-		pager->faults.ahead.space = space;
-		pager->faults.ahead.address = address;
-		pthread_cond_signal(&pager->faults.ahead.asked);
-	}
 	pthread_mutex_unlock(&pager->lock);
 }
 

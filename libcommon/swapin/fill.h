@@ -12,9 +12,6 @@ int fill_fault(struct filler *filler, struct space *space, uint64_t address);
 /* Brings the clusters that a program walking in order will ask for next, from `address` on. */
 void fill_ahead(struct filler *filler, struct space *space, uint64_t address);
 
-/* Asks the thread that reads ahead for that, if it has nothing else to do. */
-void fill_ask_ahead(struct pager *pager, struct space *space, uint64_t address);
-
 /*
  * Brings one cluster back wherever it is out; returns when nothing refers to it any more, no matter which thread
  * brought it. Until then what it was read from must stay.

@@ -70,8 +70,7 @@ void run_record(void *context, json_t *record)
 	const char *type = json_string_value(json_object_get(record, "type"));
 
 	if (type && strcmp(type, "progress") == 0) {
-		progress_update(&run->progress, (uint64_t)json_integer_value(json_object_get(record, "done")),
-				(uint64_t)json_integer_value(json_object_get(record, "total")));
+		progress_update(&run->progress, input_number(record, "done"), input_number(record, "total"));
 		json_decref(record);
 		return;
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The way into a target: which access, and what is made there. */
+/* Into a target: which way, and what is made there. */
 #include "worker/attach.h"
 
 #include <errno.h>
@@ -31,7 +31,7 @@ static void leave_target(struct pager *pager)
 
 /*
  * The handshake of the program's descriptor. Who may not have fork events is told by the program before it forks, when
- * the access can make it.
+ * that way can make it.
  */
 static int enable_memory(struct pager *pager, int fd, struct error *error)
 {

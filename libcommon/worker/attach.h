@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The way into a target: which access, and what is made there. */
+/* Into a target: which way, and what is made there. */
 #pragma once
 
 #include "access/method.h"
 #include "pager/pager.h"
 
 /*
- * The two userfaultfds and the staging area in the target, by ptrace when that is permitted, otherwise by its
- * agent, or by the one access chosen. Returns 0, or -errno with `error` filled; when neither access is possible it says
- * why of both.
+ * The two userfaultfds and the staging area in the target, by ptrace when that is permitted, otherwise by its agent,
+ * or by the one way chosen. Returns 0, or -errno with `error` filled; when neither is possible it says why of both.
  */
 int attach_target(struct pager *pager, enum access_method choice, struct error *error);
 
