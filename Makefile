@@ -68,7 +68,8 @@ LIB_OBJS   := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
 TOOL_BINS  := $(TOOLS:%=$(BUILD)/bin/%)
 
 # Tools that can be told where to die, for the tests of recovery.
-FAILPOINT_PARTS := $(foreach room,service pager swapin swapout worker session,$(wildcard libcommon/$(room)/*.c)) libcommon/confine/filter.c
+FAILPOINT_PARTS := $(foreach room,service pager swapin swapout worker session lazymap,$(wildcard libcommon/$(room)/*.c)) libcommon/confine/filter.c libcommon/puppet/birth.c
+FAILPOINT_OBJS  := $(FAILPOINT_PARTS:%.c=$(BUILD)/obj/failpoints/%.o) $(BUILD)/obj/failpoints/tests/failpoint/failpoint.o
 FAILPOINT_LIB   := $(BUILD)/failpoints/libcommon.a
 FAILPOINT_BINS  := $(TOOLS:%=$(BUILD)/failpoints/bin/%)
 
@@ -127,7 +128,7 @@ $(foreach objects,$(BUILD)/obj $(BUILD)/obj/pic $(BUILD)/obj/debug $(BUILD)/obj/
 
 $(BUILD)/obj/failpoints/%.o: ALL_FLAGS += -DUVM_FAILPOINTS
 $(LIB): $(LIB_OBJS)
-$(FAILPOINT_LIB): $(FAILPOINT_PARTS:%.c=$(BUILD)/obj/failpoints/%.o) $(filter-out $(FAILPOINT_PARTS:%.c=$(BUILD)/obj/%.o),$(LIB_OBJS))
+$(FAILPOINT_LIB): $(FAILPOINT_OBJS) $(filter-out $(FAILPOINT_PARTS:%.c=$(BUILD)/obj/%.o),$(LIB_OBJS))
 $(LIB) $(FAILPOINT_LIB):
 	@mkdir -p $(@D)
 	$(call say,AR,$@)
