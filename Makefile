@@ -9,8 +9,7 @@ VERSION  := 0.1.0
 BUILD    ?= build
 PREFIX   ?= /usr/local
 DESTDIR  ?=
-PKGS     := popt jansson liblz4 libzstd zlib libxxhash libsodium libcap-ng libseccomp
-PKGS_ALL := $(PKGS) cmocka
+PKGS     := popt jansson smartcols ncursesw liblz4 libzstd zlib libxxhash libsodium libcap-ng libseccomp
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -21,10 +20,10 @@ MACHINE := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)) $(sh
 
 # Asked only when something is compiled, and once: on a fresh machine "make deps" has to work before pkg-config is there.
 once = $(eval $(1) := $(2))$($(1))
-need_packages = $(if $(shell pkg-config --exists $(PKGS_ALL) && echo yes),,$(error libraries are missing: run "make deps"))
-PKG_CFLAGS = $(call once,PKG_CFLAGS,$(need_packages)$(shell pkg-config --cflags $(PKGS)))
+need_packages = $(if $(shell pkg-config --exists $(PKGS) && echo yes),,$(error libraries are missing: run "make deps"))
+PKG_CFLAGS = $(call once,PKG_CFLAGS,$(need_packages)$(shell pkg-config --cflags $(filter-out ncursesw,$(PKGS))))
 PKG_LIBS   = $(call once,PKG_LIBS,$(shell pkg-config --libs $(PKGS)))
-CMOCKA     = $(call once,CMOCKA,$(shell pkg-config --cflags --libs cmocka))
+CMOCKA     = $(call once,CMOCKA,$(if $(shell pkg-config --exists cmocka && echo yes),,$(error cmocka is missing: run "make deps"))$(shell pkg-config --libs cmocka))
 
 CFLAGS   ?= -O2 -g
 ALL_FLAGS := -std=gnu17 -D_GNU_SOURCE -DUVM_VERSION='"$(VERSION)"' -Ilibcommon -Ilibuvm $(CPPFLAGS) $(CFLAGS) -pthread \
@@ -178,7 +177,7 @@ $(foreach tool,$(TOOLS),$(eval $(call tool_rule,$(tool))))
 $(TOOL_BINS) $(FAILPOINT_BINS) $(BENCH_BINS) $(WRITERS):
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^ -lc $(PKG_LIBS)
+	$(Q)$(CC) $(LINK_FLAGS) -o $@ $^ -lc $(PKG_LIBS) -lm
 
 complete = $(Q)mkdir -p $(@D) && $< $(1) >$@
 $(BUILD)/completions/bash/%: $(BUILD)/completions/write-% tools/completions/frame.bash
