@@ -181,3 +181,21 @@ ssize_t fd_receive(int socket, void *to, size_t bytes, int *fds, size_t most, in
 		       min_u64(control.header.cmsg_len - CMSG_LEN(0), most * sizeof(*fds)));
 	return got < 0 ? -errno : got;
 }
+
+static int compare_numbers(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+void fd_close_others(int *fds, size_t count)
+{
+	int next = 0;
+
+	qsort(fds, count, sizeof(*fds), compare_numbers);
+	for (size_t i = 0; i < count; i++) {
+		if (fds[i] > next)
+			close_range((unsigned int)next, (unsigned int)fds[i] - 1, 0);
+		next = fds[i] < next ? next : fds[i] + 1;
+	}
+	close_range((unsigned int)next, ~0U, 0);
+}

@@ -54,3 +54,6 @@ int fd_send(int socket, const struct iovec *parts, size_t count, int fd, int fla
  * others are -1. `flags` as in recvmsg(2). Returns the bytes, 0 when the other side has closed, or -errno.
  */
 ssize_t fd_receive(int socket, void *to, size_t bytes, int *fds, size_t most, int flags);
+
+/* Closes all descriptors of the process but `count` of them, which are sorted for it. */
+void fd_close_others(int *fds, size_t count);

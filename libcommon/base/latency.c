@@ -2,6 +2,8 @@
 /* Buckets: below 8 ns one a nanosecond, above that eight steps a doubling. */
 #include "base/latency.h"
 
+#include "base/size.h"
+
 #define STEPS 8 /* a doubling */
 
 static unsigned int bucket_of(uint64_t ns)
@@ -16,7 +18,7 @@ static unsigned int bucket_of(uint64_t ns)
 	return bucket < LATENCY_BUCKETS ? bucket : LATENCY_BUCKETS - 1;
 }
 
-/* The largest time that falls into a bucket. */
+/* The longest time that a bucket counts; the last bucket has all that are longer, too. */
 static uint64_t bucket_top(unsigned int bucket)
 {
 	unsigned int power = bucket / STEPS + 2;
@@ -33,6 +35,16 @@ void latency_add(struct latency *latency, uint64_t ns)
 		*latency->max_ns = ns;
 }
 
+uint64_t latency_below(const struct latency *latency, unsigned int power)
+{
+	unsigned int end = power < 3 ? 1U << power : (power - 2) * STEPS;
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < LATENCY_BUCKETS && i < end; i++)
+		sum += latency->buckets[i];
+	return sum;
+}
+
 uint64_t latency_percentile(const struct latency *latency, double percent)
 {
 	uint64_t total = 0;
@@ -43,7 +55,7 @@ uint64_t latency_percentile(const struct latency *latency, double percent)
 	for (unsigned int i = 0; i < LATENCY_BUCKETS; i++) {
 		seen += latency->buckets[i];
 		if (total && (double)seen >= (double)total * percent / 100)
-			return bucket_top(i) < *latency->max_ns ? bucket_top(i) : *latency->max_ns;
+			return min_u64(bucket_top(i), *latency->max_ns);
 	}
 	return 0;
 }

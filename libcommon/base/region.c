@@ -29,7 +29,8 @@ int region_from_inclusive(uint64_t first, uint64_t last, struct region *region)
 
 int region_parse(const char *text, struct region *region)
 {
-	const char *dash = strchr(text, '-');
+	const char *dash = strpbrk(text, "-+");
+	uint64_t bytes;
 	char start_text[ADDRESS_TEXT];
 	struct region parsed;
 
@@ -37,7 +38,10 @@ int region_parse(const char *text, struct region *region)
 		return -EINVAL;
 	memcpy(start_text, text, (size_t)(dash - text));
 	start_text[dash - text] = '\0';
-	if (address_parse(start_text, &parsed.start) || address_parse(dash + 1, &parsed.end))
+	if (address_parse(start_text, &parsed.start))
+		return -EINVAL;
+	if (*dash == '+' ? size_parse(dash + 1, &bytes) || __builtin_add_overflow(parsed.start, bytes, &parsed.end)
+			 : address_parse(dash + 1, &parsed.end))
 		return -EINVAL;
 	if (parsed.end <= parsed.start)
 		return -EINVAL;
@@ -52,6 +56,16 @@ int region_vec_push(struct region_vec *vec, struct region region)
 	if (rc == 0)
 		vec->items[vec->count++] = region;
 	return rc;
+}
+
+int region_vec_append(struct region_vec *vec, struct region region)
+{
+	struct region *last = vec->count ? &vec->items[vec->count - 1] : NULL;
+
+	if (!last || last->end != region.start)
+		return region_vec_push(vec, region);
+	last->end = region.end;
+	return 0;
 }
 
 void region_vec_free(struct region_vec *vec)
@@ -193,4 +207,18 @@ int region_vec_intersect(const struct region_vec *of, const struct region_vec *w
 			j++;
 	}
 	return 0;
+}
+
+int region_vec_gaps(const struct region_vec *vec, struct region within, struct region_vec *out)
+{
+	size_t i = count_before(vec, within.start, false);
+
+	for (; i < vec->count && vec->items[i].start < within.end; i++) {
+		struct region gap = {within.start, vec->items[i].start};
+
+		if (gap.start < gap.end && region_vec_push(out, gap))
+			return -ENOMEM;
+		within.start = vec->items[i].end;
+	}
+	return within.start < within.end ? region_vec_push(out, within) : 0;
 }

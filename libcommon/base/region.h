@@ -22,6 +22,11 @@ struct region_vec {
 	size_t capacity;
 };
 
+static inline struct region region_at(uint64_t start, uint64_t bytes)
+{
+	return (struct region){start, start + bytes};
+}
+
 static inline uint64_t region_bytes(struct region r)
 {
 	return r.end - r.start;
@@ -47,13 +52,16 @@ int region_from_inclusive(uint64_t first, uint64_t last, struct region *region);
 struct region region_intersect(struct region a, struct region b);
 
 /*
- * Parses "START-END" (hexadecimal, as in /proc/PID/maps, "0x" allowed). Returns 0 or -EINVAL (also for an empty or
- * reversed one).
+ * Parses "START-END" (hexadecimal, as in /proc/PID/maps, "0x" allowed) or "START+SIZE" (the size as size_parse takes
+ * it). Returns 0 or -EINVAL (also for an empty or reversed one).
  */
 int region_parse(const char *text, struct region *region);
 
 /* Appends one region. Returns 0 or -ENOMEM. */
 int region_vec_push(struct region_vec *vec, struct region region);
+
+/* The same, joined to the last one where they touch. */
+int region_vec_append(struct region_vec *vec, struct region region);
 
 /* Frees the array; the vector is empty afterwards. */
 void region_vec_free(struct region_vec *vec);
@@ -92,5 +100,11 @@ ptrdiff_t region_vec_overlap(const struct region_vec *vec);
  * Returns 0 or -ENOMEM.
  */
 int region_vec_intersect(const struct region_vec *of, const struct region_vec *within, struct region_vec *out);
+
+/*
+ * Appends the parts of `within` that no region of a vector covers, in order; the vector is as region_vec_normalize
+ * leaves it. Returns 0 or -ENOMEM.
+ */
+int region_vec_gaps(const struct region_vec *vec, struct region within, struct region_vec *out);
 
 #define _cleanup_regions_ __attribute__((cleanup(region_vec_free)))

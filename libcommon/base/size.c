@@ -14,7 +14,14 @@
 
 uint64_t page_size(void)
 {
-	return (uint64_t)sysconf(_SC_PAGESIZE);
+	static uint64_t known; /* sysconf(3) is not inlined, and this is asked for in every loop */
+	uint64_t size = __atomic_load_n(&known, __ATOMIC_RELAXED);
+
+	if (!size) {
+		size = (uint64_t)sysconf(_SC_PAGESIZE);
+		__atomic_store_n(&known, size, __ATOMIC_RELAXED);
+	}
+	return size;
 }
 
 bool machine_holds(uint64_t bytes, bool locked)
@@ -68,6 +75,40 @@ static int unit_shift(const char *unit)
 	return 10 * (int)(letter - letters + 1);
 }
 
+/* A number with a fraction. */
+struct decimal {
+	uint64_t whole;
+	uint64_t part; /* of `scale` */
+	uint64_t scale;
+};
+
+/* Digits, and up to nine behind a point. Returns as read_digits; *text is past them. */
+static int read_decimal(const char **text, struct decimal *decimal)
+{
+	int error = read_digits(text, 10, &decimal->whole);
+	const char *point = *text;
+
+	decimal->part = 0;
+	decimal->scale = 1;
+	if (error == -EINVAL || *point != '.')
+		return error;
+	(*text)++;
+	if (read_digits(text, 10, &decimal->part) < 0 || *text - point > 10)
+		return -EINVAL;
+	for (const char *digit = point + 1; digit < *text; digit++)
+		decimal->scale *= 10;
+	return error;
+}
+
+/* So many of a unit, rounded down; more than 2^63 - 1 becomes that and one more. */
+static uint64_t decimal_times(const struct decimal *decimal, uint64_t unit)
+{
+	unsigned __int128 sum =
+		(unsigned __int128)decimal->whole * unit + (unsigned __int128)decimal->part * unit / decimal->scale;
+
+	return sum > INT64_MAX ? (uint64_t)INT64_MAX + 1 : (uint64_t)sum;
+}
+
 int size_parse(const char *text, uint64_t *bytes)
 {
 	uint64_t value = 0;
@@ -85,6 +126,27 @@ int size_parse(const char *text, uint64_t *bytes)
 	return 0;
 }
 
+const char *size_format_beside(char text[SIZE_TEXT], uint64_t bytes, uint64_t beside)
+{
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+	unsigned int unit = 0;
+	double shown = (double)bytes, larger = (double)max_u64(bytes, beside);
+
+	/* 1023.95 would be printed as 1024.0 */
+	while (unit < 6 && larger >= (unit ? 1023.95 : 1024)) {
+		shown /= 1024;
+		larger /= 1024;
+		unit++;
+	}
+	if (beside > bytes && bytes && shown < 0.1)
+		return size_format_beside(text, bytes, 0);
+	if (unit && bytes)
+		snprintf(text, SIZE_TEXT, "%.1f %s", shown, units[unit]);
+	else
+		snprintf(text, SIZE_TEXT, "%u B", (unsigned int)bytes);
+	return text;
+}
+
 const char *size_format(char text[SIZE_TEXT], uint64_t bytes)
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -100,6 +162,25 @@ const char *size_format(char text[SIZE_TEXT], uint64_t bytes)
 		snprintf(text, SIZE_TEXT, "%.1f %s", shown, units[unit]);
 	else
 		snprintf(text, SIZE_TEXT, "%u B", (unsigned int)bytes);
+	return text;
+}
+
+/* Microseconds in a unit, and how it is written. */
+static const struct time_unit {
+	const char *name;
+	uint64_t us;
+} time_units[] = {{"h", 3600000000}, {"m", 60000000}, {"s", 1000000}, {"ms", 1000}, {"us", 1}};
+
+const char *duration_format(char text[SIZE_TEXT], uint64_t us)
+{
+	const struct time_unit *unit = time_units;
+
+	while (unit->us > 1 && us < unit->us)
+		unit++;
+	if (unit->us > 1)
+		snprintf(text, SIZE_TEXT, "%.1f %s", (double)us / (double)unit->us, unit->name);
+	else
+		snprintf(text, SIZE_TEXT, "%u us", (unsigned int)us);
 	return text;
 }
 

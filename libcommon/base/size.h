@@ -67,6 +67,12 @@ int size_parse(const char *text, uint64_t *bytes);
 /* Writes a size for people ("284.1 MiB") into text[SIZE_TEXT] and returns text. */
 const char *size_format(char text[SIZE_TEXT], uint64_t bytes);
 
+/* The same in the unit in which a larger size beside it is shown, unless too little of it would be seen. */
+const char *size_format_beside(char text[SIZE_TEXT], uint64_t bytes, uint64_t beside);
+
+/* Writes microseconds for people ("350 us", "1.2 ms", "2.5 m") into text[SIZE_TEXT] and returns text. */
+const char *duration_format(char text[SIZE_TEXT], uint64_t us);
+
 /* Parses a whole decimal number. Returns 0, -EINVAL, or -ERANGE outside lowest..highest. */
 int number_parse(const char *text, int64_t lowest, int64_t highest, int64_t *number);
 

@@ -9,8 +9,7 @@
 #include "base/region.h"
 #include "base/size.h"
 #include "cli/option.h"
-
-#define MS_NS UINT64_C(1000000)
+#include "cli/cli.h"
 
 static uint64_t highest_value(const struct cli_option *option)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A key in a page that several processes map, and libsodium's XChaCha20-Poly1305 around it. */
+/* A key in a page that several processes map, and libsodium's ciphers around it. */
 #include "store/seal.h"
 
 #include <errno.h>
@@ -44,7 +45,6 @@ struct seal {
 };
 
 _Static_assert(SEAL_BYTES == crypto_aead_xchacha20poly1305_ietf_ABYTES, "what a record grows by is its tag");
-_Static_assert(SESSION_SIZE + sizeof(uint64_t) == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES, "a nonce is filled");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "the counter works across processes");
 
 /* No call of the kernel reaches memory of memfd_secret(2), read(2) no more than the others. */
