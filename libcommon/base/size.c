@@ -111,18 +111,20 @@ static uint64_t decimal_times(const struct decimal *decimal, uint64_t unit)
 
 int size_parse(const char *text, uint64_t *bytes)
 {
-	uint64_t value = 0;
-	int error = read_digits(&text, 10, &value);
+	struct decimal decimal;
+	int error = read_decimal(&text, &decimal);
+	uint64_t value;
 	int shift;
 
 	if (error == -EINVAL)
 		return error;
 	shift = unit_shift(text);
-	if (shift < 0)
+	if (shift < 0 || (shift == 0 && decimal.scale > 1))
 		return -EINVAL;
-	if (error || value > (uint64_t)INT64_MAX >> shift)
+	value = decimal_times(&decimal, UINT64_C(1) << shift);
+	if (error || value > INT64_MAX)
 		return -ERANGE;
-	*bytes = value << shift;
+	*bytes = value;
 	return 0;
 }
 
@@ -149,20 +151,7 @@ const char *size_format_beside(char text[SIZE_TEXT], uint64_t bytes, uint64_t be
 
 const char *size_format(char text[SIZE_TEXT], uint64_t bytes)
 {
-	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-	unsigned int unit = 0;
-	double shown = (double)bytes;
-
-	/* 1023.95 would be printed as 1024.0 */
-	while (unit < 6 && shown >= (unit ? 1023.95 : 1024)) {
-		shown /= 1024;
-		unit++;
-	}
-	if (unit)
-		snprintf(text, SIZE_TEXT, "%.1f %s", shown, units[unit]);
-	else
-		snprintf(text, SIZE_TEXT, "%u B", (unsigned int)bytes);
-	return text;
+	return size_format_beside(text, bytes, 0);
 }
 
 /* Microseconds in a unit, and how it is written. */

@@ -59,8 +59,9 @@ size_t first_not_before(const void *items, size_t count, size_t size, before_fn 
 uint64_t now_us(void);
 
 /*
- * Parses a size: digits and at most one of K, M, G, T (powers of 1024, either case, "KiB" and "KB" too).
- * Returns 0, -EINVAL for anything else (a sign, a fraction, trailing text), -ERANGE above 2^63 - 1.
+ * Parses a size: digits, of which a few can be a fraction, and at most one of K, M, G, T (powers of 1024, either case,
+ * "KiB" and "KB" too). Returns 0, -EINVAL for anything else (a sign, trailing text, a part of a byte), -ERANGE above
+ * 2^63 - 1.
  */
 int size_parse(const char *text, uint64_t *bytes);
 

@@ -33,6 +33,9 @@ static void sizes_take_units_of_1024(void **state)
 		{"16kb", 16 * KiB},
 		{"9223372036854775807", INT64_MAX},
 		{"8388607T", 8388607 * TiB},
+		{"1.5G", 3 * GiB / 2},
+		{"0.25K", 256},
+		{"1.3k", 1331},
 	};
 
 	(void)state;
@@ -46,8 +49,8 @@ static void sizes_take_units_of_1024(void **state)
 
 static void sizes_that_are_not_sizes_are_refused(void **state)
 {
-	static const char *const bad[] = {"",   "K",   "-1",    "+1",   "1.5M",  "1 M", " 1",
-					  "1X", "1MM", "1MiBs", "0x10", "1KiBK", "1B"};
+	static const char *const bad[] = {"",    "K",  "-1", "+1",  "1.5",   "1.M",  "1.0000000001M", ".5M",
+					  "1 M", " 1", "1X", "1MM", "1MiBs", "0x10", "1KiBK",         "1B"};
 	static const char *const large[] = {"9223372036854775808", "18446744073709551616", "8388608T",
 					    "99999999999999999999999K"};
 	uint64_t bytes = 7;
@@ -83,6 +86,30 @@ static void sizes_are_printed_for_people(void **state)
 
 		assert_string_equal(size_format(text, cases[i].bytes), cases[i].text);
 	}
+}
+
+static void sizes_beside_one_another_have_one_unit(void **state)
+{
+	char text[SIZE_TEXT];
+
+	(void)state;
+	assert_string_equal(size_format_beside(text, 512 * KiB, 2 * MiB), "0.5 MiB");
+	assert_string_equal(size_format_beside(text, 0, 2 * MiB), "0 B");
+	assert_string_equal(size_format_beside(text, 4 * KiB, GiB), "4.0 KiB");
+	assert_string_equal(size_format_beside(text, GiB, 4 * KiB), "1.0 GiB");
+}
+
+static void times_are_printed_for_people(void **state)
+{
+	char text[SIZE_TEXT];
+
+	(void)state;
+	assert_string_equal(duration_format(text, 0), "0 us");
+	assert_string_equal(duration_format(text, 999), "999 us");
+	assert_string_equal(duration_format(text, 1234), "1.2 ms");
+	assert_string_equal(duration_format(text, 1100000), "1.1 s");
+	assert_string_equal(duration_format(text, 90000000), "1.5 m");
+	assert_string_equal(duration_format(text, UINT64_C(7200000000)), "2.0 h");
 }
 
 static void numbers_keep_to_their_bounds(void **state)
@@ -168,6 +195,9 @@ static void ranges_are_parsed_as_in_proc_maps(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		assert_int_equal(region_parse(bad[i], &region), -EINVAL);
 	assert_true(region.start == 1 && region.end == 2);
+	assert_int_equal(region_parse("0x1000+1.5K", &region), 0);
+	assert_int_equal(region.start, 0x1000);
+	assert_int_equal(region.end, 0x1600);
 	assert_int_equal(region_parse("7f0000000000-0x7f0000200000", &region), 0);
 	assert_true(region.start == 0x7f0000000000 && region.end == 0x7f0000200000);
 	assert_int_equal(region_bytes(region), 2 * MiB);
@@ -214,6 +244,18 @@ static void assert_regions(const struct region_vec *vec, const struct region *wa
 		assert_int_equal(vec->items[i].start, wanted[i].start);
 		assert_int_equal(vec->items[i].end, wanted[i].end);
 	}
+}
+
+static void appending_joins_what_touches_the_last(void **state)
+{
+	static const struct region given[] = {{10, 20}, {20, 30}, {31, 40}, {40, 41}, {10, 20}};
+	static const struct region wanted[] = {{10, 30}, {31, 41}, {10, 20}};
+	_cleanup_regions_ struct region_vec vec = {0};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(given); i++)
+		assert_int_equal(region_vec_append(&vec, given[i]), 0);
+	assert_regions(&vec, wanted, ARRAY_SIZE(wanted));
 }
 
 static void normalizing_joins_neighbours_and_overlaps(void **state)
@@ -286,6 +328,15 @@ static void vectors_agree_with_a_bitmap(void **state)
 				seen[x] = true;
 		for (int x = 0; x < 100; x++)
 			assert_int_equal(seen[x], in[0][x] && in[1][x]);
+		out.count = 0;
+		assert_int_equal(region_vec_gaps(&vecs[0], (struct region){10, 90}, &out), 0);
+		assert_int_equal(region_vec_overlap(&out), -1);
+		memset(seen, 0, sizeof(seen));
+		for (size_t i = 0; i < out.count; i++)
+			for (uint64_t x = out.items[i].start; x < out.items[i].end; x++)
+				seen[x] = true;
+		for (int x = 0; x < 100; x++)
+			assert_int_equal(seen[x], x >= 10 && x < 90 && !in[0][x]);
 		region_vec_free(&vecs[0]);
 		region_vec_free(&vecs[1]);
 		region_vec_free(&out);
@@ -382,6 +433,8 @@ static void the_clock_goes_forward_in_both_units(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(sizes_beside_one_another_have_one_unit),
+		cmocka_unit_test(times_are_printed_for_people),
 		cmocka_unit_test(test_duration_parse),
 		cmocka_unit_test(test_region_vec_changes),
 		cmocka_unit_test(sizes_take_units_of_1024),
@@ -393,6 +446,7 @@ int main(void)
 		cmocka_unit_test(ranges_are_parsed_as_in_proc_maps),
 		cmocka_unit_test(inclusive_bounds_become_half_open),
 		cmocka_unit_test(the_common_part_of_distant_regions_is_empty),
+		cmocka_unit_test(appending_joins_what_touches_the_last),
 		cmocka_unit_test(normalizing_joins_neighbours_and_overlaps),
 		cmocka_unit_test(overlaps_are_found),
 		cmocka_unit_test(vectors_intersect_in_order),

@@ -236,6 +236,35 @@ static void a_descriptor_is_taken_out_of_a_process(void **state)
 	assert_int_equal(pidfd_take(-1, fd), -EBADF);
 }
 
+/* The numbers that are open of the first ten behind `first`, as bits. */
+static int open_behind(int first)
+{
+	int found = 0;
+
+	for (int i = 0; i < 10; i++)
+		found |= (fcntl(first + i, F_GETFD) >= 0) << i;
+	return found;
+}
+
+static void all_descriptors_are_closed_but_those_that_are_named(void **state)
+{
+	const int first = 100;
+	int status = 0;
+	pid_t child = fork();
+
+	(void)state;
+	if (child == 0) {
+		int kept[] = {first + 7, -1, 2, first + 3, first + 3, first + 4};
+
+		for (int i = 0; i < 10; i++)
+			dup2(2, first + i);
+		fd_close_others(kept, ARRAY_SIZE(kept));
+		_exit(open_behind(first) == (1 << 3 | 1 << 4 | 1 << 7) && fcntl(1, F_GETFD) < 0 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -248,6 +277,7 @@ int main(void)
 		cmocka_unit_test(streams_and_folders_take_their_descriptor),
 		cmocka_unit_test(a_descriptor_travels_with_a_message),
 		cmocka_unit_test(sending_where_nobody_reads_is_an_error_and_no_signal),
+		cmocka_unit_test(all_descriptors_are_closed_but_those_that_are_named),
 		cmocka_unit_test(a_pidfd_tells_of_the_end_of_its_process),
 		cmocka_unit_test(a_descriptor_is_taken_out_of_a_process),
 	};
