@@ -25,6 +25,19 @@ int error_set(struct error *error, int code, const char *why, const char *hint, 
 	return code;
 }
 
+int error_explain(struct error *error, const struct error_cause *causes, int code, const char *tried, ...)
+{
+	char text[sizeof(error->tried)];
+	va_list args;
+
+	va_start(args, tried);
+	vsnprintf(text, sizeof(text), tried, args);
+	va_end(args);
+	while (causes->code && causes->code != code)
+		causes++;
+	return error_set(error, causes->as ? causes->as : code, causes->why, causes->hint, "%s", text);
+}
+
 void error_print(const char *tool, const struct error *error)
 {
 	struct error shown = *error;
@@ -32,7 +45,8 @@ void error_print(const char *tool, const struct error *error)
 
 	text_make_safe(shown.tried);
 	text_make_safe(shown.hint);
-	fprintf(stderr, "%s: %s%s%s", tool, shown.tried, *shown.tried ? ": " : "", why);
+	fprintf(stderr, "%s: %s%s%s%s", tool, *shown.tried ? "cannot " : "", shown.tried, *shown.tried ? ": " : "",
+		why);
 	fprintf(stderr, *shown.hint ? " (%s)\n" : "%s\n", shown.hint);
 }
 

@@ -20,7 +20,18 @@ struct error {
 int error_set(struct error *error, int code, const char *why, const char *hint, const char *tried, ...)
 	__attribute__((format(printf, 5, 6)));
 
-/* Prints "TOOL: tried: why (hint)" as one line on standard error. Control characters are shown as '?'. */
+/* What an errno means in one place, and what to do about it. Tables end with a row of zeros. */
+struct error_cause {
+	int code; /* negative errno */
+	int as;   /* the code that it is told as; 0: the same */
+	const char *why, *hint;
+};
+
+/* error_set with what a table says of a code, which may be nothing. Returns the code that it is told as. */
+int error_explain(struct error *error, const struct error_cause *causes, int code, const char *tried, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* Prints "TOOL: cannot tried: why (hint)" as one line on standard error. Control characters are shown as '?'. */
 void error_print(const char *tool, const struct error *error);
 
 /* The symbolic name of an errno ("EBUSY"), or "errno 523". Static storage or strerrorname_np. */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Regions from a stream of records: JSON Lines, an array, or one object. One record is held at a time. */
+/* Records from a stream: JSON Lines, an array, or one object. One record is held at a time. */
 #include "report/input.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/array.h"
@@ -14,16 +15,21 @@
 #include "report/parse.h"
 
 #define MAX_REGIONS      UINT64_C(16000000)
+#define MAX_PROCESSES    32768
 #define MAX_RECORD_BYTES (16 * MiB)
 #define MAX_ADDRESS      (UINT64_C(1) << 63)
 
 struct reader {
 	FILE *stream;
 	const char *name;
+	const char *what; /* is read: "regions" */
+	int (*take)(const struct reader *reader, size_t line, const json_t *record, void *context);
+	void *context;
 	size_t line; /* of the next character */
 	char *text;  /* the record being read */
 	size_t size;
 	size_t capacity;
+	bool cut;    /* nothing was read, or a tool printed no summary at its end */
 	int failure; /* negative errno when the stream could not be read */
 	struct error *error;
 };
@@ -39,12 +45,13 @@ static int refuse_line(const struct reader *reader, size_t line, const char *why
 	va_start(args, why);
 	vsnprintf(text, sizeof(text), why, args);
 	va_end(args);
-	return error_set(reader->error, -EINVAL, text, NULL, "read regions from %s: line %zu", reader->name, line);
+	return error_set(reader->error, -EINVAL, text, NULL, "read %s from %s: line %zu", reader->what, reader->name,
+			 line);
 }
 
 static int refuse_input(const struct reader *reader, int code)
 {
-	return error_set(reader->error, code, NULL, NULL, "read regions from %s", reader->name);
+	return error_set(reader->error, code, NULL, NULL, "read %s from %s", reader->what, reader->name);
 }
 
 /* What an end of the stream in the middle of something means. */
@@ -144,26 +151,28 @@ static int optional_number(const json_t *record, const char *key, json_int_t low
 	return 0;
 }
 
-static int check_process(struct region_input *input, const struct reader *reader, size_t line, const json_t *record)
+static bool precedes_pid(const void *group, const void *pid)
 {
-	json_int_t pid = 0, starttime = 0;
+	return ((const struct region_group *)group)->pid < *(const pid_t *)pid;
+}
 
-	if (optional_number(record, "pid", 1, &pid) || pid > INT_MAX)
-		return refuse_line(reader, line, "\"pid\" is not a process id");
-	if (optional_number(record, "starttime", 0, &starttime))
-		return refuse_line(reader, line, "\"starttime\" is not a number of clock ticks");
-	if (input->pid && pid && pid != input->pid)
-		return refuse_line(reader, line, "the region is of process %d, those before are of process %d",
-				   (int)pid, input->pid);
-	if (input->starttime && starttime && (uint64_t)starttime != input->starttime)
-		return refuse_line(reader, line,
-				   "the region is of another process than those before (start time %lld, not %llu)",
-				   (long long)starttime, (unsigned long long)input->starttime);
-	if (pid)
-		input->pid = (pid_t)pid;
-	if (starttime)
-		input->starttime = (uint64_t)starttime;
-	return 0;
+/* The group of a process, a new one where there is none. Records that named nobody are of the first that one names. */
+static struct region_group *group_of(struct region_input *input, pid_t pid)
+{
+	size_t at = first_not_before(input->groups, input->count, sizeof(*input->groups), precedes_pid, &pid);
+
+	if (at < input->count && input->groups[at].pid == pid)
+		return &input->groups[at];
+	if (input->count == 1 && !input->groups[0].pid) {
+		input->groups[0].pid = pid;
+		return input->groups;
+	}
+	if (input->count == MAX_PROCESSES || array_reserve(&input->groups, input->count, &input->capacity) < 0)
+		return NULL;
+	memmove(&input->groups[at + 1], &input->groups[at], (input->count - at) * sizeof(*input->groups));
+	input->count++;
+	input->groups[at] = (struct region_group){.pid = pid};
+	return &input->groups[at];
 }
 
 static int check_region(const struct reader *reader, size_t line, const json_t *record, struct region region,
@@ -182,37 +191,82 @@ static int check_region(const struct reader *reader, size_t line, const json_t *
 	return 0;
 }
 
-static int take_record(struct region_input *input, const struct reader *reader, size_t line, const json_t *record,
-		       uint64_t align)
+/* What region_input_read does with a record. */
+struct taking {
+	struct region_input *input;
+	uint64_t align;
+	input_fn each; /* is given each record behind that; may be NULL */
+	void *context;
+	size_t regions; /* so far */
+	pid_t pid;      /* of the region before; 0: none has named one */
+	struct region_group *group;
+};
+
+/* Which process a region is of. Returns 0 with its group in taking->group. */
+static int find_group(struct taking *taking, const struct reader *reader, size_t line, const json_t *record)
 {
+	json_int_t pid = 0, starttime = 0;
+	struct region_group *group;
+
+	if (optional_number(record, "pid", 1, &pid) || pid > INT_MAX)
+		return refuse_line(reader, line, "\"pid\" is not a process id");
+	if (optional_number(record, "starttime", 0, &starttime))
+		return refuse_line(reader, line, "\"starttime\" is not a number of clock ticks");
+	taking->pid = pid ? (pid_t)pid : taking->pid;
+	group = group_of(taking->input, taking->pid);
+	if (!group)
+		return taking->input->count == MAX_PROCESSES ? refuse_line(reader, line, "more than 32768 processes")
+							     : refuse_input(reader, -ENOMEM);
+	if (group->starttime && starttime && (uint64_t)starttime != group->starttime)
+		return refuse_line(reader, line,
+				   "the region is of another process than those before (start time %lld, not %llu)",
+				   (long long)starttime, (unsigned long long)group->starttime);
+	if (starttime)
+		group->starttime = (uint64_t)starttime;
+	taking->group = group;
+	taking->regions++;
+	return 0;
+}
+
+static int take_region(const struct reader *reader, size_t line, const json_t *record, void *context)
+{
+	struct taking *taking = context;
 	const json_t *start = json_object_get(record, "start"), *end = json_object_get(record, "end");
-	const char *type = json_string_value(json_object_get(record, "type"));
-	const json_t *version = json_object_get(record, "v");
 	struct region region;
 	int error;
 
-	if (version && (!json_is_integer(version) || json_integer_value(version) != 1))
-		return refuse_line(reader, line, "the record's version \"v\" is not 1");
-	if (!start || !end || (type && (strcmp(type, "error") == 0 || strcmp(type, "summary") == 0)))
+	if (!start || !end || input_is(record, "error") || input_is(record, "summary"))
 		return 0;
 	if (input_address(start, &region.start))
 		return refuse_line(reader, line, "\"start\" is not an address");
 	if (input_address(end, &region.end))
 		return refuse_line(reader, line, "\"end\" is not an address");
-	error = check_region(reader, line, record, region, align);
+	error = check_region(reader, line, record, region, taking->align);
+	if (!error && taking->regions == MAX_REGIONS)
+		return refuse_line(reader, line, "more than 16 million regions");
 	if (!error)
-		error = check_process(input, reader, line, record);
+		error = find_group(taking, reader, line, record);
 	if (error)
 		return error;
-	if (input->regions.count == MAX_REGIONS)
-		return refuse_line(reader, line, "more than 16 million regions");
-	if (region_vec_push(&input->regions, region))
+	if (region_vec_push(&taking->group->regions, region))
 		return refuse_input(reader, -ENOMEM);
 	return 0;
 }
 
+static int take_record(struct reader *reader, size_t line, const json_t *record)
+{
+	const json_t *version = json_object_get(record, "v");
+
+	if (version && (!json_is_integer(version) || json_integer_value(version) != 1))
+		return refuse_line(reader, line, "the record's version \"v\" is not 1");
+	/* What a tool has printed says so; records that a person wrote need no summary. */
+	if (version && json_is_string(json_object_get(record, "type")))
+		reader->cut = !input_is(record, "summary");
+	return reader->take(reader, line, record, reader->context);
+}
+
 /* One object whose '{' was read. */
-static int read_record(struct region_input *input, struct reader *reader, uint64_t align)
+static int read_record(struct reader *reader)
 {
 	size_t line = reader->line;
 	json_error_t parse;
@@ -226,20 +280,20 @@ static int read_record(struct region_input *input, struct reader *reader, uint64
 		return refuse_input(reader, -ENOMEM);
 	if (!record)
 		return refuse_line(reader, line + (parse.line > 0 ? (size_t)parse.line - 1 : 0), "%s", parse.text);
-	error = take_record(input, reader, line, record, align);
+	error = take_record(reader, line, record);
 	json_decref(record);
 	return error;
 }
 
 /* The elements of an array whose '[' was read. */
-static int read_array(struct region_input *input, struct reader *reader, uint64_t align)
+static int read_array(struct reader *reader)
 {
 	int c = next_visible(reader), error;
 
 	if (c == ']')
 		return 0;
 	while (c == '{') {
-		error = read_record(input, reader, align);
+		error = read_record(reader);
 		if (error)
 			return error;
 		c = next_visible(reader);
@@ -255,43 +309,118 @@ static int read_array(struct region_input *input, struct reader *reader, uint64_
 	return refuse_line(reader, reader->line, "expected a record: an object in braces");
 }
 
-static int read_all(struct region_input *input, struct reader *reader, uint64_t align)
+static int read_all(struct reader *reader)
 {
+	bool begun = false;
 	int c, error = 0;
 
-	while (!error && (c = next_visible(reader)) != EOF) {
+	reader->cut = true;
+	for (; !error && (c = next_visible(reader)) != EOF; begun = true) {
+		reader->cut &= begun;
 		if (c == '{')
-			error = read_record(input, reader, align);
+			error = read_record(reader);
 		else if (c == '[')
-			error = read_array(input, reader, align);
+			error = read_array(reader);
 		else
 			error = refuse_line(reader, reader->line, "expected a record: an object in braces");
 	}
 	return error || !reader->failure ? error : refuse_input(reader, reader->failure);
 }
 
-int region_input_read(struct region_input *input, const char *path, uint64_t align, struct error *error)
+static int read_file(struct reader *reader, const char *path, struct error *error)
 {
 	bool standard = strcmp(path, "-") == 0;
 	_cleanup_fclose_ FILE *opened = standard ? NULL : fopen(path, "re");
-	struct reader reader = {.stream = standard ? stdin : opened, .line = 1, .error = error};
+	int status;
+
+	reader->stream = standard ? stdin : opened;
+	reader->name = standard ? "standard input" : path;
+	reader->line = 1;
+	reader->error = error;
+	if (!reader->stream)
+		return error_set(error, -errno, NULL, NULL, "read %s from %s", reader->what, reader->name);
+	status = read_all(reader);
+	free(reader->text);
+	return status;
+}
+
+static int take_walked(const struct reader *reader, size_t line, const json_t *record, void *context)
+{
+	const struct taking *taking = context;
+	int error = take_region(reader, line, record, context);
+
+	return !error && taking->each ? taking->each(taking->context, record, reader->error) : error;
+}
+
+int region_input_walk(struct region_input *input, const char *path, uint64_t align, input_fn each, void *context,
+		      struct error *error)
+{
+	struct taking taking = {.input = input, .align = align, .each = each, .context = context};
+	struct reader reader = {.what = "regions", .take = take_walked, .context = &taking};
 	int status;
 
 	*input = (struct region_input){0};
-	reader.name = standard ? "standard input" : path;
-	if (!reader.stream)
-		return error_set(error, -errno, NULL, NULL, "read regions from %s", reader.name);
-	status = read_all(input, &reader, align);
-	free(reader.text);
+	status = read_file(&reader, path, error);
+	input->cut = reader.cut;
 	if (status)
 		region_input_free(input);
 	return status;
 }
 
+/* Who is given each record. */
+struct listener {
+	input_record_fn *take;
+	void *context;
+};
+
+static int pass_record(const struct reader *reader, size_t line, const json_t *record, void *context)
+{
+	const struct listener *listener = context;
+	const char *why = NULL;
+	int rc = listener->take(listener->context, record, &why);
+
+	if (rc == 0)
+		return 0;
+	return why ? refuse_line(reader, line, "%s", why) : refuse_input(reader, rc);
+}
+
+int input_records_read(const char *path, input_record_fn *take, void *context, struct error *error)
+{
+	struct listener listener = {take, context};
+	struct reader reader = {.what = "records", .take = pass_record, .context = &listener};
+
+	return read_file(&reader, path, error);
+}
+
+int region_input_read(struct region_input *input, const char *path, uint64_t align, struct error *error)
+{
+	return region_input_walk(input, path, align, NULL, NULL, error);
+}
+
 void region_input_free(struct region_input *input)
 {
-	region_vec_free(&input->regions);
+	for (size_t i = 0; i < input->count; i++)
+		region_vec_free(&input->groups[i].regions);
+	free(input->groups);
 	*input = (struct region_input){0};
+}
+
+bool input_region(const json_t *record, struct region *region)
+{
+	return input_address(json_object_get(record, "start"), &region->start) == 0 &&
+	       input_address(json_object_get(record, "end"), &region->end) == 0 && region->start < region->end;
+}
+
+const char *input_text(const json_t *record, const char *key)
+{
+	const char *text = json_string_value(json_object_get(record, key));
+
+	return text ? text : "";
+}
+
+bool input_is(const json_t *record, const char *type)
+{
+	return strcmp(input_text(record, "type"), type) == 0;
 }
 
 uint64_t input_number(const json_t *record, const char *key)
