@@ -2,6 +2,7 @@
 /* What records are made of, and records as text. */
 #include <stdlib.h>
 
+#include "base/cleanup.h"
 #include "base/size.h"
 #include "report/report.h"
 
@@ -23,11 +24,21 @@ int report_number(json_t *record, const char *key, uint64_t number)
 	return json_object_set_new(record, key, json_integer((json_int_t)number));
 }
 
+json_t *report_microseconds(uint64_t ns)
+{
+	return ns ? json_integer((json_int_t)((ns + 999) / 1000)) : json_null();
+}
+
 json_t *report_address(uint64_t address)
 {
 	char text[ADDRESS_TEXT];
 
 	return json_string(address_format(text, address));
+}
+
+json_t *report_process(const char *type, int pid, uint64_t starttime)
+{
+	return json_pack("{s:s, s:i, s:I}", "type", type, "pid", pid, "starttime", (json_int_t)starttime);
 }
 
 json_t *report_region(const char *type, int pid, uint64_t starttime, uint64_t start, uint64_t end)

@@ -8,12 +8,28 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
+#include "report/error.h"
+#include "report/input.h"
+#include "report/lines.h"
+#include "report/metrics.h"
+#include "report/output.h"
 #include "report/table.h"
 
 struct report {
 	struct table *table; /* NULL: JSON Lines */
 	int status;
 };
+
+static const char *const formats[] = {"json", "table", "raw", "openmetrics"};
+enum {
+	FORMAT_JSON,
+	FORMAT_TABLE,
+	FORMAT_RAW,
+	FORMAT_METRICS
+};
+
+static void (*broken_pipe)(int) = SIG_ERR; /* what SIGPIPE did before */
 
 int report_open(struct report **report, const char *format, const char *chosen, const struct report_column *columns,
 		const char *type, const char **why)
@@ -52,7 +68,7 @@ static int write_status(bool failed)
 {
 	if (!failed)
 		return 0;
-	return errno == EPIPE ? -EPIPE : -EIO;
+	return errno ? -errno : -EIO;
 }
 
 /* The record with "v" and "type" in front. */
@@ -100,6 +116,19 @@ int report_record(struct report *report, json_t *record)
 		report->status = report->table ? print_in_table(report->table, record) : print_json(record);
 	json_decref(record);
 	return report->status;
+}
+
+/* What is shown later is a copy. */
+static int add_row(struct report *report, json_t *before, json_t *between, json_t *after)
+{
+	json_t *row = json_copy(before), *copy = json_deep_copy(between);
+
+	if (!row || !copy || json_object_update(row, copy) || json_object_update(row, after)) {
+		json_decref(row);
+		row = NULL;
+	}
+	json_decref(copy);
+	return report_record(report, row);
 }
 
 bool report_shows_table(const struct report *report)

@@ -19,6 +19,8 @@ struct report_column {
 	} kind;
 };
 
+struct report_metric;
+
 /* How records leave a tool. Opaque: one for a program's run. */
 struct report;
 
@@ -50,8 +52,14 @@ int report_close(struct report *report);
 /* Sets a number of a record, which takes NULL, too. Returns 0, or -1 when out of memory. */
 int report_number(json_t *record, const char *key, uint64_t number);
 
+/* Nanoseconds as whole microseconds, rounded up; null for 0: nothing was measured. The caller owns it. */
+json_t *report_microseconds(uint64_t ns);
+
 /* An address as the records spell it: "0x7f…". NULL when out of memory; the caller owns it. */
 json_t *report_address(uint64_t address);
+
+/* {"type":type} with pid and starttime: what every record of a process begins with. The caller owns it. */
+json_t *report_process(const char *type, int pid, uint64_t starttime);
 
 /* {"type":type} with pid, starttime, start, end, bytes: what every region record begins with. The caller owns it. */
 json_t *report_region(const char *type, int pid, uint64_t starttime, uint64_t start, uint64_t end);
@@ -79,4 +87,6 @@ struct progress {
 
 void progress_begin(struct progress *progress, const char *what, bool quiet);
 void progress_update(struct progress *progress, uint64_t done, uint64_t total);
+/* For work that is nothing but waiting. */
+void progress_wait(struct progress *progress, uint64_t left_us);
 void progress_end(struct progress *progress);
