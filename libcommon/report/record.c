@@ -19,6 +19,15 @@ char *report_text(const json_t *json, size_t flags)
 	return text;
 }
 
+void report_line(int fd, json_t *record)
+{
+	_cleanup_free_ char *text = report_text(record, JSON_COMPACT);
+
+	if (text)
+		dprintf(fd, "%s\n", text);
+	json_decref(record);
+}
+
 int report_number(json_t *record, const char *key, uint64_t number)
 {
 	return json_object_set_new(record, key, json_integer((json_int_t)number));

@@ -17,7 +17,16 @@
 #include "report/table.h"
 
 struct report {
-	struct table *table; /* NULL: JSON Lines */
+	const struct report_style *style;
+	const char *type;
+	struct table *table;     /* NULL: JSON Lines or metrics */
+	struct metrics *metrics; /* NULL: JSON Lines or a table */
+	struct lines lines;
+	struct output output;
+	report_describe_fn describe;
+	bool quiet; /* nothing is printed but the first error */
+	bool told;  /* that one has been */
+	bool waits; /* for the end of a round: something was reported in it, or it is the first */
 	int status;
 };
 
@@ -30,6 +39,25 @@ enum {
 };
 
 static void (*broken_pipe)(int) = SIG_ERR; /* what SIGPIPE did before */
+
+void report_restore_signals(void)
+{
+	if (broken_pipe != SIG_ERR)
+		signal(SIGPIPE, broken_pipe);
+}
+
+/* Returns its number, or -EINVAL. */
+static int find_format(const struct report_style *style)
+{
+	const char *format = style->raw ? "raw" : style->format ? style->format : getenv("UVM_FORMAT");
+
+	if (!format || !*format)
+		format = !style->output && isatty(STDOUT_FILENO) ? "table" : "json";
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
+		if (strcmp(format, formats[i]) == 0)
+			return (int)i;
+	return -EINVAL;
+}
 
 int report_open(struct report **report, const char *format, const char *chosen, const struct report_column *columns,
 		const char *type, const char **why)
@@ -64,39 +92,16 @@ int report_open(struct report **report, const char *format, const char *chosen, 
 	return 0;
 }
 
+void report_describe(struct report *report, report_describe_fn describe)
+{
+	report->describe = describe;
+}
+
 static int write_status(bool failed)
 {
 	if (!failed)
 		return 0;
 	return errno ? -errno : -EIO;
-}
-
-/* The record with "v" and "type" in front. */
-static json_t *add_version(json_t *record)
-{
-	json_t *type = json_object_get(record, "type");
-	json_t *full = json_pack("{s:i, s:O*}", "v", 1, "type", type);
-
-	if (full && json_object_update_missing(full, record)) {
-		json_decref(full);
-		return NULL;
-	}
-	return full;
-}
-
-static int print_json(json_t *record)
-{
-	json_t *full = add_version(record);
-	char *line = report_text(full, JSON_COMPACT);
-	int status = -ENOMEM;
-
-	if (line) {
-		errno = 0;
-		status = write_status(printf("%s\n", line) < 0 || fflush(stdout));
-	}
-	free(line);
-	json_decref(full);
-	return status;
 }
 
 static int print_in_table(struct table *table, json_t *record)
@@ -108,12 +113,47 @@ static int print_in_table(struct table *table, json_t *record)
 	return error ? error : write_status(fflush(stdout) || ferror(stdout));
 }
 
+/* Metrics are of the rows; the rest is not for dashboards. */
+static int count_record(const struct report *report, const json_t *record)
+{
+	return input_is(record, report->type) ? metrics_add(report->metrics, record) : 0;
+}
+
+/* The first error, as error_print has it. */
+static void emit_error(struct report *report, const json_t *record)
+{
+	struct error error = {0};
+
+	if (report->told || !input_is(record, "error"))
+		return;
+	error_set(&error, -EIO, input_text(record, "reason"), input_text(record, "hint"), "do all of it");
+	if (json_object_get(record, "pid"))
+		snprintf(error.tried, sizeof(error.tried), "do all of it in process %lld",
+			 json_integer_value(json_object_get(record, "pid")));
+	error_print(report->style->quiet, &error);
+	report->told = true;
+}
+
+static int print_record(struct report *report, json_t *record)
+{
+	if (report->quiet) {
+		emit_error(report, record);
+		return 0;
+	}
+	if (report->metrics)
+		return count_record(report, record);
+	return report->table ? print_in_table(report->table, record) : lines_write(&report->lines, record);
+}
+
 int report_record(struct report *report, json_t *record)
 {
 	if (!record)
 		return -ENOMEM;
-	if (!report->status)
-		report->status = report->table ? print_in_table(report->table, record) : print_json(record);
+	if (report->describe)
+		report->describe(record);
+	report->waits = true;
+	if (!report->status && !(report->style->no_summary && input_is(record, "summary")))
+		report->status = print_record(report, record);
 	json_decref(record);
 	return report->status;
 }
@@ -129,6 +169,37 @@ static int add_row(struct report *report, json_t *before, json_t *between, json_
 	}
 	json_decref(copy);
 	return report_record(report, row);
+}
+
+int report_parts(struct report *report, json_t *before, json_t *between, json_t *after)
+{
+	if (report->describe)
+		report->describe(before);
+	if (report->quiet)
+		return 0;
+	if (report->table || report->metrics)
+		return add_row(report, before, between, after);
+	report->waits = true;
+	if (!report->status)
+		report->status = lines_add(&report->lines, before, between, after);
+	return report->status;
+}
+
+int report_flush(struct report *report)
+{
+	if (!report->status)
+		report->status = lines_flush(&report->lines);
+	return report->status;
+}
+
+bool report_told(const struct report *report)
+{
+	return report->told;
+}
+
+bool report_failed(const struct report *report)
+{
+	return report->status < 0;
 }
 
 bool report_shows_table(const struct report *report)

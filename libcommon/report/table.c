@@ -4,15 +4,28 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <langinfo.h>
+#include <libsmartcols.h>
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "base/text.h"
 #include "report/report.h"
+#include "report/input.h"
 
 #define KEPT_RECORDS 1000
+#define SEPARATOR    2
+#define PROSE_LEAST  16
+#define OF_ERROR     "{op} of {bytes} at {start}: {reason}[ ({hint})]\n{op}: {reason}[ ({hint})]"
+#define OF_MANY      "{+processes|process|processes}[, {failed} of them failed]" /* what tools say after several */
+#define BOLD         "\033[1m"
+#define RED          "\033[31m"
+#define PLAIN        "\033[0m"
 
 struct column {
 	char *key;
@@ -49,12 +62,57 @@ static bool names_bytes(const char *key)
 	return length >= 5 && strcmp(key + length - 5, "bytes") == 0;
 }
 
+/* Names can be of any script, and the C locale would show them as bytes. */
+static void set_characters(void)
+{
+	setlocale(LC_CTYPE, "");
+	if (strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
+		setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+static bool wants_color(enum report_color color)
+{
+	const char *never = getenv("NO_COLOR");
+
+	if (color != REPORT_COLOR_AUTO)
+		return color == REPORT_COLOR_ALWAYS;
+	return isatty(STDOUT_FILENO) && !(never && *never);
+}
+
 static const struct report_column *find_column(const struct report_column *columns, const char *key)
 {
 	for (; columns->key; columns++)
 		if (strcmp(columns->key, key) == 0)
 			return columns;
 	return NULL;
+}
+
+/* What most values of a kind fit in: rows that are shown one by one are aligned by it. */
+static size_t usual_width(int kind, const char *title)
+{
+	static const size_t widths[] = {
+		[COLUMN_TEXT] = 7,    [COLUMN_NUMBER] = 7, [COLUMN_SIZE] = 10,
+		[COLUMN_PERCENT] = 6, [COLUMN_TIME] = 8,   [COLUMN_ADDRESS] = 14,
+		[COLUMN_NAME] = 16,   [COLUMN_PROSE] = 12, [COLUMN_REASONS] = 12,
+	};
+
+	return max_u64(widths[kind & COLUMN_KIND], strlen(title));
+}
+
+static bool is_prose(int kind)
+{
+	return kind == COLUMN_PROSE || kind == COLUMN_REASONS;
+}
+
+static int column_flags(int kind)
+{
+	static const int flags[] = {
+		[COLUMN_NUMBER] = SCOLS_FL_RIGHT, [COLUMN_SIZE] = SCOLS_FL_RIGHT, [COLUMN_PERCENT] = SCOLS_FL_RIGHT,
+		[COLUMN_TIME] = SCOLS_FL_RIGHT,   [COLUMN_NAME] = SCOLS_FL_TRUNC, [COLUMN_PROSE] = SCOLS_FL_WRAP,
+		[COLUMN_REASONS] = SCOLS_FL_WRAP,
+	};
+
+	return flags[kind];
 }
 
 /* Takes the key, as the user or the tool spelled it. */
@@ -82,6 +140,27 @@ static int add_column(struct table *table, char *key, const struct report_column
 		column->kind = names_bytes(key) ? COLUMN_SIZE : COLUMN_TEXT;
 	column->width = text_width(column->title);
 	return 0;
+}
+
+size_t report_width(void)
+{
+	const char *columns = getenv("COLUMNS");
+	struct winsize size;
+	int64_t width;
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0)
+		return size.ws_col;
+	return columns && number_parse(columns, 1, UINT16_MAX, &width) == 0 ? (size_t)width : 0;
+}
+
+/* Whether all columns fit in a terminal; those that only a wide one has are left out elsewhere. */
+static bool all_fit(const struct report_column *columns)
+{
+	size_t width = report_width(), needed = 0;
+
+	for (const struct report_column *c = columns; c->key; c++)
+		needed += (int)c->kind & COLUMN_CHOSEN ? 0 : usual_width((int)c->kind, c->title) + SEPARATOR;
+	return !width || needed <= width + SEPARATOR;
 }
 
 static int add_columns(struct table *table, const char *chosen, const struct report_column *columns)
@@ -188,6 +267,35 @@ static void print_titles(const struct table *table)
 
 		printf("%*s%s%*s%s", left ? 0 : pad, "", column->title, left && !last ? pad : 0, "",
 		       last ? "\n" : "  ");
+	}
+}
+
+static uint64_t largest_size(const struct table *table, const json_t *record)
+{
+	uint64_t largest = 0;
+
+	for (size_t i = 0; i < table->count; i++)
+		if (table->columns[i].kind == COLUMN_SIZE)
+			largest = max_u64(largest,
+					  (uint64_t)json_integer_value(json_object_get(record, table->columns[i].key)));
+	return largest;
+}
+
+/* Ends lines between words, none longer than `width` unless a word is. */
+static void wrap_words(char *text, size_t width)
+{
+	char *space = NULL;
+	size_t length = 0;
+
+	for (; *text; text++) {
+		length += (*text & 0xc0) != 0x80;
+		if (length > width && space) {
+			*space = '\n';
+			length = (size_t)(text - space);
+			space = NULL;
+		}
+		if (*text == ' ')
+			space = text;
 	}
 }
 
