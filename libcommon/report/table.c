@@ -17,6 +17,8 @@
 #include "base/text.h"
 #include "report/report.h"
 #include "report/input.h"
+#include "report/sentence.h"
+#include "report/value.h"
 
 #define KEPT_RECORDS 1000
 #define SEPARATOR    2
@@ -297,6 +299,39 @@ static void wrap_words(char *text, size_t width)
 		if (*text == ' ')
 			space = text;
 	}
+}
+
+/* "NAME: regions=3 moved_bytes=2.0 MiB" */
+static int print_keys(json_t *record)
+{
+	_cleanup_free_ char *type = value_text(json_object_get(record, "type"), COLUMN_TEXT, 0);
+	const char *key;
+	json_t *value;
+
+	if (!type)
+		return -ENOMEM;
+	printf("%s:", type);
+	json_object_foreach(record, key, value) {
+		_cleanup_free_ char *text = value_text(value, value_kind(key), 0);
+		_cleanup_free_ char *name = strdup(key);
+		const char *quote = text && json_is_string(value) && strpbrk(text, " \"") ? "\"" : "";
+
+		if (!text || !name)
+			return -ENOMEM;
+		if (strcmp(key, "type") != 0 && strcmp(key, "v") != 0)
+			printf(" %s=%s%s%s", text_make_safe(name), quote, text, quote);
+	}
+	return 0;
+}
+
+/* "redis-server (812): " */
+static void print_process(const json_t *record)
+{
+	_cleanup_free_ char *name = value_text(json_object_get(record, "comm"), COLUMN_TEXT, 0);
+	json_int_t pid = json_integer_value(json_object_get(record, "pid"));
+
+	if (pid && name)
+		printf("%s (%lld): ", name, pid);
 }
 
 /* "summary: regions=3 moved_bytes=2.0 MiB" */
