@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* Records out and in, errors, flags. */
+/* Records out, errors, flags, progress. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -17,6 +22,7 @@
 #include "report/input.h"
 #include "report/parse.h"
 #include "report/report.h"
+#include "report/sentence.h"
 
 static struct capture printed;
 
@@ -241,6 +247,27 @@ static void errors_are_one_line(void **state)
 	assert_string_equal(capture_end(&printed),
 			    "swapctl: attach to process 812?: Operation not permitted (run it as root)\n"
 			    "swapctl: look: it is ?odd\n");
+}
+
+static void tables_say_what_a_code_means(void **state)
+{
+	static const struct error_cause causes[] = {{-EAGAIN, .why = "it is busy", .hint = "try again"},
+						    {-EALREADY, .why = "it is held", .as = -EBUSY},
+						    {0}};
+	struct error error;
+
+	(void)state;
+	capture_begin(&printed, STDERR_FILENO);
+	assert_int_equal(error_explain(&error, causes, -EAGAIN, "stop %d", 812), -EAGAIN);
+	error_print("swapctl", &error);
+	assert_int_equal(error_explain(&error, causes, -EALREADY, "stop %d", 812), -EBUSY);
+	error_print("swapctl", &error);
+	assert_int_equal(error.code, -EBUSY);
+	assert_int_equal(error_explain(&error, causes, -EPERM, "stop 100%%"), -EPERM);
+	error_print("swapctl", &error);
+	assert_string_equal(capture_end(&printed), "swapctl: cannot stop 812: it is busy (try again)\n"
+						   "swapctl: cannot stop 812: it is held\n"
+						   "swapctl: cannot stop 100%: Operation not permitted\n");
 }
 
 static void errors_are_records(void **state)
