@@ -90,6 +90,24 @@ static void records_are_flushed_one_by_one(void **state)
 	assert_string_equal(text, "{\"v\":1,\"type\":\"x\"}\n");
 }
 
+static int add_parts(struct report *report, json_t *before, json_t *after, json_int_t number)
+{
+	json_t *between = json_pack("{s:I}", "bytes", number);
+	int rc = report_parts(report, before, between, after);
+
+	json_decref(between);
+	return rc;
+}
+
+static size_t text_printed(char *text, size_t size)
+{
+	ssize_t got = pread(printed.file, text, size - 1, 0);
+
+	assert_true(got >= 0);
+	text[got] = '\0';
+	return (size_t)got;
+}
+
 static void tables_align_and_come_before_other_records(void **state)
 {
 	json_t *const records[] = {
@@ -107,6 +125,35 @@ static void tables_align_and_come_before_other_records(void **state)
 		       "0x1000          4.0 KiB      1    0.2%  -\n"
 		       "error: errno=EBUSY reason=\"it is busy\"\n"
 		       "summary: regions=2 moved_bytes=2.0 MiB done=yes\n");
+}
+
+static void assert_sentence(const char *pattern, json_t *record, int status, const char *wanted)
+{
+	capture_begin(&printed, STDOUT_FILENO);
+	assert_int_equal(sentence_print(record, pattern), status);
+	assert_string_equal(capture_end(&printed), wanted);
+	json_decref(record);
+}
+
+static void summaries_are_sentences(void **state)
+{
+	static const char pattern[] = "{+moved_bytes} out[ ({compressed_bytes} stored, {moved_bytes:compressed_bytes})]"
+				      "[ in {time_us}][; {skipped_bytes} stayed: {skipped}]\n{?pending}wait";
+
+	(void)state;
+	assert_sentence(pattern,
+			json_pack("{s:i, s:i, s:i, s:i, s:{s:i, s:i}}", "moved_bytes", 8 << 20, "compressed_bytes",
+				  1 << 20, "time_us", 1100000, "skipped_bytes", 3 << 20, "skipped", "read-only",
+				  1 << 20, "not-resident", 2 << 20),
+			0,
+			"8.0 MiB out (1.0 MiB stored, 8.0:1) in 1.1 s; 3.0 MiB stayed: 2.0 never touched, 1.0 "
+			"read only");
+	assert_sentence(pattern, json_pack("{s:i, s:i, s:{}}", "moved_bytes", 0, "compressed_bytes", 0, "skipped"), 0,
+			"0 B out");
+	assert_sentence(pattern, json_pack("{s:b}", "pending", 1), 0, "wait");
+	assert_sentence(pattern, json_pack("{s:b}", "pending", 0), -ENOENT, "");
+	assert_sentence("{n|page|pages}, {+m|page|pages}", json_pack("{s:i, s:i}", "n", 1, "m", 0), 0,
+			"1 page, 0 pages");
 }
 
 static void chosen_columns_may_be_any_key(void **state)
@@ -202,8 +249,8 @@ static void output_that_cannot_be_written_is_told(void **state)
 	(void)state;
 	assert_int_equal(pipe(pipe_ends), 0);
 	close(pipe_ends[0]);
-	assert_unwritable(full, "json", -EIO, -EIO);
-	assert_unwritable(full, "table", 0, -EIO);
+	assert_unwritable(full, "json", -ENOSPC, -ENOSPC);
+	assert_unwritable(full, "table", 0, -ENOSPC);
 	assert_unwritable(pipe_ends[1], "json", -EPIPE, -EPIPE);
 	assert_unwritable(pipe_ends[1], "table", 0, -EPIPE);
 	close(full);
@@ -245,8 +292,8 @@ static void errors_are_one_line(void **state)
 	error_set(&error, -EINVAL, "it is \033odd", NULL, "look");
 	error_print("swapctl", &error);
 	assert_string_equal(capture_end(&printed),
-			    "swapctl: attach to process 812?: Operation not permitted (run it as root)\n"
-			    "swapctl: look: it is ?odd\n");
+			    "swapctl: cannot attach to process 812?: Operation not permitted (run it as root)\n"
+			    "swapctl: cannot look: it is ?odd\n");
 }
 
 static void tables_say_what_a_code_means(void **state)
@@ -308,14 +355,18 @@ static void progress_is_silent_without_a_terminal(void **state)
 
 static void progress_is_drawn_and_wiped(void **state)
 {
-	struct progress progress = {.what = "moving", .enabled = true};
+	struct progress progress = {.what = "moving", .enabled = true, .started_us = now_us() - 2000000};
+	const char *text;
 
 	(void)state;
 	capture_begin(&printed, STDERR_FILENO);
 	progress_update(&progress, MiB, 4 * MiB);
 	progress_update(&progress, 2 * MiB, 4 * MiB);
 	progress_end(&progress);
-	assert_string_equal(capture_end(&printed), "\r\033[Kmoving: 1.0 MiB of 4.0 MiB (25%)\r\033[K");
+	text = capture_end(&printed);
+	assert_non_null(strstr(text, "\r\033[Kmoving: 1.0 MiB of 4.0 MiB (25%), "));
+	assert_non_null(strstr(text, " KiB/s, "));
+	assert_string_equal(strstr(text, " s left"), " s left\r\033[K");
 }
 
 static void a_number_of_a_record_is_set(void **state)
