@@ -3,10 +3,12 @@
 #include "cli/cli.h"
 
 #include <limits.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
@@ -22,7 +24,8 @@ int cli_usage_error(const char *name, const char *message, ...)
 	if (vasprintf(&text, message, args) < 0)
 		text = NULL;
 	va_end(args);
-	fprintf(stderr, "%s: %s\n", name, text ? text_make_safe(text) : "wrong usage");
+	fprintf(stderr, "%s: cannot %s%s\n", name, text && *text == '-' && strstr(text, ": ") ? "use " : "begin: ",
+		text ? text_make_safe(text) : "wrong usage");
 	return EXIT_USAGE;
 }
 
@@ -36,6 +39,43 @@ int cli_check_pids(const char *name, char **pids)
 	return EXIT_DONE;
 }
 
+int cli_flush(const char *name)
+{
+	bool failed = fflush(stdout) != 0 || ferror(stdout);
+
+	if (!failed)
+		return EXIT_DONE;
+	/* The write that failed may be long ago: another one fails for the same reason. */
+	clearerr(stdout);
+	errno = EIO;
+	if (putchar('\n') == EOF || fflush(stdout))
+		fprintf(stderr, "%s: cannot write to standard output: %s\n", name, strerror(errno));
+	return EXIT_FAILED;
+}
+
+bool cli_names_process(const struct cli_options *options)
+{
+	return options->processes.pids || options->processes.pidfd >= 0;
+}
+
+bool cli_chooses_process(const struct cli_options *options)
+{
+	const struct cli_processes *processes = &options->processes;
+
+	return cli_names_process(options) || processes->comms || processes->cgroups || processes->units ||
+	       processes->all;
+}
+
+bool cli_operands_are_pids(const struct cli_verb *verb)
+{
+	return verb->takes & CLI_TAKES_PID && !verb->operands;
+}
+
+enum cli_offer cli_operands_offer(const struct cli_verb *verb)
+{
+	return cli_operands_are_pids(verb) ? CLI_OFFERS_PROCESSES : verb->offers;
+}
+
 void cli_options_free(struct cli_options *options)
 {
 	free(options->regions);
@@ -44,12 +84,4 @@ void cli_options_free(struct cli_options *options)
 	if (options->tool)
 		cli_values_free(options->tool->options, options->tool->values);
 	*options = (struct cli_options){.pidfd = -1};
-}
-
-void cli_operands_free(char ***operands)
-{
-	for (char **word = *operands; word && *word; word++)
-		free(*word);
-	free(*operands);
-	*operands = NULL;
 }

@@ -6,13 +6,14 @@
 #include <sys/types.h>
 
 #include "cli/option.h"
+#include "report/report.h"
 
 struct report_column;
 struct run;
 
 /* Which of the options that several tools share a verb takes. The other ones are always there. */
 enum cli_takes {
-	CLI_TAKES_PID = 1 << 0,     /* -p/--pid, --pidfd */
+	CLI_TAKES_PID = 1 << 0,     /* which processes; its operands too, when it takes no others */
 	CLI_TAKES_REGIONS = 1 << 1, /* -r/--regions */
 };
 
@@ -24,11 +25,17 @@ struct cli_verb {
 	const char *usage;           /* after the name: "[OPTION...] -p PID" */
 	const char *about;           /* one sentence for --help */
 	unsigned int takes;          /* enum cli_takes */
-	int operands;                /* how many words without a dash it accepts at most; -1: any number */
+	int operands;                /* how many words without a dash it accepts that are no processes, at most */
 	const char *command;         /* what begins a command at the end of its line: "--"; NULL: it takes none */
 	const struct report_column *columns; /* the table of its records ... */
 	const char *type;                    /* ... of this type */
 	const char *keys;                    /* what else --columns can name */
+	const char *sentences;               /* see struct report_style; NULL: it has none */
+	const struct report_metric *metrics; /* for dashboards: it takes --output; NULL: it has none */
+	bool live;                           /* it goes on: its rows are shown as they come */
+	bool whole;                          /* it destroys: records that were cut short are refused */
+	bool brief;                          /* its table has rows only with --verbose */
+	bool recordless;                     /* it prints none: the options of output are not its */
 	bool target_optional;
 	enum cli_offer offers; /* what a shell completes its operands with, besides `words` */
 	const char *words;
@@ -43,18 +50,30 @@ struct cli_tool {
 	const struct cli_verb *verbs;
 };
 
+/* Which processes a command line chooses: those that match one of each kind that was given. */
+struct cli_processes {
+	pid_t *pids;    /* after -p and as operands; ended by 0, NULL: none */
+	int pidfd;      /* -1: not given */
+	char **comms;   /* globs; ended by NULL, NULL: none, as those below */
+	char **cgroups; /* paths */
+	char **units;   /* of systemd */
+	bool all;
+};
+
 /* Values of the shared options after parsing. Strings are owned by the caller: cli_options_free. */
 struct cli_options {
 	char name[64]; /* "superpages" or "swapctl out": how errors begin */
-	pid_t pid;     /* 0: not given */
-	int pidfd;     /* -1: not given */
+	struct cli_processes processes;
 	char *regions; /* -r FILE, NULL: not given */
-	char *format;
-	char *columns;
+	struct report_style style;
 	bool quiet;
 	bool verbose;
 	const struct cli_tool *tool;
 	uint64_t given; /* a bit for each row of the tool's options */
+	pid_t pid;
+	int pidfd;
+	char *format;
+	char *columns;
 };
 
 /*
@@ -82,11 +101,22 @@ bool cli_given(const struct cli_options *options, const char *name);
  */
 int cli_check_pids(const char *name, char **pids);
 
+/* Whether any process was chosen by its number or a descriptor, and whether in any way. */
+bool cli_names_process(const struct cli_options *options);
+bool cli_chooses_process(const struct cli_options *options);
+
+/* Whether the operands of a verb are processes; what a shell completes them with. */
+bool cli_operands_are_pids(const struct cli_verb *verb);
+enum cli_offer cli_operands_offer(const struct cli_verb *verb);
+
 /* Frees the texts among the shared options and the tool's values. */
 void cli_options_free(struct cli_options *options);
 void cli_operands_free(char ***operands);
 
-/* One line of usage error on standard error: "NAME: message". Returns EXIT_USAGE. */
+/*
+ * One line of usage error on standard error: "NAME: cannot use --option: why" of a message that begins with an option,
+ * and else "NAME: cannot begin: message". Returns EXIT_USAGE.
+ */
 int cli_usage_error(const char *name, const char *message, ...) __attribute__((format(printf, 2, 3)));
 
 /* "TOOL (uvmtools) VERSION" on standard output. Returns the exit code. */
@@ -97,6 +127,13 @@ int cli_print_version(const struct cli_tool *tool);
  * Looks at 63 letters.
  */
 unsigned int cli_distance(const char *a, const char *b);
+
+/* How far a known word is from one that may be it, misspelled or cut short; CLI_UNLIKE: too far. */
+#define CLI_UNLIKE 64
+unsigned int cli_likeness(const char *word, const char *known);
+
+/* Writes out what was printed on standard output. Returns the exit code, after saying why it could not be written. */
+int cli_flush(const char *name);
 
 #define _cleanup_options_  __attribute__((cleanup(cli_options_free)))
 #define _cleanup_operands_ __attribute__((cleanup(cli_operands_free)))

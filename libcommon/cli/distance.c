@@ -27,3 +27,13 @@ unsigned int cli_distance(const char *a, const char *b)
 	}
 	return row[b_length];
 }
+
+unsigned int cli_likeness(const char *word, const char *known)
+{
+	size_t length = strnlen(word, MAX_WORD);
+	unsigned int distance = cli_distance(word, known);
+
+	if (length > 1 && strncmp(word, known, length) == 0)
+		return 0;
+	return distance <= 1 + length / 3 && distance < length ? distance : CLI_UNLIKE;
+}

@@ -23,6 +23,8 @@ int exit_code_of(int error)
 	case ESRCH:
 	case ESTALE:
 		return EXIT_GONE;
+	case ENOMSG:
+		return EXIT_NOTHING;
 	default:
 		return EXIT_FAILED;
 	}

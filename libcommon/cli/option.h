@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct cli_options;
 struct cli_tool;
 struct cli_verb;
 
@@ -17,12 +18,15 @@ enum cli_type {
 	CLI_HELP,
 	CLI_USAGE,
 	CLI_TEXT,    /* char * */
+	CLI_CONFIG,  /* char *: a file of options, one a line, for those that are not given */
 	CLI_LIST,    /* char **, ended by NULL: may be given several times */
+	CLI_PIDS,    /* pid_t *, ended by 0: process ids with commas between them; may be given several times */
 	CLI_WORD,    /* int: which one of `words` */
 	CLI_INT,     /* int */
 	CLI_NUMBER,  /* int64_t */
-	CLI_SECONDS, /* uint64_t: whole seconds, kept as milliseconds */
-	CLI_TIME,    /* uint64_t: seconds, or a time with its unit, kept as nanoseconds; its bounds are milliseconds */
+	CLI_SECONDS, /* uint64_t: a time, kept as milliseconds; seconds without a unit, and its bounds are seconds */
+	CLI_MS,      /* uint64_t: the same in milliseconds */
+	CLI_TIME,    /* uint64_t: a time, kept as nanoseconds; seconds without a unit; its bounds are milliseconds */
 	CLI_SIZE,    /* uint64_t: bytes */
 	CLI_PAGES,   /* uint64_t: bytes, whole pages */
 	CLI_POWER,   /* uint64_t: bytes, a power of two, a page at least */

@@ -11,7 +11,8 @@
 #include "cli/cli.h"
 #include "cli/exit.h"
 
-#define GROUPS_MAX 4
+#define GROUPS_MAX 5
+#define HELP_WIDTH 78
 
 /* One command line on its way. */
 struct line {
@@ -31,7 +32,7 @@ struct line {
 
 static int no_memory(const struct line *line)
 {
-	fprintf(stderr, "%s: read the command line: %s\n", line->name, strerror(ENOMEM));
+	fprintf(stderr, "%s: cannot read the command line: %s\n", line->name, strerror(ENOMEM));
 	return EXIT_FAILED;
 }
 
@@ -81,6 +82,100 @@ static void fill_tables(struct line *line)
 	}
 }
 
+/* Calls `visit` with each of some words, until it returns false. */
+static bool each_word(const char *words, bool (*visit)(const char *key, size_t length, void *context), void *context)
+{
+	for (const char *key = words; key && *key; key += strspn(key, " ")) {
+		size_t length = strcspn(key, " ");
+
+		if (!visit(key, length, context))
+			return false;
+		key += length;
+	}
+	return true;
+}
+
+/* Calls `visit` with each key that --columns can name, until it returns false. */
+static bool each_column(const struct cli_verb *verb, bool (*visit)(const char *key, size_t length, void *context),
+			void *context)
+{
+	for (const struct report_column *column = verb->columns; column && column->key; column++)
+		if (!visit(column->key, strlen(column->key), context))
+			return false;
+	return each_word(verb->keys, visit, context) &&
+	       each_word(verb->takes & CLI_TAKES_PID ? "comm cgroup" : NULL, visit, context);
+}
+
+/* One of the names of --columns. */
+struct chosen {
+	const char *key;
+	size_t length;
+};
+
+static bool is_other(const char *key, size_t length, void *context)
+{
+	const struct chosen *chosen = context;
+
+	return length != chosen->length || strncmp(key, chosen->key, length) != 0;
+}
+
+static bool join_column(const char *key, size_t length, void *stream)
+{
+	fprintf(stream, " %.*s", (int)length, key);
+	return true;
+}
+
+static int refuse_column(const struct line *line, const struct chosen *chosen)
+{
+	_cleanup_free_ char *all = NULL;
+	size_t size = 0;
+	FILE *stream = open_memstream(&all, &size);
+
+	if (!stream)
+		return no_memory(line);
+	each_column(line->verb, join_column, stream);
+	fclose(stream);
+	return cli_usage_error(line->name, "--columns: %.*s%s no column; there are:%s", (int)chosen->length,
+			       chosen->key, chosen->length ? " is" : "an empty name is", all ? all : "");
+}
+
+static int check_columns(const struct line *line)
+{
+	const char *at = line->options->style.chosen;
+	struct chosen chosen;
+
+	for (; at; at = at[chosen.length] ? at + chosen.length + 1 : NULL) {
+		chosen = (struct chosen){at, strcspn(at, ",")};
+		if (each_column(line->verb, is_other, &chosen))
+			return refuse_column(line, &chosen);
+	}
+	return EXIT_DONE;
+}
+
+static bool print_column(const char *key, size_t length, void *at)
+{
+	size_t *column = at;
+
+	if (*column + length + 1 > HELP_WIDTH) {
+		printf("\n ");
+		*column = 1;
+	}
+	*column += length + 1;
+	printf(" %.*s", (int)length, key);
+	return true;
+}
+
+static void print_columns(const struct cli_verb *verb)
+{
+	size_t column = 1;
+
+	if (verb->recordless)
+		return;
+	printf("\nColumns:\n ");
+	each_column(verb, print_column, &column);
+	putchar('\n');
+}
+
 static int print_help(const struct line *line, bool in_short)
 {
 	if (in_short) {
@@ -89,14 +184,32 @@ static int print_help(const struct line *line, bool in_short)
 		printf("%s\n\n", line->verb->about);
 		poptSetOtherOptionHelp(line->context, line->verb->usage);
 		poptPrintHelp(line->context, stdout, 0);
+		print_columns(line->verb);
 	}
-	return fflush(stdout) || ferror(stdout) ? EXIT_FAILED : EXIT_DONE;
+	return cli_flush(line->name);
 }
 
 int cli_print_version(const struct cli_tool *tool)
 {
 	printf("%s (uvmtools) " UVM_VERSION "\n", tool->name);
-	return fflush(stdout) || ferror(stdout) ? EXIT_FAILED : EXIT_DONE;
+	return cli_flush(tool->name);
+}
+
+/* The option that a long name may stand for; NULL: there is none like it. */
+static const char *like_option(const struct line *line, const char *bad)
+{
+	unsigned int least = CLI_UNLIKE;
+	const char *best = NULL;
+
+	for (size_t i = 0; strncmp(bad, "--", 2) == 0 && i < line->count; i++) {
+		const char *name = line->rows[i].option->name;
+
+		if (cli_likeness(bad + 2, name) < least) {
+			least = cli_likeness(bad + 2, name);
+			best = name;
+		}
+	}
+	return best;
 }
 
 static int refuse_option(const struct line *line, int code)
@@ -127,12 +240,11 @@ static int take_value(const struct line *line, const struct cli_row *row, const 
 	return EXIT_DONE;
 }
 
-/* Returns 0, or 1 with *exit_status set when the program's work ends here. */
-static int take_option(struct line *line, size_t i, int *exit_status)
+/* `text` is its value, or NULL. Returns 0, or 1 with *exit_status set when the program's work ends here. */
+static int take_option(struct line *line, size_t i, const char *text, int *exit_status)
 {
 	const struct cli_row *row = &line->rows[i];
 	const struct cli_option *option = row->option;
-	_cleanup_free_ char *text = NULL;
 
 	line->given[i] = true;
 	switch (option->type) {
@@ -150,7 +262,6 @@ static int take_option(struct line *line, size_t i, int *exit_status)
 		*(int *)((char *)values_of(line, row) + option->at) = (int)option->lowest;
 		return 0;
 	default:
-		text = poptGetOptArg(line->context);
 		*exit_status = take_value(line, row, text);
 		return *exit_status != EXIT_DONE;
 	}
@@ -186,14 +297,116 @@ static void note_given(const struct line *line)
 			line->options->given |= UINT64_C(1) << (line->rows[i].option - line->tool->options);
 }
 
+static size_t find_row(const struct line *line, const char *name)
+{
+	size_t i = 0;
+
+	while (i < line->count && strcmp(line->rows[i].option->name, name) != 0)
+		i++;
+	return i;
+}
+
+/* Cuts a line into an option and its value: "NAME VALUE", "NAME = VALUE" or "NAME". A comment begins with a '#'. */
+static char *cut_setting(char *text, char **value)
+{
+	char *end;
+
+	for (char *at = text; (at = strchr(at, '#')); at++)
+		if (at == text || isspace((unsigned char)at[-1]))
+			*at = '\0';
+	text += strspn(text, " \t\r\n");
+	for (end = text + strlen(text); end > text && isspace((unsigned char)end[-1]); end--)
+		end[-1] = '\0';
+	*value = text + strcspn(text, " \t=");
+	if (!**value) {
+		*value = NULL;
+		return text;
+	}
+	end = *value;
+	*value += strspn(*value, " \t");
+	*value += **value == '=';
+	*value += strspn(*value, " \t");
+	*end = '\0';
+	return text;
+}
+
+/* One line of a file of options. What the command line gives counts more. */
+static int take_setting(struct line *line, const bool given[CLI_ROWS_MAX], char *text)
+{
+	const struct cli_option *option;
+	int status = EXIT_DONE;
+	char *value;
+	char *name = cut_setting(text, &value);
+	size_t i = find_row(line, name);
+
+	if (!*name)
+		return EXIT_DONE;
+	option = i < line->count ? line->rows[i].option : NULL;
+	if (!option || option->type == CLI_CONFIG || option->type == CLI_HELP || option->type == CLI_USAGE ||
+	    option->type == CLI_VERSION)
+		return cli_usage_error(line->name, "--%s: no option of this name can stand here", name);
+	if (cli_has_value(option) && !value && !option->optional)
+		return cli_usage_error(line->name, "--%s: its value is missing", name);
+	if (!cli_has_value(option) && value)
+		return cli_usage_error(line->name, "--%s: it takes no value", name);
+	if (!given[i])
+		take_option(line, i, value, &status);
+	return status;
+}
+
+/* Errors in the file begin with its name and the line. */
+static int read_settings(struct line *line, const char *path)
+{
+	_cleanup_fclose_ FILE *file = fopen(path, "re");
+	_cleanup_free_ char *text = NULL;
+	const char *name = line->name;
+	bool given[CLI_ROWS_MAX];
+	int status = EXIT_DONE;
+	size_t size = 0;
+
+	if (!file)
+		return cli_usage_error(name, "--config: %s: %s", path, strerror(errno));
+	memcpy(given, line->given, sizeof(given));
+	for (size_t number = 1; status == EXIT_DONE && getline(&text, &size, file) >= 0; number++) {
+		_cleanup_free_ char *place = NULL;
+
+		if (asprintf(&place, "%s: %s: line %zu", name, path, number) < 0)
+			return no_memory(line);
+		line->name = place;
+		status = take_setting(line, given, text);
+		line->name = name;
+	}
+	return status == EXIT_DONE && ferror(file) ? cli_usage_error(name, "--config: %s: %s", path, strerror(errno))
+						   : status;
+}
+
+static int read_all_settings(struct line *line)
+{
+	for (size_t i = 0; i < line->count; i++) {
+		const struct cli_row *row = &line->rows[i];
+
+		if (row->option->type == CLI_CONFIG && line->given[i])
+			return read_settings(line, *(char **)((char *)values_of(line, row) + row->option->at));
+	}
+	return EXIT_DONE;
+}
+
 static int read_options(struct line *line, int *exit_status)
 {
 	int option;
 
-	while ((option = poptGetNextOpt(line->context)) > 0)
-		if (take_option(line, (size_t)option - 1, exit_status))
+	while ((option = poptGetNextOpt(line->context)) > 0) {
+		bool has_value = cli_has_value(line->rows[option - 1].option);
+		_cleanup_free_ char *text = has_value ? poptGetOptArg(line->context) : NULL;
+
+		if (take_option(line, (size_t)option - 1, text, exit_status))
 			return 1;
-	*exit_status = option < -1 ? refuse_option(line, option) : check_together(line);
+	}
+	*exit_status = option < -1 ? refuse_option(line, option) : read_all_settings(line);
+	if (*exit_status == EXIT_DONE)
+		*exit_status = check_together(line);
+	if (*exit_status == EXIT_DONE)
+		*exit_status = check_columns(line);
 	note_given(line);
 	return *exit_status != EXIT_DONE;
 }
@@ -245,7 +458,7 @@ static int open_line(struct line *line, int argc, const char **argv)
 		return no_memory(line);
 	line->words[0] = line->name;
 	for (int i = 1; i < argc; i++)
-		line->words[i] = argv[i];
+		line->words[i] = i == 1 && strcmp(argv[i], "-?") == 0 ? "--help" : argv[i];
 	line->count = cli_rows(line->tool, line->verb, line->rows);
 	fill_tables(line);
 	line->context = poptGetContext(line->name, argc > 0 ? argc : 1, line->words, line->groups, 0);
@@ -266,7 +479,7 @@ int cli_parse(const struct cli_tool *tool, const struct cli_verb *verb, int argc
 	struct line line = {.tool = tool, .verb = verb, .options = options, .name = options->name};
 	int done;
 
-	*options = (struct cli_options){.pidfd = -1, .tool = tool};
+	*options = (struct cli_options){.processes.pidfd = -1, .tool = tool};
 	snprintf(options->name, sizeof(options->name), "%s%s%s", tool->name, verb->name ? " " : "",
 		 verb->name ? verb->name : "");
 	if (operands)

@@ -307,6 +307,14 @@ static void free_list(char **list)
 	free(list);
 }
 
+void cli_operands_free(char ***operands)
+{
+	for (char **word = *operands; word && *word; word++)
+		free(*word);
+	free(*operands);
+	*operands = NULL;
+}
+
 void cli_values_free(const struct cli_option *options, void *values)
 {
 	for (; options && options->name; options++) {
