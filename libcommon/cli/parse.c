@@ -215,12 +215,14 @@ static const char *like_option(const struct line *line, const char *bad)
 static int refuse_option(const struct line *line, int code)
 {
 	const char *bad = poptBadOption(line->context, POPT_BADOPTION_NOALIAS);
+	const char *like = code == POPT_ERROR_BADOPT ? like_option(line, bad) : NULL;
 	_cleanup_free_ char *why = strdup(poptStrerror(code));
 
 	if (!why)
 		return no_memory(line);
 	*why = (char)tolower((unsigned char)*why);
-	return cli_usage_error(line->name, "%s: %s (see %s --help)", bad, why, line->name);
+	return cli_usage_error(line->name, "%s: %s%s%s%s (see %s --help)", bad, why, like ? ", did you mean --" : "",
+			       like ? like : "", like ? "?" : "", line->name);
 }
 
 /* Without a value only for options that can stand alone. Returns an exit code. */
@@ -422,6 +424,25 @@ static int copy_words(char ***copy, const char **words, size_t count)
 	return *copy ? 0 : -ENOMEM;
 }
 
+/* Operands that are processes are read as what stands behind -p. */
+static int read_pids(const struct line *line, const char **words, size_t count)
+{
+	const struct cli_row *row = line->rows;
+	char why[CLI_REFUSAL];
+	int rc = 0;
+
+	while (row->option->type != CLI_PIDS)
+		row++;
+	if (count && line->options->processes.pidfd >= 0)
+		return cli_usage_error(line->name, "%s: not with --pidfd", words[0]);
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		rc = cli_value_parse(row->option, words[i], line->options);
+		if (rc < 0 && rc != -ENOMEM)
+			return cli_usage_error(line->name, "%s %s", words[i], cli_value_refusal(row->option, rc, why));
+	}
+	return rc < 0 ? no_memory(line) : EXIT_DONE;
+}
+
 static int read_operands(const struct line *line, char ***operands, int *exit_status)
 {
 	const char **words = poptGetArgs(line->context);
@@ -431,10 +452,12 @@ static int read_operands(const struct line *line, char ***operands, int *exit_st
 	while (words && words[count])
 		count++;
 	*exit_status = EXIT_DONE;
-	if (most >= 0 && count > (size_t)most)
+	if (cli_operands_are_pids(line->verb))
+		*exit_status = read_pids(line, words, count);
+	else if (most >= 0 && count > (size_t)most)
 		*exit_status =
 			cli_usage_error(line->name, "%s: one word too many (see %s --help)", words[most], line->name);
-	else if (operands && copy_words(operands, words, count) < 0)
+	if (*exit_status == EXIT_DONE && operands && copy_words(operands, words, count) < 0)
 		*exit_status = no_memory(line);
 	return *exit_status != EXIT_DONE;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Which options a verb takes: the tool's own, and those that all tools share. */
+#include <string.h>
 #include "cli/cli.h"
 
 #define AT(member) offsetof(struct cli_options, member)
@@ -31,12 +32,20 @@ static const struct cli_option common_options[] = {
 	{0},
 };
 
-/* `verb` is NULL for options that all tools share. */
+static bool has_row(const struct cli_row *rows, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(rows[i].option->name, name) == 0)
+			return true;
+	return false;
+}
+
+/* `verb` is NULL for options that all tools share: one of the tool's own by that name stands before them. */
 static size_t add_rows(struct cli_row *rows, size_t count, const struct cli_option *options, const char *title,
 		       const char *verb)
 {
 	for (; options && options->name && count < CLI_ROWS_MAX; options++)
-		if (!options->verbs || (verb && cli_word_in(options->verbs, verb)))
+		if (verb ? !options->verbs || cli_word_in(options->verbs, verb) : !has_row(rows, count, options->name))
 			rows[count++] = (struct cli_row){options, title, verb != NULL};
 	return count;
 }

@@ -105,6 +105,12 @@ static int take_seconds(const struct cli_option *option, const char *text, void 
 	return rc;
 }
 
+/* Where the bounds of a time that is an option's value are, in milliseconds. */
+static uint64_t time_bound(const struct cli_option *option, int64_t bound)
+{
+	return (uint64_t)bound * (option->type == CLI_SECONDS ? 1000 : 1);
+}
+
 static int take_time(const struct cli_option *option, const char *text, void *value)
 {
 	uint64_t us = 0;
