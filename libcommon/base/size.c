@@ -193,23 +193,21 @@ int number_parse(const char *text, int64_t lowest, int64_t highest, int64_t *num
 	return 0;
 }
 
-int duration_parse(const char *text, uint64_t *us)
+int duration_parse(const char *text, const char *unit, uint64_t *us)
 {
-	static const struct {
-		const char *unit;
-		uint64_t us;
-	} units[] = {{"us", 1}, {"ms", 1000}, {"s", 1000000}};
-	uint64_t value = 0;
-	int error = read_digits(&text, 10, &value);
+	struct decimal decimal;
+	int error = read_decimal(&text, &decimal);
 
 	if (error == -EINVAL)
 		return error;
-	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
-		if (strcmp(text, units[i].unit) != 0)
+	if (unit && !*text)
+		text = unit;
+	for (size_t i = 0; i < sizeof(time_units) / sizeof(*time_units); i++) {
+		if (strcmp(text, time_units[i].name) != 0)
 			continue;
-		if (error || value > 1000000000)
+		if (error || decimal.whole > 1000000000)
 			return -ERANGE;
-		*us = value * units[i].us;
+		*us = decimal_times(&decimal, time_units[i].us);
 		return 0;
 	}
 	return -EINVAL;

@@ -78,10 +78,10 @@ const char *duration_format(char text[SIZE_TEXT], uint64_t us);
 int number_parse(const char *text, int64_t lowest, int64_t highest, int64_t *number);
 
 /*
- * Parses a time, a whole number with its unit: "500us", "150ms", "1s". Returns 0, -EINVAL, or -ERANGE above 10^9 of the
- * unit.
+ * Parses a time, a number with its unit: "500us", "150ms", "1.5s", "10m", "2h". A number without one is in `unit`,
+ * unless that is NULL. Returns 0, -EINVAL, or -ERANGE above 10^9 of the unit.
  */
-int duration_parse(const char *text, uint64_t *us);
+int duration_parse(const char *text, const char *unit, uint64_t *us);
 
 /* Parses an address: hexadecimal with or without "0x". Returns 0, -EINVAL or -ERANGE. */
 int address_parse(const char *text, uint64_t *address);

@@ -111,20 +111,24 @@ static uint64_t time_bound(const struct cli_option *option, int64_t bound)
 	return (uint64_t)bound * (option->type == CLI_SECONDS ? 1000 : 1);
 }
 
+static int parse_time(const struct cli_option *option, const char *text, uint64_t *us)
+{
+	int rc = duration_parse(text, option->type == CLI_MS ? "ms" : "s", us);
+
+	if (rc < 0 || *us < time_bound(option, option->lowest) * 1000 ||
+	    *us > time_bound(option, option->highest) * 1000)
+		return -EINVAL;
+	return 0;
+}
+
 static int take_time(const struct cli_option *option, const char *text, void *value)
 {
-	uint64_t us = 0;
-	int64_t seconds;
-	int rc = number_parse(text, 0, option->highest / 1000, &seconds);
+	uint64_t us;
+	int rc = parse_time(option, text, &us);
 
 	if (rc == 0)
-		us = (uint64_t)seconds * 1000000;
-	else if (rc == -EINVAL)
-		rc = duration_parse(text, &us);
-	if (rc < 0 || us < (uint64_t)option->lowest * 1000 || us > (uint64_t)option->highest * 1000)
-		return -EINVAL;
-	*(uint64_t *)value = us * 1000;
-	return 0;
+		*(uint64_t *)value = option->type == CLI_TIME ? us * 1000 : us / 1000;
+	return rc;
 }
 
 static int take_size(const struct cli_option *option, const char *text, void *value)

@@ -52,7 +52,7 @@ int pressure_trigger_parse(const char *text, char trigger[PRESSURE_TRIGGER])
 	if (!slash || (strncmp(text, "some:", 5) != 0 && strncmp(text, "full:", 5) != 0) ||
 	    (size_t)snprintf(first, sizeof(first), "%.*s", (int)(slash - text - 5), text + 5) >= sizeof(first))
 		return -EINVAL;
-	if (duration_parse(first, &stall) < 0 || duration_parse(slash + 1, &window) < 0)
+	if (duration_parse(first, NULL, &stall) < 0 || duration_parse(slash + 1, NULL, &window) < 0)
 		return -EINVAL;
 	/* The bounds are the kernel's (Documentation/accounting/psi.rst). */
 	if (!stall || stall > window || window < 500000 || window > 10000000)

@@ -135,22 +135,30 @@ static void numbers_keep_to_their_bounds(void **state)
 
 static void test_duration_parse(void **state)
 {
-	static const char *const wrong[] = {"", "1", "ms", "-1s", "1.5s", "1 s", "1s ", "1m", "1S", "s1"};
+	static const char *const wrong[] = {"", "1", "ms", "-1s", "1.s", "1 s", "1s ", "1M", "1S", "s1", "1d"};
 	uint64_t us = 1;
 
 	(void)state;
-	assert_int_equal(duration_parse("0s", &us), 0);
+	assert_int_equal(duration_parse("0s", NULL, &us), 0);
 	assert_int_equal(us, 0);
-	assert_int_equal(duration_parse("500us", &us), 0);
+	assert_int_equal(duration_parse("500us", NULL, &us), 0);
 	assert_int_equal(us, 500);
-	assert_int_equal(duration_parse("150ms", &us), 0);
+	assert_int_equal(duration_parse("150ms", NULL, &us), 0);
 	assert_int_equal(us, 150000);
-	assert_int_equal(duration_parse("1000000000s", &us), 0);
+	assert_int_equal(duration_parse("1.5s", NULL, &us), 0);
+	assert_int_equal(us, 1500000);
+	assert_int_equal(duration_parse("0.5h", NULL, &us), 0);
+	assert_int_equal(us, UINT64_C(1800000000));
+	assert_int_equal(duration_parse("10m", "s", &us), 0);
+	assert_int_equal(us, 600000000);
+	assert_int_equal(duration_parse("2.5", "ms", &us), 0);
+	assert_int_equal(us, 2500);
+	assert_int_equal(duration_parse("1000000000s", NULL, &us), 0);
 	assert_int_equal(us, UINT64_C(1000000000000000));
-	assert_int_equal(duration_parse("1000000001s", &us), -ERANGE);
-	assert_int_equal(duration_parse("99999999999999999999999s", &us), -ERANGE);
+	assert_int_equal(duration_parse("1000000001s", NULL, &us), -ERANGE);
+	assert_int_equal(duration_parse("99999999999999999999999s", NULL, &us), -ERANGE);
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
-		assert_int_equal(duration_parse(wrong[i], &us), -EINVAL);
+		assert_int_equal(duration_parse(wrong[i], NULL, &us), -EINVAL);
 }
 
 static void addresses_are_hexadecimal(void **state)
