@@ -8,7 +8,6 @@
 
 #include "base/region.h"
 #include "base/size.h"
-#include "cli/option.h"
 #include "cli/cli.h"
 
 static uint64_t highest_value(const struct cli_option *option)
@@ -70,6 +69,36 @@ static int take_list(const struct cli_option *option, const char *text, void *va
 	return list[count] ? 0 : -ENOMEM;
 }
 
+/* All that stand in the text, or none of them. */
+static int take_pids(const struct cli_option *option, const char *text, void *value)
+{
+	pid_t *pids = *(pid_t **)value;
+	size_t count = 0;
+
+	(void)option;
+	while (pids && pids[count])
+		count++;
+	for (size_t length, used = count; text; text = text[length] ? text + length + 1 : NULL, used++) {
+		char word[24];
+		int64_t pid;
+
+		length = strcspn(text, ",");
+		snprintf(word, sizeof(word), "%.*s", (int)min_u64(length, sizeof(word)), text);
+		if (length >= sizeof(word) || number_parse(word, 1, INT_MAX, &pid) < 0) {
+			if (pids)
+				pids[count] = 0;
+			return -EINVAL;
+		}
+		pids = reallocarray(pids, used + 2, sizeof(*pids));
+		if (!pids)
+			return -ENOMEM;
+		*(pid_t **)value = pids;
+		pids[used] = (pid_t)pid;
+		pids[used + 1] = 0;
+	}
+	return 0;
+}
+
 static int take_word(const struct cli_option *option, const char *text, void *value)
 {
 	int position = word_position(option->words, text);
@@ -92,16 +121,6 @@ static int take_int(const struct cli_option *option, const char *text, void *val
 
 	if (rc == 0)
 		*(int *)value = (int)number;
-	return rc;
-}
-
-static int take_seconds(const struct cli_option *option, const char *text, void *value)
-{
-	int64_t seconds;
-	int rc = take_number(option, text, &seconds);
-
-	if (rc == 0)
-		*(uint64_t *)value = (uint64_t)seconds * 1000;
 	return rc;
 }
 
@@ -206,9 +225,9 @@ static const char *short_size(char text[24], uint64_t bytes)
 	return text;
 }
 
-static const char *short_time(char text[24], int64_t ms)
+static const char *short_time(char text[24], uint64_t ms)
 {
-	snprintf(text, 24, "%lld%s", (long long)(ms % 1000 ? ms : ms / 1000), ms % 1000 ? "ms" : "s");
+	snprintf(text, 24, "%llu%s", (unsigned long long)(ms % 1000 ? ms : ms / 1000), ms % 1000 ? "ms" : "s");
 	return text;
 }
 
@@ -231,15 +250,11 @@ static void refuse_size(const struct cli_option *option, char why[CLI_REFUSAL])
 
 static void refuse_number(const struct cli_option *option, char why[CLI_REFUSAL])
 {
-	const char *of = strcmp(option->argument, "SECONDS") == 0 ? " of seconds"
-			 : strcmp(option->argument, "MS") == 0    ? " of milliseconds"
-								  : "";
-
 	if (option->highest)
-		snprintf(why, CLI_REFUSAL, "is not a number%s from %lld to %lld", of, (long long)option->lowest,
+		snprintf(why, CLI_REFUSAL, "is not a number from %lld to %lld", (long long)option->lowest,
 			 (long long)option->highest);
 	else
-		snprintf(why, CLI_REFUSAL, "is not a number%s%s", of, option->lowest == 1 ? " above 0" : "");
+		snprintf(why, CLI_REFUSAL, "is not a number%s", option->lowest == 1 ? " above 0" : "");
 }
 
 static void refuse_word(const struct cli_option *option, char why[CLI_REFUSAL])
@@ -260,7 +275,8 @@ static void refuse_time(const struct cli_option *option, char why[CLI_REFUSAL])
 	char upper[24];
 
 	snprintf(why, CLI_REFUSAL, "is not a time from %s to %s, such as 10s or 500ms",
-		 short_time(lowest, option->lowest), short_time(upper, option->highest));
+		 short_time(lowest, time_bound(option, option->lowest)),
+		 short_time(upper, time_bound(option, option->highest)));
 }
 
 static void refuse_pages(const struct cli_option *option, char why[CLI_REFUSAL])
@@ -277,7 +293,7 @@ static void refuse_page(const struct cli_option *option, char why[CLI_REFUSAL])
 static void refuse_range(const struct cli_option *option, char why[CLI_REFUSAL])
 {
 	(void)option;
-	snprintf(why, CLI_REFUSAL, "is not START-END in hexadecimal");
+	snprintf(why, CLI_REFUSAL, "is not START-END in hexadecimal, nor START+SIZE");
 }
 
 /* How a value of each type is read, and what is said of one that cannot be, unless its row says it. */
@@ -286,12 +302,13 @@ static const struct {
 	void (*refuse)(const struct cli_option *option, char why[CLI_REFUSAL]);
 } types[] = {
 	[CLI_TEXT] = {take_text, refuse_number},     [CLI_LIST] = {take_list, refuse_number},
+	[CLI_CONFIG] = {take_text, refuse_number},   [CLI_PIDS] = {take_pids, refuse_number},
 	[CLI_WORD] = {take_word, refuse_word},       [CLI_INT] = {take_int, refuse_number},
-	[CLI_NUMBER] = {take_number, refuse_number}, [CLI_SECONDS] = {take_seconds, refuse_number},
-	[CLI_TIME] = {take_time, refuse_time},       [CLI_SIZE] = {take_size, refuse_size},
-	[CLI_PAGES] = {take_pages, refuse_pages},    [CLI_POWER] = {take_power, refuse_size},
-	[CLI_PAGE] = {take_page, refuse_page},       [CLI_RANGE] = {take_range, refuse_range},
-	[CLI_PARSED] = {take_parsed, refuse_number},
+	[CLI_NUMBER] = {take_number, refuse_number}, [CLI_SECONDS] = {take_time, refuse_time},
+	[CLI_MS] = {take_time, refuse_time},         [CLI_TIME] = {take_time, refuse_time},
+	[CLI_SIZE] = {take_size, refuse_size},       [CLI_PAGES] = {take_pages, refuse_pages},
+	[CLI_POWER] = {take_power, refuse_size},     [CLI_PAGE] = {take_page, refuse_page},
+	[CLI_RANGE] = {take_range, refuse_range},    [CLI_PARSED] = {take_parsed, refuse_number},
 };
 
 int cli_value_parse(const struct cli_option *option, const char *text, void *values)
@@ -310,13 +327,6 @@ const char *cli_value_refusal(const struct cli_option *option, int rc, char why[
 	return why;
 }
 
-static void free_list(char **list)
-{
-	for (char **word = list; word && *word; word++)
-		free(*word);
-	free(list);
-}
-
 void cli_operands_free(char ***operands)
 {
 	for (char **word = *operands; word && *word; word++)
@@ -330,12 +340,11 @@ void cli_values_free(const struct cli_option *options, void *values)
 	for (; options && options->name; options++) {
 		void *value = (char *)values + options->at;
 
-		if (options->type == CLI_TEXT) {
-			free(*(char **)value);
-			*(char **)value = NULL;
+		if (options->type == CLI_TEXT || options->type == CLI_CONFIG || options->type == CLI_PIDS) {
+			free(*(void **)value);
+			*(void **)value = NULL;
 		} else if (options->type == CLI_LIST) {
-			free_list(*(char ***)value);
-			*(char ***)value = NULL;
+			cli_operands_free(value);
 		}
 	}
 }

@@ -15,6 +15,7 @@
 #include "capture.h"
 #include "cli/cli.h"
 #include "cli/exit.h"
+#include "report/metrics.h"
 
 static struct capture printed;
 
@@ -65,9 +66,11 @@ static int run_nothing(struct run *run)
 	return 0;
 }
 
+static const struct report_column columns[] = {{"start", "START", COLUMN_ADDRESS}, {NULL, NULL, COLUMN_TEXT}};
+
 static const struct cli_verb verbs[] = {
-	{"out", run_nothing, "move memory out", .usage = "[OPTION...] -p PID", .about = "Moves memory out.",
-	 .takes = CLI_TAKES_PID | CLI_TAKES_REGIONS, .operands = 1},
+	{"out", run_nothing, "move memory out", .columns = columns, .keys = "end bytes", .usage = "[OPTION...] -p PID",
+	 .about = "Moves memory out.", .takes = CLI_TAKES_PID | CLI_TAKES_REGIONS, .operands = 1},
 	{"status", run_nothing, "tell how things stand", .usage = "", .about = "Tells."},
 	{0},
 };
@@ -125,11 +128,12 @@ static void shared_and_own_options_are_read(void **state)
 	(void)state;
 	assert_int_equal(cli_parse(&tool, verbs, count_args(argv), argv, &options, &operands, &status), 0);
 	assert_string_equal(options.name, "swapctl out");
-	assert_int_equal(options.pid, 812);
-	assert_int_equal(options.pidfd, -1);
+	assert_int_equal(options.processes.pids[0], 812);
+	assert_int_equal(options.processes.pids[1], 0);
+	assert_int_equal(options.processes.pidfd, -1);
 	assert_string_equal(options.regions, "-");
-	assert_string_equal(options.format, "json");
-	assert_string_equal(options.columns, "start,bytes");
+	assert_string_equal(options.style.format, "json");
+	assert_string_equal(options.style.chosen, "start,bytes");
 	assert_true(options.quiet && options.verbose);
 	assert_int_equal(own.max, -7);
 	assert_int_equal(own.size, 2 << 20);
@@ -184,35 +188,54 @@ static void texts_are_kept_until_they_are_freed(void **state)
 	assert_null(own.list);
 }
 
+/* A leak of what is kept is for the sanitizer to see. */
+static void records_can_go_to_a_file_where_there_are_metrics(void **state)
+{
+	static const struct report_metric none[] = {{0}};
+	static const struct cli_verb measured = {"out", run_nothing, "", .about = "", .metrics = none};
+	_cleanup_options_ struct cli_options options;
+	const char **argv = ARGS("--output", "one", "--output=two");
+	int status = -1;
+
+	(void)state;
+	assert_int_equal(cli_parse(&tool, &measured, count_args(argv), argv, &options, NULL, &status), 0);
+	assert_string_equal(options.style.output, "two");
+	assert_refused(argv, "swapctl out: cannot use --output: unknown option (see swapctl out --help)\n");
+}
+
 static void wrong_values_are_refused_by_type_and_bounds(void **state)
 {
 	(void)state;
-	assert_refused(ARGS("--max", "many"), "swapctl out: --max: many is not a number\n");
-	assert_refused(ARGS("--max=many"), "swapctl out: --max: many is not a number\n");
-	assert_refused(ARGS("--size", "0"), "swapctl out: --size: 0 is not a size above 0\n");
-	assert_refused(ARGS("--order", "x"), "swapctl out: --order: x is none of first, second, third\n");
-	assert_refused(ARGS("--order", "sec"), "swapctl out: --order: sec is none of first, second, third\n");
-	assert_refused(ARGS("--stage", "61"), "swapctl out: --stage: 61 is not a number of seconds from 1 to 60\n");
+	assert_refused(ARGS("--max", "many"), "swapctl out: cannot use --max: many is not a number\n");
+	assert_refused(ARGS("--max=many"), "swapctl out: cannot use --max: many is not a number\n");
+	assert_refused(ARGS("--size", "0"), "swapctl out: cannot use --size: 0 is not a size above 0\n");
+	assert_refused(ARGS("--order", "x"), "swapctl out: cannot use --order: x is none of first, second, third\n");
+	assert_refused(ARGS("--order", "sec"),
+		       "swapctl out: cannot use --order: sec is none of first, second, third\n");
+	assert_refused(ARGS("--stage", "61"),
+		       "swapctl out: cannot use --stage: 61 is not a time from 1s to 60s, such as 10s or 500ms\n");
 	assert_refused(ARGS("--wait", "9ms"),
-		       "swapctl out: --wait: 9ms is not a time from 10ms to 60s, such as 10s or 500ms\n");
-	assert_refused(ARGS("--piece", "96K"), "swapctl out: --piece: 96K is not a power of two from 4K to 64M\n");
+		       "swapctl out: cannot use --wait: 9ms is not a time from 10ms to 60s, such as 10s or 500ms\n");
+	assert_refused(ARGS("--piece", "96K"),
+		       "swapctl out: cannot use --piece: 96K is not a power of two from 4K to 64M\n");
 	assert_refused(ARGS("--start", "1001"),
-		       "swapctl out: --start: 1001 is not the address of a page in hexadecimal, nor auto\n");
+		       "swapctl out: cannot use --start: 1001 is not the address of a page in hexadecimal, nor auto\n");
 	assert_refused(ARGS("--start=0"),
-		       "swapctl out: --start: 0 is not the address of a page in hexadecimal, nor auto\n");
+		       "swapctl out: cannot use --start: 0 is not the address of a page in hexadecimal, nor auto\n");
 	assert_refused(ARGS("--range", "2000-1000"),
-		       "swapctl out: --range: 2000-1000 is not START-END in hexadecimal\n");
+		       "swapctl out: cannot use --range: 2000-1000 is not START-END in hexadecimal, nor START+SIZE\n");
 	assert_refused(ARGS("--range", "1000-2001"),
-		       "swapctl out: --range: 1000-2001 does not begin and end at pages\n");
-	assert_refused(ARGS("--even=3"), "swapctl out: --even: 3 is odd\n");
+		       "swapctl out: cannot use --range: 1000-2001 does not begin and end at pages\n");
+	assert_refused(ARGS("--even=3"), "swapctl out: cannot use --even: 3 is odd\n");
 }
 
 static void options_go_together_or_not(void **state)
 {
 	(void)state;
-	assert_refused(ARGS("--all", "--size=1"), "swapctl out: --all and --size: give one of them\n");
-	assert_refused(ARGS("--even=2"), "swapctl out: --even: only with --all\n");
-	assert_refused(ARGS("--count", "3"), "swapctl out: --count: unknown option (see swapctl out --help)\n");
+	assert_refused(ARGS("--all", "--size=1"), "swapctl out: cannot use --all and --size: give one of them\n");
+	assert_refused(ARGS("--even=2"), "swapctl out: cannot use --even: only with --all\n");
+	assert_refused(ARGS("--count", "3"),
+		       "swapctl out: cannot use --count: unknown option (see swapctl out --help)\n");
 }
 
 static void nothing_given_is_nothing_set(void **state)
@@ -224,8 +247,9 @@ static void nothing_given_is_nothing_set(void **state)
 
 	(void)state;
 	assert_int_equal(cli_parse(&tool, verbs, 1, argv, &options, &operands, &status), 0);
-	assert_int_equal(options.pid, 0);
-	assert_int_equal(options.pidfd, -1);
+	assert_null(options.processes.pids);
+	assert_int_equal(options.processes.pidfd, -1);
+	assert_false(cli_chooses_process(&options));
 	assert_null(options.regions);
 	assert_false(options.quiet || options.verbose);
 	assert_non_null(operands);
@@ -252,34 +276,68 @@ static void a_pidfd_is_a_descriptor_number(void **state)
 
 	(void)state;
 	assert_int_equal(cli_parse(&tool, verbs, count_args(argv), argv, &options, NULL, &status), 0);
-	assert_int_equal(options.pidfd, 0);
-	assert_refused(ARGS("--pidfd", "-1"), "swapctl out: --pidfd: -1 is not a descriptor number\n");
+	assert_int_equal(options.processes.pidfd, 0);
+	assert_refused(ARGS("--pidfd", "-1"), "swapctl out: cannot use --pidfd: -1 is not a descriptor number\n");
 }
+
+#define ZEROS "0000000000000000000000"
 
 static void process_ids_are_above_zero(void **state)
 {
 	(void)state;
-	assert_refused(ARGS("-p", "0"), "swapctl out: --pid: 0 is not a process id (a number above 0)\n");
-	assert_refused(ARGS("-p", "-3"), "swapctl out: --pid: -3 is not a process id (a number above 0)\n");
-	assert_refused(ARGS("--pid=self"), "swapctl out: --pid: self is not a process id (a number above 0)\n");
-	assert_refused(ARGS("--pid", ""), "swapctl out: --pid:  is not a process id (a number above 0)\n");
-	assert_refused(ARGS("-p4294967297"), "swapctl out: --pid: 4294967297 is not a process id (a number above 0)\n");
+	assert_refused(ARGS("-p", "0"), "swapctl out: cannot use --pid: 0 is not a process id (a number above 0)\n");
+	assert_refused(ARGS("-p", "-3"), "swapctl out: cannot use --pid: -3 is not a process id (a number above 0)\n");
+	assert_refused(ARGS("--pid=self"),
+		       "swapctl out: cannot use --pid: self is not a process id (a number above 0)\n");
+	assert_refused(ARGS("--pid", ""), "swapctl out: cannot use --pid:  is not a process id (a number above 0)\n");
+	assert_refused(ARGS("-p4294967297"),
+		       "swapctl out: cannot use --pid: 4294967297 is not a process id (a number above 0)\n");
+	assert_refused(ARGS("-p" ZEROS "14294967297"),
+		       "swapctl out: cannot use --pid: " ZEROS "14294967297 is not a process id (a number above 0)\n");
 }
 
 static void a_process_is_named_once(void **state)
 {
 	(void)state;
-	assert_refused(ARGS("-p", "1", "--pidfd", "3"), "swapctl out: --pid and --pidfd: give one of them\n");
+	assert_refused(ARGS("-p", "1", "--pidfd", "3"),
+		       "swapctl out: cannot use --pid and --pidfd: give one of them\n");
+}
+
+static void processes_are_lists_and_operands(void **state)
+{
+	static const struct cli_verb many = {"out", run_nothing, "", .about = "", .takes = CLI_TAKES_PID};
+	_cleanup_options_ struct cli_options options;
+	_cleanup_operands_ char **operands = NULL;
+	const char **argv = ARGS("-p", "3,812", "9", "--comm", "a*", "--pid=4", "--comm", "b", "7,8");
+	static const pid_t wanted[] = {3, 812, 4, 9, 7, 8, 0};
+	int status = -1;
+
+	(void)state;
+	assert_int_equal(cli_parse(&tool, &many, count_args(argv), argv, &options, &operands, &status), 0);
+	assert_memory_equal(options.processes.pids, wanted, sizeof(wanted));
+	assert_string_equal(options.processes.comms[1], "b");
+	assert_null(options.processes.comms[2]);
+	assert_refused(ARGS("-p", "1,"), "swapctl out: cannot use --pid: 1, is not a process id (a number above 0)\n");
+	assert_refused(ARGS("-p", "1,4294967297"),
+		       "swapctl out: cannot use --pid: 1,4294967297 is not a process id (a number above 0)\n");
 }
 
 static void wrong_options_are_named(void **state)
 {
 	(void)state;
-	assert_refused(ARGS("--bogus"), "swapctl out: --bogus: unknown option (see swapctl out --help)\n");
-	assert_refused(ARGS("-x"), "swapctl out: -x: unknown option (see swapctl out --help)\n");
-	assert_refused(ARGS("--pid"), "swapctl out: --pid: missing argument (see swapctl out --help)\n");
+	assert_refused(ARGS("--bogus"), "swapctl out: cannot use --bogus: unknown option (see swapctl out --help)\n");
+	assert_refused(
+		ARGS("--sized=1"),
+		"swapctl out: cannot use --sized=1: unknown option, did you mean --size? (see swapctl out --help)\n");
+	assert_refused(
+		ARGS("--columns", "start,ends"),
+		"swapctl out: cannot use --columns: ends is no column; there are: start end bytes comm cgroup\n");
+	assert_refused(ARGS("--columns", "start,"), "swapctl out: cannot use --columns: an empty name is no column; "
+						    "there are: start end bytes comm cgroup\n");
+	assert_refused(ARGS("-x"), "swapctl out: cannot use -x: unknown option (see swapctl out --help)\n");
+	assert_refused(ARGS("--pid"), "swapctl out: cannot use --pid: missing argument (see swapctl out --help)\n");
 	assert_refused(ARGS("-p", "1", "two", "\033words"),
-		       "swapctl out: ?words: one word too many (see swapctl out --help)\n");
+		       "swapctl out: cannot begin: ?words: one word too many (see swapctl out --help)\n");
 }
 
 static void help_goes_to_standard_output(void **state)
@@ -294,6 +352,10 @@ static void help_goes_to_standard_output(void **state)
 	assert_null(strstr(text, "--count"));
 	assert_non_null(strstr(text, "-p, --pid=PID"));
 	assert_non_null(strstr(text, "--columns"));
+	assert_non_null(strstr(text, "\nColumns:\n  start end bytes comm cgroup\n"));
+	assert_string_equal(print_and_leave(ARGS("-V")), "swapctl (uvmtools) " UVM_VERSION "\n");
+	text = print_and_leave(ARGS("-h"));
+	assert_non_null(strstr(text, "--regions"));
 	text = print_and_leave(ARGS("-?"));
 	assert_non_null(strstr(text, "--regions"));
 	text = print_and_leave(ARGS("--usage"));
@@ -312,7 +374,7 @@ static void options_a_tool_does_not_take_are_unknown(void **state)
 	(void)state;
 	capture_begin(&printed, STDERR_FILENO);
 	assert_int_equal(cli_parse(&plain, &only, count_args(argv), argv, &options, NULL, &status), 1);
-	assert_string_equal(capture_end(&printed), "plain: -p: unknown option (see plain --help)\n");
+	assert_string_equal(capture_end(&printed), "plain: cannot use -p: unknown option (see plain --help)\n");
 	assert_int_equal(status, EXIT_USAGE);
 }
 
@@ -326,7 +388,10 @@ static void help_that_cannot_be_written_is_a_failure(void **state)
 	(void)state;
 	fflush(stdout);
 	dup2(full, STDOUT_FILENO);
+	capture_begin(&printed, STDERR_FILENO);
 	cli_parse(&tool, verbs, count_args(argv), argv, &options, NULL, &status);
+	assert_string_equal(capture_end(&printed),
+			    "swapctl out: cannot write to standard output: No space left on device\n");
 	dup2(saved, STDOUT_FILENO);
 	clearerr(stdout);
 	close(saved);
@@ -359,10 +424,14 @@ static void verbs_are_found_by_name(void **state)
 static void unknown_verbs_name_the_nearest(void **state)
 {
 	(void)state;
-	assert_verb_refused(ARGS("stats"), "swapctl: stats: unknown verb, did you mean status? (see swapctl --help)\n");
-	assert_verb_refused(ARGS("ou"), "swapctl: ou: unknown verb, did you mean out? (see swapctl --help)\n");
-	assert_verb_refused(ARGS("-p"), "swapctl: -p: the verb comes first (see swapctl --help)\n");
-	assert_verb_refused((const char *[]){"swapctl", NULL}, "swapctl: a verb is missing (see swapctl --help)\n");
+	assert_verb_refused(ARGS("stats"),
+			    "swapctl: cannot begin: stats: unknown verb, did you mean status? (see swapctl --help)\n");
+	assert_verb_refused(ARGS("zzz"), "swapctl: cannot begin: zzz: unknown verb (see swapctl --help)\n");
+	assert_verb_refused(ARGS("ou"),
+			    "swapctl: cannot begin: ou: unknown verb, did you mean out? (see swapctl --help)\n");
+	assert_verb_refused(ARGS("-p"), "swapctl: cannot use -p: the verb comes first (see swapctl --help)\n");
+	assert_verb_refused((const char *[]){"swapctl", NULL},
+			    "swapctl: cannot begin: a verb is missing (see swapctl --help)\n");
 }
 
 static const char *print_without_verb(const char *option)
@@ -399,6 +468,7 @@ static void errors_become_exit_codes(void **state)
 		{-ENOTTY, EXIT_UNSUPPORTED},
 		{-ESRCH, EXIT_GONE},
 		{-ESTALE, EXIT_GONE},
+		{-ENOMSG, EXIT_NOTHING},
 		{-EIO, EXIT_FAILED},
 		{-ENOMEM, EXIT_FAILED},
 	};
@@ -414,6 +484,7 @@ int main(void)
 		cmocka_unit_test(shared_and_own_options_are_read),
 		cmocka_unit_test(values_have_their_types),
 		cmocka_unit_test(texts_are_kept_until_they_are_freed),
+		cmocka_unit_test(records_can_go_to_a_file_where_there_are_metrics),
 		cmocka_unit_test(wrong_values_are_refused_by_type_and_bounds),
 		cmocka_unit_test(options_go_together_or_not),
 		cmocka_unit_test(nothing_given_is_nothing_set),
@@ -421,6 +492,7 @@ int main(void)
 		cmocka_unit_test(a_pidfd_is_a_descriptor_number),
 		cmocka_unit_test(process_ids_are_above_zero),
 		cmocka_unit_test(a_process_is_named_once),
+		cmocka_unit_test(processes_are_lists_and_operands),
 		cmocka_unit_test(wrong_options_are_named),
 		cmocka_unit_test(help_goes_to_standard_output),
 		cmocka_unit_test(options_a_tool_does_not_take_are_unknown),
