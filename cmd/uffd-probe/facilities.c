@@ -17,9 +17,10 @@
 
 #include "base/cleanup.h"
 #include "base/pidfd.h"
+#include "base/rights.h"
 #include "base/size.h"
 #include "pages/pages.h"
-#include "proc/query.h"
+#include "proc/maps.h"
 #include "proc/stat.h"
 #include "uffd/guard.h"
 #include "uffd/rights.h"

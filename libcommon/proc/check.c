@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/size.h"
+#include "proc/refusal.h"
 #include "proc/stat.h"
 #include "proc/target.h"
 #include "proc/tracer.h"
@@ -38,9 +39,7 @@ static int check_architecture(const struct target *target, struct error *error)
 	if (fd == -ENOENT)
 		fd = -ESRCH;
 	if (fd < 0)
-		return error_set(error, fd, fd == -ESRCH ? "no such process" : NULL,
-				 fd == -EACCES || fd == -EPERM ? "run it as root or as the owner of the process" : NULL,
-				 "look at process %d (%s)", target->pid, target->name);
+		return refusal_to_look(target, fd, "look at", error);
 	got = fd_read_up_to(fd, &header, sizeof(header), 0);
 	if (got < 0)
 		return error_set(error, (int)got, NULL, NULL, "look at process %d (%s)", target->pid, target->name);

@@ -10,8 +10,16 @@ const char *eligibility_name(enum eligibility eligibility)
 {
 	static const char *const names[] = {
 		[ELIGIBLE] = "eligible",
-		[INELIGIBLE_KIND] = "not-anonymous",
-		[INELIGIBLE_SPECIAL] = "special",
+		[INELIGIBLE_FILE] = "file",
+		[INELIGIBLE_SHARED] = "shared-memory",
+		[INELIGIBLE_HUGETLB] = "hugetlb",
+		[INELIGIBLE_KERNEL] = "kernel",
+		[INELIGIBLE_DEVICE] = "device",
+		[INELIGIBLE_SHADOW_STACK] = "shadow-stack",
+		[INELIGIBLE_TAGGED] = "tagged",
+		[INELIGIBLE_DROPPABLE] = "droppable",
+		[INELIGIBLE_SEALED] = "sealed",
+		[INELIGIBLE_UNKNOWN] = "unknown",
 		[INELIGIBLE_STACK] = "stack",
 		[INELIGIBLE_READ_ONLY] = "read-only",
 		[INELIGIBLE_LOCKED] = "locked",

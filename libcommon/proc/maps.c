@@ -139,6 +139,37 @@ bool mapping_parse(const char *line, struct mapping *mapping)
 	return mapping->region.start < mapping->region.end;
 }
 
+/*
+ * "START-END rwxp OFFSET MAJOR:MINOR INODE          NAME"; sscanf would be the slowest part of a walk over many
+ * mappings. False when the line is not one that begins a mapping.
+ */
+static bool parse_mapping(const char *line, struct mapping *mapping)
+{
+	unsigned long major, minor;
+	const char *perm;
+	char *at;
+
+	mapping->region.start = strtoull(line, &at, 16);
+	if (at == line || *at != '-')
+		return false;
+	mapping->region.end = strtoull(at + 1, &at, 16);
+	if (*at != ' ' || strlen(at) < 6)
+		return false;
+	perm = at + 1;
+	mapping->offset = strtoull(perm + 4, &at, 16);
+	major = strtoul(at, &at, 16);
+	if (*at != ':')
+		return false;
+	minor = strtoul(at + 1, &at, 16);
+	mapping->inode = strtoull(at, &at, 10);
+	set_permissions(mapping, perm);
+	at += strspn(at, " ");
+	snprintf(mapping->name, sizeof(mapping->name), "%s", at);
+	mapping->device = makedev(major, minor);
+	mapping->kind = kind_of(mapping);
+	return mapping->region.start < mapping->region.end;
+}
+
 int maps_open(struct maps_reader *reader, const struct target *target)
 {
 	return lines_open(reader, target, "maps");
@@ -161,7 +192,7 @@ int maps_next(struct maps_reader *reader, struct mapping *mapping)
 			return result;
 		if (!result)
 			return address_space_gone(reader->fd) ? -ESRCH : 0;
-	} while (!mapping_parse(line, mapping));
+	} while (!parse_mapping(line, mapping));
 	return 1;
 }
 
@@ -236,4 +267,11 @@ int mapping_at(int maps_fd, uint64_t address, struct mapping *mapping)
 	int rc = mapping_at_or_after(maps_fd, address, mapping);
 
 	return rc > 0 ? mapping->region.start <= address : rc;
+}
+
+int procmap_query_try(int maps_fd)
+{
+	struct procmap_query query = {.size = sizeof(query), .query_addr = (uintptr_t)&query};
+
+	return ioctl(maps_fd, PROCMAP_QUERY, &query) ? -errno : 0;
 }

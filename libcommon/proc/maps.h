@@ -71,17 +71,39 @@ int mapping_at(int maps_fd, uint64_t address, struct mapping *mapping);
 /* The same, or the next one behind `address`; 0: there is none. */
 int mapping_at_or_after(int maps_fd, uint64_t address, struct mapping *mapping);
 
+/*
+ * PROCMAP_QUERY tried, for these two go another way in silence where it is not there. Returns 0, or -errno: -ENOTTY
+ * when the kernel does not know it.
+ */
+int procmap_query_try(int maps_fd);
+
+/* What smaps counts of a mapping, in bytes; Rss, Swap, AnonHugePages, Referenced. */
+struct smaps_counts {
+	uint64_t resident, swapped, huge, referenced;
+};
+
 /* Why a mapping is not swapped; each is the `reason` of skipped bytes in swapctl's records. */
 enum eligibility {
 	ELIGIBLE,
-	INELIGIBLE_KIND,        /* "not-anonymous": a file, shared memory, hugetlb */
-	INELIGIBLE_SPECIAL,     /* "special": vdso, vvar, device memory, shadow stack */
-	INELIGIBLE_STACK,       /* "stack" */
-	INELIGIBLE_READ_ONLY,   /* "read-only": not writable */
-	INELIGIBLE_LOCKED,      /* "locked": mlock */
-	INELIGIBLE_WIPEONFORK,  /* "wipe-on-fork" */
-	INELIGIBLE_USERFAULTFD, /* "userfaultfd": registered with another process's descriptor */
-	INELIGIBLE_OURS,        /* "uvmtools": an area of a session, known by its name or to the session by its place */
+	INELIGIBLE_KIND,
+	INELIGIBLE_SPECIAL,
+	INELIGIBLE_FILE,         /* "file": of a file, even if it is private */
+	INELIGIBLE_SHARED,       /* "shared-memory" */
+	INELIGIBLE_HUGETLB,      /* "hugetlb" */
+	INELIGIBLE_KERNEL,       /* "kernel": vdso, vvar */
+	INELIGIBLE_DEVICE,       /* "device": its memory, or something else that is not made of ordinary pages */
+	INELIGIBLE_SHADOW_STACK, /* "shadow-stack" */
+	INELIGIBLE_TAGGED,       /* "tagged": a copy would lose its memory tags */
+	INELIGIBLE_DROPPABLE,    /* "droppable": the kernel may drop it at any time */
+	INELIGIBLE_SEALED,       /* "sealed": mseal */
+	INELIGIBLE_UNKNOWN,      /* "unknown": this kernel does not tell its VmFlags */
+	INELIGIBLE_STACK,        /* "stack" */
+	INELIGIBLE_READ_ONLY,    /* "read-only": not writable */
+	INELIGIBLE_LOCKED,       /* "locked": mlock */
+	INELIGIBLE_WIPEONFORK,   /* "wipe-on-fork" */
+	INELIGIBLE_USERFAULTFD,  /* "userfaultfd": registered with another process's descriptor */
+	INELIGIBLE_OURS, /* "uvmtools": an area of a session, known by its name or to the session by its place */
+	ELIGIBILITIES,
 };
 
 /* The reason as records spell it ("locked"). */
@@ -94,9 +116,11 @@ const char *eligibility_name(enum eligibility eligibility);
  */
 struct eligible_reader {
 	struct maps_reader smaps;
+	struct smaps_counts counts; /* of the mapping that was returned last */
 	const struct region_vec *ours;
 };
 
+/* As maps_open and maps_close. */
 int eligible_open(struct eligible_reader *reader, const struct target *target, const struct region_vec *ours);
 void eligible_close(struct eligible_reader *reader);
 

@@ -23,5 +23,4 @@ struct sharers {
  * both, there are none. Returns 0 or -ENOMEM. Source: kernel/kcmp.c, KCMP_VM.
  */
 int sharers_inspect(struct sharers *sharers, const struct target *target);
-
 void sharers_free(struct sharers *sharers);

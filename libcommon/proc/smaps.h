@@ -19,3 +19,9 @@ int smaps_next(struct maps_reader *smaps, struct mapping *mapping, const char **
 
 /* Whether a flag is among them. */
 bool vm_flags_have(const char *flags, const char *flag);
+/*
+ * From now on Referenced counts what is touched after this call (proc_pid_clear_refs(5)): the kernel forgets of all
+ * pages of the process that they were used, by which it also chooses what to reclaim. Returns 0, or -errno: -EACCES
+ * (neither the process's user nor root), -ESRCH.
+ */
+int smaps_clear_referenced(const struct target *target);

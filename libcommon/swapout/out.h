@@ -11,7 +11,7 @@
 
 /* Why bytes that were asked for stayed. The first ones are those of proc/maps.h (enum eligibility), in its order. */
 enum skip {
-	SKIP_NOT_RESIDENT = 16, /* nothing there to move */
+	SKIP_NOT_RESIDENT = 24, /* nothing there to move */
 	SKIP_NOT_MAPPED,
 	SKIP_OUT,       /* out already */
 	SKIP_SHARED,    /* shared with another process since a fork */
