@@ -25,9 +25,9 @@ static int add_mapping(struct memory *memory, const struct mapping *mapping, con
 		return -ENOMEM;
 	memory->mappings[memory->count++] = (struct memory_mapping){
 		.is = *mapping,
-		.served = flags && (vm_flags_have(flags, "um") || vm_flags_have(flags, "ui")),
-		.dontdump = flags && vm_flags_have(flags, "dd"),
-		.unforked = flags && vm_flags_have(flags, "dc"),
+		.served = vm_flags_have(flags, "um ui"),
+		.dontdump = vm_flags_have(flags, "dd"),
+		.unforked = vm_flags_have(flags, "dc"),
 	};
 	return 0;
 }

@@ -83,10 +83,9 @@ static int push_mapping(struct walk *walk, const struct mapping *mapping, const 
 	const struct region_vec *regions = walk->regions;
 	struct edit_piece piece = {
 		.mapped = true,
-		.registered = flags &&
-			      (vm_flags_have(flags, "um") || vm_flags_have(flags, "uw") || vm_flags_have(flags, "ui")),
-		.locked = flags && (vm_flags_have(flags, "lo") || vm_flags_have(flags, "lf")),
-		.kept = flags && vm_flags_have(flags, "dc"),
+		.registered = vm_flags_have(flags, "um uw ui"),
+		.locked = vm_flags_have(flags, "lo lf"),
+		.kept = vm_flags_have(flags, "dc"),
 		.mapping = *mapping,
 	};
 

@@ -42,14 +42,6 @@ void eligible_close(struct eligible_reader *reader)
 	maps_close(&reader->smaps);
 }
 
-static bool has_any_flag(const char *flags, const char *const *list, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (vm_flags_have(flags, list[i]))
-			return true;
-	return false;
-}
-
 static bool ends_by(const void *region, const void *start)
 {
 	return ((const struct region *)region)->end <= *(const uint64_t *)start;
@@ -68,30 +60,55 @@ static bool covered_by(const struct region_vec *regions, struct region region)
 	return false;
 }
 
+/* Pages that a device writes to are pinned: the kernel moves none of them (UFFDIO_MOVE, EBUSY). */
+static enum eligibility judge_flags(const char *flags)
+{
+	static const struct {
+		const char *flag;
+		enum eligibility verdict;
+	} special[] = {
+		{"io pf mm", INELIGIBLE_DEVICE}, {"ss", INELIGIBLE_SHADOW_STACK}, {"mt", INELIGIBLE_TAGGED},
+		{"dp", INELIGIBLE_DROPPABLE},    {"sl", INELIGIBLE_SEALED},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(special); i++)
+		if (vm_flags_have(flags, special[i].flag))
+			return special[i].verdict;
+	return ELIGIBLE;
+}
+
+static enum eligibility judge_kind(const struct mapping *mapping, const char *flags)
+{
+	if (mapping->kind == MAPPING_SPECIAL)
+		return *mapping->name == '[' ? INELIGIBLE_KERNEL : INELIGIBLE_DEVICE;
+	if (!flags)
+		return INELIGIBLE_UNKNOWN;
+	if (judge_flags(flags) != ELIGIBLE)
+		return judge_flags(flags);
+	if (mapping->kind == MAPPING_HUGETLB || vm_flags_have(flags, "ht"))
+		return INELIGIBLE_HUGETLB;
+	if (mapping->kind == MAPPING_FILE)
+		return INELIGIBLE_FILE;
+	return mapping->kind != MAPPING_ANON || mapping->shared ? INELIGIBLE_SHARED : ELIGIBLE;
+}
+
 static enum eligibility judge_mapping(const struct mapping *mapping, const char *flags, const struct region_vec *ours)
 {
-	/*
-	 * Device memory, shadow stacks, memory with tags that a copy would lose, memory the kernel may drop, sealed
-	 * memory. Pages that a device writes to are pinned: the kernel moves none of them (UFFDIO_MOVE, EBUSY).
-	 */
-	static const char *const special[] = {"io", "pf", "mm", "ss", "mt", "dp", "sl"};
-	static const char *const userfaultfd[] = {"um", "uw", "ui"};
+	enum eligibility verdict = judge_kind(mapping, flags);
 
 	if (mapping_has_our_name(mapping))
 		return INELIGIBLE_OURS;
-	if (!flags || mapping->kind == MAPPING_SPECIAL || has_any_flag(flags, special, ARRAY_SIZE(special)))
-		return INELIGIBLE_SPECIAL;
-	if (mapping->kind != MAPPING_ANON || mapping->shared || vm_flags_have(flags, "ht"))
-		return INELIGIBLE_KIND;
+	if (verdict != ELIGIBLE)
+		return verdict;
 	if (vm_flags_have(flags, "gd") || !strncmp(mapping->name, "[stack", strlen("[stack")))
 		return INELIGIBLE_STACK;
 	if (!mapping->write || !vm_flags_have(flags, "wr"))
 		return INELIGIBLE_READ_ONLY;
-	if (vm_flags_have(flags, "lo") || vm_flags_have(flags, "lf"))
+	if (vm_flags_have(flags, "lo lf"))
 		return INELIGIBLE_LOCKED;
 	if (vm_flags_have(flags, "wf"))
 		return INELIGIBLE_WIPEONFORK;
-	if (has_any_flag(flags, userfaultfd, ARRAY_SIZE(userfaultfd)) && !covered_by(ours, mapping->region))
+	if (vm_flags_have(flags, "um uw ui") && !covered_by(ours, mapping->region))
 		return INELIGIBLE_USERFAULTFD;
 	return ELIGIBLE;
 }
@@ -99,7 +116,7 @@ static enum eligibility judge_mapping(const struct mapping *mapping, const char 
 int eligible_next(struct eligible_reader *reader, struct mapping *mapping, enum eligibility *verdict)
 {
 	const char *flags;
-	int result = smaps_next(&reader->smaps, mapping, &flags);
+	int result = smaps_next_counted(&reader->smaps, mapping, &flags, &reader->counts);
 
 	if (result <= 0)
 		return result;
@@ -117,7 +134,7 @@ int kept_from_children(const struct target *target, struct region_vec *kept)
 	if (result)
 		return result;
 	while ((result = smaps_next(&smaps, &mapping, &flags)) > 0) {
-		if (!flags || !(vm_flags_have(flags, "wf") || vm_flags_have(flags, "dc")))
+		if (!vm_flags_have(flags, "wf dc"))
 			continue;
 		result = region_vec_push(kept, mapping.region);
 		if (result < 0)

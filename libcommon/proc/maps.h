@@ -85,8 +85,6 @@ struct smaps_counts {
 /* Why a mapping is not swapped; each is the `reason` of skipped bytes in swapctl's records. */
 enum eligibility {
 	ELIGIBLE,
-	INELIGIBLE_KIND,
-	INELIGIBLE_SPECIAL,
 	INELIGIBLE_FILE,         /* "file": of a file, even if it is private */
 	INELIGIBLE_SHARED,       /* "shared-memory" */
 	INELIGIBLE_HUGETLB,      /* "hugetlb" */

@@ -28,13 +28,11 @@ static bool has_flag(const char *flags, const char *flag)
 	return false;
 }
 
-bool vm_flags_have(const char *flags, const char *flag)
+bool vm_flags_have(const char *flags, const char *any)
 {
-	while (*(flags += strspn(flags, " "))) {
-		if (!strncmp(flags, flag, 2))
+	for (; flags && *any; any += strcspn(any, " "), any += strspn(any, " "))
+		if (has_flag(flags, any))
 			return true;
-		flags += strcspn(flags, " ");
-	}
 	return false;
 }
 
@@ -58,7 +56,7 @@ static void count_line(const char *line, struct smaps_counts *counts)
 }
 
 /* Reads on to the VmFlags of the mapping whose first line was just read; *flags is NULL when there are none. */
-static int find_flags(struct maps_reader *smaps, const char **flags)
+static int find_flags(struct maps_reader *smaps, const char **flags, struct smaps_counts *counts)
 {
 	static const char key[] = "VmFlags:";
 	char *line;
@@ -73,6 +71,7 @@ static int find_flags(struct maps_reader *smaps, const char **flags)
 			*flags = line + strlen(key);
 			return 0;
 		}
+		count_line(line, counts);
 		/* Keys begin with a capital, mappings with an address in small letters. */
 		if (line[0] < 'A' || line[0] > 'Z') {
 			lines_back(smaps, line);
@@ -83,19 +82,29 @@ static int find_flags(struct maps_reader *smaps, const char **flags)
 
 int smaps_next(struct maps_reader *smaps, struct mapping *mapping, const char **flags)
 {
+	struct smaps_counts ignored;
+
+	return smaps_next_counted(smaps, mapping, flags, &ignored);
+}
+
+int smaps_next_counted(struct maps_reader *smaps, struct mapping *mapping, const char **flags,
+		       struct smaps_counts *counts)
+{
 	int result = maps_next(smaps, mapping);
 
 	if (result <= 0)
 		return result;
-	result = find_flags(smaps, flags);
+	*counts = (struct smaps_counts){0};
+	result = find_flags(smaps, flags, counts);
 	if (result)
 		return result;
 	if (!*flags && address_space_gone(smaps->fd))
 		return -ESRCH;
-	if (*flags && vm_flags_have(*flags, "ht"))
+	if (vm_flags_have(*flags, "ht"))
 		mapping->kind = MAPPING_HUGETLB;
 	return 1;
 }
+
 int smaps_clear_referenced(const struct target *target)
 {
 	_cleanup_close_ int fd = target_proc_open(target, "clear_refs", O_WRONLY);

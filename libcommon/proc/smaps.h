@@ -17,8 +17,13 @@ int smaps_open(struct maps_reader *smaps, const struct target *target);
  */
 int smaps_next(struct maps_reader *smaps, struct mapping *mapping, const char **flags);
 
-/* Whether a flag is among them. */
-bool vm_flags_have(const char *flags, const char *flag);
+/* smaps_next with what it counts. */
+int smaps_next_counted(struct maps_reader *smaps, struct mapping *mapping, const char **flags,
+		       struct smaps_counts *counts);
+
+/* Whether one of several flags ("um uw ui") is among them; NULL: none is. */
+bool vm_flags_have(const char *flags, const char *any);
+
 /*
  * From now on Referenced counts what is touched after this call (proc_pid_clear_refs(5)): the kernel forgets of all
  * pages of the process that they were used, by which it also chooses what to reclaim. Returns 0, or -errno: -EACCES

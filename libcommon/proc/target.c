@@ -23,6 +23,14 @@
 #define END_LOOK_MS  10
 #define THREAD_TRIES 100 /* at threads that end while they are inspected */
 
+/* /proc may be that of another pid namespace. */
+static bool proc_is_ours(void)
+{
+	char link[32] = "";
+
+	return readlink("/proc/self", link, sizeof(link) - 1) > 0 && strtol(link, NULL, 10) == getpid();
+}
+
 static int pid_of_pidfd(int pidfd, pid_t *pid, struct error *error)
 {
 	char path[64];
@@ -108,17 +116,26 @@ static bool runs_on(const struct target *target)
 static int check_zombie(const struct target *target, struct error *error)
 {
 	if (!target_alive(target))
-		return error_set(error, -ESRCH, "it has ended and waits for its parent", NULL, "open process %d",
-				 target->pid);
+		return error_set(error, -ESRCH, "it is a zombie: it has ended, and its parent has not waited for it",
+				 NULL, "open process %d", target->pid);
 	if (runs_on(target))
 		return 0;
 	return error_set(error, -ESRCH, "it is being ended", NULL, "open process %d", target->pid);
 }
 
+/* It lives, and /proc does not show it: proc(5), hidepid. */
+static bool is_hidden(const struct target *target)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d", target->pid);
+	return access(path, F_OK) < 0 && kill(target->pid, 0) < 0 && errno == EPERM && target_alive(target);
+}
+
 /* Fills what is known by pid, then proves that it was this process's. */
 static int identify_process(struct target *target, struct error *error)
 {
-	struct proc_stat stat;
+	struct proc_stat stat = {0};
 	uint64_t leader = 0;
 	int result = proc_stat_read(target->pid, &stat);
 
@@ -129,11 +146,15 @@ static int identify_process(struct target *target, struct error *error)
 				 "open process %d", target->pid);
 	if (!result)
 		read_name(target);
-	if (!result && (stat.state == 'Z' || stat.state == 'X')) {
+	/* Of one that has ended the files cannot be read as those of a target. */
+	if ((!result || result == -ESRCH) && (stat.state == 'Z' || stat.state == 'X')) {
 		result = check_zombie(target, error);
 		if (result)
 			return result;
 	}
+	if (result == -ESRCH && is_hidden(target))
+		return error_set(error, -EACCES, "/proc hides it (hidepid), as it does all processes of other users",
+				 "run it as root or as the owner of the process", "open process %d", target->pid);
 	if (!result && !target_alive(target))
 		result = -ESRCH;
 	if (result)
@@ -147,6 +168,9 @@ int target_open(struct target *target, pid_t pid, int pidfd, struct error *error
 	int result;
 
 	*target = TARGET_NONE;
+	if (!proc_is_ours())
+		return error_set(error, -EINVAL, "/proc is that of another pid namespace, or not mounted",
+				 "mount that of this one (unshare --mount-proc does)", "look for processes");
 	if (pidfd >= 0) {
 		result = pid_of_pidfd(pidfd, &pid, error);
 		if (result)
@@ -195,14 +219,6 @@ bool target_alive(const struct target *target)
 bool target_ends(const struct target *target, int ms)
 {
 	return pidfd_ends(target->pidfd, ms);
-}
-
-/* /proc may be that of another pid namespace. */
-static bool proc_is_ours(void)
-{
-	char link[32] = "";
-
-	return readlink("/proc/self", link, sizeof(link) - 1) > 0 && strtol(link, NULL, 10) == getpid();
 }
 
 bool target_gone(pid_t pid, uint64_t starttime)
@@ -321,4 +337,13 @@ int target_status(const struct target *target, const char *field, uint64_t *valu
 		if (rc != -ESRCH || tries == THREAD_TRIES)
 			return rc;
 	}
+}
+
+int target_status_bytes(const struct target *target, const char *field, uint64_t *bytes)
+{
+	int rc = target_status(target, field, bytes);
+
+	if (rc == 0)
+		*bytes *= KiB;
+	return rc;
 }

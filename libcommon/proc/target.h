@@ -34,7 +34,6 @@ struct target {
  * group leader or a pidfd that is none, -EPERM. On success the caller owns the target: target_close.
  */
 int target_open(struct target *target, pid_t pid, int pidfd, struct error *error);
-
 void target_close(struct target *target);
 
 /* Whether a process has one of those names (proc_pid_comm(5)): it is no program. */
@@ -86,9 +85,12 @@ int target_proc_open(const struct target *target, const char *name, int flags);
 ssize_t target_file_read(const struct target *target, const char *name, char *text, size_t size);
 
 /*
- * One numeric field of /proc/PID/status ("TracerPid", "Seccomp", "VmRSS": kB as is). Returns 0, -ENOENT, -ESRCH,
+ * One numeric field of /proc/PID/status ("TracerPid", "Seccomp"). Returns 0; *value stays with -ENOENT, -ESRCH,
  * -EACCES.
  */
 int target_status(const struct target *target, const char *field, uint64_t *value);
+
+/* The same for one in kB ("VmRSS"), in bytes. */
+int target_status_bytes(const struct target *target, const char *field, uint64_t *bytes);
 
 #define _cleanup_target_ __attribute__((cleanup(target_close)))

@@ -63,3 +63,15 @@ bool tracer_is_ours(pid_t tracer)
 		return true;
 	return proc_name_read(tracer, comm) > 0 && is_tool(comm);
 }
+
+bool tracer_has_our_name(pid_t pid)
+{
+	char process[64];
+	char directory[PATH_MAX];
+	char comm[PROC_NAME];
+	const char *name;
+
+	snprintf(process, sizeof(process), "/proc/%d/exe", pid);
+	name = executable_name(process, directory);
+	return name ? is_tool(name) : proc_name_read(pid, comm) > 0 && is_tool(comm);
+}

@@ -18,3 +18,7 @@ pid_t tracer_of(const struct target *target, pid_t tid);
  * ended has no executable any more: its name counts.
  */
 bool tracer_is_ours(pid_t tracer);
+
+/* Whether a process has the name of one of those tools, of whatever directory: sessions of another installation, too.
+ */
+bool tracer_has_our_name(pid_t pid);

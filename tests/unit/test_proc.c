@@ -31,6 +31,7 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "proc/maps.h"
+#include "proc/smaps.h"
 #include "proc/stat.h"
 #include "proc/target.h"
 
@@ -631,9 +632,9 @@ static void test_eligibility(void **state)
 	assert_int_equal(verdict_at(map_alone(PROT_NONE, MAP_PRIVATE), NULL), INELIGIBLE_READ_ONLY);
 	assert_int_equal(verdict_at(map_alone(PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_GROWSDOWN), NULL),
 			 INELIGIBLE_STACK);
-	assert_int_equal(verdict_at(map_alone(PROT_READ | PROT_WRITE, MAP_SHARED), NULL), INELIGIBLE_KIND);
+	assert_int_equal(verdict_at(map_alone(PROT_READ | PROT_WRITE, MAP_SHARED), NULL), INELIGIBLE_SHARED);
 	assert_int_equal(verdict_at(&stack_variable, NULL), INELIGIBLE_STACK);
-	assert_int_equal(verdict_at((void *)(uintptr_t)test_eligibility, NULL), INELIGIBLE_KIND);
+	assert_int_equal(verdict_at((void *)(uintptr_t)test_eligibility, NULL), INELIGIBLE_FILE);
 	syscall(SYS_munlock, locked, 4 * page_size());
 }
 
@@ -703,6 +704,16 @@ static void a_process_is_read_by_its_number(void **state)
 	assert_int_equal(proc_open(INT32_MAX, "maps", O_RDONLY), -ESRCH);
 }
 
+static void flags_are_looked_for_one_of_several(void **state)
+{
+	(void)state;
+	assert_true(vm_flags_have(" rd wr um ", "um uw ui"));
+	assert_true(vm_flags_have("rd wr ui", "um uw ui"));
+	assert_false(vm_flags_have("rd wr mr", "um uw ui"));
+	assert_false(vm_flags_have("", "rd"));
+	assert_false(vm_flags_have(NULL, "rd"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -724,6 +735,7 @@ int main(void)
 		cmocka_unit_test(test_eligible_under_userfaultfd),
 		cmocka_unit_test(the_innermost_number_is_the_last_one),
 		cmocka_unit_test(a_process_is_read_by_its_number),
+		cmocka_unit_test(flags_are_looked_for_one_of_several),
 	};
 
 	alarm(300);
