@@ -15,18 +15,19 @@ static int store_sums(void *context, struct region part, const struct residency 
 	return 0;
 }
 
+int pages_sum(const struct pages *pages, struct region region, struct residency *sum)
+{
+	*sum = (struct residency){.huge = pages->has_scan ? 0 : UINT64_MAX};
+	return pages_superpages(pages, region, UINT64_C(1) << 62, true, store_sums, sum);
+}
+
 static int one_by_one(const struct pages *pages, const struct region *regions, size_t count, struct residency *sums)
 {
-	for (size_t i = 0; i < count; i++) {
-		struct residency none = {.huge = pages->has_scan ? 0 : UINT64_MAX};
-		int rc;
+	int rc = 0;
 
-		sums[i] = none;
-		rc = pages_superpages(pages, regions[i], UINT64_C(1) << 62, true, store_sums, &sums[i]);
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
+	for (size_t i = 0; rc == 0 && i < count; i++)
+		rc = pages_sum(pages, regions[i], &sums[i]);
+	return rc;
 }
 
 static void add_range(struct residency *sum, uint64_t bytes, uint64_t categories)

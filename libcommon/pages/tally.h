@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What is resident in each of many regions. */
+/* What is resident in a region, and in each of many. */
 #pragma once
 
 #include "pages/pages.h"
+
+/* Adds up one region, inside one mapping. Returns 0 or -errno, as pages_superpages. */
+int pages_sum(const struct pages *pages, struct region region, struct residency *sum);
 
 /*
  * Adds up each of `count` regions (page aligned, in order of address, without overlaps, in the process's half of the

@@ -11,6 +11,7 @@
 
 #define PAGE_IS_PRESENT (1 << 3)
 #define PAGE_IS_SWAPPED (1 << 4)
+#define PAGE_IS_PFNZERO (1 << 5)
 #define PAGE_IS_HUGE    (1 << 6)
 
 struct page_region {
