@@ -7,14 +7,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "uffd/rights.h"
+#include "base/rights.h"
 
 int guard_call(int (*run)(const void *argument), const void *argument)
 {
 	int status = 0;
 	pid_t pid;
 
-	if (!uffd_under_seccomp())
+	if (!rights_under_seccomp())
 		return run(argument);
 	pid = fork();
 	if (!pid) {

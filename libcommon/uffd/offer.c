@@ -105,7 +105,7 @@ void uffd_try_memory(enum uffd_route route, uint64_t features, enum uffd_memory 
 	/* Features without which the kernel refuses a mode for some kinds of memory. */
 	const uint64_t helpers[] = {0, UFFD_FEATURE_WP_ASYNC, UFFD_FEATURE_RWP};
 	void *at = map_memory(memory);
-	struct region region = {(uintptr_t)at, (uintptr_t)at + TRIED};
+	struct region region = region_at((uintptr_t)at, TRIED);
 
 	*offer = (struct uffd_offer){0};
 	if (at == MAP_FAILED) {
@@ -126,4 +126,22 @@ void uffd_try_memory(enum uffd_route route, uint64_t features, enum uffd_memory 
 		}
 	}
 	munmap(at, TRIED);
+}
+
+int uffd_enable(int fd, uint64_t features, struct error *error)
+{
+	bool moves = features & UFFD_FEATURE_MOVE;
+	int rc = uffd_handshake(fd, features);
+
+	if (rc == -EPERM)
+		return error_set(error, rc,
+				 "fork events need CAP_SYS_PTRACE, and without them a child would read zeros",
+				 "run as root or with CAP_SYS_PTRACE", "enable the userfaultfd");
+	if (rc == -EOPNOTSUPP)
+		return error_set(error, rc,
+				 moves ? "this kernel's userfaultfd lacks UFFDIO_MOVE"
+				       : "this kernel's userfaultfd lacks UFFDIO_POISON",
+				 moves ? "Linux 6.8 or newer is needed" : "Linux 6.6 or newer is needed",
+				 "enable the userfaultfd");
+	return rc < 0 ? error_set(error, rc, NULL, NULL, "enable the userfaultfd") : 0;
 }

@@ -41,3 +41,9 @@ int uffd_try_api(enum uffd_route route, uint64_t *features, uint64_t *ioctls);
  */
 void uffd_try_memory(enum uffd_route route, uint64_t features, enum uffd_memory memory, unsigned int mode,
 		     struct uffd_offer *offer);
+
+/*
+ * The handshake of a descriptor by which another process is served (uffd_handshake). Returns 0, or -errno with `error`
+ * filled.
+ */
+int uffd_enable(int fd, uint64_t features, struct error *error);

@@ -12,9 +12,13 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/rights.h"
 #include "uffd/guard.h"
 #include "uffd/rights.h"
 #include "uffd/uapi.h"
+
+#define SYSCTL "/proc/sys/vm/unprivileged_userfaultfd"
 
 const char *uffd_route_name(enum uffd_route route)
 {
@@ -105,12 +109,12 @@ static int explain_syscall(int code, struct error *error)
 	/* A filter that refuses the call refuses it in user mode as well; the setting does not. */
 	if (uffd_route_try(UFFD_ROUTE_USER_MODE_ONLY) || uffd_sysctl() == 1)
 		return explain_filter(code, error);
-	if (uffd_capable(CAP_SYS_PTRACE) && uffd_in_user_namespace())
+	if (rights_capable(CAP_SYS_PTRACE) && rights_in_user_namespace())
 		return error_set(
 			error, code,
 			"vm.unprivileged_userfaultfd is 0, and CAP_SYS_PTRACE of a user namespace does not count", hint,
 			"call userfaultfd(2)");
-	if (uffd_capable(CAP_SYS_PTRACE))
+	if (rights_capable(CAP_SYS_PTRACE))
 		return explain_filter(code, error);
 	return error_set(error, code, "vm.unprivileged_userfaultfd is 0 and CAP_SYS_PTRACE is missing", hint,
 			 "call userfaultfd(2)");
@@ -127,7 +131,7 @@ int uffd_route_explain(enum uffd_route route, int code, struct error *error)
 	if (code == -EINVAL && route == UFFD_ROUTE_USER_MODE_ONLY)
 		return error_set(error, code, "this kernel does not know UFFD_USER_MODE_ONLY",
 				 "run Linux 5.11 or newer", "call userfaultfd(2)");
-	if (code == -ENOSYS && !uffd_under_seccomp())
+	if (code == -ENOSYS && !rights_under_seccomp())
 		return error_set(error, code, "this kernel is built without userfaultfd",
 				 "run one built with CONFIG_USERFAULTFD", "call userfaultfd(2)");
 	if (code != -EPERM || route == UFFD_ROUTE_USER_MODE_ONLY)

@@ -193,7 +193,7 @@ bool uffd_covers(int fd, struct region region)
 
 bool uffd_registered(int fd, uint64_t address)
 {
-	return uffd_covers(fd, page_at(address));
+	return uffd_covers(fd, region_at(address, page_size()));
 }
 
 /* While the flag is clear, poll(2) says POLLERR of a userfaultfd, and nothing else (fs/userfaultfd.c,
@@ -225,14 +225,19 @@ int uffd_read(int fd, struct uffd_msg *messages, size_t count)
 	return (int)((size_t)n / sizeof(*messages));
 }
 
+struct region uffd_changed(const struct uffd_msg *message)
+{
+	if (message->event == UFFD_EVENT_REMAP)
+		return (struct region){message->arg.remap.from, message->arg.remap.from + message->arg.remap.len};
+	if (message->event == UFFD_EVENT_REMOVE || message->event == UFFD_EVENT_UNMAP)
+		return (struct region){message->arg.remove.start, message->arg.remove.end};
+	return (struct region){0, 0};
+}
+
 void uffd_wake_changed(int fd, const struct uffd_msg *message)
 {
-	struct region changed = {0, 0};
+	struct region changed = uffd_changed(message);
 
-	if (message->event == UFFD_EVENT_REMAP)
-		changed = (struct region){message->arg.remap.from, message->arg.remap.from + message->arg.remap.len};
-	if (message->event == UFFD_EVENT_REMOVE || message->event == UFFD_EVENT_UNMAP)
-		changed = (struct region){message->arg.remove.start, message->arg.remove.end};
 	if (changed.end)
 		uffd_wake(fd, changed);
 }

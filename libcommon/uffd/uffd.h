@@ -123,7 +123,10 @@ bool uffd_absent(int fd, struct region region);
  */
 int uffd_read(int fd, struct uffd_msg *messages, size_t count);
 
-/* Threads that wait at addresses that a message says have changed (REMAP, REMOVE, UNMAP) fault again. */
+/* The addresses that a message says have changed: by REMAP (where they were), REMOVE or UNMAP; empty for any other. */
+struct region uffd_changed(const struct uffd_msg *message);
+
+/* Threads that wait at addresses that have changed fault again. */
 void uffd_wake_changed(int fd, const struct uffd_msg *message);
 
 /*
