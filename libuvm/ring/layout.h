@@ -48,13 +48,13 @@ struct ring_reclaimed {
 
 /*
  * Ids run freely; the place of an id is id modulo capacity. Below head: reclaimed. From head up to busy: being
- * reclaimed. From busy up to tail: waiting (or holes). The program writes only what is marked P, whoever holds the
+ * reclaimed. From busy up to tail: waiting (or holes). The program writes only what is marked P, the holder of the
  * reclaimers' lock (an open file description lock, fcntl(2), on the memfd's first byte) only R.
  */
 struct ring_shared { // NOLINT(clang-analyzer-optin.performance.Padding): a cache line each
 	struct ring_fixed fixed;
 	_Atomic uint32_t capacity; /* P with the reclaimers' lock, while the ring is empty */
-	_Atomic uint32_t wanted;   /* capacity that somebody outside asks for, which the next entry brings; 0: none */
+	_Atomic uint32_t wanted;   /* capacity that is asked for from outside, which the next entry brings; 0: none */
 	_Atomic uint32_t pid;      /* P; of getpid(2): a child may inherit the mapping for a moment */
 
 	_Alignas(64) _Atomic uint64_t head; /* R */

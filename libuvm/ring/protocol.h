@@ -19,7 +19,7 @@ struct ring_work {
 	uint64_t address;
 	uint32_t size;
 	uint32_t action;     /* UVM_RECLAIM_FREE or _DEALLOCATE */
-	bool maybe_unmapped; /* a reclaimer that died may have unmapped it, and somebody else may be there now */
+	bool maybe_unmapped; /* a reclaimer that died may have unmapped it, and something else may be there now */
 };
 
 struct ring_batch {
@@ -68,8 +68,8 @@ unsigned int ring_claim_size(const struct ring_view *view, uint64_t entries, uin
 uint64_t ring_sample(const struct ring_view *view, uint64_t now_ns);
 
 /*
- * Bytes to reclaim now, an eighth of what is there, from a ring that nobody has sampled for ten periods at `now_ns`; 0
- * when somebody has. To be asked again every period.
+ * Bytes to reclaim now, an eighth of what is there, from a ring that no thread has sampled for ten periods at `now_ns`;
+ * 0 when one has. To be asked again every period.
  */
 uint64_t ring_abandoned(const struct ring_view *view, uint64_t now_ns);
 

@@ -146,7 +146,7 @@ static uvm_reclaim_error_t enter_again(struct uvm_reclaim_ring *ring, uint64_t s
 	return UVM_RECLAIM_SUCCESS;
 }
 
-/* Somebody outside asks for another capacity. Tried again with the next entry while another reclaimer is at work. */
+/* Another capacity is asked for from outside. Tried again with the next entry while another reclaimer is at work. */
 static void follow_wanted(struct uvm_reclaim_ring *ring, uint32_t wanted)
 {
 	_Atomic uint32_t *asked = &ring->view.shared->wanted;

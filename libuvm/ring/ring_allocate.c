@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The beginning of the ring of this process. */
 #include <errno.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -61,6 +62,7 @@ uvm_reclaim_error_t uvm_reclaim_ring_allocate(uvm_reclaim_ring_t *ring, uvm_recl
 {
 	static atomic_bool taken;
 	uvm_reclaim_error_t error;
+	int state;
 
 	if (!ring)
 		return UVM_RECLAIM_INVALID_ARGUMENT;
@@ -70,7 +72,10 @@ uvm_reclaim_error_t uvm_reclaim_ring_allocate(uvm_reclaim_ring_t *ring, uvm_recl
 		return UVM_RECLAIM_INVALID_CAPACITY;
 	if (atomic_exchange(&taken, true))
 		return UVM_RECLAIM_RESOURCE_SHORTAGE;
+	/* This is no cancellation point, close(2) is one. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	error = begin_ring(&ring_own, uvm_reclaim_round_capacity(initial_capacity), max_capacity);
+	pthread_setcancelstate(state, NULL);
 	if (error)
 		atomic_store(&taken, false);
 	else

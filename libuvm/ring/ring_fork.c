@@ -54,7 +54,7 @@ static void free_entries(void)
 	before.entries = NULL;
 }
 
-/* Whoever forks holds it for the length of a fork only. */
+/* A thread that forks holds it for the length of a fork only. */
 static void prepare_fork(void)
 {
 	struct uvm_reclaim_ring *ring = &ring_own;
@@ -141,15 +141,10 @@ static int map_again(struct uvm_reclaim_ring *ring)
 	return 0;
 }
 
-static void after_in_child(void)
+static void begin_again(struct uvm_reclaim_ring *ring)
 {
-	struct uvm_reclaim_ring *ring = &ring_own;
 	uint64_t reclaimed = before.tail, unmapping = before.tail;
-	int error = errno;
 
-	atomic_store(&forking, false);
-	if (!before.taken)
-		return;
 	if (before.inherited) {
 		reclaimed = max_u64(before.head, atomic_load(&ring->view.shared->busy));
 		unmapping = atomic_load(&ring->view.shared->unmapping);
@@ -168,6 +163,19 @@ static void after_in_child(void)
 		atomic_store(ring->alive, 1);
 	}
 	free_entries();
+}
+
+/* fork(2) is no cancellation point, close(2) is one. */
+static void after_in_child(void)
+{
+	int error = errno, state;
+
+	atomic_store(&forking, false);
+	if (!before.taken)
+		return;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	begin_again(&ring_own);
+	pthread_setcancelstate(state, NULL);
 	errno = error;
 }
 

@@ -315,11 +315,41 @@ static void forks_in_the_middle_of_reclaiming_lose_nothing(void)
 	expect(!pthread_join(thread, NULL));
 }
 
+/* fork(2) is no point of cancellation, whatever the ring has to do there. */
+static void *fork_cancelled(void *status)
+{
+	pid_t pid;
+	int state;
+
+	pthread_cancel(pthread_self());
+	pid = fork();
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	if (!pid)
+		_exit(7);
+	expect(pid > 0 && waitpid(pid, status, 0) == pid);
+	return status;
+}
+
+static void a_thread_that_is_cancelled_makes_its_child_first(void)
+{
+	pthread_t thread;
+	int status = 0;
+	void *result;
+
+	ring = make_ring(256, 256);
+	memory = map_pages(1, 7);
+	enter(ring, memory, 1, FREE);
+	expect(!pthread_create(&thread, NULL, fork_cancelled, &status));
+	expect(!pthread_join(thread, &result) && result == &status);
+	expect(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+}
+
 own_process(a_child_has_the_same_entries_in_a_ring_of_its_own);
 own_process(a_child_of_a_child_has_them_too);
 own_process(what_was_being_reclaimed_counts_as_reclaimed_in_the_child);
 own_process(what_is_reclaimed_while_a_fork_begins_is_reclaimed_in_the_child);
 own_process(threads_may_fork_at_once);
+own_process(a_thread_that_is_cancelled_makes_its_child_first);
 own_process(a_child_made_behind_the_back_of_libc_has_no_ring);
 own_process(a_child_that_shares_memory_shares_the_ring);
 own_process(nothing_of_a_ring_is_left_after_exec);
@@ -334,6 +364,7 @@ int main(void)
 		cmocka_unit_test(test_what_was_being_reclaimed_counts_as_reclaimed_in_the_child),
 		cmocka_unit_test(test_what_is_reclaimed_while_a_fork_begins_is_reclaimed_in_the_child),
 		cmocka_unit_test(test_threads_may_fork_at_once),
+		cmocka_unit_test(test_a_thread_that_is_cancelled_makes_its_child_first),
 		cmocka_unit_test(test_a_child_made_behind_the_back_of_libc_has_no_ring),
 		cmocka_unit_test(test_a_child_that_shares_memory_shares_the_ring),
 		cmocka_unit_test(test_nothing_of_a_ring_is_left_after_exec),
