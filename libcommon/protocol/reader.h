@@ -44,4 +44,5 @@ int reader_feed(struct request_reader *reader, const char *bytes, size_t count, 
  */
 int reader_finish(struct request_reader *reader, json_t **object, struct error *error);
 
+/* Frees its regions; all zeros is allowed. */
 void reader_free(struct request_reader *reader);

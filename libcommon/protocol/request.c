@@ -39,9 +39,10 @@ json_t *request_encode(const struct session_request *request)
 	json_t *object = json_pack("{s:s}", "verb", verbs[request->verb]);
 
 	if (object && !set_number(object, "bytes", request->bytes) && !set_flag(object, "dry_run", request->dry_run) &&
-	    !set_flag(object, "stage", request->stage) && !set_number(object, "age_ms", request->age_ms) &&
+	    !set_flag(object, "stage", request->stage) && !set_flag(object, "idle", request->idle) &&
+	    !set_number(object, "age_ms", request->age_ms) &&
 	    !set_number(object, "duration_ms", request->duration_ms) &&
-	    !set_number(object, "again_ms", request->again_ms) &&
+	    !set_number(object, "again_ms", request->again_ms) && !set_flag(object, "later", request->later) &&
 	    !set_number(object, "resume_ns", request->resume_ns) &&
 	    !(request->regions && set_regions(object, request->regions)))
 		return object;
@@ -67,9 +68,11 @@ int request_decode(const json_t *object, const struct region_vec *regions, struc
 		.bytes = input_number(object, "bytes"),
 		.dry_run = json_is_true(json_object_get(object, "dry_run")),
 		.stage = json_is_true(json_object_get(object, "stage")),
+		.idle = json_is_true(json_object_get(object, "idle")),
 		.age_ms = input_number(object, "age_ms"),
 		.duration_ms = input_number(object, "duration_ms"),
 		.again_ms = input_number(object, "again_ms"),
+		.later = json_is_true(json_object_get(object, "later")),
 		.resume_ns = input_number(object, "resume_ns"),
 	};
 	if (request_kind_of(json_string_value(json_object_get(object, "verb")), &request->verb) == 0)

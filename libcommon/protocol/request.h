@@ -31,9 +31,11 @@ struct session_request {
 	uint64_t bytes;                   /* OUT, WRITEBACK: stop after so many; 0: no limit */
 	bool dry_run;                     /* OUT */
 	bool stage;                       /* OUT: to the pool; what is not mapped any more is skipped */
+	bool idle;                        /* REFAULTS: what is resident is aged by idle page tracking */
 	uint64_t age_ms;                  /* WRITEBACK: only what has been in the pool for so long */
 	uint64_t duration_ms;             /* WATCH: 0: without end */
 	uint64_t again_ms;                /* WATCH: 0: what came back stays */
+	bool later;                       /* WATCH: all that is eligible is added, as it comes */
 	uint64_t resume_ns;               /* WATCH: when it began, under an earlier worker; 0: it begins */
 };
 

@@ -36,9 +36,11 @@ static void a_request_comes_back_as_it_was(void **state)
 						.bytes = UINT64_C(1) << 40,
 						.dry_run = true,
 						.stage = true,
+						.idle = true,
 						.age_ms = 17,
 						.duration_ms = 18,
 						.again_ms = 19,
+						.later = true,
 						.resume_ns = UINT64_C(1) << 62};
 	struct session_request decoded = again(&request);
 
@@ -47,9 +49,11 @@ static void a_request_comes_back_as_it_was(void **state)
 	assert_int_equal(decoded.verb, request.verb);
 	assert_int_equal(decoded.bytes, request.bytes);
 	assert_true(decoded.dry_run && decoded.stage);
+	assert_true(decoded.idle);
 	assert_int_equal(decoded.age_ms, 17);
 	assert_int_equal(decoded.duration_ms, 18);
 	assert_int_equal(decoded.again_ms, 19);
+	assert_true(decoded.later);
 	assert_int_equal(decoded.resume_ns, request.resume_ns);
 }
 
