@@ -64,6 +64,7 @@ struct ring_pressure {
 	uint64_t until_ns[RING_CRITICAL + 1];
 };
 
+/* A notice has come; what they amount to now. */
 void ring_pressure_note(struct ring_pressure *pressure, enum ring_level level, uint64_t now_ns, uint64_t hold_ns);
 enum ring_level ring_pressure_level(const struct ring_pressure *pressure, uint64_t now_ns);
 

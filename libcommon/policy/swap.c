@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Decisions of swapctl auto: candidates are put out and watched; what comes back soon is hot, and left alone. */
 #include "policy/swap.h"
-
 #include <errno.h>
+/* Decisions of swapctl auto: when to take something out of which process, how much, and whether it pays. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +14,7 @@
 #define PROBE       100        /* a round of POLICY_HOLD takes at most this part, as senpai does */
 #define TIMES_MAX   10         /* the time to be left alone doubles so often */
 #define FORGET      4          /* … and all is forgotten after so many of it in peace */
+#define DOUBLED_MAX 7          /* 128 times that: everything */
 #define RETRY_MS    60000      /* a write-back that could not be */
 #define RETRY_LEFT  1000       /* what was being asked for when it was to be written */
 #define LIMIT_SPARE 64         /* this part of a limit is kept for what records have beside their pages */

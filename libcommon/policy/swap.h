@@ -10,22 +10,22 @@
 
 #include "base/region.h"
 
+/* Conditions that all have to hold. */
 enum policy_when {
-	POLICY_ALWAYS,
-	POLICY_PRESSURE, /* when the kernel's pressure trigger has fired */
-	POLICY_TARGET,   /* while all processes together have more resident than `target` */
-	POLICY_HOLD,     /* as long as threads wait for memory for less than `hold_ppm` of the time */
+	POLICY_PRESSURE = 1, /* the kernel's pressure trigger has fired */
+	POLICY_TARGET = 2,   /* all processes together have more resident than `target` */
+	POLICY_HOLD = 4,     /* threads wait for memory for less than `hold_ppm` of the time */
 };
 
 /* Times in milliseconds, sizes in bytes. */
 struct policy_params {
-	enum policy_when when;
+	unsigned int when; /* enum policy_when; 0: always */
 	uint64_t target;
 	uint64_t hold_ppm;
 	uint64_t stage_ms;   /* in memory for so long before it is written back */
-	uint64_t backoff_ms; /* what comes back sooner than this is left alone so long, then twice that, … */
+	uint64_t backoff_ms; /* a page that comes back sooner is left alone so long, then twice that, … */
 	uint64_t interval_ms;
-	unsigned int regions_per_round;
+	unsigned int regions_per_round; /* superpages of which something leaves */
 	uint64_t min_free;
 	uint64_t limit, total_limit; /* of records, of one process and of all; 0: none */
 	uint64_t min_saved;          /* a session that saves less does not pay for its own memory; 0: any does */

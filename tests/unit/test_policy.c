@@ -166,6 +166,22 @@ static void test_back_off_doubles(void **state)
 	end(&b);
 }
 
+static struct region page(unsigned int i, unsigned int n)
+{
+	uint64_t start = superpage(i).start + n * page_size();
+
+	return (struct region){start, start + page_size()};
+}
+
+static uint64_t chosen_bytes(const struct bench *b)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < b->chosen.count; i++)
+		sum += region_bytes(b->chosen.items[i]);
+	return sum;
+}
+
 static void test_late_refault_is_no_reason(void **state)
 {
 	struct bench b;
