@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "cgroup/cgroup.h"
+#include "cgroup/hierarchy.h"
 
 #define DEPTH_MAX 32
 
@@ -21,15 +22,30 @@ static bool is_threaded(int directory)
 	return fd_read_text_at(directory, "cgroup.type", text, sizeof(text)) > 0 && strcmp(text, "threaded\n") == 0;
 }
 
+static int open_directory(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int failed = errno;
+	char rooted[PATH_MAX];
+
+	snprintf(rooted, sizeof(rooted), "%s%s", *path == '/' ? "" : "/", path);
+	for (size_t i = 0; fd < 0 && i < CGROUP_HIERARCHIES; i++)
+		fd = cgroup_below(cgroup_hierarchies[i], rooted);
+	errno = failed;
+	return fd;
+}
+
 int cgroup_open(const char *path, struct error *error)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int fd = open_directory(path);
 	struct statfs fs;
 
+	if (fd < 0 && errno != ENOTDIR && errno != ENOENT)
+		return error_set(error, -errno, NULL, NULL, "look after the cgroup %s", path);
 	if (fd < 0)
-		return error_set(error, errno == ENOTDIR || errno == ENOENT ? -EINVAL : -errno,
-				 "there is no such directory", "name one below the mount point of cgroup2, see mount",
-				 "look after the cgroup %s", path);
+		return error_set(error, -EINVAL, "there is no such directory",
+				 "name one below the mount point of cgroup2, see mount", "look after the cgroup %s",
+				 path);
 	if (fstatfs(fd, &fs) < 0 || (fs.f_type != CGROUP2_SUPER_MAGIC && fs.f_type != CGROUP_SUPER_MAGIC))
 		return error_set(error, -EINVAL, "it is no cgroup",
 				 "name a directory below a mount point of cgroup2 or cgroup, see mount",

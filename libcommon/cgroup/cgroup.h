@@ -2,6 +2,7 @@
 /* Control groups by their directories, of version 2 and, where they still are, of version 1 (cgroups(7)). */
 #pragma once
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -10,10 +11,23 @@
 #include "report/error.h"
 
 /*
- * Opens a directory of either version, to look after its processes. Returns a descriptor or -errno with `error` filled:
+ * Opens a directory of either version, to look after its processes; a path below the mount point of a hierarchy, as the
+ * kernel tells it of a process, stands for the directory there. Returns a descriptor or -errno with `error` filled:
  * -EINVAL when it is none, or a threaded one (cgroups(7)).
  */
 int cgroup_open(const char *path, struct error *error);
+
+/*
+ * Opens the cgroup of a systemd unit: the highest directory of that name, which gets ".service" when it has no type
+ * (systemd.unit(5)). Returns and errors as cgroup_open; -ENOMSG: no such unit runs.
+ */
+int cgroup_unit(const char *name, struct error *error);
+
+/*
+ * The path of the cgroup that counts the memory of a process, below its mount point. Returns 0, -ENOENT when there is
+ * none, or -errno. cgroups(7), /proc/PID/cgroup.
+ */
+int cgroup_path(pid_t pid, char path[PATH_MAX]);
 
 /*
  * Calls back for each process in it and below. Returns 0, -ENODEV when it has been removed, or -EOPNOTSUPP when it has

@@ -24,4 +24,5 @@ int cgroup_notice_open(struct cgroup_notice *notice, int directory, uint64_t lim
 /* After a notice has come: the next one wakes again. */
 void cgroup_notice_clear(const struct cgroup_notice *notice);
 
+/* Leaves CGROUP_NOTICE_NONE. */
 void cgroup_notice_close(struct cgroup_notice *notice);

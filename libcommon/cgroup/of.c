@@ -9,6 +9,10 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "cgroup/cgroup.h"
+#include "cgroup/hierarchy.h"
+#include "proc/stat.h"
+
+const char *const cgroup_hierarchies[] = {"memory", NULL, "name=systemd"};
 
 /* Whether a list with commas between its words holds one. */
 static bool has_word(const char *list, const char *word)
@@ -36,9 +40,9 @@ static const char *path_in(char *line, const char *controller)
 	return strcmp(line, "0") == 0 && !controllers[1] ? path : NULL;
 }
 
-static int read_path(const struct target *target, const char *controller, char path[PATH_MAX])
+static int read_path(int fd, const char *controller, char path[PATH_MAX])
 {
-	_cleanup_fclose_ FILE *file = fd_stream(target_proc_open(target, "cgroup", O_RDONLY));
+	_cleanup_fclose_ FILE *file = fd_stream(fd);
 	_cleanup_free_ char *line = NULL;
 	size_t size = 0;
 
@@ -53,7 +57,14 @@ static int read_path(const struct target *target, const char *controller, char p
 		if (found)
 			return (size_t)snprintf(path, PATH_MAX, "%s", found) < PATH_MAX ? 0 : -ENAMETOOLONG;
 	}
-	return target_alive(target) ? -ENOENT : -ESRCH;
+	return -ENOENT;
+}
+
+int cgroup_path(pid_t pid, char path[PATH_MAX])
+{
+	int rc = read_path(proc_open(pid, "cgroup", O_RDONLY), "memory", path);
+
+	return rc == -ENOENT ? read_path(proc_open(pid, "cgroup", O_RDONLY), NULL, path) : rc;
 }
 
 /*
@@ -74,24 +85,21 @@ static bool directory_within(const char *line, const char *controller, const cha
 		return false;
 	if (strcmp(type, controller ? "cgroup" : "cgroup2") != 0 || (controller && !has_word(options, controller)))
 		return false;
+	if (!path)
+		return (size_t)snprintf(directory, PATH_MAX, "%s", point) < PATH_MAX;
 	length = strcmp(root, "/") == 0 ? 0 : strlen(root);
 	if (strncmp(path, root, length) != 0 || (path[length] && path[length] != '/'))
 		return false;
 	return (size_t)snprintf(directory, PATH_MAX, "%s%s", point, path + length) < PATH_MAX;
 }
 
-int cgroup_of(const struct target *target, const char *controller)
+int cgroup_below(const char *controller, const char *path)
 {
-	_cleanup_fclose_ FILE *mounts = NULL;
+	_cleanup_fclose_ FILE *mounts = fopen("/proc/self/mountinfo", "re");
 	_cleanup_free_ char *line = NULL;
-	char path[PATH_MAX];
 	char directory[PATH_MAX];
 	size_t size = 0;
-	int rc = read_path(target, controller, path);
 
-	if (rc < 0)
-		return rc;
-	mounts = fopen("/proc/self/mountinfo", "re");
 	while (mounts && getline(&line, &size, mounts) > 0) {
 		int fd;
 
@@ -102,6 +110,16 @@ int cgroup_of(const struct target *target, const char *controller)
 			return fd;
 	}
 	return -ENOENT;
+}
+
+int cgroup_of(const struct target *target, const char *controller)
+{
+	char path[PATH_MAX];
+	int rc = read_path(target_proc_open(target, "cgroup", O_RDONLY), controller, path);
+
+	if (rc == -ENOENT && !target_alive(target))
+		return -ESRCH;
+	return rc < 0 ? rc : cgroup_below(controller, path);
 }
 
 static bool file_has(int directory, const char *name, const char *word)
