@@ -24,12 +24,27 @@ static void expect_event(struct kit *kit, int event, struct uffd_msg *message)
 		kit_fail(kit, "event 0x%x came, expected was 0x%x", message->event, (unsigned int)event);
 }
 
-static void fill_page(struct kit *kit, int fd, const char *at)
+/* Has a thread do what causes an event, which is read, and expects it to succeed then. */
+static void cause_event(struct kit *kit, struct deed *deed, void *(*run)(void *), const char *call, int event,
+			struct uffd_msg *message)
 {
-	size_t done;
+	pthread_t thread;
 
-	kit_expect(kit, "UFFDIO_COPY",
-		   uffd_copy(fd, (uintptr_t)at, kit_source(kit, page_size()), page_size(), true, &done), 0);
+	kit_start(kit, &thread, run, deed);
+	expect_event(kit, event, message);
+	kit_joined(kit, thread, call);
+	kit_expect(kit, call, deed->result, 0);
+}
+
+/* The page is missing, and can be filled. */
+static void expect_fault(struct kit *kit, char *at)
+{
+	struct kit_touch reader;
+
+	kit_touch(kit, &reader, at, false);
+	kit_fault(kit, at);
+	kit_copy(kit, kit->fd, at, page_size(), true);
+	kit_done(kit, &reader);
 }
 
 /* The thread stays until its child has ended: a child made by a thread that ended would be killed. */
@@ -58,7 +73,7 @@ void exercise_event_fork(struct kit *kit)
 	child = (int)message.arg.fork.ufd;
 	kit_message(kit, child, &message);
 	kit_check(kit, message.event == UFFD_EVENT_PAGEFAULT, "a fault of the child");
-	fill_page(kit, child, deed.at);
+	kit_copy(kit, child, deed.at, page_size(), true);
 	kit_joined(kit, thread, "the child");
 	kit_check(kit, deed.result == 0, "the child reading what it was given");
 	kit_pass(kit, "the event brought a descriptor for the child, and a fault of the child was answered by it");
@@ -77,21 +92,13 @@ void exercise_event_remap(struct kit *kit)
 {
 	struct deed deed = {.at = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_MISSING), .to = kit_pages(kit, 1, 0)};
 	struct uffd_msg message;
-	struct kit_touch reader;
-	pthread_t thread;
 
-	kit_start(kit, &thread, do_remap, &deed);
-	expect_event(kit, UFFD_EVENT_REMAP, &message);
-	kit_joined(kit, thread, "mremap(2)");
-	kit_expect(kit, "mremap", deed.result, 0);
+	cause_event(kit, &deed, do_remap, "mremap(2)", UFFD_EVENT_REMAP, &message);
 	kit_check(kit,
 		  message.arg.remap.from == (uintptr_t)deed.at && message.arg.remap.to == (uintptr_t)deed.to &&
 			  message.arg.remap.len == page_size(),
 		  "the old and the new address");
-	kit_touch(kit, &reader, deed.to, false);
-	kit_fault(kit, deed.to);
-	fill_page(kit, kit->fd, deed.to);
-	kit_done(kit, &reader);
+	expect_fault(kit, deed.to);
 	kit_pass(kit, "mremap(2) waited until the event was read; faults go on at the new address");
 }
 
@@ -108,20 +115,12 @@ void exercise_event_remove(struct kit *kit)
 	struct deed deed = {.at = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_MISSING)};
 	struct region page = kit_region(deed.at, 1);
 	struct uffd_msg message;
-	struct kit_touch reader;
-	pthread_t thread;
 
-	fill_page(kit, kit->fd, deed.at);
-	kit_start(kit, &thread, do_remove, &deed);
-	expect_event(kit, UFFD_EVENT_REMOVE, &message);
-	kit_joined(kit, thread, "madvise(2)");
-	kit_expect(kit, "madvise", deed.result, 0);
+	kit_copy(kit, kit->fd, deed.at, page_size(), true);
+	cause_event(kit, &deed, do_remove, "madvise(2)", UFFD_EVENT_REMOVE, &message);
 	kit_check(kit, message.arg.remove.start == page.start && message.arg.remove.end == page.end,
 		  "the range that went");
-	kit_touch(kit, &reader, deed.at, false);
-	kit_fault(kit, deed.at);
-	fill_page(kit, kit->fd, deed.at);
-	kit_done(kit, &reader);
+	expect_fault(kit, deed.at);
 	kit_pass(kit, "madvise(2) waited until the event was read; the page is missing again");
 }
 
@@ -138,12 +137,8 @@ void exercise_event_unmap(struct kit *kit)
 	struct deed deed = {.at = kit_pages(kit, 2, UFFDIO_REGISTER_MODE_MISSING)};
 	struct region page = kit_region(deed.at, 1);
 	struct uffd_msg message;
-	pthread_t thread;
 
-	kit_start(kit, &thread, do_unmap, &deed);
-	expect_event(kit, UFFD_EVENT_UNMAP, &message);
-	kit_joined(kit, thread, "munmap(2)");
-	kit_expect(kit, "munmap", deed.result, 0);
+	cause_event(kit, &deed, do_unmap, "munmap(2)", UFFD_EVENT_UNMAP, &message);
 	kit_check(kit, message.arg.remove.start == page.start && message.arg.remove.end == page.end,
 		  "the range that went");
 	kit_pass(kit, "munmap(2) waited until the event was read, which names its range");

@@ -11,16 +11,13 @@ void exercise_copy(struct kit *kit)
 {
 	char *at = kit_pages(kit, 2, UFFDIO_REGISTER_MODE_MISSING);
 	struct kit_touch reader;
-	size_t done;
 
 	kit_touch(kit, &reader, at, false);
 	kit_fault(kit, at);
-	kit_expect(kit, "UFFDIO_COPY",
-		   uffd_copy(kit->fd, (uintptr_t)at, kit_source(kit, 2 * page_size()), 2 * page_size(), true, &done),
-		   0);
+	kit_copy(kit, kit->fd, at, 2 * page_size(), true);
 	kit_done(kit, &reader);
 	kit_check(kit, reader.value == KIT_BYTE && at[2 * page_size() - 1] == KIT_BYTE, "the bytes that were copied");
-	kit_pass(kit, "a reader waited, %zu bytes were copied, it read them", done);
+	kit_pass(kit, "a reader waited, %zu bytes were copied, it read them", 2 * page_size());
 }
 
 void exercise_zeropage(struct kit *kit)
@@ -43,12 +40,10 @@ void exercise_wake(struct kit *kit)
 {
 	char *at = kit_pages(kit, 1, UFFDIO_REGISTER_MODE_MISSING);
 	struct kit_touch reader;
-	size_t done;
 
 	kit_touch(kit, &reader, at, false);
 	kit_fault(kit, at);
-	kit_expect(kit, "UFFDIO_COPY",
-		   uffd_copy(kit->fd, (uintptr_t)at, kit_source(kit, page_size()), page_size(), false, &done), 0);
+	kit_copy(kit, kit->fd, at, page_size(), false);
 	kit_check(kit, kit_waiting(kit) == 1, "the reader waiting still after a COPY with DONTWAKE");
 	kit_expect(kit, "UFFDIO_WAKE", uffd_wake(kit->fd, kit_region(at, 1)), 0);
 	kit_done(kit, &reader);
@@ -59,16 +54,15 @@ void exercise_wake(struct kit *kit)
 __attribute__((noreturn)) static void resolve_missing(struct kit *kit, unsigned int flags)
 {
 	char *at, *alias;
-	size_t bytes = kit_shared(kit, flags, UFFDIO_REGISTER_MODE_MISSING, &at, &alias), done;
+	size_t bytes = kit_shared(kit, flags, UFFDIO_REGISTER_MODE_MISSING, &at, &alias);
 	struct kit_touch reader;
 
 	kit_touch(kit, &reader, at, false);
 	kit_fault(kit, at);
-	kit_expect(kit, "UFFDIO_COPY", uffd_copy(kit->fd, (uintptr_t)at, kit_source(kit, bytes), bytes, true, &done),
-		   0);
+	kit_copy(kit, kit->fd, at, bytes, true);
 	kit_done(kit, &reader);
 	kit_check(kit, reader.value == KIT_BYTE && alias[bytes - 1] == KIT_BYTE, "the bytes that were copied");
-	kit_pass(kit, "a reader waited, %zu bytes were copied, both mappings have them", done);
+	kit_pass(kit, "a reader waited, %zu bytes were copied, both mappings have them", bytes);
 }
 
 void exercise_missing_shmem(struct kit *kit)

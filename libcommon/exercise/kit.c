@@ -78,12 +78,12 @@ void kit_check(struct kit *kit, bool holds, const char *what)
 
 struct region kit_region(const char *at, size_t pages)
 {
-	return (struct region){(uintptr_t)at, (uintptr_t)at + pages * page_size()};
+	return region_at((uintptr_t)at, pages * page_size());
 }
 
 static void register_pages(struct kit *kit, char *at, size_t bytes, uint64_t mode)
 {
-	int result = uffd_register(kit->fd, (struct region){(uintptr_t)at, (uintptr_t)at + bytes}, mode, NULL);
+	int result = uffd_register(kit->fd, region_at((uintptr_t)at, bytes), mode, NULL);
 
 	if (result)
 		kit_fail(kit, "UFFDIO_REGISTER: %s", strerrorname_np(-result));
@@ -126,11 +126,14 @@ size_t kit_shared(struct kit *kit, unsigned int flags, uint64_t mode, char **at,
 
 const char *kit_source(struct kit *kit, size_t bytes)
 {
-	char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return memset(kit_pages(kit, bytes / page_size(), 0), KIT_BYTE, bytes);
+}
 
-	if (at == MAP_FAILED)
-		kit_not_applicable(kit, "no memory: %s", strerror(errno));
-	return memset(at, KIT_BYTE, bytes);
+void kit_copy(struct kit *kit, int fd, const char *at, size_t bytes, bool wake)
+{
+	size_t done;
+
+	kit_expect(kit, "UFFDIO_COPY", uffd_copy(fd, (uintptr_t)at, kit_source(kit, bytes), bytes, wake, &done), 0);
 }
 
 static void on_sigbus(int number, siginfo_t *info, void *context)

@@ -48,6 +48,9 @@ struct region kit_region(const char *at, size_t pages);
 /* A page in memory of its own, filled with KIT_BYTE: a source for COPY. */
 const char *kit_source(struct kit *kit, size_t bytes);
 
+/* COPY of such a source to a page or several, through a descriptor that serves them. */
+void kit_copy(struct kit *kit, int fd, const char *at, size_t bytes, bool wake);
+
 /* One access by a thread of its own. Fill by kit_touch; what is below `write` holds after kit_done. */
 struct kit_touch {
 	char *at;
@@ -59,6 +62,7 @@ struct kit_touch {
 	pthread_t thread;
 };
 
+/* Starts one. */
 void kit_touch(struct kit *kit, struct kit_touch *touch, char *at, bool write);
 
 /* Waits until a touch is done; fails when it is not in time. */

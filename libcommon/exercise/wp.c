@@ -13,7 +13,7 @@
 /* A write to a protected page: it waits, the protection is lifted, it goes on. */
 static void write_through(struct kit *kit, char *at, size_t bytes)
 {
-	struct region region = {(uintptr_t)at, (uintptr_t)at + bytes};
+	struct region region = region_at((uintptr_t)at, bytes);
 	struct kit_touch writer;
 
 	kit_touch(kit, &writer, at, true);
