@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/size.h"
 #include "report/error.h"
+#include "report/report.h"
 
 #define CANNOT_RUN 126 /* as env(1), nohup(1) and the shells have it */
 #define NOT_FOUND  127
@@ -17,14 +19,17 @@
 /* A path with a separator of LD_PRELOAD in it cannot be given there. */
 static void find_library(const char *library, char path[PATH_MAX])
 {
+	static const char *const places[] = {"lib", "lib/uvmtools"};
 	char own[PATH_MAX] = "";
 	char beside[PATH_MAX + 64];
 
 	if (readlink("/proc/self/exe", own, sizeof(own) - 1) > 0) {
 		*strrchr(own, '/') = '\0';
-		snprintf(beside, sizeof(beside), "%s/../lib/%s", own, library);
-		if (realpath(beside, path) && !strpbrk(path, " :"))
-			return;
+		for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+			snprintf(beside, sizeof(beside), "%s/../%s/%s", own, places[i], library);
+			if (realpath(beside, path) && !strpbrk(path, " :"))
+				return;
+		}
 	}
 	snprintf(path, PATH_MAX, "%s", library);
 }
@@ -45,6 +50,7 @@ int command_exec(const char *tool, char **words)
 {
 	struct error error = {0};
 
+	report_restore_signals();
 	execvp(words[0], words);
 	error_set(&error, -errno, NULL, NULL, "run %s", words[0]);
 	error_print(tool, &error);
