@@ -1,15 +1,66 @@
 /* SPDX-License-Identifier: MIT */
 /* The frame of a verb. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/size.h"
+#include "tool/describe.h"
 #include "tool/verb.h"
+
+#define ALL_ENDED "those that matched have ended"
 
 int run_failed(const struct run *run, int rc, const struct error *error)
 {
 	error_print(run->name, error);
 	return exit_code_of(rc);
+}
+
+int run_cut(const struct run *run)
+{
+	static const char why[] = "they end without a summary, so the command that made them failed or was cut short";
+	const char *regions = run->options.regions;
+	const char *name = regions && strcmp(regions, "-") != 0 ? regions : "standard input";
+	struct error error = {0};
+
+	if (run->verb->whole)
+		return run_failed(run,
+				  error_set(&error, -EINVAL, why, "run that again, or remove \"v\" from the records",
+					    "use the regions of %s", name),
+				  &error);
+	fprintf(stderr, "%s: the regions of %s may not be all: %s\n", run->name, name, why);
+	return EXIT_DONE;
+}
+
+int run_choose(struct run *run)
+{
+	const char *regions = run->options.regions;
+	struct error error = {0};
+	int rc = regions ? region_input_read(&run->input, regions, page_size(), &error) : 0;
+
+	if (rc == 0 && run->input.cut && run_cut(run) != EXIT_DONE)
+		return exit_code_of(-EINVAL);
+	if (rc == 0)
+		rc = choice_find(&run->choices, &run->options.processes, &run->input, &error);
+	if (rc < 0)
+		return run_failed(run, rc, &error);
+	run->many = run->choices.count > 1;
+	if (run->choices.count || (!cli_chooses_process(&run->options) && run->verb->target_optional && !regions))
+		return EXIT_DONE;
+	if (!cli_chooses_process(&run->options) && (!regions || run->input.count))
+		return cli_usage_error(run->name, "which process? %s; see %s --help for other ways",
+				       regions ? "The records do not say: give -p PID" : "Give -p PID", run->name);
+	error_set(&error, -ENOMSG, regions ? "there is no region in the records" : "none matches",
+		  regions ? NULL : "see ps -e -o pid,comm,cgroup", "find processes");
+	return run_failed(run, error.code, &error);
+}
+
+static int open_choice(struct run *run, const struct process_choice *choice)
+{
+	struct error error = {0};
+	int rc = choice_open(choice, &run->target, &error);
+
+	return rc < 0 ? run_failed(run, rc, &error) : EXIT_DONE;
 }
 
 int run_open(struct run *run, const struct report_column *columns, const char *type, bool target_optional)
@@ -35,6 +86,18 @@ int run_begin(struct run *run)
 	return run_open(run, run->verb->columns, run->verb->type, run->verb->target_optional);
 }
 
+/* What became of many processes. */
+struct outcome {
+	int status; /* of the first */
+	size_t done, failed;
+};
+
+/* A signal has ended it, or nobody reads what it prints. */
+static bool is_over(const struct run *run, const struct outcome *outcome)
+{
+	return outcome->status >= EXIT_SIGNALLED || (run->report && report_failed(run->report));
+}
+
 void run_close(struct run *run)
 {
 	progress_end(&run->progress);
@@ -44,32 +107,46 @@ void run_close(struct run *run)
 	cli_options_free(&run->options);
 }
 
-int run_finish(struct run *run, int status)
+int run_written(const struct run *run, int rc, int status)
 {
-	int rc = report_close(run->report);
 	struct error error = {0};
 
-	run->report = NULL;
+	/* Nobody reads any more what is left to say, as `head` does not: that is no failure of what was done. */
 	if (rc == 0 || rc == -EPIPE)
-		return rc == -EPIPE && status == EXIT_DONE ? EXIT_FAILED : status;
-	error_set(&error, rc, NULL, "is its file system full?", "write records");
+		return status;
+	error_set(&error, rc, NULL, NULL, "write records");
 	error_print(run->name, &error);
 	return status == EXIT_DONE || status == EXIT_PARTIAL ? EXIT_FAILED : status;
 }
 
+int run_finish(struct run *run, int status)
+{
+	bool told = !run->options.quiet || !run->report || report_told(run->report);
+	int rc = report_close(run->report);
+
+	run->report = NULL;
+	if (status == EXIT_PARTIAL && !told)
+		fprintf(stderr, "%s: cannot do all of it: some of it stayed undone (without -q the records say what)\n",
+			run->name);
+	return run_written(run, rc, status);
+}
+
 int run_result(struct run *run, int rc, const struct error *error)
 {
-	int status = rc < 0 ? run_finish(run, EXIT_DONE) : EXIT_DONE;
+	int written;
 
-	return rc < 0 && status == EXIT_DONE ? run_failed(run, rc, error) : status;
+	if (rc >= 0)
+		return EXIT_DONE;
+	written = report_close(run->report);
+	run->report = NULL;
+	return written < 0 ? run_written(run, written, EXIT_DONE) : run_failed(run, rc, error);
 }
 
 void run_record(void *context, json_t *record)
 {
 	struct run *run = context;
-	const char *type = json_string_value(json_object_get(record, "type"));
 
-	if (type && strcmp(type, "progress") == 0) {
+	if (input_is(record, "progress")) {
 		progress_update(&run->progress, input_number(record, "done"), input_number(record, "total"));
 		json_decref(record);
 		return;

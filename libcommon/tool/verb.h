@@ -8,15 +8,21 @@
 #include "report/error.h"
 #include "report/input.h"
 #include "report/report.h"
+#include "tool/choice.h"
 
-/* One run of a verb: its options, its target, where its records go. */
+/* One run of a verb: its options, its processes, where its records go. */
 struct run {
 	const char *name; /* "swapctl out": how its errors begin */
 	const struct cli_verb *verb;
 	struct cli_options options;
-	char **operands; /* ended by NULL */
-	char **command;  /* at the end of the line; NULL: none */
-	struct target target;
+	char **operands;           /* ended by NULL */
+	char **command;            /* at the end of the line; NULL: none */
+	struct region_input input; /* of -r */
+	struct choices choices;
+	struct target target; /* the one whose turn it is */
+	bool many;            /* several were chosen */
+	size_t done, failed;  /* of them, so far */
+	void *context;        /* what the verb needs for each */
 	struct report *report;
 	struct progress progress;
 };
@@ -35,7 +41,15 @@ int run_begin(struct run *run);
  * saying what is wrong.
  */
 int run_open(struct run *run, const struct report_column *columns, const char *type, bool target_optional);
+int run_choose(struct run *run);
+
 void run_close(struct run *run);
+
+/*
+ * The exit code of a verb whose records were written with rc: that of the verb where all were, or their reader has
+ * gone, or else EXIT_FAILED after saying why.
+ */
+int run_written(const struct run *run, int rc, int status);
 
 /* Ends the report; output that could not be written turns success into EXIT_FAILED. Returns the verb's exit code. */
 int run_finish(struct run *run, int status);
@@ -54,6 +68,12 @@ int run_result(struct run *run, int rc, const struct error *error);
  * frees it. Returns an exit code after saying what is wrong.
  */
 int run_input(const struct run *run, struct region_input *input);
+
+/*
+ * Says that the records of -r end before those who made them said that it was all; a verb that needs them whole refuses
+ * them. Returns an exit code.
+ */
+int run_cut(const struct run *run);
 
 /* A record on its way out: those of type "progress" are drawn, the rest is reported. Context: struct run. */
 void run_record(void *context, json_t *record);
