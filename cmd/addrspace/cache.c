@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "cache.h"
+#include "cli/interrupt.h"
 
 #define DEFAULT_ADDRESS UINT64_C(0x200000000000) /* far from where programs, libraries and stacks are put */
 
@@ -209,7 +210,9 @@ static int open_cache(struct cache *cache)
 		status = block_signals(cache);
 	if (!status)
 		status = open_output(cache);
-	return status ? status : run_open(cache->run, cache_columns, "cache", cache->command.words != NULL);
+	if (!status && cache->command.words)
+		return run_report(cache->run);
+	return status ? status : run_begin(cache->run);
 }
 
 int verb_cache(struct run *run)

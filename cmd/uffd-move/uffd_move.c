@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* uffd-move: moves pages from one place of a live process to another. */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/cleanup.h"
 #include "cli/interrupt.h"
+#include "proc/maps.h"
 #include "uffd-move.h"
 
 const struct report_column move_columns[] = {
@@ -132,21 +134,35 @@ static int run_requests(struct run *run, const struct move_options *options, con
 	return move_requests(options, requests, &run->target, run->report, interrupt_catch(), partial, error);
 }
 
+/* The records were read already, with what they say of destinations. */
+static int open_process(struct run *run)
+{
+	bool watching = is_watching(run);
+	char *regions = run->options.regions;
+	int status;
+
+	run->options.regions = NULL;
+	status = run_open(run, watching ? watch_columns : move_columns, watching ? "touched" : "move");
+	run->options.regions = regions;
+	return status;
+}
+
 /* Pages that stayed have their own records; what stopped everything is a line of its own. */
 static int open_and_move(struct run *run, const struct move_options *options, const struct requests *requests)
 {
-	const struct report_column *columns = is_watching(run) ? watch_columns : move_columns;
 	struct error error = {0};
 	bool partial = false;
-	int status = run_open(run, columns, is_watching(run) ? "touched" : "move", false);
+	int status = open_process(run);
 	int rc;
 
 	if (status != EXIT_DONE)
 		return status;
 	rc = run_requests(run, options, requests, &partial, &error);
 	if (rc && !error.code)
-		return exit_code_of(rc);
-	return rc || !partial ? run_result(run, rc, &error) : EXIT_PARTIAL;
+		status = exit_code_of(rc);
+	else
+		status = rc || !partial ? run_result(run, rc, &error) : EXIT_PARTIAL;
+	return status == EXIT_DONE ? status : interrupt_status(status);
 }
 
 int verb_move(struct run *run)

@@ -2,6 +2,7 @@
 /* Where records go. */
 #include "cli/exit.h"
 #include "probe.h"
+#include "tool/describe.h"
 
 int probe_table(struct probe *probe, const char *type, const struct report_column *columns)
 {
@@ -11,8 +12,10 @@ int probe_table(struct probe *probe, const char *type, const struct report_colum
 	probe->report = NULL;
 	if (!probe->status)
 		probe->status = closed;
-	if (report_open(&probe->report, probe->run->options.format, probe->run->options.columns, columns, type, &why))
+	probe->run->options.style.sentences = probe->run->verb->sentences;
+	if (report_open(&probe->report, &probe->run->options.style, columns, type, &why))
 		return cli_usage_error(probe->run->name, "%s", why);
+	report_describe(probe->report, describe_process);
 	return EXIT_DONE;
 }
 

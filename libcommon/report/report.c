@@ -59,35 +59,44 @@ static int find_format(const struct report_style *style)
 	return -EINVAL;
 }
 
-int report_open(struct report **report, const char *format, const char *chosen, const struct report_column *columns,
+static int open_format(struct report *report, int format, const struct report_column *columns)
+{
+	if (format == FORMAT_TABLE || format == FORMAT_RAW)
+		return table_open(&report->table, report->style, format == FORMAT_RAW, columns, report->type);
+	if (format == FORMAT_METRICS) {
+		report->metrics = metrics_new(report->style->metrics);
+		return report->metrics ? 0 : -ENOMEM;
+	}
+	return 0;
+}
+
+int report_open(struct report **report, const struct report_style *style, const struct report_column *columns,
 		const char *type, const char **why)
 {
-	bool as_table = format ? strcmp(format, "table") == 0 : isatty(STDOUT_FILENO);
+	int format = find_format(style), rc;
 	struct report *opened;
-	int error;
 
-	if (format && !as_table && strcmp(format, "json") != 0) {
-		*why = "unknown format: give json or table";
+	if (format < 0 || (format == FORMAT_METRICS && !style->metrics)) {
+		*why = format < 0 ? "unknown format: give json, table, raw or openmetrics"
+				  : "it has no metrics: give json, table or raw";
 		return -EINVAL;
 	}
-	if (!table_columns_valid(chosen)) {
-		*why = "a column name is empty";
-		return -EINVAL;
-	}
-
 	opened = calloc(1, sizeof(*opened));
-	if (!opened) {
-		*why = "out of memory";
+	if (!opened)
 		return -ENOMEM;
-	}
-	error = as_table ? table_open(&opened->table, chosen, columns, type) : 0;
-	if (error) {
-		*why = "out of memory";
+	*opened = (struct report){.style = style, .type = type, .quiet = style->quiet && !style->output, .waits = true};
+	rc = style->output ? output_begin(&opened->output, style->output) : 0;
+	if (rc == 0 && !opened->quiet)
+		rc = open_format(opened, format, columns);
+	if (rc < 0) {
+		*why = "--output: it is no file";
+		output_end(&opened->output, rc);
 		free(opened);
-		return error;
+		return rc;
 	}
 	/* A reader that goes away must not kill a tool in the middle of its work: writing fails with EPIPE instead. */
-	signal(SIGPIPE, SIG_IGN);
+	if (broken_pipe == SIG_ERR)
+		broken_pipe = signal(SIGPIPE, SIG_IGN);
 	*report = opened;
 	return 0;
 }
@@ -202,6 +211,20 @@ bool report_failed(const struct report *report)
 	return report->status < 0;
 }
 
+/* What a round, or the report, has kept so far. */
+static int print_kept(struct report *report)
+{
+	errno = 0;
+	if (!report->status && report->table)
+		report->status = table_flush(report->table);
+	if (!report->status && report->metrics && report->waits)
+		metrics_print(report->metrics, stdout);
+	report_flush(report);
+	if (!report->status)
+		report->status = write_status(fflush(stdout) || ferror(stdout));
+	return report->status;
+}
+
 bool report_shows_table(const struct report *report)
 {
 	return report->table != NULL;
@@ -213,10 +236,15 @@ int report_close(struct report *report)
 
 	if (!report)
 		return 0;
-	errno = 0;
+	status = print_kept(report);
 	if (report->table)
-		table_close(report->table, !report->status);
-	status = report->status ? report->status : write_status(fflush(stdout) || ferror(stdout));
+		table_close(report->table);
+	lines_free(&report->lines);
+	metrics_free(report->metrics);
+	if (report->output.path && (report->waits || status))
+		status = output_end(&report->output, status);
+	else
+		output_end(&report->output, -ECANCELED);
 	free(report);
 	return status;
 }

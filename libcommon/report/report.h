@@ -58,14 +58,12 @@ struct report_style {
 struct report;
 
 /*
- * Opens a report on standard output. `format` is "json", "table" or NULL (table when standard output is a terminal).
- * `columns` (NULL-terminated by a row with key NULL, static storage) are the default table; `chosen` is the user's
- * --columns list ("start,bytes") or NULL, and may name any key. `type` is the type of record that the table shows as
- * rows ("region"); other types are printed below it, a line each ("summary: regions=3 …"), errors and summaries
- * included. From here on SIGPIPE is ignored: a reader that goes away shows as -EPIPE.
- * Returns 0, -EINVAL (unknown format, empty column name; `why` set to a static text), -ENOMEM.
+ * Opens a report on standard output, in the style given, which is kept by reference. `columns` (NULL-terminated by a
+ * row with key NULL, static storage) are the default table; `type` is the type of record that the table shows as rows
+ * ("region"); other types are printed below it, a line each. From here on SIGPIPE is ignored: a reader that goes away
+ * shows as -EPIPE. Returns 0, -EINVAL (unknown format; `why` set to a static text), -ENOMEM, or -errno of the file.
  */
-int report_open(struct report **report, const char *format, const char *chosen, const struct report_column *columns,
+int report_open(struct report **report, const struct report_style *style, const struct report_column *columns,
 		const char *type, const char **why);
 
 /* Gives SIGPIPE back what it did before report_open, for a command that takes the place of this process. */

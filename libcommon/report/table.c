@@ -31,38 +31,21 @@
 
 struct column {
 	char *key;
-	char *title;
 	int kind;
-	size_t width;
+	struct libscols_column *shown;
 };
 
 struct table {
 	const char *type;
+	const struct report_style *style;
+	struct libscols_table *shown;
 	struct column *columns;
 	size_t count;
-	json_t *rows;   /* kept while the widths are not fixed */
-	json_t *others; /* records of other types, printed below the rows kept */
-	bool streaming;
+	json_t *rows;   /* that wait until the widths of all are known */
+	json_t *others; /* records of other types, printed below them */
+	bool raw;
+	bool color;
 };
-
-bool table_columns_valid(const char *chosen)
-{
-	size_t length;
-
-	for (; chosen; chosen = chosen[length] ? chosen + length + 1 : NULL) {
-		length = strcspn(chosen, ",");
-		if (!length)
-			return false;
-	}
-	return true;
-}
-
-static bool names_bytes(const char *key)
-{
-	size_t length = strlen(key);
-
-	return length >= 5 && strcmp(key + length - 5, "bytes") == 0;
-}
 
 /* Names can be of any script, and the C locale would show them as bytes. */
 static void set_characters(void)
@@ -121,27 +104,32 @@ static int column_flags(int kind)
 static int add_column(struct table *table, char *key, const struct report_column *known)
 {
 	struct column *columns = reallocarray(table->columns, table->count + 1, sizeof(*columns));
+	_cleanup_free_ char *title = key ? strdup(known ? known->title : key) : NULL;
 	struct column *column;
 
 	if (columns)
 		table->columns = columns;
-	if (!columns || !key) {
+	if (!columns || !title) {
 		free(key);
 		return -ENOMEM;
 	}
-	column = &columns[table->count++];
-	*column = (struct column){.key = key, .title = strdup(known ? known->title : key)};
-	if (!column->title)
-		return -ENOMEM;
-	text_make_safe(column->title);
-	for (char *c = column->title; !known && *c; c++)
+	text_make_safe(title);
+	for (char *c = title; !known && *c; c++)
 		*c = (char)toupper((unsigned char)*c);
+	column = &columns[table->count++];
+	*column = (struct column){.key = key, .kind = value_kind(key)};
 	if (known)
-		column->kind = (int)known->kind;
-	else
-		column->kind = names_bytes(key) ? COLUMN_SIZE : COLUMN_TEXT;
-	column->width = text_width(column->title);
-	return 0;
+		column->kind = (int)known->kind & COLUMN_KIND;
+	column->shown = scols_table_new_column(table->shown, title,
+					       table->style->live ? (double)usual_width(column->kind, title) : 0,
+					       column_flags(column->kind));
+	if (!column->shown)
+		return -ENOMEM;
+	if (is_prose(column->kind)) {
+		scols_column_set_wrapfunc(column->shown, scols_wrapnl_chunksize, scols_wrapnl_nextchunk, NULL);
+		scols_column_set_safechars(column->shown, "\n");
+	}
+	return table->color ? scols_cell_set_color(scols_column_get_header(column->shown), BOLD) : 0;
 }
 
 size_t report_width(void)
@@ -181,95 +169,41 @@ static int add_columns(struct table *table, const char *chosen, const struct rep
 	return error;
 }
 
-int table_open(struct table **table, const char *chosen, const struct report_column *columns, const char *type)
+static int open_shown(struct table *table)
+{
+	table->shown = scols_new_table();
+	if (!table->shown)
+		return -ENOMEM;
+	scols_table_enable_raw(table->shown, table->raw);
+	scols_table_enable_colors(table->shown, table->color);
+	scols_table_enable_noheadings(table->shown, table->style->no_headings);
+	if (!isatty(STDOUT_FILENO) && report_width() && !table->raw) {
+		scols_table_set_termforce(table->shown, SCOLS_TERMFORCE_ALWAYS);
+		scols_table_set_termwidth(table->shown, report_width());
+	}
+	return table->raw ? 0 : scols_table_set_column_separator(table->shown, "  ");
+}
+
+int table_open(struct table **table, const struct report_style *style, bool raw, const struct report_column *columns,
+	       const char *type)
 {
 	struct table *opened = calloc(1, sizeof(*opened));
 
 	if (!opened)
 		return -ENOMEM;
+	set_characters();
 	opened->type = type;
+	opened->style = style;
+	opened->raw = raw;
+	opened->color = !raw && wants_color(style->color);
 	opened->rows = json_array();
 	opened->others = json_array();
-	if (!opened->rows || !opened->others || add_columns(opened, chosen, columns)) {
-		table_close(opened, false);
+	if (!opened->rows || !opened->others || open_shown(opened) || add_columns(opened, style->chosen, columns)) {
+		table_close(opened);
 		return -ENOMEM;
 	}
 	*table = opened;
 	return 0;
-}
-
-/* The words of an array, joined by commas; anything nested stays JSON. The caller frees it. */
-static char *join_words(const json_t *array)
-{
-	char *text = NULL;
-	size_t size = 0, index;
-	const json_t *item;
-	FILE *stream = open_memstream(&text, &size);
-
-	if (!stream)
-		return NULL;
-	json_array_foreach(array, index, item) {
-		_cleanup_free_ char *other =
-			json_is_string(item) ? NULL : report_text(item, JSON_COMPACT | JSON_ENCODE_ANY);
-
-		fprintf(stream, "%s%s", index ? "," : "", other ? other : json_string_value(item));
-	}
-	fclose(stream);
-	return text;
-}
-
-/* A value for people, safe for a terminal. The caller frees it. */
-static char *shown_value(const json_t *value, int kind)
-{
-	char size[SIZE_TEXT];
-	char *text = NULL;
-	int length = 0;
-
-	if (!value || json_is_null(value))
-		text = strdup("-");
-	else if (json_is_string(value))
-		text = strdup(json_string_value(value));
-	else if (kind == COLUMN_SIZE && json_is_integer(value) && json_integer_value(value) >= 0)
-		text = strdup(size_format(size, (uint64_t)json_integer_value(value)));
-	else if (kind == COLUMN_PERCENT && json_is_number(value))
-		length = asprintf(&text, "%.1f%%", json_number_value(value));
-	else if (json_is_real(value))
-		length = asprintf(&text, "%.2f", json_real_value(value));
-	else if (json_is_boolean(value))
-		text = strdup(json_is_true(value) ? "yes" : "no");
-	else if (json_is_array(value))
-		text = join_words(value);
-	else
-		text = report_text(value, JSON_COMPACT | JSON_ENCODE_ANY);
-	return length < 0 || !text ? NULL : text_make_safe(text);
-}
-
-static int print_row(const struct table *table, const json_t *record)
-{
-	for (size_t i = 0; i < table->count; i++) {
-		const struct column *column = &table->columns[i];
-		_cleanup_free_ char *text = shown_value(json_object_get(record, column->key), column->kind);
-		bool left = column->kind == COLUMN_TEXT, last = i + 1 == table->count;
-		size_t width = text ? text_width(text) : 0;
-		int pad = column->width > width ? (int)(column->width - width) : 0;
-
-		if (!text)
-			return -ENOMEM;
-		printf("%*s%s%*s%s", left ? 0 : pad, "", text, left && !last ? pad : 0, "", last ? "\n" : "  ");
-	}
-	return 0;
-}
-
-static void print_titles(const struct table *table)
-{
-	for (size_t i = 0; i < table->count; i++) {
-		const struct column *column = &table->columns[i];
-		bool left = column->kind == COLUMN_TEXT, last = i + 1 == table->count;
-		int pad = (int)(column->width - text_width(column->title));
-
-		printf("%*s%s%*s%s", left ? 0 : pad, "", column->title, left && !last ? pad : 0, "",
-		       last ? "\n" : "  ");
-	}
 }
 
 static uint64_t largest_size(const struct table *table, const json_t *record)
@@ -299,6 +233,69 @@ static void wrap_words(char *text, size_t width)
 		if (*text == ' ')
 			space = text;
 	}
+}
+
+static int add_row(struct table *table, const json_t *record, size_t prose)
+{
+	struct libscols_line *line = scols_table_new_line(table->shown, NULL);
+	uint64_t beside = largest_size(table, record);
+
+	if (!line)
+		return -ENOMEM;
+	for (size_t i = 0; i < table->count; i++) {
+		const struct column *column = &table->columns[i];
+		int kind = table->raw && column->kind != COLUMN_NAME ? COLUMN_TEXT : column->kind;
+		char *text = value_text(json_object_get(record, column->key), kind, beside);
+
+		if (text && prose && is_prose(kind))
+			wrap_words(text, prose);
+		if (!text || scols_line_refer_data(line, i, text)) {
+			free(text);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+/* Of its title, and of the rows that wait. */
+static size_t widest_text(const struct table *table, const struct column *column)
+{
+	size_t widest = strlen(scols_column_get_name(column->shown)), index;
+	const json_t *record;
+
+	json_array_foreach(table->rows, index, record) {
+		_cleanup_free_ char *text =
+			value_text(json_object_get(record, column->key), column->kind, largest_size(table, record));
+
+		widest = max_u64(widest, text ? text_width(text) : 0);
+	}
+	return widest;
+}
+
+/*
+ * How wide columns of prose can be beside the others of the rows that wait. 0: nothing is in their way. Those that need
+ * less than their part leave it to the others.
+ */
+static size_t prose_width(const struct table *table)
+{
+	size_t width = table->raw ? 0 : report_width(), taken = 0, columns = 0, part;
+
+	for (size_t i = 0; i < table->count; i++) {
+		columns += is_prose(table->columns[i].kind);
+		taken += SEPARATOR + (is_prose(table->columns[i].kind) ? 0 : widest_text(table, &table->columns[i]));
+	}
+	if (!width || !columns)
+		return 0;
+	part = width > taken ? (width - taken) / columns : 0;
+	for (size_t i = 0; i < table->count; i++) {
+		size_t widest = is_prose(table->columns[i].kind) ? widest_text(table, &table->columns[i]) : part + 1;
+
+		columns -= widest <= part;
+		taken += widest <= part ? widest : 0;
+	}
+	if (!columns)
+		return 0;
+	return width > taken + columns * PROSE_LEAST ? (width - taken) / columns : PROSE_LEAST;
 }
 
 /* "NAME: regions=3 moved_bytes=2.0 MiB" */
@@ -334,94 +331,81 @@ static void print_process(const json_t *record)
 		printf("%s (%lld): ", name, pid);
 }
 
-/* "summary: regions=3 moved_bytes=2.0 MiB" */
-static int print_other(json_t *record)
+/* A record that is no row: a sentence if the tool has one for it, or its keys. */
+static int print_other(const struct table *table, json_t *record)
 {
-	_cleanup_free_ char *type = shown_value(json_object_get(record, "type"), COLUMN_TEXT);
-	const char *key;
-	json_t *value;
+	bool failed = input_is(record, "error");
+	int error = 0;
 
-	if (!type)
-		return -ENOMEM;
-	printf("%s:", type);
-	json_object_foreach(record, key, value) {
-		_cleanup_free_ char *text = shown_value(value, names_bytes(key) ? COLUMN_SIZE : COLUMN_TEXT);
-		_cleanup_free_ char *name = strdup(key);
-		const char *quote = text && json_is_string(value) && strpbrk(text, " \"") ? "\"" : "";
-
-		if (!text || !name)
-			return -ENOMEM;
-		if (strcmp(key, "type") != 0 && strcmp(key, "v") != 0)
-			printf(" %s=%s%s%s", text_make_safe(name), quote, text, quote);
-	}
-	putchar('\n');
-	return 0;
+	if (table->raw)
+		return 0;
+	if (table->color)
+		fputs(failed ? RED : BOLD, stdout);
+	if (table->style->named && (failed || input_is(record, "summary")))
+		print_process(record);
+	if (sentence_print(record, failed ? OF_ERROR : table->style->sentences) < 0 &&
+	    sentence_print(record, OF_MANY) < 0)
+		error = print_keys(record);
+	puts(table->color ? PLAIN : "");
+	return error;
 }
 
-static int fix_widths(struct table *table)
+static int print_rows(struct table *table)
 {
+	size_t prose = prose_width(table), index;
 	const json_t *record;
-	size_t index;
+	int error = 0;
 
 	json_array_foreach(table->rows, index, record) {
-		for (size_t i = 0; i < table->count; i++) {
-			struct column *column = &table->columns[i];
-			_cleanup_free_ char *text = shown_value(json_object_get(record, column->key), column->kind);
-
-			if (!text)
-				return -ENOMEM;
-			column->width = max_u64(column->width, text_width(text));
-		}
+		if (!error)
+			error = add_row(table, record, prose);
 	}
-	return 0;
+	if (error || !json_array_size(table->rows))
+		return error;
+	error = scols_print_table(table->shown);
+	scols_table_remove_lines(table->shown);
+	scols_table_enable_noheadings(table->shown, 1);
+	for (size_t i = 0; i < table->count; i++)
+		scols_column_set_whint(table->columns[i].shown,
+				       (double)scols_column_get_width(table->columns[i].shown));
+	json_array_clear(table->rows);
+	return error;
 }
 
-static int print_kept(struct table *table)
+int table_flush(struct table *table)
 {
-	const json_t *record;
 	json_t *other;
 	size_t index;
-	int error = fix_widths(table);
+	int error = print_rows(table);
 
-	if (!error && json_array_size(table->rows))
-		print_titles(table);
-	json_array_foreach(table->rows, index, record) {
-		if (!error)
-			error = print_row(table, record);
-	}
 	json_array_foreach(table->others, index, other) {
 		if (!error)
-			error = print_other(other);
+			error = print_other(table, other);
 	}
-	json_array_clear(table->rows);
 	json_array_clear(table->others);
 	return error;
 }
 
 int table_add(struct table *table, json_t *record)
 {
-	const char *type = json_string_value(json_object_get(record, "type"));
-	bool row = type && strcmp(type, table->type) == 0;
+	bool row = input_is(record, table->type);
 
-	if (table->streaming)
-		return row ? print_row(table, record) : print_other(record);
+	if (row && table->style->no_rows)
+		return 0;
 	if (json_array_append(row ? table->rows : table->others, record))
 		return -ENOMEM;
-	if (json_array_size(table->rows) < KEPT_RECORDS && json_array_size(table->others) < KEPT_RECORDS)
+	if (!table->style->live && json_array_size(table->rows) < KEPT_RECORDS &&
+	    json_array_size(table->others) < KEPT_RECORDS)
 		return 0;
-	table->streaming = true;
-	return print_kept(table);
+	return table_flush(table);
 }
 
-void table_close(struct table *table, bool print)
+void table_close(struct table *table)
 {
-	if (print)
-		print_kept(table);
-	for (size_t i = 0; i < table->count; i++) {
+	for (size_t i = 0; i < table->count; i++)
 		free(table->columns[i].key);
-		free(table->columns[i].title);
-	}
 	free(table->columns);
+	scols_unref_table(table->shown);
 	json_decref(table->rows);
 	json_decref(table->others);
 	free(table);

@@ -9,11 +9,9 @@
 
 struct table;
 
-/* Whether a --columns list (NULL allowed) names only columns that have a name. */
-bool table_columns_valid(const char *chosen);
-
-/* See report_open. Returns 0 or -ENOMEM. */
-int table_open(struct table **table, const char *chosen, const struct report_column *columns, const char *type);
+/* See report_open; `raw`: values as the records have them, rows alone. Returns 0 or -ENOMEM. */
+int table_open(struct table **table, const struct report_style *style, bool raw, const struct report_column *columns,
+	       const char *type);
 
 /*
  * Shows a record, or keeps it until the width of the columns is known: the first thousand rows decide it. Keeps a
@@ -21,5 +19,8 @@ int table_open(struct table **table, const char *chosen, const struct report_col
  */
 int table_add(struct table *table, json_t *record);
 
-/* Prints what is still kept (when `print`) and frees everything. */
-void table_close(struct table *table, bool print);
+/* Prints what is kept: the report, or a round of it, has ended. Returns 0 or -ENOMEM. */
+int table_flush(struct table *table);
+
+/* Frees everything; what is kept is not printed. */
+void table_close(struct table *table);

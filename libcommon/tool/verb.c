@@ -16,6 +16,34 @@ int run_failed(const struct run *run, int rc, const struct error *error)
 	return exit_code_of(rc);
 }
 
+int run_report_as(struct run *run, const struct report_column *columns, const char *type)
+{
+	struct error error = {0};
+	const char *why = NULL;
+	int rc;
+
+	run->options.style.live = run->verb->live;
+	run->options.style.named = run->many;
+	run->options.style.no_rows = run->verb->brief && !run->options.verbose;
+	run->options.style.sentences = run->verb->sentences;
+	run->options.style.metrics = run->verb->metrics;
+	rc = report_open(&run->report, &run->options.style, columns, type, &why);
+	if (rc == -ENOMEM)
+		return run_failed(run, error_set(&error, rc, NULL, NULL, "write records"), &error);
+	if (rc < 0 && rc != -EINVAL)
+		return run_failed(run, error_set(&error, rc, NULL, NULL, "write %s", run->options.style.output),
+				  &error);
+	if (rc < 0)
+		return cli_usage_error(run->name, "%s", why);
+	report_describe(run->report, describe_process);
+	return EXIT_DONE;
+}
+
+int run_report(struct run *run)
+{
+	return run_report_as(run, run->verb->columns, run->verb->type);
+}
+
 int run_cut(const struct run *run)
 {
 	static const char why[] = "they end without a summary, so the command that made them failed or was cut short";
@@ -63,27 +91,23 @@ static int open_choice(struct run *run, const struct process_choice *choice)
 	return rc < 0 ? run_failed(run, rc, &error) : EXIT_DONE;
 }
 
-int run_open(struct run *run, const struct report_column *columns, const char *type, bool target_optional)
+int run_open(struct run *run, const struct report_column *columns, const char *type)
 {
-	bool named = run->options.pid || run->options.pidfd >= 0;
-	struct error error = {0};
-	const char *why = NULL;
-	int rc = report_open(&run->report, run->options.format, run->options.columns, columns, type, &why);
+	int status = run_report_as(run, columns, type);
 
-	if (rc == -ENOMEM)
-		return run_failed(run, error_set(&error, rc, NULL, NULL, "write records"), &error);
-	if (rc < 0)
-		return cli_usage_error(run->name, "%s", why);
-	if (!named)
-		return target_optional ? EXIT_DONE
-				       : cli_usage_error(run->name, "which process? Give it with -p PID or --pidfd FD");
-	rc = target_open(&run->target, run->options.pid, run->options.pidfd, &error);
-	return rc < 0 ? run_failed(run, rc, &error) : EXIT_DONE;
+	if (status == EXIT_DONE)
+		status = run_choose(run);
+	if (status != EXIT_DONE || !run->choices.count)
+		return status;
+	if (run->many)
+		return cli_usage_error(run->name, "it works on one process, and %zu were chosen: name one of them",
+				       run->choices.count);
+	return open_choice(run, run->choices.items);
 }
 
 int run_begin(struct run *run)
 {
-	return run_open(run, run->verb->columns, run->verb->type, run->verb->target_optional);
+	return run_open(run, run->verb->columns, run->verb->type);
 }
 
 /* What became of many processes. */

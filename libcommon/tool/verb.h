@@ -36,11 +36,15 @@ static inline void *run_values(const struct run *run)
 /* run_open with the table and type of record that the verb has, its target optional or not. */
 int run_begin(struct run *run);
 
+/* The same with another table than that of the verb, of records of `type`. */
+int run_open(struct run *run, const struct report_column *columns, const char *type);
+
 /*
- * Opens the report for records of `type` and, unless optional and not named, the target. Returns an exit code after
- * saying what is wrong.
+ * Parts of that: the report; the processes that were chosen, or those of the records, in run->choices. Return an exit
+ * code after saying what is wrong.
  */
-int run_open(struct run *run, const struct report_column *columns, const char *type, bool target_optional);
+int run_report(struct run *run);
+int run_report_as(struct run *run, const struct report_column *columns, const char *type);
 int run_choose(struct run *run);
 
 void run_close(struct run *run);

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* Records out and in, errors, flags. */
 /* Records out, errors, flags, progress. */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,8 +18,6 @@
 #include "base/size.h"
 #include "capture.h"
 #include "report/error.h"
-#include "report/input.h"
-#include "report/parse.h"
 #include "report/report.h"
 #include "report/sentence.h"
 
@@ -32,13 +29,15 @@ static const struct report_column columns[] = {
 };
 
 /* Reports these records (ended by NULL) and compares what is printed. */
-static void assert_printed(const char *format, const char *chosen, json_t *const *records, const char *wanted)
+static void assert_printed(char *format, char *chosen, json_t *const *records, const char *wanted)
 {
 	struct report *report = NULL;
 	const char *why = NULL;
 
 	capture_begin(&printed, STDOUT_FILENO);
-	assert_int_equal(report_open(&report, format, chosen, columns, "region", &why), 0);
+	assert_int_equal(report_open(&report, &(struct report_style){.format = format, .chosen = chosen}, columns,
+				     "region", &why),
+			 0);
 	for (; *records; records++)
 		assert_int_equal(report_record(report, *records), 0);
 	assert_int_equal(report_close(report), 0);
@@ -82,7 +81,7 @@ static void records_are_flushed_one_by_one(void **state)
 
 	(void)state;
 	capture_begin(&printed, STDOUT_FILENO);
-	assert_int_equal(report_open(&report, "json", NULL, columns, "region", &why), 0);
+	assert_int_equal(report_open(&report, &(struct report_style){.format = "json"}, columns, "region", &why), 0);
 	assert_int_equal(report_record(report, json_pack("{s:s}", "type", "x")), 0);
 	assert_true(pread(printed.file, text, sizeof(text) - 1, 0) > 0);
 	assert_int_equal(report_close(report), 0);
@@ -106,6 +105,84 @@ static size_t text_printed(char *text, size_t size)
 	assert_true(got >= 0);
 	text[got] = '\0';
 	return (size_t)got;
+}
+
+static void records_of_parts_wait_for_each_other_but_not_for_long(void **state)
+{
+	json_t *before = json_pack("{s:i, s:s}", "pid", 7, "type", "region"), *after = json_pack("{s:s}", "name", "a");
+	json_t *other = json_pack("{s:s}", "name", "b");
+	const char *expected = "{\"v\":1,\"type\":\"region\",\"pid\":7,\"bytes\":1,\"name\":\"a\"}\n"
+			       "{\"v\":1,\"type\":\"region\",\"pid\":7,\"bytes\":2,\"name\":\"b\"}\n";
+	const struct timespec longer = {.tv_nsec = 5000000};
+	struct report *report = NULL;
+	const char *why = NULL;
+	char text[500];
+
+	(void)state;
+	capture_begin(&printed, STDOUT_FILENO);
+	assert_int_equal(report_open(&report, &(struct report_style){.format = "json"}, columns, "region", &why), 0);
+	assert_int_equal(add_parts(report, before, after, 1), 0);
+	nanosleep(&longer, NULL);
+	assert_int_equal(add_parts(report, before, other, 2), 0);
+	text_printed(text, sizeof(text));
+	/* A test that had to wait for a processor finds the first one written before the second came. */
+	assert_int_equal(strncmp(text, expected, strlen(expected) / 2), 0);
+	assert_int_equal(add_parts(report, before, other, 3), 0);
+	assert_int_equal(report_record(report, json_pack("{s:s}", "type", "summary")), 0);
+	text_printed(text, sizeof(text));
+	assert_int_equal(strncmp(text, expected, strlen(expected)), 0);
+	assert_string_equal(text + strlen(expected), "{\"v\":1,\"type\":\"region\",\"pid\":7,\"bytes\":3,"
+						     "\"name\":\"b\"}\n{\"v\":1,\"type\":\"summary\"}\n");
+	assert_int_equal(report_close(report), 0);
+	capture_end(&printed);
+	json_decref(before);
+	json_decref(after);
+	json_decref(other);
+}
+
+static void lines_of_parts_are_never_cut_between_writes(void **state)
+{
+	json_t *before = json_pack("{s:s}", "type", "region"), *after = json_pack("{s:s}", "name", "a");
+	struct report *report = NULL;
+	const char *why = NULL;
+	size_t now, writes = 0;
+	char text[65536] = "";
+
+	(void)state;
+	capture_begin(&printed, STDOUT_FILENO);
+	assert_int_equal(report_open(&report, &(struct report_style){.format = "json"}, columns, "region", &why), 0);
+	for (size_t i = 0, last = 0; i < 1000; i++, last = now) {
+		assert_int_equal(add_parts(report, before, after, (json_int_t)i), 0);
+		now = text_printed(text, sizeof(text));
+		assert_true(now - last <=
+			    2 * PIPE_BUF); /* two writes at most: of what is full, and of what waits too long */
+		assert_true(!now || text[now - 1] == '\n');
+		writes += now > last;
+	}
+	assert_in_range(writes, 1, 999);
+	assert_int_equal(report_close(report), 0);
+	assert_non_null(strstr(capture_end(&printed), "\"bytes\":999,"));
+	json_decref(before);
+	json_decref(after);
+}
+
+static void parts_make_rows_of_a_table(void **state)
+{
+	json_t *before = json_pack("{s:s, s:s}", "type", "region", "start", "0x1"), *after = json_object();
+	struct report *report = NULL;
+	const char *why = NULL;
+
+	(void)state;
+	capture_begin(&printed, STDOUT_FILENO);
+	assert_int_equal(report_open(&report, &(struct report_style){.format = "table", .chosen = "start,bytes"},
+				     columns, "region", &why),
+			 0);
+	assert_int_equal(add_parts(report, before, after, 1), 0);
+	assert_int_equal(add_parts(report, before, after, 2), 0);
+	assert_int_equal(report_close(report), 0);
+	assert_string_equal(capture_end(&printed), "START  SIZE\n0x1     1 B\n0x1     2 B\n");
+	json_decref(before);
+	json_decref(after);
 }
 
 static void tables_align_and_come_before_other_records(void **state)
@@ -190,7 +267,9 @@ static void long_tables_are_not_kept_in_memory(void **state)
 
 	(void)state;
 	capture_begin(&printed, STDOUT_FILENO);
-	assert_int_equal(report_open(&report, "table", "pages", columns, "region", &why), 0);
+	assert_int_equal(report_open(&report, &(struct report_style){.format = "table", .chosen = "pages"}, columns,
+				     "region", &why),
+			 0);
 	assert_int_equal(report_record(report, json_pack("{s:s}", "type", "early")), 0);
 	for (int i = 0; i < 1000; i++)
 		assert_int_equal(report_record(report, json_pack("{s:s, s:i}", "type", "region", "pages", i)), 0);
@@ -205,26 +284,21 @@ static void long_tables_are_not_kept_in_memory(void **state)
 	assert_non_null(strstr(printed.text, "  999\nearly:\n 1000\n"));
 }
 
-static void wrong_formats_and_columns_are_refused(void **state)
+static void wrong_formats_are_refused(void **state)
 {
-	static const char *const lists[] = {"", ",", "start,", ",start", "start,,bytes"};
 	struct report *report = NULL;
 	const char *why = NULL;
 
 	(void)state;
-	assert_int_equal(report_open(&report, "xml", NULL, columns, "region", &why), -EINVAL);
-	assert_string_equal(why, "unknown format: give json or table");
-	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
-		why = NULL;
-		assert_int_equal(report_open(&report, "table", lists[i], columns, "region", &why), -EINVAL);
-		assert_non_null(why);
-	}
+	assert_int_equal(report_open(&report, &(struct report_style){.format = "xml"}, columns, "region", &why),
+			 -EINVAL);
+	assert_string_equal(why, "unknown format: give json, table, raw or openmetrics");
 	assert_null(report);
 	assert_int_equal(report_close(NULL), 0);
 }
 
 /* What report_record and report_close return when standard output is this descriptor. */
-static void assert_unwritable(int fd, const char *format, int first, int last)
+static void assert_unwritable(int fd, char *format, int first, int last)
 {
 	int saved = dup(STDOUT_FILENO), record_status, close_status;
 	struct report *report = NULL;
@@ -232,7 +306,7 @@ static void assert_unwritable(int fd, const char *format, int first, int last)
 
 	fflush(stdout);
 	dup2(fd, STDOUT_FILENO);
-	assert_int_equal(report_open(&report, format, NULL, columns, "region", &why), 0);
+	assert_int_equal(report_open(&report, &(struct report_style){.format = format}, columns, "region", &why), 0);
 	record_status = report_record(report, row("0x1000", 4096, 1, 1, "x"));
 	close_status = report_close(report);
 	dup2(saved, STDOUT_FILENO);
@@ -257,13 +331,58 @@ static void output_that_cannot_be_written_is_told(void **state)
 	close(pipe_ends[1]);
 }
 
+/* Reports a row to a file in a new directory, under a limit from `when` on. What is printed elsewhere is in `printed`.
+ */
+static int report_limited(__rlimit_resource_t what, rlim_t limit, bool at_once)
+{
+	char directory[] = "/tmp/uvmtools-report.XXXXXX", path[64];
+	struct report_style style = {.format = "table", .output = path};
+	struct report *report = NULL;
+	const char *why = NULL;
+	struct rlimit before;
+	int rc;
+
+	assert_non_null(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/records", directory);
+	assert_int_equal(getrlimit(what, &before), 0);
+	capture_begin(&printed, STDOUT_FILENO);
+	if (at_once)
+		setrlimit(what, &(struct rlimit){limit, before.rlim_max});
+	rc = report_open(&report, &style, columns, "region", &why);
+	setrlimit(what, &(struct rlimit){limit, before.rlim_max});
+	if (rc == 0)
+		rc = report_record(report, row("0x1000", 4096, 1, 1, "x"));
+	if (rc == 0)
+		rc = report_close(report);
+	setrlimit(what, &before);
+	capture_end(&printed);
+	assert_int_equal(rmdir(directory), 0);
+	return rc;
+}
+
+static void a_file_that_cannot_be_written_leaves_nothing_anywhere(void **state)
+{
+	int lowest = dup(STDIN_FILENO);
+
+	(void)state;
+	close(lowest);
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(report_limited(RLIMIT_FSIZE, 1, false), -EFBIG);
+	assert_string_equal(printed.text, "");
+	/* Two descriptors are taken by the capture; the file gets one, and there is none for standard output as it was.
+	 */
+	assert_int_equal(report_limited(RLIMIT_NOFILE, (rlim_t)lowest + 3, true), -EMFILE);
+	assert_int_equal(dup(STDIN_FILENO), lowest);
+	close(lowest);
+}
+
 static void a_record_that_could_not_be_made_is_out_of_memory(void **state)
 {
 	struct report *report = NULL;
 	const char *why = NULL;
 
 	(void)state;
-	assert_int_equal(report_open(&report, "json", NULL, columns, "region", &why), 0);
+	assert_int_equal(report_open(&report, &(struct report_style){.format = "json"}, columns, "region", &why), 0);
 	assert_int_equal(report_record(report, NULL), -ENOMEM);
 	assert_int_equal(report_close(report), 0);
 }
@@ -386,15 +505,21 @@ int main(void)
 		cmocka_unit_test(records_are_lines_with_the_version_first),
 		cmocka_unit_test(without_a_terminal_the_format_is_json),
 		cmocka_unit_test(records_are_flushed_one_by_one),
+		cmocka_unit_test(records_of_parts_wait_for_each_other_but_not_for_long),
+		cmocka_unit_test(lines_of_parts_are_never_cut_between_writes),
+		cmocka_unit_test(parts_make_rows_of_a_table),
 		cmocka_unit_test(tables_align_and_come_before_other_records),
+		cmocka_unit_test(summaries_are_sentences),
 		cmocka_unit_test(chosen_columns_may_be_any_key),
 		cmocka_unit_test(tables_show_nothing_that_steers_the_terminal),
 		cmocka_unit_test(long_tables_are_not_kept_in_memory),
-		cmocka_unit_test(wrong_formats_and_columns_are_refused),
+		cmocka_unit_test(wrong_formats_are_refused),
 		cmocka_unit_test(output_that_cannot_be_written_is_told),
+		cmocka_unit_test(a_file_that_cannot_be_written_leaves_nothing_anywhere),
 		cmocka_unit_test(a_record_that_could_not_be_made_is_out_of_memory),
 		cmocka_unit_test(flags_are_names),
 		cmocka_unit_test(errors_are_one_line),
+		cmocka_unit_test(tables_say_what_a_code_means),
 		cmocka_unit_test(errors_are_records),
 		cmocka_unit_test(progress_is_silent_without_a_terminal),
 		cmocka_unit_test(progress_is_drawn_and_wiped),
