@@ -225,6 +225,19 @@ static int print_kept(struct report *report)
 	return report->status;
 }
 
+int report_round(struct report *report)
+{
+	report->waits = true; /* that there is nothing to count is told, too */
+	print_kept(report);
+	report->waits = false;
+	if (!report->status && report->style->output) {
+		report->status = output_end(&report->output, 0);
+		if (!report->status)
+			report->status = output_begin(&report->output, report->style->output);
+	}
+	return report->status;
+}
+
 bool report_shows_table(const struct report *report)
 {
 	return report->table != NULL;

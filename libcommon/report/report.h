@@ -97,6 +97,12 @@ bool report_told(const struct report *report);
 /* Whether something could not be written: what comes after it is not. */
 bool report_failed(const struct report *report);
 
+/*
+ * Ends a round of a report that goes on: rows that wait and metrics are printed, and begin anew; the file is replaced.
+ * Returns as report_record.
+ */
+int report_round(struct report *report);
+
 /* Whether records are shown to people, in a table: those that only a program wants need not be emitted. */
 bool report_shows_table(const struct report *report);
 

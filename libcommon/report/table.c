@@ -15,7 +15,6 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "base/text.h"
-#include "report/report.h"
 #include "report/input.h"
 #include "report/sentence.h"
 #include "report/value.h"
@@ -155,10 +154,15 @@ static bool all_fit(const struct report_column *columns)
 
 static int add_columns(struct table *table, const char *chosen, const struct report_column *columns)
 {
+	static const struct report_column process = {"pid", "PID", COLUMN_NUMBER};
+	bool all = table->raw || all_fit(columns);
 	int error = 0;
 
+	if (table->style->named && !table->raw && !chosen && !find_column(columns, process.key))
+		error = add_column(table, strdup(process.key), &process);
 	for (const struct report_column *c = columns; !chosen && c->key && !error; c++)
-		error = add_column(table, strdup(c->key), c);
+		if ((all || !((int)c->kind & COLUMN_WIDE)) && !((int)c->kind & COLUMN_CHOSEN))
+			error = add_column(table, strdup(c->key), c);
 	while (chosen && !error) {
 		size_t length = strcspn(chosen, ",");
 		char *key = strndup(chosen, length);
