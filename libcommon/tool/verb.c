@@ -116,10 +116,84 @@ struct outcome {
 	size_t done, failed;
 };
 
+static void add_outcome(struct outcome *outcome, int status)
+{
+	if ((!outcome->done && !outcome->failed) || status >= EXIT_SIGNALLED)
+		outcome->status = status;
+	else if (outcome->status != status)
+		outcome->status = EXIT_PARTIAL;
+	outcome->done += status == EXIT_DONE;
+	outcome->failed += status != EXIT_DONE;
+}
+
+static void run_choice(struct run *run, const struct process_choice *choice, int (*one)(struct run *run),
+		       bool (*fits)(const struct target *target), struct outcome *outcome)
+{
+	struct error error = {0};
+	int rc = choice_open(choice, &run->target, &error);
+
+	if (rc < 0 && choice->named)
+		add_outcome(outcome, run_failed(run, rc, &error));
+	else if (rc == 0 && (choice->named || !fits || fits(&run->target)))
+		add_outcome(outcome, one(run));
+	target_close(&run->target);
+}
+
 /* A signal has ended it, or nobody reads what it prints. */
 static bool is_over(const struct run *run, const struct outcome *outcome)
 {
 	return outcome->status >= EXIT_SIGNALLED || (run->report && report_failed(run->report));
+}
+
+int run_chosen(struct run *run, int (*one)(struct run *run), bool (*fits)(const struct target *target),
+	       const char *what)
+{
+	struct outcome outcome = {0};
+	struct error error = {0};
+
+	if (!run->choices.count)
+		return one(run);
+	for (size_t i = 0; i < run->choices.count && !is_over(run, &outcome); i++)
+		run_choice(run, &run->choices.items[i], one, fits, &outcome);
+	if (!outcome.done && !outcome.failed) {
+		error_set(&error, -ENOMSG, what, NULL, "find processes");
+		return run_failed(run, error.code, &error);
+	}
+	run->done = outcome.done;
+	run->failed = outcome.failed;
+	return outcome.status;
+}
+
+static int run_and_sum_up(struct run *run, int (*one)(struct run *run), bool (*fits)(const struct target *target),
+			  const char *what)
+{
+	int status = run_chosen(run, one, fits, what);
+
+	if (run->many && run->done + run->failed)
+		report_record(run->report, json_pack("{s:s, s:I, s:I}", "type", "summary", "processes",
+						     (json_int_t)run->done + (json_int_t)run->failed, "failed",
+						     (json_int_t)run->failed));
+	return status;
+}
+
+int run_each_fitting(struct run *run, int (*one)(struct run *run), bool (*fits)(const struct target *target),
+		     const char *what)
+{
+	int status = run_choose(run);
+
+	if (status == EXIT_DONE)
+		status = run_report(run);
+	return status == EXIT_DONE ? run_and_sum_up(run, one, fits, what) : status;
+}
+
+int run_each_chosen(struct run *run, int (*one)(struct run *run))
+{
+	return run_and_sum_up(run, one, NULL, ALL_ENDED);
+}
+
+int run_each(struct run *run, int (*one)(struct run *run))
+{
+	return run_each_fitting(run, one, NULL, ALL_ENDED);
 }
 
 void run_close(struct run *run)
@@ -127,6 +201,8 @@ void run_close(struct run *run)
 	progress_end(&run->progress);
 	report_close(run->report);
 	target_close(&run->target);
+	region_input_free(&run->input);
+	choice_free(&run->choices);
 	cli_operands_free(&run->operands);
 	cli_options_free(&run->options);
 }
@@ -205,5 +281,48 @@ int run_input(const struct run *run, struct region_input *input)
 	rc = region_input_read(input, run->options.regions, page_size(), &error);
 	if (rc == 0)
 		rc = check_input(run, input, &error);
+	return rc < 0 ? run_failed(run, rc, &error) : EXIT_DONE;
+}
+/* The group of the target, or that of records that name no process. Returns NULL: there is none. */
+static struct region_group *group_of_target(struct run *run)
+{
+	for (size_t i = 0; i < run->input.count; i++)
+		if (!run->input.groups[i].pid || run->input.groups[i].pid == run->target.pid)
+			return &run->input.groups[i];
+	return NULL;
+}
+
+/* Records that name others than those that were chosen were made for another purpose. */
+static int check_group(const struct run *run, const struct region_group *group, struct error *error)
+{
+	char text[ADDRESS_TEXT];
+	ptrdiff_t at;
+	int rc;
+
+	if (!group && run->input.count)
+		return target_matches(&run->target, run->input.groups[0].pid, 0, error);
+	if (!group)
+		return 0;
+	if (!group->pid && run->many)
+		return error_set(error, -EINVAL, "they do not say of which process they are", "give one -p",
+				 "use the regions for process %d", run->target.pid);
+	rc = target_matches(&run->target, group->pid, group->starttime, error);
+	at = rc < 0 ? -1 : region_vec_overlap(&group->regions);
+	return at < 0 ? rc
+		      : error_set(error, -EINVAL, "two of them overlap", "give each address once",
+				  "use the regions at %s", address_format(text, group->regions.items[at].start));
+}
+
+int run_regions(struct run *run, struct region_vec **regions)
+{
+	static struct region_vec none;
+	struct region_group *group = group_of_target(run);
+	struct error error = {0};
+	int rc;
+
+	if (group)
+		region_vec_sort(&group->regions);
+	*regions = group ? &group->regions : &none;
+	rc = check_group(run, group, &error);
 	return rc < 0 ? run_failed(run, rc, &error) : EXIT_DONE;
 }

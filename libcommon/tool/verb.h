@@ -33,7 +33,10 @@ static inline void *run_values(const struct run *run)
 	return run->options.tool->values;
 }
 
-/* run_open with the table and type of record that the verb has, its target optional or not. */
+/*
+ * For verbs that work on one process: opens the report and, unless none was chosen and the verb needs none, the target.
+ * Returns an exit code after saying what is wrong.
+ */
 int run_begin(struct run *run);
 
 /* The same with another table than that of the verb, of records of `type`. */
@@ -47,6 +50,22 @@ int run_report(struct run *run);
 int run_report_as(struct run *run, const struct report_column *columns, const char *type);
 int run_choose(struct run *run);
 
+/*
+ * For verbs that work on any number of them: opens the report, and calls `one` with each in run->target, whatever
+ * became of the one before; with none when none was chosen and the verb needs none. Returns what it returned, or
+ * EXIT_PARTIAL when that was not the same of all. One that nobody named and that has ended, or that `fits` (NULL: all
+ * do) does not take, is left out; when none is left EXIT_NOTHING, in whose error `what` stands.
+ */
+int run_each(struct run *run, int (*one)(struct run *run));
+int run_each_fitting(struct run *run, int (*one)(struct run *run), bool (*fits)(const struct target *target),
+		     const char *what);
+
+/* run_each after run_report and run_choose. */
+int run_each_chosen(struct run *run, int (*one)(struct run *run));
+
+/* The same for those that `fits` takes, without the summary of several. */
+int run_chosen(struct run *run, int (*one)(struct run *run), bool (*fits)(const struct target *target),
+	       const char *what);
 void run_close(struct run *run);
 
 /*
@@ -72,6 +91,12 @@ int run_result(struct run *run, int rc, const struct error *error);
  * frees it. Returns an exit code after saying what is wrong.
  */
 int run_input(const struct run *run, struct region_input *input);
+
+/*
+ * The regions of -r that are of the target, page aligned, sorted, without overlaps; none without -r. They are the
+ * run's, for as long as it lasts. Returns an exit code after saying what is wrong.
+ */
+int run_regions(struct run *run, struct region_vec **regions);
 
 /*
  * Says that the records of -r end before those who made them said that it was all; a verb that needs them whole refuses
