@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Points at which a worker of a test build can be told to die, or to take its time. Internal to the room. */
+/* Points at which a process of a test build can be told to die, or to take its time. */
 #pragma once
 
 #ifdef UVM_FAILPOINTS

@@ -37,3 +37,12 @@ struct fdstore {
 	} * items;
 	size_t count, size;
 };
+
+/* Takes a descriptor under the message's number, in place of one that is there. Waits for memory. */
+void fdstore_add(struct fdstore *fdstore, const struct fdstore_message *message, int fd);
+
+/* Closes the one under a number, or, with 0, all. */
+void fdstore_drop(struct fdstore *fdstore, uint64_t number);
+
+/* The one under a number, or NULL. */
+const struct fdstore_item *fdstore_find(const struct fdstore *fdstore, uint64_t number);

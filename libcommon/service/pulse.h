@@ -4,11 +4,11 @@
  *
  * A worker is hung when one of its threads that serve faults works at one and the same message, or its main thread at
  * one and the same round, for as long as PULSE_PATIENCE inspections of the supervisor, which are a second apart. They
- * are counted, not time: a machine that sleeps, or does not let the supervisor run, is not held against the worker. A
- * thread that could run, and is not let, has ten times as long; so has whatever comes before the first round, where the
- * worker before is made good. What waits for the target or for a disk, a swap-out most of all, is in other threads: all
- * that is looked at there is whether the request that keeps others waiting comes on, and it may stand four times as
- * long.
+ * are counted, not time: a machine that sleeps, or does not let the supervisor run, is not held against the worker.
+ * While one of its threads could run, and is not let, all have ten times as long, and so has a thread that runs; so has
+ * whatever comes before the first round, where the worker before is made good. What waits for the target or for a disk,
+ * a swap-out most of all, is in other threads: all that is looked at there is whether the request that keeps others
+ * waiting comes on, and it may stand four times as long.
  */
 #pragma once
 
@@ -36,8 +36,9 @@ struct pulse {
 /* Shared with all that are forked; zeroed. NULL when there is no memory. */
 struct pulse *pulse_new(void);
 
-/* Of the thread itself: it has work now, has come to the next piece of it, has none any more. */
+/* Of the thread itself: it has work now, has again, has come to the next piece of it, has none any more. */
 void pulse_begin(struct pulse_thread *thread);
+void pulse_resume(struct pulse_thread *thread);
 void pulse_next(struct pulse_thread *thread);
 void pulse_end(struct pulse_thread *thread);
 
