@@ -24,6 +24,8 @@ int codec_parse(const char *text, struct codec_choice *choice)
 
 	if (!strcmp(text, "none"))
 		parsed = (struct codec_choice){.codec = CODEC_NONE};
+	else if (!strcmp(text, "auto"))
+		parsed = (struct codec_choice){.codec = CODEC_AUTO};
 	else if (!strcmp(text, "lz4"))
 		parsed = (struct codec_choice){.codec = CODEC_LZ4};
 	else if (!strncmp(text, ZSTD_PREFIX, strlen(ZSTD_PREFIX))) {
@@ -39,27 +41,39 @@ int codec_parse(const char *text, struct codec_choice *choice)
 
 const char *codec_format(char text[16], struct codec_choice choice)
 {
+	static const char *const names[] = {[CODEC_NONE] = "none", [CODEC_LZ4] = "lz4", [CODEC_AUTO] = "auto"};
+
 	if (choice.codec == CODEC_ZSTD)
 		snprintf(text, 16, ZSTD_PREFIX "%d", choice.level);
 	else
-		snprintf(text, 16, "%s", choice.codec == CODEC_LZ4 ? "lz4" : "none");
+		snprintf(text, 16, "%s", names[choice.codec]);
 	return text;
+}
+
+struct codec_choice codec_at_once(struct codec_choice choice)
+{
+	return choice.codec == CODEC_AUTO ? (struct codec_choice){.codec = CODEC_LZ4} : choice;
+}
+
+struct codec_choice codec_dense(void)
+{
+	return (struct codec_choice){.codec = CODEC_ZSTD, .level = ZSTD_DEFAULT_LEVEL};
 }
 
 /* A library that the codec does not use is not touched: its code would be memory of the session, and locked. */
 static bool make_contexts(struct store_scratch *scratch, enum codec codec)
 {
-	switch (codec) {
-	case CODEC_LZ4:
+	bool lz4 = codec == CODEC_LZ4 || codec == CODEC_AUTO;
+	bool zstd = codec == CODEC_ZSTD || codec == CODEC_AUTO;
+
+	if (lz4)
 		scratch->lz4_state = malloc((size_t)LZ4_sizeofState());
-		return scratch->lz4_state;
-	case CODEC_ZSTD:
-		scratch->zstd_out = ZSTD_createCCtx();
+	if (zstd)
 		scratch->zstd_in = ZSTD_createDCtx();
-		return scratch->zstd_out && scratch->zstd_in;
-	default:
-		return true;
-	}
+	if (codec == CODEC_ZSTD)
+		scratch->zstd_out = ZSTD_createCCtx();
+	return (!lz4 || scratch->lz4_state) && (!zstd || scratch->zstd_in) &&
+	       (codec != CODEC_ZSTD || scratch->zstd_out);
 }
 
 int codec_scratch_new(struct store_scratch **scratch, enum codec codec, size_t max_size)
@@ -72,7 +86,7 @@ int codec_scratch_new(struct store_scratch **scratch, enum codec codec, size_t m
 	if (!new)
 		return -ENOMEM;
 	new->max_size = max_size;
-	new->buffer = malloc(max_size + SEAL_BYTES);
+	new->buffer = malloc(max_size + round_up(max_size, page_size()) / page_size() * SEAL_BYTES);
 	if (!new->buffer || !make_contexts(new, codec)) {
 		store_scratch_free(new);
 		return -ENOMEM;

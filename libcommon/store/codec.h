@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The bytes of one record: compressing, decompressing, checking. Internal to the store. */
+/* The bytes of one unit of a record: compressing, decompressing, checking. Internal to the store. */
 #pragma once
 
 #include <lz4.h>
@@ -24,6 +24,10 @@ struct store_scratch {
  */
 int codec_scratch_new(struct store_scratch **scratch, enum codec codec, size_t max_size);
 
+/* The codec of a record that is made for a choice, and of one that is made denser. */
+struct codec_choice codec_at_once(struct codec_choice choice);
+struct codec_choice codec_dense(void);
+
 /*
  * Compresses into scratch->buffer. *length is 0 when the result would need more than `capacity` bytes (at most the
  * scratch's max_size). Returns 0 or -ENOMEM.
@@ -41,12 +45,16 @@ int codec_decompress(struct store_scratch *scratch, const struct store_slot *slo
 /* Decompresses at least the first `enough` bytes. Returns how many there are, or -EBADMSG. */
 int64_t codec_decompress_first(struct store_scratch *scratch, const struct store_slot *slot, void *data, size_t enough);
 
-/* What a record is bound to: the tag and the slot's size, length and codec. */
+/* What a unit is bound to: the caller's tag, the record's number, which of its units it is and of what size. */
 struct codec_identity {
-	uint64_t tag, sizes, codec;
+	uint64_t tag, number, place;
+	uint64_t sizes;
+	uint64_t codec;
 };
 
 struct codec_identity codec_identity(const struct store_slot *slot, uint64_t tag);
+
+#define CHECKSUM_BYTES 8 /* by which a unit grows that is not sealed */
 
 /* The checksum of a record's stored bytes, bound to its identity. */
 uint64_t codec_checksum(const struct store_slot *slot, uint64_t tag, const void *stored);

@@ -301,7 +301,7 @@ int extents_give(struct extents *extents, uint64_t offset, uint64_t length, uint
 
 int extents_add(struct extents *extents, uint64_t offset, uint64_t length)
 {
-	struct region region = {offset, offset + length};
+	struct region region = region_at(offset, length);
 	int rc;
 
 	if (region.end <= region.start)
@@ -322,7 +322,7 @@ int extents_remove(struct extents *extents, uint64_t offset, uint64_t length)
 	int rc = extents_take_at(extents, offset, length);
 
 	if (rc == 0) {
-		rc = region_vec_remove(&extents->all, (struct region){offset, offset + length});
+		rc = region_vec_remove(&extents->all, region_at(offset, length));
 		if (rc < 0)
 			release_range(extents, offset, length, NULL, NULL);
 	}

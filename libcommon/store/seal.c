@@ -17,26 +17,30 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 
-#define MAGIC        "uvmkey1"
+#define MAGIC        "uvmkey2"
 #define FALLBACK     "uvmtools-key"
 #define SESSION_SIZE 16
+#define NONCE_SIZE   crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
+#define AES_SKIP     (NONCE_SIZE - crypto_aead_aes256gcm_NPUBBYTES) /* its nonces are the ends of the others */
 
 #ifndef SYS_memfd_secret
 #define SYS_memfd_secret 447 /* on every architecture */
 #endif
 
 /*
- * The shared page. A nonce is the session's random bytes followed by the record's number, and a number is drawn from
- * `sealed` by an atomic addition in memory that lies beside the key itself. A worker that dies between drawing and
- * using one leaves a gap; the worker that takes over maps the same page and goes on behind it. There is no copy of the
- * counter that could be older than the key: who has lost the one has lost the other, and a new session has another key.
- * So no nonce is used twice under a key.
+ * The shared page. A nonce is random bytes of the session, as many as the cipher's nonces have room for, followed by
+ * the number of a unit. Numbers are drawn from `sealed` by an atomic addition, in memory that lies beside the key
+ * itself. A worker that dies between drawing a number and using it leaves a gap; the worker that takes over maps the
+ * same page and goes on behind it. No copy of the counter can be older than the key: when the one is lost so is the
+ * other, and a new session has another key. So no nonce is used twice under a key.
  */
 struct key_page {
 	char magic[8];
 	unsigned char key[crypto_aead_xchacha20poly1305_ietf_KEYBYTES];
 	unsigned char session[SESSION_SIZE];
 	_Atomic uint64_t sealed;
+	uint64_t aes; /* the processor has instructions for it, and `schedule` is the key's */
+	crypto_aead_aes256gcm_state schedule;
 };
 
 struct seal {
@@ -45,6 +49,9 @@ struct seal {
 };
 
 _Static_assert(SEAL_BYTES == crypto_aead_xchacha20poly1305_ietf_ABYTES, "what a record grows by is its tag");
+_Static_assert(SEAL_BYTES == crypto_aead_aes256gcm_ABYTES, "the tags of both ciphers are of one size");
+_Static_assert(crypto_aead_xchacha20poly1305_ietf_KEYBYTES == crypto_aead_aes256gcm_KEYBYTES, "one key is for either");
+_Static_assert(SESSION_SIZE + sizeof(uint64_t) == NONCE_SIZE, "a nonce is filled");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "the counter works across processes");
 
 /* No call of the kernel reaches memory of memfd_secret(2), read(2) no more than the others. */
@@ -91,6 +98,9 @@ int seal_new(void)
 		return -errno;
 	randombytes_buf(page->key, sizeof(page->key));
 	randombytes_buf(page->session, sizeof(page->session));
+	page->aes = crypto_aead_aes256gcm_is_available();
+	if (page->aes)
+		crypto_aead_aes256gcm_beforenm(&page->schedule, page->key);
 	memcpy(page->magic, MAGIC, sizeof(page->magic));
 	munmap(page, page_size());
 	return steal_fd(&fd);
@@ -150,6 +160,11 @@ static void make_nonce(const struct seal *seal, uint64_t number,
 	memcpy(nonce + SESSION_SIZE, &number, sizeof(number));
 }
 
+uint64_t seal_numbers(struct seal *seal, unsigned int count)
+{
+	return atomic_fetch_add(&seal->page->sealed, count) + 1;
+}
+
 void seal_encrypt(struct seal *seal, const void *data, size_t size, const void *identity, size_t identity_size,
 		  void *record, uint64_t *number)
 {
@@ -164,11 +179,15 @@ void seal_encrypt(struct seal *seal, const void *data, size_t size, const void *
 int seal_decrypt(const struct seal *seal, const void *record, size_t length, const void *identity, size_t identity_size,
 		 uint64_t number, void *data)
 {
-	unsigned char nonce[crypto_aead_xchacha20poly1305_ietf_NPUBBYTES];
+	unsigned char nonce[NONCE_SIZE];
+	int rc;
 
 	make_nonce(seal, number, nonce);
-	return crypto_aead_xchacha20poly1305_ietf_decrypt(data, NULL, NULL, record, length, identity, identity_size,
-							  nonce, seal->page->key) == 0
-		       ? 0
-		       : -EBADMSG;
+	if (seal->page->aes)
+		rc = crypto_aead_aes256gcm_decrypt_afternm(data, NULL, NULL, record, length, identity, identity_size,
+							   nonce + AES_SKIP, &seal->page->schedule);
+	else
+		rc = crypto_aead_xchacha20poly1305_ietf_decrypt(data, NULL, NULL, record, length, identity,
+								identity_size, nonce, seal->page->key);
+	return rc == 0 ? 0 : -EBADMSG;
 }

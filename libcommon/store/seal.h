@@ -35,6 +35,9 @@ void seal_wipe(struct seal *seal);
 /* Whether not even another process of root can read the key. */
 bool seal_secret(const struct seal *seal);
 
+/* So many numbers in a row, of which none is ever given out again. Returns the first. Thread safe. */
+uint64_t seal_numbers(struct seal *seal, unsigned int count);
+
 /*
  * Encrypts `size` bytes into record, of size + SEAL_BYTES (XChaCha20-Poly1305 of libsodium; data and record may be the
  * same place). `identity` is bound to it and has to be given again. *number is the record's own: it is never given out

@@ -5,10 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/array.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/size.h"
 #include "store/codec.h"
@@ -32,7 +36,10 @@ struct store {
 	pthread_mutex_t lock; /* of all below */
 	struct extents *extents;
 	struct store_usage usage;
-	bool punches; /* as far as known, the file system can punch holes */
+	bool punches;       /* as far as known, the file system can punch holes */
+	struct hole *holes; /* to be punched; their blocks are taken */
+	size_t hole_count, hole_size;
+	_Atomic uint64_t numbers; /* of records that are not sealed */
 };
 
 struct hole {
@@ -73,6 +80,7 @@ int store_open(struct store **store, int fd, uint64_t limit, struct codec_choice
 	new->choice = choice;
 	new->usage.limit = limit;
 	new->punches = true;
+	new->numbers = clock_now_ns(); /* another one's before it gave out fewer than one in a nanosecond */
 	pthread_mutex_init(&new->lock, NULL);
 	*store = new;
 	return 0;
@@ -89,6 +97,7 @@ void store_close(struct store *store)
 		return;
 	pthread_mutex_destroy(&store->lock);
 	extents_free(store->extents);
+	free(store->holes);
 	free(store);
 }
 
@@ -160,24 +169,64 @@ static int punch_hole(int fd, const struct hole *hole)
 	return 0;
 }
 
-void store_free(struct store *store, const struct store_slot *slot)
+static void make_hole(struct store *store, const struct hole *hole)
 {
-	struct hole hole;
-	bool punching;
-	int err;
+	int err = punch_hole(store->fd, hole);
 
-	pthread_mutex_lock(&store->lock);
-	punching = give_slot(store, slot, &hole);
-	pthread_mutex_unlock(&store->lock);
-	if (!punching)
-		return;
-
-	err = punch_hole(store->fd, &hole);
 	pthread_mutex_lock(&store->lock);
 	if (err == -EOPNOTSUPP)
 		store->punches = false;
-	extents_give(store->extents, hole.start, hole.end - hole.start, NULL, NULL);
+	extents_give(store->extents, hole->start, hole->end - hole->start, NULL, NULL);
 	pthread_mutex_unlock(&store->lock);
+}
+
+/* Whether it is noted for later. `lock` is held. */
+static bool note_hole(struct store *store, const struct hole *hole)
+{
+	struct hole *last = store->hole_count ? &store->holes[store->hole_count - 1] : NULL;
+
+	if (last && last->end == hole->start) {
+		last->end = hole->end;
+		return true;
+	}
+	if (array_reserve(&store->holes, store->hole_count, &store->hole_size) < 0)
+		return false;
+	store->holes[store->hole_count++] = *hole;
+	return true;
+}
+
+void store_free_soon(struct store *store, const struct store_slot *slot)
+{
+	struct hole hole;
+	bool punching;
+
+	pthread_mutex_lock(&store->lock);
+	punching = give_slot(store, slot, &hole) && !note_hole(store, &hole);
+	pthread_mutex_unlock(&store->lock);
+	if (punching)
+		make_hole(store, &hole);
+}
+
+void store_punch(struct store *store)
+{
+	struct hole *holes;
+	size_t count;
+
+	pthread_mutex_lock(&store->lock);
+	holes = store->holes;
+	count = store->hole_count;
+	store->holes = NULL;
+	store->hole_count = store->hole_size = 0;
+	pthread_mutex_unlock(&store->lock);
+	for (size_t i = 0; i < count; i++)
+		make_hole(store, &holes[i]);
+	free(holes);
+}
+
+void store_free(struct store *store, const struct store_slot *slot)
+{
+	store_free_soon(store, slot);
+	store_punch(store);
 }
 
 static int write_bytes(int fd, const void *bytes, size_t length, uint64_t offset)
@@ -201,9 +250,39 @@ static int read_bytes(int fd, void *bytes, size_t length, uint64_t offset)
 	return rc == -ENODATA ? -EBADMSG : rc < 0 ? -EIO : 0;
 }
 
+/* What a compressed unit ends with, before its seal: behind so much that fills it up. */
+struct trailer {
+	uint16_t codec : 2;
+	uint16_t filled : 14;
+};
+
+_Static_assert(sizeof(struct trailer) == 2, "a unit's trailer is two bytes");
+
+/* What a unit's length is a multiple of, unless it is raw. */
+static uint32_t unit_grain(void)
+{
+	return (uint32_t)page_size() / 256;
+}
+
+static unsigned int count_units(size_t size)
+{
+	return (unsigned int)(round_up(size, page_size()) / page_size());
+}
+
+static uint32_t unit_size(const struct store_slot *slot, unsigned int i)
+{
+	return (uint32_t)min_u64(page_size(), slot->size - i * page_size());
+}
+
 static uint32_t seal_overhead(const struct store *store)
 {
-	return store->seal ? SEAL_BYTES : 0;
+	return store->seal ? SEAL_BYTES : CHECKSUM_BYTES;
+}
+
+/* As stored, with its seal. */
+static uint32_t unit_length(const struct store *store, const struct store_slot *slot, unsigned int i)
+{
+	return (slot->units[i] ? slot->units[i] * unit_grain() : unit_size(slot, i)) + seal_overhead(store);
 }
 
 /*
@@ -271,6 +350,16 @@ int store_write(struct store *store, struct store_scratch *scratch, const void *
 	return err;
 }
 
+static uint32_t units_length(const struct store *store, const struct store_slot *slot, unsigned int first,
+			     unsigned int count)
+{
+	uint32_t length = 0;
+
+	for (unsigned int i = first; i < first + count; i++)
+		length += unit_length(store, slot, i);
+	return length;
+}
+
 /* Whether a slot is one that store_write may have made. */
 static bool slot_valid(const struct store *store, const struct store_slot *slot, size_t max_size)
 {
@@ -307,6 +396,16 @@ static int read_record(const struct store *store, struct store_scratch *scratch,
 	if (store->seal)
 		return unseal_record(store, scratch, slot, tag, bytes);
 	return codec_checksum(slot, tag, bytes) == slot->checksum ? 0 : -EBADMSG;
+}
+
+/* A run of units, which can be read as a whole. */
+struct run {
+	unsigned int first, end;
+};
+
+static struct run run_of(uint64_t units)
+{
+	return (struct run){(unsigned int)__builtin_ctzll(units), 64 - (unsigned int)__builtin_clzll(units)};
 }
 
 int store_copy(const struct store *from, struct store *to, struct store_scratch *scratch, const struct store_slot *slot,
@@ -348,6 +447,16 @@ int64_t store_read_first(const struct store *store, struct store_scratch *scratc
 int store_read_rest(struct store_scratch *scratch, const struct store_slot *slot, void *data)
 {
 	return codec_decompress(scratch, slot, data);
+}
+
+int store_scratch_dense(struct store_scratch **scratch, size_t max_size)
+{
+	return codec_scratch_new(scratch, codec_dense().codec, max_size);
+}
+
+int store_place(struct store *store, const struct store_scratch *scratch, struct store_slot *repacked)
+{
+	return place_record(store, scratch->buffer, repacked);
 }
 
 void store_usage(struct store *store, struct store_usage *usage)

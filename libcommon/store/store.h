@@ -10,7 +10,10 @@ enum codec {
 	CODEC_NONE, /* raw; also what the other codecs fall back on for data that does not shrink */
 	CODEC_LZ4,
 	CODEC_ZSTD,
+	CODEC_AUTO, /* lz4, and zstd for records that are made denser; of no unit */
 };
+
+#define STORE_UNITS_MAX 64 /* of a record */
 
 /* A parsed --compress. */
 struct codec_choice {
@@ -18,22 +21,25 @@ struct codec_choice {
 	int level; /* zstd only */
 };
 
-/* "lz4", "zstd", "zstd:LEVEL", "none". Returns 0 or -EINVAL. */
+/* "auto", "lz4", "zstd", "zstd:LEVEL", "none". Returns 0 or -EINVAL. */
 int codec_parse(const char *text, struct codec_choice *choice);
 
 /* "lz4", "zstd:3", … into text[16]; returns text. */
 const char *codec_format(char text[16], struct codec_choice choice);
 
 /*
- * Where a record lies and how to know that it is whole. Plain data: callers keep it in an index that outlives the
- * process.
+ * Where a record lies. It consists of units of the size of a page (the last one may be shorter), each compressed and
+ * sealed, or with a checksum, by itself, one after the other: one can be read without the others. Plain data: callers
+ * keep it in an index that outlives the process.
  */
 struct store_slot {
-	uint64_t offset;   /* in the store, bytes, a multiple of STORE_GRAIN */
-	uint32_t length;   /* as stored */
-	uint32_t size;     /* as it was before compression */
-	uint64_t checksum; /* XXH3 of the stored bytes, seeded by the caller's tag; sealed: the record's number */
-	uint8_t codec;     /* enum codec */
+	uint64_t offset;                /* in the store, bytes, a multiple of STORE_GRAIN */
+	uint64_t number;                /* of its first unit, the next one has the next: never the same again */
+	uint32_t length;                /* as stored */
+	uint32_t size;                  /* as it was before compression */
+	uint8_t units[STORE_UNITS_MAX]; /* length of each unit in 256th parts of a page, without its seal; 0: raw */
+	uint64_t checksum;
+	uint8_t codec;
 };
 
 #define STORE_GRAIN 256 /* slots begin and end on multiples of this */
@@ -67,10 +73,10 @@ void store_close(struct store *store);
 int store_scratch_new(const struct store *store, struct store_scratch **scratch, size_t max_size);
 void store_scratch_free(struct store_scratch *scratch);
 
-/*
- * From now on all records are sealed (borrowed), and only such are read; call it before the first. Their lengths
- * include SEAL_BYTES.
- */
+/* The same, for store_repack. */
+int store_scratch_dense(struct store_scratch **scratch, size_t max_size);
+
+/* From now on all records are sealed (borrowed), and only such are read; call it before the first. */
 void store_set_seal(struct store *store, struct seal *seal);
 
 /*
@@ -80,9 +86,9 @@ void store_set_seal(struct store *store, struct seal *seal);
 int store_adopt(struct store *store, const struct store_slot *slot);
 
 /*
- * Compresses `size` bytes (at most the scratch's max_size) and writes them into a new slot. `tag` is bound into the
- * checksum or the seal (the caller's identity of the record) so that a record read under another tag is refused.
- * Returns 0, -ENOSPC (limit or file system full; nothing stays allocated), -EIO, -ENOMEM.
+ * Compresses `size` bytes (at most the scratch's max_size, and STORE_UNITS_MAX pages; -EINVAL) and writes them into a
+ * new slot. `tag` is bound into the checksums or seals (the caller's identity of the record) so that a record read
+ * under another tag is refused. Returns 0, -ENOSPC (limit or file system full; nothing stays allocated), -EIO, -ENOMEM.
  */
 int store_write(struct store *store, struct store_scratch *scratch, const void *data, size_t size, uint64_t tag,
 		struct store_slot *slot);
@@ -113,9 +119,15 @@ int store_read_rest(struct store_scratch *scratch, const struct store_slot *slot
 int store_copy(const struct store *from, struct store *to, struct store_scratch *scratch, const struct store_slot *slot,
 	       struct store_slot *copy);
 
+int store_place(struct store *store, const struct store_scratch *scratch, struct store_slot *repacked);
+
 /*
  * Frees a slot; space is reused, and the file system gets whole free stretches back (fallocate FALLOC_FL_PUNCH_HOLE).
+ * store_free_soon leaves the latter, which takes long, to the next store_punch.
  */
 void store_free(struct store *store, const struct store_slot *slot);
+void store_free_soon(struct store *store, const struct store_slot *slot);
+void store_punch(struct store *store);
 
+/* What it takes; usage->file by fstat(2). */
 void store_usage(struct store *store, struct store_usage *usage);

@@ -336,6 +336,8 @@ static void test_numbers_survive_processes(void **state)
 #define THREADS 4
 #define NUMBERS 20000
 
+#define UNITS   3
+
 static void *draw(void *argument)
 {
 	uint64_t *numbers = *(uint64_t **)argument;
