@@ -38,12 +38,12 @@ static int map_staging(struct access *access, struct inject *inject, uint64_t pl
 	int64_t at = inject_map_far(inject, place, bytes, PROT_NONE, MAP_NORESERVE);
 	int64_t rc;
 
-	if (at < 0 && at > -4096)
+	if (inject_failed(at))
 		return (int)at;
-	access->staging = (struct region){(uint64_t)at, (uint64_t)at + bytes};
+	access->staging = region_at((uint64_t)at, bytes);
 	rc = inject_call3(inject, SYS_madvise, access->staging.start, bytes, MADV_DONTFORK);
 	if (rc == 0)
-		inject_name(inject, access->staging);
+		inject_name(inject, access->staging, "uvmtools");
 	return (int)rc;
 }
 
@@ -313,6 +313,13 @@ static int new_uffd(struct access *access, struct error *error)
 	return inject_userfaultfd(&access->inject, false, &ignored, error);
 }
 
+/* What cannot be inspected makes no call once it has ended. */
+static int end_puppet(struct access *access)
+{
+	pidfd_signal(access->puppet.self.pidfd, SIGKILL);
+	return target_ends(&access->puppet.self, PUPPET_END_MS) ? 0 : -EBUSY;
+}
+
 /*
  * A thread that was stopped finishes what it was sent to do, and goes its own way. One that cannot, because its process
  * is stopped, finds its way later: by the control area as it is now, so that others need another one.
@@ -331,13 +338,6 @@ static int resume_calls(struct access *access, uint64_t turn)
 	inject_renew(&access->inject, &ignored);
 	share_area(access, &access->inject);
 	return 0;
-}
-
-/* What cannot be inspected makes no call once it has ended. */
-static int end_puppet(struct access *access)
-{
-	pidfd_signal(access->puppet.self.pidfd, SIGKILL);
-	return target_ends(&access->puppet.self, PUPPET_END_MS) ? 0 : -EBUSY;
 }
 
 /* Its call ends before it stops, and it goes home. One that was killed will be replaced. */

@@ -16,11 +16,14 @@
 #include "inject/far.h"
 #include "inject/stop.h"
 #include "proc/maps.h"
+#include "proc/refusal.h"
 
-#define MAP_TRIES      4
-#define UNMAP_TRIES    10
-#define CLOSE_TRIES    20
-#define CLOSE_AGAIN_US 5000
+#define MAP_TRIES          4
+#define UNMAP_TRIES        10
+#define CLOSE_TRIES        20
+#define CLOSE_AGAIN_US     5000
+#define BOOTSTRAP_US       2000000
+#define BOOTSTRAP_AGAIN_US 1000
 
 /* A system call instruction in memory that is executable anyway: the vdso first, then whatever is there. */
 static int find_gadget(struct inject *inject)
@@ -63,13 +66,16 @@ uint64_t inject_area_bytes(void)
 	return round_up(AREA_DATA, page_size()) + page_size();
 }
 
-void inject_name(struct inject *inject, struct region region)
+void inject_name(struct inject *inject, struct region region, const char *name)
 {
-	static const char name[] = "uvmtools";
-
-	if (inject_write(inject, inject->scratch, name, sizeof(name)) == 0)
+	if (inject_write(inject, inject->scratch, name, strlen(name) + 1) == 0)
 		inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, region.start, region_bytes(region),
 			    inject->scratch, 0);
+}
+
+int64_t inject_unmap(struct inject *inject, struct region region)
+{
+	return region_bytes(region) ? inject_call3(inject, SYS_munmap, region.start, region_bytes(region), 0) : 0;
 }
 
 int64_t inject_map_far(struct inject *inject, uint64_t at, uint64_t bytes, int protection, int flags)
@@ -100,7 +106,7 @@ static int map_area(struct inject *inject, uint64_t place)
 	int64_t at = inject_map_far(inject, place, bytes, PROT_READ | PROT_EXEC, 0);
 	int64_t rc;
 
-	if (at < 0 && at > -4096)
+	if (inject_failed(at))
 		return (int)at;
 	rc = inject_write_code(inject, (uint64_t)at + AREA_DATA, code, code_bytes);
 	if (rc == 0)
@@ -112,13 +118,13 @@ static int map_area(struct inject *inject, uint64_t place)
 	if (rc < 0) {
 		/* A thread that does not get a processor may get one yet. */
 		for (int tries = 0; tries < UNMAP_TRIES; tries++)
-			if (inject_call(inject, SYS_munmap, (uint64_t)at, bytes, 0, 0, 0, 0) != -ETIMEDOUT)
+			if (inject_unmap(inject, region_at((uint64_t)at, bytes)) != -ETIMEDOUT)
 				break;
 		return (int)rc;
 	}
-	inject->area = (struct region){(uint64_t)at, (uint64_t)at + bytes};
+	inject->area = region_at((uint64_t)at, bytes);
 	inject->scratch = (uint64_t)at + AREA_FRAMES;
-	inject_name(inject, inject->area);
+	inject_name(inject, inject->area, "uvmtools");
 	return 0;
 }
 
@@ -137,8 +143,7 @@ static int prepare_target(struct inject *inject, const struct target *target, st
 	if (inject->mem_fd < 0) {
 		rc = inject->mem_fd;
 		inject_abandon(inject);
-		return error_set(error, rc, NULL, rc == -ESRCH ? NULL : "run as root or with CAP_SYS_PTRACE",
-				 "open the memory of process %d", target->pid);
+		return refusal_to_trace(target, rc, "open the memory of", error);
 	}
 	inject->maps_fd = target_proc_open(target, "maps", O_RDONLY | O_CLOEXEC);
 	rc = inject->maps_fd < 0 ? inject->maps_fd : find_gadget(inject);
@@ -207,7 +212,7 @@ int inject_rejoin(struct inject *inject, const struct target *target, struct reg
 {
 	int rc = prepare_target(inject, target, error);
 
-	if (rc < 0)
+	if (rc < 0 || !area.end)
 		return rc;
 	rc = check_area(inject, area);
 	if (rc < 0) {

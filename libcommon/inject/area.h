@@ -37,8 +37,14 @@ int inject_mark_area(struct inject *inject, uint64_t start);
  */
 int64_t inject_map_far(struct inject *inject, uint64_t at, uint64_t bytes, int protection, int flags);
 
-/* Names a mapping "uvmtools": a courtesy, where the kernel can (CONFIG_ANON_VMA_NAME). A thread is stopped. */
-void inject_name(struct inject *inject, struct region region);
+/*
+ * Names a mapping: a courtesy, where the kernel can (CONFIG_ANON_VMA_NAME), that keeps it apart from its neighbours. A
+ * thread is stopped.
+ */
+void inject_name(struct inject *inject, struct region region, const char *name);
+
+/* munmap(2) on the stopped thread; nothing for an empty region. Returns 0 or -errno. */
+int64_t inject_unmap(struct inject *inject, struct region region);
 
 /*
  * Writes code where the stopped thread may execute but not write; what follows it up to a whole word becomes zeros.
@@ -51,10 +57,11 @@ uint64_t inject_area_bytes(void);
 
 /*
  * Before the control area is there, and when it goes: a trampoline and the frame of the stopped thread in unused bytes
- * of the vdso (a private copy of its page; the kernel lets a debugger write there). Returns 0, or a negative number
- * when there is no room or no permission: calls then go through an instruction of the program, without a way back.
+ * of the vdso (a private copy of its page; the kernel lets a debugger write there). Returns 0, -EBUSY when other tools
+ * have taken all of them, or threads of killed tools still need them, or another -errno when there is no room or no
+ * permission: calls then go through an instruction of the program, without a way back.
  */
 int inject_bootstrap_take(struct inject *inject);
 
-/* After inject_end, which takes the thread from there. */
+/* When the stopped thread has its own registers again, and before it is let go: the next one may need the room. */
 void inject_bootstrap_leave(struct inject *inject);

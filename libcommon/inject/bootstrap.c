@@ -4,14 +4,24 @@
  * which every process has. Were the first call made through any system call instruction of the program, the thread
  * would go on behind that instruction if this process died, with our registers.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/size.h"
 #include "inject/area.h"
 #include "inject/stop.h"
 #include "proc/maps.h"
+#include "proc/stat.h"
 
-#define SLOT 256 /* for several processes at once, and for what those left that were killed */
+#define SLOT          256 /* for several processes at once, and for what those left that were killed */
+#define OWNER         (SLOT - sizeof(pid_t)) /* in a slot: the thread that it is for */
+#define PAGE_MOST     65536
+#define HANDLER_MOST  65536
+#define LOCK_TRIES    50
+#define LOCK_AGAIN_US 1000
 
 static int find_vdso(const struct inject *inject, struct region *vdso)
 {
@@ -26,7 +36,7 @@ static int find_vdso(const struct inject *inject, struct region *vdso)
 		found = strcmp(mapping.name, "[vdso]") == 0 && mapping.execute;
 	maps_close(&maps);
 	*vdso = mapping.region;
-	return found ? 0 : -1;
+	return found ? 0 : -ENOENT;
 }
 
 static bool is_zero(const unsigned char *bytes, size_t count)
@@ -40,6 +50,57 @@ static size_t code_room(void)
 
 	arch_trampoline(&bytes);
 	return round_up(bytes, 16);
+}
+
+/* Reads the page that the slots are in. Returns how many bytes, or -errno. */
+static ssize_t read_page(struct inject *inject, unsigned char page[PAGE_MOST], struct region *region)
+{
+	int rc = find_vdso(inject, region);
+
+	if (rc < 0)
+		return rc;
+	region->start = region->end - min_u64(page_size(), PAGE_MOST);
+	rc = inject_read(inject, region->start, page, region_bytes(*region));
+	return rc < 0 ? rc : (ssize_t)region_bytes(*region);
+}
+
+static bool is_taken(const unsigned char *slot)
+{
+	size_t code_bytes;
+	const unsigned char *code = arch_trampoline(&code_bytes);
+
+	return memcmp(slot, code, code_bytes) == 0;
+}
+
+/* Another tool may look for a slot at the same time. A lock ends with the process that holds it: fcntl(2). */
+static int lock_slots(const struct inject *inject, short type)
+{
+	struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_len = 1};
+
+	for (int tries = 0; fcntl(inject->mem_fd, F_OFD_SETLK, &lock) < 0; tries++) {
+		if (errno != EAGAIN && errno != EACCES)
+			return -errno;
+		if (tries == LOCK_TRIES)
+			return -EBUSY;
+		usleep(LOCK_AGAIN_US);
+	}
+	return 0;
+}
+
+/* A handler that was called on the way home returns there: its frame lies not far above the stack pointer. */
+static bool will_return(struct inject *inject, uint64_t sp, struct region slot)
+{
+	uint64_t words[512];
+
+	sp = round_up(sp, sizeof(*words));
+	for (uint64_t at = sp; at < sp + HANDLER_MOST; at += sizeof(words)) {
+		if (inject_read(inject, at, words, sizeof(words)) < 0)
+			return false;
+		for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+			if (words[i] >= slot.start && words[i] < slot.end)
+				return true;
+	}
+	return false;
 }
 
 /* The last free slot of a page; failing that, the last one whose user was killed. Returns its offset, or 0. */

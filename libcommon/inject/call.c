@@ -16,6 +16,7 @@ int inject_lost(struct inject *inject)
 {
 	inject->tid = 0;
 	inject->favourite = 0;
+	inject->bootstrap = 0; /* the thread may stand there */
 	inject_thaw_end(steal_ptr(&inject->stop->thaw));
 	pthread_sigmask(SIG_SETMASK, &inject->stop->our_sigmask, NULL);
 	return -ESRCH;
@@ -25,14 +26,15 @@ int inject_enter(struct inject *inject, long number, uint64_t a0, uint64_t a1, u
 		 uint64_t a5)
 {
 	struct inject_stop *stop = inject->stop;
-	uint64_t insn = inject->area.end    ? inject->area.start + AREA_DATA
-			: inject->bootstrap ? inject->bootstrap
-					    : inject->gadget;
+	/* The frame is where it was made: beside the bootstrap, as long as there is one. */
+	uint64_t insn = inject->bootstrap  ? inject->bootstrap
+			: inject->area.end ? inject->area.start + AREA_DATA
+					   : inject->gadget;
 	int rc;
 
 	if (!inject->tid)
 		return -ESRCH;
-	if (inject->area.end && (rc = inject_check_trampoline(inject)) < 0)
+	if (inject->area.end && !inject->bootstrap && (rc = inject_check_trampoline(inject)) < 0)
 		return rc;
 	arch_call(&stop->now, insn, stop->frame, number, (uint64_t[]){a0, a1, a2, a3, a4, a5});
 	if (arch_set_regs(inject->tid, &stop->now) < 0)

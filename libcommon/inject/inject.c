@@ -18,6 +18,7 @@
 #include "inject/restart.h"
 #include "inject/stop.h"
 #include "inject/thaw.h"
+#include "proc/refusal.h"
 #include "proc/stat.h"
 
 #define STOP_TRIES     16
@@ -57,7 +58,7 @@ static int abort_rseq(struct inject *inject)
 	stop->rseq = (struct region){0, 0};
 	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, inject->tid, sizeof(rseq), &rseq) <= 0 || !rseq.rseq_abi_pointer)
 		return 0;
-	stop->rseq = (struct region){rseq.rseq_abi_pointer, rseq.rseq_abi_pointer + rseq.rseq_abi_size};
+	stop->rseq = region_at(rseq.rseq_abi_pointer, rseq.rseq_abi_size);
 	if (inject_read(inject, rseq.rseq_abi_pointer + RSEQ_CS_OFFSET, &address, sizeof(address)) < 0)
 		return -EAGAIN;
 	if (!address)
@@ -248,44 +249,29 @@ static int stop_any(struct inject *inject)
 
 static int explain_stop(const struct inject *inject, int rc, struct error *error)
 {
-	switch (rc) {
-	case -EPERM:
+	static const struct error_cause causes[] = {
+		{-ENOTSUP, .why = "it runs under a seccomp filter that cannot be suspended",
+		 .hint = "run as root (CAP_SYS_ADMIN), outside of any seccomp filter; if it is newer than the session, "
+			 "kill the session's processes and use swapctl adopt",
+		 .as = -EPERM},
+		{-ENOEXEC, .why = "it runs another instruction set than this program", .as = -EINVAL},
+		{-EALREADY, .why = STOP_HELD, .hint = "try again", .as = -EBUSY},
+		{-EAGAIN, .why = "where its threads are in restartable sequences cannot be read"},
+		{-ESTALE, .why = "it runs another program now"},
+		{-ETIMEDOUT, .why = "none of its threads stops (uninterruptible sleep, or a frozen cgroup)",
+		 .hint = "thaw its cgroup, or try again when a thread has left state D (/proc/PID/task/*/status)"},
+		{-ESRCH, .why = "it has ended"},
+		{0},
+	};
+
+	if (rc == -EPERM) {
 		rc = inject->home ? 0 : target_check(inject->target, error); /* a tracer, most of all */
-		if (rc < 0)
-			return rc;
-		return error_set(error, -EPERM, NULL,
-				 "run as root or with CAP_SYS_PTRACE; see also kernel.yama.ptrace_scope",
-				 "stop a thread of process %d", inject->target->pid);
-	case -ENOTSUP:
-		return error_set(
-			error, -EPERM, "it runs under a seccomp filter that cannot be suspended",
-			"run as root (CAP_SYS_ADMIN), outside of any seccomp filter; if it is newer than the session, "
-			"kill the session's processes and use swapctl adopt",
-			"stop a thread of process %d", inject->target->pid);
-	case -ENOEXEC:
-		return error_set(error, -EINVAL, "it runs another instruction set than this program", NULL,
-				 "stop a thread of process %d", inject->target->pid);
-	case -EALREADY:
-		return error_set(error, -EBUSY, STOP_HELD, "try again", "stop a thread of process %d",
-				 inject->target->pid);
-	case -EADDRINUSE:
+		return rc < 0 ? rc : refusal_to_trace(inject->target, -EPERM, "stop a thread of", error);
+	}
+	if (rc == -EADDRINUSE)
 		return error_set(error, rc, "it has mapped something over the control area", NULL,
 				 "make calls in process %d", inject->target->pid);
-	case -EAGAIN:
-		return error_set(error, rc, "where its threads are in restartable sequences cannot be read", NULL,
-				 "stop a thread of process %d", inject->target->pid);
-	case -ESTALE:
-		return error_set(error, rc, "it runs another program now", NULL, "stop a thread of process %d",
-				 inject->target->pid);
-	case -ETIMEDOUT:
-		return error_set(
-			error, rc, "none of its threads stops (uninterruptible sleep, or a frozen cgroup)",
-			"thaw its cgroup, or try again when a thread has left state D (/proc/PID/task/*/status)",
-			"stop a thread of process %d", inject->target->pid);
-	default:
-		return error_set(error, rc, rc == -ESRCH ? "it has ended" : NULL, NULL, "stop a thread of process %d",
-				 inject->target->pid);
-	}
+	return error_explain(error, causes, rc, "stop a thread of process %d", inject->target->pid);
 }
 
 /* Where that cannot be done the thread will not get to its calls, as without it. */
@@ -297,14 +283,21 @@ static void thaw_process(struct inject *inject)
 
 /*
  * Threads of which all have to be let go again, since it cannot be told where they may go on, will have run meanwhile;
- * those that another of our tools holds, it lets go of.
+ * those that another of our tools holds, it lets go of; and those that were looked at may have ended, others not.
  */
+static bool may_stop_again(struct inject *inject, int rc)
+{
+	if (rc == -ESRCH)
+		inject->favourite = 0;
+	return rc == -EAGAIN || rc == -EALREADY || (rc == -ESRCH && target_alive(inject->target));
+}
+
 static int stop_some(struct inject *inject)
 {
 	uint64_t begun = now_us();
 	int rc;
 
-	while ((rc = stop_any(inject)) == -EAGAIN || rc == -EALREADY) {
+	while (may_stop_again(inject, rc = stop_any(inject))) {
 		if (now_us() - begun > (rc == -EALREADY ? STARVED_US : AGAIN_US))
 			return rc;
 		usleep(LOOK_US);
@@ -391,6 +384,9 @@ int inject_end(struct inject *inject)
 		return -ESRCH;
 	rc = stop->moved ? return_to_first(inject) : arch_set_regs(tid, &stop->first);
 	inject_thaw_end(steal_ptr(&inject->stop->thaw));
+	if (rc == 0)
+		inject_bootstrap_leave(inject);
+	inject->bootstrap = 0;
 	kept = now_us() - stop->since_us; /* not later: the thread may have the processor that we are on */
 	if (ptrace(PTRACE_DETACH, tid, NULL, NULL) < 0)
 		rc = -ESRCH;

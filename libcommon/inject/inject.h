@@ -68,8 +68,8 @@ int inject_open(struct inject *inject, const struct target *target, struct error
 
 /*
  * Prepares a target whose control area is there already: an earlier process mapped it at `area` (a record of that is
- * not trusted: it is inspected). Stops no thread. Returns 0, or as inject_open; -ENOENT when the area is not what it
- * was.
+ * not trusted: it is inspected). An empty one: there is none, and inject_renew makes one. Stops no thread. Returns 0,
+ * or as inject_open; -ENOENT when the area is not what it was.
  */
 int inject_rejoin(struct inject *inject, const struct target *target, struct region area, struct error *error);
 
@@ -119,6 +119,12 @@ int inject_end(struct inject *inject);
  */
 int64_t inject_call(struct inject *inject, long number, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
 		    uint64_t a5);
+
+/* Whether a call that returns an address has failed. */
+static inline bool inject_failed(int64_t result)
+{
+	return result < 0 && result > -4096;
+}
 
 /*
  * The same in two halves. After inject_enter the thread stands in the kernel at the entry of the call; nothing it may

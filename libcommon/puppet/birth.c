@@ -11,6 +11,7 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
@@ -18,6 +19,8 @@
 #include "inject/area.h"
 #include "inject/far.h"
 #include "inject/stop.h"
+#include "proc/stat.h"
+#include "service/failpoint.h"
 
 #define BIRTH_MS   10000 /* a terabyte of small pages takes seconds */
 #define ALONE_SECS 5     /* for which what is born waits to be taken care of */
@@ -74,7 +77,7 @@ static int64_t write_code(struct inject *inject, const struct birth *birth)
 	if (rc == 0)
 		rc = inject_write(inject, data_address(birth), &data, sizeof(data));
 	if (rc == 0)
-		inject_name(inject, birth->own);
+		inject_name(inject, birth->own, "uvmtools");
 	return rc;
 }
 
@@ -169,6 +172,15 @@ static int meet_child(pid_t pid, long options)
 	return rc;
 }
 
+/* What the code wrote down when there is no copy. */
+static int why_none(struct inject *inject, const struct birth *birth)
+{
+	struct arch_copy data;
+	int rc = inject_read(inject, data_address(birth), &data, sizeof(data));
+
+	return rc < 0 ? rc : data.result < 0 ? (int)data.result : -ECHILD;
+}
+
 /* The process in the middle: from its first instruction to its end. */
 static int run_middle(struct inject *inject, pid_t middle, struct birth *birth)
 {
@@ -188,15 +200,6 @@ static int run_middle(struct inject *inject, pid_t middle, struct birth *birth)
 	if (ended != -ESRCH)
 		birth_end(middle);
 	return rc;
-}
-
-/* What the code wrote down when there is no copy. */
-static int why_none(struct inject *inject, const struct birth *birth)
-{
-	struct arch_copy data;
-	int rc = inject_read(inject, data_address(birth), &data, sizeof(data));
-
-	return rc < 0 ? rc : data.result < 0 ? (int)data.result : -ECHILD;
 }
 
 /* Sends the stopped thread through the code. Afterwards it stands at the entry of a call as any other. */

@@ -45,6 +45,7 @@ int arch_set_regs(pid_t tid, const struct arch_regs *regs);
 /* Whether the thread runs this program's instruction set and mode. */
 bool arch_native(const struct arch_regs *regs);
 
+/* Instruction and stack pointer. */
 uint64_t arch_ip(const struct arch_regs *regs);
 uint64_t arch_sp(const struct arch_regs *regs);
 void arch_set_ip(struct arch_regs *regs, uint64_t ip);
@@ -127,6 +128,7 @@ struct arch_copy {
 	char name[16];
 };
 
+/* The code that copies and puppets run, one page at most. */
 const unsigned char *arch_copy_code(size_t *size);
 
 /* Registers for a thread that is to run it; `frame` as in arch_call. */
