@@ -62,5 +62,6 @@ struct decoder {
 
 extern const struct decoder decoder_zstd, decoder_lz4, decoder_gzip;
 
+/* What a descriptor yields, decompressed. Closes it also on failure. */
 int source_stream_open(struct source **source, int fd, const struct decoder *decoder,
 		       const struct source_options *options, struct error *error);
