@@ -22,10 +22,12 @@
 #include "proc/stat.h"
 #include "service/failpoint.h"
 
-#define BIRTH_MS   10000 /* a terabyte of small pages takes seconds */
-#define ALONE_SECS 5     /* for which what is born waits to be taken care of */
-#define AT_HOME    0
-#define BORN       1
+#define BIRTH_MS     ((int)failpoint_number("UVM_BIRTH_MS", 10000)) /* a terabyte of small pages takes seconds */
+#define LOOK_US      1000
+#define UNTOLD_LOOKS 200
+#define ALONE_SECS   5 /* for which what is born waits to be taken care of */
+#define AT_HOME      0
+#define BORN         1
 
 int birth_set_options(pid_t tid, long options)
 {
@@ -83,7 +85,7 @@ static int64_t write_code(struct inject *inject, const struct birth *birth)
 
 void birth_unmap(struct inject *inject, const struct birth *birth)
 {
-	inject_call3(inject, SYS_munmap, birth->own.start, region_bytes(birth->own), 0);
+	inject_unmap(inject, birth->own);
 }
 
 int64_t birth_map(struct inject *inject, struct birth *birth)
@@ -99,9 +101,9 @@ int64_t birth_map(struct inject *inject, struct birth *birth)
 	if (rc < 0)
 		return rc;
 	at = inject_map_far(inject, birth->own.start, bytes, PROT_READ | PROT_EXEC, 0);
-	if (at < 0 && at > -4096)
+	if (inject_failed(at))
 		return at;
-	birth->own = (struct region){(uint64_t)at, (uint64_t)at + bytes};
+	birth->own = region_at((uint64_t)at, bytes);
 	rc = write_code(inject, birth);
 	if (rc < 0)
 		birth_unmap(inject, birth);
@@ -112,9 +114,10 @@ int64_t birth_map(struct inject *inject, struct birth *birth)
  * Runs a process until it makes another one (BORN, *pid is the new one's), is about to go home (AT_HOME), has ended
  * (-ESRCH) or takes too long (-ETIMEDOUT).
  */
-static int follow_birth(struct inject *inject, pid_t tid, int request, pid_t *pid)
+static int follow_birth(struct inject *inject, pid_t tid, int request, int timeout_ms, pid_t *pid)
 {
 	int signal = 0;
+	bool calls = false; /* it stood at the entry of a call */
 
 	for (;;) {
 		struct arch_regs regs;
@@ -123,12 +126,15 @@ static int follow_birth(struct inject *inject, pid_t tid, int request, pid_t *pi
 		int rc;
 
 		/* Killed, it is no more stopped, and its end is still to be waited for. */
+		failpoint("sending");
 		if (ptrace(request, tid, NULL, signal) < 0) {
 			stop_wait(tid, &status, BIRTH_MS);
 			return -ESRCH;
 		}
+		if (calls)
+			failpoint("bearing");
 		stop_poll(inject, tid);
-		rc = stop_wait(tid, &status, BIRTH_MS);
+		rc = stop_wait(tid, &status, timeout_ms);
 		if (rc < 0)
 			return rc;
 		signal = 0;
@@ -140,7 +146,8 @@ static int follow_birth(struct inject *inject, pid_t tid, int request, pid_t *pi
 			*pid = (pid_t)message;
 			return BORN;
 		}
-		if (!stop_is_syscall(status))
+		calls = stop_is_syscall(status);
+		if (!calls)
 			signal = WSTOPSIG(status);
 		else if (arch_get_regs(tid, &regs) == 0 &&
 			 arch_ip(&regs) - inject->area.start < region_bytes(inject->area))
@@ -172,6 +179,34 @@ static int meet_child(pid_t pid, long options)
 	return rc;
 }
 
+/* A process that this thread traces and that stands still; 0: none. Its status is left for birth_end. */
+static pid_t find_stopped(void)
+{
+	siginfo_t info = {0};
+	uint64_t tracer = 0;
+
+	if (waitid(P_ALL, 0, &info, WSTOPPED | WNOHANG | WNOWAIT | __WALL | __WNOTHREAD) < 0 || !info.si_pid)
+		return 0;
+	return proc_status_read(info.si_pid, "TracerPid", 10, &tracer) == 0 && (pid_t)tracer == gettid() ? info.si_pid
+													 : 0;
+}
+
+/*
+ * Killed at its call, as by the exec of another thread, who makes a process does not tell of it: that one stays
+ * stopped, and holds the memory. Nothing else is traced by this thread then but threads of the program.
+ */
+static void end_untold(const struct inject *inject)
+{
+	for (int looks = 0; looks < UNTOLD_LOOKS; looks++) {
+		pid_t pid = find_stopped();
+
+		if (pid > 0 && syscall(SYS_tgkill, inject->target->pid, pid, 0) < 0)
+			birth_end(pid);
+		else
+			usleep(LOOK_US);
+	}
+}
+
 /* What the code wrote down when there is no copy. */
 static int why_none(struct inject *inject, const struct birth *birth)
 {
@@ -191,21 +226,39 @@ static int run_middle(struct inject *inject, pid_t middle, struct birth *birth)
 
 	if (rc < 0)
 		return rc;
-	rc = ended = follow_birth(inject, middle, PTRACE_CONT, &pid);
+	rc = ended = follow_birth(inject, middle, PTRACE_CONT, BIRTH_MS, &pid);
 	if (rc == BORN) {
 		rc = meet_child(pid, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
 		birth->pid = rc == 0 ? pid : 0;
-		ended = follow_birth(inject, middle, PTRACE_CONT, &pid);
+		ended = follow_birth(inject, middle, PTRACE_CONT, BIRTH_MS, &pid);
 	}
 	if (ended != -ESRCH)
 		birth_end(middle);
+	if (rc < 0 && why_none(inject, birth) == -ECHILD)
+		end_untold(inject);
 	return rc;
 }
 
-/* Sends the stopped thread through the code. Afterwards it stands at the entry of a call as any other. */
+/* Its program did not come home. */
+static int abort_birth(struct inject *inject, struct birth *birth, int rc)
+{
+	if (birth->pid)
+		birth_end(birth->pid);
+	else if (rc == -ESRCH)
+		end_untold(inject);
+	birth->pid = 0;
+	inject_lost(inject);
+	return rc;
+}
+
+/*
+ * Sends the stopped thread through the code. Afterwards it stands at the entry of a call as any other. What makes a
+ * copy has no long life, and its end lets the thread go home. Nobody else does: it is waited for as in any call.
+ */
 int birth_run(struct inject *inject, struct birth *birth)
 {
 	struct inject_stop *stop = inject->stop;
+	int patience_ms = birth->shares ? -1 : BIRTH_MS;
 	pid_t born = 0;
 	int rc = birth_set_options(inject->tid, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE);
 	int home;
@@ -215,7 +268,7 @@ int birth_run(struct inject *inject, struct birth *birth)
 	arch_copy_call(&stop->now, birth->own.start, stop->frame, data_address(birth));
 	if (arch_set_regs(inject->tid, &stop->now) < 0)
 		return -ESRCH;
-	rc = home = follow_birth(inject, inject->tid, PTRACE_SYSCALL, &born);
+	rc = home = follow_birth(inject, inject->tid, PTRACE_SYSCALL, patience_ms, &born);
 	if (rc == BORN && birth->child) {
 		rc = meet_child(born, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
 		birth->pid = rc == 0 ? born : 0;
@@ -223,12 +276,10 @@ int birth_run(struct inject *inject, struct birth *birth)
 		rc = run_middle(inject, born, birth);
 	}
 	if (home == BORN)
-		home = follow_birth(inject, inject->tid, PTRACE_SYSCALL, &born);
+		home = follow_birth(inject, inject->tid, PTRACE_SYSCALL, patience_ms, &born);
 	stop->entered = home == AT_HOME;
-	if (home < 0) {
-		inject_lost(inject);
-		return home;
-	}
+	if (home < 0)
+		return abort_birth(inject, birth, home);
 	if (!birth->pid && rc != -ETIMEDOUT)
 		rc = why_none(inject, birth);
 	inject_finish(inject);

@@ -27,8 +27,9 @@ void birth_unmap(struct inject *inject, const struct birth *birth);
 /*
  * Sends the stopped thread through the code. Afterwards it stands as after any call, and birth->pid is stopped before
  * its first instruction, traced by the calling thread, and killed by the kernel if the tracer ends. Without a tracer it
- * ends a few seconds after it was let go. Returns 0, or a negative errno: -EAGAIN (a limit of processes), -ENOMEM,
- * -ENOSYS (no close_range(2), Linux 5.9), -ETIMEDOUT, -ESRCH.
+ * ends a few seconds after it was let go. A thread that cannot run meanwhile is waited for when `shares` has CLONE_VM,
+ * as in any call. Returns 0, or a negative errno: -EAGAIN (a limit of processes), -ENOMEM, -ENOSYS (no close_range(2),
+ * Linux 5.9), -ETIMEDOUT, -ESRCH.
  */
 int birth_run(struct inject *inject, struct birth *birth);
 

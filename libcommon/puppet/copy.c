@@ -28,42 +28,22 @@
 
 static int explain_copy(const struct inject *inject, int64_t rc, struct error *error)
 {
-	const char *why = NULL;
-	const char *hint = NULL;
+	static const struct error_cause causes[] = {
+		{-ENOMEM, .why = "the kernel does not promise memory for it",
+		 .hint = "see vm.overcommit_memory and the memory limit of its control group"},
+		{-EAGAIN, .why = "its user or its control group has as many processes as it may have",
+		 .hint = "see RLIMIT_NPROC and pids.max"},
+		{-ENOSYS, .why = "this kernel has no close_range(2)", .hint = "it takes Linux 5.9"},
+		{-ETIMEDOUT, .why = "a thread does not stop, or nobody answers the fork event of its userfaultfd",
+		 .hint = "see the State lines in /proc/PID/task/*/status"},
+		{-EBUSY, .why = "its control group is frozen, and a copy would be born outside of it",
+		 .hint = "thaw it: write 0 to cgroup.freeze of its control group"},
+		{-EALREADY, .why = STOP_HELD, .hint = "try again", .as = -EBUSY},
+		{-ESRCH, .why = "it has ended"},
+		{0},
+	};
 
-	switch (rc) {
-	case -ENOMEM:
-		why = "the kernel does not promise memory for it";
-		hint = "see vm.overcommit_memory and the memory limit of its control group";
-		break;
-	case -EAGAIN:
-		why = "its user or its control group has as many processes as it may have";
-		hint = "see RLIMIT_NPROC and pids.max";
-		break;
-	case -ENOSYS:
-		why = "this kernel has no close_range(2)";
-		hint = "it takes Linux 5.9";
-		break;
-	case -ETIMEDOUT:
-		why = "a thread does not stop, or nobody answers the fork event of its userfaultfd";
-		hint = "see the State lines in /proc/PID/task/*/status";
-		break;
-	case -EBUSY:
-		why = "its control group is frozen, and a copy would be born outside of it";
-		hint = "thaw it: write 0 to cgroup.freeze of its control group";
-		break;
-	case -EALREADY:
-		rc = -EBUSY;
-		why = STOP_HELD;
-		hint = "try again";
-		break;
-	case -ESRCH:
-		why = "it has ended";
-		break;
-	default:
-		break;
-	}
-	return error_set(error, (int)rc, why, hint, "copy process %d", inject->target->pid);
+	return error_explain(error, causes, (int)rc, "copy process %d", inject->target->pid);
 }
 
 /* On the one thread that is stopped; all others for the time it takes. */

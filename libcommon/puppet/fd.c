@@ -17,6 +17,7 @@
 #include "base/pidfd.h"
 #include "base/size.h"
 #include "inject/written.h"
+#include "proc/refusal.h"
 
 #define KEPT_FD_FROM 500 /* select(2) ends at 1024, and few programs count this high */
 #define BELOW_END    8
@@ -196,8 +197,7 @@ static int make_and_take(struct inject *inject, int device, bool keep, int *numb
 	else
 		*number = (int)there;
 	if (ours < 0)
-		return error_set(error, ours, NULL, "run as root or with CAP_SYS_PTRACE",
-				 "take the userfaultfd of process %d", inject->target->pid);
+		return refusal_to_trace(inject->target, ours, "take the userfaultfd of", error);
 	return ours;
 }
 

@@ -25,7 +25,6 @@
 #include "inject/area.h"
 #include "inject/far.h"
 #include "inject/stop.h"
-#include "proc/sharers.h"
 #include "proc/stat.h"
 #include "puppet/birth.h"
 #include "puppet/copy.h"
@@ -157,19 +156,16 @@ static int take_up(struct puppet *puppet, const struct inject *program, struct e
 
 static int explain_puppet(const struct target *program, int64_t rc, struct error *error)
 {
-	const char *why = NULL;
-	const char *hint = NULL;
+	static const struct error_cause causes[] = {
+		{-EAGAIN, .why = "its user or its control group has as many processes as it may have",
+		 .hint = "see RLIMIT_NPROC and pids.max"},
+		{-ENOSYS, .why = "this kernel has no close_range(2)"},
+		{-ETIMEDOUT, .why = "it does not come to its wait: a file system may not answer when files are closed",
+		 .hint = "see its stack in /proc/PID/stack"},
+		{0},
+	};
 
-	if (rc == -EAGAIN) {
-		why = "its user or its control group has as many processes as it may have";
-		hint = "see RLIMIT_NPROC and pids.max";
-	} else if (rc == -ENOSYS) {
-		why = "this kernel has no close_range(2)";
-	} else if (rc == -ETIMEDOUT) {
-		why = "it does not come to its wait: a file system may not answer when files are closed";
-		hint = "see its stack in /proc/PID/stack";
-	}
-	return error_set(error, (int)rc, why, hint, "make a process in the memory of %d", program->pid);
+	return error_explain(error, causes, (int)rc, "make a process in the memory of %d", program->pid);
 }
 
 static int prepare_puppet(struct puppet *puppet, struct inject *program, pid_t pid, bool stopped, struct error *error)
@@ -208,26 +204,6 @@ static int make_process(struct puppet *puppet, struct inject *program, pid_t *pi
 	puppet->child = birth.child;
 	*pid = birth.pid;
 	return (int)rc;
-}
-
-void puppet_kill_strays(const struct puppet *puppet, const struct target *program)
-{
-	struct sharers sharers = {0};
-
-	if (strcmp(puppet->name, TARGET_PUPPET) != 0)
-		return;
-	sharers_inspect(&sharers, program);
-	for (size_t i = 0; i < sharers.count; i++) {
-		struct target stray = TARGET_NONE;
-		struct error ignored = {0};
-
-		if (sharers.pids[i] == puppet->self.pid)
-			continue;
-		if (target_open(&stray, sharers.pids[i], -1, &ignored) == 0 && strcmp(stray.name, TARGET_PUPPET) == 0)
-			pidfd_signal(stray.pidfd, SIGKILL);
-		target_close(&stray);
-	}
-	sharers_free(&sharers);
 }
 
 void puppet_dismiss(struct puppet *puppet, struct inject *program)
@@ -298,7 +274,7 @@ int puppet_open(struct puppet *puppet, const struct puppet_record *record)
 	int rc;
 
 	forget_puppet(puppet);
-	puppet->own = (struct region){record->own, record->own + BIRTH_PAGES * page_size()};
+	puppet->own = region_at(record->own, BIRTH_PAGES * page_size());
 	puppet->child = record->child;
 	rc = record->pid > 0 ? target_open(&puppet->self, record->pid, -1, &ignored) : -ESRCH;
 	if (rc == 0 && puppet->self.starttime == record->starttime)
@@ -366,7 +342,7 @@ static void unmap_page(struct inject *inject, uint64_t page)
 	int64_t rc = -ENOMEM;
 
 	for (int tries = 0; rc == -ENOMEM && tries < UNMAP_TRIES; tries++)
-		rc = inject_call(inject, SYS_munmap, page, page_size(), 0, 0, 0, 0);
+		rc = inject_unmap(inject, region_at(page, page_size()));
 }
 
 /* Each of the two pages, if it is ours yet: the program may have mapped something over one alone. */
@@ -388,6 +364,8 @@ int puppet_replace(struct puppet *puppet, struct inject *program, struct error *
 
 	puppet_kill(puppet);
 	rc = puppet_make(puppet, program, error);
+	if (rc < 0 && before.end)
+		puppet->own = before; /* for the next one */
 	if (rc < 0 || !before.end || inject_begin(&puppet->inject, &ignored) < 0)
 		return rc;
 	unmap_own(puppet, before);
@@ -411,7 +389,7 @@ static int64_t take_out(struct puppet *puppet)
 	rc = inject_check_area(inject);
 	inject->area = (struct region){0, 0};
 	if (rc == 0)
-		rc = inject_call(inject, SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0);
+		rc = inject_unmap(inject, area);
 	unmap_own(puppet, puppet->own);
 	return rc == -EADDRINUSE ? 0 : rc;
 }

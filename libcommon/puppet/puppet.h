@@ -27,7 +27,7 @@
  * the program's own seccomp filter may not let it wait it is stopped (state T), and has to be ended: puppet_end.
  */
 struct puppet {
-	const char *name;   /* TARGET_PUPPET: the only one of that name in its program; or another one of target.h */
+	const char *name;   /* TARGET_PUPPET: the only one that waits for its program; or another one of target.h */
 	bool maps_files;    /* its filter lets it map what it has open */
 	int until;          /* pidfd, borrowed: it ends with that process, too; -1: with the program alone */
 	struct target self; /* pid 0: there is none */
@@ -68,6 +68,7 @@ int puppet_open(struct puppet *puppet, const struct puppet_record *record);
 int puppet_find(struct puppet *puppet, const struct inject *program, const struct puppet_record *record,
 		struct error *error);
 
+/* For puppet_open and puppet_find. */
 struct puppet_record puppet_record(const struct puppet *puppet);
 
 /* Whether it lives, and the code in which it waits is as it was: the program may have mapped something over that. */
@@ -79,8 +80,9 @@ bool puppet_stands(const struct puppet *puppet);
 bool puppet_shares(const struct puppet *puppet, const struct target *program);
 
 /*
- * Ends all others that are in the memory of the program, of which nobody knows: who made them was killed. One that is
- * stopped would not end with the program. Does nothing where there may be several.
+ * Ends all others that were made for the program and of which nobody knows: who made them was killed. One that is
+ * stopped would not end with the program. What another program has that shares the memory is left alone. Does nothing
+ * where there may be several.
  */
 void puppet_kill_strays(const struct puppet *puppet, const struct target *program);
 
@@ -89,7 +91,7 @@ void puppet_kill(struct puppet *puppet);
 
 /*
  * Makes another one in its place, with none of the descriptors that it had. What is left of its own pages goes. As
- * puppet_make; there is none after a failure.
+ * puppet_make; there is none after a failure, and its own pages are known yet.
  */
 int puppet_replace(struct puppet *puppet, struct inject *program, struct error *error);
 
