@@ -138,7 +138,7 @@ int agent_connect(struct agent *agent, const struct target *target, struct agent
 	uffd[0] = fds[AGENT_FD_MEMORY];
 	uffd[1] = fds[AGENT_FD_STAGING];
 	if (rc == 0) {
-		agent->staging = (struct region){greeting->area_start, greeting->area_start + AGENT_AREA_BYTES};
+		agent->staging = region_at(greeting->area_start, AGENT_AREA_BYTES);
 		agent->number = (uint32_t)now_us();
 		return 0;
 	}
@@ -176,28 +176,25 @@ int agent_connect_reclaimer(struct agent *agent, const struct target *target)
 
 int agent_explain(const struct target *target, int rc, const char *what, const char *tried, struct error *error)
 {
-	static const char start_it[] = "start it with swapctl run, or have it call uvm_swap_agent_start(3)";
+	static const char of_others[] = "its agent serves only its own user and root";
+	static const struct error_cause causes[] = {
+		{-ENOENT, .why = "it has no swap agent",
+		 .hint = "start it with swapctl run, or have it call uvm_swap_agent_start(3)", .as = -EPERM},
+		{-EBUSY, .why = "another session uses its agent", .hint = "detach that one first"},
+		{-ETIMEDOUT, .why = "its agent does not answer", .hint = "is it stopped, or its cgroup frozen?"},
+		{-EPERM, .why = of_others},
+		{-EACCES, .why = of_others, .as = -EPERM},
+		{-EPROTO, .why = "its agent is of another version, or none"},
+		{0},
+	};
 	static const char device[] =
 		"give its user /dev/userfaultfd (its file mode), or set vm.unprivileged_userfaultfd=1";
 	char why[100];
 
-	if (what && rc != -EBUSY) {
-		snprintf(why, sizeof(why), "its agent has no %s (%s)", what, error_name(-rc));
-		return error_set(error, rc, why, *what == 'u' ? device : NULL, "%s process %d", tried, target->pid);
-	}
-	if (rc == -ENOENT)
-		return error_set(error, -EPERM, "it has no swap agent", start_it, "%s process %d", tried, target->pid);
-	if (rc == -EBUSY)
-		return error_set(error, rc, "another session uses its agent", "detach that one first", "%s process %d",
-				 tried, target->pid);
-	if (rc == -ETIMEDOUT)
-		return error_set(error, rc, "its agent does not answer", "is it stopped, or its cgroup frozen?",
-				 "%s process %d", tried, target->pid);
-	if (rc == -EPERM || rc == -EACCES)
-		return error_set(error, -EPERM, "its agent serves only its own user and root", NULL, "%s process %d",
-				 tried, target->pid);
-	return error_set(error, rc, rc == -EPROTO ? "its agent is of another version, or none" : NULL, NULL,
-			 "%s process %d", tried, target->pid);
+	if (!what || rc == -EBUSY)
+		return error_explain(error, causes, rc, "%s process %d", tried, target->pid);
+	snprintf(why, sizeof(why), "its agent has no %s (%s)", what, error_name(-rc));
+	return error_set(error, rc, why, *what == 'u' ? device : NULL, "%s process %d", tried, target->pid);
 }
 
 void agent_disconnect(struct agent *agent)

@@ -29,15 +29,17 @@ static int enter_program(struct access *access, const struct target *target, uin
 {
 	struct agent_greeting greeting;
 	const char *what;
-	int rc;
+	int rc = agent_connect(&access->agent, target, &greeting, uffd, &access->holder, &what);
 
-	*access = ACCESS_NONE;
-	rc = agent_connect(&access->agent, target, &greeting, uffd, &access->holder, &what);
 	if (rc < 0) {
 		abandon_access(access);
 		return explain_agent(target, rc, what, error);
 	}
-	if (bytes != AGENT_AREA_BYTES || greeting.resumed) {
+	if (bytes != AGENT_AREA_BYTES || greeting.resumed)
+		rc = -EPROTO;
+	else
+		rc = agent_memory(&access->agent, target);
+	if (rc < 0) {
 		for (int i = 0; i < 2; i++)
 			close(uffd[i]);
 		abandon_access(access);
@@ -45,14 +47,7 @@ static int enter_program(struct access *access, const struct target *target, uin
 			       ? error_set(error, -EBUSY,
 					   "its agent holds what a session left whose processes were killed",
 					   "take that up with swapctl adopt", "attach to process %d", target->pid)
-			       : explain_agent(target, -EPROTO, NULL, error);
-	}
-	rc = agent_memory(&access->agent, target);
-	if (rc < 0) {
-		for (int i = 0; i < 2; i++)
-			close(uffd[i]);
-		abandon_access(access);
-		return explain_agent(target, rc, NULL, error);
+			       : explain_agent(target, rc, NULL, error);
 	}
 	access->ops = &target_by_agent;
 	access->target = target;
@@ -178,7 +173,7 @@ static int new_area(struct access *access, struct error *error)
 		at = -EPROTO;
 	if (at <= 0)
 		return explain_agent(access->target, at ? (int)at : -EPROTO, "staging area", error);
-	access->staging = access->agent.staging = (struct region){(uint64_t)at, (uint64_t)at + AGENT_AREA_BYTES};
+	access->staging = access->agent.staging = region_at((uint64_t)at, AGENT_AREA_BYTES);
 	return 0;
 }
 
@@ -268,23 +263,6 @@ static bool discards_done(struct access *access)
 	return places_outside_madvise(access->target, NULL);
 }
 
-static uint64_t held_us(const struct access *access)
-{
-	(void)access;
-	return 0;
-}
-
-static struct region in_use(const struct access *access)
-{
-	(void)access;
-	return (struct region){0, 0};
-}
-
-static int memory_fd(const struct access *access)
-{
-	return access->agent.mem_fd;
-}
-
 /* Only of itself can the agent tell. */
 static int ask_thread(struct access *access, pid_t tid, struct thread_words *words)
 {
@@ -294,47 +272,16 @@ static int ask_thread(struct access *access, pid_t tid, struct thread_words *wor
 	return 0;
 }
 
-static int thread_processor(const struct access *access)
-{
-	(void)access;
-	return -1;
-}
-
-static unsigned int reap_threads(struct access *access)
-{
-	(void)access;
-	return 0;
-}
-
-static void check_nothing(struct access *access)
-{
-	(void)access;
-}
-
-static unsigned int list_fds(const struct access *access, int *fds)
-{
-	fds[0] = access->agent.socket;
-	fds[1] = access->agent.memfd;
-	fds[2] = access->agent.mem_fd;
-	return fds[0] >= 0 ? 3 : 0;
-}
-
 const struct target_ops target_by_agent = {
-	.name = "agent",
 	.life.enter = enter_program,
 	.life.rejoin = rejoin_program,
 	.life.leave = leave_program,
 	.life.abandon = abandon_access,
 	.life.resume = resume_calls,
 	.life.forks = announce_forks,
-	.life.check = check_nothing,
 	.calls.begin = begin_calls,
 	.calls.end = end_calls,
-	.calls.held_us = held_us,
-	.calls.in_use = in_use,
 	.calls.ask = ask_thread,
-	.calls.processor = thread_processor,
-	.calls.reap = reap_threads,
 	.area.protect = protect_region,
 	.area.discard = discard_region,
 	.area.populate = populate_region,
@@ -349,7 +296,5 @@ const struct target_ops target_by_agent = {
 	.fds.keep = store_fd,
 	.fds.drop = drop_fd,
 	.fds.take = take_fd,
-	.fds.memory = memory_fd,
-	.fds.list = list_fds,
 	.discards_done = discards_done,
 };

@@ -70,6 +70,16 @@ static int begin_with(struct access *access, struct inject *inject, struct error
 	return rc < 0 ? rc : inject_begin(inject, error);
 }
 
+static int renew_area(struct access *access, struct error *error)
+{
+	int rc;
+
+	*error = (struct error){0};
+	rc = inject_renew(&access->inject, error);
+	share_area(access, &access->inject);
+	return rc;
+}
+
 /* One that was killed, or of which the program has mapped over the code, has taken its descriptors with it. */
 static int replace_puppet(struct access *access, struct error *error)
 {
@@ -78,9 +88,7 @@ static int replace_puppet(struct access *access, struct error *error)
 	access->number = -1;
 	rc = puppet_replace(&access->puppet, &access->inject, error);
 	if (rc == -EADDRINUSE) {
-		*error = (struct error){0};
-		rc = inject_renew(&access->inject, error);
-		access->control = access->inject.area;
+		rc = renew_area(access, error);
 		if (rc == 0)
 			rc = puppet_replace(&access->puppet, &access->inject, error);
 	}
@@ -218,8 +226,7 @@ static int leave_program(struct access *access, struct error *error)
 	if (rc < 0)
 		return rc;
 	inject = access_injector(access);
-	if (access->staging.end)
-		inject_call(inject, SYS_munmap, access->staging.start, region_bytes(access->staging), 0, 0, 0, 0);
+	inject_unmap(inject, access->staging);
 	if (access->number > 0 && is_uffd(access))
 		inject_fd_close(inject, access->number);
 	inject_end(inject);
@@ -296,6 +303,20 @@ static int rejoin_by(const struct target_ops *ops, struct access *access, const 
 			 "take the userfaultfd of process %d", target->pid);
 }
 
+/*
+ * The program may have mapped something over the control area, and wait for its pages all the same: the next one to
+ * make a call makes another.
+ */
+static int rejoin_area(struct access *access, const struct target *target, struct error *error)
+{
+	int rc = inject_rejoin(&access->inject, target, access->control, error);
+
+	if (rc != -ENOENT)
+		return rc;
+	*error = (struct error){0};
+	return inject_rejoin(&access->inject, target, (struct region){0, 0}, error);
+}
+
 static int rejoin_program(struct access *access, const struct target *target, struct error *error)
 {
 	return rejoin_by(&target_by_ptrace, access, target, error);
@@ -309,8 +330,32 @@ static int rejoin_by_puppet(struct access *access, const struct target *target, 
 static int new_uffd(struct access *access, struct error *error)
 {
 	int ignored;
+	int uffd = inject_userfaultfd(&access->inject, false, &ignored, error);
 
-	return inject_userfaultfd(&access->inject, false, &ignored, error);
+	if (uffd != -EADDRINUSE)
+		return uffd;
+	uffd = renew_area(access, error);
+	return uffd < 0 ? uffd : inject_userfaultfd(&access->inject, false, &ignored, error);
+}
+
+/*
+ * A thread that was stopped finishes what it was sent to do, and goes its own way. One that cannot, because its process
+ * is stopped, finds its way later: by the control area as it is now, so that others need another one.
+ */
+static int resume_thread(struct access *access, uint64_t turn)
+{
+	const int patience_ms = 5000;
+	struct error ignored = {0};
+	int rc;
+
+	inject_reset(&access->inject);
+	access->inject.frame = (unsigned int)turn;
+	rc = inject_quiesce(&access->inject, patience_ms);
+	if (rc != -EINPROGRESS)
+		return rc == -ETIMEDOUT ? -EBUSY : rc;
+	inject_renew(&access->inject, &ignored);
+	share_area(access, &access->inject);
+	return 0;
 }
 
 /* What cannot be inspected makes no call once it has ended. */
@@ -409,12 +454,7 @@ static int64_t populate_region(struct access *access, struct region region)
 
 static int64_t drop_area(struct access *access, bool ours)
 {
-	struct region area = access->staging;
-
-	if (!ours)
-		return 0;
-	return unless_lost(
-		access, inject_call(access_injector(access), SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0));
+	return ours ? unless_lost(access, inject_unmap(access_injector(access), access->staging)) : 0;
 }
 
 static int new_area(struct access *access, struct error *error)
@@ -526,6 +566,8 @@ static int ask_thread(struct access *access, pid_t tid, struct thread_words *wor
 	struct error ignored = {0};
 	int64_t rc = inject_begin_on(inject, tid, &ignored);
 
+	if (rc == -EADDRINUSE && renew_area(access, &ignored) == 0)
+		rc = inject_begin_on(inject, tid, &ignored);
 	if (rc < 0)
 		return (int)rc;
 	words->rseq = inject_rseq(inject).start;
@@ -565,11 +607,6 @@ static unsigned int reap_threads(struct access *access)
 	return (unsigned int)(access->puppet.self.pid ? left + inject_reap(&access->puppet.inject) : left);
 }
 
-static void check_nothing(struct access *access)
-{
-	(void)access;
-}
-
 /* What the two ways have in common. */
 #define BY_PTRACE                                                                                                      \
 	.life.leave = leave_program, .life.abandon = abandon_access, .life.forks = announce_forks,                     \
@@ -582,14 +619,31 @@ static void check_nothing(struct access *access)
 	.discards_done = discards_done
 
 const struct target_ops target_by_ptrace = {
-	.name = "ptrace",
 	.life.enter = enter_program,
 	.life.rejoin = rejoin_program,
+	.life.leave = leave_program,
+	.life.abandon = abandon_access,
 	.life.resume = resume_calls,
-	.life.check = check_nothing,
-	BY_PTRACE,
+	.life.forks = announce_forks,
+	.calls.begin = begin_calls,
+	.calls.end = end_calls,
+	.calls.ask = ask_thread,
+	.area.protect = protect_region,
+	.area.discard = discard_region,
+	.area.populate = populate_region,
+	.area.drop = drop_area,
+	.area.renew = new_area,
+	.area.read = read_staging,
+	.move.enter = move_enter,
+	.move.make = finish_move,
+	.move.cancel = move_cancel,
+	.fds.new_uffd = new_uffd,
+	.fds.give = give_uffd,
+	.fds.keep = store_fd,
+	.fds.drop = drop_fd,
+	.fds.take = take_fd,
+	.discards_done = discards_done,
 };
-
 const struct target_ops target_by_puppet = {
 	.name = "puppet",
 	.life.enter = enter_by_puppet,

@@ -72,5 +72,4 @@ struct pins {
  * -EOPNOTSUPP (CONFIG_CHECKPOINT_RESTORE), -ESRCH, -ENOMEM.
  */
 int pins_scan(struct pins *pins, struct access *access, bool whole, struct error *error);
-
 void pins_free(struct pins *pins);

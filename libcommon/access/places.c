@@ -20,47 +20,6 @@
 #define PATIENCE_US 2000000
 #define INSIDE_US   5000 /* for all threads to leave a call */
 
-int place_at_rest(const struct target *target, pid_t tid, struct place *place)
-{
-	char line[256];
-	char *last;
-
-	if (proc_thread_read(target->pid, tid, "syscall", line, sizeof(line)) <= 0)
-		return -ESRCH;
-	/*
-	 * "running", or numbers of which the last two are the stack pointer and the program counter
-	 * (proc_pid_syscall(5)).
-	 */
-	last = strrchr(line, ' ');
-	if (!last)
-		return -EAGAIN;
-	*place = (struct place){.tid = tid, .call = (int)strtol(line, NULL, 10), .ip = strtoull(last, NULL, 16)};
-	*last = '\0';
-	last = strrchr(line, ' ');
-	place->sp = last ? strtoull(last, NULL, 16) : 0;
-	return 0;
-}
-
-/* One that runs is stopped for a moment; no other may be stopped by us then. -ETIMEDOUT: it does not stop. */
-static int find_place(struct inject *inject, pid_t tid, struct place *place)
-{
-	struct arch_regs regs;
-	int rc = place_at_rest(inject->target, tid, place);
-
-	if (rc != -EAGAIN)
-		return rc;
-	rc = inject_seize(inject, tid);
-	if (rc == -ETIMEDOUT)
-		inject_linger(inject, tid);
-	if (rc < 0)
-		return rc;
-	rc = arch_get_regs(tid, &regs);
-	stop_let_go(tid, 0);
-	if (rc == 0)
-		*place = (struct place){.tid = tid, .call = -1, .ip = arch_ip(&regs), .sp = arch_sp(&regs)};
-	return rc;
-}
-
 /* On a machine that is busy a thread may not get a processor to stop on for a while. */
 static int read_place(const struct target *target, struct inject *inject, pid_t tid, struct place *place)
 {
@@ -68,8 +27,8 @@ static int read_place(const struct target *target, struct inject *inject, pid_t 
 	int rc;
 
 	if (!inject)
-		return place_at_rest(target, tid, place);
-	while ((rc = find_place(inject, tid, place)) == -ETIMEDOUT && now_us() < deadline)
+		return proc_place_read(target->pid, tid, place);
+	while ((rc = inject_place(inject, tid, place)) == -ETIMEDOUT && now_us() < deadline)
 		while (inject_reap(inject) > 0 && now_us() < deadline)
 			usleep(1000);
 	return rc;
@@ -132,7 +91,7 @@ static bool outside_madvise(const struct target *target, struct inject *inject, 
 	if (rc == 0 && proc_stat_is_kernel_worker(&stat)) /* a thread of the kernel may have borrowed the memory */
 		return proc_stat_is_kernel_thread(&stat) || outside_as_worker(target, tid);
 	if (rc == 0)
-		rc = inject ? find_place(inject, tid, &place) : place_at_rest(target, tid, &place);
+		rc = inject ? inject_place(inject, tid, &place) : proc_place_read(target->pid, tid, &place);
 	if (rc == 0)
 		return place.call != SYS_madvise && place.call != SYS_process_madvise;
 	return rc == -ESRCH && has_ended(target, tid);

@@ -8,15 +8,7 @@
 #include <sys/types.h>
 
 #include "inject/inject.h"
-
-struct place {
-	pid_t tid;
-	int call; /* number of the system call that it is in, -1: none */
-	uint64_t ip, sp;
-};
-
-/* The place of a thread that does not run (/proc/PID/task/TID/syscall). Returns 0, -EAGAIN when it runs, or -ESRCH. */
-int place_at_rest(const struct target *target, pid_t tid, struct place *place);
+#include "proc/stat.h"
 
 /*
  * The places of all threads. Those that run are stopped for a moment each to be asked; without an injector (NULL) they

@@ -14,12 +14,15 @@
 #include "inject/area.h"
 #include "inject/stop.h"
 #include "proc/tasks.h"
+#include "puppet/copy.h"
 
 #define HOME_US 50000 /* for a thread that runs to leave the control area; one that is stopped does not */
 
-static bool in_area(const struct inject *inject, uint64_t ip)
+/* In the control area, or in code that makes a process and goes there afterwards. */
+static bool is_sent(const struct inject *inject, uint64_t ip)
 {
-	return ip >= inject->area.start && ip < inject->area.end;
+	return (ip >= inject->area.start && ip < inject->area.end) ||
+	       inject_copy_lies_at(inject->mem_fd, round_down(ip, page_size()));
 }
 
 /* What one inspection of a thread says of the calls that it may still make. */
@@ -38,16 +41,16 @@ static enum standing disarm_thread(struct inject *inject, pid_t tid)
 	struct arch_regs regs;
 	enum standing stands = STANDS_ELSEWHERE;
 	struct place place;
-	int rc = place_at_rest(inject->target, tid, &place);
+	int rc = proc_place_read(inject->target->pid, tid, &place);
 
-	if (rc == -ESRCH || (rc == 0 && !in_area(inject, place.ip)))
+	if (rc == -ESRCH || (rc == 0 && !is_sent(inject, place.ip)))
 		return STANDS_ELSEWHERE;
 	rc = inject_seize(inject, tid);
 	if (rc == -ETIMEDOUT)
 		inject_linger(inject, tid);
 	if (rc < 0)
 		return rc == -ESRCH ? STANDS_ELSEWHERE : STANDS_UNKNOWN;
-	if (arch_get_regs(tid, &regs) == 0 && in_area(inject, arch_ip(&regs))) {
+	if (arch_get_regs(tid, &regs) == 0 && is_sent(inject, arch_ip(&regs))) {
 		stands = STANDS_HARMLESS;
 		if (arch_ip(&regs) == inject->area.start + AREA_DATA) {
 			arch_set_number(&regs, SYS_getpid);

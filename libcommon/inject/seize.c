@@ -134,3 +134,22 @@ void inject_linger(struct inject *inject, pid_t tid)
 		usleep(1000);
 	}
 }
+
+int inject_place(struct inject *inject, pid_t tid, struct place *place)
+{
+	struct arch_regs regs;
+	int rc = proc_place_read(inject->target->pid, tid, place);
+
+	if (rc != -EAGAIN)
+		return rc;
+	rc = inject_seize(inject, tid);
+	if (rc == -ETIMEDOUT)
+		inject_linger(inject, tid);
+	if (rc < 0)
+		return rc;
+	rc = arch_get_regs(tid, &regs);
+	stop_let_go(tid, 0);
+	if (rc == 0)
+		*place = (struct place){.tid = tid, .call = -1, .ip = arch_ip(&regs), .sp = arch_sp(&regs)};
+	return rc;
+}

@@ -6,6 +6,7 @@
 
 #include "inject/arch/arch.h"
 #include "inject/inject.h"
+#include "proc/stat.h"
 
 #define STARVED_US  2000000 /* for a thread that only waits for a processor, when there is no other */
 #define ALL_SIGNALS UINT64_MAX
@@ -82,6 +83,12 @@ bool stop_is_syscall(int status);
 
 /* Lets a thread go that was stopped and not used. Its call was interrupted all the same, and must not show that. */
 void stop_let_go(pid_t tid, int signal);
+
+/*
+ * Where a thread stands: one that runs is stopped for a moment, and no other may be stopped by us then. Returns 0,
+ * -ETIMEDOUT (it does not stop), or as stop_seize.
+ */
+int inject_place(struct inject *inject, pid_t tid, struct place *place);
 
 /* Forgets the thread that serves: it died in our hands, or will go home by itself. Returns -ESRCH. */
 int inject_lost(struct inject *inject);

@@ -13,7 +13,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "access/places.h"
 #include "pager/pager.h"
 #include "pages/pages.h"
 #include "proc/maps.h"
@@ -79,7 +78,7 @@ static bool any_thread_forks(const struct target *target)
 	struct place place;
 
 	for (pid_t tid; tasks && (tid = tasks_next(tasks)) > 0;) {
-		if (place_at_rest(target, tid, &place) < 0)
+		if (proc_place_read(target->pid, tid, &place) < 0)
 			continue;
 #ifdef SYS_fork
 		if (place.call == SYS_fork)

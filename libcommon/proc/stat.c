@@ -174,3 +174,24 @@ int proc_syscall_read(pid_t tid, long *number, uint64_t arguments[6])
 	return sscanf(text, "%ld %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64, number,
 		      &arguments[0], &arguments[1], &arguments[2], &arguments[3], &arguments[4], &arguments[5]) == 7;
 }
+
+int proc_place_read(pid_t pid, pid_t tid, struct place *place)
+{
+	char line[256];
+	char *last;
+
+	if (proc_thread_read(pid, tid, "syscall", line, sizeof(line)) <= 0)
+		return -ESRCH;
+	/*
+	 * "running", or numbers of which the last two are the stack pointer and the program counter
+	 * (proc_pid_syscall(5)).
+	 */
+	last = strrchr(line, ' ');
+	if (!last)
+		return -EAGAIN;
+	*place = (struct place){.tid = tid, .call = (int)strtol(line, NULL, 10), .ip = strtoull(last, NULL, 16)};
+	*last = '\0';
+	last = strrchr(line, ' ');
+	place->sp = last ? strtoull(last, NULL, 16) : 0;
+	return 0;
+}

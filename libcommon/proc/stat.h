@@ -68,3 +68,15 @@ ssize_t proc_name_read(pid_t pid, char name[PROC_NAME]);
 
 /* A number out of /proc/PID/status. Returns 0, -ENOENT where this kernel shows none, or -errno (-ESRCH). */
 int proc_status_read(pid_t pid, const char *field, int base, uint64_t *number);
+
+struct place {
+	pid_t tid;
+	int call; /* number of the system call that it is in, -1: none */
+	uint64_t ip, sp;
+};
+
+/*
+ * Where a thread of a process stands that does not run: /proc/PID/task/TID/syscall. Returns 0, -EAGAIN when it runs, or
+ * -ESRCH.
+ */
+int proc_place_read(pid_t pid, pid_t tid, struct place *place);
