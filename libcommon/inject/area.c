@@ -155,6 +155,26 @@ static int prepare_target(struct inject *inject, const struct target *target, st
 	return 0;
 }
 
+/* Stops a thread, with a way back where there can be one. */
+static int begin_with_bootstrap(struct inject *inject, struct error *error)
+{
+	uint64_t deadline = now_us() + BOOTSTRAP_US;
+
+	for (;;) {
+		int rc;
+
+		inject_bootstrap_tidy(inject);
+		rc = inject_begin(inject, error);
+		if (rc < 0 || inject_bootstrap_take(inject) != -EBUSY)
+			return rc;
+		inject_end(inject);
+		if (now_us() > deadline)
+			return error_set(error, -EBUSY, "other tools of this project are busy there, or were killed",
+					 "try again", "make the first call in process %d", inject->target->pid);
+		usleep(BOOTSTRAP_AGAIN_US);
+	}
+}
+
 static int begin_and_map(struct inject *inject, struct error *error)
 {
 	uint64_t place;
@@ -163,16 +183,14 @@ static int begin_and_map(struct inject *inject, struct error *error)
 	if (rc < 0)
 		return error_set(error, rc, NULL, NULL, "find room for the control area in process %d",
 				 inject->target->pid);
-	rc = inject_begin(inject, error);
+	rc = begin_with_bootstrap(inject, error);
 	if (rc < 0)
 		return rc;
-	inject_bootstrap_take(inject);
 	rc = map_area(inject, place);
 	if (rc < 0)
 		error_set(error, rc, NULL, rc == -ENOMEM ? "its address space or mapping count is at a limit" : NULL,
 			  "map the control area in process %d", inject->target->pid);
 	inject_end(inject);
-	inject_bootstrap_leave(inject);
 	return rc;
 }
 
@@ -265,18 +283,16 @@ void inject_abandon(struct inject *inject)
 static int64_t begin_and_unmap(struct inject *inject, struct region area)
 {
 	struct error ignored = {0};
-	int64_t rc = inject_begin(inject, &ignored);
+	/* There is no trampoline in the area to stand on while it goes. */
+	int64_t rc = begin_with_bootstrap(inject, &ignored);
 
 	if (rc < 0)
 		return rc;
-	/* No trampoline to stand on while it goes. */
-	inject_bootstrap_take(inject);
 	rc = inject_check_area(inject);
 	inject->area = (struct region){0, 0};
 	if (rc == 0)
-		rc = inject_call(inject, SYS_munmap, area.start, region_bytes(area), 0, 0, 0, 0);
+		rc = inject_unmap(inject, area);
 	inject_end(inject);
-	inject_bootstrap_leave(inject);
 	return rc;
 }
 

@@ -65,3 +65,6 @@ int inject_bootstrap_take(struct inject *inject);
 
 /* When the stopped thread has its own registers again, and before it is let go: the next one may need the room. */
 void inject_bootstrap_leave(struct inject *inject);
+
+/* Frees what killed tools left, as far as the threads are home. No thread may be stopped by the caller. */
+void inject_bootstrap_tidy(struct inject *inject);

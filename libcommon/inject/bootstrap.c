@@ -103,55 +103,107 @@ static bool will_return(struct inject *inject, uint64_t sp, struct region slot)
 	return false;
 }
 
-/* The last free slot of a page; failing that, the last one whose user was killed. Returns its offset, or 0. */
-static size_t find_slot(const unsigned char *page, uint64_t bytes)
+/*
+ * Whether the thread that a slot was made for needs it no more: the tool was killed, and the thread is home. A live
+ * tool holds its thread from before the slot is made until it is gone, at a stop or in a call made from there.
+ */
+static bool is_left(struct inject *inject, pid_t tid, struct region slot)
 {
+	struct proc_stat stat;
+	struct place place;
+
+	for (int looks = 0; looks < 2; looks++) {
+		int rc = proc_stat_read_thread(inject->target->pid, tid, &stat);
+
+		if (rc == -ESRCH || rc == -ENOENT)
+			return true;
+		if (rc < 0 || stat.state == 't')
+			return false;
+		rc = inject_place(inject, tid, &place);
+		if (rc < 0)
+			return rc == -ESRCH;
+		if (place.ip >= slot.start && place.ip < slot.end)
+			return false;
+	}
+	return !will_return(inject, place.sp, slot);
+}
+
+void inject_bootstrap_tidy(struct inject *inject)
+{
+	static const unsigned char zeros[SLOT];
+	unsigned char page[PAGE_MOST];
+	struct region region;
+	ssize_t bytes = read_page(inject, page, &region);
+	bool any = false;
+
+	for (ssize_t at = bytes - SLOT; at > 0; at -= SLOT)
+		any |= is_taken(page + at);
+	if (!any || lock_slots(inject, F_WRLCK) < 0)
+		return;
+	bytes = read_page(inject, page, &region);
+	for (ssize_t at = bytes - SLOT; at > 0; at -= SLOT) {
+		uint64_t start = region.start + (uint64_t)at;
+		pid_t tid;
+
+		memcpy(&tid, page + at + OWNER, sizeof(tid));
+		if (is_taken(page + at) && is_left(inject, tid, (struct region){start, start + SLOT}))
+			inject_write(inject, start, zeros, sizeof(zeros));
+	}
+	lock_slots(inject, F_UNLCK);
+}
+
+/* The last free slot. Returns its offset, -EBUSY when all are taken, -ENOSPC when there are none. */
+static ssize_t find_slot(const unsigned char *page, ssize_t bytes)
+{
+	ssize_t rc = -ENOSPC;
+
+	for (ssize_t at = bytes - SLOT; at > 0; at -= SLOT) {
+		/* Zeros in front as well: the code may end in some. */
+		if (is_zero(page + at - sizeof(uint64_t), SLOT + sizeof(uint64_t)))
+			return at;
+		if (!is_taken(page + at))
+			break;
+		rc = -EBUSY;
+	}
+	return rc;
+}
+
+/* In one write, so that there is no half of it when we are killed. */
+static int make_slot(struct inject *inject)
+{
+	struct inject_stop *stop = inject->stop;
+	unsigned char page[PAGE_MOST], frame[ARCH_FRAME] = {0}, slot[SLOT] = {0};
 	size_t code_bytes;
 	const unsigned char *code = arch_trampoline(&code_bytes);
-	size_t left = 0;
+	size_t offset = arch_frame(frame, 0, &stop->first, stop->sigmask);
+	struct region region;
+	ssize_t at = read_page(inject, page, &region);
+	int rc;
 
-	for (size_t at = bytes - SLOT; at > 0; at -= SLOT) {
-		bool used = memcmp(page + at, code, code_bytes) == 0;
-
-		/* Zeros in front as well: the code may end in some. */
-		if (!used && !is_zero(page + at - sizeof(uint64_t), SLOT + sizeof(uint64_t)))
-			break;
-		if (!used)
-			return at;
-		left = left ? left : at;
-	}
-	return left;
+	if (at >= 0)
+		at = code_room() + ARCH_FRAME - offset > OWNER ? -ENOSPC : find_slot(page, at);
+	if (at < 0)
+		return (int)at;
+	memcpy(slot, code, code_bytes);
+	memcpy(slot + code_room(), frame + offset, ARCH_FRAME - offset);
+	memcpy(slot + OWNER, &inject->tid, sizeof(inject->tid));
+	rc = inject_write(inject, region.start + (uint64_t)at, slot, sizeof(slot));
+	if (rc < 0)
+		return rc;
+	inject->bootstrap = region.start + (uint64_t)at;
+	stop->frame = inject->bootstrap + code_room();
+	return 0;
 }
 
 int inject_bootstrap_take(struct inject *inject)
 {
-	struct inject_stop *stop = inject->stop;
-	unsigned char page[65536];
-	unsigned char frame[ARCH_FRAME] = {0};
-	uint64_t bytes = min_u64(page_size(), sizeof(page));
-	size_t code_bytes;
-	const unsigned char *code = arch_trampoline(&code_bytes);
-	size_t offset = arch_frame(frame, 0, &stop->first, stop->sigmask);
-	struct region vdso;
-	size_t slot;
-	int rc = find_vdso(inject, &vdso);
+	int rc = lock_slots(inject, F_WRLCK);
 
-	if (rc < 0 || code_room() + ARCH_FRAME - offset > SLOT)
-		return -1;
-	rc = inject_read(inject, vdso.end - bytes, page, bytes);
-	slot = rc == 0 ? find_slot(page, bytes) : 0;
-	if (!slot)
-		return -1;
-	inject->bootstrap = vdso.end - bytes + slot;
-	rc = inject_write(inject, inject->bootstrap + code_room(), frame + offset, ARCH_FRAME - offset);
-	if (rc == 0)
-		rc = inject_write(inject, inject->bootstrap, code, code_bytes);
-	if (rc < 0) {
-		inject->bootstrap = 0;
+	if (rc < 0)
 		return rc;
-	}
-	stop->frame = inject->bootstrap + code_room();
-	return 0;
+	rc = make_slot(inject);
+	lock_slots(inject, F_UNLCK);
+	return rc;
 }
 
 void inject_bootstrap_leave(struct inject *inject)
