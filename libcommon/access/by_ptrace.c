@@ -29,7 +29,7 @@
 /* A puppet that was killed is no end of its program. */
 static int64_t unless_lost(const struct access *access, int64_t rc)
 {
-	return rc == -ESRCH && access->ops == &target_by_puppet && target_alive(access->target) ? -ETIMEDOUT : rc;
+	return rc == -ESRCH && access->method == ACCESS_PUPPET && target_alive(access->target) ? -ETIMEDOUT : rc;
 }
 
 /* Unreadable address space of the target, aligned so that huge pages can move whole. The thread is stopped. */
@@ -110,7 +110,7 @@ static int begin_on_puppet(struct access *access, struct error *error)
 
 	for (int tries = 0; rc == -ESRCH && tries < PUPPET_TRIES && target_alive(access->target); tries++) {
 		*error = (struct error){0};
-		check_puppet(access);
+		access_check(access);
 		rc = puppet_stands(&access->puppet) ? 0 : replace_puppet(access, error);
 		if (rc == 0)
 			rc = begin_with(access, &access->puppet.inject, error);
@@ -123,8 +123,8 @@ static int begin_on_puppet(struct access *access, struct error *error)
 
 static int begin_calls(struct access *access, struct error *error)
 {
-	return access->ops == &target_by_puppet ? begin_on_puppet(access, error)
-						: begin_with(access, access_injector(access), error);
+	return access->method == ACCESS_PUPPET ? begin_on_puppet(access, error)
+					       : begin_with(access, access_injector(access), error);
 }
 
 /*
@@ -267,6 +267,16 @@ static int enter_by(const struct target_ops *ops, struct access *access, const s
 	return rc;
 }
 
+static int make_all(struct access *access, uint64_t bytes, int uffd[2], struct error *error)
+{
+	int rc = 0;
+
+	if (access->method == ACCESS_PUPPET)
+		rc = puppet_make(&access->puppet, &access->inject, error);
+	access->holder = access_injector(access)->target->pid;
+	return rc < 0 ? rc : make_session(access, bytes, uffd, error);
+}
+
 static int enter_program(struct access *access, const struct target *target, uint64_t bytes, int uffd[2],
 			 struct error *error)
 {
@@ -319,7 +329,25 @@ static int rejoin_area(struct access *access, const struct target *target, struc
 
 static int rejoin_program(struct access *access, const struct target *target, struct error *error)
 {
-	return rejoin_by(&target_by_ptrace, access, target, error);
+	int uffd;
+	int rc = rejoin_area(access, target, error);
+
+	access->ops = &target_by_ptrace;
+	access->target = target;
+	if (rc == 0 && access->method == ACCESS_PUPPET)
+		rc = puppet_find(&access->puppet, &access->inject, &access->record, error);
+	if (rc < 0) {
+		abandon_access(access);
+		return rc;
+	}
+	access->holder = access_injector(access)->target->pid;
+	uffd = inject_fd_take(access_injector(access), access->number);
+	if (uffd >= 0)
+		return uffd;
+	abandon_access(access);
+	return error_set(error, uffd, uffd == -EBADF ? "the process has closed it" : NULL,
+			 uffd == -EPERM ? "run as root or with CAP_SYS_PTRACE" : NULL,
+			 "take the userfaultfd of process %d", target->pid);
 }
 
 static int rejoin_by_puppet(struct access *access, const struct target *target, struct error *error)
@@ -365,24 +393,42 @@ static int end_puppet(struct access *access)
 	return target_ends(&access->puppet.self, PUPPET_END_MS) ? 0 : -EBUSY;
 }
 
-/*
- * A thread that was stopped finishes what it was sent to do, and goes its own way. One that cannot, because its process
- * is stopped, finds its way later: by the control area as it is now, so that others need another one.
- */
+/* The worker before may have made another control area, or another puppet, than this process knows of. */
+static void take_up_record(struct access *access)
+{
+	const struct puppet_record known = puppet_record(&access->puppet);
+	struct error ignored = {0};
+
+	access->inject.area = access->control;
+	access->inject.scratch = access->control.start + AREA_FRAMES;
+	share_area(access, &access->inject);
+	if (access->method != ACCESS_PUPPET || memcmp(&known, &access->record, sizeof(known)) == 0)
+		return;
+	puppet_abandon(&access->puppet);
+	puppet_find(&access->puppet, &access->inject, &access->record, &ignored);
+	access->holder = access_injector(access)->target->pid;
+}
+
+/* A puppet's call ends before it stops, and it goes home. One that was killed will be replaced. */
 static int resume_calls(struct access *access, uint64_t turn)
 {
-	const int patience_ms = 5000;
 	struct error ignored = {0};
 	int rc;
 
-	inject_reset(&access->inject);
-	access->inject.frame = (unsigned int)turn;
-	rc = inject_quiesce(&access->inject, patience_ms);
-	if (rc != -EINPROGRESS)
-		return rc == -ETIMEDOUT ? -EBUSY : rc;
-	inject_renew(&access->inject, &ignored);
-	share_area(access, &access->inject);
-	return 0;
+	take_up_record(access);
+	rc = resume_thread(access, turn);
+	if (access->method == ACCESS_PUPPET)
+		puppet_kill_strays(&access->puppet, access->target);
+	if (!access->puppet.self.pid)
+		return rc;
+	inject_reset(&access->puppet.inject);
+	if (rc == 0)
+		rc = inject_begin(&access->puppet.inject, &ignored);
+	if (rc == 0)
+		inject_end(&access->puppet.inject);
+	if (rc == -ETIMEDOUT)
+		rc = end_puppet(access);
+	return rc == -ESRCH && target_alive(access->target) ? 0 : rc;
 }
 
 /* Its call ends before it stops, and it goes home. One that was killed will be replaced. */

@@ -34,7 +34,7 @@ static int pin_pages(struct pins *pins, uint64_t address, uint64_t bytes)
 
 static int read_at(const struct access *access, uint64_t address, void *to, size_t bytes)
 {
-	return fd_read_all(access->ops->fds.memory(access), to, bytes, address) < 0 ? -EIO : 0;
+	return fd_read_all(access_memory(access), to, bytes, address) < 0 ? -EIO : 0;
 }
 
 /* The futex word of an entry, and the entry itself. */

@@ -28,7 +28,7 @@ static bool is_sent(const struct inject *inject, uint64_t ip)
 /* What one inspection of a thread says of the calls that it may still make. */
 enum standing {
 	STANDS_ELSEWHERE,
-	STANDS_HARMLESS, /* in the control area, with nothing to do but to go home */
+	STANDS_HARMLESS, /* where it was sent, with nothing to do that concerns us but to go home */
 	STANDS_UNKNOWN,  /* it cannot be stopped just now, or its tracer is about to end */
 };
 
@@ -102,7 +102,7 @@ int inject_quiesce(struct inject *inject, int timeout_ms)
 int inject_inherit(struct inject *inject, const struct target *target, uint64_t area, int timeout_ms,
 		   struct error *error)
 {
-	struct region region = {area, area + inject_area_bytes()};
+	struct region region = region_at(area, inject_area_bytes());
 	int rc = region.start < region.end ? inject_rejoin(inject, target, region, error) : -ENOENT;
 
 	if (rc < 0)

@@ -12,8 +12,8 @@
 /*
  * After another of our tracers died: makes sure that none of its system calls is still to be made by a thread that has
  * not run since, waiting up to `timeout_ms`. Returns 0; -EINPROGRESS, all calls are undone, but a thread stands in the
- * control area because its process is stopped: it goes on from there when that is continued, by a frame that is still
- * to be there; -ETIMEDOUT, a thread cannot be inspected; or -ESRCH.
+ * control area, or where it makes a process (puppet/birth.h), because its own is stopped: it goes on from there when
+ * that is continued, by a frame that is still to be there; -ETIMEDOUT, a thread cannot be inspected; or -ESRCH.
  */
 int inject_quiesce(struct inject *inject, int timeout_ms);
 

@@ -6,6 +6,7 @@
 #include <sys/uio.h>
 
 #include "access/agent.h"
+#include "access/method.h"
 #include "base/region.h"
 #include "inject/inject.h"
 #include "proc/target.h"
@@ -13,7 +14,7 @@
 #include "report/error.h"
 #include "uffd/uapi.h"
 
-#define ACCESS_DESCRIPTORS 5
+#define ACCESS_DESCRIPTORS 8
 
 struct access;
 
@@ -171,6 +172,7 @@ struct target_ops {
 /* One way into one target. The target must outlive it. */
 struct access {
 	const struct target_ops *ops; /* NULL: none is taken */
+	enum access_method method;
 	const struct target *target;
 	struct region staging;
 	struct region control; /* what else is ours in the target; must not be swapped */
@@ -178,18 +180,58 @@ struct access {
 	pid_t holder;          /* the thread in whose descriptors it is; the main thread: in the process's */
 	struct inject inject;
 	struct puppet puppet;
-	struct puppet_record record; /* for rejoin */
+	struct puppet_record record; /* for rejoin and resume */
 	struct agent agent;
 };
 
-/* What calls are made on, on the two ways by ptrace. */
+/* The rest is the same on every way, and with ACCESS_NONE there is nothing of it. */
+
+/*
+ * Now and then, and when the target has ended: our puppet is ended if it would keep the memory from being freed or has
+ * nothing to do there after exec.
+ */
+void access_check(struct access *access);
+
+/*
+ * Now and then, while idle, on every thread that begins something. Returns how many threads of the target are still to
+ * be let go.
+ */
+unsigned int access_reap(struct access *access);
+
+/* Held: how long a thread of the program has been kept. Microseconds. */
+uint64_t access_held_us(const struct access *access);
+
+/* Held; pages that must stay where they are. */
+struct region access_in_use(const struct access *access);
+
+/* On which the work is done, -1: not known. */
+int access_processor(const struct access *access);
+
+/*
+ * /proc/PID/mem of the target, ours to read from: where a page is out that fails, and does not wait for fault service.
+ */
+int access_memory(const struct access *access);
+
+/* The descriptors that each process that uses it needs, into fds. Returns how many, ACCESS_DESCRIPTORS at most. */
+unsigned int access_fds(const struct access *access, int *fds);
+
+/* What calls are made on by ptrace. */
 static inline struct inject *access_injector(struct access *access)
 {
 	return access->puppet.self.pid ? &access->puppet.inject : &access->inject;
 }
 
+#define ACCESS_BY(way)    \
+	((struct access){ \
+		.method = (way), .number = -1, .inject = INJECT_NONE, .puppet = PUPPET_NONE, .agent = AGENT_NONE})
 #define ACCESS_NONE ((struct access){.number = -1, .inject = INJECT_NONE, .puppet = PUPPET_NONE, .agent = AGENT_NONE})
 
-extern const struct target_ops target_by_ptrace; /* ptrace; any program */
+extern const struct target_ops target_by_ptrace; /* any program; on a puppet in its memory, or on its threads */
 extern const struct target_ops target_by_puppet; /* ptrace, of our puppet in the program's memory */
 extern const struct target_ops target_by_agent;  /* a program that has one: uvm_swap_agent(3) */
+
+/* What serves a method other than ACCESS_AUTO. */
+static inline const struct target_ops *access_ops(enum access_method method)
+{
+	return method == ACCESS_AGENT ? &target_by_agent : &target_by_ptrace;
+}
