@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A sparse file: header, table keys, page tables, clusters, fill words. Tables are found by a hash kept in memory. */
+/* A sparse file: header, table keys, page tables, clusters, lengths of their pages in the store, fill words. Tables are
+ * found by a hash kept in memory. */
 
 #include "index/index.h"
 
@@ -15,7 +16,7 @@
 #include "base/size.h"
 
 #define MAGIC         "uvmindex"
-#define VERSION       10
+#define VERSION       12
 #define TABLE_PAGES   512
 #define TABLE_BYTES   (TABLE_PAGES * sizeof(index_entry))
 #define TABLES_MAX    (UINT64_C(1) << 20) /* 2 TiB out with pages of 4 KiB */
@@ -27,7 +28,9 @@
 #define KEYS_AT       HEADER_BYTES
 #define TABLES_AT     (KEYS_AT + KEYS_BYTES)
 #define CLUSTERS_AT   (TABLES_AT + TABLES_BYTES)
-#define FILLS_AT      (CLUSTERS_AT + CLUSTER_BYTES)
+#define UNITS_AT      (CLUSTERS_AT + CLUSTER_BYTES)
+#define FILLS_AT      (UNITS_AT + CLUSTERS_MAX * CLUSTER_PAGES_MAX)
+_Static_assert(STORE_UNITS_MAX == CLUSTER_PAGES_MAX, "each page of a cluster is a unit of its record");
 _Static_assert(sizeof(struct index_header) <= HEADER_BYTES, "the header has outgrown its place");
 
 /* The file is allocated in steps: a full file system is an error code then, not a SIGBUS. */
@@ -58,6 +61,7 @@ struct index {
 	uint64_t *keys; /* space and table number plus one of each table; 0 for a free one */
 	index_entry (*tables)[TABLE_PAGES];
 	struct cluster *clusters;
+	uint8_t *units; /* cluster_pages of each cluster */
 	uint64_t *fills;
 
 	uint64_t tables_allocated, clusters_allocated; /* in the file */
@@ -234,6 +238,9 @@ int index_allocate(const struct index *index, const struct index_growth *growth)
 	if (rc == 0 && clusters)
 		rc = allocate_range(index, CLUSTERS_AT + growth->clusters_from * sizeof(struct cluster),
 				    clusters * sizeof(struct cluster));
+	if (rc == 0 && clusters)
+		rc = allocate_range(index, UNITS_AT + growth->clusters_from * index->header->cluster_pages,
+				    clusters * index->header->cluster_pages);
 	return rc;
 }
 
@@ -515,6 +522,7 @@ static int map_file(struct index *index, unsigned int cluster_pages)
 	index->keys = (uint64_t *)(index->base + KEYS_AT);
 	index->tables = (index_entry(*)[TABLE_PAGES])(index->base + TABLES_AT);
 	index->clusters = (struct cluster *)(index->base + CLUSTERS_AT);
+	index->units = index->base + UNITS_AT;
 	index->fills = (uint64_t *)(index->base + FILLS_AT);
 	return 0;
 }

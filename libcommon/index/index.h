@@ -38,6 +38,12 @@ enum cluster_state {
  */
 #define SLOT_POOL (UINT64_C(1) << 63)
 
+/* struct store_slot without what index_units has: where a cluster's record lies. */
+struct cluster_slot {
+	uint64_t offset, number;
+	uint32_t length, size;
+};
+
 /* Pages that left together, are compressed together and come back together. Masks: bit i is page i. */
 struct cluster {
 	uint32_t refs;       /* entries that point here, over all address spaces */
