@@ -38,6 +38,9 @@ enum cluster_state {
  */
 #define SLOT_POOL (UINT64_C(1) << 63)
 
+/* And with this one, it is not to be made denser: it has been, or would not become much smaller. */
+#define SLOT_DENSE (UINT64_C(1) << 62)
+
 /* struct store_slot without what index_units has: where a cluster's record lies. */
 struct cluster_slot {
 	uint64_t offset, number;
@@ -79,6 +82,10 @@ struct index_header {
 	uint64_t tables; /* page tables ever used */
 	uint64_t clusters;
 	uint64_t next_generation;
+	struct {
+		uint32_t cluster; /* whose record is exchanged for this one now; 0: none */
+		struct store_slot slot;
+	} exchange;
 	/*
 	 * What follows has room in the file as far as it was needed: so many spaces, and the list when there was one.
 	 * The rest is not to be touched: where the file has a hole, reading fills it.
@@ -134,8 +141,10 @@ int index_open(struct index **index, int fd);
  */
 bool index_has_fork(int fd);
 
+/* Unmaps it; the file stays. */
 void index_close(struct index *index);
 
+/* What it says of the session. */
 struct index_header *index_header(struct index *index);
 
 /*
@@ -146,6 +155,10 @@ int index_room_for_space(struct index *index, unsigned int space);
 int index_room_for_unforked(struct index *index);
 int index_room_for_child(struct index *index, unsigned int parent);
 
+struct index_growth {
+	uint64_t tables_from, tables_now, tables_to, clusters_from, clusters_to;
+};
+
 /*
  * The file grows in three steps, so that the file system, which may take milliseconds, is not waited for under a lock
  * or with a thread stopped. index_plan (locked) says what is missing for so many more tables and clusters,
@@ -153,10 +166,6 @@ int index_room_for_child(struct index *index, unsigned int parent);
  * this is served all the same, a step at a time. Beyond the tables that are asked for there is room for those of a
  * child of the target: no fork has to wait for it.
  */
-struct index_growth {
-	uint64_t tables_from, tables_now, tables_to, clusters_from, clusters_to;
-};
-
 struct index_growth index_plan(const struct index *index, uint64_t tables, uint64_t clusters);
 int index_allocate(const struct index *index, const struct index_growth *growth);
 void index_commit(struct index *index, const struct index_growth *growth);

@@ -188,6 +188,9 @@ static void test_damaged_header(void **state)
 	index_header(f->index)->session.events.discard_count = 0;
 	index_header(f->index)->session.target.released_count = INDEX_SPACES + 1;
 	assert_int_equal(index_open(&index, f->fd), -EBADMSG);
+	index_header(f->index)->session.target.released_count = 0;
+	index_header(f->index)->exchange.cluster = (uint32_t)index_header(f->index)->clusters;
+	assert_int_equal(index_open(&index, f->fd), -EBADMSG);
 }
 
 static void test_nearly_full(void **state)
@@ -195,7 +198,7 @@ static void test_nearly_full(void **state)
 	struct fixture *f = *state;
 	uint64_t table = 512 * page_size();
 
-	room = SPARE * (512 * sizeof(index_entry) + sizeof(uint64_t)) + FIRST_CLUSTERS * sizeof(struct cluster);
+	room = SPARE * (512 * sizeof(index_entry) + sizeof(uint64_t)) + FIRST_CLUSTERS * (sizeof(struct cluster) + 16);
 	large = 0;
 	for (uint64_t at = 0; at < 100 * table; at += page_size())
 		assert_int_equal(index_set(f->index, 0, BASE + at, entry_make(1, 0)), at < SPARE * table ? 0 : -ENOSPC);
