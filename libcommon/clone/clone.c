@@ -21,19 +21,12 @@
 #define GUARD_TRIES 200
 #define GUARD_US    50000
 
-static uint64_t status_bytes(const struct target *target, const char *field)
-{
-	uint64_t kib = 0;
-
-	return target_status(target, field, &kib) == 0 ? kib * KiB : 0;
-}
-
 void process_clone_measure(struct process_clone *clone, const struct target *original)
 {
 	_cleanup_regions_ struct region_vec kept = {0};
 
-	clone->bytes = status_bytes(&clone->target, "VmSize");
-	clone->resident_bytes = status_bytes(&clone->target, "VmRSS");
+	target_status_bytes(&clone->target, "VmSize", &clone->bytes);
+	target_status_bytes(&clone->target, "VmRSS", &clone->resident_bytes);
 	if (kept_from_children(original, &kept) == 0)
 		for (size_t i = 0; i < kept.count; i++)
 			clone->left_out_bytes += region_bytes(kept.items[i]);

@@ -52,6 +52,7 @@ int process_clone_guard(struct process_clone *clone, const struct target *origin
 /* Kills it and sees that nothing of it is left. Returns 0 or -errno with `error` filled. */
 int process_clone_remove(struct process_clone *clone, const struct target *original, struct error *error);
 
+/* Forgets the clone, which stays, and ends its guard. */
 void process_clone_close(struct process_clone *clone);
 
 /*

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "clone/clone.h"
 #include "report/error.h"
@@ -12,7 +13,9 @@
 /* A core file on its way. It has no name, or another one, until it is whole. */
 struct clone_core {
 	char *path;
-	char *temporary; /* NULL: the file has no name yet (O_TMPFILE) */
+	FILE *stream;      /* standard output, which takes the bytes in order; NULL: it is a file */
+	uint64_t streamed; /* bytes that went there */
+	char *temporary;   /* NULL: the file has no name yet (O_TMPFILE) */
 	int fd;
 	uint64_t bytes;            /* of the file; what was never touched or is zero takes no space in it */
 	uint64_t memory_bytes;     /* of memory in it */
@@ -23,8 +26,8 @@ struct clone_core {
 #define CLONE_CORE_NONE ((struct clone_core){.fd = -1})
 
 /*
- * Begins a file beside `path`, mode 0600. Returns 0 or -errno with `error` filled: -EINVAL when `path` is there and not
- * a regular file.
+ * Begins a file beside `path`, mode 0600; "-" is standard output. Returns 0 or -errno with `error` filled: -EINVAL when
+ * `path` is there and not a regular file, or a terminal.
  */
 int clone_core_open(struct clone_core *core, const char *path, struct error *error);
 

@@ -110,7 +110,7 @@ static int choose_elf_header(const struct memory *memory, const struct mapping *
 	    memory_read(memory, start, magic, sizeof(magic)) < 0 || memcmp(magic, ELFMAG, SELFMAG) != 0)
 		return 0;
 	part->bytes = page_size();
-	return region_vec_push(&part->found, (struct region){start, start + page_size()});
+	return region_vec_push(&part->found, region_at(start, page_size()));
 }
 
 /* Pages that nobody wrote to are in the file. */

@@ -128,7 +128,7 @@ static int compare_bytes(struct comparison *c, const struct couple *of, uint64_t
 	if (rc < 0 && (!target_alive(c->a->target) || !target_alive(c->b->target)))
 		return -ESRCH;
 	if (rc < 0 && count == 1)
-		return note_region(c, (struct region){at, at + size}, DIFF_UNREADABLE);
+		return note_region(c, region_at(at, size), DIFF_UNREADABLE);
 	if (rc < 0) {
 		for (size_t i = 0, failed = 0; i < count && !failed; i++) {
 			rc = compare_bytes(c, of, start, first + i, 1);

@@ -38,7 +38,7 @@ static int add_mapping(struct memory *memory, const struct mapping *mapping, con
  */
 static struct region own_pages(const struct memory *memory, const struct mapping *mapping)
 {
-	struct region own = {mapping->region.start, mapping->region.start + INJECT_COPY_PAGES * page_size()};
+	struct region own = region_at(mapping->region.start, INJECT_COPY_PAGES * page_size());
 	unsigned char code[1024];
 
 	if (mapping->kind != MAPPING_ANON || !mapping->execute || mapping->write ||
@@ -95,16 +95,6 @@ void memory_close(struct memory *memory)
 	*memory = MEMORY_NONE;
 }
 
-/* Appends, joined to the last one where they touch. */
-static int append_region(struct region_vec *vec, struct region region)
-{
-	if (vec->count && vec->items[vec->count - 1].end == region.start) {
-		vec->items[vec->count - 1].end = region.end;
-		return 0;
-	}
-	return region_vec_push(vec, region);
-}
-
 /* For kernels without PAGEMAP_SCAN. */
 static int populated_by_pagemap(const struct memory *memory, struct region region, struct region_vec *found)
 {
@@ -119,7 +109,7 @@ static int populated_by_pagemap(const struct memory *memory, struct region regio
 			uint64_t page = at + i * page_size();
 
 			if (pagemap_populated(entries[i]) && !(entries[i] & PAGEMAP_GUARD))
-				rc = append_region(found, (struct region){page, page + page_size()});
+				rc = region_vec_append(found, region_at(page, page_size()));
 		}
 	}
 	return rc;
@@ -135,7 +125,8 @@ int memory_populated(const struct memory *memory, struct region region, struct r
 			int rc = 0;
 
 			if (!(scan.ranges[i].categories & PAGE_IS_GUARD))
-				rc = append_region(found, (struct region){scan.ranges[i].start, scan.ranges[i].end});
+				rc = region_vec_append(found,
+						       (struct region){scan.ranges[i].start, scan.ranges[i].end});
 			if (rc < 0)
 				return rc;
 		}
@@ -143,14 +134,18 @@ int memory_populated(const struct memory *memory, struct region region, struct r
 	return count == -ENOTTY ? populated_by_pagemap(memory, region, found) : count;
 }
 
+/*
+ * By process_vm_readv(2) only what /proc/PID/mem does not give (pages that a userfaultfd serves): that makes a copy of
+ * each page that the process shares with another one after a fork, and a clone shares them all (mm/gup.c,
+ * gup_must_unshare).
+ */
 int memory_read(const struct memory *memory, uint64_t address, void *to, size_t bytes)
 {
 	struct iovec here = {.iov_base = to, .iov_len = bytes};
 	struct iovec there = {.iov_base = (void *)address, .iov_len = bytes};
-	int rc;
+	int rc = fd_read_all(memory->mem_fd, to, bytes, address);
 
-	if (process_vm_readv(memory->target->pid, &here, 1, &there, 1, 0) == (ssize_t)bytes)
+	if (rc == 0 || process_vm_readv(memory->target->pid, &here, 1, &there, 1, 0) == (ssize_t)bytes)
 		return 0;
-	rc = fd_read_all(memory->mem_fd, to, bytes, address);
 	return rc == -ENODATA ? -ESRCH : rc;
 }
