@@ -7,13 +7,16 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/pidfd.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "confine/confine.h"
 #include "lazymap/live_parts.h"
@@ -22,7 +25,7 @@
 #define RESTART_MS     10
 #define RESTART_MAX_MS 2000
 #define SERVED_MS      10     /* between checks whether it does */
-#define HURRY_US       300000 /* a signal sooner than that is the same one, sent to a group */
+#define HURRY_US 300000 /* a signal sooner than that is the same one, sent to a group */
 
 static bool is_kept(const struct live *live, int fd)
 {
@@ -94,7 +97,7 @@ static json_t *error_of(const struct live_error *failed)
 					     : NULL,
 		  "its readers get SIGBUS", "fill");
 	record = error_record("fill", &error);
-	report_number(record, "offset", failed->offset);
+	json_object_set_new(record, "offset", report_address(failed->offset));
 	report_number(record, "bytes", failed->bytes);
 	return record;
 }
@@ -251,12 +254,6 @@ int live_serve(struct live *live, int signals, const struct live_callbacks *call
 	return rc < 0 ? error_set(error, rc, NULL, NULL, "start the process that serves") : 0;
 }
 
-/* Whole microseconds, rounded up; null when nothing was measured. */
-static json_t *microseconds_of(uint64_t ns)
-{
-	return ns ? json_integer((json_int_t)((ns + 999) / 1000)) : json_null();
-}
-
 json_t *live_summary(const struct live *live)
 {
 	struct live_shared *shared = live->shared;
@@ -271,14 +268,13 @@ json_t *live_summary(const struct live *live)
 		{"unmaps", counts->unmaps}, {"restarts", counts->restarts},
 	};
 	const struct latency fills = {shared->fills, &shared->fill_max_ns};
-	json_t *record = json_pack("{s:s,s:i,s:I}", "type", "summary", "pid", live->target->pid, "starttime",
-				   (json_int_t)live->target->starttime);
+	json_t *record = report_process("summary", live->target->pid, live->target->starttime);
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		report_number(record, rows[i].key, rows[i].value);
-	json_object_set_new(record, "fill_p50_us", microseconds_of(latency_percentile(&fills, 50)));
-	json_object_set_new(record, "fill_p99_us", microseconds_of(latency_percentile(&fills, 99)));
-	json_object_set_new(record, "fill_max_us", microseconds_of(shared->fill_max_ns));
+	json_object_set_new(record, "fill_p50_us", report_microseconds(latency_percentile(&fills, 50)));
+	json_object_set_new(record, "fill_p99_us", report_microseconds(latency_percentile(&fills, 99)));
+	json_object_set_new(record, "fill_max_us", report_microseconds(shared->fill_max_ns));
 	return record;
 }
 

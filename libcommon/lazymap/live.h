@@ -83,4 +83,5 @@ pid_t live_puppet(const struct live *live);
 /* What could not be had of its confinement: confine_missing. The caller owns it. */
 json_t *live_missing(const struct live *live);
 
+/* Closes what it has open; the mapping stays as it is. NULL is allowed. */
 void live_free(struct live *live);

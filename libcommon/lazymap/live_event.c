@@ -1,12 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /* What the programs do to their address spaces, in the order they do it. */
+/*
+ * What the programs do to their address spaces, in the order they do it. Threads take turns: one reads messages until
+ * there is something to fill, passes its turn on, and fills it itself. One is always left to read, however slow the
+ * source: a program that forks or unmaps waits for nothing but that.
+ */
 #include <errno.h>
+#include <limits.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/size.h"
 #include "lazymap/live_parts.h"
+#include "service/failpoint.h"
 #include "uffd/uffd.h"
+
+#define POKE UINT32_MAX
 
 static void put_in_force(struct live *live)
 {
@@ -40,6 +52,7 @@ static void apply_event(struct live *live)
 	int child;
 
 	live_table_apply(next_table(live), live_table(live), shared->pending.space, message, &child);
+	failpoint("cache-applying");
 	put_in_force(live);
 	if (message->event == UFFD_EVENT_FORK && child < 0)
 		give_up(live, shared->pending.space, (int)message->arg.fork.ufd);
@@ -137,4 +150,13 @@ unsigned int live_event_check(struct live *live)
 		alive += live_table(live)->uffd[i] >= 0;
 	pthread_rwlock_unlock(&live->events);
 	return alive;
+}
+
+static int milliseconds_until(uint64_t ns)
+{
+	uint64_t now = clock_now_ns();
+
+	if (ns == UINT64_MAX)
+		return -1;
+	return ns <= now ? 0 : (int)min_u64((ns - now + 999999) / 1000000, INT_MAX);
 }

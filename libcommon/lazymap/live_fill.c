@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* From the source into the pages that threads wait for; SIGBUS where there is nothing, never zeros. */
+/*
+ * From the source into the pages that threads wait for, and at the end into all others; SIGBUS where there is nothing,
+ * never zeros.
+ */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -10,10 +15,15 @@
 #include "base/size.h"
 #include "confine/confine.h"
 #include "lazymap/live_parts.h"
+#include "pages/pages.h"
 #include "proc/maps.h"
 #include "uffd/uffd.h"
 
 #define NO_MEMORY_US 1000
+#define RETRY_US     50 /* while an event is unread, or its thread has not gone on */
+#define FILL_MAX     GiB
+#define END_AGAIN_US 1000
+#define CHANGE_US    2000000 /* longer than a change of an address space takes, unless its thread is stopped in it */
 
 static void note_error(struct live *live, const struct live_block *block, int code)
 {
@@ -112,7 +122,7 @@ static int place_run(struct live *live, int uffd, uint64_t at, const unsigned ch
 		}
 		if (rc == -EEXIST ||
 		    rc == -ENOENT) { /* it is there, or nobody's business any more: that wakes nobody */
-			uffd_wake(uffd, (struct region){at + done, at + done + page_size()});
+			uffd_wake(uffd, region_at(at + done, page_size()));
 			done += page_size();
 		} else if (rc < 0 && !done) {
 			return rc;
@@ -151,7 +161,7 @@ static void wake_here(struct live *live, struct waiter waiter)
 	int uffd = live_table(live)->uffd[waiter.space];
 
 	if (uffd >= 0)
-		uffd_wake(uffd, (struct region){waiter.address, waiter.address + page_size()});
+		uffd_wake(uffd, region_at(waiter.address, page_size()));
 }
 
 void live_fill_wake(struct live *live, struct waiter waiter)
@@ -195,7 +205,7 @@ static struct region stray_region(const struct live *live, struct waiter waiter)
 {
 	_cleanup_close_ int maps =
 		waiter.space == 0 ? target_proc_open(live->target, "maps", O_RDONLY | O_CLOEXEC) : -1;
-	struct region region = {waiter.address, waiter.address + page_size()};
+	struct region region = region_at(waiter.address, page_size());
 	const struct live_table *table = live_table(live);
 	struct mapping mapping;
 
@@ -209,7 +219,7 @@ static struct region stray_region(const struct live *live, struct waiter waiter)
 
 int live_fill_stray(struct live *live, struct waiter waiter, bool held_up)
 {
-	struct region page = {waiter.address, waiter.address + page_size()};
+	struct region page = region_at(waiter.address, page_size());
 	size_t done;
 	int rc = 0;
 	int uffd;
@@ -228,4 +238,12 @@ int live_fill_stray(struct live *live, struct waiter waiter, bool held_up)
 	}
 	pthread_rwlock_unlock(&live->events);
 	return rc == -EAGAIN && !held_up ? rc : 0;
+}
+
+static bool is_changing(const struct live *live)
+{
+	for (unsigned int i = 0; i < LIVE_SPACES; i++)
+		if (live_table(live)->uffd[i] >= 0 && uffd_changing(live_table(live)->uffd[i]))
+			return true;
+	return false;
 }

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Into the target and out of it again: a mapping that nobody can read before it is registered. */
+/*
+ * Into the target and out of it again: a mapping that nobody can read before it is registered, and the process in the
+ * memory of the target that has the userfaultfd open, too. When all our other processes are killed, waiting threads go
+ * on waiting, and find no zeros.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +18,9 @@
 #include "base/pidfd.h"
 #include "base/size.h"
 #include "lazymap/live_parts.h"
+#include "inject/area.h"
+#include "puppet/fd.h"
+#include "uffd/offer.h"
 #include "uffd/uffd.h"
 
 #ifndef PR_SET_VMA
@@ -28,6 +36,10 @@
 #define AGAIN_MS    50
 
 static const char name[] = "uvm-cache";
+
+#define PATIENCE_US     5000000 /* for a thread that can be stopped: the machine may be busy */
+#define AGAIN_US        50000
+#define PUPPET_AGAIN_US 1000000 /* between tries to make another one */
 
 /*
  * Nobody can read it, and a program that locks its memory has not filled it. On the stopped thread. Returns the address
@@ -99,6 +111,15 @@ static int open_there(struct live *live, struct inject *inject, struct error *er
 			    inject->scratch, 0);
 	inject_end(inject);
 	return rc < 0 ? error_set(error, (int)rc, NULL, NULL, "open the mapping in process %d", live->target->pid) : 0;
+}
+
+/* Whether no thread could be stopped, but may be at another try: after a pause. */
+static bool may_stop_later(int rc, uint64_t since_us)
+{
+	if (rc != -ETIMEDOUT || now_us() - since_us > PATIENCE_US)
+		return false;
+	usleep(AGAIN_US);
+	return true;
 }
 
 static int begin_patiently(struct inject *inject, struct error *error)
