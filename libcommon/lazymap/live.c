@@ -19,7 +19,12 @@
 #include "base/fd.h"
 #include "base/size.h"
 #include "confine/confine.h"
-#include "lazymap/live_parts.h"
+#include "lazymap/live_event.h"
+#include "lazymap/live_fill.h"
+#include "lazymap/live_map.h"
+#include "lazymap/live_request.h"
+#include "lazymap/live_state.h"
+#include "lazymap/live_worker.h"
 #include "report/report.h"
 
 #define RESTART_MS     10

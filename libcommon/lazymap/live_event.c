@@ -14,7 +14,12 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/size.h"
-#include "lazymap/live_parts.h"
+#include "lazymap/live_event.h"
+#include "lazymap/live_fill.h"
+#include "lazymap/live_map.h"
+#include "lazymap/live_request.h"
+#include "lazymap/live_state.h"
+#include "lazymap/live_worker.h"
 #include "service/failpoint.h"
 #include "uffd/uffd.h"
 

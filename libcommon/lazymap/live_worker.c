@@ -15,7 +15,12 @@
 #include "base/size.h"
 #include "confine/confine.h"
 #include "inject/written.h"
-#include "lazymap/live_parts.h"
+#include "lazymap/live_event.h"
+#include "lazymap/live_fill.h"
+#include "lazymap/live_map.h"
+#include "lazymap/live_request.h"
+#include "lazymap/live_state.h"
+#include "lazymap/live_worker.h"
 #include "service/service.h"
 
 #define CHECK_MS       250 /* nobody tells when an address space is gone */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of live service share. Internal to the room. */
+/* What is known of one lazily filled mapping. Internal to the room. */
 #pragma once
 
 #include <pthread.h>
@@ -110,11 +110,6 @@ static inline const struct live_table *live_table(const struct live *live)
 }
 
 /*
- * live_map.c: takes what is ours out of the target: the puppet, and with `unmap` the mappings. Returns 0 or -errno.
- */
-int live_leave(struct live *live, bool unmap, struct error *error);
-
-/*
  * live_puppet.c: a puppet in the program that `program` was opened for, and its userfaultfd. Returns our copy of that,
  * or as puppet_make and inject_userfaultfd, with `error` filled.
  */
@@ -126,34 +121,6 @@ int live_puppet_make(struct live *live, struct inject *program, struct error *er
  */
 int live_puppet_end(struct live *live, struct inject *program, struct error *error);
 
-/*
- * live_puppet.c: now and then. One that has no business there any more is ended; in place of one that was killed there
- * is another one.
- */
-void live_puppet_inspect(struct live *live);
-
-/* live_worker.c: the worker. Returns in a new process that is to be the next watcher; otherwise it ends the process. */
-void live_worker_run(struct live *live);
-
-/* live_request.c: none yet. */
-void live_request_init(struct live *live);
-
-/* live_request.c: a thread waits at an address; `events` is held for writing. */
-void live_request_note(struct live *live, uint32_t space, uint64_t address);
-
-/*
- * live_request.c: the one that is due and came first, marked as being filled; NULL when there is none, or no thread to
- * spare. *next_ns: when the next one will be due, UINT64_MAX for never.
- */
-struct live_request *live_request_take(struct live *live, uint64_t *next_ns);
-
-/*
- * live_request.c: more about it later; or it is done, and freed, unless a thread came to wait for it meanwhile (then
- * false).
- */
-void live_request_again(struct live *live, struct live_request *request, unsigned int after_ms);
-bool live_request_done(struct live *live, struct live_request *request, size_t served);
-
 /* live_fault.c: reads messages, hands out what has to be filled. */
 int live_fault_init(struct live *live);
 
@@ -162,46 +129,3 @@ struct live_request *live_fault_next(struct live *live);
 
 /* live_event.c: reads one message of an address space, and sees to it. Returns 1, 0 without one, or -errno. */
 int live_event_read(struct live *live, uint32_t space);
-
-/* live_event.c: what another worker died in. */
-void live_event_recover(struct live *live);
-
-/* live_event.c: closes the descriptor of an address space, if there is one. */
-void live_event_let_go(struct live *live, uint32_t space);
-
-/* live_event.c: lets go of address spaces that are gone. Returns how many there still are. */
-unsigned int live_event_check(struct live *live);
-
-/* live_fill.c: a block of the object in the memory of one thread. */
-struct live_block {
-	uint64_t number;
-	uint64_t offset;
-	size_t bytes;        /* whole pages */
-	size_t valid;        /* bytes that are known, whole pages; what is behind them is poisoned */
-	unsigned char *data; /* block_bytes */
-};
-
-/* Returns 0 (some of it may not be valid), or -EAGAIN. */
-int live_fill_read(struct live *live, struct live_block *block);
-
-/* Places what the block and the piece at the address have in common. Threads that wait there go on, or ask again. */
-void live_fill_place(struct live *live, const struct live_block *block, struct waiter waiter);
-
-/* Another thread has placed it already: waiting threads check again. */
-void live_fill_wake(struct live *live, struct waiter waiter);
-
-/* Poisons all that is missing in a region. */
-void live_fill_poison(struct live *live, int uffd, struct region region);
-
-/*
- * A page that shows no part of the object. Returns 0, or -EAGAIN while an event is unread. `held_up`: for so long that
- * it is the fault the event waits for. mremap(2) of locked memory fills what it has grown by before it says that it has
- * moved it (mm/mremap.c, do_mremap): the kernel may give it the zeros.
- */
-int live_fill_stray(struct live *live, struct waiter waiter, bool held_up);
-
-/*
- * live_end.c: everything that is missing everywhere is filled or poisoned, and nothing is registered any more: what the
- * target does then waits for nobody.
- */
-void live_end_all(struct live *live);
