@@ -9,86 +9,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/array.h"
 #include "base/cleanup.h"
-#include "base/pidfd.h"
 #include "base/fd.h"
 #include "base/size.h"
 #include "confine/confine.h"
-#include "lazymap/live_event.h"
-#include "lazymap/live_fill.h"
 #include "lazymap/live_map.h"
-#include "lazymap/live_request.h"
 #include "lazymap/live_state.h"
 #include "lazymap/live_worker.h"
 #include "report/report.h"
 
-#define RESTART_MS     10
-#define RESTART_MAX_MS 2000
-#define SERVED_MS      10     /* between checks whether it does */
 #define HURRY_US 300000 /* a signal sooner than that is the same one, sent to a group */
-
-static bool is_kept(const struct live *live, int fd)
-{
-	const struct live_shared *shared = live->shared;
-	bool kept = fd == live->watcher_pidfd;
-
-	for (int i = 0; i < shared->fd_count; i++)
-		kept |= shared->fds[i] == fd;
-	for (unsigned int i = 0; i < LIVE_SPACES; i++)
-		kept |= live_table(live)->uffd[i] == fd;
-	/* A child's, whose only copy it may be: an event that no worker has applied yet. */
-	return kept ||
-	       (shared->pending.message.event == UFFD_EVENT_FORK && (int)shared->pending.message.arg.fork.ufd == fd);
-}
-
-/* All that is open, one way or the other. */
-static void each_descriptor(struct live *live, void (*visit)(struct live *live, int fd))
-{
-	_cleanup_closedir_ DIR *directory = opendir("/proc/self/fd");
-	struct dirent *entry;
-
-	while (directory && (entry = readdir(directory)))
-		if (*entry->d_name != '.' && atoi(entry->d_name) != dirfd(directory))
-			visit(live, atoi(entry->d_name));
-}
-
-/* What is open before there is a worker stays open. */
-static void remember_fd(struct live *live, int fd)
-{
-	if (live->shared->fd_count < LIVE_FDS)
-		live->shared->fds[live->shared->fd_count++] = fd;
-}
-
-/* What a worker that was killed had open: watcher and worker share their descriptors. */
-static void close_other(struct live *live, int fd)
-{
-	if (!is_kept(live, fd))
-		close(fd);
-}
-
-/*
- * The two share their descriptors, not copies of them: a child's userfaultfd, which the kernel makes in the very call
- * that reads its fork, is safe in that moment from the death of the one that reads.
- */
-static int start_worker(struct live *live)
-{
-	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
-
-	if (pid < 0)
-		return -errno;
-	if (pid == 0) {
-		live_worker_run(live);
-		return 0; /* the new watcher */
-	}
-	atomic_store(&live->shared->worker, pid);
-	live->worker_pidfd = pidfd_of(pid);
-	return live->worker_pidfd < 0 ? live->worker_pidfd : 0;
-}
 
 static json_t *error_of(const struct live_error *failed)
 {
@@ -141,122 +74,119 @@ static void ask_to_end(struct live *live)
 	eventfd_write(live->wake_worker, 1);
 }
 
-static void take_signals(struct live *live)
+static void take_signal(struct supervisor *watcher, const struct signalfd_siginfo *info)
 {
-	struct signalfd_siginfo info;
+	struct live *live = live_of(watcher);
 
-	while (read(live->signals, &info, sizeof(info)) == sizeof(info))
-		if (info.ssi_signo == SIGCHLD)
-			live->callbacks->child(live->callbacks->context);
-		else if (live->callbacks->signal(live->callbacks->context, &info))
-			ask_to_end(live);
+	if (info->ssi_signo == SIGCHLD)
+		live->callbacks->child(live->callbacks->context);
+	else if (live->callbacks->signal(live->callbacks->context, info))
+		ask_to_end(live);
 }
 
-/* Until the worker has ended. Its status is not asked for: it may be no child of this process. */
-static void watch_worker(struct live *live)
+static bool hear_worker(struct supervisor *watcher)
 {
-	struct pollfd fds[] = {{.fd = live->worker_pidfd, .events = POLLIN},
-			       {.fd = live->signals, .events = POLLIN},
-			       {.fd = live->wake_watcher, .events = POLLIN},
-			       {.fd = live->target->pidfd, .events = POLLIN}};
+	struct live *live = live_of(watcher);
 
-	for (;;) {
-		if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
-			continue;
-		if (fds[1].revents)
-			take_signals(live);
-		if (fds[2].revents)
-			eventfd_read(live->wake_watcher, &(eventfd_t){0});
-		if (fds[3].revents) {
-			eventfd_write(live->wake_worker, 1); /* to check at once */
-			fds[3].fd = -1;
-		}
-		emit_errors(live);
-		if (fds[0].revents)
-			return;
-		if (atomic_load(&live->shared->stage) == STAGE_LEFT)
-			leave_target(live);
+	eventfd_read(watcher->channel, &(eventfd_t){0});
+	if (!watcher->served && atomic_load(&live->shared->served)) {
+		watcher->served = true;
+		live->callbacks->ready(live->callbacks->context, live);
 	}
-}
-
-/* Returns whether it was killed. */
-static bool reap_worker(struct live *live)
-{
-	siginfo_t info = {.si_code = CLD_KILLED, .si_status = SIGKILL};
-
-	waitid(P_PIDFD, (id_t)live->worker_pidfd, &info, WEXITED);
-	cleanup_close(&live->worker_pidfd);
 	emit_errors(live);
-	return info.si_code == CLD_KILLED && info.si_status == SIGKILL;
+	if (atomic_load(&live->shared->stage) == STAGE_LEFT)
+		leave_target(live);
+	return true;
 }
+
+/* What is open before there is a worker stays open. Returns 0 or -errno. */
+static int note_durable(struct live *live)
+{
+	_cleanup_closedir_ DIR *directory = opendir("/proc/self/fd");
+	struct dirent *entry;
+
+	if (!directory)
+		return -errno;
+	while ((entry = readdir(directory))) {
+		if (*entry->d_name == '.' || atoi(entry->d_name) == dirfd(directory))
+			continue;
+		if (array_reserve(&live->durable.numbers, live->durable.count, &live->durable.size) < 0)
+			return -ENOMEM;
+		live->durable.numbers[live->durable.count++] = atoi(entry->d_name);
+	}
+	return 0;
+}
+
+/* What a worker that was killed had open: watcher and worker share their descriptors. */
+static void close_others(struct live *live)
+{
+	const struct uffd_msg *pending = &live->shared->pending.message;
+	size_t count = live->durable.count;
+	_cleanup_free_ int *fds = calloc(count + LIVE_SPACES + 2, sizeof(*fds));
+
+	if (!fds)
+		return; /* they are closed after the next one */
+	memcpy(fds, live->durable.numbers, count * sizeof(*fds));
+	for (unsigned int i = 0; i < LIVE_SPACES; i++)
+		fds[count++] = live_table(live)->uffd[i];
+	fds[count++] = live->watcher_pidfd;
+	/* A child's, whose only copy it may be: an event that no worker has applied yet. */
+	fds[count++] = pending->event == UFFD_EVENT_FORK ? (int)pending->arg.fork.ufd : -1;
+	fd_close_others(fds, count);
+}
+
+static int worker_ended(struct supervisor *watcher)
+{
+	struct live *live = live_of(watcher);
+
+	hear_worker(watcher);
+	if (atomic_load(&live->shared->stage) == STAGE_OVER)
+		return 0;
+	close_others(live);
+	atomic_fetch_add(&live->shared->counts.restarts, 1);
+	return 1;
+}
+
+/*
+ * Watcher and worker share their descriptors: a child's userfaultfd, which the kernel makes in the very call that reads
+ * its fork, is safe in that moment from the death of the one that reads.
+ */
+static const struct supervisor_ops live_ops = {
+	.shares_descriptors = true,
+	.work = live_worker_run,
+	.hear = hear_worker,
+	.signal = take_signal,
+	.ended = worker_ended,
+};
 
 /* What the caller waits for beside the service: a command of its own. */
 static void wait_for_caller(struct live *live)
 {
 	const struct live_callbacks *callbacks = live->callbacks;
-	struct pollfd fd = {.fd = live->signals, .events = POLLIN};
+	struct pollfd fd = {.fd = live->watcher.signals, .events = POLLIN};
+	struct signalfd_siginfo info;
 
 	callbacks->child(callbacks->context);
 	while (callbacks->waits(callbacks->context))
-		if (poll(&fd, 1, -1) > 0)
-			take_signals(live);
-}
-
-/* This process is the watcher now; the one before is gone. */
-static void become_watcher(struct live *live)
-{
-	live->took_over = false;
-	close(live->watcher_pidfd);
-	live->watcher_pidfd = pidfd_of(getpid());
-}
-
-/* Until the worker serves, or has ended. */
-static void wait_until_served(const struct live *live)
-{
-	struct pollfd fds[] = {{.fd = live->worker_pidfd, .events = POLLIN},
-			       {.fd = live->wake_watcher, .events = POLLIN}};
-
-	while (!atomic_load(&live->shared->served) && !fds[0].revents)
-		poll(fds, ARRAY_SIZE(fds), SERVED_MS);
-}
-
-static int run_workers(struct live *live)
-{
-	unsigned int failures = 0;
-
-	for (;;) {
-		int rc = start_worker(live);
-
-		if (rc < 0)
-			return rc;
-		if (live->took_over) {
-			become_watcher(live);
-		} else if (!atomic_load(&live->shared->counts.restarts) && live->callbacks->ready) {
-			wait_until_served(live);
-			live->callbacks->ready(live->callbacks->context, live);
-		}
-		watch_worker(live);
-		if (!reap_worker(live))
-			poll(NULL, 0, (int)min_u64(RESTART_MS << failures++, RESTART_MAX_MS));
-		failures = failures > 8 ? 8 : failures;
-		if (atomic_load(&live->shared->stage) == STAGE_OVER)
-			break;
-		each_descriptor(live, close_other);
-		atomic_fetch_add(&live->shared->counts.restarts, 1);
-	}
-	wait_for_caller(live);
-	return 0;
+		if (poll(&fd, 1, -1) > 0 && read(fd.fd, &info, sizeof(info)) == sizeof(info))
+			take_signal(&live->watcher, &info);
 }
 
 int live_serve(struct live *live, int signals, const struct live_callbacks *callbacks, struct error *error)
 {
-	int rc;
+	int rc = note_durable(live);
 
-	live->signals = signals;
+	live->watcher.ops = &live_ops;
+	live->watcher.pulse = &live->shared->pulse;
+	live->watcher.signals = signals;
 	live->callbacks = callbacks;
-	each_descriptor(live, remember_fd);
-	rc = run_workers(live);
-	return rc < 0 ? error_set(error, rc, NULL, NULL, "start the process that serves") : 0;
+	if (rc == 0)
+		rc = supervisor_run(&live->watcher);
+	if (rc < 0)
+		return error_set(error, rc, rc == -ECHILD ? "it ends before it serves" : NULL, NULL,
+				 "start the process that serves");
+	wait_for_caller(live);
+	return 0;
 }
 
 json_t *live_summary(const struct live *live)
@@ -298,5 +228,5 @@ json_t *live_missing(const struct live *live)
 
 pid_t live_worker(const struct live *live)
 {
-	return atomic_load(&live->shared->worker);
+	return live->watcher.worker;
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* What the programs do to their address spaces, in the order they do it. */
 /*
  * What the programs do to their address spaces, in the order they do it. Threads take turns: one reads messages until
  * there is something to fill, passes its turn on, and fills it itself. One is always left to read, however slow the
@@ -16,10 +15,8 @@
 #include "base/size.h"
 #include "lazymap/live_event.h"
 #include "lazymap/live_fill.h"
-#include "lazymap/live_map.h"
 #include "lazymap/live_request.h"
 #include "lazymap/live_state.h"
-#include "lazymap/live_worker.h"
 #include "service/failpoint.h"
 #include "uffd/uffd.h"
 
@@ -78,7 +75,8 @@ static void count_event(struct live_shared *shared, const struct uffd_msg *messa
 		atomic_fetch_add(&shared->counts.unmaps, 1);
 }
 
-int live_event_read(struct live *live, uint32_t space)
+/* Reads one message of an address space, and sees to it. Returns 1, 0 without one, or -errno. */
+static int read_message(struct live *live, uint32_t space)
 {
 	struct live_shared *shared = live->shared;
 	const struct uffd_msg *message = &shared->pending.message;
@@ -91,10 +89,13 @@ int live_event_read(struct live *live, uint32_t space)
 	shared->pending.space = space;
 	shared->pending.number = live_table(live)->applied + 1;
 	rc = uffd < 0 ? 0 : uffd_read(uffd, &shared->pending.message, 1);
+	if (rc > 0)
+		failpoint(message->event == UFFD_EVENT_PAGEFAULT ? "cache-fault" : "cache-event");
 	if (rc > 0 && message->event == UFFD_EVENT_PAGEFAULT) {
 		live_request_note(live, space, message->arg.pagefault.address);
 	} else if (rc > 0) {
 		apply_event(live);
+		failpoint("cache-applied");
 		count_event(shared, message);
 		uffd_wake_changed(uffd, message);
 	}
@@ -157,16 +158,7 @@ unsigned int live_event_check(struct live *live)
 	return alive;
 }
 
-static int milliseconds_until(uint64_t ns)
-{
-	uint64_t now = clock_now_ns();
-
-	if (ns == UINT64_MAX)
-		return -1;
-	return ns <= now ? 0 : (int)min_u64((ns - now + 999999) / 1000000, INT_MAX);
-}
-
-int live_fault_init(struct live *live)
+int live_event_init(struct live *live)
 {
 	struct epoll_event poke = {.events = EPOLLIN, .data.u32 = POKE};
 	pthread_rwlockattr_t writers_first;
@@ -191,11 +183,20 @@ static void read_messages(struct live *live, const struct epoll_event *event)
 		eventfd_read(live->poke, &(eventfd_t){0});
 		return;
 	}
-	while (live_event_read(live, event->data.u32) > 0)
-		;
+	while (read_message(live, event->data.u32) > 0)
+		pulse_next(&live->shared->pulse.threads[PULSE_READER]);
 }
 
-struct live_request *live_fault_next(struct live *live)
+static int milliseconds_until(uint64_t ns)
+{
+	uint64_t now = clock_now_ns();
+
+	if (ns == UINT64_MAX)
+		return -1;
+	return ns <= now ? 0 : (int)min_u64((ns - now + 999999) / 1000000, INT_MAX);
+}
+
+struct live_request *live_event_next(struct live *live)
 {
 	uint64_t next_ns;
 	struct live_request *request = live_request_take(live, &next_ns);
@@ -207,8 +208,10 @@ struct live_request *live_fault_next(struct live *live)
 		struct epoll_event events[16];
 		int count = epoll_wait(live->epoll, events, ARRAY_SIZE(events), milliseconds_until(next_ns));
 
+		pulse_begin(&live->shared->pulse.threads[PULSE_READER]);
 		for (int i = 0; i < count; i++)
 			read_messages(live, &events[i]);
+		pulse_end(&live->shared->pulse.threads[PULSE_READER]);
 	}
 	pthread_mutex_unlock(&live->lead);
 	while (!request)

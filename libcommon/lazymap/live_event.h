@@ -4,11 +4,17 @@
 
 #include "lazymap/live_state.h"
 
-/* live_event.c: what another worker died in. */
+/* In a new worker. Returns 0 or -errno. */
+int live_event_init(struct live *live);
+
+/* What another worker died in. */
 void live_event_recover(struct live *live);
 
-/* live_event.c: closes the descriptor of an address space, if there is one. */
+/* The next request that is due, after reading what there is to read. */
+struct live_request *live_event_next(struct live *live);
+
+/* Closes the descriptor of an address space, if there is one. */
 void live_event_let_go(struct live *live, uint32_t space);
 
-/* live_event.c: lets go of address spaces that are gone. Returns how many there still are. */
+/* Lets go of address spaces that are gone. Returns how many there still are. */
 unsigned int live_event_check(struct live *live);

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* From the source into the pages that threads wait for; SIGBUS where there is nothing, never zeros. */
 /*
  * From the source into the pages that threads wait for, and at the end into all others; SIGBUS where there is nothing,
  * never zeros.
@@ -14,17 +13,11 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "confine/confine.h"
-#include "lazymap/live_event.h"
 #include "lazymap/live_fill.h"
-#include "lazymap/live_map.h"
-#include "lazymap/live_request.h"
 #include "lazymap/live_state.h"
-#include "lazymap/live_worker.h"
 #include "pages/pages.h"
 #include "proc/maps.h"
 #include "uffd/uffd.h"
-
-#define AGAIN_US  1000
 
 #define NO_MEMORY_US 1000
 #define RETRY_US     50 /* while an event is unread, or its thread has not gone on */
@@ -43,7 +36,7 @@ static void note_error(struct live *live, const struct live_block *block, int co
 		(struct live_error){block->offset + block->valid, block->bytes - block->valid, code};
 	atomic_store(&shared->errors, number + 1);
 	pthread_mutex_unlock(&live->queue.lock);
-	eventfd_write(live->wake_watcher, 1);
+	eventfd_write(live->watcher.channel, 1);
 }
 
 /* The data ends inside the block: as many pages as there are. */
@@ -247,14 +240,6 @@ int live_fill_stray(struct live *live, struct waiter waiter, bool held_up)
 	return rc == -EAGAIN && !held_up ? rc : 0;
 }
 
-static bool is_changing(const struct live *live)
-{
-	for (unsigned int i = 0; i < LIVE_SPACES; i++)
-		if (live_table(live)->uffd[i] >= 0 && uffd_changing(live_table(live)->uffd[i]))
-			return true;
-	return false;
-}
-
 /*
  * Whether nothing is missing from pages of the target; poisoned ones are marked where swapped ones are. Of children it
  * is not known.
@@ -287,7 +272,7 @@ static void finish_block(struct live *live, struct live_block *block, struct wai
 			break;
 		rc = live_fill_read(live, block);
 		if (rc == -EAGAIN)
-			usleep(AGAIN_US);
+			usleep(END_AGAIN_US);
 	} while (rc == -EAGAIN);
 	*filled += block->valid;
 	live_fill_place(live, block, waiter);
@@ -304,8 +289,7 @@ static void finish_piece(struct live *live, const struct live_piece *piece, stru
 		uint64_t next = min_u64(end, (offset / block_bytes + 1) * block_bytes);
 
 		block->number = offset / block_bytes;
-		if (!is_populated(live, piece->space,
-				  (struct region){waiter.address, waiter.address + (next - offset)}))
+		if (!is_populated(live, piece->space, region_at(waiter.address, next - offset)))
 			finish_block(live, block, waiter, filled);
 		offset = next;
 	}
@@ -338,6 +322,14 @@ static void unregister_all(struct live *live, uint64_t applied)
 	pthread_rwlock_unlock(&live->events);
 }
 
+static bool is_changing(const struct live *live)
+{
+	for (unsigned int i = 0; i < LIVE_SPACES; i++)
+		if (live_table(live)->uffd[i] >= 0 && uffd_changing(live_table(live)->uffd[i]))
+			return true;
+	return false;
+}
+
 /* Whether programs have moved it since: it is registered at its new place then. Who is about to tell is waited for. */
 static bool has_moved(struct live *live, uint64_t applied)
 {
@@ -350,7 +342,7 @@ static bool has_moved(struct live *live, uint64_t applied)
 		moved = live_table(live)->applied != applied;
 		pthread_rwlock_unlock(&live->events);
 		if (changing && !moved)
-			usleep(AGAIN_US);
+			usleep(END_AGAIN_US);
 	} while (changing && !moved && now_us() < deadline);
 	return moved;
 }

@@ -4,7 +4,7 @@
 
 #include "lazymap/live_state.h"
 
-/* live_fill.c: a block of the object in the memory of one thread. */
+/* A block of the object in the memory of one thread. */
 struct live_block {
 	uint64_t number;
 	uint64_t offset;
@@ -33,7 +33,7 @@ void live_fill_poison(struct live *live, int uffd, struct region region);
 int live_fill_stray(struct live *live, struct waiter waiter, bool held_up);
 
 /*
- * live_end.c: everything that is missing everywhere is filled or poisoned, and nothing is registered any more: what the
+ * Everything that is missing everywhere is filled or poisoned, and nothing is registered any more: what the
  * target does then waits for nobody.
  */
 void live_end_all(struct live *live);

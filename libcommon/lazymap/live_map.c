@@ -17,13 +17,9 @@
 #include "base/cleanup.h"
 #include "base/pidfd.h"
 #include "base/size.h"
-#include "lazymap/live_event.h"
-#include "lazymap/live_fill.h"
-#include "lazymap/live_map.h"
-#include "lazymap/live_request.h"
-#include "lazymap/live_state.h"
-#include "lazymap/live_worker.h"
 #include "inject/area.h"
+#include "lazymap/live_map.h"
+#include "lazymap/live_state.h"
 #include "puppet/fd.h"
 #include "uffd/offer.h"
 #include "uffd/uffd.h"
@@ -45,6 +41,99 @@ static const char name[] = "uvm-cache";
 #define PATIENCE_US     5000000 /* for a thread that can be stopped: the machine may be busy */
 #define AGAIN_US        50000
 #define PUPPET_AGAIN_US 1000000 /* between tries to make another one */
+
+/*
+ * A puppet in the program that `program` was opened for, and its userfaultfd. Returns our copy of that, or as
+ * puppet_make and inject_userfaultfd, with `error` filled.
+ */
+static int make_puppet(struct live *live, struct inject *program, struct error *error)
+{
+	struct live_shared *shared = live->shared;
+	struct puppet puppet = PUPPET_OF(TARGET_CACHE_PUPPET);
+	int number; /* in the puppet, which keeps it for as long as it lives */
+	int rc = puppet_make(&puppet, program, error);
+
+	if (rc < 0)
+		return rc;
+	rc = inject_userfaultfd(&puppet.inject, true, &number, error);
+	shared->puppet = puppet_record(&puppet);
+	puppet_abandon(&puppet);
+	return rc;
+}
+
+static bool has_puppet(const struct live_shared *shared)
+{
+	return shared->puppet.own;
+}
+
+/*
+ * Ends it, and takes what it stood in and the control area of `program` out of the target. There is no puppet
+ * afterwards, and `program` is closed. Returns 0 or -errno.
+ */
+static int end_puppet(struct live *live, struct inject *program, struct error *error)
+{
+	struct live_shared *shared = live->shared;
+	struct puppet puppet = PUPPET_OF(TARGET_CACHE_PUPPET);
+	int rc = 0;
+
+	if (!has_puppet(shared)) {
+		inject_close(program);
+		return 0;
+	}
+	rc = puppet_find(&puppet, program, &shared->puppet, error);
+	if (rc == 0 || rc == -ENOENT) {
+		*error = (struct error){0};
+		rc = puppet_end(&puppet, program, error);
+	}
+	puppet_abandon(&puppet);
+	if (rc < 0) {
+		inject_close(program);
+		return rc;
+	}
+	inject_abandon(program);
+	shared->puppet = (struct puppet_record){0};
+	return 0;
+}
+
+/* `puppet` was killed. */
+static void replace_puppet(struct live *live, struct puppet *puppet)
+{
+	struct live_shared *shared = live->shared;
+	struct inject program = INJECT_NONE;
+	struct error ignored = {0};
+
+	if (now_us() - live->puppet_us < PUPPET_AGAIN_US)
+		return;
+	live->puppet_us = now_us();
+	if (inject_open(&program, live->target, &ignored) < 0)
+		return;
+	if (puppet_replace(puppet, &program, &ignored) == 0) {
+		shared->puppet = puppet_record(puppet);
+		if (inject_begin(&puppet->inject, &ignored) == 0) {
+			inject_fd_keep(&puppet->inject, live_table(live)->uffd[0]);
+			inject_end(&puppet->inject);
+		}
+	}
+	inject_close(&program);
+}
+
+void live_puppet_inspect(struct live *live)
+{
+	struct puppet puppet = PUPPET_OF(TARGET_CACHE_PUPPET);
+	int uffd = live_table(live)->uffd[0];
+	int rc;
+
+	if (!has_puppet(live->shared))
+		return;
+	rc = puppet_open(&puppet, &live->shared->puppet);
+	if (rc == 0 && !puppet_shares(&puppet, live->target)) {
+		puppet_kill(&puppet);
+		live->shared->puppet = (struct puppet_record){0};
+	} else if (rc == -ENOENT && uffd >= 0 && uffd_alive(uffd) && target_alive(live->target)) {
+		replace_puppet(live, &puppet);
+	}
+	puppet_abandon(&puppet);
+}
 
 /*
  * Nobody can read it, and a program that locks its memory has not filled it. On the stopped thread. Returns the address
@@ -85,20 +174,6 @@ static int reserve_there(struct live *live, struct inject *inject, struct error 
 				 live->target->pid);
 	live->region = (struct region){(uint64_t)at, (uint64_t)at + bytes};
 	return 0;
-}
-
-static int enable_uffd(int uffd, struct error *error)
-{
-	int rc = uffd_handshake(uffd, FEATURES);
-
-	if (rc == -EPERM)
-		return error_set(error, rc,
-				 "fork events need CAP_SYS_PTRACE, and without them a child would read zeros",
-				 "run as root or with CAP_SYS_PTRACE", "enable the userfaultfd");
-	if (rc == -EOPNOTSUPP)
-		return error_set(error, rc, "this kernel's userfaultfd lacks UFFDIO_POISON",
-				 "Linux 6.6 or newer is needed", "enable the userfaultfd");
-	return rc < 0 ? error_set(error, rc, NULL, NULL, "enable the userfaultfd") : 0;
 }
 
 /* Registered, it may be inspected. */
@@ -142,10 +217,10 @@ static void unmap_there(struct live *live, struct inject *inject)
 	struct error ignored = {0};
 
 	if (live->region.end && begin_patiently(inject, &ignored) == 0) {
-		inject_call(inject, SYS_munmap, live->region.start, region_bytes(live->region), 0, 0, 0, 0);
+		inject_unmap(inject, live->region);
 		inject_end(inject);
 	}
-	live_puppet_end(live, inject, &ignored);
+	end_puppet(live, inject, &ignored);
 }
 
 static int enter_target(struct live *live, struct inject *inject, struct error *error)
@@ -155,11 +230,11 @@ static int enter_target(struct live *live, struct inject *inject, struct error *
 
 	if (rc < 0)
 		return rc;
-	uffd = live_puppet_make(live, inject, error);
+	uffd = make_puppet(live, inject, error);
 	if (uffd < 0)
 		return uffd;
 	live_table_init(&live->shared->tables[0], uffd, live->region);
-	rc = enable_uffd(uffd, error);
+	rc = uffd_enable(uffd, FEATURES, error);
 	if (rc < 0)
 		return rc;
 	rc = uffd_register_missing(uffd, live->region);
@@ -182,11 +257,11 @@ static struct live *make_live(const struct target *target, struct source *source
 		.options = options,
 		.shared = shared == MAP_FAILED ? NULL : shared,
 		.wake_worker = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-		.wake_watcher = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		.watcher.channel = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		.watcher.pidfd = -1,
 		.watcher_pidfd = pidfd_of(getpid()),
-		.worker_pidfd = -1,
 	};
-	if (!live->shared || live->wake_worker < 0 || live->wake_watcher < 0 || live->watcher_pidfd < 0) {
+	if (!live->shared || live->wake_worker < 0 || live->watcher.channel < 0 || live->watcher_pidfd < 0) {
 		live_free(live);
 		return NULL;
 	}
@@ -259,9 +334,9 @@ int live_leave(struct live *live, bool unmap, struct error *error)
 
 	if (live_table(live)->uffd[0] < 0)
 		return 0; /* it is gone */
-	while ((rc = inject_open(&inject, live->target, error)) == -ETIMEDOUT &&
-	       now_us() - since < PATIENCE_MS * UINT64_C(1000))
-		usleep(AGAIN_MS * 1000);
+	do
+		rc = inject_open(&inject, live->target, error);
+	while (may_stop_later(rc, since));
 	if (rc == 0 && unmap)
 		rc = begin_patiently(&inject, error);
 	if (rc == 0 && unmap) {
@@ -269,7 +344,7 @@ int live_leave(struct live *live, bool unmap, struct error *error)
 		inject_end(&inject);
 	}
 	if (rc == 0)
-		rc = live_puppet_end(live, &inject, error);
+		rc = end_puppet(live, &inject, error);
 	else if (inject.stop)
 		inject_close(&inject);
 	return rc == -ESRCH ? 0 : rc;
@@ -290,95 +365,11 @@ void live_free(struct live *live)
 	if (live->shared)
 		munmap(live->shared, sizeof(*live->shared));
 	cleanup_close(&live->wake_worker);
-	cleanup_close(&live->wake_watcher);
+	cleanup_close(&live->watcher.channel);
+	cleanup_close(&live->watcher.pidfd);
 	cleanup_close(&live->watcher_pidfd);
-	cleanup_close(&live->worker_pidfd);
+	free(live->durable.numbers);
 	free(live);
-}
-
-int live_puppet_make(struct live *live, struct inject *program, struct error *error)
-{
-	struct live_shared *shared = live->shared;
-	struct puppet puppet = PUPPET_OF(TARGET_CACHE_PUPPET);
-	int number; /* in the puppet, which keeps it for as long as it lives */
-	int rc = puppet_make(&puppet, program, error);
-
-	if (rc < 0)
-		return rc;
-	rc = inject_userfaultfd(&puppet.inject, true, &number, error);
-	shared->puppet = puppet_record(&puppet);
-	puppet_abandon(&puppet);
-	return rc;
-}
-
-static bool has_puppet(const struct live_shared *shared)
-{
-	return shared->puppet.own;
-}
-
-int live_puppet_end(struct live *live, struct inject *program, struct error *error)
-{
-	struct live_shared *shared = live->shared;
-	struct puppet puppet = PUPPET_OF(TARGET_CACHE_PUPPET);
-	int rc = 0;
-
-	if (!has_puppet(shared)) {
-		inject_close(program);
-		return 0;
-	}
-	rc = puppet_find(&puppet, program, &shared->puppet, error);
-	if (rc == 0 || rc == -ENOENT) {
-		*error = (struct error){0};
-		rc = puppet_end(&puppet, program, error);
-	}
-	puppet_abandon(&puppet);
-	if (rc < 0) {
-		inject_close(program);
-		return rc;
-	}
-	inject_abandon(program);
-	shared->puppet = (struct puppet_record){0};
-	return 0;
-}
-
-/* `puppet` was killed. */
-static void replace_puppet(struct live *live, struct puppet *puppet)
-{
-	struct live_shared *shared = live->shared;
-	struct inject program = INJECT_NONE;
-	struct error ignored = {0};
-
-	if (now_us() - live->puppet_us < PUPPET_AGAIN_US)
-		return;
-	live->puppet_us = now_us();
-	if (inject_open(&program, live->target, &ignored) < 0)
-		return;
-	if (puppet_replace(puppet, &program, &ignored) == 0) {
-		shared->puppet = puppet_record(puppet);
-		if (inject_begin(&puppet->inject, &ignored) == 0) {
-			inject_fd_keep(&puppet->inject, live_table(live)->uffd[0]);
-			inject_end(&puppet->inject);
-		}
-	}
-	inject_close(&program);
-}
-
-void live_puppet_inspect(struct live *live)
-{
-	struct puppet puppet = PUPPET_OF(TARGET_CACHE_PUPPET);
-	int uffd = live_table(live)->uffd[0];
-	int rc;
-
-	if (!has_puppet(live->shared))
-		return;
-	rc = puppet_open(&puppet, &live->shared->puppet);
-	if (rc == 0 && !puppet_shares(&puppet, live->target)) {
-		puppet_kill(&puppet);
-		live->shared->puppet = (struct puppet_record){0};
-	} else if (rc == -ENOENT && uffd >= 0 && uffd_alive(uffd) && target_alive(live->target)) {
-		replace_puppet(live, &puppet);
-	}
-	puppet_abandon(&puppet);
 }
 
 pid_t live_puppet(const struct live *live)

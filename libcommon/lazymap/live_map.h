@@ -4,13 +4,11 @@
 
 #include "lazymap/live_state.h"
 
-/*
- * live_map.c: takes what is ours out of the target: the puppet, and with `unmap` the mappings. Returns 0 or -errno.
- */
+/* Takes what is ours out of the target: the puppet, and with `unmap` the mappings. Returns 0 or -errno. */
 int live_leave(struct live *live, bool unmap, struct error *error);
 
 /*
- * live_puppet.c: now and then. One that has no business there any more is ended; in place of one that was killed there
- * is another one.
+ * Now and then. A puppet that has no business there any more is ended; in place of one that was killed there is another
+ * one.
  */
 void live_puppet_inspect(struct live *live);

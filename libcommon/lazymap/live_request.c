@@ -6,12 +6,8 @@
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/size.h"
-#include "lazymap/live_event.h"
-#include "lazymap/live_fill.h"
-#include "lazymap/live_map.h"
 #include "lazymap/live_request.h"
 #include "lazymap/live_state.h"
-#include "lazymap/live_worker.h"
 #include "uffd/uffd.h"
 
 void live_request_init(struct live *live)

@@ -4,20 +4,20 @@
 
 #include "lazymap/live_state.h"
 
-/* live_request.c: none yet. */
+/* None yet. */
 void live_request_init(struct live *live);
 
-/* live_request.c: a thread waits at an address; `events` is held for writing. */
+/* A thread waits at an address; `events` is held for writing. */
 void live_request_note(struct live *live, uint32_t space, uint64_t address);
 
 /*
- * live_request.c: the one that is due and came first, marked as being filled; NULL when there is none, or no thread to
+ * The one that is due and came first, marked as being filled; NULL when there is none, or no thread to
  * spare. *next_ns: when the next one will be due, UINT64_MAX for never.
  */
 struct live_request *live_request_take(struct live *live, uint64_t *next_ns);
 
 /*
- * live_request.c: more about it later; or it is done, and freed, unless a thread came to wait for it meanwhile (then
+ * More about it later; or it is done, and freed, unless a thread came to wait for it meanwhile (then
  * false).
  */
 void live_request_again(struct live *live, struct live_request *request, unsigned int after_ms);

@@ -9,11 +9,12 @@
 #include "lazymap/live.h"
 #include "lazymap/live_table.h"
 #include "puppet/puppet.h"
+#include "service/pulse.h"
+#include "service/supervisor.h"
 
 #define LIVE_THREADS 16
 #define LIVE_ERRORS  64 /* kept until they are emitted */
-#define LIVE_FDS     64 /* open before the first worker starts */
-#define RETRY_US     50 /* while an event is unread, or its thread has not gone on */
+#define PULSE_READER 1  /* whichever thread reads messages */
 #define NO_BLOCK     UINT64_MAX
 
 enum live_stage {
@@ -34,11 +35,9 @@ struct live_shared {
 	_Atomic(bool) ending; /* asked to */
 	_Atomic(bool) served; /* a worker has begun to */
 	_Atomic(bool) hurry;  /* asked again: nothing is filled any more */
-	_Atomic(bool) injectable;
-	_Atomic(pid_t) worker;
 	_Atomic(uint64_t) asked_us;
 	struct puppet_record puppet;
-	int fds[LIVE_FDS], fd_count;
+	struct pulse pulse;
 
 	_Atomic(unsigned int) current; /* which table is in force */
 	struct live_table tables[2];
@@ -79,20 +78,24 @@ struct live_request {
  * places nothing (EAGAIN). Order of locks: lead, events, queue.lock.
  */
 struct live {
+	struct supervisor watcher; /* its channel is an eventfd */
 	const struct target *target;
 	struct source *source;
 	const struct live_options *options;
 	struct region region;
 	struct live_shared *shared;
-	int signals;
-	int wake_worker, wake_watcher; /* eventfd */
-	int watcher_pidfd, worker_pidfd;
+	int wake_worker;   /* eventfd */
+	int watcher_pidfd; /* for the worker */
 	const struct live_callbacks *callbacks;
 	uint64_t errors_emitted;
-	bool took_over;
+	struct {
+		int *numbers;
+		size_t count, size;
+	} durable; /* descriptors that were open before there was a worker */
 
 	/* Of the worker. */
 	int epoll, poke;
+	bool target_ended;
 	uint64_t puppet_us;   /* when another puppet was tried last */
 	_Atomic(bool) quiet;  /* no more messages are read: another worker will */
 	pthread_mutex_t lead; /* held by the one thread that reads messages */
@@ -104,28 +107,12 @@ struct live {
 	} queue;
 };
 
+static inline struct live *live_of(struct supervisor *watcher)
+{
+	return (struct live *)watcher;
+}
+
 static inline const struct live_table *live_table(const struct live *live)
 {
 	return &live->shared->tables[atomic_load(&live->shared->current)];
 }
-
-/*
- * live_puppet.c: a puppet in the program that `program` was opened for, and its userfaultfd. Returns our copy of that,
- * or as puppet_make and inject_userfaultfd, with `error` filled.
- */
-int live_puppet_make(struct live *live, struct inject *program, struct error *error);
-
-/*
- * live_puppet.c: ends it, and takes what it stood in and the control area of `program` out of the target. There is no
- * puppet afterwards, and `program` is closed. Returns 0 or -errno.
- */
-int live_puppet_end(struct live *live, struct inject *program, struct error *error);
-
-/* live_fault.c: reads messages, hands out what has to be filled. */
-int live_fault_init(struct live *live);
-
-/* live_fault.c: the next request that is due, after reading what there is to read. */
-struct live_request *live_fault_next(struct live *live);
-
-/* live_event.c: reads one message of an address space, and sees to it. Returns 1, 0 without one, or -errno. */
-int live_event_read(struct live *live, uint32_t space);

@@ -21,6 +21,7 @@
 #include "lazymap/live_request.h"
 #include "lazymap/live_state.h"
 #include "lazymap/live_worker.h"
+#include "service/failpoint.h"
 #include "service/service.h"
 
 #define CHECK_MS       250 /* nobody tells when an address space is gone */
@@ -82,7 +83,7 @@ static void *thread_main(void *argument)
 	struct live_block block = {.data = malloc(live->options->block_bytes)};
 
 	while (block.data)
-		serve_request(live, live_fault_next(live), &block);
+		serve_request(live, live_event_next(live), &block);
 	return NULL;
 }
 
@@ -105,24 +106,28 @@ static int start_threads(struct live *live)
  */
 static void take_over(struct live *live)
 {
-	int self = pidfd_of(getpid());
+	struct supervisor *watcher = &live->watcher;
 	pid_t child;
 
 	atomic_store(&live->quiet, true);
 	eventfd_write(live->poke, 1);
 	pthread_mutex_lock(&live->lead);
-	live->worker_pidfd = self;
-	while ((child = fork()) < 0)
+	watcher->worker = getpid();
+	watcher->served = true;
+	while ((watcher->pidfd = pidfd_of(watcher->worker)) < 0 || (child = fork()) < 0) {
+		cleanup_close(&watcher->pidfd);
 		poll(NULL, 0, CHECK_MS);
+	}
 	if (child > 0)
 		_exit(EXIT_SUCCESS);
-	live->took_over = true;
+	close(live->watcher_pidfd);
+	live->watcher_pidfd = pidfd_of(getpid());
 }
 
 static void finish_stage(struct live *live, enum live_stage stage)
 {
 	atomic_store(&live->shared->stage, stage);
-	eventfd_write(live->wake_watcher, 1);
+	eventfd_write(live->watcher.channel, 1);
 }
 
 /* Signals meant for both of us come to the watcher; one that is sent to this process alone is told there. */
@@ -130,10 +135,10 @@ static void take_end_signals(const struct live *live)
 {
 	struct signalfd_siginfo info;
 
-	while (read(live->signals, &info, sizeof(info)) == sizeof(info))
+	while (read(live->watcher.signals, &info, sizeof(info)) == sizeof(info))
 		if ((info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT) && info.ssi_code <= 0) {
 			atomic_store(&live->shared->ending, true);
-			eventfd_write(live->wake_watcher, 1);
+			eventfd_write(live->watcher.channel, 1);
 		}
 }
 
@@ -149,7 +154,8 @@ static bool wait_for_something(struct live *live)
 {
 	struct pollfd fds[] = {{.fd = live->wake_worker, .events = POLLIN},
 			       {.fd = live->watcher_pidfd, .events = POLLIN},
-			       {.fd = live->signals, .events = POLLIN}};
+			       {.fd = live->watcher.signals, .events = POLLIN},
+			       {.fd = live->target_ended ? -1 : live->target->pidfd, .events = POLLIN}};
 
 	if (poll(fds, ARRAY_SIZE(fds), CHECK_MS) <= 0)
 		return false;
@@ -157,14 +163,25 @@ static bool wait_for_something(struct live *live)
 		eventfd_read(live->wake_worker, &(eventfd_t){0});
 	if (fds[2].revents)
 		take_end_signals(live);
+	live->target_ended |= fds[3].revents != 0;
 	return fds[1].revents;
 }
 
-static void supervise_live(struct live *live)
+/* For as long as the source takes: the supervisor does not take that for a sign of death. */
+static void end_all(struct live *live)
+{
+	pulse_end(&live->shared->pulse.threads[0]);
+	live_end_all(live);
+	pulse_begin(&live->shared->pulse.threads[0]);
+}
+
+static void serve_live(struct live *live)
 {
 	struct live_shared *shared = live->shared;
 
+	pulse_begin(&shared->pulse.threads[0]);
 	for (;;) {
+		pulse_next(&shared->pulse.threads[0]);
 		live_puppet_inspect(live);
 		if (atomic_load(&shared->stage) == STAGE_CLEAR || live_event_check(live) == 0) {
 			let_go_of_all(live);
@@ -172,9 +189,10 @@ static void supervise_live(struct live *live)
 			_exit(EXIT_SUCCESS);
 		}
 		if (atomic_load(&shared->ending) && atomic_load(&shared->stage) == STAGE_SERVING) {
-			live_end_all(live);
+			end_all(live);
 			finish_stage(live, STAGE_LEFT);
 		}
+		failpoint("cache-house");
 		if (wait_for_something(live))
 			break;
 	}
@@ -202,21 +220,21 @@ static void confine_worker(const struct live *live)
 	confine_filter_free(&filter);
 }
 
-void live_worker_run(struct live *live)
+void live_worker_run(struct supervisor *watcher, int channel)
 {
+	struct live *live = live_of(watcher);
 	sigset_t blocked;
 
 	sigprocmask(SIG_BLOCK, NULL, &blocked);
 	service_begin(&blocked);
 	prctl(PR_SET_NAME, "addrspace-cache");
-	atomic_store(&live->shared->worker, getpid());
-	if (source_restart(live->source) < 0 || live_fault_init(live) < 0)
+	if (source_restart(live->source) < 0 || live_event_init(live) < 0)
 		_exit(EXIT_FAILURE);
 	live_event_recover(live);
 	confine_worker(live);
 	if (start_threads(live) < 0)
 		_exit(EXIT_FAILURE);
 	atomic_store(&live->shared->served, true);
-	eventfd_write(live->wake_watcher, 1);
-	supervise_live(live);
+	eventfd_write(channel, 1);
+	serve_live(live);
 }

@@ -4,5 +4,5 @@
 
 #include "lazymap/live_state.h"
 
-/* live_worker.c: the worker. Returns in a new process that is to be the next watcher; otherwise it ends the process. */
-void live_worker_run(struct live *live);
+/* `work` of supervisor_ops. Returns in a new process that is the next watcher. */
+void live_worker_run(struct supervisor *watcher, int channel);
