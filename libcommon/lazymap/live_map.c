@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* Into the target and out of it again: a mapping that nobody can read before it is registered. */
 /*
  * Into the target and out of it again: a mapping that nobody can read before it is registered, and the process in the
  * memory of the target that has the userfaultfd open, too. When all our other processes are killed, waiting threads go
@@ -10,7 +9,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -24,19 +22,9 @@
 #include "uffd/offer.h"
 #include "uffd/uffd.h"
 
-#ifndef PR_SET_VMA
-#define PR_SET_VMA           0x53564d41
-#define PR_SET_VMA_ANON_NAME 0
-#endif
-
 #define FEATURES                                                                                                     \
 	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP | \
 	 UFFD_FEATURE_POISON)
-
-#define PATIENCE_MS 5000 /* for a thread that can be stopped: the machine may be busy */
-#define AGAIN_MS    50
-
-static const char name[] = "uvm-cache";
 
 #define PATIENCE_US     5000000 /* for a thread that can be stopped: the machine may be busy */
 #define AGAIN_US        50000
@@ -144,10 +132,10 @@ static int64_t reserve_region(struct inject *inject, uint64_t address, uint64_t 
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (address ? MAP_FIXED_NOREPLACE : 0);
 	int64_t at = inject_call(inject, SYS_mmap, address, bytes, PROT_NONE, (uint64_t)flags, (uint64_t)-1, 0);
 
-	if (at < 0 && at > -4096)
+	if (inject_failed(at))
 		return at;
 	if (address && (uint64_t)at != address) { /* before Linux 4.17 the address is a hint */
-		inject_call(inject, SYS_munmap, (uint64_t)at, bytes, 0, 0, 0, 0);
+		inject_unmap(inject, region_at((uint64_t)at, bytes));
 		return -EEXIST;
 	}
 	inject_call(inject, SYS_munlock, (uint64_t)at, bytes, 0, 0, 0, 0);
@@ -164,7 +152,7 @@ static int reserve_there(struct live *live, struct inject *inject, struct error 
 		return (int)at;
 	at = reserve_region(inject, live->options->address, bytes);
 	inject_end(inject);
-	if (at < 0 && at > -4096)
+	if (inject_failed(at))
 		return error_set(error, (int)at, at == -EEXIST ? "something is mapped there" : NULL,
 				 at == -ENOMEM   ? "its address space or mapping count is at a limit"
 				 : at == -EEXIST ? "choose another address, or none"
@@ -172,7 +160,7 @@ static int reserve_there(struct live *live, struct inject *inject, struct error 
 				 "map %llu bytes at %s in process %d", (unsigned long long)bytes,
 				 live->options->address ? address_format(text, live->options->address) : "any address",
 				 live->target->pid);
-	live->region = (struct region){(uint64_t)at, (uint64_t)at + bytes};
+	live->region = region_at((uint64_t)at, bytes);
 	return 0;
 }
 
@@ -186,9 +174,8 @@ static int open_there(struct live *live, struct inject *inject, struct error *er
 	if (rc < 0)
 		return (int)rc;
 	rc = inject_call3(inject, SYS_mprotect, live->region.start, bytes, (uint64_t)protection);
-	if (rc == 0 && inject_write(inject, inject->scratch, name, sizeof(name)) == 0)
-		inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, live->region.start, bytes,
-			    inject->scratch, 0);
+	if (rc == 0)
+		inject_name(inject, live->region, "uvm-cache");
 	inject_end(inject);
 	return rc < 0 ? error_set(error, (int)rc, NULL, NULL, "open the mapping in process %d", live->target->pid) : 0;
 }
@@ -207,8 +194,9 @@ static int begin_patiently(struct inject *inject, struct error *error)
 	uint64_t since = now_us();
 	int rc;
 
-	while ((rc = inject_begin(inject, error)) == -ETIMEDOUT && now_us() - since < PATIENCE_MS * UINT64_C(1000))
-		usleep(AGAIN_MS * 1000);
+	do
+		rc = inject_begin(inject, error);
+	while (may_stop_later(rc, since));
 	return rc;
 }
 
@@ -298,9 +286,9 @@ int live_map(struct live **made, const struct target *target, struct source *sou
 	uint64_t since = now_us();
 	int rc;
 
-	while ((rc = map_once(made, target, source, options, error)) == -ETIMEDOUT &&
-	       now_us() - since < PATIENCE_MS * UINT64_C(1000))
-		usleep(AGAIN_MS * 1000);
+	do
+		rc = map_once(made, target, source, options, error);
+	while (may_stop_later(rc, since));
 	return rc;
 }
 
@@ -322,8 +310,7 @@ static void unmap_pieces(struct live *live, struct inject *inject)
 		*now = *live_table(live); /* it changes with each of them */
 	for (uint32_t i = 0; now && i < now->count; i++)
 		if (now->pieces[i].space == 0)
-			inject_call(inject, SYS_munmap, now->pieces[i].region.start,
-				    region_bytes(now->pieces[i].region), 0, 0, 0, 0);
+			inject_unmap(inject, now->pieces[i].region);
 }
 
 int live_leave(struct live *live, bool unmap, struct error *error)

@@ -106,7 +106,7 @@ void live_request_note(struct live *live, uint32_t space, uint64_t address)
 	noted = r ? add_waiter(r, waiter) : new_request(live, block, waiter) != NULL;
 	pthread_mutex_unlock(&live->queue.lock);
 	if (!noted) /* no memory: it faults again */
-		uffd_wake(live_table(live)->uffd[space], (struct region){waiter.address, waiter.address + page_size()});
+		uffd_wake(live_table(live)->uffd[space], region_at(waiter.address, page_size()));
 }
 
 void live_request_again(struct live *live, struct live_request *request, unsigned int after_ms)

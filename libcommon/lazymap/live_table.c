@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "base/size.h"
+#include "uffd/uffd.h"
 
 void live_table_init(struct live_table *table, int uffd, struct region region)
 {
@@ -73,10 +74,10 @@ static void copy_without(struct live_table *next, const struct live_table *table
 static void apply_remap(struct live_table *next, const struct live_table *table, uint32_t space,
 			const struct uffd_msg *message)
 {
-	struct region from = {message->arg.remap.from, message->arg.remap.from + message->arg.remap.len};
+	struct region from = uffd_changed(message);
 	uint64_t to = message->arg.remap.to;
 
-	copy_without(next, table, space, (struct region){to, to + region_bytes(from)});
+	copy_without(next, table, space, region_at(to, region_bytes(from)));
 	for (uint32_t i = 0; i < table->count; i++)
 		if (table->pieces[i].space == space)
 			add_part(next, &table->pieces[i], from, space, to - from.start);
@@ -109,7 +110,7 @@ void live_table_apply(struct live_table *next, const struct live_table *table, u
 		apply_remap(next, table, space, message);
 		break;
 	case UFFD_EVENT_UNMAP:
-		copy_without(next, table, space, (struct region){message->arg.remove.start, message->arg.remove.end});
+		copy_without(next, table, space, uffd_changed(message));
 		break;
 	case UFFD_EVENT_FORK:
 		copy_without(next, table, UINT32_MAX, none);

@@ -34,6 +34,7 @@ struct live_table {
 	struct live_piece pieces[LIVE_PIECES];
 };
 
+/* One space with its descriptor, in which all of the region shows the object from its beginning. */
 void live_table_init(struct live_table *table, int uffd, struct region region);
 
 /* The piece that holds an address, or NULL. */
