@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What address spaces consist of. Everything here is guarded by one lock, the graph's; whoever holds it never touches
+ * What address spaces consist of. Everything here is guarded by one lock, the graph's; its holder never touches
  * memory that a space shows, and never runs code of the program that uses the library. Functions that return an int
  * return 0 or one of the negative UVM_MEM_ values.
  */
@@ -42,6 +42,14 @@ struct mappable_ops {
 	bool (*has)(const struct uvm_mappable *mappable, uint64_t offset);
 	void (*missing)(struct uvm_mappable *mappable, uint64_t offset, uint64_t address);
 
+	/*
+	 * Of a file, otherwise NULL: what shows its contents page by page as they are touched, and can be watched, with
+	 * a reference; NULL when that cannot be had. And told before the file can be written to: what was given out
+	 * shows what the file held before. Returns 0 or an error, when it may not be.
+	 */
+	struct uvm_mappable *(*mirror)(struct uvm_mappable *file);
+	int (*begin_writing)(struct uvm_mappable *file);
+
 	/* Of a space: serves a fault in its window. With `write` the page is there, and may not be written to. */
 	void (*fault)(struct uvm_space *space, struct region page, bool write);
 };
@@ -52,11 +60,17 @@ struct uvm_mappable {
 	const struct mappable_ops *ops;
 	atomic_uint references;
 	int fd;
+	uint64_t base; /* where in the descriptor's file it begins */
 	bool shmem;    /* faults on it can be watched */
 	bool paranoid; /* wiped before it goes */
 	unsigned int access;
-	uint64_t bytes; /* whole pages */
-	void *pin;      /* of locked memory */
+	uint64_t bytes;                 /* whole pages */
+	void *pin;                      /* of locked memory */
+	struct uvm_mappable *mirror;    /* of a file, borrowed: there as long as it is used */
+	struct uvm_mappable *mirror_of; /* of a mirror: the file */
+	unsigned int users;             /* shadows that copy from it */
+	struct region_vec shown;        /* of a mirror: what has been shown, or may be */
+	bool written;                   /* the file can have been written to */
 	LIST_HEAD(, space_mapping) above;
 	LIST_HEAD(, backing) frozen_for;
 };
@@ -74,8 +88,8 @@ struct space_mapping {
 };
 
 /*
- * A part of what a snapshot showed when it was made. The leaf's pages are copied to the shadow before somebody writes
- * to them.
+ * A part of what a snapshot showed when it was made. The leaf's pages are copied to the shadow before they are
+ * written to.
  */
 struct backing {
 	struct shadow *shadow;
@@ -97,10 +111,13 @@ enum copy_state {
 /* Where a copy-on-write mapping has its copies. */
 struct shadow {
 	struct uvm_mappable leaf;
+	struct shadow_file *file;
 	uint8_t *copied;    /* a copy_state of each page */
 	unsigned int parts; /* into which copying page by page has cut it */
 	LIST_ENTRY(shadow) all;
 	bool snapshot;
+	struct uvm_mappable **mirrors; /* shown instead of their files; not of a snapshot */
+	size_t mirror_count, mirror_capacity;
 	struct backing *backing; /* in order; of a snapshot */
 	size_t backing_count;
 	LIST_HEAD(, space_mapping) owners;
@@ -124,10 +141,29 @@ struct deferred {
 
 extern pthread_mutex_t graph_mutex;
 
+/* Not recursive. Its holder cannot be cancelled: close(2) and others are points where a thread can. */
 void graph_lock(void);
 
 /* Then runs what was deferred. */
 void graph_unlock(void);
+
+/* The lock is held to the end of the block. */
+#define GRAPH_LOCKED __attribute__((cleanup(graph_leave), unused)) int graph_held = graph_enter()
+
+static inline int graph_enter(void)
+{
+	graph_lock();
+	return 0;
+}
+
+static inline void graph_leave(int *held)
+{
+	(void)held;
+	graph_unlock();
+}
+
+/* Waits on a condition with the lock, which a thread that is cancelled there lets go of. */
+void graph_wait(pthread_cond_t *changed);
 
 /* The last one that was handed over runs first. */
 void graph_defer(struct deferred *deferred);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "graph/graph.h"
 #include "graph/watch.h"
@@ -43,29 +44,35 @@ int mappable_make_memfd(struct uvm_mappable *mappable, const char *name)
 	return 0;
 }
 
-static void wipe_contents(struct uvm_mappable *mappable)
+static int wipe_range(int fd, uint64_t start, uint64_t end)
 {
 	static const char zeros[65536];
-	off_t at = 0;
+	int rc = 0;
 
-	while ((at = lseek(mappable->fd, at, SEEK_DATA)) >= 0) {
+	for (uint64_t at = start; rc == 0 && at < end; at += sizeof(zeros))
+		rc = fd_write_all(fd, zeros, min_u64(sizeof(zeros), end - at), at);
+	return rc;
+}
+
+void mappable_wipe(struct uvm_mappable *mappable)
+{
+	uint64_t all = mappable->base + mappable->bytes;
+	off_t at = (off_t)mappable->base;
+
+	if (!mappable->paranoid || mappable->fd < 0)
+		return;
+	while ((at = lseek(mappable->fd, at, SEEK_DATA)) >= 0 && (uint64_t)at < all) {
 		off_t end = lseek(mappable->fd, at, SEEK_HOLE);
 
-		while (at < end) {
-			ssize_t n =
-				pwrite(mappable->fd, zeros, (size_t)min_u64(sizeof(zeros), (uint64_t)(end - at)), at);
-
-			if (n <= 0)
-				return;
-			at += n;
-		}
+		if (end < 0 || wipe_range(mappable->fd, (uint64_t)at, min_u64((uint64_t)end, all)) < 0)
+			return;
+		at = end;
 	}
 }
 
 void mappable_fini(struct uvm_mappable *mappable)
 {
-	if (mappable->paranoid && mappable->fd >= 0)
-		wipe_contents(mappable);
+	mappable_wipe(mappable);
 	if (mappable->pin)
 		munmap(mappable->pin, mappable->bytes);
 	if (mappable->fd >= 0)
@@ -75,6 +82,29 @@ void mappable_fini(struct uvm_mappable *mappable)
 bool mappable_watchable(const struct uvm_mappable *mappable)
 {
 	return mappable->shmem && mappable->access & UVM_ACCESS_WRITE && watch_start() == 0 && watch_catches_writes();
+}
+
+struct uvm_mappable *mappable_use(struct uvm_mappable *leaf)
+{
+	leaf->users++;
+	return uvm_mappable_ref(leaf);
+}
+
+void mappable_unuse(struct uvm_mappable *leaf)
+{
+	leaf->users--;
+	if (leaf->mirror_of && !leaf->users && leaf->mirror_of->mirror == leaf)
+		leaf->mirror_of->mirror = NULL;
+	mappable_put(leaf);
+}
+
+struct uvm_mappable *mappable_mirror(struct uvm_mappable *file)
+{
+	struct uvm_mappable *mirror = file->ops->mirror ? file->ops->mirror(file) : NULL;
+
+	if (mirror)
+		mirror->users++;
+	return mirror;
 }
 
 bool mappable_has(const struct uvm_mappable *mappable, uint64_t offset)
@@ -87,13 +117,13 @@ bool mappable_usable(const struct uvm_mappable *mappable)
 	return !mappable->ops->usable || mappable->ops->usable(mappable);
 }
 
-static void free_leaf(struct uvm_mappable *leaf)
+void leaf_free(struct uvm_mappable *leaf)
 {
 	mappable_fini(leaf);
 	free(leaf);
 }
 
-static const struct mappable_ops leaf_ops = {.free = free_leaf};
+static const struct mappable_ops leaf_ops = {.free = leaf_free};
 
 /* Populated through a mapping, which stays when the memory is to be locked (it is as long as some mapping is). */
 static int commit_memory(struct uvm_mappable *memory, bool lock)
@@ -132,7 +162,7 @@ int uvm_mappable_create_memory(uint64_t bytes, unsigned int flags, struct uvm_ma
 	if (rc == 0 && flags & (UVM_ALLOC_COMMIT | UVM_ALLOC_LOCK))
 		rc = commit_memory(memory, flags & UVM_ALLOC_LOCK);
 	if (rc < 0) {
-		free_leaf(memory);
+		leaf_free(memory);
 		return rc;
 	}
 	*mappable = memory;
@@ -182,12 +212,10 @@ static int bytes_of(struct uvm_mappable *mappable, uint64_t *bytes)
 
 int uvm_mappable_get_size(struct uvm_mappable *mappable, uint64_t *blocks)
 {
+	GRAPH_LOCKED;
 	uint64_t bytes;
-	int rc;
+	int rc = bytes_of(mappable, &bytes);
 
-	graph_lock();
-	rc = bytes_of(mappable, &bytes);
-	graph_unlock();
 	if (rc == 0)
 		*blocks = bytes / page_size();
 	return rc;
@@ -196,11 +224,8 @@ int uvm_mappable_get_size(struct uvm_mappable *mappable, uint64_t *blocks)
 int uvm_mappable_get_block_size(struct uvm_mappable *mappable, uint64_t *bytes)
 {
 	uint64_t ignored;
-	int rc;
+	int rc = uvm_mappable_get_size(mappable, &ignored);
 
-	graph_lock();
-	rc = bytes_of(mappable, &ignored);
-	graph_unlock();
 	if (rc == 0)
 		*bytes = page_size();
 	return rc;

@@ -61,7 +61,7 @@ static struct view part_of(struct view view, uint64_t start, uint64_t end)
 
 static struct view moved_to(struct view view, uint64_t start)
 {
-	view.range = (struct region){start, start + region_bytes(view.range)};
+	view.range = region_at(start, region_bytes(view.range));
 	return view;
 }
 
@@ -73,7 +73,15 @@ static unsigned int allowed_access(struct view view, unsigned int access)
 	return view.access & access;
 }
 
-static int resolve_leaf(struct uvm_mappable *leaf, struct view view, struct segment_vec *out)
+static struct uvm_mappable *mirror_of(const struct view *view, const struct uvm_mappable *leaf)
+{
+	for (size_t i = 0; view->shadow && i < view->shadow->mirror_count; i++)
+		if (view->shadow->mirrors[i]->mirror_of == leaf)
+			return view->shadow->mirrors[i];
+	return NULL;
+}
+
+static int resolve_shown(struct uvm_mappable *leaf, struct view view, struct segment_vec *out)
 {
 	unsigned int access = allowed_access(view, leaf->access);
 
@@ -101,6 +109,27 @@ static int resolve_leaf(struct uvm_mappable *leaf, struct view view, struct segm
 	return 0;
 }
 
+int mirror_show(struct uvm_mappable *mirror, struct region range)
+{
+	return region_vec_insert(&mirror->shown, range) < 0 ? UVM_MEM_NO_MEMORY : 0;
+}
+
+/* A mirror ends where the file did when it was made. */
+static int resolve_leaf(struct uvm_mappable *leaf, struct view view, struct segment_vec *out)
+{
+	struct uvm_mappable *mirror = mirror_of(&view, leaf);
+	uint64_t end = mirror ? max_u64(view.range.start, min_u64(mirror->bytes, view.range.end)) : view.range.start;
+	int rc = 0;
+
+	if (view.range.start < end)
+		rc = mirror_show(mirror, (struct region){view.range.start, end});
+	if (rc == 0 && view.range.start < end)
+		rc = resolve_shown(mirror, part_of(view, view.range.start, end), out);
+	if (rc == 0 && end < view.range.end)
+		rc = resolve_shown(leaf, part_of(view, end, view.range.end), out);
+	return rc;
+}
+
 static uint64_t in_shadow(const struct space_mapping *mapping, uint64_t address)
 {
 	return mapping->shadow_offset + address - mapping->at.start;
@@ -120,6 +149,7 @@ static int resolve_backing(const struct space_mapping *mapping, const struct bac
 static int resolve_below(struct space_mapping *mapping, const struct backing *backing, struct view view,
 			 struct segment_vec *out)
 {
+	view.shadow = mapping->shadow ? mapping->shadow : view.shadow;
 	if (backing)
 		return resolve_backing(mapping, backing, view, out);
 	return resolve(mapping->mappable, moved_to(view, mapping->offset + view.range.start - mapping->at.start), out);

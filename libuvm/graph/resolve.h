@@ -20,14 +20,19 @@ struct segment_vec {
 	size_t capacity;
 };
 
-/* How somebody above looks at a range of a mappable. */
+/* How a space above looks at a range of a mappable. */
 struct view {
 	struct region range;
 	uint64_t to; /* the address that range.start has there */
 	unsigned int access;
-	bool copies; /* writes go to a copy above: down here only reading counts */
+	const struct shadow *shadow; /* the lowest that copies, if any */
+	bool copies;                 /* writes go to a copy above: down here only reading counts */
 };
 
+/* Notes that a part of a mirror is shown. Returns 0 or UVM_MEM_NO_MEMORY. */
+int mirror_show(struct uvm_mappable *mirror, struct region range);
+
+/* Down to the leaves: the segments that the view consists of. */
 int resolve(struct uvm_mappable *mappable, struct view view, struct segment_vec *out);
 
 /* The same below one mapping, whose own rights do not count. */

@@ -4,7 +4,8 @@
 
 #include "graph/graph.h"
 
-size_t table_index(const struct uvm_space *space, uint64_t address); /* of the first mapping that ends behind it */
+/* Of the first mapping that ends behind an address; the mapping that holds it, or NULL. */
+size_t table_index(const struct uvm_space *space, uint64_t address);
 struct space_mapping *table_find(const struct uvm_space *space, uint64_t address);
 
 /* Cuts mappings in two where the region begins and ends, and makes room for one more. */
@@ -20,6 +21,7 @@ void table_swap(struct uvm_space *space, struct region region, struct space_mapp
 /* Where nothing is. */
 int table_insert(struct uvm_space *space, struct space_mapping *mapping);
 
+/* Link and unlink: it is among the mappings of what it shows. Freed when it is in no table any more. */
 struct space_mapping *mapping_new(struct uvm_space *space, struct region at, struct uvm_mappable *mappable,
 				  uint64_t offset, unsigned int flags);
 void mapping_link(struct space_mapping *mapping);

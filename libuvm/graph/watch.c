@@ -3,6 +3,9 @@
  * The userfaultfd that watches windows. One thread reads it and does nothing that could wait: whoever moves a mapping
  * waits until that was read. A fault that it cannot serve at once it hands to the other thread, which takes the graph's
  * lock.
+ * The userfaultfd that watches windows. One thread reads it and does nothing that could wait: a thread that moves a
+ * mapping waits until that was read. A fault that it cannot serve at once it hands to the other thread, which takes the
+ * graph's lock.
  */
 #include "graph/watch.h"
 
@@ -26,6 +29,7 @@ struct fault {
 
 static int uffd = -1;
 static uint64_t features;
+static bool serves_calls;
 static LIST_HEAD(, uvm_space) windows = LIST_HEAD_INITIALIZER(windows);
 static int failure; /* of the first attempt to start: it is not tried again */
 
