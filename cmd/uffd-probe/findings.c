@@ -9,8 +9,7 @@ static void try_routes(struct findings *findings)
 	for (unsigned int route = 0; route < UFFD_ROUTES; route++)
 		findings->route[route] = uffd_route_try(route);
 	findings->by = uffd_route_choose(findings->route);
-	findings->asked =
-		findings->by != UFFD_ROUTES && !uffd_try_api(findings->by, &findings->offered, &findings->ioctls);
+	findings->asked = findings->by != UFFD_ROUTES && !uffd_try_api(findings->by, &findings->offered);
 }
 
 static void try_features(struct findings *findings)

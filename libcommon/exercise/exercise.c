@@ -17,6 +17,7 @@
 #include "exercise/kit.h"
 #include "exercise/list.h"
 #include "uffd/names.h"
+#include "uffd/offer.h"
 #include "uffd/uffd.h"
 
 #define NAP_NS     100000
@@ -35,11 +36,10 @@ const char *exercise_result_name(enum exercise_result result)
 
 static void require_offered(struct kit *kit, uint64_t features)
 {
-	_cleanup_close_ int asked = uffd_open(kit->route, true);
 	uint64_t offered = 0;
 	char name[8];
 
-	kit_expect(kit, "UFFDIO_API", asked < 0 ? asked : uffd_offered(asked, &offered), 0);
+	kit_expect(kit, "UFFDIO_API", uffd_try_api(kit->route, &offered), 0);
 	features &= ~offered;
 	if (features)
 		kit_not_applicable(kit, "this kernel does not offer %s",
@@ -57,7 +57,7 @@ __attribute__((noreturn)) static void run_child(const struct exercise *exercise,
 		_exit(1);
 	if (route == UFFD_ROUTES)
 		kit_not_applicable(&kit, "no route to a userfaultfd is usable here");
-	kit.fd = uffd_open(route, true);
+	kit.fd = uffd_open(route);
 	kit_expect(&kit, "open a userfaultfd", kit.fd < 0 ? kit.fd : 0, 0);
 	require_offered(&kit, exercise->features);
 	result = uffd_handshake(kit.fd, exercise->features);

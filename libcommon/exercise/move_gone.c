@@ -38,7 +38,7 @@ static void send_uffd(struct kit *kit, int socket)
 	struct legacy legacy;
 
 	close(kit->fd);
-	kit->fd = uffd_open(kit->route, true);
+	kit->fd = uffd_open(kit->route);
 	if (kit->fd < 0 || uffd_handshake(kit->fd, UFFD_FEATURE_MOVE))
 		_exit(1);
 	legacy.from = (uintptr_t)kit_source(kit, page_size());

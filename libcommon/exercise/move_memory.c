@@ -82,7 +82,7 @@ static enum child_end move_until_full(const char *group, int fd, char *at)
 
 __attribute__((noreturn)) static void move_without_memory(struct kit *kit, const char *group)
 {
-	int fd = uffd_open(kit->route, true);
+	int fd = uffd_open(kit->route);
 	size_t bytes = TABLES * APART;
 	char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	struct region region = {(uintptr_t)at + page_size(), (uintptr_t)at + bytes};

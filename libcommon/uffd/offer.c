@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mman.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -24,23 +23,16 @@ const char *uffd_memory_name(enum uffd_memory memory)
 
 int uffd_try_feature(enum uffd_route route, unsigned int bit)
 {
-	_cleanup_close_ int fd = uffd_open(route, true);
+	_cleanup_close_ int fd = uffd_open(route);
 
 	return fd < 0 ? fd : uffd_handshake(fd, UINT64_C(1) << bit);
 }
 
-int uffd_try_api(enum uffd_route route, uint64_t *features, uint64_t *ioctls)
+int uffd_try_api(enum uffd_route route, uint64_t *features)
 {
-	_cleanup_close_ int fd = uffd_open(route, true);
-	struct uffdio_api api = {.api = UFFD_API};
+	_cleanup_close_ int fd = uffd_open(route);
 
-	if (fd < 0)
-		return fd;
-	if (ioctl(fd, UFFDIO_API, &api) < 0)
-		return -errno;
-	*features = api.features;
-	*ioctls = api.ioctls;
-	return 0;
+	return fd < 0 ? fd : uffd_offered(fd, features);
 }
 
 static void *map_memfd(void)
@@ -93,7 +85,7 @@ static void *map_memory(enum uffd_memory memory)
 
 static int try_register(enum uffd_route route, uint64_t features, struct region region, uint64_t mode, uint64_t *ioctls)
 {
-	_cleanup_close_ int fd = uffd_open(route, true);
+	_cleanup_close_ int fd = uffd_open(route);
 	int code = fd < 0 ? fd : uffd_handshake(fd, features);
 
 	return code ? code : uffd_register(fd, region, mode, ioctls);

@@ -32,8 +32,8 @@ struct uffd_offer {
 /* Enables one feature on a descriptor of its own. Returns 0 or -errno, as uffd_handshake. */
 int uffd_try_feature(enum uffd_route route, unsigned int bit);
 
-/* What the handshake answers: the features offered, and the ioctls on the descriptor itself. Returns 0 or -errno. */
-int uffd_try_api(enum uffd_route route, uint64_t *features, uint64_t *ioctls);
+/* The features that the handshake offers on a descriptor of this route. Returns 0 or -errno. */
+int uffd_try_api(enum uffd_route route, uint64_t *features);
 
 /*
  * Registers memory of one kind for the faults of mode bit `mode` (index into uffd_mode_names). `features`: those the

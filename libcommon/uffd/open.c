@@ -21,9 +21,9 @@ static int open_by_device(int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-int uffd_open(enum uffd_route route, bool nonblock)
+int uffd_open(enum uffd_route route)
 {
-	int flags = O_CLOEXEC | (nonblock ? O_NONBLOCK : 0);
+	int flags = O_CLOEXEC | O_NONBLOCK;
 	long fd;
 
 	if (route == UFFD_ROUTE_DEVICE)

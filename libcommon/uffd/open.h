@@ -2,8 +2,6 @@
 /* The ways to get a userfaultfd of one's own address space. */
 #pragma once
 
-#include <stdbool.h>
-
 #define UFFD_DEVICE "/dev/userfaultfd"
 
 enum uffd_route {
@@ -15,7 +13,6 @@ enum uffd_route {
 };
 
 /*
- * A new descriptor, close-on-exec, before its handshake. `nonblock`: reads return at once. Returns it, or -errno. The
- * caller closes it.
+ * A new descriptor, close-on-exec and non-blocking, before its handshake. Returns it, or -errno. The caller closes it.
  */
-int uffd_open(enum uffd_route route, bool nonblock);
+int uffd_open(enum uffd_route route);

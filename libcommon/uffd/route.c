@@ -34,7 +34,7 @@ bool uffd_route_kernel_faults(enum uffd_route route)
 
 static int open_and_close(const void *route)
 {
-	_cleanup_close_ int fd = uffd_open(*(const enum uffd_route *)route, true);
+	_cleanup_close_ int fd = uffd_open(*(const enum uffd_route *)route);
 
 	return fd < 0 ? fd : 0;
 }

@@ -180,8 +180,10 @@ static int open_best(void)
 	static const enum uffd_route order[] = {UFFD_ROUTE_DEVICE, UFFD_ROUTE_SYSCALL, UFFD_ROUTE_USER_MODE_ONLY};
 	int fd = -1;
 
-	for (size_t i = 0; fd < 0 && i < ARRAY_SIZE(order); i++)
-		fd = uffd_open(order[i], true);
+	for (size_t i = 0; fd < 0 && i < ARRAY_SIZE(order); i++) {
+		fd = uffd_open(order[i]);
+		serves_calls = order[i] != UFFD_ROUTE_USER_MODE_ONLY;
+	}
 	return fd;
 }
 
