@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The userfaultfd that watches windows. One thread reads it and does nothing that could wait: whoever moves a mapping
- * waits until that was read. A fault that it cannot serve at once it hands to the other thread, which takes the graph's
- * lock.
  * The userfaultfd that watches windows. One thread reads it and does nothing that could wait: a thread that moves a
  * mapping waits until that was read. A fault that it cannot serve at once it hands to the other thread, which takes the
  * graph's lock.
@@ -66,9 +63,9 @@ bool watch_poisons(void)
 	return features & UFFD_FEATURE_POISON;
 }
 
-static struct region page_of(struct fault fault)
+bool watch_serves_calls(void)
 {
-	return (struct region){fault.page, fault.page + page_size()};
+	return serves_calls;
 }
 
 /*
@@ -83,9 +80,9 @@ static void serve_fault(struct fault fault)
 		if (space->window.start <= fault.page && fault.page < space->window.end)
 			break;
 	if (space)
-		space->mappable.ops->fault(space, page_of(fault), fault.write_protected);
+		space->mappable.ops->fault(space, region_at(fault.page, page_size()), fault.write_protected);
 	else
-		uffd_wake(uffd, page_of(fault));
+		uffd_wake(uffd, region_at(fault.page, page_size()));
 }
 
 static void hand_over(struct fault fault)
@@ -94,7 +91,7 @@ static void hand_over(struct fault fault)
 	if (waiting.count < WAITING)
 		waiting.faults[waiting.count++] = fault;
 	else
-		uffd_wake(uffd, page_of(fault));
+		uffd_wake(uffd, region_at(fault.page, page_size()));
 	pthread_cond_signal(&waiting.filled);
 	pthread_mutex_unlock(&waiting.lock);
 }

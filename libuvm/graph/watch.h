@@ -14,6 +14,9 @@ int watch_fd(void);
 bool watch_catches_writes(void);
 bool watch_poisons(void);
 
+/* Whether system calls wait for a page, too. */
+bool watch_serves_calls(void);
+
 /* From now on, or no longer, faults in the window of a space are its own to serve. The graph's lock is held. */
 void watch_add_window(struct uvm_space *space);
 void watch_remove_window(struct uvm_space *space);
