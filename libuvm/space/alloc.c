@@ -144,7 +144,7 @@ static int fill_handle(struct uvm_alloc_handle *handle, struct uvm_allocator *al
 	rc = take_range(allocator, &at, bytes, flags);
 	if (rc < 0)
 		return rc;
-	if (region_vec_push(&handle->held, (struct region){at, at + bytes})) {
+	if (region_vec_push(&handle->held, region_at(at, bytes))) {
 		extents_give(allocator->extents, at, bytes, NULL, NULL);
 		return UVM_MEM_NO_MEMORY;
 	}

@@ -128,12 +128,7 @@ static int clone_space(struct uvm_space *space, unsigned int flags, struct uvm_s
 
 int uvm_space_clone(struct uvm_space *space, unsigned int flags, struct uvm_space **clone)
 {
-	int rc;
+	GRAPH_LOCKED;
 
-	if (flags & ~UVM_CLONE_REVERSE)
-		return UVM_MEM_INVALID_ARGUMENT;
-	graph_lock();
-	rc = clone_space(space, flags, clone);
-	graph_unlock();
-	return rc;
+	return flags & ~UVM_CLONE_REVERSE ? UVM_MEM_INVALID_ARGUMENT : clone_space(space, flags, clone);
 }

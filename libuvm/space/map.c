@@ -55,7 +55,7 @@ static int find_free(const struct uvm_space *space, uint64_t bytes, struct regio
 		start = space->table[i]->at.end;
 	if (space->window.end - start < bytes)
 		return UVM_MEM_NO_SPACE;
-	*at = (struct region){start, start + bytes};
+	*at = region_at(start, bytes);
 	return 0;
 }
 
@@ -160,25 +160,18 @@ static int map_region(struct uvm_space *space, struct uvm_mappable *mappable, st
 int uvm_space_map(struct uvm_space *space, struct uvm_mappable *mappable, struct uvm_region region, uint64_t *start,
 		  unsigned int flags)
 {
-	int rc;
+	GRAPH_LOCKED;
 
-	graph_lock();
-	rc = map_region(space, mappable, region, start, flags);
-	graph_unlock();
-	return rc;
+	return map_region(space, mappable, region, start, flags);
 }
 
 int uvm_space_unmap(struct uvm_space *space, struct uvm_region region)
 {
+	GRAPH_LOCKED;
 	struct region at;
-	int rc;
+	int rc = region_in_space(space, region, &at);
 
-	graph_lock();
-	rc = region_in_space(space, region, &at);
-	if (rc == 0)
-		rc = change_region(space, at, NULL);
-	graph_unlock();
-	return rc;
+	return rc == 0 ? change_region(space, at, NULL) : rc;
 }
 
 static bool is_covered(const struct uvm_space *space, struct region at)
@@ -243,15 +236,11 @@ static int set_flags(struct uvm_space *space, struct region at, unsigned int fla
 
 int uvm_space_set_mapflags(struct uvm_space *space, struct uvm_region region, unsigned int flags)
 {
+	GRAPH_LOCKED;
 	struct region at;
-	int rc;
+	int rc = region_in_space(space, region, &at);
 
-	graph_lock();
-	rc = region_in_space(space, region, &at);
 	if (rc == 0 && (!map_flags_known(flags) || !is_covered(space, at)))
 		rc = UVM_MEM_INVALID_ARGUMENT;
-	if (rc == 0)
-		rc = set_flags(space, at, flags);
-	graph_unlock();
-	return rc;
+	return rc == 0 ? set_flags(space, at, flags) : rc;
 }

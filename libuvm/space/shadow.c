@@ -14,6 +14,7 @@
 #include "graph/mappable.h"
 #include "graph/resolve.h"
 #include "space/shadow_copy.h"
+#include "space/shadow_file.h"
 #include "space/views.h"
 #include "space/window.h"
 
@@ -22,11 +23,6 @@
 static LIST_HEAD(, shadow) shadows = LIST_HEAD_INITIALIZER(shadows);
 static unsigned int all_parts;
 
-static struct region page_at(uint64_t offset)
-{
-	return (struct region){offset, offset + page_size()};
-}
-
 static void free_shadow(struct uvm_mappable *mappable)
 {
 	struct shadow *shadow = (struct shadow *)mappable;
@@ -34,11 +30,14 @@ static void free_shadow(struct uvm_mappable *mappable)
 	for (size_t i = 0; i < shadow->backing_count; i++) {
 		if (shadow->backing[i].linked)
 			LIST_REMOVE(&shadow->backing[i], of_leaf);
-		mappable_put(shadow->backing[i].leaf);
+		mappable_unuse(shadow->backing[i].leaf);
 	}
+	for (size_t i = 0; i < shadow->mirror_count; i++)
+		mappable_unuse(shadow->mirrors[i]);
 	LIST_REMOVE(shadow, all);
 	all_parts -= shadow->parts;
-	mappable_fini(&shadow->leaf);
+	shadow_file_drop(shadow);
+	free(shadow->mirrors);
 	free(shadow->backing);
 	free(shadow->copied);
 	free(shadow);
@@ -57,29 +56,37 @@ static struct shadow *shadow_new(uint64_t bytes, bool snapshot)
 	LIST_INSERT_HEAD(&shadows, shadow, all);
 	shadow->snapshot = snapshot;
 	shadow->copied = calloc(bytes / page_size(), 1);
-	if (shadow->copied && mappable_make_memfd(&shadow->leaf, "uvm-shadow") == 0)
+	if (shadow->copied && shadow_file_take(shadow) == 0)
 		return shadow;
 	free_shadow(&shadow->leaf);
 	return NULL;
 }
 
-/* What cannot be watched is copied now. The shadow's offsets are the addresses of the segment. */
+/*
+ * What cannot be watched, and has no mirror, is copied now. The shadow's offsets are the addresses of the segment.
+ * There is nothing behind the end of a mirror.
+ */
 static int freeze_segment(struct shadow *shadow, const struct segment *segment)
 {
+	struct uvm_mappable *mirror = mappable_watchable(segment->leaf) ? NULL : mappable_mirror(segment->leaf);
+	struct uvm_mappable *leaf = mirror ? mirror : mappable_use(segment->leaf);
 	struct backing *backing = &shadow->backing[shadow->backing_count++];
 
 	*backing = (struct backing){
 		.shadow = shadow,
 		.at = segment->at,
-		.leaf = uvm_mappable_ref(segment->leaf),
+		.leaf = leaf,
 		.offset = segment->offset,
 		.access = segment->access,
-		.linked = mappable_watchable(segment->leaf),
+		.linked = mappable_watchable(leaf) && segment->offset < leaf->bytes,
 	};
 	if (!backing->linked)
 		return shadow_copy_segment(shadow, segment->at.start, segment, COPY_MADE);
-	LIST_INSERT_HEAD(&segment->leaf->frozen_for, backing, of_leaf);
-	return 0;
+	LIST_INSERT_HEAD(&leaf->frozen_for, backing, of_leaf);
+	if (!mirror)
+		return 0;
+	backing->at.end = min_u64(segment->at.end, segment->at.start + mirror->bytes - segment->offset);
+	return mirror_show(mirror, region_at(segment->offset, region_bytes(backing->at)));
 }
 
 static int freeze_segments(struct shadow *shadow, const struct segment_vec *frozen)
@@ -129,8 +136,8 @@ int shadow_freeze(struct shadow *shadow)
 
 	for (size_t i = 0; i < shadow->backing_count; i++) {
 		const struct backing *backing = &shadow->backing[i];
-		struct region range = {backing->offset, backing->offset + region_bytes(backing->at)};
-		int rc = views_of(backing->leaf, range, window_try);
+		struct region range = region_at(backing->offset, region_bytes(backing->at));
+		int rc = backing->leaf->mirror_of ? 0 : views_of_writers(backing->leaf, range, window_try);
 
 		first = first ? first : rc;
 	}
@@ -161,7 +168,7 @@ static void count_part(struct shadow *shadow, uint64_t offset)
 
 /*
  * New copies are shown everywhere before anybody can write to them: what one view writes all others see at once.
- * Writers are not woken before that; they would only come again, and find another page to copy if somebody mapped one
+ * Writers are not woken before that; they would only come again, and find another page to copy if one was mapped
  * there meanwhile.
  */
 static int resolve_copies(struct shadow *shadow, struct region changed)
@@ -211,7 +218,7 @@ int shadow_copy_page(struct space_mapping *mapping, uint64_t offset)
 {
 	_cleanup_segments_ struct segment_vec vec = {0};
 	struct shadow *shadow = mapping->shadow;
-	struct region at = page_at(offset - mapping->shadow_offset + mapping->at.start);
+	struct region at = region_at(offset - mapping->shadow_offset + mapping->at.start, page_size());
 	int rc = resolve_source(mapping, (struct view){.range = at, .to = at.start, .access = ALL_ACCESS}, &vec);
 
 	if (rc == 0 && vec.count)
@@ -219,7 +226,7 @@ int shadow_copy_page(struct space_mapping *mapping, uint64_t offset)
 	if (rc < 0)
 		return rc;
 	count_part(shadow, offset);
-	rc = resolve_copies(shadow, page_at(offset));
+	rc = resolve_copies(shadow, region_at(offset, page_size()));
 	limit_parts();
 	return rc;
 }
@@ -237,11 +244,11 @@ int leaf_thaw(struct uvm_mappable *leaf, uint64_t offset)
 			continue;
 		rc = shadow_copy(backing->shadow, to, leaf, offset, page_size(), COPY_SETTLING);
 		if (rc == 0)
-			rc = resolve_copies(backing->shadow, page_at(to));
+			rc = resolve_copies(backing->shadow, region_at(to, page_size()));
 		if (rc < 0)
 			return rc;
 		count_part(backing->shadow, to);
 		limit_parts();
 	}
-	return views_of(leaf, page_at(offset), window_permit);
+	return views_of(leaf, region_at(offset, page_size()), window_permit);
 }

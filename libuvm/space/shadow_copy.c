@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "graph/mappable.h"
@@ -27,7 +28,7 @@ int shadow_copy(struct shadow *shadow, uint64_t to, struct uvm_mappable *leaf, u
 
 	if (!buffer)
 		return UVM_MEM_NO_MEMORY;
-	got = pread(leaf->fd, buffer, bytes, (off_t)from);
+	got = pread(leaf->fd, buffer, bytes, (off_t)(leaf->base + from));
 	if (got < 0)
 		return UVM_MEM_IO_ERROR;
 	shadow->leaf.paranoid |= leaf->paranoid;
@@ -38,7 +39,7 @@ int shadow_copy(struct shadow *shadow, uint64_t to, struct uvm_mappable *leaf, u
 		if (*copied || !mappable_has(leaf, from + i))
 			continue;
 		if (!is_zero(buffer + i, length) &&
-		    pwrite(shadow->leaf.fd, buffer + i, length, (off_t)(to + i)) != (ssize_t)length)
+		    pwrite(shadow->leaf.fd, buffer + i, length, (off_t)(shadow->leaf.base + to + i)) != (ssize_t)length)
 			return UVM_MEM_NO_MEMORY;
 		*copied = (uint8_t)state;
 	}
@@ -57,6 +58,26 @@ int shadow_copy_segment(struct shadow *shadow, uint64_t to, const struct segment
 	return rc;
 }
 
+/* False: it has none, or has one already, which does not reach so far. */
+static bool use_mirror(struct shadow *shadow, struct uvm_mappable *file)
+{
+	struct uvm_mappable *mirror;
+
+	for (size_t i = 0; i < shadow->mirror_count; i++)
+		if (shadow->mirrors[i]->mirror_of == file)
+			return false;
+	mirror = mappable_mirror(file);
+	if (!mirror)
+		return false;
+	/* It holds pointers. NOLINTNEXTLINE(bugprone-sizeof-expression) */
+	if (array_reserve(&shadow->mirrors, shadow->mirror_count, &shadow->mirror_capacity) < 0) {
+		mappable_unuse(mirror);
+		return false;
+	}
+	shadow->mirrors[shadow->mirror_count++] = mirror;
+	return true;
+}
+
 int shadow_copy_unwatchable(struct space_mapping *mapping, struct region region)
 {
 	_cleanup_segments_ struct segment_vec vec = {0};
@@ -64,7 +85,8 @@ int shadow_copy_unwatchable(struct space_mapping *mapping, struct region region)
 		resolve_source(mapping, (struct view){.range = region, .to = region.start, .access = ALL_ACCESS}, &vec);
 
 	for (size_t i = 0; rc == 0 && i < vec.count; i++)
-		if (!mappable_watchable(vec.items[i].leaf) && vec.items[i].access & UVM_ACCESS_READ)
+		if (!mappable_watchable(vec.items[i].leaf) && vec.items[i].access & UVM_ACCESS_READ &&
+		    !use_mirror(mapping->shadow, vec.items[i].leaf))
 			rc = shadow_copy_segment(mapping->shadow,
 						 mapping->shadow_offset + vec.items[i].at.start - mapping->at.start,
 						 &vec.items[i], COPY_MADE);

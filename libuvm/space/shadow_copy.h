@@ -12,5 +12,8 @@ int shadow_copy(struct shadow *shadow, uint64_t to, struct uvm_mappable *leaf, u
 		enum copy_state state);
 int shadow_copy_segment(struct shadow *shadow, uint64_t to, const struct segment *segment, enum copy_state state);
 
-/* Copies the parts that could not be watched: they have to be copied before somebody can write. */
+/*
+ * What cannot be watched has to be copied before it can be written to: when it is touched, for files that have a
+ * mirror, else now.
+ */
 int shadow_copy_unwatchable(struct space_mapping *mapping, struct region region);

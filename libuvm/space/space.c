@@ -67,14 +67,11 @@ int space_create(uint64_t window, struct uvm_space **space)
 
 int uvm_space_create(uint64_t bytes, struct uvm_space **space)
 {
-	int rc;
+	GRAPH_LOCKED;
 
 	if (!bytes || bytes > INT64_MAX)
 		return UVM_MEM_INVALID_ARGUMENT;
-	graph_lock();
-	rc = space_create(round_up(bytes, page_size()), space);
-	graph_unlock();
-	return rc;
+	return space_create(round_up(bytes, page_size()), space);
 }
 
 int uvm_space_create_stacked(struct uvm_space **space)
@@ -109,31 +106,29 @@ int uvm_space_get_mappable(struct uvm_space *space, struct uvm_mappable **mappab
 
 int uvm_space_get_mapflags(struct uvm_space *space, struct uvm_region region, unsigned int *flags, bool *all_same)
 {
+	GRAPH_LOCKED;
+	const struct space_mapping *first;
 	struct region at;
 	uint64_t covered;
-	int rc;
+	int rc = region_in_space(space, region, &at);
 
-	graph_lock();
-	rc = region_in_space(space, region, &at);
-	if (rc == 0) {
-		const struct space_mapping *first = table_find(space, at.start);
+	if (rc)
+		return rc;
+	first = table_find(space, at.start);
+	*flags = first ? first->flags : 0;
+	covered = at.start;
+	for (size_t i = table_index(space, at.start); first && i < space->count && covered < at.end; i++) {
+		const struct space_mapping *mapping = space->table[i];
 
-		*flags = first ? first->flags : 0;
-		covered = at.start;
-		for (size_t i = table_index(space, at.start); first && i < space->count && covered < at.end; i++) {
-			const struct space_mapping *mapping = space->table[i];
-
-			if (mapping->at.start > covered || mapping->flags != first->flags)
-				break;
-			covered = mapping->at.end;
-		}
-		*all_same = covered >= at.end;
+		if (mapping->at.start > covered || mapping->flags != first->flags)
+			break;
+		covered = mapping->at.end;
 	}
-	graph_unlock();
-	return rc;
+	*all_same = covered >= at.end;
+	return 0;
 }
 
-/* Several mappings that continue each other are one to whoever asks. */
+/* Several mappings that continue each other are one to the caller. */
 static struct uvm_mappable *covering_mappable(const struct uvm_space *space, struct region at, uint64_t *offset)
 {
 	const struct space_mapping *first = table_find(space, at.start);
@@ -158,18 +153,16 @@ static struct uvm_mappable *covering_mappable(const struct uvm_space *space, str
 int uvm_space_get_mapping(struct uvm_space *space, struct uvm_region region, struct uvm_mappable **mappable,
 			  uint64_t *offset)
 {
+	GRAPH_LOCKED;
 	struct region at;
-	int rc;
+	int rc = region_in_space(space, region, &at);
 
-	graph_lock();
-	rc = region_in_space(space, region, &at);
-	if (rc == 0) {
-		*mappable = covering_mappable(space, at, offset);
-		if (*mappable)
-			uvm_mappable_ref(*mappable);
-	}
-	graph_unlock();
-	return rc;
+	if (rc)
+		return rc;
+	*mappable = covering_mappable(space, at, offset);
+	if (*mappable)
+		uvm_mappable_ref(*mappable);
+	return 0;
 }
 
 int uvm_space_get_page_size(struct uvm_space *space, unsigned int *bytes)

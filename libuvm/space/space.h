@@ -4,6 +4,7 @@
 
 #include "graph/graph.h"
 
+/* Whether all of them are UVM_MAP_ flags. */
 bool map_flags_known(unsigned int flags);
 
 /* Half-open, from inclusive bounds. Returns 0 or UVM_MEM_INVALID_ARGUMENT (not whole pages; outside the window). */

@@ -25,7 +25,7 @@ static int visit_mapping(struct space_mapping *mapping, struct region region, vi
 /* Where a range, which something maps from `offset` on at `at`, is seen there. */
 static struct region translate_range(struct region range, uint64_t offset, struct region at)
 {
-	struct region common = region_intersect(range, (struct region){offset, offset + region_bytes(at)});
+	struct region common = region_intersect(range, region_at(offset, region_bytes(at)));
 
 	return (struct region){common.start - offset + at.start, common.end - offset + at.start};
 }
@@ -43,22 +43,34 @@ int views_of_shadow(struct shadow *shadow, struct region range, view_action acti
 	return first;
 }
 
-int views_of(struct uvm_mappable *mappable, struct region range, view_action action)
+int views_of_writers(struct uvm_mappable *mappable, struct region range, view_action action)
 {
 	struct space_mapping *mapping;
-	struct backing *backing;
 	int first = 0, rc;
 
 	LIST_FOREACH(mapping, &mappable->above, above) {
 		rc = visit_mapping(mapping, translate_range(range, mapping->offset, mapping->at), action);
 		first = first ? first : rc;
 	}
-	LIST_FOREACH(backing, &mappable->frozen_for, of_leaf) {
-		rc = views_of_shadow(backing->shadow, translate_range(range, backing->offset, backing->at), action);
+	if (mappable->mirror_of) {
+		rc = views_of_writers(mappable->mirror_of, range, action);
 		first = first ? first : rc;
 	}
 	if (mappable->kind == KIND_SHADOW) {
 		rc = views_of_shadow((struct shadow *)mappable, range, action);
+		first = first ? first : rc;
+	}
+	return first;
+}
+
+int views_of(struct uvm_mappable *mappable, struct region range, view_action action)
+{
+	int first = views_of_writers(mappable, range, action);
+	struct backing *backing;
+
+	LIST_FOREACH(backing, &mappable->frozen_for, of_leaf) {
+		int rc = views_of_shadow(backing->shadow, translate_range(range, backing->offset, backing->at), action);
+
 		first = first ? first : rc;
 	}
 	return first;

@@ -11,6 +11,9 @@ typedef int (*view_action)(struct uvm_space *space, struct region region);
  * after an error; returns the first.
  */
 int views_of(struct uvm_mappable *mappable, struct region range, view_action action);
+
+/* The same but for snapshots, which never write to it: what is frozen for one more makes no difference to them. */
+int views_of_writers(struct uvm_mappable *mappable, struct region range, view_action action);
 int views_of_shadow(struct shadow *shadow, struct region range, view_action action);
 
 /* The same for the space itself, if it has a window, and all above it. */

@@ -31,7 +31,7 @@ int window_reserve(struct uvm_space *space, uint64_t bytes)
 
 	if (at == MAP_FAILED)
 		return UVM_MEM_NO_MEMORY;
-	space->window = (struct region){(uintptr_t)at, (uintptr_t)at + bytes};
+	space->window = region_at((uintptr_t)at, bytes);
 	watch_add_window(space);
 	return 0;
 }
@@ -93,8 +93,15 @@ static uint64_t bytes_of(const struct segment *segments, size_t count)
  */
 static int make_aside(struct segment *segments, size_t count)
 {
+	const struct mappable_ops *ops = segments->leaf->ops;
 	uint64_t bytes = bytes_of(segments, count);
-	void *aside = mmap(NULL, bytes, PROT_NONE, MAP_SHARED, segments->leaf->fd, (off_t)segments->offset);
+	int rc = ops->begin_writing && segments->access & UVM_ACCESS_WRITE ? ops->begin_writing(segments->leaf) : 0;
+	void *aside;
+
+	if (rc < 0)
+		return rc;
+	aside = mmap(NULL, bytes, PROT_NONE, MAP_SHARED, segments->leaf->fd,
+		     (off_t)(segments->leaf->base + segments->offset));
 
 	if (aside == MAP_FAILED)
 		return UVM_MEM_NO_MEMORY;
@@ -131,7 +138,7 @@ static int move_in(struct segment *segments, size_t count)
 	uint64_t bytes = bytes_of(segments, count);
 
 	if (!segments->aside)
-		return make_hole((struct region){segments->at.start, segments->at.start + bytes});
+		return make_hole(region_at(segments->at.start, bytes));
 	if (mremap(segments->aside, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, as_pointer(segments->at.start)) ==
 	    MAP_FAILED)
 		return UVM_MEM_NO_MEMORY;

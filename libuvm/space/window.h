@@ -4,6 +4,7 @@
 
 #include "graph/graph.h"
 
+/* Addresses without access, so many bytes of them; and back. */
 int window_reserve(struct uvm_space *space, uint64_t bytes);
 void window_release(struct uvm_space *space);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* AddrSpace: copy on write, snapshots and clones, at all levels. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -369,6 +370,58 @@ static void files_are_copied_on_write_too(void **state)
 	files_are_copied("/dev/shm");
 }
 
+/* What this process has read by system calls. */
+static uint64_t bytes_read(void)
+{
+	_cleanup_fclose_ FILE *io = fopen("/proc/self/io", "re");
+	unsigned long bytes = 0;
+
+	assert_non_null(io);
+	assert_int_equal(fscanf(io, "rchar: %lu", &bytes), 1);
+	return bytes;
+}
+
+#define BLOCK 16 /* pages, which come together */
+
+/* A file of 64 blocks, each page of which begins with the number of its block, and where it begins. */
+static struct uvm_mappable *new_file(const char *directory, int *descriptor)
+{
+	_cleanup_free_ char *bytes = calloc(1, page(64 * BLOCK));
+	int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	struct uvm_mappable *file;
+
+	assert_true(fd >= 0 && bytes);
+	for (uint64_t i = 0; i < (uint64_t)64 * BLOCK; i++)
+		bytes[page(i)] = (char)(i / BLOCK + 1);
+	assert_int_equal(pwrite(fd, bytes, page(64 * BLOCK), 0), page(64 * BLOCK));
+	assert_int_equal(uvm_mappable_create_file(fd, &file), 0);
+	*descriptor = fd;
+	return file;
+}
+
+static uint64_t block_at(uint64_t start, uint64_t number)
+{
+	return start + page(number * BLOCK);
+}
+
+static void a_file_is_read_anew_when_no_copy_is_left(void **state)
+{
+	_cleanup_close_ int fd = -1;
+	struct uvm_mappable *file = new_file("/var/tmp", &fd);
+	uint64_t at;
+	struct uvm_space *wide = new_window((uint64_t)64 * BLOCK, &at);
+
+	(void)state;
+	map_at(wide, file, pages(0, (uint64_t)64 * BLOCK), at, COW);
+	assert_int_equal(peek(at), 1);
+	assert_int_equal(uvm_space_unmap(wide, pages_from(at, 0, (uint64_t)64 * BLOCK)), 0);
+	assert_int_equal(pwrite(fd, "z", 1, 0), 1);
+	map_at(wide, file, pages(0, (uint64_t)64 * BLOCK), at, COW);
+	assert_int_equal(peek(at), 'z');
+	uvm_space_unref(wide);
+	uvm_mappable_unref(file);
+}
+
 static void system_calls_make_copies_too(void **state)
 {
 	uint64_t copy = base + page(8);
@@ -450,17 +503,14 @@ static void writes_to_what_clones_show_do_not_use_up_all_mappings(void **state)
 	uvm_mappable_unref(big);
 }
 
-/* As many more descriptors as said, until the old limit is set again. */
-static struct rlimit limit_descriptors(unsigned int more)
+/* No file larger than this can be made, until the old limit is set again. */
+static struct rlimit limit_files(uint64_t bytes)
 {
 	struct rlimit old, new;
-	int next = fcntl(0, F_DUPFD_CLOEXEC, 3);
 
-	assert_true(next >= 0);
-	close(next);
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
-	new = (struct rlimit){(rlim_t)next + more, old.rlim_max};
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &new), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	new = (struct rlimit){bytes, old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &new), 0);
 	return old;
 }
 
@@ -473,15 +523,16 @@ static void a_copy_that_cannot_be_made_changes_nothing(void **state)
 	(void)state;
 	map_at(space, memory, pages(0, 8), start, COW);
 	poke(start, 50);
-	old = limit_descriptors(1); /* for one of the two mappings */
+	assert_int_equal(uvm_space_unmap(space, pages_from(base, 7, 8)), 0);
+	old = limit_files(page(7)); /* for one of the two mappings */
 	assert_int_equal(uvm_space_clone(space, 0, &none), UVM_MEM_NO_MEMORY);
 	assert_int_equal(uvm_space_clone(space, UVM_CLONE_REVERSE, &none), UVM_MEM_NO_MEMORY);
-	setrlimit(RLIMIT_NOFILE, &old);
-	old = limit_descriptors(0);
+	setrlimit(RLIMIT_FSIZE, &old);
+	old = limit_files(0);
 	assert_int_equal(uvm_space_map(space, memory, pages(0, 8), &start, SNAPSHOT | UVM_MAP_FIXED | UVM_MAP_REPLACE),
 			 UVM_MEM_NO_MEMORY);
-	assert_int_equal(uvm_space_set_mapflags(space, pages_from(base, 0, 8), COW), UVM_MEM_NO_MEMORY);
-	setrlimit(RLIMIT_NOFILE, &old);
+	assert_int_equal(uvm_space_set_mapflags(space, pages_from(base, 0, 7), COW), UVM_MEM_NO_MEMORY);
+	setrlimit(RLIMIT_FSIZE, &old);
 	assert_null(none);
 	assert_int_equal(peek(start), 50);
 	assert_int_equal(poke(base + page(1), 10), 0);
