@@ -404,6 +404,64 @@ static uint64_t block_at(uint64_t start, uint64_t number)
 	return start + page(number * BLOCK);
 }
 
+static void only_what_is_touched_of_a_copied_file_is_read(void **state)
+{
+	_cleanup_close_ int fd = -1;
+	struct uvm_mappable *file = new_file("/var/tmp", &fd);
+	uint64_t at, few = page(8 * BLOCK), before = bytes_read();
+	struct uvm_space *wide = new_window((uint64_t)128 * BLOCK, &at), *clone;
+	uint64_t snapshot = block_at(at, 64);
+
+	(void)state;
+	map_at(wide, file, pages(0, (uint64_t)64 * BLOCK), at, COW);
+	map_at(wide, file, pages(0, (uint64_t)64 * BLOCK), snapshot, SNAPSHOT);
+	clone = new_clone(wide, 0);
+	assert_int_equal(peek(block_at(at, 3)), 4);
+	assert_int_equal(poke(block_at(at, 40), 99), 0);
+	assert_int_equal(poke(block_at(snapshot, 50), 98), 0);
+	assert_int_equal(peek(block_at(start_of(clone), 60)), 61);
+	assert_int_equal(poke(block_at(start_of(clone), 60), 97), 0);
+	assert_true(bytes_read() - before < few);
+	assert_int_equal(peek(block_at(at, 40)), 99);
+	assert_int_equal(peek(block_at(at, 40) + page(1)), 41);
+	assert_int_equal(peek(block_at(snapshot, 40)), 41);
+	assert_int_equal(peek(block_at(start_of(clone), 40)), 41);
+	assert_int_equal(peek(block_at(snapshot, 50)), 98);
+	assert_int_equal(peek(block_at(at, 60)), 61);
+	assert_int_equal(peek(block_at(start_of(clone), 60)), 97);
+	uvm_space_unref(clone);
+	uvm_space_unref(wide);
+	uvm_mappable_unref(file);
+}
+
+static void copies_of_a_file_show_what_it_held_before_it_was_written_to(void **state)
+{
+	_cleanup_close_ int fd = -1;
+	struct uvm_mappable *file = new_file("/var/tmp", &fd);
+	uint64_t at, writer;
+	struct uvm_space *wide = new_window((uint64_t)64 * BLOCK, &at), *clone;
+	struct uvm_space *other = new_window((uint64_t)64 * BLOCK, &writer);
+
+	(void)state;
+	map_at(wide, file, pages(0, (uint64_t)32 * BLOCK), at, COW);
+	clone = new_clone(wide, 0);
+	assert_int_equal(poke(block_at(at, 1), 99), 0);
+	map_at(other, file, pages(0, (uint64_t)64 * BLOCK), writer, RW);
+	for (uint64_t i = 0; i < 64; i++)
+		assert_int_equal(poke(block_at(writer, i), 77), 0);
+	for (uint64_t i = 0; i < 32; i++) {
+		assert_int_equal(peek(block_at(at, i)), i == 1 ? 99 : (int)i + 1);
+		assert_int_equal(peek(block_at(start_of(clone), i)), (int)i + 1);
+	}
+	map_at(wide, file, pages((uint64_t)32 * BLOCK, (uint64_t)64 * BLOCK), block_at(at, 32), SNAPSHOT);
+	assert_int_equal(poke(block_at(writer, 33), 78), 0);
+	assert_int_equal(peek(block_at(at, 33)), 77);
+	uvm_space_unref(clone);
+	uvm_space_unref(wide);
+	uvm_space_unref(other);
+	uvm_mappable_unref(file);
+}
+
 static void a_file_is_read_anew_when_no_copy_is_left(void **state)
 {
 	_cleanup_close_ int fd = -1;
@@ -503,6 +561,42 @@ static void writes_to_what_clones_show_do_not_use_up_all_mappings(void **state)
 	uvm_mappable_unref(big);
 }
 
+static size_t count_descriptors(void)
+{
+	DIR *directory = opendir("/proc/self/fd");
+	size_t count = 0;
+
+	assert_non_null(directory);
+	while (readdir(directory))
+		count++;
+	closedir(directory);
+	return count;
+}
+
+static void clones_take_no_descriptors(void **state)
+{
+	struct uvm_space *clones[100];
+	size_t before;
+
+	(void)state;
+	uvm_space_unref(new_clone(space, 0)); /* what all of them share is there */
+	before = count_descriptors();
+	for (int i = 0; i < 100; i++) {
+		clones[i] = new_clone(space, 0);
+		assert_int_equal(poke(start_of(clones[i]) + page(3), 100 + i), 0);
+		assert_int_equal(poke(base + page(2), i), 0);
+	}
+	assert_in_range(count_descriptors(), before, before + 1);
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(peek(start_of(clones[i]) + page(2)), i ? i - 1 : 2);
+		assert_int_equal(peek(start_of(clones[i]) + page(3)), 100 + i);
+		assert_int_equal(peek(start_of(clones[i]) + page(4)), 4);
+		uvm_space_unref(clones[i]);
+	}
+	assert_int_equal(count_descriptors(), before);
+	assert_int_equal(peek(base + page(3)), 3);
+}
+
 /* No file larger than this can be made, until the old limit is set again. */
 static struct rlimit limit_files(uint64_t bytes)
 {
@@ -512,6 +606,24 @@ static struct rlimit limit_files(uint64_t bytes)
 	new = (struct rlimit){bytes, old.rlim_max};
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &new), 0);
 	return old;
+}
+
+static void copies_outgrow_their_file(void **state)
+{
+	struct rlimit old = limit_files(page(20));
+	struct uvm_space *clones[5];
+
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		clones[i] = new_clone(space, 0);
+		assert_int_equal(poke(start_of(clones[i]) + page(3), 100 + i), 0);
+	}
+	setrlimit(RLIMIT_FSIZE, &old);
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(peek(start_of(clones[i]) + page(3)), 100 + i);
+		assert_int_equal(peek(start_of(clones[i]) + page(4)), 4);
+		uvm_space_unref(clones[i]);
+	}
 }
 
 static void a_copy_that_cannot_be_made_changes_nothing(void **state)
@@ -657,9 +769,14 @@ int main(void)
 		test(a_stacked_space_is_cloned),
 		test(a_clone_has_the_same_flags_and_mappings),
 		test(files_are_copied_on_write_too),
+		test(only_what_is_touched_of_a_copied_file_is_read),
+		test(copies_of_a_file_show_what_it_held_before_it_was_written_to),
+		test(a_file_is_read_anew_when_no_copy_is_left),
 		test(system_calls_make_copies_too),
 		test(scattered_copies_do_not_use_up_all_mappings),
 		test(writes_to_what_clones_show_do_not_use_up_all_mappings),
+		test(clones_take_no_descriptors),
+		test(copies_outgrow_their_file),
 		test(a_copy_that_cannot_be_made_changes_nothing),
 		test(a_mapping_that_cannot_be_made_changes_nothing),
 		test(a_reversed_clone_that_cannot_be_shown_changes_nothing),
