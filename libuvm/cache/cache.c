@@ -44,7 +44,7 @@ static void empty_cache(struct uvm_cache *cache)
 	cache->cacheable = NULL;
 }
 
-static void free_cache(struct uvm_mappable *mappable)
+void cache_free(struct uvm_mappable *mappable)
 {
 	struct uvm_cache *cache = cache_of(mappable);
 
@@ -55,12 +55,12 @@ static void free_cache(struct uvm_mappable *mappable)
 }
 
 /* A page that is not there was touched. */
-static void serve_missing(struct uvm_mappable *mappable, uint64_t offset, uint64_t address)
+void cache_missing(struct uvm_mappable *mappable, uint64_t offset, uint64_t address)
 {
 	struct uvm_cache *cache = cache_of(mappable);
-	uint64_t unit = max_u64(page_size(), cache->cacheable->block);
+	uint64_t unit = max_u64(page_size(), cache->cacheable->unit);
 	uint64_t start = round_down(offset, unit);
-	struct region at = {address, address + page_size()};
+	struct region at = region_at(address, page_size());
 	size_t done;
 
 	switch (state_of(mappable, offset)) {
@@ -80,34 +80,37 @@ static void serve_missing(struct uvm_mappable *mappable, uint64_t offset, uint64
 }
 
 static const struct mappable_ops cache_ops = {
-	.free = free_cache,
+	.free = cache_free,
 	.usable = is_usable,
 	.has = cache_has,
-	.missing = serve_missing,
+	.missing = cache_missing,
 };
 
-int uvm_cache_create(struct uvm_cache **cache)
+int cache_make(const struct mappable_ops *ops, struct uvm_cache **cache)
 {
 	struct uvm_cache *new = calloc(1, sizeof(*new));
-	int rc;
+	int rc = new ? watch_start() : UVM_MEM_NO_MEMORY;
 
-	if (!new)
-		return UVM_MEM_NO_MEMORY;
-	mappable_init(&new->mappable, KIND_CACHE, &cache_ops, 0);
-	pthread_cond_init(&new->changed, NULL);
-	LIST_INIT(&new->blockers);
-	graph_lock();
-	rc = watch_start();
 	if (rc == 0 && !watch_poisons())
 		rc = UVM_MEM_OPERATION_NOT_SUPPORTED;
 	if (rc == 0)
 		rc = requester_start(new);
-	graph_unlock();
-	if (rc < 0)
+	if (rc < 0) {
 		free(new);
-	else
-		*cache = new;
-	return rc;
+		return rc;
+	}
+	mappable_init(&new->mappable, KIND_CACHE, ops, 0);
+	pthread_cond_init(&new->changed, NULL);
+	LIST_INIT(&new->blockers);
+	*cache = new;
+	return 0;
+}
+
+int uvm_cache_create(struct uvm_cache **cache)
+{
+	GRAPH_LOCKED;
+
+	return cache_make(&cache_ops, cache);
 }
 
 struct uvm_cache *uvm_cache_ref(struct uvm_cache *cache)
@@ -132,7 +135,7 @@ static int map_alias(struct uvm_cache *cache)
 {
 	uint64_t bytes = cache->mappable.bytes;
 	char *alias = mmap(NULL, bytes, PROT_NONE, MAP_SHARED, cache->mappable.fd, 0);
-	struct region at = {(uintptr_t)alias, (uintptr_t)alias + bytes};
+	struct region at = region_at((uintptr_t)alias, bytes);
 
 	if (alias == MAP_FAILED)
 		return UVM_MEM_NO_MEMORY;
@@ -142,7 +145,7 @@ static int map_alias(struct uvm_cache *cache)
 	return 0;
 }
 
-static int prepare_cache(struct uvm_cache *cache, struct uvm_cacheable *cacheable)
+int cache_prepare(struct uvm_cache *cache, struct uvm_cacheable *cacheable)
 {
 	int rc;
 
@@ -155,25 +158,22 @@ static int prepare_cache(struct uvm_cache *cache, struct uvm_cacheable *cacheabl
 
 int uvm_cache_set_cacheable(struct uvm_cache *cache, struct uvm_cacheable *cacheable)
 {
-	int rc = 0;
+	GRAPH_LOCKED;
+	int rc;
 
-	graph_lock();
-	if (!LIST_EMPTY(&cache->mappable.above) || !LIST_EMPTY(&cache->mappable.frozen_for) || cache->requested) {
-		rc = UVM_MEM_INVALID_STATE;
-	} else {
+	if (!LIST_EMPTY(&cache->mappable.above) || !LIST_EMPTY(&cache->mappable.frozen_for) || cache->requested)
+		return UVM_MEM_INVALID_STATE;
+	empty_cache(cache);
+	rc = cacheable ? cache_prepare(cache, cacheable) : 0;
+	if (rc < 0)
 		empty_cache(cache);
-		rc = cacheable ? prepare_cache(cache, cacheable) : 0;
-		if (rc < 0)
-			empty_cache(cache);
-	}
-	graph_unlock();
 	return rc;
 }
 
 int uvm_cache_get_cacheable(struct uvm_cache *cache, struct uvm_cacheable **cacheable)
 {
-	graph_lock();
+	GRAPH_LOCKED;
+
 	*cacheable = cache->cacheable ? uvm_cacheable_ref(cache->cacheable) : NULL;
-	graph_unlock();
 	return 0;
 }

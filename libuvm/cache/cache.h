@@ -41,6 +41,15 @@ struct uvm_cache {
 
 /* All with the graph's lock held. */
 
+/*
+ * cache.c. A cache without a Cacheable; giving it one; and what its ops do. Returns 0, UVM_MEM_NO_MEMORY or
+ * UVM_MEM_OPERATION_NOT_SUPPORTED.
+ */
+int cache_make(const struct mappable_ops *ops, struct uvm_cache **cache);
+int cache_prepare(struct uvm_cache *cache, struct uvm_cacheable *cacheable);
+void cache_free(struct uvm_mappable *mappable);
+void cache_missing(struct uvm_mappable *mappable, uint64_t offset, uint64_t address);
+
 /* request.c. Starts the thread. Returns 0 or UVM_MEM_NO_MEMORY. */
 int requester_start(struct uvm_cache *cache);
 void requester_stop(struct requester *requester);
@@ -62,11 +71,15 @@ bool cache_has(const struct uvm_mappable *mappable, uint64_t offset);
 /* Of whole pages. A mapping that was told of a failure is made anew when the page is no longer failed. */
 void cache_set_state(struct uvm_cache *cache, struct region region, enum cache_page_state state);
 
-/* wait.c. Pages changed their state: whoever waits looks again. */
+/* wait.c. Pages changed their state: threads that wait look again. */
 void cache_notify(struct uvm_cache *cache);
 
 /* Lets all blockers of a cache go: it is empty now. */
 void cache_end_blockers(struct uvm_cache *cache);
 
-/* fill.c. Marks the pages that are not there as failed. */
+/* fill.c. Adds the pages of a region that are not there, from a file. Returns 0, UVM_MEM_IO_ERROR or UVM_MEM_NO_MEMORY.
+ */
+int cache_complete(struct uvm_cache *cache, struct region region, int fd);
+
+/* Marks the pages that are not there as failed. */
 void cache_fail(struct uvm_cache *cache, struct region region);

@@ -36,6 +36,7 @@ int uvm_cacheable_create(const struct uvm_cacheable_ops *ops, void *context, uin
 		.context = context,
 		.blocks = size,
 		.block = block_size,
+		.unit = block_size,
 	};
 	*cacheable = new;
 	return 0;

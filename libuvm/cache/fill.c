@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/size.h"
 #include "cache/cache.h"
 #include "graph/graph.h"
@@ -18,11 +19,6 @@
 #include "uffd/uffd.h"
 
 #define CHUNK (256 * KiB)
-
-static struct region pages_at(uint64_t start, uint64_t bytes)
-{
-	return (struct region){start, start + bytes};
-}
 
 /* Where pages that are there, or those that are not, end. */
 static uint64_t alike_until(const struct uvm_cache *cache, struct region region)
@@ -63,7 +59,7 @@ static int put_pages(const struct uvm_cache *cache, uint64_t at, const char *dat
 
 static int add_pages(struct uvm_cache *cache, uint64_t address, const char *data, uint64_t bytes)
 {
-	struct region region = pages_at(address, bytes);
+	struct region region = region_at(address, bytes);
 	int rc = 0;
 
 	for (uint64_t at = region.start, next; rc == 0 && at < region.end; at = next) {
@@ -76,6 +72,25 @@ static int add_pages(struct uvm_cache *cache, uint64_t address, const char *data
 	}
 	views_of(&cache->mappable, region, window_wake);
 	cache_notify(cache);
+	return rc;
+}
+
+/* Zeros behind the end of the file. */
+int cache_complete(struct uvm_cache *cache, struct region region, int fd)
+{
+	_cleanup_free_ char *buffer = malloc(CHUNK);
+	int rc = buffer ? 0 : UVM_MEM_NO_MEMORY;
+
+	for (uint64_t at = region.start, next; rc == 0 && at < region.end; at = next) {
+		ssize_t got;
+
+		next = min_u64(alike_until(cache, (struct region){at, region.end}), at + CHUNK);
+		if (cache_has(&cache->mappable, at))
+			continue;
+		memset(buffer, 0, next - at);
+		got = fd_read_up_to(fd, buffer, next - at, at);
+		rc = got < 0 ? UVM_MEM_IO_ERROR : add_pages(cache, at, buffer, next - at);
+	}
 	return rc;
 }
 
@@ -95,12 +110,9 @@ static int fill_chunk(struct uvm_cache *cache, uint64_t address, const char *dat
 
 static int check_region(struct uvm_cache *cache, struct uvm_region from, struct region *region)
 {
-	int rc;
+	GRAPH_LOCKED;
 
-	graph_lock();
-	rc = cache_region(cache, from, region);
-	graph_unlock();
-	return rc;
+	return cache_region(cache, from, region);
 }
 
 static int fill_region(struct uvm_cache *cache, struct uvm_region from, const char *data)
@@ -140,7 +152,7 @@ void cache_fail(struct uvm_cache *cache, struct region region)
 		return;
 	for (uint64_t at = region.start; at < region.end; at += page_size())
 		if (!cache_has(&cache->mappable, at))
-			cache_set_state(cache, pages_at(at, page_size()), PAGE_FAILED);
+			cache_set_state(cache, region_at(at, page_size()), PAGE_FAILED);
 	views_of(&cache->mappable, region, window_wake);
 	cache_notify(cache);
 }

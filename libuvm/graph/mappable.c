@@ -3,11 +3,9 @@
 #include "graph/mappable.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -166,32 +164,6 @@ int uvm_mappable_create_memory(uint64_t bytes, unsigned int flags, struct uvm_ma
 		return rc;
 	}
 	*mappable = memory;
-	return 0;
-}
-
-int uvm_mappable_create_file(int fd, struct uvm_mappable **mappable)
-{
-	int mode = fcntl(fd, F_GETFL);
-	struct uvm_mappable *file;
-	struct statfs fs;
-	struct stat st;
-
-	if (mode < 0 || (mode & O_ACCMODE) == O_WRONLY || mode & O_PATH || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return UVM_MEM_INVALID_ARGUMENT;
-	file = calloc(1, sizeof(*file));
-	if (!file)
-		return UVM_MEM_NO_MEMORY;
-	/* A file grows and shrinks: beyond its end is SIGBUS, as for any mapping. */
-	mappable_init(file, KIND_FILE, &leaf_ops, round_down(INT64_MAX, page_size()));
-	file->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (file->fd < 0) {
-		free(file);
-		return UVM_MEM_NO_MEMORY;
-	}
-	file->shmem = fstatfs(fd, &fs) == 0 && (uint32_t)fs.f_type == TMPFS_MAGIC;
-	if ((mode & O_ACCMODE) == O_RDONLY)
-		file->access &= ~UVM_ACCESS_WRITE;
-	*mappable = file;
 	return 0;
 }
 
