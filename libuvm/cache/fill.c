@@ -97,15 +97,11 @@ int cache_complete(struct uvm_cache *cache, struct region region, int fd)
 /* From a buffer of our own: reading the program's under the lock could fault, and wait for us. */
 static int fill_chunk(struct uvm_cache *cache, uint64_t address, const char *data, uint64_t bytes)
 {
+	GRAPH_LOCKED;
 	struct region region;
-	int rc;
+	int rc = cache_region(cache, (struct uvm_region){address, address + bytes - 1}, &region);
 
-	graph_lock();
-	rc = cache_region(cache, (struct uvm_region){address, address + bytes - 1}, &region);
-	if (rc == 0)
-		rc = add_pages(cache, address, data, bytes);
-	graph_unlock();
-	return rc;
+	return rc == 0 ? add_pages(cache, address, data, bytes) : rc;
 }
 
 static int check_region(struct uvm_cache *cache, struct uvm_region from, struct region *region)
@@ -159,14 +155,12 @@ void cache_fail(struct uvm_cache *cache, struct region region)
 
 int uvm_cache_fill_error(struct uvm_cache *cache, struct uvm_region region)
 {
+	GRAPH_LOCKED;
 	struct region at;
-	int rc;
+	int rc = cache_region(cache, region, &at);
 
-	graph_lock();
-	rc = cache_region(cache, region, &at);
 	if (rc == 0)
 		cache_fail(cache, at);
-	graph_unlock();
 	return rc;
 }
 
@@ -204,13 +198,9 @@ static int remove_pages(struct uvm_cache *cache, struct region region)
 
 int uvm_cache_remove(struct uvm_cache *cache, struct uvm_region region)
 {
+	GRAPH_LOCKED;
 	struct region at;
-	int rc;
+	int rc = cache_region(cache, region, &at);
 
-	graph_lock();
-	rc = cache_region(cache, region, &at);
-	if (rc == 0)
-		rc = remove_pages(cache, at);
-	graph_unlock();
-	return rc;
+	return rc == 0 ? remove_pages(cache, at) : rc;
 }

@@ -29,6 +29,6 @@ void cache_set_state(struct uvm_cache *cache, struct region region, enum cache_p
 		cache->requested -= *of == PAGE_REQUESTED;
 		*of = (uint8_t)state;
 		if (poisoned && state != PAGE_FAILED)
-			views_of(&cache->mappable, (struct region){at, at + page_size()}, window_show);
+			views_of(&cache->mappable, region_at(at, page_size()), window_show);
 	}
 }

@@ -11,7 +11,7 @@
 #include "graph/graph.h"
 #include "graph/watch.h"
 
-/* Somebody else may have brought them since. */
+/* They may have been brought since. */
 static bool is_wanted(const struct uvm_cache *cache, struct region region)
 {
 	return memchr(cache->state + region.start / page_size(), PAGE_REQUESTED, region_bytes(region) / page_size());

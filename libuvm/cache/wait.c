@@ -76,7 +76,7 @@ int uvm_cache_block_on_region(struct uvm_cache *cache, struct uvm_region region)
 	generation = cache->generation;
 	rc = cache_region(cache, region, &left);
 	while (rc == 0 && (outcome = advance_left(cache, &left)) == PENDING) {
-		pthread_cond_wait(&cache->changed, &graph_mutex);
+		graph_wait(&cache->changed);
 		if (cache->generation != generation)
 			rc = UVM_MEM_IO_ERROR;
 	}
@@ -133,13 +133,9 @@ static int add_blocker(struct uvm_cache *cache, struct region region, int *fd)
 
 int uvm_cache_region_blocker(struct uvm_cache *cache, struct uvm_region region, int *blocker)
 {
+	GRAPH_LOCKED;
 	struct region at;
-	int rc;
+	int rc = cache_region(cache, region, &at);
 
-	graph_lock();
-	rc = cache_region(cache, region, &at);
-	if (rc == 0)
-		rc = add_blocker(cache, at, blocker);
-	graph_unlock();
-	return rc;
+	return rc == 0 ? add_blocker(cache, at, blocker) : rc;
 }

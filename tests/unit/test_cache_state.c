@@ -165,6 +165,33 @@ static void waiting_ends_with_the_cacheable(void **state)
 	uvm_cacheable_unref(same);
 }
 
+/* Ends at the first point of cancellation that is none of the library's locked ones. */
+static void *cancelled_in_removal(void *memory)
+{
+	pthread_cancel(pthread_self());
+	uvm_mappable_unref(memory); /* closes it */
+	pthread_testcancel();
+	return NULL;
+}
+
+static void a_cancelled_thread_keeps_no_lock(void **state)
+{
+	struct uvm_region region = pages(2, 5);
+	pthread_t thread;
+	void *result;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, block_on, &region), 0);
+	pthread_cancel(thread);
+	assert_int_equal(pthread_join(thread, &result), 0);
+	assert_ptr_equal(result, PTHREAD_CANCELED);
+	answer(cache, pages(2, 3), 0);
+	assert_int_equal(pthread_create(&thread, NULL, cancelled_in_removal, new_memory(1)), 0);
+	assert_int_equal(pthread_join(thread, &result), 0);
+	assert_ptr_equal(result, PTHREAD_CANCELED);
+	answer(cache, pages(3, 4), 0);
+}
+
 /* What the blocker says within `ms`; 0: nothing. */
 static uint64_t blocker_says(int fd, int ms)
 {
@@ -301,6 +328,7 @@ int main(void)
 		test(an_answer_does_not_reach_the_next_cacheable),
 		test(a_region_can_be_waited_for),
 		test(waiting_ends_with_the_cacheable),
+		test(a_cancelled_thread_keeps_no_lock),
 		test(a_blocker_becomes_readable),
 		test(a_blocker_closed_before_its_page_comes_leaves_no_descriptor),
 		test(memory_is_a_cacheable_too),
