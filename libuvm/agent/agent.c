@@ -22,17 +22,31 @@
 #include "uvm/swap_agent.h"
 
 #define ASK_AGAIN_MS 100 /* a forking thread looks whether the session is still there */
-#define STOP_MS      5000
+#define STOP_S       5
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct swap_agent *running; /* NULL: none, or not of this process (a child's copy) */
 static pthread_t thread;
 
-static void wait_on(uint32_t *word, uint32_t while_it_is, int flag, int ms)
+static void wait_on(uint32_t *word, uint32_t while_it_is, int ms)
 {
 	const struct timespec limit = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
 
-	raw4(SYS_futex, word, FUTEX_WAIT | flag, while_it_is, &limit);
+	raw4(SYS_futex, word, FUTEX_WAIT, while_it_is, &limit);
+}
+
+/* For STOP_S at most, however many signals come. Whether its state is another one. */
+static bool wait_for_thread(struct swap_agent *agent, enum agent_state while_it_is)
+{
+	struct timespec end;
+	long rc = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += STOP_S;
+	while (__atomic_load_n(&agent->state, __ATOMIC_SEQ_CST) == while_it_is && rc != -ETIMEDOUT)
+		rc = raw6(SYS_futex, &agent->state, FUTEX_WAIT_BITSET_PRIVATE, while_it_is, &end, 0,
+			  FUTEX_BITSET_MATCH_ANY);
+	return __atomic_load_n(&agent->state, __ATOMIC_SEQ_CST) != while_it_is;
 }
 
 /*
@@ -56,7 +70,7 @@ static void before_fork(void)
 	raw3(SYS_futex, &shared->asked, FUTEX_WAKE, INT32_MAX);
 	while (__atomic_load_n(&shared->ask, __ATOMIC_SEQ_CST) &&
 	       (int32_t)((granted = __atomic_load_n(&shared->granted, __ATOMIC_SEQ_CST)) - ticket) < 0)
-		wait_on(&shared->granted, granted, 0, ASK_AGAIN_MS);
+		wait_on(&shared->granted, granted, ASK_AGAIN_MS);
 }
 
 static void after_fork(void)
@@ -146,21 +160,38 @@ static int start_thread(struct swap_agent *agent)
 	pthread_attr_destroy(&attributes);
 	if (rc < 0)
 		return rc;
-	while (__atomic_load_n(&agent->state, __ATOMIC_SEQ_CST) == AGENT_STARTING)
-		wait_on(&agent->state, AGENT_STARTING, FUTEX_PRIVATE_FLAG, STOP_MS);
+	while (!wait_for_thread(agent, AGENT_STARTING))
+		;
 	if (agent->result < 0)
 		pthread_join(thread, NULL);
 	return agent->result;
+}
+
+/* A thread that was cancelled in the middle would leave the lock to nobody, and no thread could fork. */
+static int lock_uncancelled(void)
+{
+	int before;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+	pthread_mutex_lock(&lock);
+	return before;
+}
+
+static void unlock_as_before(int before)
+{
+	pthread_mutex_unlock(&lock);
+	pthread_setcancelstate(before, NULL);
 }
 
 int uvm_swap_agent_start(const struct uvm_swap_agent_options *options)
 {
 	struct swap_agent *agent = NULL;
 	int rc = 0;
+	int before;
 
 	if (options && (options->size != sizeof(*options) || options->flags))
 		return -EINVAL;
-	pthread_mutex_lock(&lock);
+	before = lock_uncancelled();
 	if (running)
 		rc = -EALREADY;
 	if (rc == 0)
@@ -174,11 +205,11 @@ int uvm_swap_agent_start(const struct uvm_swap_agent_options *options)
 		else
 			running = agent;
 	}
-	pthread_mutex_unlock(&lock);
+	unlock_as_before(before);
 	return rc;
 }
 
-/* The agent looks at its state when somebody connects. */
+/* The agent looks at its state when a client connects. */
 static void wake_thread(const struct swap_agent *agent)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -199,7 +230,7 @@ static int stop_thread(struct swap_agent *agent)
 		return -EBUSY;
 	__atomic_store_n(&agent->state, AGENT_STOPPING, __ATOMIC_SEQ_CST);
 	wake_thread(agent);
-	wait_on(&agent->state, AGENT_STOPPING, FUTEX_PRIVATE_FLAG, STOP_MS);
+	wait_for_thread(agent, AGENT_STOPPING);
 	/* A session came first. */
 	if (__atomic_compare_exchange_n(&agent->state, &stopping, AGENT_RUNNING, false, __ATOMIC_SEQ_CST,
 					__ATOMIC_SEQ_CST))
@@ -211,15 +242,15 @@ static int stop_thread(struct swap_agent *agent)
 
 int uvm_swap_agent_stop(void)
 {
+	int before = lock_uncancelled();
 	int rc = -ESRCH;
 
-	pthread_mutex_lock(&lock);
 	if (running) {
 		rc = stop_thread(running);
 		if (rc == 0)
 			running = NULL;
 	}
-	pthread_mutex_unlock(&lock);
+	unlock_as_before(before);
 	return rc;
 }
 

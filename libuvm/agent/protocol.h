@@ -53,7 +53,7 @@ enum agent_op {
 	 * For reclaimers, whose socket knows these two and AGENT_PING. The region i of the request lies in the entry
 	 * with the id `address` + i of the reclaim ring whose memfd comes along, by an open file description that holds
 	 * the reclaimers' lock; no bytes: nothing of that entry. Whatever is wrong with one region, nothing is done at
-	 * all (-EINVAL). -EBUSY: a session uses the agent, or somebody else has the lock.
+	 * all (-EINVAL). -EBUSY: a session uses the agent, or another process has the lock.
 	 */
 	AGENT_RECLAIM_DROP,  /* the contents go: any pages of these entries */
 	AGENT_RECLAIM_UNMAP, /* the mapping goes: one region, all of its entry, which ring_unmapping() has named last */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Reclaiming for a reclaimer outside that cannot trace the program, or would rather not. What it asks for must never be
- * done when somebody else has redone it and the memory is in use again, even if it was killed or gave up waiting. That
+ * done when another one has redone it and the memory is in use again, even if it was killed or gave up waiting. That
  * is so because each request carries the open file description by which its sender holds the reclaimers' lock
  * (ring/layout.h):
  *
@@ -39,8 +39,8 @@ static bool is_locked(int fd)
 }
 
 /*
- * Whether it is the ring of this process; agent->ring is filled. By pread, which no file that came from somebody else
- * can make a fault.
+ * Whether it is the ring of this process; agent->ring is filled. By pread, which no file that came from outside can
+ * make a fault.
  */
 static bool look_at(struct swap_agent *agent, int fd)
 {
@@ -101,7 +101,7 @@ static bool may_reclaim(const struct swap_agent *agent, const struct agent_reque
 	if (request->op == AGENT_RECLAIM_UNMAP)
 		return may_unmap(agent, r, &entry, id);
 	if (entry.action == UVM_RECLAIM_DEALLOCATE && (int64_t)(id - ring->unmapping) < 0)
-		return false; /* what is there may be somebody else's by now */
+		return false; /* what is there may be another allocation by now */
 	return (entry.action == UVM_RECLAIM_FREE || entry.action == UVM_RECLAIM_DEALLOCATE) &&
 	       may_drop(agent, r, &entry);
 }

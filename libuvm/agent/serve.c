@@ -105,8 +105,8 @@ static int64_t drop_kept(struct swap_agent *agent, uint64_t number)
 }
 
 /*
- * The one before it may have had its handshake, with somebody who is gone; and whoever maps over the staging area may
- * wait for that one.
+ * The one before it may have had its handshake, with a session that is gone; and a thread that maps over the staging
+ * area may wait for it.
  */
 static int64_t another_uffd(struct swap_agent *agent)
 {
@@ -230,7 +230,7 @@ static void serve_request(struct swap_agent *agent)
 	close_connection(agent);
 	/*
 	 * Gone without a word: what it may have moved out must not read as zeros, so the descriptors stay open for
-	 * whoever takes over.
+	 * the session that takes over.
 	 */
 	if (agent->session.moved) {
 		another_uffd(agent);
@@ -250,7 +250,7 @@ static bool may_connect(int connection)
 	       (peer.uid == 0 || (long)peer.uid == raw0(SYS_geteuid));
 }
 
-/* A connection of somebody who may have one, or -1. */
+/* A connection of a process that may have one, or -1. */
 static int accept_from(struct swap_agent *agent, int listener)
 {
 	long fd = raw4(SYS_accept4, listener, 0, 0, SOCK_CLOEXEC);
@@ -348,10 +348,14 @@ static void set_state(struct swap_agent *agent, enum agent_state state)
 	raw3(SYS_futex, &agent->state, FUTEX_WAKE_PRIVATE, INT32_MAX);
 }
 
-static bool stop_asked(const struct swap_agent *agent)
+/* Who asked may have given up waiting: only one of both says what comes of it. */
+static bool stop_asked(struct swap_agent *agent)
 {
-	return __atomic_load_n(&agent->state, __ATOMIC_SEQ_CST) == AGENT_STOPPING && agent->swap.connection < 0 &&
-	       agent->reclaim.connection < 0 && agent->session.memory_uffd < 0;
+	uint32_t stopping = AGENT_STOPPING;
+
+	return agent->swap.connection < 0 && agent->reclaim.connection < 0 && agent->session.memory_uffd < 0 &&
+	       __atomic_compare_exchange_n(&agent->state, &stopping, AGENT_STOPPED, false, __ATOMIC_SEQ_CST,
+					   __ATOMIC_SEQ_CST);
 }
 
 /*
