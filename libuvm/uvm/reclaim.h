@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Deferred reclamation: a program enters memory that it has freed into a ring, and takes it back without a system call
- * unless somebody reclaimed it meanwhile. Whoever is short of memory, the program itself or a tool from outside,
+ * unless it was reclaimed meanwhile. A user that is short of memory, the program itself or a tool from outside,
  * reclaims from the oldest end. uvm_reclaim(3).
  */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,15 +27,16 @@ typedef uint32_t uvm_reclaim_state_t;
 #define UVM_RECLAIM_DEALLOCATED ((uvm_reclaim_state_t)3) /* not mapped any more */
 #define UVM_RECLAIM_BUSY        ((uvm_reclaim_state_t)4) /* perhaps being reclaimed now: do not touch it, ask again */
 
+/* Negative error numbers, as all of this library returns them, so that strerror(3) knows them too. */
 typedef int uvm_reclaim_error_t;
 #define UVM_RECLAIM_SUCCESS             0
-#define UVM_RECLAIM_INVALID_ARGUMENT    1
-#define UVM_RECLAIM_NOT_SUPPORTED       2 /* the kernel, or a sandbox, does not allow what it takes */
-#define UVM_RECLAIM_INVALID_REGION_SIZE 3
-#define UVM_RECLAIM_INVALID_CAPACITY    4
-#define UVM_RECLAIM_INVALID_ID          5
-#define UVM_RECLAIM_RESOURCE_SHORTAGE   6 /* a ring is there already; no memory; somebody else reclaims for too long */
-#define UVM_RECLAIM_INVALID_RING        7
+#define UVM_RECLAIM_INVALID_ARGUMENT    (-EINVAL)
+#define UVM_RECLAIM_NOT_SUPPORTED       (-EOPNOTSUPP) /* the kernel, or a sandbox, does not allow what it takes */
+#define UVM_RECLAIM_INVALID_REGION_SIZE (-EMSGSIZE)
+#define UVM_RECLAIM_INVALID_CAPACITY    (-ERANGE)
+#define UVM_RECLAIM_INVALID_ID          (-ENOENT)
+#define UVM_RECLAIM_RESOURCE_SHORTAGE   (-EAGAIN) /* there is a ring; no memory; another one reclaims for too long */
+#define UVM_RECLAIM_INVALID_RING        (-EBADF)
 
 typedef struct uvm_reclaim_ring *uvm_reclaim_ring_t;
 typedef uint32_t uvm_reclaim_count_t; /* of regions */
@@ -75,7 +77,7 @@ uvm_reclaim_error_t uvm_reclaim_ring_flush(uvm_reclaim_ring_t ring, uvm_reclaim_
 /*
  * Enters a region of private anonymous memory: `start` at a page, `size` bytes up to UVM_RECLAIM_REGION_SIZE_MAX. FREE
  * drops the whole pages in it, DEALLOCATE unmaps as munmap(2) does. Needs the caller's lock. No system call, but when
- * somebody outside asked for another capacity: then the ring is resized first.
+ * another capacity was asked for from outside: then the ring is resized first.
  * *id: UVM_RECLAIM_ID_NULL for a new id, or one whose region was cancelled, to use its place again. Written: the id, or
  * UVM_RECLAIM_ID_NULL when the ring is full or the wished place cannot be had, which is a success: keep the region,
  * flush, resize, or unmap it.
@@ -109,8 +111,8 @@ bool uvm_reclaim_is_reusable(uvm_reclaim_state_t state);
 
 /*
  * Counts what is in the ring as a sample and reclaims, on this thread, what the samples show to be unneeded. Any
- * thread; not with a lock that freeing memory needs. INVALID_RING; RESOURCE_SHORTAGE, without waiting, while somebody
- * else reclaims; NOT_SUPPORTED as resize.
+ * thread; not with a lock that freeing memory needs. INVALID_RING; RESOURCE_SHORTAGE, without waiting, while
+ * another one reclaims; NOT_SUPPORTED as resize.
  */
 uvm_reclaim_error_t uvm_reclaim_update_accounting(uvm_reclaim_ring_t ring);
 

@@ -106,6 +106,7 @@ int uvm_mappable_create_memory(uint64_t bytes, unsigned int flags, struct uvm_ma
  */
 int uvm_mappable_create_file(int fd, struct uvm_mappable **mappable);
 
+/* Counting. */
 struct uvm_mappable *uvm_mappable_ref(struct uvm_mappable *mappable);
 void uvm_mappable_unref(struct uvm_mappable *mappable);
 
@@ -126,6 +127,7 @@ int uvm_space_create(uint64_t bytes, struct uvm_space **space);
 /* A stacked space: nothing but translations, for other spaces to map. NO_MEMORY. */
 int uvm_space_create_stacked(struct uvm_space **space);
 
+/* Counting. */
 struct uvm_space *uvm_space_ref(struct uvm_space *space);
 void uvm_space_unref(struct uvm_space *space);
 
@@ -205,6 +207,7 @@ int uvm_cacheable_create(const struct uvm_cacheable_ops *ops, void *context, uin
  */
 int uvm_cacheable_create_from(struct uvm_mappable *mappable, struct uvm_cacheable **cacheable);
 
+/* Counting; the sizes as those of a Mappable. */
 struct uvm_cacheable *uvm_cacheable_ref(struct uvm_cacheable *cacheable);
 void uvm_cacheable_unref(struct uvm_cacheable *cacheable);
 int uvm_cacheable_get_size(struct uvm_cacheable *cacheable, uint64_t *blocks);
@@ -218,6 +221,7 @@ int uvm_cacheable_get_block_size(struct uvm_cacheable *cacheable, uint64_t *byte
  */
 int uvm_cache_create(struct uvm_cache **cache);
 
+/* Counting. */
 struct uvm_cache *uvm_cache_ref(struct uvm_cache *cache);
 void uvm_cache_unref(struct uvm_cache *cache);
 
@@ -269,6 +273,7 @@ int uvm_cache_region_blocker(struct uvm_cache *cache, struct uvm_region region, 
 /* An allocator of numbers (addresses, offsets) without any; block size 1. NO_MEMORY. */
 int uvm_alloc_create(struct uvm_allocator **allocator);
 
+/* Counting. */
 struct uvm_allocator *uvm_alloc_ref(struct uvm_allocator *allocator);
 void uvm_alloc_unref(struct uvm_allocator *allocator);
 
@@ -285,6 +290,7 @@ int uvm_alloc_add_regions(struct uvm_allocator *allocator, const struct uvm_regi
 int uvm_alloc_alloc(struct uvm_allocator *allocator, uint64_t *start, uint64_t length, unsigned int flags,
 		    struct uvm_alloc_handle **handle);
 
+/* Counting. */
 struct uvm_alloc_handle *uvm_alloc_handle_ref(struct uvm_alloc_handle *handle);
 
 /* With the last reference everything that the handle still holds is free again. */
