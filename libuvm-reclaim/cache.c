@@ -3,7 +3,6 @@
 #include "cache.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -31,7 +30,7 @@ static struct {
 	uvm_reclaim_count_t max_capacity;
 	uvm_reclaim_id_t *holes; /* ids of cancelled entries, to be used again: otherwise the ring fills with holes */
 	size_t hole_count;
-	unsigned int grow_later; /* somebody held the ring for long: blocks to come before it is tried again */
+	unsigned int grow_later; /* the ring was held for long: blocks to come before it is tried again */
 	uint64_t takes;
 	size_t bytes, blocks;
 	struct blocks bins[BINS];
@@ -55,19 +54,13 @@ bool cache_ring_may_be(void)
 static bool ring_make(void)
 {
 	uvm_reclaim_count_t capacity = uvm_reclaim_round_capacity(CAPACITY);
-	int error;
-	int state;
 
 	cache.max_capacity = uvm_reclaim_round_capacity(MAX_CAPACITY);
 	cache.holes = mmap(NULL, cache.max_capacity * sizeof(*cache.holes), PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (cache.holes == MAP_FAILED)
 		return false;
-	/* free(3) is no cancellation point, close(2) is one. */
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-	error = uvm_reclaim_ring_allocate(&cache.ring, capacity, cache.max_capacity);
-	pthread_setcancelstate(state, NULL);
-	return error == UVM_RECLAIM_SUCCESS;
+	return uvm_reclaim_ring_allocate(&cache.ring, capacity, cache.max_capacity) == UVM_RECLAIM_SUCCESS;
 }
 
 /* Made with the first block that is freed: most programs that run for a moment never free one. */
@@ -124,7 +117,7 @@ static int ring_enter_somewhere(struct heap_block *block, bool *update)
 }
 
 /*
- * Reclaims all that is in it. Whatever hinders it, somebody else who reclaims or a descriptor that the program has
+ * Reclaims all that is in it. Whatever hinders it, another one that reclaims or a descriptor that the program has
  * closed, the ring stays as it is.
  */
 static bool ring_grow(void)

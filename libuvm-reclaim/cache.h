@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Blocks that the program has freed, in the ring: whoever is short of memory takes their contents, the program takes
+ * Blocks that the program has freed, in the ring: a process short of memory takes their contents, the program takes
  * them back. All of it needs the lock of heap.h, which is the caller's lock that the ring asks for.
  *
  * They are entered with the action FREE: a reclaimer drops the contents and the address stays ours. With DEALLOCATE an

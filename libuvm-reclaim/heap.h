@@ -13,7 +13,7 @@
 struct heap_limits {
 	size_t min;   /* bytes from which a block is large; SIZE_MAX: none is; 0: for a trial, see heap_asked */
 	size_t cache; /* bytes that are kept at most */
-	size_t maps;  /* mappings of ours above which freed blocks are given back; twice so many at most */
+	size_t maps;  /* our mappings above which freed blocks are given back; twice so many at most */
 };
 
 extern struct heap_limits heap_limits;

@@ -65,16 +65,11 @@ static void after_in_parent(void)
 		heap_fork_unlock();
 }
 
-/* fork(2) is no cancellation point, close(2) is one. */
 static void after_in_child(void)
 {
-	int state;
-
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	for (unsigned int i = 0; i < handler_count && ring_follows; i++)
 		if (of_ring[i].child)
 			of_ring[i].child();
-	pthread_setcancelstate(state, NULL);
 	if (locked)
 		heap_fork_unlock();
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which addresses are the beginning of a live block of ours: looked up by every free(), without reading memory near the
+ * Which addresses are the beginning of a live block: looked up by every free(), without reading memory near the
  * address.
  */
 #pragma once
