@@ -26,7 +26,7 @@ static int show_all(struct run *run)
 {
 	struct walk walk = {.run = run};
 	struct error error = {0};
-	int rc = ring_find_all(false, show_ring, &walk);
+	int rc = ring_find_all(show_ring, &walk);
 
 	if (rc < 0) {
 		error_set(&error, rc, NULL, NULL, "look at all processes");

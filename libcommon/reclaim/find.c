@@ -20,6 +20,7 @@
 #include "base/fd.h"
 #include "base/size.h"
 #include "proc/maps.h"
+#include "proc/refusal.h"
 #include "proc/stat.h"
 #include "proc/tasks.h"
 
@@ -174,7 +175,10 @@ static int search_descriptors(struct search *search, struct ring_found *ring)
 		char link[sizeof(LINK) + 1] = "", path[40];
 		int rc;
 
-		if (readlinkat(dirfd(dir), entry->d_name, link, sizeof(link) - 1) < 0 || strcmp(link, LINK) != 0)
+		/* To root, the directory is shown without the right to look; and so is that of one that has ended. */
+		if (readlinkat(dirfd(dir), entry->d_name, link, sizeof(link) - 1) < 0 && errno == EACCES)
+			return target_alive(search->target) ? -EACCES : -ESRCH;
+		if (strcmp(link, LINK) != 0)
 			continue;
 		snprintf(path, sizeof(path), "fd/%.20s", entry->d_name);
 		rc = take_ring(search, path, ring);
@@ -214,18 +218,21 @@ static int search_mappings(struct search *search, struct ring_found *ring)
 
 static int explain_search(const struct search *search, int rc, struct error *error)
 {
-	const char *why = NULL, *hint = NULL;
+	const char *what = "find the reclaim ring of";
+	struct proc_stat stat;
 
-	if (rc == -ENOENT) {
-		why = "it has none";
-		hint = "programs get one by <uvm/reclaim.h>, or started by: reclaimctl run -- COMMAND";
-	} else if (rc == -EBADMSG) {
-		why = search->wrong;
-		hint = "leave it alone: a ring that lies is an error in that program";
-	} else if (rc == -EACCES || rc == -EPERM) {
-		hint = "run as root, or as the user of that process";
-	}
-	return error_set(error, rc, why, hint, "find the reclaim ring of process %d", search->target->pid);
+	if (rc == -ENOENT)
+		return error_set(error, -ENOMSG, "it has none",
+				 "programs get one by <uvm/reclaim.h>, or started by: reclaimctl run -- COMMAND",
+				 "%s process %d", what, search->target->pid);
+	if (rc == -EBADMSG)
+		return error_set(error, rc, search->wrong,
+				 "leave it alone: a ring that lies is an error in that program", "%s process %d", what,
+				 search->target->pid);
+	/* A thread of the kernel has no memory, no more than a process that is about to end. */
+	if (rc == -ESRCH && proc_stat_read(search->target->pid, &stat) == 0 && proc_stat_is_kernel_thread(&stat))
+		return target_check_readable(search->target, error);
+	return refusal_to_look(search->target, rc, what, error);
 }
 
 int ring_find(const struct target *target, bool writable, struct ring_found *ring, struct error *error)
@@ -243,7 +250,7 @@ int ring_find(const struct target *target, bool writable, struct ring_found *rin
 	return rc < 0 ? explain_search(&search, rc, error) : 0;
 }
 
-static int search_process(pid_t pid, bool writable, ring_each_fn each, void *context)
+static int search_process(pid_t pid, ring_each_fn each, void *context)
 {
 	_cleanup_target_ struct target target = TARGET_NONE;
 	_cleanup_ring_ struct ring_found ring = RING_FOUND_NONE;
@@ -252,13 +259,13 @@ static int search_process(pid_t pid, bool writable, ring_each_fn each, void *con
 
 	if (rc < 0)
 		return 0;
-	rc = target_is_puppet(target.pid) ? -ENOENT : ring_find(&target, writable, &ring, &error);
+	rc = target_is_puppet(target.pid) ? -ENOENT : ring_find(&target, false, &ring, &error);
 	if (rc < 0 && rc != -EBADMSG)
 		return 0;
 	return each(context, &target, rc < 0 ? NULL : &ring, &error);
 }
 
-int ring_find_all(bool writable, ring_each_fn each, void *context)
+int ring_find_all(ring_each_fn each, void *context)
 {
 	_cleanup_closedir_ DIR *processes = processes_open();
 	int rc = 0;
@@ -267,7 +274,7 @@ int ring_find_all(bool writable, ring_each_fn each, void *context)
 		return -errno;
 	for (pid_t pid; rc == 0 && (pid = tasks_next(processes)) > 0;)
 		if (pid != getpid())
-			rc = search_process(pid, writable, each, context);
+			rc = search_process(pid, each, context);
 	return rc;
 }
 

@@ -23,7 +23,7 @@ struct ring_found {
 /*
  * Finds the ring of a target by the memfd in its descriptors, or by the mapping where it has closed that, and maps it;
  * `writable` for a reclaimer. A descriptor that was only inherited, without the mapping, is none. The caller
- * releases it. Returns 0, or with `error` filled: -ENOENT there is no ring, -EBADMSG there is one that makes no sense
+ * releases it. Returns 0, or with `error` filled: -ENOMSG there is no ring, -EBADMSG there is one that makes no sense
  * (not sealed against shrinking, sizes or indices that cannot be), -EACCES or -EPERM, -ESRCH, -ENOMEM.
  */
 int ring_find(const struct target *target, bool writable, struct ring_found *ring, struct error *error);
@@ -36,12 +36,12 @@ void ring_release(struct ring_found *ring);
 int ring_is_mapped(const struct ring_found *ring, int maps_fd);
 
 /*
- * Calls `each` for every process whose ring this user may see, in no order; with `ring` NULL and the reason for a ring
- * that makes no sense. Target and ring last until it returns; anything but 0 from it ends the walk and is returned.
- * Returns 0 or -errno.
+ * Calls `each` for every process whose ring this user may see, in no order, mapped to be read; with `ring` NULL and the
+ * reason for a ring that makes no sense. Target and ring last until it returns; anything but 0 from it ends the walk
+ * and is returned. Returns 0 or -errno.
  */
 typedef int (*ring_each_fn)(void *context, const struct target *target, struct ring_found *ring,
 			    const struct error *error);
-int ring_find_all(bool writable, ring_each_fn each, void *context);
+int ring_find_all(ring_each_fn each, void *context);
 
 #define _cleanup_ring_ __attribute__((cleanup(ring_release)))
