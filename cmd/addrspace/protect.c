@@ -20,13 +20,11 @@ static int protection_of(const struct wanted *wanted, const struct mapping *mapp
 static int protect_piece(struct change *change, const struct edit_piece *piece, void *context, uint64_t *reached)
 {
 	const struct wanted *wanted = context;
-	int protection = protection_of(wanted, &piece->mapping), rc;
+	int protection = protection_of(wanted, &piece->mapping);
 
 	if (!wanted->copy)
 		return inject_protect_piece(&change->inject, piece, protection, reached);
-	rc = inject_copy_on_write(&change->inject, piece, protection);
-	*reached = rc < 0 ? piece->part.start : piece->part.end;
-	return rc;
+	return inject_copy_on_write(&change->inject, piece, protection, reached);
 }
 
 /* A record says what is there now, and which rights there were. */

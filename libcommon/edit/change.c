@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "inject/area.h"
 #include "puppet/fd.h"
 #include "puppet/puppet.h"
 
@@ -26,11 +27,6 @@
 #define MADV_POPULATE_READ  22
 #define MADV_POPULATE_WRITE 23
 #endif
-
-static bool is_error(int64_t result)
-{
-	return result < 0 && result > -4096;
-}
 
 /* A thread to make the next call on. */
 static int hold_thread(struct inject *inject, struct error *error)
@@ -62,19 +58,17 @@ static int map_flags(const struct map_request *request)
 /* More than is asked for, and the ends off again. */
 static int64_t map_aligned(struct inject *inject, const struct map_request *request, int flags)
 {
-	uint64_t room = request->bytes + request->align - page_size(), at, end;
+	uint64_t room = request->bytes + request->align - page_size(), at;
 	int64_t hole =
 		inject_call(inject, SYS_mmap, 0, room, (uint64_t)request->protection, (uint64_t)flags, (uint64_t)-1, 0);
-	int64_t rc = 0;
+	int64_t rc;
 
-	if (is_error(hole))
+	if (inject_failed(hole))
 		return hole;
 	at = round_up((uint64_t)hole, request->align);
-	end = at + request->bytes;
-	if (at > (uint64_t)hole)
-		rc = inject_call(inject, SYS_munmap, (uint64_t)hole, at - (uint64_t)hole, 0, 0, 0, 0);
-	if (rc == 0 && end < (uint64_t)hole + room)
-		rc = inject_call(inject, SYS_munmap, end, (uint64_t)hole + room - end, 0, 0, 0, 0);
+	rc = inject_unmap(inject, (struct region){(uint64_t)hole, at});
+	if (rc == 0)
+		rc = inject_unmap(inject, (struct region){at + request->bytes, (uint64_t)hole + room});
 	return rc < 0 ? rc : (int64_t)at;
 }
 
@@ -90,8 +84,8 @@ static int64_t map_there(struct inject *inject, const struct map_request *reques
 		at = inject_call(inject, SYS_mmap, request->at, request->bytes, (uint64_t)request->protection,
 				 (uint64_t)flags, (uint64_t)(int64_t)number, request->offset);
 	/* Linux before 4.17 takes MAP_FIXED_NOREPLACE for a hint. */
-	if (!is_error(at) && request->fixed && (uint64_t)at != request->at) {
-		inject_call(inject, SYS_munmap, (uint64_t)at, request->bytes, 0, 0, 0, 0);
+	if (!inject_failed(at) && request->fixed && (uint64_t)at != request->at) {
+		inject_unmap(inject, (struct region){(uint64_t)at, (uint64_t)at + request->bytes});
 		return -EEXIST;
 	}
 	return at;
@@ -126,7 +120,7 @@ static void take_back(struct inject *inject, uint64_t start, uint64_t bytes)
 		int64_t rc = hold_thread(inject, &ignored);
 
 		if (rc == 0)
-			rc = inject_call(inject, SYS_munmap, start, bytes, 0, 0, 0, 0);
+			rc = inject_unmap(inject, region_at(start, bytes));
 		if (rc != -ETIMEDOUT)
 			return;
 	}
@@ -163,7 +157,7 @@ static int64_t map_memory(struct inject *inject, const struct map_request *reque
 	rc = hold_thread(inject, error);
 	if (rc == 0)
 		return at == -EAGAIN ? map_by_thread(inject, request) : at;
-	if (!is_error(at) && !request->replace)
+	if (!inject_failed(at) && !request->replace)
 		take_back(inject, (uint64_t)at, request->bytes);
 	return rc;
 }
@@ -201,47 +195,25 @@ static int fill_memory(struct inject *inject, const struct map_request *request,
 
 static int explain_map(const struct inject *inject, const struct map_request *request, int rc, struct error *error)
 {
-	const char *why = NULL, *hint = NULL;
+	static const struct error_cause causes[] = {
+		{-ESRCH, .why = "it has ended"},
+		{-EEXIST, .why = "something is mapped there",
+		 .hint = "leave out --fixed for another place, or use --replace"},
+		{-ENOMEM, .hint = "see addrspace info for its limits and how many mappings it has"},
+		{-EINTR, .why = "interrupted before all of it was there"},
+		{-ETIMEDOUT, .why = "its threads do not run", .hint = "is its cgroup frozen, or is it ending?"},
+		{-EMFILE, .why = "it has no room for another descriptor"},
+		{-EAGAIN, .why = "it may lock no more memory", .hint = "see its RLIMIT_MEMLOCK"},
+		{-EPERM, .hint = "see min_address in addrspace info, and the mount options of the file"},
+		{-EOPNOTSUPP, .why = "this kernel cannot populate mappings at a call"},
+		{-EFAULT, .why = "a page of it could not be had"},
+		{0},
+	};
 
-	switch (rc) {
-	case -ESRCH:
-		why = "it has ended";
-		break;
-	case -EEXIST:
-		why = "something is mapped there";
-		hint = "leave out --fixed for another place, or use --replace";
-		break;
-	case -ENOMEM:
-		hint = "see addrspace info for its limits and how many mappings it has";
-		break;
-	case -EINTR:
-		why = "interrupted before all of it was there";
-		break;
-	case -ETIMEDOUT:
-		why = "its threads do not run";
-		hint = "is its cgroup frozen, or is it ending?";
-		break;
-	case -EMFILE:
-		why = "it has no room for another descriptor";
-		break;
-	case -EAGAIN:
-		why = "it may lock no more memory";
-		hint = "see its RLIMIT_MEMLOCK";
-		break;
-	case -EPERM:
-		hint = request->lock ? "see its RLIMIT_MEMLOCK"
-				     : "see min_address in addrspace info, and the mount options of the file";
-		break;
-	case -EOPNOTSUPP:
-		why = "this kernel cannot populate mappings at a call";
-		break;
-	case -EFAULT:
-		why = "a page of it could not be had";
-		break;
-	default:
-		break;
-	}
-	return error_set(error, rc, why, hint, "map memory in process %d", inject->target->pid);
+	if (rc == -EPERM && request->lock)
+		return error_set(error, rc, NULL, "see its RLIMIT_MEMLOCK", "map memory in process %d",
+				 inject->target->pid);
+	return error_explain(error, causes, rc, "map memory in process %d", inject->target->pid);
 }
 
 int inject_map(struct inject *inject, const struct map_request *request, uint64_t *start, struct error *error)
@@ -253,7 +225,7 @@ int inject_map(struct inject *inject, const struct map_request *request, uint64_
 	*start = 0;
 	*error = (struct error){0};
 	at = map_memory(inject, request, error);
-	if (is_error(at)) {
+	if (inject_failed(at)) {
 		let_go(inject);
 		return error->code ? (int)at : explain_map(inject, request, (int)at, error);
 	}
@@ -302,16 +274,36 @@ int inject_protect_piece(struct inject *inject, const struct edit_piece *piece, 
 	return change_piece(inject, piece, SYS_mprotect, (uint64_t)protection, reached);
 }
 
-/* The object behind a mapping, opened by way of it: its name may be gone, or lead elsewhere by now. */
-static int open_object(const struct inject *inject, const struct mapping *mapping)
+/* Whether a mapping still shows all of a piece as the one did that the piece lay in. */
+static bool shows_piece(const struct mapping *now, const struct edit_piece *piece)
 {
-	char name[60];
+	const struct mapping *was = &piece->mapping;
 
-	snprintf(name, sizeof(name), "map_files/%" PRIx64 "-%" PRIx64, mapping->region.start, mapping->region.end);
+	return now->shared && now->inode == was->inode && now->device == was->device &&
+	       now->offset - now->region.start == was->offset - was->region.start &&
+	       region_contains(now->region, piece->part);
+}
+
+/*
+ * The object behind a piece, opened by way of its mapping: its name may be gone, or lead elsewhere by now. The mapping
+ * is another one when a piece of it was changed before.
+ */
+static int open_object(const struct inject *inject, const struct edit_piece *piece)
+{
+	_cleanup_close_ int maps_fd = target_proc_open(inject->target, "maps", O_RDONLY);
+	struct mapping now;
+	char name[60];
+	int rc = maps_fd < 0 ? maps_fd : mapping_at(maps_fd, piece->part.start, &now);
+
+	if (rc < 0)
+		return rc;
+	if (!rc || !shows_piece(&now, piece))
+		return -EAGAIN;
+	snprintf(name, sizeof(name), "map_files/%" PRIx64 "-%" PRIx64, now.region.start, now.region.end);
 	return target_proc_open(inject->target, name, O_RDONLY);
 }
 
-int inject_copy_on_write(struct inject *inject, const struct edit_piece *piece, int protection)
+int inject_copy_on_write(struct inject *inject, const struct edit_piece *piece, int protection, uint64_t *reached)
 {
 	const struct mapping *mapping = &piece->mapping;
 	struct error ignored = {0};
@@ -325,15 +317,19 @@ int inject_copy_on_write(struct inject *inject, const struct edit_piece *piece, 
 		.lock = piece->locked,
 	};
 	_cleanup_close_ int fd = -1;
-	uint64_t reached, start;
+	uint64_t start;
+	int rc;
 
 	if (!mapping->shared)
-		return inject_protect_piece(inject, piece, protection, &reached);
+		return inject_protect_piece(inject, piece, protection, reached);
+	*reached = piece->part.start;
 	if (mapping->kind == MAPPING_SPECIAL || mapping->kind == MAPPING_HUGETLB)
 		return -EOPNOTSUPP;
-	fd = open_object(inject, mapping);
+	fd = open_object(inject, piece);
 	if (fd < 0)
 		return fd;
 	request.fd = fd;
-	return inject_map(inject, &request, &start, &ignored);
+	rc = inject_map(inject, &request, &start, &ignored);
+	*reached = start ? piece->part.end : piece->part.start;
+	return rc;
 }

@@ -47,7 +47,8 @@ int inject_protect_piece(struct inject *inject, const struct edit_piece *piece, 
 /*
  * Makes a piece of a shared mapping copy on write, by mapping the same object over it, private; it is locked afterwards
  * if it was. What the process writes from then on nobody else sees. A piece that is private already stays as it is, but
- * for the protection. What madvise(2) had set is lost. Returns 0, or -errno: -EPERM (no right to open the object:
+ * for the protection. What madvise(2) had set is lost. *reached as above; all of it, too, when only the lock cannot be
+ * had. Returns 0, or -errno: -EPERM (no right to open the object:
  * CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, proc_pid_map_files(5)), -EOPNOTSUPP (device memory and the like).
  */
-int inject_copy_on_write(struct inject *inject, const struct edit_piece *piece, int protection);
+int inject_copy_on_write(struct inject *inject, const struct edit_piece *piece, int protection, uint64_t *reached);

@@ -4,6 +4,7 @@
  * time of the stop is over.
  */
 #include "edit/move.h"
+#include "proc/refusal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/pidfd.h"
 #include "base/size.h"
+#include "edit/move_call.h"
 #include "edit/move_parts.h"
 #include "pages/pages.h"
 #include "puppet/fd.h"
@@ -34,10 +36,8 @@
 #define REMAP_BYTES      (256 * MiB) /* page tables move, not pages */
 #define AGAIN_TRIES      100         /* while the kernel says to try again */
 #define BACK_OFF_US      1000
-#define BREATH_US        50   /* between stops of a thread that only runs while we sleep */
-#define ARGUMENT_AT      1024 /* in the scratch memory */
+#define BREATH_US        50 /* between stops of a thread that only runs while we sleep */
 #define POPULATED        (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)
-#define MAPPED_ONCE      (PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE)
 #define REMAP_ANON       (MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)
 
 #ifndef MREMAP_DONTUNMAP
@@ -70,7 +70,7 @@ static uint64_t step_destination(const struct step *step)
 /* The next bytes stay where they are. */
 static int pass_over(struct step *step, uint64_t bytes, int code, const char *rule)
 {
-	int rc = move_fail(step->job, (struct region){step->at, step->at + bytes}, step_destination(step), code, rule);
+	int rc = move_fail(step->job, region_at(step->at, bytes), step_destination(step), code, rule);
 
 	step->at += bytes;
 	step->again = 0;
@@ -79,38 +79,19 @@ static int pass_over(struct step *step, uint64_t bytes, int code, const char *ru
 
 static int have_moved(struct step *step, uint64_t bytes)
 {
-	struct region_vec *done = step->done;
 	uint64_t start = step_destination(step);
 
 	step->at += bytes;
 	if (!bytes)
 		return 0;
 	step->again = 0;
-	if (done->count && done->items[done->count - 1].end == start) {
-		done->items[done->count - 1].end += bytes;
-		return 0;
-	}
-	return region_vec_push(done, (struct region){start, start + bytes});
+	return region_vec_append(step->done, region_at(start, bytes));
 }
 
-/*
- * A move that is cut short because the kernel migrates a page at the same time may have moved more than it says (seen
- * with Linux 6.18, mm/userfaultfd.c, move_pages): pages that are there and no longer where they were.
- */
-static uint64_t count_unreported(const struct step *step, uint64_t bytes, uint64_t moved)
-{
-	uint64_t from = step->at + moved, to = step_destination(step) + moved, gone = 0, there = 0;
-
-	if (move_run_of(step->mover, from, step->at + bytes, POPULATED, 0, &gone) == 0 && gone)
-		move_run_of(step->mover, to, to + gone, PAGEMAP_PRESENT, PAGEMAP_PRESENT, &there);
-	return there;
-}
-
-/* One UFFDIO_MOVE on the stopped thread. Returns what the ioctl did; *moved counts in any case. */
+/* One UFFDIO_MOVE. Returns what the ioctl did; *moved counts in any case. */
 static int64_t call_move(struct step *step, uint64_t bytes, uint64_t *moved)
 {
-	struct inject *inject = access_injector(&step->mover->access);
-	uint64_t address = inject->scratch + ARGUMENT_AT;
+	struct mover *mover = step->mover;
 	struct uffdio_move argument = {
 		.dst = step_destination(step),
 		.src = step->at,
@@ -118,41 +99,23 @@ static int64_t call_move(struct step *step, uint64_t bytes, uint64_t *moved)
 		.mode = (step->job->allow_holes ? UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES : 0) |
 			(step->job->dont_wake ? UFFDIO_MOVE_MODE_DONTWAKE : 0),
 	};
-	int64_t rc = inject_write(inject, address, &argument, sizeof(argument));
+	int64_t rc = mover->access.ops->move.make(&mover->access, &argument);
 
-	*moved = 0;
-	if (rc < 0)
-		return -ESRCH;
-	rc = inject_call3(inject, SYS_ioctl, (uint64_t)step->mover->number, UFFDIO_MOVE, address);
 	step->job->calls++;
-	if (rc == 0)
-		*moved = bytes;
-	else if (rc != -ESRCH && inject_read(inject, address, &argument, sizeof(argument)) == 0 && argument.move > 0)
-		*moved = (uint64_t)argument.move;
-	if (rc == -EAGAIN)
-		*moved += count_unreported(step, bytes, *moved);
+	if (rc == -EAGAIN && move_count(mover->pagemap_fd, &argument) < 0)
+		rc = -ESRCH;
+	*moved = rc == 0 ? bytes : rc != -ESRCH && argument.move > 0 ? (uint64_t)argument.move : 0;
 	return rc;
 }
 
-/*
- * Pages that are mapped once can be made exclusive by a write fault that writes nothing (mm/memory.c, do_wp_page); of
- * pages that are really shared it would make copies, so those stay.
- */
 static int64_t overcome_busy(struct step *step)
 {
 	struct mover *mover = step->mover;
-	uint64_t run = 0;
-	int64_t rc = move_run_of(mover, step->at, step_end(step), MAPPED_ONCE, PAGEMAP_PRESENT, &run);
+	struct move_busy busy;
+	int64_t rc = move_resolve_busy(&mover->access, mover->pagemap_fd, (struct region){step->at, step_end(step)},
+				       step->job->make_exclusive ? &step->tried : NULL, &busy);
 
-	if (rc < 0 || run)
-		return rc < 0 ? rc : pass_over(step, run, -EBUSY, NULL);
-	rc = move_run_of(mover, step->at, step_end(step), MAPPED_ONCE, MAPPED_ONCE, &run);
-	if (rc == 0 && run && step->job->make_exclusive && step->tried != step->at) {
-		step->tried = step->at;
-		rc = inject_call3(access_injector(&mover->access), SYS_madvise, step->at, run, MADV_POPULATE_WRITE);
-		return rc == -ESRCH ? rc : 0;
-	}
-	return rc < 0 ? rc : pass_over(step, page_size(), -EBUSY, NULL);
+	return rc < 0 || !busy.stay ? rc : pass_over(step, busy.stay, -EBUSY, NULL);
 }
 
 /* What pagemap says to an ENOENT or EEXIST: how many pages it is true of. */
@@ -180,7 +143,7 @@ static int64_t overcome_invalid(struct step *step)
 {
 	uint64_t left = step_end(step) - step->at;
 	struct move_piece now = {0};
-	int64_t rc = inject_end(access_injector(&step->mover->access));
+	int64_t rc = step->mover->access.ops->calls.end(&step->mover->access);
 
 	if (rc == 0)
 		rc = move_piece_at(step->mover, step->at, step_destination(step), left, &now);
@@ -214,7 +177,7 @@ static int64_t overcome_failure(struct step *step, int64_t why)
 
 static uint64_t time_left(const struct step *step)
 {
-	uint64_t held = inject_held_us(access_injector(&step->mover->access));
+	uint64_t held = access_held_us(&step->mover->access);
 
 	return held < step->held ? step->held - held : 0;
 }
@@ -261,7 +224,7 @@ static struct region first_pinned(const struct mover *mover, struct region regio
  */
 static int64_t spare_pinned(struct step *step, uint64_t bytes)
 {
-	struct region pinned = first_pinned(step->mover, (struct region){step->at, step->at + bytes});
+	struct region pinned = first_pinned(step->mover, region_at(step->at, bytes));
 
 	if (!region_bytes(pinned))
 		return (int64_t)bytes;
@@ -272,12 +235,16 @@ static int64_t spare_pinned(struct step *step, uint64_t bytes)
 
 static int64_t move_once(struct step *step)
 {
-	int64_t rc = spare_pinned(step, call_bytes(step));
-	uint64_t begun = now_us(), bytes = (uint64_t)rc, moved = 0;
+	struct access *access = &step->mover->access;
+	int64_t bytes = spare_pinned(step, call_bytes(step)), rc;
+	uint64_t begun = now_us(), moved = 0;
 
-	if (rc <= 0)
+	if (bytes <= 0)
+		return bytes;
+	rc = access->ops->move.enter(access);
+	if (rc < 0)
 		return rc;
-	rc = call_move(step, bytes, &moved);
+	rc = call_move(step, (uint64_t)bytes, &moved);
 	if (moved) {
 		step->speed = speed_of(moved, now_us() - begun);
 		return have_moved(step, moved);
@@ -293,7 +260,7 @@ static int64_t remap_once(struct step *step)
 
 	if (rc <= 0)
 		return rc;
-	rc = move_populated(step->mover, (struct region){to, to + bytes}, &there);
+	rc = move_populated(step->mover, region_at(to, bytes), &there);
 	if (rc == 0 && there)
 		rc = move_run_of(step->mover, to, to + bytes, POPULATED, 0, &bytes);
 	if (rc < 0 || !bytes)
@@ -306,13 +273,13 @@ static int64_t remap_once(struct step *step)
 }
 
 /* Another short stop: a thread must not be kept for long. */
-static int64_t stop_again(struct mover *mover, bool pause, struct error *error)
+static int64_t stop_again(struct access *access, bool pause, struct error *error)
 {
-	int64_t rc = access_injector(&mover->access)->tid ? inject_end(access_injector(&mover->access)) : 0;
+	int64_t rc = access->ops->calls.end(access);
 
-	if (rc == 0 && (pause || access_injector(&mover->access)->shares))
+	if (rc == 0 && (pause || access_injector(access)->shares))
 		usleep(pause ? BACK_OFF_US : BREATH_US);
-	return rc == 0 ? inject_begin(access_injector(&mover->access), error) : rc;
+	return rc == 0 ? access->ops->calls.begin(access, error) : rc;
 }
 
 static bool is_interrupted(const struct mover *mover)
@@ -323,7 +290,8 @@ static bool is_interrupted(const struct mover *mover)
 static int64_t move_steps(struct step *step, struct error *error)
 {
 	struct mover *mover = step->mover;
-	int64_t rc = inject_begin(access_injector(&mover->access), error);
+	struct access *access = &mover->access;
+	int64_t rc = access->ops->calls.begin(access, error);
 
 	while (rc == 0 && step->at < step_end(step)) {
 		if (is_interrupted(mover)) {
@@ -332,12 +300,12 @@ static int64_t move_steps(struct step *step, struct error *error)
 		}
 		rc = mover->method == MOVE_UFFD ? move_once(step) : remap_once(step);
 		if (rc >= 0 && step->at < step_end(step) &&
-		    (rc || !access_injector(&mover->access)->tid || time_left(step) < WORTH_US))
-			rc = stop_again(mover, rc == 1, error);
+		    (rc || !access_injector(access)->tid || time_left(step) < WORTH_US))
+			rc = stop_again(access, rc == 1, error);
 		else if (rc > 0)
 			rc = 0;
 	}
-	if (access_injector(&mover->access)->tid && inject_end(access_injector(&mover->access)) < 0 && rc == 0)
+	if (access->ops->calls.end(access) < 0 && rc == 0)
 		rc = -ESRCH;
 	return rc;
 }
@@ -398,7 +366,7 @@ static int64_t move_piece(struct mover *mover, struct move_job *job, const struc
 /* We go to the processor of the thread that we stop: what is woken there runs at once. */
 static void join_processor(struct mover *mover)
 {
-	int processor = inject_processor(access_injector(&mover->access));
+	int processor = access_processor(&mover->access);
 	cpu_set_t one;
 
 	mover->bound = processor >= 0 && processor < CPU_SETSIZE &&
@@ -429,8 +397,8 @@ static int64_t move_pieces(struct mover *mover, struct move_job *job, struct reg
 					 job->destination ? job->destination + at : 0, -EINTR, NULL);
 		rc = move_piece_at(mover, job->source + at, job->destination + at, job->bytes - at, &piece);
 		if (rc == 0 && piece.rule)
-			rc = move_fail(job, (struct region){piece.source, piece.source + piece.bytes},
-				       piece.destination, -EINVAL, piece.rule);
+			rc = move_fail(job, region_at(piece.source, piece.bytes), piece.destination, -EINVAL,
+				       piece.rule);
 		else if (rc == 0)
 			rc = move_piece(mover, job, &piece, done, error);
 	}
@@ -525,7 +493,7 @@ static int open_method(struct mover *mover, struct error *error)
 	rc = make_puppet(mover, error);
 	if (rc < 0)
 		return rc;
-	mover->uffd = inject_userfaultfd(access_injector(&mover->access), true, &mover->number, error);
+	mover->uffd = inject_userfaultfd(access_injector(&mover->access), true, &mover->access.number, error);
 	if (mover->uffd < 0)
 		return mover->uffd;
 	rc = uffd_handshake(mover->uffd, UFFD_FEATURE_MOVE);
@@ -539,11 +507,7 @@ static int open_views(struct mover *mover, struct error *error)
 {
 	mover->pagemap_fd = target_proc_open(mover->target, "pagemap", O_RDONLY);
 	mover->maps_fd = mover->pagemap_fd < 0 ? mover->pagemap_fd : target_proc_open(mover->target, "maps", O_RDONLY);
-	if (mover->maps_fd >= 0)
-		return 0;
-	return error_set(error, mover->maps_fd, mover->maps_fd == -ESRCH ? "it has ended" : NULL,
-			 mover->maps_fd == -ESRCH ? NULL : "run it as root or as the owner of the process",
-			 "look at the memory of process %d", mover->target->pid);
+	return mover->maps_fd >= 0 ? 0 : refusal_to_look(mover->target, mover->maps_fd, "look at the memory of", error);
 }
 
 int mover_open(struct mover *mover, const struct target *target, enum move_method method, bool dry_run,
@@ -554,6 +518,7 @@ int mover_open(struct mover *mover, const struct target *target, enum move_metho
 	*mover = MOVER_NONE;
 	mover->target = target;
 	mover->method = method;
+	mover->access = ACCESS_BY(ACCESS_PTRACE);
 	mover->access.ops = &target_by_ptrace;
 	mover->access.target = target;
 	rc = open_views(mover, error);

@@ -55,14 +55,12 @@ struct mover {
 	int pagemap_fd, maps_fd;
 	bool injecting;       /* opened for more than a dry run */
 	int uffd;             /* ours */
-	int number;           /* the same descriptor in the puppet, -1 for none */
 	int self;             /* pidfd of this process, with which the puppet ends */
 	cpu_set_t processors; /* that this thread may use, while it keeps to one */
 	bool bound;
 };
 
-#define MOVER_NONE \
-	((struct mover){.access = ACCESS_NONE, .pagemap_fd = -1, .maps_fd = -1, .uffd = -1, .number = -1, .self = -1})
+#define MOVER_NONE ((struct mover){.access = ACCESS_NONE, .pagemap_fd = -1, .maps_fd = -1, .uffd = -1, .self = -1})
 
 /*
  * Prepares a target. `dry_run`: for mover_inspect, nothing is stopped or changed. The target must outlive the mover.
@@ -104,6 +102,7 @@ int mover_run(struct mover *mover, struct move_job *job, struct error *error);
  */
 int mover_inspect(struct mover *mover, struct move_job *job, struct error *error);
 
+/* Frees the failures. */
 void move_job_free(struct move_job *job);
 
 #define _cleanup_job_ __attribute__((cleanup(move_job_free)))

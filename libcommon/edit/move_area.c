@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory in the target for moved pages to lie in. */
 #include <errno.h>
-#include <linux/prctl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include "base/size.h"
@@ -14,16 +12,6 @@
 
 #define ALIGN (2 * MiB)
 
-static bool is_error(int64_t result)
-{
-	return result < 0 && result > -4096;
-}
-
-static int64_t unmap_area(struct mover *mover, uint64_t start, uint64_t end)
-{
-	return start < end ? inject_call(&mover->access.inject, SYS_munmap, start, end - start, 0, 0, 0, 0) : 0;
-}
-
 /* Address space for a source, as far from a multiple of 2 MiB as it is, so that huge pages stay whole. */
 static int64_t reserve_area(struct mover *mover, struct region source, uint64_t place)
 {
@@ -31,9 +19,9 @@ static int64_t reserve_area(struct mover *mover, struct region source, uint64_t 
 	int64_t at = inject_map_far(&mover->access.inject, place, before + bytes, PROT_NONE, MAP_NORESERVE);
 	int64_t rc;
 
-	if (is_error(at))
+	if (inject_failed(at))
 		return at;
-	rc = unmap_area(mover, (uint64_t)at, (uint64_t)at + before);
+	rc = inject_unmap(&mover->access.inject, region_at((uint64_t)at, before));
 	return rc < 0 ? rc : at + (int64_t)before;
 }
 
@@ -52,35 +40,25 @@ static int64_t open_parts(struct mover *mover, struct region source, uint64_t de
 	return rc;
 }
 
-/* A name is a courtesy (CONFIG_ANON_VMA_NAME), and keeps the mapping apart from its neighbours. */
-static void name_area(struct mover *mover, struct region region)
-{
-	static const char text[] = "uvm-moved";
-	struct inject *inject = &mover->access.inject;
-
-	if (inject_write(inject, inject->scratch, text, sizeof(text)) == 0)
-		inject_call(inject, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, region.start, region_bytes(region),
-			    inject->scratch, 0);
-}
-
 int mover_map(struct mover *mover, struct region source, uint64_t *destination, struct error *error)
 {
+	struct inject *inject = &mover->access.inject;
 	uint64_t place;
 	int64_t rc = far_choose(mover->target, region_bytes(source) + ALIGN, &place), at;
 
 	if (rc < 0)
 		return error_set(error, (int)rc, NULL, NULL, "find room for a destination in process %d",
 				 mover->target->pid);
-	rc = inject_begin(&mover->access.inject, error);
+	rc = inject_begin(inject, error);
 	if (rc < 0)
 		return (int)rc;
 	at = reserve_area(mover, source, place);
-	rc = is_error(at) ? at : open_parts(mover, source, (uint64_t)at);
-	if (rc < 0 && !is_error(at))
-		unmap_area(mover, (uint64_t)at, (uint64_t)at + region_bytes(source));
+	rc = inject_failed(at) ? at : open_parts(mover, source, (uint64_t)at);
+	if (rc < 0 && !inject_failed(at))
+		inject_unmap(inject, region_at((uint64_t)at, region_bytes(source)));
 	if (rc == 0)
-		name_area(mover, (struct region){(uint64_t)at, (uint64_t)at + region_bytes(source)});
-	if (mover->access.inject.tid && inject_end(&mover->access.inject) < 0 && rc == 0)
+		inject_name(inject, region_at((uint64_t)at, region_bytes(source)), "uvm-moved");
+	if (inject->tid && inject_end(inject) < 0 && rc == 0)
 		rc = -ESRCH;
 	if (rc < 0)
 		return error_set(error, (int)rc, rc == -ESRCH ? "the process has ended" : NULL,
@@ -119,7 +97,7 @@ int mover_unmap(struct mover *mover, struct region region)
 		rc = inject_begin(&mover->access.inject, &ignored);
 	if (rc < 0)
 		return (int)rc;
-	rc = unmap_area(mover, region.start, region.end);
+	rc = inject_unmap(&mover->access.inject, region);
 	if (mover->access.inject.tid)
 		inject_end(&mover->access.inject);
 	return (int)rc;

@@ -10,6 +10,7 @@
 #include "base/size.h"
 #include "edit/move_parts.h"
 #include "pages/pages.h"
+#include "pages/tally.h"
 #include "proc/maps.h"
 
 #define POPULATED (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)
@@ -35,22 +36,16 @@ void move_job_free(struct move_job *job)
 	*job = (struct move_job){0};
 }
 
-static int add_populated(void *context, struct region superpage, const struct residency *residency)
-{
-	uint64_t *bytes = context;
-
-	(void)superpage;
-	*bytes += residency->resident + residency->swapped;
-	return 0;
-}
-
 int move_populated(const struct mover *mover, struct region region, uint64_t *bytes)
 {
 	struct pages pages = {.method = PAGES_AUTO, .pagemap_fd = mover->pagemap_fd};
+	struct residency sum = {0};
 	int rc = pages_open(&pages);
 
-	*bytes = 0;
-	return rc ? rc : pages_superpages(&pages, region, 2 * MiB, true, add_populated, bytes);
+	if (rc == 0)
+		rc = pages_sum(&pages, region, &sum);
+	*bytes = sum.resident + sum.swapped;
+	return rc;
 }
 
 int move_run_of(const struct mover *mover, uint64_t address, uint64_t end, uint64_t mask, uint64_t value,
