@@ -9,7 +9,6 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "edit/move_parts.h"
-#include "pages/pages.h"
 #include "pages/tally.h"
 #include "proc/maps.h"
 
@@ -51,8 +50,8 @@ int move_populated(const struct mover *mover, struct region region, uint64_t *by
 int move_run_of(const struct mover *mover, uint64_t address, uint64_t end, uint64_t mask, uint64_t value,
 		uint64_t *bytes)
 {
-	uint64_t entries[PAGES_A_LOOK] = {0};
-	size_t count = min_u64(PAGES_A_LOOK, (end - address) / page_size());
+	uint64_t entries[MOVE_PAGES_A_LOOK] = {0};
+	size_t count = min_u64(MOVE_PAGES_A_LOOK, (end - address) / page_size());
 	size_t run = 0;
 	int rc = pagemap_read(mover->pagemap_fd, address, count, entries);
 
@@ -67,20 +66,11 @@ int move_run_of(const struct mover *mover, uint64_t address, uint64_t end, uint6
 /* The mapping at an address; where there is none, an empty one that ends where the next begins. */
 static int mapping_or_gap(const struct mover *mover, uint64_t address, struct mapping *mapping, bool *gap)
 {
-	struct maps_reader reader;
-	int rc = mapping_at(mover->maps_fd, address, mapping);
+	int rc = mapping_at_or_after(mover->maps_fd, address, mapping);
 
-	*gap = rc == 0;
-	if (rc)
-		return rc < 0 ? rc : 0;
-	rc = maps_open(&reader, mover->target);
-	if (rc)
-		return rc;
-	do
-		rc = maps_next(&reader, mapping);
-	while (rc > 0 && mapping->region.end <= address);
-	maps_close(&reader);
-	mapping->region = (struct region){address, rc > 0 ? mapping->region.start : UINT64_MAX};
+	*gap = rc == 0 || (rc > 0 && mapping->region.start > address);
+	if (*gap)
+		mapping->region = (struct region){address, rc > 0 ? mapping->region.start : UINT64_MAX};
 	return rc < 0 ? rc : 0;
 }
 
@@ -170,7 +160,7 @@ const char *move_hidden_rule(const struct mover *mover, const struct move_piece 
 static int inspect_pages(const struct mover *mover, struct move_job *job, struct region source, uint64_t destination)
 {
 	static const uint64_t shared_mask = PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE;
-	uint64_t from[PAGES_A_LOOK] = {0}, to[PAGES_A_LOOK] = {0};
+	uint64_t from[MOVE_PAGES_A_LOOK] = {0}, to[MOVE_PAGES_A_LOOK] = {0};
 	size_t count = region_bytes(source) / page_size();
 	int rc = pagemap_read(mover->pagemap_fd, source.start, count, from);
 
@@ -188,7 +178,7 @@ static int inspect_pages(const struct mover *mover, struct move_job *job, struct
 		else if (!job->allow_holes && mover->method == MOVE_UFFD)
 			code = -ENOENT;
 		if (code)
-			rc = move_fail(job, (struct region){at, at + page_size()}, there, code, NULL);
+			rc = move_fail(job, region_at(at, page_size()), there, code, NULL);
 		if (!(from[i] & POPULATED))
 			job->holes += page_size();
 		else if (!code)
@@ -205,8 +195,8 @@ static int inspect_piece(const struct mover *mover, struct move_job *job, const 
 	if (piece->rule)
 		return move_fail(job, source, piece->destination, -EINVAL, piece->rule);
 	for (uint64_t done = 0, bytes; !rc && done < piece->bytes; done += bytes) {
-		bytes = min_u64(PAGES_A_LOOK * page_size(), piece->bytes - done);
-		rc = inspect_pages(mover, job, (struct region){source.start + done, source.start + done + bytes},
+		bytes = min_u64(MOVE_PAGES_A_LOOK * page_size(), piece->bytes - done);
+		rc = inspect_pages(mover, job, region_at(source.start + done, bytes),
 				   piece->destination ? piece->destination + done : 0);
 	}
 	return rc;

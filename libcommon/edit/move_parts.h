@@ -3,8 +3,7 @@
 #pragma once
 
 #include "edit/move.h"
-
-#define PAGES_A_LOOK 512 /* pagemap entries that are read at once */
+#include "edit/move_call.h"
 
 /* The first part of what is left of a job that one pair of mappings covers, or that fails as a whole. */
 struct move_piece {
@@ -28,7 +27,7 @@ int move_populated(const struct mover *mover, struct region region, uint64_t *by
 
 /*
  * How far from an address on, and not beyond `end`, the pagemap entries under `mask` equal `value`; at most
- * PAGES_A_LOOK pages. Returns 0 or -errno.
+ * MOVE_PAGES_A_LOOK pages. Returns 0 or -errno.
  */
 int move_run_of(const struct mover *mover, uint64_t address, uint64_t end, uint64_t mask, uint64_t value,
 		uint64_t *bytes);
