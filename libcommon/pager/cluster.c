@@ -6,6 +6,8 @@
 #include "pager/pager.h"
 #include "pager/tiers.h"
 
+#define STEP 4096 /* looked at while the lock is held */
+
 static void release_cluster(struct pager *pager, uint32_t number)
 {
 	struct cluster *cluster = index_cluster(pager->index, number);
@@ -48,4 +50,26 @@ void cluster_lose(struct cluster *cluster)
 {
 	cluster->lost = ((UINT64_C(2) << (cluster->pages - 1)) - 1) & ~cluster->holes;
 	cluster->state = CLUSTER_STAGED;
+}
+
+uint32_t cluster_pin_next(struct pager *pager, uint64_t *at, bool (*wants)(void *context, const struct cluster *),
+			  void *context)
+{
+	uint32_t found = 0;
+	uint64_t clusters;
+
+	do {
+		pthread_mutex_lock(&pager->lock);
+		clusters = index_header(pager->index)->clusters;
+		for (unsigned int i = 0; !found && i < STEP && *at < clusters; i++, (*at)++) {
+			struct cluster *cluster = index_cluster(pager->index, (uint32_t)*at);
+
+			if (!wants(context, cluster))
+				continue;
+			cluster->pins++;
+			found = (uint32_t)*at;
+		}
+		pthread_mutex_unlock(&pager->lock);
+	} while (!found && *at < clusters);
+	return found;
 }

@@ -83,17 +83,16 @@ static void put_entries(struct moving *m)
 static void apply_remap(struct pager *pager, struct space *space, struct index_pending *pending)
 {
 	uint64_t to = pending->message.arg.remap.to;
-	struct region from = {pending->message.arg.remap.from,
-			      pending->message.arg.remap.from + pending->message.arg.remap.len};
+	struct region from = uffd_changed(&pending->message);
 	struct moving m = {.pager = pager, .from = space, .to = space, .distance = to - from.start};
 
 	if (!pending->dropped)
-		space_drop(pager, space, (struct region){to, to + region_bytes(from)});
+		space_drop(pager, space, region_at(to, region_bytes(from)));
 	pending->dropped = 1;
 	index_walk(pager->index, space->id, from, note_entry, &m);
 	put_entries(&m);
 	/* The old place stays registered with MREMAP_DONTUNMAP; otherwise its unmap event follows. */
-	region_vec_insert(&space->registered, (struct region){to, to + region_bytes(from)});
+	region_vec_insert(&space->registered, region_at(to, region_bytes(from)));
 }
 
 /* What lies together is asked for together. */
@@ -110,8 +109,8 @@ static void drop_absent(const struct absence *a)
 	if (!region_bytes(a->run) || !uffd_absent(a->space->uffd, a->run))
 		return;
 	for (uint64_t at = a->run.start; at < a->run.end; at += page)
-		if (uffd_absent(a->space->uffd, (struct region){at, at + page}))
-			space_drop(a->pager, a->space, (struct region){at, at + page});
+		if (uffd_absent(a->space->uffd, region_at(at, page)))
+			space_drop(a->pager, a->space, region_at(at, page));
 }
 
 static int add_to_run(void *context, uint64_t address, index_entry entry)
@@ -180,11 +179,11 @@ static bool first_out(struct pager *pager, const struct space *space, struct reg
 static bool has_moved(struct pager *pager, const struct space *parent, const struct space *child,
 		      const struct uffd_msg *message)
 {
-	uint64_t from = message->arg.remap.from;
-	uint64_t distance = message->arg.remap.to - from;
+	struct region from = uffd_changed(message);
+	uint64_t distance = message->arg.remap.to - from.start;
 	uint64_t at;
 
-	if (!first_out(pager, child, (struct region){from, from + message->arg.remap.len}, &at))
+	if (!first_out(pager, child, from, &at))
 		return true;
 	if (!uffd_registered(child->uffd, at))
 		return true;
@@ -201,7 +200,7 @@ static void apply_to_child(struct pager *pager, const struct space *parent, stru
 
 	for (unsigned int i = 0; i < PASSED_MAX; i++) {
 		struct index_pending passed = header->session.events.passed[i];
-		struct region region = {passed.message.arg.remove.start, passed.message.arg.remove.end};
+		struct region region = uffd_changed(&passed.message);
 		uint64_t at;
 
 		switch (passed.message.event) {
@@ -225,16 +224,28 @@ static void apply_to_child(struct pager *pager, const struct space *parent, stru
 	}
 }
 
+/*
+ * As many as can be are being served; held open, the descriptor blocks the child instead of feeding it zeros. No later
+ * worker finds a parent for it: what that has by then is not what the child has.
+ */
+static void hold_child(struct pager *pager, const struct fork_event *fork)
+{
+	struct fdstore_message message = {.parent = INDEX_SPACES, .number = fork->stored_as};
+
+	fdstore_add(&pager->supervision.held, &message, fork->uffd);
+	pager->supervision.held_unsaved = true;
+	spaces_save(pager);
+}
+
 void event_fork(struct pager *pager, struct space *parent, const struct fork_event *fork)
 {
 	struct moving m = {.pager = pager, .from = parent, .keep = true};
 	struct space *child = space_new(pager, fork->uffd);
 
-	/*
-	 * As many as can be are being served; held open, the descriptor blocks the child instead of feeding it zeros.
-	 */
-	if (!child)
+	if (!child) {
+		hold_child(pager, fork);
 		return;
+	}
 	for (size_t i = 0; i < parent->registered.count; i++)
 		region_vec_push(&child->registered, parent->registered.items[i]);
 	child->stored_as = fork->stored_as;
@@ -334,6 +345,7 @@ void event_apply(struct pager *pager, struct space *space, struct index_pending 
 	_cleanup_regions_ struct region_vec unforked = {0};
 	const struct uffd_msg *message = &pending->message;
 	struct record_counters *counters = &index_header(pager->index)->session.counters;
+	const struct region changed = uffd_changed(message);
 	struct fork_event fork;
 
 	failpoint("event");
@@ -356,18 +368,16 @@ void event_apply(struct pager *pager, struct space *space, struct index_pending 
 		counters->events.removes++;
 		failpoint("removing");
 		if (space->id == 0)
-			discard_note(pager, (struct region){message->arg.remove.start, message->arg.remove.end});
-		if (space->id == 0 && region_overlaps(pager->staging.region, (struct region){message->arg.remove.start,
-											     message->arg.remove.end}))
+			discard_note(pager, changed);
+		if (space->id == 0 && region_overlaps(pager->staging.region, changed))
 			pager->staging.torn = true;
-		space_drop(pager, space, (struct region){message->arg.remove.start, message->arg.remove.end});
+		space_drop(pager, space, changed);
 		break;
 	case UFFD_EVENT_UNMAP:
 		counters->events.unmaps++;
 		failpoint("unmapping");
-		space_drop(pager, space, (struct region){message->arg.remove.start, message->arg.remove.end});
-		region_vec_remove(&space->registered,
-				  (struct region){message->arg.remove.start, message->arg.remove.end});
+		space_drop(pager, space, changed);
+		region_vec_remove(&space->registered, changed);
 		break;
 	default:
 		break;

@@ -99,15 +99,17 @@ static void start_keeper(struct pager *pager)
 		run_keeper(pager);
 	pager->supervision.keeper.pidfd = pid > 0 ? pidfd_of(pid) : -1;
 	header->session.keeper.pid = 0;
-	if (pid > 0 && proc_stat_read(pid, &stat) == 0) {
+	if (pager->supervision.keeper.pidfd >= 0 && proc_stat_read(pid, &stat) == 0) {
 		header->session.keeper.starttime = stat.starttime;
 		header->session.keeper.pid = pid;
-	} else if (pid > 0) { /* nobody would find it */
+		return;
+	}
+	if (pid > 0) { /* nobody would find it */
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
-		cleanup_close(&pager->supervision.keeper.pidfd);
-		cleanup_close(&pager->supervision.keeper.ends[1]);
 	}
+	cleanup_close(&pager->supervision.keeper.pidfd);
+	cleanup_close(&pager->supervision.keeper.ends[1]);
 }
 
 int keeper_start(struct pager *pager)

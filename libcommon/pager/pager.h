@@ -17,6 +17,7 @@
 #include "index/index.h"
 #include "proc/target.h"
 #include "report/error.h"
+#include "service/fdstore.h"
 #include "state/paths.h"
 #include "store/store.h"
 #include "uffd/uffd.h"
@@ -25,6 +26,9 @@
 #define DESCRIPTORS_MIN   (DESCRIPTORS_OWN + 32)
 #define FAULT_THREADS_MAX 8
 #define COMPRESSORS_MAX   4
+#define PREFETCHES_MAX    256
+#define LEFT_MAX          1024
+#define WALKS             8
 #define SLOT_BYTES        (4 * MiB)
 #define SLOTS             4
 #define STAGING_BYTES     (SLOTS * SLOT_BYTES)
@@ -86,6 +90,15 @@ struct pulse_thread;
 struct refaults;
 struct touch_ring;
 
+/* The thread that makes records denser (dense.c). */
+struct dense {
+	pthread_t thread;
+	bool started;
+	_Atomic(bool) over;       /* it is to be joined */
+	_Atomic(bool) refused;    /* it cannot be had without being in the way of others */
+	_Atomic(uint32_t) due_ds; /* when the next record is old enough; 0: there is none */
+};
+
 /* Where records are. */
 struct tiers {
 	struct store *store;
@@ -94,6 +107,7 @@ struct tiers {
 	int key_fd;         /* opens the seal in another process; the target holds a copy of it. -1 without a seal */
 	struct store *pool; /* records that are staged: in memory, before they are written back to the store */
 	int pool_fd;
+	struct dense dense;
 };
 
 /* The staging area in the target (swapout/staging.h); what is marked so under `job`. */
@@ -121,10 +135,13 @@ struct keeper {
 struct supervision {
 	int socket; /* to the supervisor: descriptors of children go there */
 	pid_t supervisor_pid;
+	bool terminating;    /* the session was asked to end */
 	struct pulse *pulse; /* it looks at that */
 	uint64_t number;     /* of the last descriptor of a child handed to it */
 	const struct fdstore
 		*inherited;     /* those it holds, when this worker takes over from another; NULL for the first */
+	struct fdstore held;    /* of children that got no place (event_fork): such a child waits; under `lock` */
+	bool held_unsaved;      /* it does not hold all of these; under `lock` */
 	uint64_t held_again_us; /* not before then the target is given something to hold */
 	struct keeper keeper;
 };
@@ -152,12 +169,41 @@ struct ahead {
 	uint64_t address;
 };
 
+/* What is to be brought that nobody waits for. */
+struct prefetch {
+	struct space *space;
+	struct region region;
+};
+
+/* The thread that does what is left to do when a fault has been answered (behind.c). Under `lock`. */
+struct behind {
+	pthread_t thread;
+	pthread_cond_t asked; /* with `lock` */
+	bool asleep;
+	struct prefetch queue[PREFETCHES_MAX];
+	unsigned int first, count;
+	uint32_t left[LEFT_MAX]; /* pinned clusters of which nothing is out any more */
+	unsigned int left_count;
+	bool freed; /* the stores have holes to punch */
+};
+
+/* A thread that goes through its memory in order: its next fault comes between `from` and `to`. Under `lock`. */
+struct fault_walk {
+	unsigned int space;
+	uint64_t from, to;
+	unsigned int steps;
+};
+
 /* Fault service; parked faults, claims, latency, refaults and the ring under `lock`. */
 struct faults {
 	pthread_t threads[FAULT_THREADS_MAX];
-	int epoll[FAULT_THREADS_MAX];
+	int epoll[FAULT_THREADS_MAX];      /* the first one that sleeps is woken by a message */
+	int processors[FAULT_THREADS_MAX]; /* where each runs, -1: anywhere; the first follows who faults (follow.c) */
 	unsigned int count;
-	int wake_fd; /* eventfd in every epoll: look at `ended` */
+	int seen_on; /* the processor that was found last time */
+	uint64_t look_again_ns;
+	_Atomic(pid_t) asked_by; /* the last thread that faulted, until it is looked where it runs; 0: none since */
+	int wake_fd;             /* eventfd in every epoll: look at `ended` */
 	struct parked_fault *parked;
 	size_t parked_count, parked_size;
 	struct zero_claim zeroing[FAULT_THREADS_MAX * 2];
@@ -165,6 +211,9 @@ struct faults {
 	struct refaults *refaults;
 	struct touch_ring *touched; /* what a client is told of, or NULL */
 	uint64_t watch_ended_ns;    /* when the last one went */
+	struct fault_walk walks[WALKS];
+	unsigned int walk_oldest;
+	struct behind behind;
 	struct ahead ahead;
 };
 

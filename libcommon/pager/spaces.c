@@ -17,6 +17,7 @@
 #include "service/fdstore.h"
 
 #define ROOM_STEPS 8
+#define LOCK_TRIES 1000
 
 void space_make(struct pager *pager, unsigned int id)
 {
@@ -33,9 +34,27 @@ void space_make(struct pager *pager, unsigned int id)
 	pthread_rwlockattr_destroy(&writers_first);
 }
 
+void space_lock_shared(struct space *space)
+{
+	for (unsigned int i = 0; i < LOCK_TRIES; i++)
+		if (pthread_rwlock_tryrdlock(&space->events) == 0)
+			return;
+	pthread_rwlock_rdlock(&space->events);
+}
+
+void space_lock_exclusive(struct space *space)
+{
+	for (unsigned int i = 0; i < LOCK_TRIES; i++)
+		if (pthread_rwlock_trywrlock(&space->events) == 0)
+			return;
+	pthread_rwlock_wrlock(&space->events);
+}
+
 struct space *space_new(struct pager *pager, int uffd)
 {
-	for (unsigned int i = 0; i < INDEX_SPACES; i++) {
+	const unsigned int places = failpoint_number("UVM_PLACES", INDEX_SPACES);
+
+	for (unsigned int i = 0; i < places; i++) {
 		struct space *space = &pager->spaces[i];
 
 		if (space->used)
@@ -68,8 +87,41 @@ struct space *space_new(struct pager *pager, int uffd)
 	return NULL;
 }
 
+static void drop_ended(struct pager *pager)
+{
+	struct fdstore *held = &pager->supervision.held;
+
+	for (size_t i = 0; i < held->count;) {
+		struct fdstore_message message = {.op = FDSTORE_DROP, .number = held->items[i].number};
+
+		if (uffd_alive(held->items[i].fd)) {
+			i++;
+			continue;
+		}
+		fdstore_send(pager->supervision.socket, &message, -1);
+		fdstore_drop(held, message.number);
+	}
+}
+
+static void save_held(struct pager *pager)
+{
+	const struct fdstore *held = &pager->supervision.held;
+
+	pager->supervision.held_unsaved = false;
+	for (size_t i = 0; i < held->count; i++) {
+		struct fdstore_message message = {
+			.op = FDSTORE_ADD, .parent = held->items[i].parent, .number = held->items[i].number};
+
+		pager->supervision.held_unsaved |=
+			fdstore_send(pager->supervision.socket, &message, held->items[i].fd) < 0;
+	}
+}
+
 void spaces_save(struct pager *pager)
 {
+	drop_ended(pager);
+	if (pager->supervision.held_unsaved)
+		save_held(pager);
 	for (unsigned int i = 1; i < INDEX_SPACES; i++) {
 		struct space *space = &pager->spaces[i];
 		struct fdstore_message message = {.op = FDSTORE_ADD, .number = space->stored_as};
@@ -126,7 +178,7 @@ static void close_space(struct pager *pager, struct space *space)
 
 int space_watch(struct pager *pager, struct space *space)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.u32 = space->id};
+	struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.u32 = space->id};
 
 	for (unsigned int i = 0; i < pager->faults.count; i++)
 		if (epoll_ctl(pager->faults.epoll[i], EPOLL_CTL_ADD, space->uffd, &event) < 0 && errno != EEXIST)
@@ -249,7 +301,7 @@ static void register_again(struct pager *pager, struct space *space, struct regi
 	if (register_listed(pager, space, region))
 		return;
 	for (uint64_t at = region.start; at < region.end; at += page_size())
-		register_listed(pager, space, (struct region){at, at + page_size()});
+		register_listed(pager, space, region_at(at, page_size()));
 }
 
 /* They are one mapping with their neighbours then: mremap(2) of it would fail otherwise. */
@@ -409,7 +461,7 @@ static void unregister_found(const struct pager *pager, const struct space *spac
 	for (uint64_t at = region.start; at < region.end; at = max_u64(at + page_size(), done)) {
 		done = 0;
 		if (uffd_registered(space->uffd, at))
-			unregister_grown(pager, space, (struct region){at, at + page_size()}, limit, &done);
+			unregister_grown(pager, space, region_at(at, page_size()), limit, &done);
 	}
 }
 
@@ -436,7 +488,7 @@ static bool unregister_child(struct pager *pager, struct space *space)
 		pthread_mutex_lock(&pager->lock);
 		region_vec_remove(list, (struct region){0, done});
 		if (uffd_registered(space->uffd, done)) /* it has grown beyond that */
-			region_vec_insert(list, (struct region){done, done + page_size()});
+			region_vec_insert(list, region_at(done, page_size()));
 		pthread_mutex_unlock(&pager->lock);
 	}
 	return !list->count && !uffd_changing(space->uffd);

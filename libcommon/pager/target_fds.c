@@ -264,7 +264,7 @@ static bool has_lost_puppet(const struct pager *pager)
 {
 	const struct target *puppet = &pager->access.puppet.self;
 
-	if (pager->access.ops != &target_by_puppet || (puppet->pid && target_alive(puppet)))
+	if (pager->access.method != ACCESS_PUPPET || (puppet->pid && target_alive(puppet)))
 		return false;
 	return target_alive(&pager->target) && uffd_alive(pager->spaces[0].uffd);
 }

@@ -41,6 +41,18 @@ static uint64_t now_ds(void)
 	return now_us() / 100000;
 }
 
+uint32_t tier_now_ds(void)
+{
+	return (uint32_t)(now_us() / 100000);
+}
+
+void tier_expect_dense(struct pager *pager, uint32_t made_ds)
+{
+	uint32_t none = 0;
+
+	atomic_compare_exchange_strong(&pager->tiers.dense.due_ds, &none, made_ds + DENSE_AGE_DS);
+}
+
 void tier_enter(struct cluster *cluster, const struct store_slot *slot, bool pool)
 {
 	cluster->slot = *slot;

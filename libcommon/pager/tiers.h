@@ -19,3 +19,10 @@ struct store *tier_of(const struct pager *pager, const struct cluster *cluster, 
 
 /* The cluster has been written to the pool, or to the store. `lock` held. */
 void tier_enter(struct cluster *cluster, const struct store_slot *slot, bool pool);
+#define DENSE_AGE_DS 30 /* of a record that is made denser */
+
+/* CLOCK_MONOTONIC in tenths of a second. */
+uint32_t tier_now_ds(void);
+
+/* A record that was made then is to be made denser when it is old enough (dense.c). */
+void tier_expect_dense(struct pager *pager, uint32_t made_ds);

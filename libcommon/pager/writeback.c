@@ -11,13 +11,6 @@
 #include "pager/tiers.h"
 #include "service/failpoint.h"
 
-#define STEP 4096 /* clusters looked at while the lock is held */
-
-static uint64_t now_ds(void)
-{
-	return now_us() / 100000;
-}
-
 /* One walk over the clusters. */
 struct sweep {
 	struct pager *pager;
@@ -40,38 +33,17 @@ static void leave_staged(struct sweep *sweep, const struct cluster *cluster)
 	sweep->oldest_ds = min_u64(sweep->oldest_ds, cluster->staged_ds);
 }
 
-static bool is_due(const struct sweep *sweep, const struct cluster *cluster)
+static bool is_due(void *context, const struct cluster *cluster)
 {
+	struct sweep *sweep = context;
 	const struct writeback *w = sweep->writeback;
 
-	return cluster->staged_ds <= sweep->until_ds && (!w->most || w->bytes + cluster->slot.length <= w->most);
-}
-
-/* Pins the next cluster that is to be written. Returns its number, or 0 at the end. */
-static uint32_t next_old(struct sweep *sweep)
-{
-	struct pager *pager = sweep->pager;
-	uint64_t clusters;
-	uint32_t found = 0;
-
-	do {
-		pthread_mutex_lock(&pager->lock);
-		clusters = index_header(pager->index)->clusters;
-		for (unsigned int i = 0; !found && i < STEP && sweep->at < clusters; i++, sweep->at++) {
-			struct cluster *cluster = index_cluster(pager->index, (uint32_t)sweep->at);
-
-			if (!in_pool(cluster))
-				continue;
-			if (!is_due(sweep, cluster)) {
-				leave_staged(sweep, cluster);
-				continue;
-			}
-			cluster->pins++;
-			found = (uint32_t)sweep->at;
-		}
-		pthread_mutex_unlock(&pager->lock);
-	} while (!found && sweep->at < clusters);
-	return found;
+	if (!in_pool(cluster))
+		return false;
+	if (cluster->staged_ds <= sweep->until_ds && (!w->most || w->bytes + cluster->slot.length <= w->most))
+		return true;
+	leave_staged(sweep, cluster);
+	return false;
 }
 
 /*
@@ -109,15 +81,16 @@ static int write_one(struct sweep *sweep, uint32_t number)
 int pool_writeback(struct pager *pager, struct writeback *writeback)
 {
 	struct sweep sweep = {.pager = pager, .writeback = writeback, .at = 1, .oldest_ds = UINT64_MAX};
-	uint64_t now = now_ds();
+	uint64_t now = tier_now_ds();
 	uint64_t age = (writeback->age_ms + 99) / 100;
 	uint32_t number;
 	int rc = store_scratch_new(pager->tiers.store, &sweep.scratch, pager->cluster_pages * page_size());
 
 	if (rc < 0)
 		return rc;
-	sweep.until_ds = now > age ? now - age : 0;
-	while ((number = next_old(&sweep))) {
+	/* Of an age of 0 is what was staged a moment ago, too. */
+	sweep.until_ds = !age ? UINT64_MAX : now > age ? now - age : 0;
+	while ((number = cluster_pin_next(sweep.pager, &sweep.at, is_due, &sweep))) {
 		int failed;
 
 		job_step(pager);

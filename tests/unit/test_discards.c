@@ -27,7 +27,7 @@ static bool discards_done(struct access *access)
 	return done;
 }
 
-static const struct target_ops ops = {.name = "none", .discards_done = discards_done};
+static const struct target_ops ops = {.discards_done = discards_done};
 
 static int set_up(void **state)
 {
