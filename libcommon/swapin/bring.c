@@ -10,11 +10,13 @@
 #include "index/index.h"
 #include "pager/cluster.h"
 #include "pager/pager.h"
+#include "pager/spaces.h"
 #include "pager/tiers.h"
 #include "service/failpoint.h"
 #include "service/pulse.h"
 #include "swapin/filler.h"
 #include "swapin/guards.h"
+#include "swapin/later.h"
 
 enum outcome {
 	VOID,  /* an event took the page from us before it was placed, or will */
@@ -42,7 +44,9 @@ int filler_init(struct filler *filler, struct pager *pager)
 
 void filler_reserve(struct filler *filler)
 {
-	memset(filler->pages, 0, filler->pager->cluster_pages * page_size());
+	size_t pages = filler->pager->memory_limited ? filler->pager->cluster_pages : 1;
+
+	memset(filler->pages, 0, pages * page_size());
 }
 
 void filler_free(struct filler *filler)
@@ -50,6 +54,19 @@ void filler_free(struct filler *filler)
 	store_scratch_free(filler->scratch);
 	free(filler->pages);
 	*filler = (struct filler){0};
+}
+
+/* Pages of a cluster that are out where they lay. `lock` held. */
+static uint64_t find_beside(struct pager *pager, const struct claim *claim, const struct cluster *cluster)
+{
+	uint64_t found = 0;
+
+	for (unsigned int i = 0; i < cluster->pages; i++)
+		if (i != claim->wanted && !mask_has_bit(cluster->holes | cluster->lost, i) &&
+		    index_get(pager->index, claim->space->id, claim->base + i * page_size()) ==
+			    entry_make(claim->number, i))
+			found |= UINT64_C(1) << i;
+	return found;
 }
 
 /*
@@ -165,6 +182,70 @@ static bool load_record(struct filler *filler, struct claim *claim, bool first)
 	return rc > 0 && rc < (int64_t)slot.size;
 }
 
+/* Pages that a record holds, in order. */
+static uint64_t record_pages(const struct cluster *cluster)
+{
+	uint64_t all = (UINT64_C(2) << (cluster->pages - 1)) - 1;
+
+	return all & ~(cluster->holes | cluster->zeros | cluster->filled);
+}
+
+/* Which unit of the record a page of it is. */
+static unsigned int unit_of(const struct cluster *cluster, unsigned int page)
+{
+	return (unsigned int)__builtin_popcountll(record_pages(cluster) & ((UINT64_C(1) << page) - 1));
+}
+
+static void fill_page(const struct pager *pager, const struct claim *claim, unsigned int i, unsigned char *to)
+{
+	const struct cluster *cluster = index_cluster(pager->index, claim->number);
+	uint64_t word = 0;
+
+	if (mask_has_bit(cluster->filled, i))
+		word = *index_fill(pager->index, claim->number, i, false);
+	for (size_t at = 0; at < page_size(); at += sizeof(word))
+		memcpy(to + at, &word, sizeof(word));
+}
+
+/*
+ * Spreads units, the first of which lies in front, over the pages that they belong to, the last one first: none lies
+ * behind its place. Pages that are in no record are made.
+ */
+static void spread_pages(struct filler *filler, const struct claim *claim, uint64_t loaded)
+{
+	const struct cluster *cluster = index_cluster(filler->pager->index, claim->number);
+	unsigned int first_unit = loaded ? unit_of(cluster, (unsigned int)__builtin_ctzll(loaded)) : 0;
+	size_t page = page_size();
+
+	for (unsigned int i = cluster->pages; i-- > claim_first(claim);) {
+		unsigned char *to = filler->pages + (i - claim_first(claim)) * page;
+
+		if (mask_has_bit(loaded, i)) {
+			const unsigned char *from = filler->pages + (unit_of(cluster, i) - first_unit) * page;
+
+			if (from != to)
+				memmove(to, from, page);
+		} else if (mask_has_bit(claim->pages & ~record_pages(cluster), i)) {
+			fill_page(filler->pager, claim, i, to);
+		}
+	}
+}
+
+/*
+ * The store gave back something else than was written, or nothing: a thread that touches these pages gets SIGBUS, never
+ * wrong bytes.
+ */
+static void mark_units_lost(struct pager *pager, uint32_t number, uint64_t units)
+{
+	struct cluster *cluster = index_cluster(pager->index, number);
+
+	pthread_mutex_lock(&pager->lock);
+	for (unsigned int i = 0; i < cluster->pages; i++)
+		if (mask_has_bit(record_pages(cluster), i) && mask_has_bit(units, unit_of(cluster, i)))
+			cluster->lost |= UINT64_C(1) << i;
+	pthread_mutex_unlock(&pager->lock);
+}
+
 /* `events` is held shared: what is gone has been read, or shows as a change that has not been. */
 static enum outcome outcome_of(const struct space *space, int rc)
 {
@@ -212,7 +293,8 @@ static int place_once(const struct claim *claim, enum kind kind, unsigned int fi
 	case ZERO:
 		return uffd_zeropage(claim->space->uffd, at, bytes, done);
 	default:
-		return uffd_copy(claim->space->uffd, at, claim->data + first * page_size(), bytes, true, done);
+		return uffd_copy(claim->space->uffd, at, claim->data + (first - claim_first(claim)) * page_size(),
+				 bytes, true, done);
 	}
 }
 
@@ -257,7 +339,8 @@ static void place_run(struct claim *claim, enum kind kind, unsigned int first, u
 /* What lies under a guard is given up. Returns what is left of a mask: nothing while the pages may lie elsewhere. */
 static uint64_t give_up_guarded(const struct pager *pager, struct claim *claim, uint64_t mask)
 {
-	uint64_t guarded = guards_over(pager, claim, mask);
+	uint64_t asked = claim->asked_now ? UINT64_C(1) << claim->wanted : 0;
+	uint64_t guarded = guards_over(pager, claim, mask & ~asked);
 
 	if (guarded && uffd_changing(claim->space->uffd))
 		return 0;

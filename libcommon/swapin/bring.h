@@ -13,8 +13,10 @@ struct claim {
 	uint64_t base;       /* address that page 0 has, or would have */
 	unsigned int wanted; /* the page that was asked for */
 	uint64_t pages;      /* mask of those claimed */
+	uint64_t others;     /* of those that lie beside them and are out as well */
+	bool asked_now;      /* a thread has just asked for it: nothing but a page can be there */
 	uint8_t outcome[CLUSTER_PAGES_MAX];
-	const unsigned char *data; /* whole pages by number */
+	const unsigned char *data; /* whole pages by number, from the first one claimed on */
 	int slot;                  /* pinned staging slot, or -1 */
 };
 
@@ -22,6 +24,16 @@ static inline bool mask_has_bit(uint64_t mask, unsigned int i)
 {
 	return mask >> i & 1;
 }
+
+static inline unsigned int claim_first(const struct claim *claim)
+{
+	return (unsigned int)__builtin_ctzll(claim->pages);
+}
+
+enum claim_extent {
+	CLAIM_PAGE,    /* the page that is asked for, no other */
+	CLAIM_CLUSTER, /* with its neighbours of the same cluster that lie where they lay */
+};
 
 /*
  * Claims the cluster of a page that is out. Returns 1 with a claim, 0 when there is nothing to do here, -EAGAIN when it

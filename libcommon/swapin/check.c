@@ -20,6 +20,7 @@
 #include "pager/tiers.h"
 #include "pages/pages.h"
 #include "report/report.h"
+#include "swapin/bring.h"
 #include "swapin/filler.h"
 
 #define CHUNK       4096 /* entries looked at under the lock at a time */
@@ -27,6 +28,8 @@
 #define INSPECT_US  5000
 #define EMIT_MOST   1000 /* records; the rest is only counted */
 #define TIDY_TRIES  1000 /* a millisecond apart */
+#define SLOT_TRIES  100  /* SLOT_US apart: each takes `lock` for as long as there are clusters */
+#define SLOT_US     20000
 #define NO_ADDRESS  UINT64_MAX
 
 /* What is known of a cluster from the entries that point to it. */
@@ -292,6 +295,22 @@ static void check_places(struct check *check)
 			note_problem(check, -EUCLEAN, "two records overlap in the store", start, placed->number);
 		end = max_u64(end, placed->slot.offset + placed->slot.length);
 	}
+}
+
+/* Those units of a cluster's record that are not known to be lost. */
+static uint64_t units_expected(const struct cluster *cluster)
+{
+	uint64_t units = 0;
+	unsigned int unit = 0;
+
+	for (unsigned int i = 0; i < cluster->pages; i++) {
+		if (!mask_has_bit(data_mask(cluster), i))
+			continue;
+		if (!mask_has_bit(cluster->lost, i))
+			units |= UINT64_C(1) << unit;
+		unit++;
+	}
+	return units;
 }
 
 /*

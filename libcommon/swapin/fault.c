@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Threads that read messages and answer faults: one a processor, because waking another one costs more than the answer.
+ * Threads that read messages and answer faults, one a processor. A message wakes one of them, the first that has
+ * nothing to do.
  */
 #include "swapin/fault.h"
 
@@ -14,6 +16,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "confine/confine.h"
 #include "index/index.h"
 #include "pager/children.h"
 #include "pager/events.h"
@@ -24,6 +27,7 @@
 #include "service/pulse.h"
 #include "swapin/fill.h"
 #include "swapin/filler.h"
+#include "swapin/follow.h"
 #include "swapin/room.h"
 #include "swapin/touch_ring.h"
 
@@ -51,6 +55,9 @@ static struct parked_fault take_fault(struct pager *pager, const struct space *s
 		.since_ns = clock_now_ns(),
 	};
 
+	if (space->id == 0)
+		atomic_store_explicit(&pager->faults.asked_by, (pid_t)message->arg.pagefault.feat.ptid,
+				      memory_order_relaxed);
 	if (space->id == 0 && index_header(pager->index)->session.watched)
 		touch_ring_note(pager, fault.address, message->arg.pagefault.feat.ptid,
 				message->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE, fault.since_ns);
@@ -135,8 +142,12 @@ static int next_message(struct pager *pager, struct space *space, bool *fork)
 	int rc;
 
 	if (space->id == 0) {
+		bool ask = may_fork(pager);
+
 		header->session.events.unforked_known = false;
-		rc = may_fork(pager) ? keeper_read(pager) : -ENOENT;
+		if (ask)
+			confine_force(true);
+		rc = ask ? keeper_read(pager) : -ENOENT;
 		if (rc == 0 && header->session.events.fork_awaited) /* who was to fork has been killed */
 			event_forget_fork(pager);
 		if (rc > 0 && header->session.events.fork_awaited &&
@@ -156,6 +167,8 @@ static int next_message(struct pager *pager, struct space *space, bool *fork)
 		}
 		*fork = header->session.events.fork_awaited;
 	}
+	if (space->id != 0)
+		confine_force(true);
 	if (space->id != 0 && index_count(pager->index, space->id) && uffd_changing(space->uffd))
 		child_inspect(space);
 	/* It may be a fork, of a child, too; faults come before it. */
@@ -207,14 +220,10 @@ static int read_one(struct filler *filler, struct space *space)
 	return 1;
 }
 
-static bool anything_parked(struct pager *pager)
+/* A look without the lock: who parks a fault looks itself before it sleeps. */
+static bool anything_parked(const struct pager *pager)
 {
-	bool any;
-
-	pthread_mutex_lock(&pager->lock);
-	any = pager->faults.parked_count > 0;
-	pthread_mutex_unlock(&pager->lock);
-	return any;
+	return __atomic_load_n(&pager->faults.parked_count, __ATOMIC_ACQUIRE) > 0;
 }
 
 struct fault_thread {
@@ -233,12 +242,12 @@ static void fault_loop(struct filler *filler, int epoll)
 
 		pulse_end(filler->pulse);
 		count = epoll_wait(epoll, events, ARRAY_SIZE(events), wait_ms);
-		pulse_begin(filler->pulse);
+		pulse_resume(filler->pulse);
 		for (int i = 0; i < count; i++)
 			if (events[i].data.u32 < INDEX_SPACES)
-				while (read_one(filler, &pager->spaces[events[i].data.u32]) > 0)
-					;
-		fault_serve_parked(filler);
+				read_one(filler, &pager->spaces[events[i].data.u32]);
+		if (anything_parked(pager))
+			fault_serve_parked(filler);
 	}
 	pulse_end(filler->pulse);
 }
@@ -250,8 +259,10 @@ static void *fault_main(void *argument)
 
 	if (filler_init(&filler, self->pager) == 0) {
 		filler_reserve(&filler);
+		filler.hurries = true;
 		filler.pulse = &self->pager->supervision.pulse->threads[1 + self->number];
 		pulse_begin(filler.pulse);
+		confine_force(false);
 		fault_loop(&filler, self->pager->faults.epoll[self->number]);
 		filler_free(&filler);
 	}

@@ -6,6 +6,7 @@
 
 struct filler;
 
+/* Starts and ends all of them. fault_start returns 0 or -errno. */
 int fault_start(struct pager *pager);
 void fault_stop(struct pager *pager);
 

@@ -19,12 +19,15 @@
 #include "service/pulse.h"
 #include "swapin/bring.h"
 #include "swapin/filler.h"
+#include "swapin/later.h"
 #include "swapin/refaults.h"
 
 #define AHEAD_MAX  8
-#define COLLECT    1024    /* clusters looked up at a time by fill_region */
-#define ROUNDS     2000    /* of fill_region without any progress, a back-off apart */
-#define HELD_UP_NS 5000000 /* of a page that needs nothing from us, by an event that does not come */
+#define WALK_STEPS  2       /* faults in order before clusters are brought as a whole */
+#define AHEAD_STEPS 4       /* then one is brought ahead, and twice as many with each of so many more */
+#define COLLECT     1024    /* clusters looked up at a time by fill_region */
+#define ROUNDS      2000    /* of fill_region without any progress, a back-off apart */
+#define HELD_UP_NS  5000000 /* of a page that needs nothing from us, by an event that does not come */
 
 static struct zero_claim *find_zeroing(struct pager *pager, unsigned int space, uint64_t address)
 {
@@ -140,6 +143,57 @@ static unsigned int bring_next(struct filler *filler, struct space *space, uint6
 		*end = claim_end(&claim);
 	}
 	return pages;
+}
+
+/* The walk that a fault goes on with, or begins. Returns it with its steps counted. `lock` is held. */
+static struct fault_walk *note_walk(struct pager *pager, const struct space *space, uint64_t address)
+{
+	struct faults *faults = &pager->faults;
+	struct fault_walk *walk;
+
+	for (unsigned int i = 0; i < WALKS; i++) {
+		uint64_t beyond; /* the last cluster that came may end behind what was asked for */
+
+		walk = &faults->walks[i];
+		beyond = walk->steps > WALK_STEPS ? pager->cluster_pages * page_size() : 0;
+		if (walk->space != space->id || address < walk->from || address > walk->to + beyond)
+			continue;
+		walk->steps++;
+		walk->from = address + page_size();
+		walk->to = max_u64(walk->to, walk->from);
+		return walk;
+	}
+	walk = &faults->walks[faults->walk_oldest++ % WALKS];
+	*walk = (struct fault_walk){.space = space->id, .from = address + page_size(), .to = address + page_size()};
+	return walk;
+}
+
+/* Pages that a cluster has, or had, beside the one that is wanted. */
+static unsigned int count_beside(const struct pager *pager, const struct claim *claim)
+{
+	const struct cluster *cluster = index_cluster(pager->index, claim->number);
+
+	return cluster->pages - 1 - (unsigned int)__builtin_popcountll(cluster->holes | cluster->lost);
+}
+
+/*
+ * The other pages of a cluster come when there is reason to think that they are wanted too: another one has come back
+ * before, or the program walks through its memory. `lock` is held. Returns whether there is something to prefetch.
+ */
+static bool choose_prefetch(struct pager *pager, const struct claim *claim, struct fault_walk *walk,
+			    struct prefetch *prefetch)
+{
+	unsigned int others = (unsigned int)__builtin_popcountll(claim->others);
+	uint64_t end;
+
+	if (!others || (!walk->steps && others == count_beside(pager, claim)))
+		return false;
+	end = claim->base + index_cluster(pager->index, claim->number)->pages * page_size();
+	if (walk->steps)
+		walk->to = max_u64(walk->to, end);
+	*prefetch = (struct prefetch){claim->space,
+				      {claim->base + (unsigned int)__builtin_ctzll(claim->others) * page_size(), end}};
+	return true;
 }
 
 /* Asks the thread that reads ahead for that, if it has nothing else to do. */

@@ -19,16 +19,17 @@ struct filler {
 	struct pager *pager;
 	const struct asker *asker;  /* NULL: nobody, it is brought to an end */
 	struct pulse_thread *pulse; /* that of a job, except for threads that serve faults */
+	bool hurries;               /* what is left to do afterwards is done by another thread */
 	struct store_scratch *scratch;
-	unsigned char *pages;    /* cluster_pages whole pages; as the store gives them, then each in its place */
-	unsigned int walk_space; /* of the fault before, to notice a walk in order of address */
+	unsigned char *pages; /* cluster_pages whole pages; as the store gives them, then each in its place */
+	unsigned int walk_space;
 	uint64_t walk_next;
-	unsigned int walk_ahead; /* clusters to bring along */
+	unsigned int walk_ahead;
 };
 
 /*
- * Memory for a thread. filler_reserve has it now: a thread that the target waits for must not wait for memory. Where a
- * cgroup limits memory that is done for all threads. Returns 0 or -ENOMEM.
+ * Memory for a thread. filler_reserve has it now, for a page: a thread that the target waits for must not wait for
+ * memory. Where a cgroup limits memory that is done for all threads, and for a cluster. Returns 0 or -ENOMEM.
  */
 int filler_init(struct filler *filler, struct pager *pager);
 void filler_reserve(struct filler *filler);

@@ -7,6 +7,7 @@
  */
 #include "swapin/guards.h"
 
+#include "confine/confine.h"
 #include "index/index.h"
 #include "pager/children.h"
 #include "pager/pager.h"
@@ -31,8 +32,14 @@ uint64_t guards_over(const struct pager *pager, const struct claim *claim, uint6
 	first = (unsigned int)__builtin_ctzll(mask);
 	end = 64 - (unsigned int)__builtin_clzll(mask);
 	start = claim->base + first * page_size();
-	rc = claim->space->id ? child_pagemap_read(claim->space, start, end - first, entries)
-			      : pagemap_read(pager->view.pagemap_fd, start, end - first, entries);
+	if (claim->space->id) {
+		bool force = confine_force(true); /* it may be more privileged than this thread */
+
+		rc = child_pagemap_read(claim->space, start, end - first, entries);
+		confine_force(force);
+	} else {
+		rc = pagemap_read(pager->view.pagemap_fd, start, end - first, entries);
+	}
 	if (rc < 0)
 		return 0;
 	for (unsigned int i = first; i < end; i++)

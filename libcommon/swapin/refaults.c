@@ -2,6 +2,7 @@
 /*
  * Which superpages of the target were asked for lately. A table of bounded size: what finds no room is counted as lost.
  */
+/* Which pages of the target were asked for lately. A table of bounded size: what finds no room is counted as lost. */
 #include "swapin/refaults.h"
 
 #include <errno.h>
@@ -13,6 +14,9 @@
 #define ENTRIES   4096 /* a power of two */
 #define PROBES    16
 #define SUPERPAGE (2 * MiB)
+
+#define RECENT  8         /* faults, of threads that walk at the same time */
+#define REACH   (2 * MiB) /* that far behind its last fault a walk meets the next one at most: the rest is brought */
 
 struct refault {
 	uint64_t superpage; /* its address; 0: none */
