@@ -11,8 +11,9 @@
 #include "pager/pager.h"
 #include "report/report.h"
 
+#define BITS    15
 #define ENTRIES   4096 /* a power of two */
-#define PROBES    16
+#define PROBES  16
 #define SUPERPAGE (2 * MiB)
 
 #define RECENT  8         /* faults, of threads that walk at the same time */
@@ -25,7 +26,11 @@ struct refault {
 };
 
 struct refaults {
-	uint64_t lost; /* pages */
+	uint64_t pages;          /* that came back, with those beside what was asked for */
+	uint64_t lost;           /* … of them, beside what is not known */
+	uint64_t recent[RECENT]; /* pages that were asked for last */
+	unsigned int next;
+	const char *ageing;
 	struct refault table[ENTRIES];
 };
 
@@ -33,6 +38,29 @@ int refaults_new(struct refaults **refaults)
 {
 	*refaults = calloc(1, sizeof(**refaults));
 	return *refaults ? 0 : -ENOMEM;
+}
+
+/* Where what is wanted begins. A walk wants all from its fault before on, though some of that came by itself. */
+static uint64_t wanted_from(const struct refaults *refaults, uint64_t page, bool walk)
+{
+	uint64_t from = page;
+	uint64_t reach = REACH;
+
+	for (unsigned int i = 0; walk && i < RECENT; i++) {
+		uint64_t back = page - refaults->recent[i];
+
+		if (back && back < reach) {
+			from = refaults->recent[i];
+			reach = back;
+		}
+	}
+	return from;
+}
+
+/* Where to look for a page first. Regions that lie a power of two apart do not meet. */
+static uint64_t first_place(uint64_t address)
+{
+	return address / page_size() * UINT64_C(0x9e3779b97f4a7c15) >> (64 - BITS);
 }
 
 void refaults_note(struct pager *pager, uint64_t address, unsigned int pages)
@@ -57,6 +85,16 @@ static json_t *region_of(const struct refault *r, uint64_t now)
 {
 	return json_pack("[o,I,I]", report_address(r->superpage), (json_int_t)r->pages,
 			 (json_int_t)((now - r->first_us) / 1000));
+}
+
+void refaults_count(struct pager *pager, unsigned int pages)
+{
+	pager->faults.refaults->pages += pages;
+}
+
+const char *refaults_ageing(const struct pager *pager)
+{
+	return pager->faults.refaults->ageing;
 }
 
 json_t *refaults_record(struct pager *pager)

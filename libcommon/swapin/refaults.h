@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Which superpages of the target were asked for since a client last asked. */
+/* Which pages of the target were asked for since a client last asked. */
 #pragma once
 
 #include "pager/pager.h"
 
+/* Note: `lock` held. The record forgets what it says. */
 int refaults_new(struct refaults **refaults);
 void refaults_note(struct pager *pager, uint64_t address, unsigned int pages); /* `lock` held */
+/* So many came back before anybody asked for them. */
+void refaults_count(struct pager *pager, unsigned int pages);
+
 json_t *refaults_record(struct pager *pager);                                  /* forgets what it tells */
+/* How a client that asks for refaults finds out what is cold: "idle", "refaults"; NULL: there was none. `lock` held. */
+const char *refaults_ageing(const struct pager *pager);

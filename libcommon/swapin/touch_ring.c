@@ -29,7 +29,7 @@ void touch_ring_note(struct pager *pager, uint64_t address, uint32_t tid, bool w
 
 	pthread_mutex_lock(&pager->lock);
 	ring = pager->faults.touched;
-	if (ring && region_vec_find(ring->regions, address)) {
+	if (ring && (!ring->regions || region_vec_find(ring->regions, address))) {
 		bool out = index_get(pager->index, 0, address) != ENTRY_NONE;
 
 		if (ring->count < TOUCHES_MAX)

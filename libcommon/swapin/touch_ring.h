@@ -17,7 +17,7 @@ enum touch_flags {
 
 /* Under the pager's lock. */
 struct touch_ring {
-	const struct region_vec *regions; /* borrowed: sorted, without overlaps */
+	const struct region_vec *regions; /* borrowed: sorted, without overlaps; NULL: all memory */
 	struct touch *touches;
 	size_t first, count;
 	uint64_t lost; /* found no room */
