@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/array.h"
+#include "edit/move_call.h"
 #include "index/index.h"
 #include "pager/cluster.h"
 #include "pager/discards.h"
@@ -17,9 +18,8 @@
 #include "swapout/out.h"
 #include "swapout/staging.h"
 
-#define HELD_US       400 /* a thread is let go after so long, and stopped again for the rest */
-#define AGAIN_TRIES   200 /* while events are unread or the target has not run on */
-#define EXCLUSIVE_RUN 512 /* pages made exclusive in one call */
+#define HELD_US     400 /* a thread is let go after so long, and stopped again for the rest */
+#define AGAIN_TRIES 200 /* while events are unread or the target has not run on */
 
 /* What is left of the current slot. */
 static struct region slot_rest(const struct out_job *job)
@@ -90,7 +90,7 @@ static enum skip page_obstacle(const struct pager *pager, struct region in_use, 
 static struct region next_run(struct out_job *job, const struct out_piece *piece, uint64_t *at, uint64_t room)
 {
 	struct pager *pager = job->pager;
-	struct region in_use = pager->access.ops->calls.in_use(&pager->access);
+	struct region in_use = access_in_use(&pager->access);
 	const struct region *registered;
 	struct region run;
 	enum skip obstacle;
@@ -221,56 +221,9 @@ static void unmark_unmoved(struct out_job *job, const struct attempt *attempt)
 }
 
 /*
- * The target did not answer in time, and may yet do what it was told. Without a registered destination it cannot any
- * more (UFFDIO_MOVE: EINVAL), and what is in the staging area then is what has moved.
+ * The ioctl itself; the thread stands at its entry. A target that did not answer in time may yet do what it was told;
+ * without a registered destination it cannot any more (UFFDIO_MOVE: EINVAL).
  */
-static int64_t move_overdue(struct pager *pager, struct attempt *attempt)
-{
-	uint64_t entries[EXCLUSIVE_RUN];
-	size_t pages = region_bytes(attempt->run) / page_size();
-
-	uffd_unregister(pager->spaces[0].uffd, pager->staging.region);
-	attempt->moved = 0;
-	for (size_t first = 0; first < pages; first += EXCLUSIVE_RUN) {
-		size_t count = min_u64(EXCLUSIVE_RUN, pages - first);
-
-		if (out_pagemap(pager, attempt->staging + first * page_size(), count, entries) != 0)
-			return -ESRCH;
-		for (size_t i = 0; i < count; i++)
-			if (pagemap_populated(entries[i]))
-				attempt->moved = (first + i + 1) * page_size();
-	}
-	return -ETIMEDOUT;
-}
-
-/*
- * A move that is cut short because the kernel migrates a page at the same time may have moved more than it says (seen
- * with Linux 6.18, mm/userfaultfd.c, move_pages). What is in the staging area, and no longer where it was, has moved;
- * nothing has been placed there since, for the index has all of it on its way. Returns 0, or -ESRCH: it cannot be told.
- */
-static int count_moved(const struct pager *pager, struct attempt *attempt)
-{
-	uint64_t before[EXCLUSIVE_RUN];
-	uint64_t after[EXCLUSIVE_RUN];
-	size_t pages = region_bytes(attempt->run) / page_size();
-	size_t count;
-
-	for (size_t first = attempt->moved / page_size(); first < pages; first += count) {
-		count = min_u64(EXCLUSIVE_RUN, pages - first);
-		if (out_pagemap(pager, attempt->run.start + first * page_size(), count, before) != 0 ||
-		    out_pagemap(pager, attempt->staging + first * page_size(), count, after) != 0)
-			return -ESRCH;
-		for (size_t i = 0; i < count; i++) {
-			if (pagemap_populated(before[i]))
-				return 0;
-			if (pagemap_populated(after[i]))
-				attempt->moved = (first + i + 1) * page_size();
-		}
-	}
-	return 0;
-}
-
-/* The ioctl itself; the thread stands at its entry. */
 static int64_t call_move(struct pager *pager, struct attempt *attempt)
 {
 	const unsigned int told = failpoint_number("UVM_MOVE_TOLD", 0); /* pages */
@@ -282,14 +235,18 @@ static int64_t call_move(struct pager *pager, struct attempt *attempt)
 	};
 	int64_t rc = pager->access.ops->move.make(&pager->access, &argument);
 
-	if (rc == -ETIMEDOUT)
-		return move_overdue(pager, attempt);
+	if (rc == -ETIMEDOUT) {
+		uffd_unregister(pager->spaces[0].uffd, pager->staging.region);
+		argument.move = 0;
+	}
 	if (rc == 0 && told && argument.len > told * page_size()) {
 		argument.move = (int64_t)(told * page_size());
 		rc = -EAGAIN;
 	}
+	if (rc != 0 && rc != -ESRCH && move_count(pager->view.pagemap_fd, &argument) < 0)
+		rc = -ESRCH;
 	attempt->moved = rc == 0 ? argument.len : argument.move > 0 ? (uint64_t)argument.move : 0;
-	return rc == 0 || rc == -ESRCH || count_moved(pager, attempt) == 0 ? rc : -ESRCH;
+	return rc;
 }
 
 /*
@@ -340,39 +297,17 @@ static int64_t attempt_move(struct out_job *job, const struct out_piece *piece, 
 	return rc;
 }
 
-/*
- * A program that forked has pages that are no longer marked exclusive although nobody shares them any more; a write
- * fault without a write makes them so (mm/memory.c, do_wp_page). Pages really shared would be copied by that: they
- * stay.
- */
-static int64_t make_exclusive(struct out_job *job, const struct out_piece *piece, uint64_t *at, uint64_t *tried)
+static int64_t resolve_busy(struct out_job *job, const struct out_piece *piece, uint64_t *at, uint64_t *tried)
 {
 	struct pager *pager = job->pager;
-	static const uint64_t both = PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE;
-	uint64_t entries[EXCLUSIVE_RUN];
-	size_t count = min_u64(EXCLUSIVE_RUN, (piece->region.end - *at) / page_size());
-	size_t run = 0;
-	int64_t rc = pagemap_read(pager->view.pagemap_fd, *at, count, entries);
+	struct move_busy busy;
+	int64_t rc = move_resolve_busy(&pager->access, pager->view.pagemap_fd, (struct region){*at, piece->region.end},
+				       tried, &busy);
 
 	if (rc < 0)
 		return rc;
-	while (run < count && (entries[run] & both) == both)
-		run++;
-	if (run && *tried != *at) {
-		*tried = *at;
-		rc = pager->access.ops->area.populate(&pager->access, (struct region){*at, *at + run * page_size()});
-		return rc == -ESRCH ? rc : 0;
-	}
-	if (run) { /* exclusive, and still refused: pinned, or in the hands of the kernel */
-		piece->result->skipped[SKIP_BUSY] += page_size();
-		*at += page_size();
-		return 0;
-	}
-	do {
-		piece->result->skipped[SKIP_SHARED] += page_size();
-		*at += page_size();
-		run++;
-	} while (run < count && (entries[run] & both) == PAGEMAP_PRESENT);
+	piece->result->skipped[busy.shared ? SKIP_SHARED : SKIP_BUSY] += busy.stay;
+	*at += busy.stay;
 	return 0;
 }
 
@@ -392,8 +327,8 @@ static int64_t empty_rest(const struct out_job *job)
 /* Of the marks in a page table, guards and poison are refused (mm/userfaultfd.c, move_pages_pte). */
 static int64_t step_over_marks(struct pager *pager, const struct out_piece *piece, uint64_t *at)
 {
-	uint64_t entries[EXCLUSIVE_RUN];
-	size_t count = min_u64(EXCLUSIVE_RUN, (piece->region.end - *at) / page_size());
+	uint64_t entries[MOVE_PAGES_A_LOOK];
+	size_t count = min_u64(MOVE_PAGES_A_LOOK, (piece->region.end - *at) / page_size());
 	size_t run = 0;
 	int64_t rc = pagemap_read(pager->view.pagemap_fd, *at, count, entries);
 
@@ -413,27 +348,18 @@ static int64_t resolve_failed_move(struct out_job *job, const struct out_piece *
 {
 	switch (why) {
 	case -EBUSY:
-		return make_exclusive(job, piece, at, tried);
+		return resolve_busy(job, piece, at, tried);
 	case -EAGAIN:
-		if (++*again < AGAIN_TRIES)
-			return 1;
-		skip_rest(piece, at, SKIP_BUSY);
-		return 0;
 	case -EEXIST:
 		if (++*again < AGAIN_TRIES)
-			return empty_rest(job);
+			return why == -EAGAIN ? 1 : empty_rest(job);
 		skip_rest(piece, at, SKIP_BUSY);
 		return 0;
 	case -EBADF:
 	case -ENOTTY:
-		if (++*again < AGAIN_TRIES)
-			return target_fds_give_all(job->pager);
-		return why;
+		return ++*again < AGAIN_TRIES ? target_fds_give_all(job->pager) : why;
 	case -EFAULT:
 		return step_over_marks(job->pager, piece, at);
-	case -ECANCELED: /* a thread of it is about to fork */
-		skip_rest(piece, at, SKIP_BUSY);
-		return 0;
 	case -EINVAL:
 	case -EPERM:
 		if (region_bytes(slot_rest(job)) && !staging_holds(job->pager, slot_rest(job)))
@@ -443,6 +369,7 @@ static int64_t resolve_failed_move(struct out_job *job, const struct out_piece *
 	case -ENOENT:
 		skip_rest(piece, at, SKIP_NOT_MAPPED);
 		return 0;
+	case -ECANCELED: /* a thread of it is about to fork */
 	case -ENOMEM:
 		skip_rest(piece, at, SKIP_BUSY);
 		return 0;
@@ -472,7 +399,7 @@ static int64_t keep_short(struct out_job *job, struct error *error)
 {
 	const struct access *access = &job->pager->access;
 
-	return access->ops->calls.held_us(access) > HELD_US ? stop_again(job, false, error) : 0;
+	return access_held_us(access) > HELD_US ? stop_again(job, false, error) : 0;
 }
 
 static int64_t move_piece(struct out_job *job, const struct out_piece *piece, struct error *error)
@@ -547,7 +474,7 @@ int out_move(struct out_job *job, struct error *error)
 		return error_set(error, (int)rc, NULL, "make room in the directory of sessions",
 				 "extend the index of process %d", pager->target.pid);
 	discards_quiesce(pager);
-	out_run_on(job, pager->access.ops->calls.processor(&pager->access));
+	out_run_on(job, access_processor(&pager->access));
 	rc = target_fds_begin(pager, error);
 	if (rc < 0)
 		return (int)rc;

@@ -7,11 +7,11 @@
 #include <string.h>
 
 #include "index/index.h"
-#include "pager/enter.h"
 #include "pager/job.h"
 #include "pager/pager.h"
 #include "pages/pages.h"
 #include "proc/maps.h"
+#include "report/input.h"
 #include "report/report.h"
 #include "service/failpoint.h"
 #include "service/service.h"
@@ -47,13 +47,12 @@ static const char *skip_name(unsigned int skip)
 }
 
 /*
- * Whether a reason means that something which could have left did not. The page or two that the stopped thread stands
- * on never can, nor can what is ours, nor what needs a slot that a rule of the program forbids.
+ * Whether a reason means that something which could have left did not. What lies in a mapping that cannot be swapped,
+ * what is shared with a child, or what is not there, never could.
  */
 static bool skip_counts(unsigned int skip)
 {
-	return skip != SKIP_NOT_RESIDENT && skip != SKIP_OUT && skip != SKIP_LIMIT && skip != SKIP_IN_USE &&
-	       skip != SKIP_POISONED && skip != SKIP_EXECUTES && skip != INELIGIBLE_OURS;
+	return skip == SKIP_BUSY || skip == SKIP_CHANGED || skip == SKIP_STORE || skip == SKIP_CANCELLED;
 }
 
 static json_t *skipped_object(struct out_region *r)
@@ -112,6 +111,12 @@ static void add_region(struct out_sums *sums, const struct out_region *r, bool d
 	sums->asked += region_bytes(r->region);
 	sums->moved += r->moved;
 	sums->skipped += region_bytes(r->region) - r->moved;
+	if (!sums->reasons)
+		sums->reasons = json_object();
+	for (unsigned int i = 0; i < SKIP_COUNT; i++)
+		if (r->skipped[i])
+			report_number(sums->reasons, skip_name(i),
+				      input_number(sums->reasons, skip_name(i)) + r->skipped[i]);
 	/* Without regions everything eligible was asked for; what is not eligible was not. */
 	sums->partial |= was_partial(r);
 	if (dry)
@@ -367,9 +372,9 @@ static int out_mapping(struct out_job *job, struct walk *walk, const struct page
 	const struct region_vec *asked = &job->request->regions;
 	int rc = 0;
 
-	if (job->request->everything) {
-		if (verdict != ELIGIBLE)
-			return 0;
+	if (job->request->everything && verdict != ELIGIBLE)
+		return 0;
+	if (job->request->everything && !asked->count) {
 		rc = open_region(job, mapping->region);
 		if (rc == 0)
 			rc = out_part(job, walk, pages, mapping, verdict, mapping->region);
@@ -379,7 +384,7 @@ static int out_mapping(struct out_job *job, struct walk *walk, const struct page
 	while (rc == 0 && *at < asked->count && asked->items[*at].start < mapping->region.end) {
 		struct region part = region_intersect(asked->items[*at], mapping->region);
 
-		if (!job->results.walked)
+		if (!job->results.walked && (region_bytes(part) || !job->request->everything))
 			rc = open_region(job, asked->items[*at]);
 		if (rc == 0 && region_bytes(part))
 			rc = out_part(job, walk, pages, mapping, verdict, part);
@@ -516,7 +521,7 @@ static void job_free(struct out_job *job)
  */
 static int staging_ready(struct pager *pager, struct error *error)
 {
-	int rc = enter_staging(pager, error);
+	int rc = staging_connect(pager, error);
 
 	if (rc == 0) {
 		rc = staging_close(pager);

@@ -86,6 +86,7 @@ struct out_compress {
 	bool closing;
 	pthread_t threads[COMPRESSORS_MAX];
 	unsigned int count;
+	bool shared;               /* the first may run where the mover does */
 	struct store_slot written; /* the last record; under pager.lock */
 	uint64_t written_tag;
 };

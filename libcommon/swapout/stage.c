@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "edit/move_call.h"
 #include "index/index.h"
 #include "pager/cluster.h"
 #include "pager/pager.h"
@@ -27,47 +28,57 @@
 #define PAGEMAP_AGAIN_US  1000
 #define COMPRESS_SLICE_NS 100000
 
+/* Runs of pages, in the target and in the worker's copy. */
+struct runs {
+	struct iovec there[READ_VECTORS], here[READ_VECTORS];
+	unsigned int count;
+	size_t bytes;
+};
+
+static void add_run(const struct pager *pager, struct runs *runs, uint64_t start, size_t bytes)
+{
+	runs->there[runs->count] = (struct iovec){(void *)start, bytes};
+	runs->here[runs->count++] =
+		(struct iovec){pager->staging.mirror + (start - pager->staging.region.start), bytes};
+	runs->bytes += bytes;
+}
+
+/* Empties them. Returns whether all of it could be read. */
+static bool read_runs(struct pager *pager, struct runs *runs)
+{
+	ssize_t wanted = (ssize_t)runs->bytes;
+	unsigned int count = runs->count;
+
+	runs->count = 0;
+	runs->bytes = 0;
+	return !count || pager->access.ops->area.read(&pager->access, runs->here, runs->there, count) == wanted;
+}
+
 /* Reads the pages that are there into the worker's copy; a page that cannot be read is marked in its cluster. */
 static void read_pages(struct pager *pager, struct region region, const uint64_t *entries, unsigned char *unreadable)
 {
-	struct iovec there[READ_VECTORS];
-	struct iovec here[READ_VECTORS];
-	size_t page = page_size();
-	size_t count = region_bytes(region) / page;
+	size_t page = page_size(), count = region_bytes(region) / page;
+	struct runs runs;
 
-	for (size_t i = 0; i < count;) {
-		size_t first = i;
-		size_t bytes = 0;
-		unsigned int vectors = 0;
-		ssize_t got;
-
-		while (i < count && vectors < READ_VECTORS) {
+	runs.count = 0;
+	runs.bytes = 0;
+	for (size_t i = 0, first = 0; i < count; first = i) {
+		while (i < count && runs.count < READ_VECTORS) {
 			size_t end = i;
 
 			while (end < count && pagemap_populated(entries[end]))
 				end++;
-			if (end > i) {
-				there[vectors] = (struct iovec){(void *)(region.start + i * page), (end - i) * page};
-				here[vectors] = (struct iovec){
-					pager->staging.mirror + (region.start + i * page - pager->staging.region.start),
-					(end - i) * page};
-				bytes += there[vectors++].iov_len;
-			}
+			if (end > i)
+				add_run(pager, &runs, region.start + i * page, (end - i) * page);
 			i = end + (end < count);
-			while (i < count && !pagemap_populated(entries[i]))
-				i++;
 		}
-		got = vectors ? pager->access.ops->area.read(&pager->access, here, there, vectors) : 0;
-		if (got == (ssize_t)bytes)
+		if (read_runs(pager, &runs))
 			continue;
-		for (size_t p = first; p < i; p++) {
-			struct iovec one_there = {(void *)(region.start + p * page), page};
-			struct iovec one_here = {
-				pager->staging.mirror + (region.start + p * page - pager->staging.region.start), page};
-
-			unreadable[p] =
-				pagemap_populated(entries[p]) &&
-				pager->access.ops->area.read(&pager->access, &one_here, &one_there, 1) != (ssize_t)page;
+		for (; first < i; first++) {
+			if (!pagemap_populated(entries[first]))
+				continue;
+			add_run(pager, &runs, region.start + first * page, page);
+			unreadable[first] = !read_runs(pager, &runs);
 		}
 	}
 }
@@ -237,8 +248,12 @@ static void examine_pages(const struct cluster *cluster, const unsigned char *pa
 	for (unsigned int i = 0; i < cluster->pages; i++) {
 		uint64_t bit = UINT64_C(1) << i;
 
-		if ((cluster->holes | cluster->lost) & bit)
+		if (cluster->holes & bit)
 			continue;
+		if (cluster->lost & bit) { /* they have no place in the record */
+			contents->zeros |= bit;
+			continue;
+		}
 		if (!repeats_word(pages + i * page_size(), &contents->words[i]) || (contents->words[i] && sealed))
 			contents->data_pages++;
 		else if (contents->words[i])
@@ -252,7 +267,7 @@ static void examine_pages(const struct cluster *cluster, const unsigned char *pa
 static const unsigned char *pack_pages(struct compressor *c, const struct cluster *cluster, const unsigned char *pages,
 				       const struct contents *contents)
 {
-	uint64_t synthesized = cluster->holes | cluster->lost | contents->zeros | contents->filled;
+	uint64_t synthesized = cluster->holes | contents->zeros | contents->filled;
 	unsigned char *to = c->packed;
 
 	if (!synthesized)
@@ -451,10 +466,13 @@ static int start_compressor(struct out_job *job)
 int out_start_compressors(struct out_job *job)
 {
 	cpu_set_t set;
-	int wanted = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) - 1 : 1;
+	int wanted = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
 	int rc = 0;
 
-	/* One processor is left to the mover and the thread it stops. */
+	/* One processor is left to the mover and the thread it stops; a puppet has nothing else to do. */
+	job->compress.shared = job->pager->access.puppet.self.pid > 0;
+	if (!job->compress.shared)
+		wanted--;
 	if (wanted > COMPRESSORS_MAX)
 		wanted = COMPRESSORS_MAX;
 	if (wanted < 1)
@@ -477,7 +495,7 @@ void out_run_on(struct out_job *job, int processor)
 	CPU_SET(processor, &one);
 	CPU_CLR(processor, &all);
 	pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
-	for (unsigned int i = 0; i < job->compress.count; i++)
+	for (unsigned int i = job->compress.shared; i < job->compress.count; i++)
 		pthread_setaffinity_np(job->compress.threads[i], sizeof(all), &all);
 	job->processor = processor;
 }

@@ -16,6 +16,7 @@
 #include "pager/target_fds.h"
 #include "proc/maps.h"
 #include "service/failpoint.h"
+#include "uffd/offer.h"
 
 #define CHANGING_TRIES   1000
 #define CHANGING_US      100
@@ -58,8 +59,7 @@ static bool has_mark(const struct pager *pager)
 {
 	uint64_t mark[2];
 
-	return inject_peek(pager->access.ops->fds.memory(&pager->access), mark_page(pager).start, mark, sizeof(mark)) ==
-		       0 &&
+	return inject_peek(access_memory(&pager->access), mark_page(pager).start, mark, sizeof(mark)) == 0 &&
 	       memcmp(mark, index_header(pager->index)->session.staging.mark, sizeof(mark)) == 0;
 }
 
@@ -186,6 +186,24 @@ static int register_and_mark(const struct pager *pager)
 	int rc = uffd_register_missing(pager->staging.uffd, pager->staging.region);
 
 	return rc == 0 ? put_mark(pager) : rc;
+}
+
+int staging_connect(struct pager *pager, struct error *error)
+{
+	int uffd;
+	int rc;
+
+	if (pager->staging.uffd >= 0)
+		return 0;
+	uffd = pager->access.ops->fds.new_uffd(&pager->access, error);
+	if (uffd < 0)
+		return uffd;
+	rc = uffd_enable(uffd, UFFD_FEATURE_EVENT_UNMAP, error);
+	if (rc < 0)
+		close(uffd);
+	else
+		pager->staging.uffd = uffd;
+	return rc;
 }
 
 int staging_begin(struct pager *pager, struct error *error)

@@ -30,6 +30,9 @@ struct region staging_slot_whole(const struct pager *pager, unsigned int slot);
 /* Says why something could not be tried, -EADDRINUSE among it. Returns rc. */
 int staging_explain(const struct pager *pager, int rc, const char *tried, struct error *error);
 
+/* A userfaultfd for the area, if there is none yet. `job` is held. Returns 0 or -errno with `error` filled. */
+int staging_connect(struct pager *pager, struct error *error);
+
 /*
  * For an area that has just been made: closed, registered, with a new mark. Returns 0 or -errno with `error` filled.
  */

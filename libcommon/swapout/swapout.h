@@ -8,8 +8,8 @@
 /* out.c: swap-out. One at a time, `job` held. Emits records through the callback. */
 struct out_request {
 	struct region_vec regions; /* sorted, without overlaps */
-	bool everything;           /* instead of regions: all that is eligible */
-	uint64_t bytes;            /* stop after so many have left; 0: no limit */
+	bool everything; /* all that is eligible, and nothing else: in the regions, or without any of the process */
+	uint64_t bytes;  /* stop after so many have left; 0: no limit */
 	bool dry_run;
 	bool pool;          /* to the pool, not to the store */
 	bool skip_unmapped; /* a region that is not mapped any more is skipped, not refused */
@@ -23,7 +23,8 @@ struct out_sums {
 	uint64_t regions;
 	uint64_t asked, moved, stored, compressed, skipped; /* bytes; dry: moved is what would be */
 	uint64_t zero_pages, filled_pages;
-	bool partial; /* something asked for could not be moved */
+	json_t *reasons; /* why what was skipped stayed: an object, bytes by reason, owned; NULL: nothing was */
+	bool partial;    /* something asked for could not be moved */
 };
 
 /*

@@ -12,14 +12,17 @@
 #include "pager/pager.h"
 #include "swapin/touch_ring.h"
 #include "swapout/swapout.h"
+#include "swapout/watch_find.h"
 
 #define EMIT_AT_ONCE 2048
 #define EMIT_MS      20
+#define FIND_MS      200 /* between two looks for memory that was not there before */
 
 struct watch {
 	struct pager *pager;
 	const struct watch_request *request;
 	uint64_t started_ns;
+	struct region_vec regions; /* what has been moved out, or was found not to be eligible */
 	struct touch_ring ring;
 };
 
@@ -138,8 +141,7 @@ static void let_threads_go(struct pager *pager)
 {
 	if (pthread_mutex_trylock(&pager->job) != 0)
 		return;
-	if (pager->access.ops)
-		pager->access.ops->calls.reap(&pager->access);
+	access_reap(&pager->access);
 	pthread_mutex_unlock(&pager->job);
 }
 
@@ -190,6 +192,21 @@ static void end_watch(struct pager *pager)
 	pager->faults.touched = NULL;
 	pager->faults.watch_ended_ns = clock_now_ns();
 	pthread_mutex_unlock(&pager->lock);
+}
+
+static int copy_regions(struct watch *watch)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < watch->request->regions.count; i++)
+		rc = region_vec_insert(&watch->regions, watch->request->regions.items[i]);
+	return rc;
+}
+
+static void free_watch(struct watch *watch)
+{
+	touch_ring_free(&watch->ring);
+	region_vec_free(&watch->regions);
 }
 
 int watch_run(struct pager *pager, const struct watch_request *request, bool *partial, struct error *error)
