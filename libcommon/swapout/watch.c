@@ -83,17 +83,9 @@ static bool is_leaving(void *context)
 	return atomic_load(&pager->serving.leaving) > 0;
 }
 
-/* Later rounds take what is still mapped: the program goes on meanwhile. */
-static int move_out(struct watch *watch, bool first, bool *partial, struct error *error)
+static int move_out(struct watch *watch, const struct out_request *out, bool *partial, struct error *error)
 {
 	struct pager *pager = watch->pager;
-	const struct out_request out = {
-		.regions = watch->request->regions,
-		.asker = {is_leaving, pager},
-		.skip_unmapped = !first,
-		.emit = first ? watch->request->emit : discard_record,
-		.context = watch->request->context,
-	};
 	struct out_sums sums = {0};
 	int rc = 0;
 
@@ -101,10 +93,58 @@ static int move_out(struct watch *watch, bool first, bool *partial, struct error
 	if (atomic_load(&pager->ended) || pager->spaces[0].dead)
 		rc = error_set(error, -ESRCH, "it has ended", NULL, "watch process %d", pager->target.pid);
 	else
-		rc = out_run(pager, &out, &sums, error);
+		rc = out_run(pager, out, &sums, error);
 	pthread_mutex_unlock(&pager->job);
+	json_decref(sums.reasons);
 	*partial = sums.partial;
 	return rc;
+}
+
+static int move_first(struct watch *watch, bool *partial, struct error *error)
+{
+	const struct out_request out = {
+		.regions = watch->request->regions,
+		.asker = {is_leaving, watch->pager},
+		.emit = watch->request->emit,
+		.context = watch->request->context,
+	};
+
+	return move_out(watch, &out, partial, error);
+}
+
+/* What is still mapped: the program goes on meanwhile. */
+static int move_again(struct watch *watch, struct error *error)
+{
+	const struct out_request out = {
+		.regions = watch->regions,
+		.asker = {is_leaving, watch->pager},
+		.skip_unmapped = true,
+		.emit = discard_record,
+	};
+
+	return move_out(watch, &out, &(bool){false}, error);
+}
+
+/* Eligible memory that holds pages and was not watched yet. */
+static int move_new(struct watch *watch, bool *partial, struct error *error)
+{
+	_cleanup_regions_ struct region_vec found = {0};
+	struct out_request out = {
+		.everything = true,
+		.asker = {is_leaving, watch->pager},
+		.skip_unmapped = true,
+		.emit = watch->request->emit,
+		.context = watch->request->context,
+	};
+	int rc = watch_find(watch->pager, &watch->regions, &found);
+
+	for (size_t i = 0; rc == 0 && i < found.count; i++)
+		rc = region_vec_insert(&watch->regions, found.items[i]);
+	if (rc < 0)
+		return error_set(error, rc, rc == -ESRCH ? "it has ended" : NULL, NULL,
+				 "read the mappings of process %d", watch->pager->target.pid);
+	out.regions = found;
+	return found.count ? move_out(watch, &out, partial, error) : 0;
 }
 
 /* Whether the client wants no more. It has nothing to say, so what it sends is the same to us. */
@@ -121,14 +161,13 @@ static bool heard_enough(int connection, uint64_t wait_ms)
  */
 static int go_round(struct watch *watch, struct error *error)
 {
-	bool partial = false;
 	uint64_t now = (clock_now_ns() - watch->started_ns) / 1000;
 
 	emit_touches(watch);
 	emit_state(watch);
 	watch->request->emit(watch->request->context,
 			     json_pack("{s:s,s:I}", "type", "round", "at_us", (json_int_t)now));
-	return move_out(watch, false, &partial, error);
+	return move_again(watch, error);
 }
 
 static uint64_t elapsed_ms(const struct watch *watch)
@@ -149,6 +188,7 @@ static int watch_on(struct watch *watch, struct error *error)
 {
 	const struct watch_request *request = watch->request;
 	uint64_t next = request->again_ms ? elapsed_ms(watch) + request->again_ms : 0;
+	uint64_t find = elapsed_ms(watch) + FIND_MS;
 	int rc = 0;
 
 	while (rc == 0 && !atomic_load(&watch->pager->ended) && !watch->pager->spaces[0].dead) {
@@ -166,6 +206,11 @@ static int watch_on(struct watch *watch, struct error *error)
 		}
 		if (next)
 			wait = min_u64(wait, next - now);
+		if (request->later && now >= find) {
+			rc = move_new(watch, &(bool){false}, error);
+			find = elapsed_ms(watch) + FIND_MS;
+			continue;
+		}
 		if (heard_enough(request->connection, wait))
 			break;
 		let_threads_go(watch->pager);
@@ -212,20 +257,22 @@ static void free_watch(struct watch *watch)
 int watch_run(struct pager *pager, const struct watch_request *request, bool *partial, struct error *error)
 {
 	struct watch watch = {.pager = pager, .request = request, .started_ns = request->resume_ns};
-	int rc = 0;
+	int rc = copy_regions(&watch);
 
 	if (!request->resume_ns)
 		watch.started_ns = clock_now_ns();
-	if (touch_ring_init(&watch.ring, &request->regions) < 0)
+	if (rc < 0 || touch_ring_init(&watch.ring, request->later ? NULL : &request->regions) < 0) {
+		free_watch(&watch);
 		return error_set(error, -ENOMEM, NULL, NULL, "watch process %d", pager->target.pid);
+	}
 	if (!begin_watch(pager, &watch)) {
-		touch_ring_free(&watch.ring);
-		return error_set(error, -EBUSY, "somebody else watches it", NULL, "watch process %d",
+		free_watch(&watch);
+		return error_set(error, -EBUSY, "another client watches it", "end that one first", "watch process %d",
 				 pager->target.pid);
 	}
 	setpriority(PRIO_PROCESS, 0, 0); /* of this thread: telling is less urgent than serving */
 	if (!request->resume_ns)
-		rc = move_out(&watch, true, partial, error);
+		rc = request->later ? move_new(&watch, partial, error) : move_first(&watch, partial, error);
 	if (rc == 0) {
 		emit_state(&watch);
 		rc = watch_on(&watch, error);
@@ -233,6 +280,6 @@ int watch_run(struct pager *pager, const struct watch_request *request, bool *pa
 	end_watch(pager);
 	emit_touches(&watch);
 	emit_state(&watch);
-	touch_ring_free(&watch.ring);
+	free_watch(&watch);
 	return rc;
 }
