@@ -12,6 +12,7 @@
 #include "pager/pager.h"
 #include "pager/target_fds.h"
 #include "swapout/staging.h"
+#include "uffd/offer.h"
 
 #define FEATURES                                                                                                     \
 	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP | \
@@ -53,9 +54,6 @@ static bool unregister_is_checked(struct region staging, const int uffd[2])
 	return checked;
 }
 
-static const struct target_ops *const ways[] = {
-	[ACCESS_PTRACE] = &target_by_ptrace, [ACCESS_AGENT] = &target_by_agent, [ACCESS_PUPPET] = &target_by_puppet};
-
 /* Both descriptors and the staging area. */
 static int take_way(struct pager *pager, enum access_method choice, struct error *error)
 {
@@ -63,13 +61,15 @@ static int take_way(struct pager *pager, enum access_method choice, struct error
 	struct access *access = &pager->access;
 	struct error ignored = {0};
 	int uffd[2];
-	int rc = ways[choice]->life.enter(access, &pager->target, STAGING_BYTES, uffd, error);
+	int rc;
 
+	*access = ACCESS_BY(choice);
+	rc = access_ops(choice)->life.enter(access, &pager->target, STAGING_BYTES, uffd, error);
 	if (rc < 0)
 		return rc;
 	rc = enable_memory(pager, uffd[0], error);
 	if (rc == 0)
-		rc = enter_handshake(uffd[1], UFFD_FEATURE_EVENT_UNMAP, error);
+		rc = uffd_enable(uffd[1], UFFD_FEATURE_EVENT_UNMAP, error);
 	if (rc < 0) {
 		leave_target(pager);
 		close(uffd[0]);
@@ -141,18 +141,16 @@ int attach_target(struct pager *pager, enum access_method choice, struct error *
 int attach_again(struct pager *pager, struct error *error)
 {
 	const struct index_header *header = index_header(pager->index);
-	const struct target_ops *ops =
-		header->session.target.access > ACCESS_AUTO && header->session.target.access <= ACCESS_PUPPET
-			? ways[header->session.target.access]
-			: &target_by_ptrace;
+	uint32_t method = header->session.target.access;
 	struct access *access = &pager->access;
 	int uffd;
 
+	access->method = method > ACCESS_AUTO && method <= ACCESS_PUPPET ? method : ACCESS_PTRACE;
 	pager->staging.region = access->staging = header->session.staging.region;
 	access->control = header->session.target.control;
 	access->number = header->session.target.uffd_number;
 	access->record = header->session.target.puppet;
-	uffd = ops->life.rejoin(access, &pager->target, error);
+	uffd = access_ops(access->method)->life.rejoin(access, &pager->target, error);
 	if (uffd < 0)
 		return uffd;
 	pager->spaces[0].uffd = uffd;
