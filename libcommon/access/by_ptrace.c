@@ -96,13 +96,6 @@ static int replace_puppet(struct access *access, struct error *error)
 	return rc;
 }
 
-/* What it shares would live on without the program. */
-static void check_puppet(struct access *access)
-{
-	if (access->puppet.self.pid && !puppet_shares(&access->puppet, access->target))
-		puppet_kill(&access->puppet);
-}
-
 /* It may be killed at any moment. */
 static int begin_on_puppet(struct access *access, struct error *error)
 {
@@ -233,40 +226,6 @@ static int leave_program(struct access *access, struct error *error)
 	return leave_control(access, error);
 }
 
-static int enter_with(struct access *access, uint64_t bytes, int uffd[2], bool puppet, struct error *error)
-{
-	int rc = puppet ? puppet_make(&access->puppet, &access->inject, error) : 0;
-
-	access->holder = puppet ? access->puppet.self.pid : access->target->pid;
-	return rc < 0 ? rc : make_session(access, bytes, uffd, error);
-}
-
-static int enter_by(const struct target_ops *ops, struct access *access, const struct target *target, uint64_t bytes,
-		    int uffd[2], struct error *error)
-{
-	struct error ignored = {0};
-	int rc;
-
-	*access = ACCESS_NONE;
-	access->ops = ops;
-	access->target = target;
-	uffd[0] = uffd[1] = -1;
-	rc = inject_open(&access->inject, target, error);
-	if (rc < 0) {
-		*access = ACCESS_NONE;
-		return rc;
-	}
-	rc = enter_with(access, bytes, uffd, ops == &target_by_puppet, error);
-	if (rc == 0)
-		return 0;
-	access->ops = &target_by_ptrace; /* no puppet is made to leave */
-	if (leave_program(access, &ignored) < 0 && access->ops)
-		abandon_access(access);
-	for (int i = 0; i < 2; i++)
-		cleanup_close(&uffd[i]);
-	return rc;
-}
-
 static int make_all(struct access *access, uint64_t bytes, int uffd[2], struct error *error)
 {
 	int rc = 0;
@@ -280,37 +239,25 @@ static int make_all(struct access *access, uint64_t bytes, int uffd[2], struct e
 static int enter_program(struct access *access, const struct target *target, uint64_t bytes, int uffd[2],
 			 struct error *error)
 {
-	return enter_by(&target_by_ptrace, access, target, bytes, uffd, error);
-}
+	struct error ignored = {0};
+	int rc = inject_open(&access->inject, target, error);
 
-static int enter_by_puppet(struct access *access, const struct target *target, uint64_t bytes, int uffd[2],
-			   struct error *error)
-{
-	return enter_by(&target_by_puppet, access, target, bytes, uffd, error);
-}
-
-static int rejoin_by(const struct target_ops *ops, struct access *access, const struct target *target,
-		     struct error *error)
-{
-	int uffd;
-	int rc = inject_rejoin(&access->inject, target, access->control, error);
-
-	access->ops = ops;
-	access->target = target;
-	if (rc == 0 && ops == &target_by_puppet)
-		rc = puppet_find(&access->puppet, &access->inject, &access->record, error);
+	uffd[0] = uffd[1] = -1;
 	if (rc < 0) {
-		abandon_access(access);
+		*access = ACCESS_NONE;
 		return rc;
 	}
-	access->holder = access_injector(access)->target->pid;
-	uffd = inject_fd_take(access_injector(access), access->number);
-	if (uffd >= 0)
-		return uffd;
-	abandon_access(access);
-	return error_set(error, uffd, uffd == -EBADF ? "the process has closed it" : NULL,
-			 uffd == -EPERM ? "run as root or with CAP_SYS_PTRACE" : NULL,
-			 "take the userfaultfd of process %d", target->pid);
+	access->ops = &target_by_ptrace;
+	access->target = target;
+	rc = make_all(access, bytes, uffd, error);
+	if (rc == 0)
+		return 0;
+	access->method = ACCESS_PTRACE; /* no puppet is made to leave */
+	if (leave_program(access, &ignored) < 0 && access->ops)
+		abandon_access(access);
+	for (int i = 0; i < 2; i++)
+		cleanup_close(&uffd[i]);
+	return rc;
 }
 
 /*
@@ -348,11 +295,6 @@ static int rejoin_program(struct access *access, const struct target *target, st
 	return error_set(error, uffd, uffd == -EBADF ? "the process has closed it" : NULL,
 			 uffd == -EPERM ? "run as root or with CAP_SYS_PTRACE" : NULL,
 			 "take the userfaultfd of process %d", target->pid);
-}
-
-static int rejoin_by_puppet(struct access *access, const struct target *target, struct error *error)
-{
-	return rejoin_by(&target_by_puppet, access, target, error);
 }
 
 static int new_uffd(struct access *access, struct error *error)
@@ -419,25 +361,6 @@ static int resume_calls(struct access *access, uint64_t turn)
 	rc = resume_thread(access, turn);
 	if (access->method == ACCESS_PUPPET)
 		puppet_kill_strays(&access->puppet, access->target);
-	if (!access->puppet.self.pid)
-		return rc;
-	inject_reset(&access->puppet.inject);
-	if (rc == 0)
-		rc = inject_begin(&access->puppet.inject, &ignored);
-	if (rc == 0)
-		inject_end(&access->puppet.inject);
-	if (rc == -ETIMEDOUT)
-		rc = end_puppet(access);
-	return rc == -ESRCH && target_alive(access->target) ? 0 : rc;
-}
-
-/* Its call ends before it stops, and it goes home. One that was killed will be replaced. */
-static int resume_puppet(struct access *access, uint64_t turn)
-{
-	struct error ignored = {0};
-	int rc = resume_calls(access, turn);
-
-	puppet_kill_strays(&access->puppet, access->target);
 	if (!access->puppet.self.pid)
 		return rc;
 	inject_reset(&access->puppet.inject);
@@ -590,21 +513,6 @@ static bool discards_done(struct access *access)
 	return places_outside_madvise(access->target, access->puppet.self.pid ? NULL : &access->inject);
 }
 
-static uint64_t held_us(const struct access *access)
-{
-	return inject_held_us(access->puppet.self.pid ? &access->puppet.inject : &access->inject);
-}
-
-static struct region in_use(const struct access *access)
-{
-	return access->puppet.self.pid ? (struct region){0, 0} : inject_rseq_pages(&access->inject);
-}
-
-static int memory_fd(const struct access *access)
-{
-	return access->inject.mem_fd;
-}
-
 /* prctl(PR_GET_TID_ADDRESS) is there for checkpointing (kernel/sys.c): EINVAL without it. */
 static int ask_thread(struct access *access, pid_t tid, struct thread_words *words)
 {
@@ -624,45 +532,6 @@ static int ask_thread(struct access *access, pid_t tid, struct thread_words *wor
 		inject_end(inject);
 	return rc == -EINVAL ? -EOPNOTSUPP : rc == -ETIMEDOUT ? -EAGAIN : (int)rc;
 }
-
-static int thread_processor(const struct access *access)
-{
-	return access->puppet.self.pid ? -1 : inject_processor(&access->inject);
-}
-
-static unsigned int list_fds(const struct access *access, int *fds)
-{
-	unsigned int count = 0;
-
-	if (access->inject.mem_fd >= 0) {
-		fds[count++] = access->inject.mem_fd;
-		fds[count++] = access->inject.maps_fd;
-	}
-	if (access->puppet.self.pid) {
-		fds[count++] = access->puppet.self.pidfd;
-		fds[count++] = access->puppet.inject.mem_fd;
-		fds[count++] = access->puppet.inject.maps_fd;
-	}
-	return count;
-}
-
-static unsigned int reap_threads(struct access *access)
-{
-	int left = inject_reap(&access->inject);
-
-	return (unsigned int)(access->puppet.self.pid ? left + inject_reap(&access->puppet.inject) : left);
-}
-
-/* What the two ways have in common. */
-#define BY_PTRACE                                                                                                      \
-	.life.leave = leave_program, .life.abandon = abandon_access, .life.forks = announce_forks,                     \
-	.calls.begin = begin_calls, .calls.end = end_calls, .calls.held_us = held_us, .calls.in_use = in_use,          \
-	.calls.ask = ask_thread, .calls.processor = thread_processor, .calls.reap = reap_threads,                      \
-	.area.protect = protect_region, .area.discard = discard_region, .area.populate = populate_region,              \
-	.area.drop = drop_area, .area.renew = new_area, .area.read = read_staging, .move.enter = move_enter,           \
-	.move.make = finish_move, .move.cancel = move_cancel, .fds.new_uffd = new_uffd, .fds.give = give_uffd,         \
-	.fds.keep = store_fd, .fds.drop = drop_fd, .fds.take = take_fd, .fds.memory = memory_fd, .fds.list = list_fds, \
-	.discards_done = discards_done
 
 const struct target_ops target_by_ptrace = {
 	.life.enter = enter_program,
@@ -689,12 +558,4 @@ const struct target_ops target_by_ptrace = {
 	.fds.drop = drop_fd,
 	.fds.take = take_fd,
 	.discards_done = discards_done,
-};
-const struct target_ops target_by_puppet = {
-	.name = "puppet",
-	.life.enter = enter_by_puppet,
-	.life.rejoin = rejoin_by_puppet,
-	.life.resume = resume_puppet,
-	.life.check = check_puppet,
-	BY_PTRACE,
 };

@@ -224,10 +224,9 @@ static inline struct inject *access_injector(struct access *access)
 #define ACCESS_BY(way)    \
 	((struct access){ \
 		.method = (way), .number = -1, .inject = INJECT_NONE, .puppet = PUPPET_NONE, .agent = AGENT_NONE})
-#define ACCESS_NONE ((struct access){.number = -1, .inject = INJECT_NONE, .puppet = PUPPET_NONE, .agent = AGENT_NONE})
+#define ACCESS_NONE ACCESS_BY(ACCESS_AUTO)
 
 extern const struct target_ops target_by_ptrace; /* any program; on a puppet in its memory, or on its threads */
-extern const struct target_ops target_by_puppet; /* ptrace, of our puppet in the program's memory */
 extern const struct target_ops target_by_agent;  /* a program that has one: uvm_swap_agent(3) */
 
 /* What serves a method other than ACCESS_AUTO. */
