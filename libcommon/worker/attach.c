@@ -8,7 +8,6 @@
 
 #include "base/cleanup.h"
 #include "index/index.h"
-#include "pager/enter.h"
 #include "pager/pager.h"
 #include "pager/target_fds.h"
 #include "swapout/staging.h"
@@ -37,11 +36,11 @@ static void leave_target(struct pager *pager)
 static int enable_memory(struct pager *pager, int fd, struct error *error)
 {
 	struct access *access = &pager->access;
-	int rc = enter_handshake(fd, FEATURES, error);
+	int rc = uffd_enable(fd, FEATURES, error);
 
 	pager->forks.ask = rc == -EPERM && access->ops->life.forks(access, true) == 0;
 	if (pager->forks.ask)
-		return enter_handshake(fd, FEATURES & ~(uint64_t)UFFD_FEATURE_EVENT_FORK, error);
+		return uffd_enable(fd, FEATURES & ~(uint64_t)UFFD_FEATURE_EVENT_FORK, error);
 	return rc == 0 ? access->ops->life.forks(access, false) : rc;
 }
 

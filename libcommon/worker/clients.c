@@ -27,16 +27,12 @@
 #define CHUNK      8192
 
 struct waiting_client {
+	struct pager *pager;
 	int fd;
 	uint64_t since_us, deadline_us;
 	struct request_reader reader;
 	bool whole; /* it has said what it wants */
 	struct session_request request;
-};
-
-struct connection {
-	struct pager *pager;
-	struct waiting_client *client;
 };
 
 static void free_client(struct waiting_client *client)
@@ -46,10 +42,9 @@ static void free_client(struct waiting_client *client)
 	free(client);
 }
 
-/* Forgets a client that has another owner now. */
+/* Forgets a client that has another owner now, or is gone already. */
 static void take_out(struct clients *clients, unsigned int i)
 {
-	clients->whole -= clients->all[i]->whole;
 	clients->count--;
 	for (; i < clients->count; i++)
 		clients->all[i] = clients->all[i + 1];
@@ -59,6 +54,7 @@ static void refuse_client(struct clients *clients, unsigned int i, const struct 
 {
 	struct waiting_client *client = clients->all[i];
 
+	clients->whole -= client->whole;
 	take_out(clients, i);
 	control_refuse(client->fd, error);
 	free_client(client);
@@ -119,7 +115,7 @@ void clients_accept(struct clients *clients, struct pager *pager)
 		close(fd);
 		return;
 	}
-	*client = (struct waiting_client){.fd = fd, .since_us = now, .deadline_us = now + SILENT_US};
+	*client = (struct waiting_client){.pager = pager, .fd = fd, .since_us = now, .deadline_us = now + SILENT_US};
 	if (clients->count == CLIENTS_WAITING && !make_room(clients)) {
 		error_set(&error, -EBUSY, "too many others ask", "try again", "read the request");
 		control_refuse(fd, &error);
@@ -131,33 +127,28 @@ void clients_accept(struct clients *clients, struct pager *pager)
 
 static void *connection_main(void *argument)
 {
-	struct connection connection = *(struct connection *)argument;
-	struct waiting_client *client = connection.client;
+	struct waiting_client *client = argument;
+	struct pager *pager = client->pager;
 
-	free(argument);
-	control_serve(connection.pager, steal_fd(&client->fd), &client->request);
+	control_serve(pager, steal_fd(&client->fd), &client->request);
 	free_client(client);
 	service_shrink_stack();
-	atomic_fetch_sub(&connection.pager->serving.clients, 1);
+	atomic_fetch_sub(&pager->serving.clients, 1);
 	return NULL;
 }
 
 /* Returns 0, or -EAGAIN when there is no thread for it now. */
-static int start_serving(struct pager *pager, struct waiting_client *client)
+static int start_serving(struct waiting_client *client)
 {
-	struct connection *connection = malloc(sizeof(*connection));
+	struct pager *pager = client->pager; /* the client may be gone at any time then */
 	pthread_t thread;
 
-	if (!connection)
-		return -EAGAIN;
-	*connection = (struct connection){pager, client};
 	atomic_fetch_add(&pager->serving.clients, 1);
-	if (pthread_create(&thread, NULL, connection_main, connection) == 0) {
+	if (pthread_create(&thread, NULL, connection_main, client) == 0) {
 		pthread_detach(thread);
 		return 0;
 	}
 	atomic_fetch_sub(&pager->serving.clients, 1);
-	free(connection);
 	return -EAGAIN;
 }
 
@@ -196,15 +187,15 @@ static int read_some(struct waiting_client *client, struct error *error)
 	return rc > 0 ? take_request(client, error) : rc;
 }
 
-static bool may_begin(const struct pager *pager, const struct waiting_client *client)
+static bool may_begin(const struct waiting_client *client)
 {
-	unsigned int served = atomic_load(&pager->serving.clients);
+	unsigned int served = atomic_load(&client->pager->serving.clients);
 
 	return served < SERVED || (request_is_quick(&client->request) && served < SERVED + QUICK);
 }
 
 /* Whether one that was there has gone from the list. */
-static bool serve_one(struct clients *clients, struct pager *pager, unsigned int i, bool readable)
+static bool serve_one(struct clients *clients, unsigned int i, bool readable)
 {
 	struct waiting_client *client = clients->all[i];
 	struct error error = {0};
@@ -225,18 +216,19 @@ static bool serve_one(struct clients *clients, struct pager *pager, unsigned int
 		refuse_client(clients, i, &error);
 		return true;
 	}
-	if (!client->whole || !may_begin(pager, client) || start_serving(pager, client) < 0)
+	if (!client->whole || !may_begin(client) || start_serving(client) < 0)
 		return false;
+	clients->whole--;
 	take_out(clients, i);
 	return true;
 }
 
-void clients_serve(struct clients *clients, struct pager *pager, const struct pollfd *fds, unsigned int count)
+void clients_serve(struct clients *clients, const struct pollfd *fds, unsigned int count)
 {
 	unsigned int at = 0;
 
 	for (unsigned int i = 0; i < count; i++)
-		at += !serve_one(clients, pager, at, fds[i].revents);
+		at += !serve_one(clients, at, fds[i].revents);
 }
 
 void clients_end(struct clients *clients)

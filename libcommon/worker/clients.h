@@ -34,7 +34,7 @@ void clients_accept(struct clients *clients, struct pager *pager);
  * Reads what those have sent of which `fds`, as clients_poll filled them, say that it is there; starts a thread for
  * each that is to be served now (control_serve), answers those whose time is up with an error.
  */
-void clients_serve(struct clients *clients, struct pager *pager, const struct pollfd *fds, unsigned int count);
+void clients_serve(struct clients *clients, const struct pollfd *fds, unsigned int count);
 
 /* Those that nobody will serve any more. */
 void clients_end(struct clients *clients);

@@ -143,8 +143,10 @@ static int run_out(struct client *client, struct error *error)
 	rc = out_locked(pager, &out, &sums, error);
 	job_end(pager);
 	client->partial = sums.partial;
-	if (rc == -EINVAL)
+	if (rc == -EINVAL) {
+		json_decref(sums.reasons);
 		return rc;
+	}
 	summary = summary_of(pager, "out");
 	report_number(summary, "regions", sums.regions);
 	report_number(summary, "asked_bytes", sums.asked);
@@ -154,6 +156,7 @@ static int run_out(struct client *client, struct error *error)
 	report_number(summary, "zero_pages", sums.zero_pages);
 	report_number(summary, "filled_pages", sums.filled_pages);
 	report_number(summary, "skipped_bytes", sums.skipped);
+	json_object_set_new(summary, "skipped", sums.reasons ? sums.reasons : json_object());
 	report_number(summary, "time_us", now_us() - begin);
 	send_record(client, summary);
 	return rc;
@@ -179,6 +182,19 @@ static int bring_all(struct pager *pager, struct filler *filler, const struct re
 static uint64_t count_poisoned(const struct pager *pager)
 {
 	return index_header(pager->index)->session.counters.poisoned_pages;
+}
+
+/* Since `before` pages were poisoned, and since `begin` time has passed. */
+static void emit_brought(struct client *client, const char *op, uint64_t brought, uint64_t before, uint64_t begin)
+{
+	json_t *summary = summary_of(client->pager, op);
+	uint64_t poisoned = count_poisoned(client->pager) - before;
+
+	report_number(summary, "brought_bytes", brought * page_size());
+	report_number(summary, "poisoned_pages", poisoned);
+	report_number(summary, "time_us", now_us() - begin);
+	client->partial |= poisoned != 0;
+	send_record(client, summary);
 }
 
 static int run_in(struct client *client, struct error *error)
@@ -379,17 +395,11 @@ static int run_detach(struct client *client, struct error *error)
 	uint64_t brought = 0;
 	uint64_t begin = now_us();
 	int rc = control_detach(pager, &brought, error);
-	json_t *summary;
 
 	if (rc < 0)
 		return rc;
 	close_everywhere(pager);
-	summary = summary_of(pager, "detach");
-	report_number(summary, "brought_bytes", brought * page_size());
-	report_number(summary, "poisoned_pages", count_poisoned(pager) - before);
-	report_number(summary, "time_us", now_us() - begin);
-	client->partial |= count_poisoned(pager) != before;
-	send_record(client, summary);
+	emit_brought(client, "detach", brought, before, begin);
 	return 0;
 }
 
@@ -409,6 +419,7 @@ static int run_watch(struct client *client, struct error *error)
 		.regions = client->request->regions ? *client->request->regions : (struct region_vec){0},
 		.duration_ms = client->request->duration_ms,
 		.again_ms = client->request->again_ms,
+		.later = client->request->later,
 		.resume_ns = client->request->resume_ns,
 		.connection = fileno(client->stream),
 		.emit = send_record,

@@ -50,7 +50,7 @@ static int open_store(struct pager *pager)
 static int note_page(void *context, uint64_t address, index_entry entry)
 {
 	(void)entry;
-	return region_vec_insert(context, (struct region){address, address + page_size()});
+	return region_vec_insert(context, region_at(address, page_size()));
 }
 
 /* What may be registered in children: what their parent has mapped, and wherever something of theirs is out. */
@@ -114,14 +114,6 @@ static void apply_pending(struct pager *pager)
 	region_vec_free(&pager->spaces[0].registered); /* found anew */
 }
 
-static const struct fdstore_item *find_kept(const struct pager *pager, uint64_t number)
-{
-	for (size_t i = 0; i < pager->supervision.inherited->count; i++)
-		if (pager->supervision.inherited->items[i].number == number)
-			return &pager->supervision.inherited->items[i];
-	return NULL;
-}
-
 static bool is_known_space(const struct index_header *header, uint64_t number)
 {
 	for (unsigned int i = 1; i < header->spaces_there; i++)
@@ -138,6 +130,14 @@ static void find_forked(struct pager *pager, const struct fdstore_item *item)
 
 	event_find_unforked(pager, parent, &unforked, &fork);
 	event_fork(pager, parent, &fork);
+}
+
+/* The supervisor has it: only another one would have to be told. */
+static void hold_again(struct pager *pager, const struct fdstore_item *item)
+{
+	struct fdstore_message message = {.parent = item->parent, .number = item->number};
+
+	fdstore_add(&pager->supervision.held, &message, item->fd);
 }
 
 /* Before any event is dealt with: that takes it back. */
@@ -161,7 +161,8 @@ static void find_spaces(struct pager *pager)
 
 	for (unsigned int i = 1; i < header->spaces_there; i++) {
 		const struct fdstore_item *item =
-			header->spaces[i].used ? find_kept(pager, header->spaces[i].stored_as) : NULL;
+			header->spaces[i].used ? fdstore_find(pager->supervision.inherited, header->spaces[i].stored_as)
+					       : NULL;
 		struct space *space = &pager->spaces[i];
 
 		if (!item && (header->spaces[i].used || index_count(pager->index, i))) {
@@ -183,7 +184,9 @@ static void find_spaces(struct pager *pager)
 		const struct fdstore_item *item = &pager->supervision.inherited->items[i];
 
 		pager->supervision.number = max_u64(pager->supervision.number, item->number);
-		if (!is_known_space(header, item->number) && item->parent < INDEX_SPACES)
+		if (item->parent >= INDEX_SPACES)
+			hold_again(pager, item);
+		else if (!is_known_space(header, item->number))
 			find_forked(pager, item);
 	}
 }
@@ -192,7 +195,7 @@ static void finish_fork(struct pager *pager, struct space *parent, struct index_
 {
 	int uffd = -1;
 
-	if (parent->used && !find_kept(pager, pending->stored_as))
+	if (parent->used && !fdstore_find(pager->supervision.inherited, pending->stored_as))
 		uffd = keeper_take(pager, (int)pending->message.arg.fork.ufd);
 	if (uffd >= 0) {
 		pending->message.arg.fork.ufd = (uint32_t)uffd;
@@ -342,6 +345,16 @@ static int resolve_filling(void *context, uint64_t address, index_entry entry)
 	return 0;
 }
 
+/* What was begun in the target is finished before anything is looked at. */
+static int resume_access(struct pager *pager)
+{
+	const struct session_record *session = &index_header(pager->index)->session;
+
+	pager->access.control = session->target.control;
+	pager->access.record = session->target.puppet;
+	return pager->access.ops->life.resume(&pager->access, session->counters.workers);
+}
+
 int recover_state(struct pager *pager, int index_fd)
 {
 	_cleanup_regions_ struct region_vec mappings = {0};
@@ -350,10 +363,8 @@ int recover_state(struct pager *pager, int index_fd)
 	if (rc < 0)
 		return rc;
 	pager->spaces[0].dead = !uffd_alive(pager->spaces[0].uffd);
-	/* What was begun in the target is finished before anything is looked at. */
 	if (!pager->spaces[0].dead) {
-		rc = pager->access.ops->life.resume(&pager->access,
-						    index_header(pager->index)->session.counters.workers);
+		rc = resume_access(pager);
 		if (rc == -EBUSY)
 			return rc;
 		index_walk(pager->index, 0, (struct region){0, UINT64_MAX}, resolve_filling, pager);

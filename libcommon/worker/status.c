@@ -8,6 +8,11 @@
 #include "pager/pager.h"
 #include "report/report.h"
 #include "store/seal.h"
+#include "swapin/refaults.h"
+
+/* Bounds of the histogram of faults: 2^10 ns (1 us) to 2^30 ns (1 s). */
+#define HISTOGRAM_FIRST 10
+#define HISTOGRAM_LAST  30
 
 /* Pages that are out, by the state of their cluster. */
 struct page_counts {
@@ -26,7 +31,7 @@ static void count_cluster(const struct cluster *c, struct page_counts *counts)
 		counts->staged += in_use;
 	if (c->state != CLUSTER_STORED)
 		return;
-	counts->zeros += (unsigned int)__builtin_popcountll(c->zeros);
+	counts->zeros += (unsigned int)__builtin_popcountll(c->zeros & ~c->lost);
 	counts->filled += (unsigned int)__builtin_popcountll(c->filled);
 	counts->lost += (unsigned int)__builtin_popcountll(c->lost);
 	in_use -= (unsigned int)__builtin_popcountll(c->zeros | c->filled | c->lost);
@@ -54,6 +59,8 @@ static void set_pages(struct pager *pager, json_t *record)
 	for (unsigned int i = 0; i < INDEX_SPACES; i++)
 		spaces += pager->spaces[i].used && !pager->spaces[i].dead;
 	report_number(record, "out_pages", index_count(pager->index, 0));
+	report_number(record, "out_bytes", index_count(pager->index, 0) * page_size());
+	report_number(record, "zero_bytes", (uint64_t)(counts.zeros + counts.filled) * page_size());
 	report_number(record, "moving_pages", counts.moving);
 	report_number(record, "staged_pages", counts.staged);
 	report_number(record, "pool_pages", counts.pool);
@@ -65,10 +72,22 @@ static void set_pages(struct pager *pager, json_t *record)
 	report_number(record, "spaces", spaces);
 }
 
-/* Whole microseconds, rounded up; null when nothing was measured. */
-static json_t *microseconds_value(uint64_t ns)
+/* Faults that took no longer than so many nanoseconds, and longer than the bound before; null: as long as it may be. */
+static json_t *histogram_value(const struct latency *latency)
 {
-	return ns ? json_integer((json_int_t)((ns + 999) / 1000)) : json_null();
+	json_t *histogram = json_array();
+	uint64_t before = 0;
+
+	for (unsigned int power = HISTOGRAM_FIRST; power <= HISTOGRAM_LAST; power++) {
+		uint64_t below = latency_below(latency, power);
+
+		json_array_append_new(histogram, json_pack("{s:I, s:I}", "le_ns", (json_int_t)1 << power, "faults",
+							   (json_int_t)(below - before)));
+		before = below;
+	}
+	json_array_append_new(histogram, json_pack("{s:n, s:I}", "le_ns", "faults",
+						   (json_int_t)(latency_below(latency, 64) - before)));
+	return histogram;
 }
 
 static void set_faults(struct pager *pager, json_t *record)
@@ -83,9 +102,12 @@ static void set_faults(struct pager *pager, json_t *record)
 	report_number(record, "fresh_faults", c->fresh_faults);
 	report_number(record, "hot_faults", c->hot_faults);
 	report_number(record, "fault_wait_us", c->fault_wait_ns / 1000);
-	json_object_set_new(record, "fault_p50_us", microseconds_value(latency_percentile(&pager->faults.latency, 50)));
-	json_object_set_new(record, "fault_p99_us", microseconds_value(latency_percentile(&pager->faults.latency, 99)));
-	json_object_set_new(record, "fault_max_us", microseconds_value(c->latency.max_ns));
+	json_object_set_new(record, "fault_p50_us",
+			    report_microseconds(latency_percentile(&pager->faults.latency, 50)));
+	json_object_set_new(record, "fault_p99_us",
+			    report_microseconds(latency_percentile(&pager->faults.latency, 99)));
+	json_object_set_new(record, "fault_max_us", report_microseconds(c->latency.max_ns));
+	json_object_set_new(record, "fault_histogram", histogram_value(&pager->faults.latency));
 	json_object_set_new(record, "events",
 			    json_pack("{s:I,s:I,s:I,s:I}", "fork", (json_int_t)c->events.forks, "remap",
 				      (json_int_t)c->events.remaps, "remove", (json_int_t)c->events.removes, "unmap",

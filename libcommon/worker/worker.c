@@ -215,7 +215,6 @@ static void main_loop(struct pager *pager, int signals)
 		{.fd = pager->supervision.socket, .events = 0},
 	};
 	struct clients clients = {0};
-	bool ending = false;
 	bool detaching = false;
 	struct pulse_thread *self = &pager->supervision.pulse->threads[0];
 	uint64_t kept_us = 0;
@@ -232,12 +231,12 @@ static void main_loop(struct pager *pager, int signals)
 		/* A poll that fails tells nothing, and leaves what the one before has told. */
 		if (poll(fds, 4 + waiting, wait_ms) < 0)
 			continue;
-		clients_serve(&clients, pager, fds + 4, waiting);
+		clients_serve(&clients, fds + 4, waiting);
 		if (fds[0].revents & POLLIN)
 			clients_accept(&clients, pager);
 		if (fds[1].revents & POLLIN && read(signals, &info, sizeof(info)) > 0)
-			ending = true;
-		if (!detaching && (ending || is_forsaken(pager)))
+			pager->supervision.terminating = true;
+		if (!detaching && (pager->supervision.terminating || is_forsaken(pager)))
 			detaching = start_detaching(pager);
 		if (fds[2].revents) {
 			fds[2].fd = -1; /* its address space may live on in children */
