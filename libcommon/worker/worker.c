@@ -256,15 +256,21 @@ static void main_loop(struct pager *pager, int signals)
 
 static void emit_ready(struct pager *pager)
 {
-	json_t *record = status_record(pager);
-	char *text = report_text(record, JSON_COMPACT);
-
-	if (text && pager->serving.ready >= 0)
-		dprintf(pager->serving.ready, "%s\n", text);
-	free(text);
-	json_decref(record);
+	if (pager->serving.ready >= 0)
+		report_line(pager->serving.ready, status_record(pager));
 	cleanup_close(&pager->serving.ready);
 	fdstore_send(pager->supervision.socket, &(struct fdstore_message){.op = FDSTORE_READY}, -1);
+}
+
+/* It is held for so short that who waits looks again for a while before it sleeps. */
+static void make_lock(pthread_mutex_t *lock)
+{
+	pthread_mutexattr_t adaptive;
+
+	pthread_mutexattr_init(&adaptive);
+	pthread_mutexattr_settype(&adaptive, PTHREAD_MUTEX_ADAPTIVE_NP);
+	pthread_mutex_init(lock, &adaptive);
+	pthread_mutexattr_destroy(&adaptive);
 }
 
 static int begin_serving(struct pager *pager)
@@ -278,7 +284,7 @@ static int begin_serving(struct pager *pager)
 	if (rc < 0 && (!pager->supervision.inherited || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM))
 		return rc;
 	pthread_mutex_init(&pager->job, NULL);
-	pthread_mutex_init(&pager->lock, NULL);
+	make_lock(&pager->lock);
 	space_make(pager, 0);
 	room_init(pager);
 	rc = mirror_make(pager);
