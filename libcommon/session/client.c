@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/size.h"
+#include "report/input.h"
 #include "report/parse.h"
 #include "report/report.h"
 #include "session/session.h"
@@ -40,15 +41,13 @@ static int connect_to(int sessions, const char *name, int patience_s)
 	struct timeval patience = {.tv_sec = patience_s};
 	_cleanup_close_ int directory = openat(sessions, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (patience_s ? 0 : SOCK_NONBLOCK), 0);
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	char path[64];
+	const struct sockaddr_un address = paths_control(directory);
 
 	if (directory < 0 || fd < 0)
 		return -errno;
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", paths_control(path, directory));
 	/* Waiting for a full backlog is limited by this, too (net/unix/af_unix.c, unix_stream_connect). */
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
 	return steal_fd(&fd);
 }
@@ -68,6 +67,16 @@ bool session_exists(const struct target *target)
 	_cleanup_close_ int fd = connect_target(target);
 
 	return fd >= 0;
+}
+
+bool session_is_known(const struct target *target)
+{
+	struct error ignored = {0};
+	_cleanup_close_ int sessions = paths_sessions(&ignored);
+	char name[SESSION_NAME];
+
+	return sessions >= 0 &&
+	       faccessat(sessions, paths_name(name, target->pid, target->starttime), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 static int end_of(const json_t *end, struct error *error)
@@ -153,20 +162,13 @@ static json_t *answer_next(struct answer *answer)
 	return record;
 }
 
-static bool is_end(const json_t *record)
-{
-	const char *type = json_string_value(json_object_get(record, "type"));
-
-	return type && strcmp(type, "end") == 0;
-}
-
 /* Calls back for what has come in. Returns true with the answer's outcome in *rc at its end. */
 static bool take_records(struct answer *answer, session_record_fn callback, void *context, int *rc, struct error *error)
 {
 	json_t *record;
 
 	while ((record = answer_next(answer))) {
-		if (is_end(record)) {
+		if (input_is(record, "end")) {
 			*rc = end_of(record, error);
 			json_decref(record);
 			return true;
@@ -269,7 +271,7 @@ int session_connect(const struct target *target, struct error *error)
 	int fd = connect_target(target);
 
 	if (fd == -ENOENT)
-		return error_set(error, -ENOENT, "it has no session", "make one with swapctl attach or swapctl out",
+		return error_set(error, -ENOMSG, "it has no session", "make one with swapctl attach or swapctl out",
 				 "find the session of process %d", target->pid);
 	if (fd == -ECONNREFUSED)
 		return error_set(error, -ENOENT, "all its processes were killed", "take it up with swapctl adopt",
@@ -318,11 +320,9 @@ static int take_hold(struct answer *answer, struct error *error)
 	int rc = 0;
 
 	while (rc == 0 && (record = answer_next(answer))) {
-		const char *type = json_string_value(json_object_get(record, "type"));
-
-		if (type && strcmp(type, "held") == 0)
+		if (input_is(record, "held"))
 			rc = 1;
-		else if (is_end(record))
+		else if (input_is(record, "end"))
 			rc = end_of(record, error) < 0 ? error->code : -ECONNRESET;
 		json_decref(record);
 	}
@@ -469,6 +469,8 @@ int session_list(session_record_fn callback, void *context, struct error *error)
 	bool asked;
 	int rc;
 
+	if (sessions == -ENOENT)
+		return 0; /* a user without such a directory has no session */
 	if (!dir)
 		return sessions < 0 ? sessions : error_set(error, -errno, NULL, NULL, "list the sessions");
 	rc = find_all(dir, &all, &count);

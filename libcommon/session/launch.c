@@ -22,6 +22,7 @@
 #include "inject/written.h"
 #include "pager/pager.h"
 #include "proc/tracer.h"
+#include "report/input.h"
 #include "report/parse.h"
 #include "report/report.h"
 #include "service/fdstore.h"
@@ -37,30 +38,19 @@
 /* A line of JSON for the process that waits at the other end of the pipe. */
 static void emit_error(int ready, int rc, const struct error *error)
 {
-	json_t *line = json_pack("{s:s,s:i,s:s,s:s,s:s}", "type", "failed", "code", rc, "tried", error->tried, "why",
-				 error->why, "hint", error->hint);
-	char *text = report_text(line, JSON_COMPACT);
-
-	if (text)
-		dprintf(ready, "%s\n", text);
-	free(text);
-	json_decref(line);
+	report_line(ready, json_pack("{s:s,s:i,s:s,s:s,s:s}", "type", "failed", "code", rc, "tried", error->tried,
+				     "why", error->why, "hint", error->hint));
 }
 
 /* Nothing of the caller's may be held open by a session that outlives it: a pipe would never end. */
 static void let_go_of_caller(int ready, int pidfd)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int keep_low = ready < pidfd ? ready : pidfd;
-	int keep_high = ready < pidfd ? pidfd : ready;
+	int kept[] = {0, 1, 2, ready, pidfd};
 
 	for (int fd = 0; fd < 3; fd++)
 		dup2(null, fd);
-	if (keep_low > 3)
-		close_range(3, (unsigned int)keep_low - 1, 0);
-	if (keep_high > keep_low + 1)
-		close_range((unsigned int)keep_low + 1, (unsigned int)keep_high - 1, 0);
-	close_range((unsigned int)keep_high + 1, ~0U, 0);
+	fd_close_others(kept, ARRAY_SIZE(kept));
 	if (chdir("/") < 0)
 		_exit(EXIT_FAILURE);
 }
@@ -169,17 +159,17 @@ static int read_ready(int fd, const struct target *target, session_record_fn cal
 	_cleanup_fclose_ FILE *stream = fd_stream(fd);
 	json_error_t failed = {0}; /* as it stays where there is no memory to begin with */
 	json_t *line = stream ? parse_stream(stream, JSON_DISABLE_EOF_CHECK, &failed) : NULL;
-	const char *type = json_string_value(json_object_get(line, "type"));
+	bool told = *input_text(line, "type");
 	int rc = 0;
 
 	if (!stream || (!line && parse_ran_out(&failed))) {
 		rc = error_set(error, -ENOMEM, NULL, "see swapctl status: it may be there", "hear of the session");
-	} else if (!type && target_ends(target, END_MS)) {
+	} else if (!told && target_ends(target, END_MS)) {
 		rc = error_set(error, -ESRCH, "it has ended", NULL, "start the session of process %d", target->pid);
-	} else if (!type) {
+	} else if (!told) {
 		rc = error_set(error, -EIO, "the session ended while it was made", NULL,
 			       "start the session of process %d", target->pid);
-	} else if (strcmp(type, "failed") == 0) {
+	} else if (input_is(line, "failed")) {
 		rc = (int)json_integer_value(json_object_get(line, "code"));
 		error_set(error, rc, json_string_value(json_object_get(line, "why")),
 			  json_string_value(json_object_get(line, "hint")), "%s",

@@ -19,6 +19,8 @@
 #include "index/index.h"
 #include "pager/pager.h"
 #include "pager/tiers.h"
+#include "proc/sharers.h"
+#include "proc/stat.h"
 #include "service/fdstore.h"
 #include "session/session.h"
 #include "state/leftovers.h"
@@ -85,13 +87,11 @@ static int make_index(struct pager *pager, const struct session_options *options
 
 static int make_socket(struct pager *pager, struct error *error)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	char path[64];
+	const struct sockaddr_un address = paths_control(pager->files.directory);
 
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", paths_control(path, pager->files.directory));
 	pager->serving.control = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (pager->serving.control < 0 ||
-	    bind(pager->serving.control, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    bind(pager->serving.control, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    listen(pager->serving.control, BACKLOG) < 0)
 		return error_set(error, -errno, NULL, NULL, "make the control socket of session %s", pager->files.name);
 	return 0;
@@ -101,16 +101,14 @@ static int make_socket(struct pager *pager, struct error *error)
 static bool is_served(const struct pager *pager)
 {
 	static const char request[] = "{\"verb\":\"status\"}";
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	const struct sockaddr_un address = paths_control(pager->files.directory);
 	struct timeval patience = {.tv_sec = 1};
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char path[64];
 	char byte;
 
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", paths_control(path, pager->files.directory));
 	return fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0 &&
 	       setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) == 0 &&
-	       connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+	       connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
 	       send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0 && recv(fd, &byte, 1, 0) == 1;
 }
 
@@ -145,8 +143,9 @@ static int open_directory(struct pager *pager, const char *to, struct error *err
 		rc = -ENOENT;
 	if (rc == -EEXIST)
 		return error_set(error, rc, "it has a session already", "see swapctl status", "%s process %d", to, pid);
-	return rc < 0 ? error_set(error, rc, rc == -ENOENT ? "it has no session" : NULL, NULL, "%s process %d", to, pid)
-		      : 0;
+	if (rc == -ENOENT)
+		return error_set(error, -ENOMSG, "it has no session", NULL, "%s process %d", to, pid);
+	return rc < 0 ? error_set(error, rc, NULL, NULL, "%s process %d", to, pid) : 0;
 }
 
 /* Returns 1 when it was not there before, 0 when it was, or -errno with `error` filled. */
@@ -161,7 +160,7 @@ static int make_or_open(struct pager *pager, struct error *error)
 		rc = open_directory(pager, "attach to", error);
 		if (rc < 0 && made)
 			unlinkat(pager->files.sessions, pager->files.name, AT_REMOVEDIR);
-		if (rc != -ENOENT || made)
+		if (rc != -ENOMSG || made)
 			return rc < 0 ? rc : made;
 		*error = (struct error){0};
 		cleanup_close(&pager->files.directory);
@@ -187,6 +186,33 @@ static int make_directory(struct pager *pager, struct error *error)
 	return 0;
 }
 
+/*
+ * One address space is one session's: each of two would write to its store what the other has in the program's memory,
+ * and keep the other's puppet from answering. Our directory is there already, so that of two that begin at once not
+ * both go on.
+ */
+static int check_sharers(const struct pager *pager, struct error *error)
+{
+	struct sharers sharers = {0};
+	char name[SESSION_NAME], why[80];
+	struct proc_stat stat;
+	pid_t served = 0;
+	int rc = sharers_inspect(&sharers, &pager->target);
+
+	for (size_t i = 0; rc == 0 && !served && i < sharers.count; i++)
+		if (proc_stat_read(sharers.pids[i], &stat) == 0 &&
+		    faccessat(pager->files.sessions, paths_name(name, sharers.pids[i], stat.starttime), F_OK,
+			      AT_SYMLINK_NOFOLLOW) == 0)
+			served = sharers.pids[i];
+	sharers_free(&sharers);
+	if (rc < 0)
+		return error_set(error, rc, NULL, NULL, "find who shares the memory of process %d", pager->target.pid);
+	if (!served)
+		return 0;
+	snprintf(why, sizeof(why), "its memory is that of process %d, which has a session", served);
+	return error_set(error, -EBUSY, why, "name that one", "attach to process %d", pager->target.pid);
+}
+
 static int make_files(struct pager *pager, const struct session_options *options, struct error *error)
 {
 	int rc;
@@ -198,7 +224,9 @@ static int make_files(struct pager *pager, const struct session_options *options
 	rc = make_directory(pager, error);
 	if (rc < 0)
 		return rc;
-	rc = make_store(pager, options, error);
+	rc = check_sharers(pager, error);
+	if (rc == 0)
+		rc = make_store(pager, options, error);
 	if (rc == 0)
 		rc = make_key(pager, options, error);
 	if (rc == 0)
@@ -299,17 +327,15 @@ static void retake_children(struct pager *pager, struct fdstore *fdstore)
 	const struct index_header *header = index_header(pager->index);
 	struct access *access = &pager->access;
 
-	fdstore->items = calloc(INDEX_SPACES, sizeof(*fdstore->items));
-	for (unsigned int i = 1; fdstore->items && i < header->spaces_there; i++) {
+	for (unsigned int i = 1; i < header->spaces_there; i++) {
+		struct fdstore_message message = {.number = header->spaces[i].stored_as};
 		int fd = header->spaces[i].used && header->spaces[i].number > 0
 				 ? access->ops->fds.take(access, header->spaces[i].number)
 				 : -1;
 
 		if (fd >= 0)
-			fdstore->items[fdstore->count++] =
-				(struct fdstore_item){.number = header->spaces[i].stored_as, .parent = 0, .fd = fd};
+			fdstore_add(fdstore, &message, fd);
 	}
-	fdstore->size = fdstore->items ? INDEX_SPACES : 0;
 }
 
 int session_take_up(struct pager *pager, const struct target *target, struct fdstore *fdstore, struct error *error)

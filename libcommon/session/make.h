@@ -19,7 +19,7 @@ int session_make(struct pager *pager, const struct target *target, const struct 
 
 /*
  * The session of a target whose processes have all died, from its directory and from what the target holds for it;
- * *fdstore receives the descriptors of children. Stops no thread. Returns 0, or -errno with `error` filled (-ENOENT:
+ * *fdstore receives the descriptors of children. Stops no thread. Returns 0, or -errno with `error` filled (-ENOMSG:
  * there is none, -EEXIST: it is served, -EBADMSG: its index is damaged, -EBADF: the target has closed its userfaultfd).
  */
 int session_take_up(struct pager *pager, const struct target *target, struct fdstore *fdstore, struct error *error);

@@ -48,7 +48,7 @@ int session_attach(const struct target *target, const struct session_options *op
 
 /*
  * Takes up the session of a target whose processes were killed: from its files, and from the descriptors that the
- * target holds. Returns as session_attach does; -ENOENT: it has none, -EEXIST: its session is served, -EBADMSG: its
+ * target holds. Returns as session_attach does; -ENOMSG: it has none, -EEXIST: its session is served, -EBADMSG: its
  * index is damaged, -EBADF: the target has closed its descriptor.
  */
 int session_adopt(const struct target *target, bool foreground, session_record_fn callback, void *context,
@@ -57,10 +57,14 @@ int session_adopt(const struct target *target, bool foreground, session_record_f
 /* Whether a session for this very process (pid and start time) is there and answers. */
 bool session_exists(const struct target *target);
 
+/* Whether there is one, whether or not it answers. */
+bool session_is_known(const struct target *target);
+
 /*
  * Sends a request to the session and calls back for each record of the answer, "progress" records included. Returns 0,
- * EXIT_PARTIAL's cause as 1 (done in part), or -errno with `error` filled as the session reports it; -ENOENT when there
- * is no session; -ETIMEDOUT when it says nothing for long and does not answer when it is asked whether it is there.
+ * EXIT_PARTIAL's cause as 1 (done in part), or -errno with `error` filled as the session reports it; -ENOMSG when there
+ * is no session, -ENOENT when its processes were killed; -ETIMEDOUT when it says nothing for long and does not answer
+ * when it is asked whether it is there.
  */
 int session_ask(const struct target *target, const struct session_request *request, session_record_fn callback,
 		void *context, struct error *error);

@@ -80,10 +80,12 @@ const char *paths_name(char name[SESSION_NAME], pid_t pid, uint64_t starttime)
 	return name;
 }
 
-const char *paths_control(char path[64], int directory)
+struct sockaddr_un paths_control(int directory)
 {
-	snprintf(path, 64, "/proc/self/fd/%d/control", directory);
-	return path;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/control", directory);
+	return address;
 }
 
 int paths_read_header(int directory, struct index_header *header)

@@ -5,7 +5,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/un.h>
 
 #include "index/index.h"
 #include "report/error.h"
@@ -32,8 +34,8 @@ int paths_sessions(struct error *error);
 /* "<pid>.<starttime>" into name[SESSION_NAME]. */
 const char *paths_name(char name[SESSION_NAME], pid_t pid, uint64_t starttime);
 
-/* Address of the control socket of a session for bind and connect: /proc/self/fd/<directory>/control into path. */
-const char *paths_control(char path[64], int directory);
+/* The control socket of a session, for bind(2) and connect(2), by its open directory. */
+struct sockaddr_un paths_control(int directory);
 
 /* Whether the directory of that name is the one that we have open. */
 bool paths_is(int sessions, const char *name, int directory);
