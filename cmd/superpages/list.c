@@ -1,17 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /* The walk: mappings that are wanted, the pages in them, the superpages they make. */
 #include "list.h"
+#include "proc/refusal.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "edit/mincore.h"
 #include "select.h"
 #include "session/session.h"
+#include "untouched.h"
+
+/* Mappings from maps, or from smaps, which costs the kernel a look at every page. */
+struct source {
+	bool by_smaps, eligible_only;
+	struct region everything;
+	struct region_vec registered; /* with a session's userfaultfd: what it takes again */
+	struct eligible_reader eligible;
+	struct maps_reader maps;
+};
 
 struct walk {
 	const struct list_options *options;
@@ -26,14 +38,12 @@ struct walk {
 	size_t at;         /* regions of options->within before this one lie below the mapping */
 };
 
-/* Mappings from maps, or only the eligible ones from smaps, which costs the kernel a look at every page. */
-struct source {
-	bool eligible_only;
-	struct region everything;
-	struct region_vec registered; /* with a session's userfaultfd: what it takes again */
-	struct eligible_reader eligible;
-	struct maps_reader maps;
-};
+/* Before it is opened: what it is to say of mappings. */
+static void source_choose(struct source *source, bool eligible_only, bool counted)
+{
+	source->eligible_only = eligible_only;
+	source->by_smaps = eligible_only || counted;
+}
 
 static int source_open(struct source *source, const struct target *target, bool eligible_only)
 {
@@ -57,11 +67,11 @@ static int source_next(struct source *source, struct mapping *mapping)
 	enum eligibility verdict = ELIGIBLE;
 	int result;
 
-	if (!source->eligible_only)
+	if (!source->by_smaps)
 		return maps_next(&source->maps, mapping);
 	do
 		result = eligible_next(&source->eligible, mapping, &verdict);
-	while (result > 0 && verdict != ELIGIBLE);
+	while (result > 0 && source->eligible_only && verdict != ELIGIBLE);
 	return result;
 }
 
@@ -110,6 +120,12 @@ static int add_superpage(void *context, struct region superpage, const struct re
 	return select_add(&walk->selection, &walk->mapping, superpage, residency);
 }
 
+static int walk_part(struct walk *walk, struct region region)
+{
+	return pages_superpages(&walk->pages, region, walk->options->size, walk->mapping.kind == MAPPING_ANON,
+				add_superpage, walk);
+}
+
 static int walk_region(struct walk *walk, struct region region)
 {
 	return pages_superpages(&walk->pages, region, walk->options->size, walk->mapping.kind == MAPPING_ANON,
@@ -150,15 +166,9 @@ static int walk_all(struct walk *walk, struct source *source)
 
 static int explain_failure(const struct target *target, int code, struct error *error)
 {
-	const char *why = NULL, *hint = NULL;
-
-	if (code == -ESRCH)
-		why = "it has ended or runs another program now";
-	if (code == -EACCES || code == -EPERM)
-		hint = "run it as root or as the owner of the process";
 	if (code == -EPIPE || code == -EIO)
 		return error_set(error, code, NULL, NULL, "write records");
-	return error_set(error, code, why, hint, "list the superpages of process %d (%s)", target->pid, target->name);
+	return refusal_to_look(target, code, "list the superpages of", error);
 }
 
 static int open_pages(struct walk *walk, struct inject_mincore **mincore, struct error *error)

@@ -43,6 +43,7 @@ int select_add(struct selection *selection, const struct mapping *mapping, struc
 /* Emits what waits, then the summary. Returns 0 or -errno. */
 int select_finish(struct selection *selection, enum pages_method method);
 
+/* All zeros is allowed. */
 void select_free(struct selection *selection);
 
 #define _cleanup_selection_ __attribute__((cleanup(select_free)))

@@ -6,16 +6,18 @@
 #include "base/size.h"
 #include "list.h"
 #include "report/input.h"
+#include "report/metrics.h"
+#include "untouched.h"
 
 const struct report_column list_columns[] = {
-	{"start", "START", COLUMN_TEXT},
-	{"end", "END", COLUMN_TEXT},
+	{"start", "START", COLUMN_ADDRESS},
+	{"end", "END", COLUMN_ADDRESS | COLUMN_WIDE},
 	{"bytes", "BYTES", COLUMN_SIZE},
 	{"resident_bytes", "RESIDENT", COLUMN_SIZE},
 	{"swapped_bytes", "SWAPPED", COLUMN_SIZE},
-	{"huge_bytes", "HUGE", COLUMN_SIZE},
+	{"huge_bytes", "HUGE", COLUMN_SIZE | COLUMN_WIDE},
 	{"perm", "PERM", COLUMN_TEXT},
-	{"name", "NAME", COLUMN_TEXT},
+	{"name", "NAME", COLUMN_NAME},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
