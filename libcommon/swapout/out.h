@@ -129,12 +129,6 @@ int out_move(struct out_job *job, struct error *error);
  */
 int out_read(struct out_job *job);
 
-/*
- * What pagemap_read says of the target's pages from `address` on, while some of them are in the staging area and
- * nowhere else: a look that fails is tried again, unless the address space is gone. Returns 0 or -errno.
- */
-int out_pagemap(const struct pager *pager, uint64_t address, size_t count, uint64_t *entries);
-
 /* Reads the rest and hands the batch to the compressors. Returns as out_read. */
 int out_stage(struct out_job *job);
 int out_start_compressors(struct out_job *job);

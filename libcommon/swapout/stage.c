@@ -24,8 +24,6 @@
 
 #define READ_VECTORS      512
 #define COMPRESS_NICE     5
-#define PAGEMAP_TRIES     1000
-#define PAGEMAP_AGAIN_US  1000
 #define COMPRESS_SLICE_NS 100000
 
 /* Runs of pages, in the target and in the worker's copy. */
@@ -125,19 +123,6 @@ static uint64_t moved_bytes(const struct pager *pager, const struct batch *batch
 	return pages * page_size();
 }
 
-int out_pagemap(const struct pager *pager, uint64_t address, size_t count, uint64_t *entries)
-{
-	int rc;
-
-	for (unsigned int tries = 0; tries < PAGEMAP_TRIES; tries++) {
-		rc = pagemap_read(pager->view.pagemap_fd, address, count, entries);
-		if (rc == 0 || rc == -ESRCH)
-			return rc;
-		usleep(PAGEMAP_AGAIN_US);
-	}
-	return rc;
-}
-
 /* Clusters that were not there any more at the end of reading: bytes of the program's may have been read. */
 static void find_lost(struct out_job *job, struct region moved)
 {
@@ -167,7 +152,7 @@ int out_read(struct out_job *job)
 
 	if (region_bytes(moved))
 		failpoint("reading");
-	rc = out_pagemap(pager, moved.start, region_bytes(moved) / page_size(), entries);
+	rc = move_pagemap(pager->view.pagemap_fd, moved.start, region_bytes(moved) / page_size(), entries);
 	memset(unreadable, 0, sizeof(job->inspection.unreadable));
 	if (rc == 0) {
 		read_pages(pager, moved, entries, unreadable);
