@@ -10,6 +10,7 @@
 #include "proc/maps.h"
 #include "proc/target.h"
 #include "report/error.h"
+#include "report/metrics.h"
 #include "report/report.h"
 #include "tool/verb.h"
 
@@ -26,6 +27,15 @@ struct list_least {
 	bool is_percent;
 };
 
+enum list_sort {
+	LIST_BY_ADDRESS, /* with --summary: as processes were found */
+	LIST_BY_RESIDENT,
+	LIST_BY_SWAPPABLE, /* the rest only with --summary */
+	LIST_BY_OUT,
+	LIST_BY_HUGE,
+	LIST_BY_IDLE,
+};
+
 /* What its options say. */
 struct list_options {
 	int64_t max;   /* superpages; negative: no limit */
@@ -35,15 +45,25 @@ struct list_options {
 	const char *name; /* glob, NULL: any */
 	bool merge;
 	bool swappable;
-	int by_resident; /* largest first; else by address */
+	bool summary;
+	uint64_t idle_ns; /* between two looks; 0: list what was touched, too */
+	enum list_sort sort;
 	bool quiet;
 	enum pages_method method;
 	struct region range;      /* as it was given; empty: not at all */
 	bool limited;             /* only inside `within` */
 	struct region_vec within; /* sorted, disjoint, page aligned */
+	int by_resident;
 };
 
+extern const struct report_metric list_metrics[];
 extern const struct report_column list_columns[];
+
+struct inspection;
+struct untouched;
+
+/* superpages --summary: a record a process. Returns an exit code. */
+int summarize_processes(struct run *run, const struct list_options *options);
 
 /* superpages, which has no verbs. */
 int verb_list(struct run *run);

@@ -9,6 +9,21 @@
 #include "report/metrics.h"
 #include "untouched.h"
 
+const struct report_metric list_metrics[] = {
+	{"uvm_superpages_resident_bytes", "resident_bytes", "bytes", "Resident memory.", .kind = METRIC_GAUGE},
+	{"uvm_superpages_swappable_bytes", "swappable_bytes", "bytes", "Resident memory that could leave.",
+	 .kind = METRIC_GAUGE},
+	{"uvm_superpages_swapped_bytes", "swapped_bytes", "bytes", "Memory in the kernel's swap.",
+	 .kind = METRIC_GAUGE},
+	{"uvm_superpages_out_bytes", "out_bytes", "bytes", "Memory in the stores of sessions and in the kernel's swap.",
+	 .kind = METRIC_GAUGE},
+	{"uvm_superpages_idle_bytes", "idle_bytes", "bytes", "Resident memory that was not touched.",
+	 .kind = METRIC_GAUGE},
+	{"uvm_superpages_huge_bytes", "huge_bytes", "bytes", "Resident memory that huge pages back.",
+	 .kind = METRIC_GAUGE},
+	{0},
+};
+
 const struct report_column list_columns[] = {
 	{"start", "START", COLUMN_ADDRESS},
 	{"end", "END", COLUMN_ADDRESS | COLUMN_WIDE},
