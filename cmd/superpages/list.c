@@ -32,10 +32,15 @@ struct walk {
 	struct selection selection;
 	struct mapping mapping;
 	struct progress progress;
-	struct region own; /* what the method has mapped into the target */
-	uint64_t walked;   /* bytes of the mappings before this one */
-	uint64_t total;    /* bytes of all mappings, about */
-	size_t at;         /* regions of options->within before this one lie below the mapping */
+	struct source source;
+	struct inject inject; /* of the method that needs one */
+	const struct untouched *untouched;
+	const struct inspection *first; /* NULL: what was touched is listed, too */
+	struct region_vec touched;      /* of the region being walked */
+	uint64_t walked;                /* bytes of the mappings before this one */
+	uint64_t total;                 /* bytes of all mappings, about */
+	bool slow;                      /* until the next superpage is found it may take long */
+	size_t at;                      /* regions of options->within before this one lie below the mapping */
 };
 
 /* Before it is opened: what it is to say of mappings. */
@@ -109,7 +114,7 @@ static bool mapping_wanted(const struct walk *walk)
 
 	/* What a tool of this package has put into the process is not the program's memory. */
 	return kind_wanted(walk->options->kind, mapping->kind) && name_wanted(walk->options->name, mapping->name) &&
-	       !mapping_has_our_name(mapping) && !region_overlaps(mapping->region, walk->own);
+	       !mapping_has_our_name(mapping) && !region_overlaps(mapping->region, walk->inject.area);
 }
 
 static int add_superpage(void *context, struct region superpage, const struct residency *residency)
@@ -171,23 +176,21 @@ static int explain_failure(const struct target *target, int code, struct error *
 	return refusal_to_look(target, code, "list the superpages of", error);
 }
 
-static int open_pages(struct walk *walk, struct inject_mincore **mincore, struct error *error)
+static int open_pages(struct walk *walk, struct error *error)
 {
-	int result;
+	int result = 0;
 
-	if (walk->options->method == PAGES_MINCORE) {
-		result = inject_mincore_open(mincore, walk->target, error);
-		if (result)
-			return result;
-		walk->own = inject_mincore_area(*mincore);
-	}
+	if (walk->options->method == PAGES_MINCORE)
+		result = inject_open(&walk->inject, walk->target, error);
+	if (result)
+		return result;
 	walk->pages.method = walk->options->method;
 	walk->pages.mincore = inject_mincore;
-	walk->pages.mincore_context = *mincore;
+	walk->pages.mincore_context = &walk->inject;
 	result = pages_open(&walk->pages);
 	if (result == -EOPNOTSUPP)
 		return error_set(error, result, "this kernel has no PAGEMAP_SCAN", "use --method pagemap",
-				 "--method %s", pages_method_name(walk->options->method));
+				 "find what is resident by %s", pages_method_name(walk->options->method));
 	return result ? explain_failure(walk->target, result, error) : 0;
 }
 
@@ -211,25 +214,41 @@ static int walk_and_finish(struct walk *walk, struct error *error)
 	return result ? explain_failure(walk->target, result, error) : 0;
 }
 
-int list_superpages(const struct list_options *options, const struct target *target, struct report *report,
-		    struct error *error)
+/* With --idle: the address space of before the wait, in which another program can run by now. */
+static int open_pagemap(struct walk *walk)
 {
-	_cleanup_close_ int pagemap_fd = target_proc_open(target, "pagemap", O_RDONLY);
+	int rc;
+
+	if (!walk->untouched)
+		return target_proc_open(walk->target, "pagemap", O_RDONLY);
+	rc = untouched_find(walk->untouched, walk->target, &walk->first);
+	if (rc == 0)
+		rc = dup(walk->first->pagemap_fd);
+	return rc == -1 ? -errno : rc;
+}
+
+int list_superpages(const struct list_options *options, const struct target *target, const struct untouched *untouched,
+		    struct report *report, struct error *error)
+{
 	struct walk walk = {
 		.options = options,
 		.target = target,
-		.pages.pagemap_fd = pagemap_fd,
-		.selection = {.options = options, .target = target, .report = report},
+		.untouched = untouched,
+		.inject = INJECT_NONE,
+		.selection = {.options = options, .target = target, .untouched = untouched, .report = report},
 	};
-	struct inject_mincore *mincore = NULL;
+	_cleanup_close_ int pagemap_fd = open_pagemap(&walk);
 	int result;
 
 	if (pagemap_fd < 0)
 		return explain_failure(target, pagemap_fd, error);
-	result = open_pages(&walk, &mincore, error);
+	walk.pages.pagemap_fd = pagemap_fd;
+	source_choose(&walk.source, options->swappable, untouched_counts(untouched));
+	result = open_pages(&walk, error);
 	if (!result)
 		result = walk_and_finish(&walk, error);
-	inject_mincore_close(mincore);
+	inject_close(&walk.inject);
 	select_free(&walk.selection);
+	region_vec_free(&walk.touched);
 	return result;
 }

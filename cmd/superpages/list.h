@@ -68,6 +68,9 @@ int summarize_processes(struct run *run, const struct list_options *options);
 /* superpages, which has no verbs. */
 int verb_list(struct run *run);
 
-/* Lists a target's superpages on the report, the summary last. Returns 0, or a negative errno with `error` filled. */
-int list_superpages(const struct list_options *options, const struct target *target, struct report *report,
-		    struct error *error);
+/*
+ * Lists a target's superpages on the report, the summary last; NULL: what was touched, too. Returns 0, or a negative
+ * errno with `error` filled.
+ */
+int list_superpages(const struct list_options *options, const struct target *target, const struct untouched *untouched,
+		    struct report *report, struct error *error);

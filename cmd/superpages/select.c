@@ -7,15 +7,9 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/size.h"
 #include "base/text.h"
-
-/* What records say of a mapping; shared by the parts that lie in it. */
-struct selected_vma {
-	unsigned int users;
-	struct region region;
-	char perm[5];
-	char name[MAPPING_NAME];
-};
+#include "untouched.h"
 
 /* The parts of one superpage that several mappings share; mostly one. */
 struct selected_group {
@@ -25,25 +19,19 @@ struct selected_group {
 	size_t count;
 };
 
-static struct selected_vma *vma_new(const struct mapping *mapping)
+static json_t *vma_new(const struct mapping *mapping)
 {
-	size_t length = strlen(mapping->name);
-	struct selected_vma *vma = malloc(offsetof(struct selected_vma, name) + length + 1);
+	char name[MAPPING_NAME];
 
-	if (!vma)
-		return NULL;
-	vma->users = 1;
-	vma->region = mapping->region;
-	memcpy(vma->perm, mapping->perm, sizeof(vma->perm));
-	memcpy(vma->name, mapping->name, length + 1);
-	text_make_safe(vma->name);
-	return vma;
+	memcpy(name, mapping->name, sizeof(name));
+	text_make_safe(name);
+	return json_pack("{s:s, s:s, s:o, s:o}", "perm", mapping->perm, "name", name, "vma_start",
+			 report_address(mapping->region.start), "vma_end", report_address(mapping->region.end));
 }
 
-static void vma_drop(struct selected_vma **vma)
+static void vma_drop(json_t **vma)
 {
-	if (*vma && !--(*vma)->users)
-		free(*vma);
+	json_decref(*vma);
 	*vma = NULL;
 }
 
@@ -59,26 +47,57 @@ static json_t *huge_value(uint64_t huge)
 	return huge == UINT64_MAX ? json_null() : json_integer((json_int_t)huge);
 }
 
+/* Made once: most of the time of a record is that of making one. */
+static int make_records(struct selection *selection, uint64_t huge)
+{
+	const struct target *target = selection->target;
+
+	selection->process = report_process("region", target->pid, target->starttime);
+	selection->part = json_pack("{s:s, s:s, s:i, s:i, s:i, s:o}", "start", "", "end", "", "bytes", 0,
+				    "resident_bytes", 0, "swapped_bytes", 0, "huge_bytes", huge_value(huge));
+	if (selection->untouched)
+		report_number(selection->part, "idle_bytes", 0);
+	return selection->process && selection->part ? 0 : -ENOMEM;
+}
+
+static int set_address(json_t *record, const char *key, uint64_t address)
+{
+	char text[ADDRESS_TEXT];
+
+	return json_string_set_nocheck(json_object_get(record, key), address_format(text, address));
+}
+
+static void set_number(json_t *record, const char *key, uint64_t number)
+{
+	json_integer_set(json_object_get(record, key), (json_int_t)number);
+}
+
+static int set_part(json_t *record, struct region region, const struct residency *residency)
+{
+	/* All that is listed then is idle. */
+	if (json_object_get(record, "idle_bytes"))
+		set_number(record, "idle_bytes", residency->resident);
+	set_number(record, "bytes", region_bytes(region));
+	set_number(record, "resident_bytes", residency->resident);
+	set_number(record, "swapped_bytes", residency->swapped);
+	if (residency->huge != UINT64_MAX)
+		set_number(record, "huge_bytes", residency->huge);
+	return set_address(record, "start", region.start) || set_address(record, "end", region.end) ? -ENOMEM : 0;
+}
+
 /* Steals the part's hold on its mapping. */
 static int emit_part(struct selection *selection, struct selected_part *part)
 {
-	const struct target *target = selection->target;
-	json_t *record = report_region("region", target->pid, target->starttime, part->region.start, part->region.end);
-	json_t *more = json_pack(
-		"{s:I, s:I, s:o, s:s, s:s, s:o, s:o}", "resident_bytes", (json_int_t)part->residency.resident,
-		"swapped_bytes", (json_int_t)part->residency.swapped, "huge_bytes", huge_value(part->residency.huge),
-		"perm", part->vma->perm, "name", part->vma->name, "vma_start", report_address(part->vma->region.start),
-		"vma_end", report_address(part->vma->region.end));
+	int rc = selection->part ? 0 : make_records(selection, part->residency.huge);
 
+	if (rc == 0)
+		rc = set_part(selection->part, part->region, &part->residency);
+	if (rc == 0)
+		rc = report_parts(selection->report, selection->process, selection->part, part->vma);
 	vma_drop(&part->vma);
-	if (!record || !more || json_object_update(record, more)) {
-		json_decref(record);
-		record = NULL;
-	}
-	json_decref(more);
 	selection->regions++;
 	residency_add(&selection->total, &part->residency);
-	return report_record(selection->report, record);
+	return rc;
 }
 
 static int flush_pending(struct selection *selection)
@@ -229,7 +248,8 @@ int select_add(struct selection *selection, const struct mapping *mapping, struc
 
 	if (!resident_enough(options, region, residency))
 		return 0;
-	if (is_new && !options->by_resident && options->max >= 0 && selection->found == (uint64_t)options->max)
+	if (is_new && options->sort != LIST_BY_RESIDENT && options->max >= 0 &&
+	    selection->found == (uint64_t)options->max)
 		return SELECT_ENOUGH;
 	if (!selection->vma)
 		selection->vma = vma_new(mapping);
@@ -237,9 +257,9 @@ int select_add(struct selection *selection, const struct mapping *mapping, struc
 		return -ENOMEM;
 	selection->superpage = number;
 	selection->found += is_new;
-	part.vma = selection->vma;
-	part.vma->users++;
-	result = options->by_resident ? add_by_resident(selection, &part, is_new) : add_by_address(selection, &part);
+	part.vma = json_incref(selection->vma);
+	result = options->sort == LIST_BY_RESIDENT ? add_by_resident(selection, &part, is_new)
+						   : add_by_address(selection, &part);
 	vma_drop(&part.vma);
 	return result;
 }
@@ -318,25 +338,39 @@ static int emit_groups(struct selection *selection)
 	return result;
 }
 
-int select_finish(struct selection *selection, enum pages_method method)
+static json_t *sum_up(const struct selection *selection, enum pages_method method)
 {
 	const struct target *target = selection->target;
-	int result = selection->options->by_resident ? emit_groups(selection) : flush_pending(selection);
+
+	return json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s}", "type", "summary", "pid", target->pid,
+			 "starttime", (json_int_t)target->starttime, "superpages", (json_int_t)selection->found,
+			 "regions", (json_int_t)selection->regions, "superpage_bytes",
+			 (json_int_t)selection->options->size, "resident_bytes", (json_int_t)selection->total.resident,
+			 "swapped_bytes", (json_int_t)selection->total.swapped, "huge_bytes",
+			 huge_value(selection->total.huge), "method", pages_method_name(method));
+}
+
+int select_finish(struct selection *selection, enum pages_method method)
+{
+	int result = selection->options->sort == LIST_BY_RESIDENT ? emit_groups(selection) : flush_pending(selection);
+	json_t *record;
 
 	if (result)
 		return result;
-	return report_record(selection->report,
-			     json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s}", "type", "summary", "pid",
-				       target->pid, "starttime", (json_int_t)target->starttime, "superpages",
-				       (json_int_t)selection->found, "regions", (json_int_t)selection->regions,
-				       "superpage_bytes", (json_int_t)selection->options->size, "resident_bytes",
-				       (json_int_t)selection->total.resident, "swapped_bytes",
-				       (json_int_t)selection->total.swapped, "huge_bytes",
-				       huge_value(selection->total.huge), "method", pages_method_name(method)));
+	record = sum_up(selection, method);
+	if (selection->untouched) {
+		report_number(record, "idle_bytes", selection->total.resident);
+		if (!selection->options->limited)
+			report_number(record, "idle_unlisted_bytes", selection->unlisted);
+		untouched_describe(selection->untouched, record);
+	}
+	return report_record(selection->report, record);
 }
 
 void select_free(struct selection *selection)
 {
+	vma_drop(&selection->process);
+	vma_drop(&selection->part);
 	vma_drop(&selection->vma);
 	vma_drop(&selection->pending.vma);
 	for (size_t i = 0; i < selection->count; i++)

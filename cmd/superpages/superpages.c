@@ -5,7 +5,6 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "list.h"
-#include "report/input.h"
 #include "report/metrics.h"
 #include "untouched.h"
 
@@ -64,36 +63,81 @@ static int check_target(const struct target *target, enum pages_method method, s
 	return method == PAGES_MINCORE ? target_check(target, error) : target_check_readable(target, error);
 }
 
-static int list_target(struct run *run, struct list_options *list, struct error *error)
+/* Of `regions` those that the target's records named; NULL without -r. */
+static int list_target(struct run *run, struct list_options *list, struct region_vec *regions, struct error *error)
 {
-	_cleanup_input_ struct region_input input = {0};
-	const char *regions = run->options.regions;
-	int rc = regions ? region_input_read(&input, regions, page_size(), error) : 0;
+	int rc = check_target(&run->target, list->method, error);
 
-	if (rc == 0)
-		rc = target_matches(&run->target, input.pid, input.starttime, error);
-	if (rc == 0)
-		rc = check_target(&run->target, list->method, error);
 	if (rc < 0)
 		return rc;
 	if (list->range.end && region_vec_push(&list->within, list->range) < 0)
 		return error_set(error, -ENOMEM, NULL, NULL, "list superpages");
 	list->limited = list->range.end != 0;
-	if (regions && use_regions(list, &input.regions) < 0)
-		return error_set(error, -ENOMEM, NULL, NULL, "read regions from %s", regions);
-	return list_superpages(list, &run->target, run->report, error);
+	if (regions && use_regions(list, regions) < 0)
+		return error_set(error, -ENOMEM, NULL, NULL, "read regions from %s", run->options.regions);
+	return list_superpages(list, &run->target, run->context, run->report, error);
 }
 
-int verb_list(struct run *run)
+static int list_one(struct run *run)
 {
 	struct list_options list = *(const struct list_options *)run_values(run);
+	struct region_vec *regions = NULL;
 	struct error error = {0};
-	int status = run_begin(run);
+	int status = run_regions(run, &regions);
+	int rc;
 
 	if (status != EXIT_DONE)
 		return status;
 	list.quiet = run->options.quiet;
-	status = run_result(run, list_target(run, &list, &error), &error);
+	rc = list_target(run, &list, run->options.regions ? regions : NULL, &error);
 	region_vec_free(&list.within);
+	/* What cannot be written is told by run_finish. */
+	return rc < 0 && !report_failed(run->report) ? run_failed(run, rc, &error) : EXIT_DONE;
+}
+
+/* What chooses superpages says nothing of a process. */
+static int check_summary(const struct run *run, const struct list_options *list)
+{
+	static const char *const others[] = {"size",  "min-resident", "kind",   "name",
+					     "range", "merge",        "method", "swappable"};
+
+	if (list->sort == LIST_BY_IDLE && !list->idle_ns)
+		return cli_usage_error(run->name, "--sort: by idle only with --idle");
+	if (!list->summary)
+		return list->sort > LIST_BY_RESIDENT
+			       ? cli_usage_error(run->name,
+						 "--sort: by swappable, out, huge and idle only with --summary")
+			       : EXIT_DONE;
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (cli_given(&run->options, others[i]))
+			return cli_usage_error(run->name, "--%s: not with --summary", others[i]);
+	return run->options.regions ? cli_usage_error(run->name, "-r: not with --summary") : EXIT_DONE;
+}
+
+static int list_untouched(struct run *run, uint64_t wait_ns)
+{
+	struct untouched untouched = {.wait_ns = wait_ns};
+	int status = run_choose(run);
+
+	if (status == EXIT_DONE)
+		status = run_report(run);
+	if (status == EXIT_DONE)
+		status = untouched_wait(&untouched, run);
+	run->context = &untouched;
+	if (status == EXIT_DONE)
+		status = run_each_chosen(run, list_one);
+	untouched_free(&untouched);
 	return status;
+}
+
+int verb_list(struct run *run)
+{
+	const struct list_options *list = run_values(run);
+	int status = check_summary(run, list);
+
+	if (status != EXIT_DONE)
+		return status;
+	if (list->summary)
+		return summarize_processes(run, list);
+	return list->idle_ns ? list_untouched(run, list->idle_ns) : run_each(run, list_one);
 }

@@ -12,22 +12,6 @@ struct inject_mincore {
 	struct inject inject;
 };
 
-int inject_mincore_open(struct inject_mincore **mincore, const struct target *target, struct error *error)
-{
-	struct inject_mincore *m = calloc(1, sizeof(*m));
-	int rc;
-
-	if (!m)
-		return error_set(error, -ENOMEM, NULL, NULL, "prepare mincore in process %d", target->pid);
-	rc = inject_open(&m->inject, target, error);
-	if (rc < 0) {
-		free(m);
-		return rc;
-	}
-	*mincore = m;
-	return 0;
-}
-
 int inject_mincore(void *mincore, struct region region, unsigned char *vec)
 {
 	struct inject *inject = &((struct inject_mincore *)mincore)->inject;
@@ -47,17 +31,4 @@ int inject_mincore(void *mincore, struct region region, unsigned char *vec)
 	if (inject->tid)
 		inject_end(inject);
 	return (int)rc;
-}
-
-struct region inject_mincore_area(const struct inject_mincore *mincore)
-{
-	return mincore->inject.area;
-}
-
-void inject_mincore_close(struct inject_mincore *mincore)
-{
-	if (!mincore)
-		return;
-	inject_close(&mincore->inject);
-	free(mincore);
 }
