@@ -2,19 +2,13 @@
 /* mincore(2) inside a target, a scratch area full at a time. */
 #include "edit/mincore.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <sys/syscall.h>
 
 #include "base/size.h"
 
-struct inject_mincore {
-	struct inject inject;
-};
-
-int inject_mincore(void *mincore, struct region region, unsigned char *vec)
+int inject_mincore(void *context, struct region region, unsigned char *vec)
 {
-	struct inject *inject = &((struct inject_mincore *)mincore)->inject;
+	struct inject *inject = context;
 	struct error error = {0};
 	uint64_t page = page_size();
 	int64_t rc = inject_begin(inject, &error);

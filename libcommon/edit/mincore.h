@@ -4,9 +4,8 @@
 
 #include "inject/inject.h"
 
-struct inject_mincore;
-
 /*
- * Fills vec[] (a byte a page) for a page-aligned region of any length; fits pages.h's mincore_fn. Returns 0 or -errno.
+ * Fills vec[] (a byte a page) for a page-aligned region of any length; fits pages.h's mincore_fn. `context`: an opened
+ * injector. Returns 0 or -errno.
  */
-int inject_mincore(void *mincore, struct region region, unsigned char *vec);
+int inject_mincore(void *context, struct region region, unsigned char *vec);
