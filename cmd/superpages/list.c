@@ -50,11 +50,10 @@ static void source_choose(struct source *source, bool eligible_only, bool counte
 	source->by_smaps = eligible_only || counted;
 }
 
-static int source_open(struct source *source, const struct target *target, bool eligible_only)
+static int source_open(struct source *source, const struct target *target)
 {
-	source->eligible_only = eligible_only;
 	source->eligible.smaps.fd = source->maps.fd = -1;
-	if (!eligible_only)
+	if (!source->by_smaps)
 		return maps_open(&source->maps, target);
 	source->everything = (struct region){0, UINT64_MAX};
 	source->registered = (struct region_vec){.items = &source->everything, .count = session_exists(target)};
@@ -120,9 +119,11 @@ static bool mapping_wanted(const struct walk *walk)
 static int add_superpage(void *context, struct region superpage, const struct residency *residency)
 {
 	struct walk *walk = context;
+	int result;
 
 	progress_update(&walk->progress, walk->walked + superpage.end - walk->mapping.region.start, walk->total);
-	return select_add(&walk->selection, &walk->mapping, superpage, residency);
+	result = select_add(&walk->selection, &walk->mapping, superpage, residency);
+	return !result && walk->slow ? report_flush(walk->selection.report) : result;
 }
 
 static int walk_part(struct walk *walk, struct region region)
@@ -131,10 +132,37 @@ static int walk_part(struct walk *walk, struct region region)
 				add_superpage, walk);
 }
 
+/* Only what lies before, between and behind what was touched. */
+static int walk_untouched(struct walk *walk, struct region region)
+{
+	struct region_vec *touched = &walk->touched;
+	uint64_t at = region.start;
+	int rc;
+
+	touched->count = 0;
+	rc = untouched_except(walk->untouched, walk->first, &walk->mapping, &walk->source.eligible.counts, region,
+			      touched);
+	for (size_t i = 0; rc == 0 && i <= touched->count; i++) {
+		uint64_t end = i < touched->count ? touched->items[i].start : region.end;
+
+		if (at < end)
+			rc = walk_part(walk, (struct region){at, end});
+		at = i < touched->count ? touched->items[i].end : end;
+	}
+	return rc;
+}
+
 static int walk_region(struct walk *walk, struct region region)
 {
-	return pages_superpages(&walk->pages, region, walk->options->size, walk->mapping.kind == MAPPING_ANON,
-				add_superpage, walk);
+	return walk->first ? walk_untouched(walk, region) : walk_part(walk, region);
+}
+
+static int walk_whole(struct walk *walk)
+{
+	if (walk->first)
+		walk->selection.unlisted +=
+			untouched_somewhere(walk->untouched, &walk->mapping, &walk->source.eligible.counts);
+	return walk_region(walk, walk->mapping.region);
 }
 
 static int walk_mapping(struct walk *walk)
@@ -144,7 +172,7 @@ static int walk_mapping(struct walk *walk)
 	int result = 0;
 
 	if (!walk->options->limited)
-		return walk_region(walk, region);
+		return walk_whole(walk);
 	while (walk->at < within->count && within->items[walk->at].end <= region.start)
 		walk->at++;
 	for (size_t i = walk->at; !result && i < within->count && within->items[i].start < region.end; i++)
@@ -154,11 +182,11 @@ static int walk_mapping(struct walk *walk)
 	return result;
 }
 
-static int walk_all(struct walk *walk, struct source *source)
+static int walk_all(struct walk *walk)
 {
 	int result;
 
-	while ((result = source_next(source, &walk->mapping)) > 0) {
+	while ((result = source_next(&walk->source, &walk->mapping)) > 0) {
 		select_mapping(&walk->selection);
 		result = mapping_wanted(walk) ? walk_mapping(walk) : 0;
 		if (result)
@@ -196,19 +224,19 @@ static int open_pages(struct walk *walk, struct error *error)
 
 static int walk_and_finish(struct walk *walk, struct error *error)
 {
-	struct source source;
-	uint64_t kib = 0;
-	int result = source_open(&source, walk->target, walk->options->swappable);
+	int result = source_open(&walk->source, walk->target);
 
 	if (result)
 		return explain_failure(walk->target, result, error);
-	if (!target_status(walk->target, "VmSize", &kib))
-		walk->total = kib * KiB;
+	target_status_bytes(walk->target, "VmSize", &walk->total);
 	progress_begin(&walk->progress, "looking", walk->options->quiet);
+	walk->slow = walk->pages.method != PAGES_SCAN || walk->source.by_smaps;
 	if (walk->options->max)
-		result = walk_all(walk, &source);
+		result = walk_all(walk);
 	progress_end(&walk->progress);
-	source_close(&source);
+	source_close(&walk->source);
+	if (!result && walk->first)
+		result = untouched_check(walk->first);
 	if (!result)
 		result = select_finish(&walk->selection, walk->pages.method);
 	return result ? explain_failure(walk->target, result, error) : 0;
