@@ -16,6 +16,7 @@ int parse_region(const struct run *run, const char *text, struct region *region)
 /* What the options of all verbs say. */
 struct addrspace_values {
 	bool vm_flags, no_pages; /* of list */
+	uint64_t grown_ms;
 	bool dry_run, force;
 	struct map_request request; /* of map and alloc; its protection is that of protect, too */
 	bool shared, private, cow, ignored;
@@ -31,6 +32,7 @@ struct addrspace_values {
 extern const struct report_column mapping_columns[], query_columns[], info_columns[], cache_columns[], clone_columns[],
 	drop_columns[], diff_columns[];
 
+/* The verbs, by their names. Return an exit code. */
 int verb_list(struct run *run);
 int verb_query(struct run *run);
 int verb_map(struct run *run);

@@ -13,14 +13,14 @@
 
 const struct report_column cache_columns[] = {
 	{"pid", "PID", COLUMN_NUMBER},
-	{"start", "START", COLUMN_TEXT},
-	{"end", "END", COLUMN_TEXT},
+	{"start", "START", COLUMN_ADDRESS},
+	{"end", "END", COLUMN_ADDRESS | COLUMN_WIDE},
 	{"bytes", "BYTES", COLUMN_SIZE},
-	{"source", "SOURCE", COLUMN_TEXT},
+	{"source", "SOURCE", COLUMN_NAME},
 	{"source_kind", "KIND", COLUMN_TEXT},
 	{"block_bytes", "BLOCK", COLUMN_SIZE},
 	{"worker_pid", "WORKER", COLUMN_NUMBER},
-	{"puppet_pid", "PUPPET", COLUMN_NUMBER},
+	{"puppet_pid", "PUPPET", COLUMN_NUMBER | COLUMN_WIDE},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
@@ -53,7 +53,7 @@ static int check_cache_words(struct cache *cache)
 
 	if (!cache->values->from)
 		return cli_usage_error(run->name, "what is to be mapped? Give it with --from");
-	if (cache->command.words && (run->options.pid || run->options.pidfd >= 0))
+	if (cache->command.words && cli_chooses_process(&run->options))
 		return cli_usage_error(run->name, "give either a process or a command, not both");
 	if (cache->command.words && !cache->options.address)
 		cache->options.address = DEFAULT_ADDRESS;
@@ -76,18 +76,18 @@ static int open_output(struct cache *cache)
 		return run_failed(cache->run, -EIO, &error);
 	}
 	close(fd);
+	if (cache->values->output)
+		cache->run->options.style.quiet = NULL; /* what was asked for in a file is not in the way */
 	return EXIT_DONE;
 }
 
 static int block_signals(struct cache *cache)
 {
-	static const int ours[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD};
 	static const int of_command[] = {SIGUSR1, SIGUSR2, SIGCONT};
-	sigset_t set;
+	sigset_t set = interrupt_signals();
 
-	sigemptyset(&set);
-	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
-		sigaddset(&set, ours[i]);
+	sigaddset(&set, SIGQUIT);
+	sigaddset(&set, SIGCHLD);
 	for (size_t i = 0; cache->command.words && i < ARRAY_SIZE(of_command); i++)
 		sigaddset(&set, of_command[i]);
 	sigprocmask(SIG_BLOCK, &set, &cache->mask);
@@ -159,8 +159,8 @@ static int get_target(struct cache *cache)
 
 	if (!cache->command.words)
 		return EXIT_DONE;
-	rc = command_begin(&cache->command, cache->run->name, (struct region){start, start + bytes}, &cache->mask,
-			   cache->output, &error);
+	rc = command_begin(&cache->command, cache->run->name, region_at(start, bytes), &cache->mask, cache->output,
+			   &error);
 	if (rc == 0)
 		rc = target_open(&cache->run->target, cache->command.pid, -1, &error);
 	if (rc > 0)

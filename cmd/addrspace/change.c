@@ -7,23 +7,23 @@
 #include "access/in_child.h"
 #include "cli/interrupt.h"
 
-int change_begin(struct run *run, struct region_input *input)
+int change_begin(struct run *run, struct region_vec **regions)
 {
+	static struct region region;
+	static struct region_vec one = {.items = &region, .count = 1};
 	const char *word = run->operands[0];
-	struct region region;
-	int status = run_begin(run);
+	int status;
 
-	if (status != EXIT_DONE)
-		return status;
 	if (!word == !run->options.regions)
 		return cli_usage_error(run->name, word ? "START-END and -r: give one of them"
 						       : "which memory? give START-END or -r FILE");
+	status = run_begin(run);
+	if (status != EXIT_DONE)
+		return status;
 	if (!word)
-		return run_input(run, input);
-	status = parse_region(run, word, &region);
-	if (status == EXIT_DONE && region_vec_push(&input->regions, region) < 0)
-		status = EXIT_FAILED;
-	return status;
+		return run_regions(run, regions);
+	*regions = &one;
+	return parse_region(run, word, &region);
 }
 
 static void ignore_area(void *context, struct region area)
@@ -70,36 +70,39 @@ int change_report(struct change *change, json_t *record, uint64_t bytes)
 
 static void explain_failure(int rc, bool mapped, struct error *error)
 {
-	const char *why = NULL, *hint = NULL;
+	static const struct error_cause causes[] = {
+		{-ENOMEM, .why = "the process would have too many mappings, or too much memory",
+		 .hint = "see addrspace info"},
+		{-EACCES, .why = "the object was not opened for that"},
+		{-EPERM, .why = "the mapping is sealed, or the right is missing"},
+		{-EOPNOTSUPP, .why = "this kind of memory cannot be made copy on write"},
+		{-EAGAIN, .why = "the process has changed it meanwhile"},
+		{-EINTR, .why = "interrupted before it was done"},
+		{0},
+	};
 
-	if (!mapped) {
-		why = "nothing is mapped there";
-	} else if (rc == -ENOMEM) {
-		why = "the process would have too many mappings, or too much memory";
-		hint = "see addrspace info";
-	} else if (rc == -EACCES) {
-		why = "the object was not opened for that";
-	} else if (rc == -EPERM) {
-		why = "the mapping is sealed, or the right is missing";
-	} else if (rc == -EOPNOTSUPP) {
-		why = "this kind of memory cannot be made copy on write";
-	} else if (rc == -EINTR) {
-		why = "interrupted before it was done";
-	}
-	error_set(error, rc, why, hint, "change memory");
+	if (mapped)
+		error_explain(error, causes, rc, "change memory");
+	else
+		error_set(error, rc, "nothing is mapped there", NULL, "change memory");
 }
 
-static int report_error(struct change *change, struct region region, int rc, bool mapped)
+/* `left`: of a piece; empty when all of it was changed, and could not be locked again. */
+static int report_error(struct change *change, struct region left, int rc, const struct edit_piece *piece)
 {
 	const struct target *target = &change->run->target;
+	struct region region = region_bytes(left) ? left : piece->part;
 	struct error error = {0};
 	json_t *record, *where;
 
 	change->errors++;
 	if (!change->first_error)
 		change->first_error = rc;
-	explain_failure(rc, mapped, &error);
-	record = error_record(change->call, &error);
+	explain_failure(rc, piece->mapped, &error);
+	if (!region_bytes(left))
+		error_set(&error, rc, "it is copy on write now, and not locked any more", "see its RLIMIT_MEMLOCK",
+			  "lock memory");
+	record = error_record(region_bytes(left) ? change->call : "mlock", &error);
 	where = report_region("error", target->pid, target->starttime, region.start, region.end);
 	if (record && where)
 		json_object_update_missing(record, where);
@@ -150,7 +153,7 @@ static int do_piece(struct change *change, const struct edit_piece *piece, chang
 		change_report(change, part_record(&change->run->target, piece, done, describe, context),
 			      region_bytes(done));
 	if (rc < 0 && !is_fatal(rc))
-		report_error(change, left, rc, piece->mapped);
+		report_error(change, left, rc, piece);
 	return rc;
 }
 
@@ -197,8 +200,8 @@ int change_close(struct change *change, int rc, struct error *error)
 		rc = error_set(error, closed, "something of ours stays in it", NULL, "leave process %d",
 			       change->run->target.pid);
 	if (rc < 0)
-		return run_failed(change->run, rc, error);
+		return interrupt_status(run_failed(change->run, rc, error));
 	if (!change->errors)
 		return EXIT_DONE;
-	return change->regions ? EXIT_PARTIAL : exit_code_of(change->first_error);
+	return interrupt_status(change->regions ? EXIT_PARTIAL : exit_code_of(change->first_error));
 }

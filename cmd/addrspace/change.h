@@ -29,8 +29,8 @@ struct change {
 			 .force = ((struct addrspace_values *)run_values(a_run))->force,     \
 			 .inject = INJECT_NONE})
 
-/* run_begin, and the regions of the operand or those of -r: one of both. Returns an exit code. */
-int change_begin(struct run *run, struct region_input *input);
+/* run_begin, and the regions of the operand or those of -r: one of both. They are the run's. Returns an exit code. */
+int change_begin(struct run *run, struct region_vec **regions);
 
 /*
  * Gets ready to change the target, or only to look at it (--dry-run). Returns 0, or a negative errno with `error`

@@ -11,6 +11,7 @@
 #include "addrspace.h"
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "cli/interrupt.h"
 #include "clone/clone.h"
 #include "clone/core.h"
 #include "clone_note.h"
@@ -19,10 +20,10 @@
 #define POLL_MS 500
 
 const struct report_column clone_columns[] = {
-	{"pid", "PID", COLUMN_NUMBER},           {"original_pid", "ORIGINAL", COLUMN_NUMBER},
-	{"bytes", "BYTES", COLUMN_SIZE},         {"resident_bytes", "RESIDENT", COLUMN_SIZE},
-	{"threads", "THREADS", COLUMN_NUMBER},   {"pause_us", "PAUSE (US)", COLUMN_NUMBER},
-	{"time_us", "TIME (US)", COLUMN_NUMBER}, {NULL, NULL, COLUMN_TEXT},
+	{"pid", "PID", COLUMN_NUMBER},         {"original_pid", "ORIGINAL", COLUMN_NUMBER},
+	{"bytes", "BYTES", COLUMN_SIZE},       {"resident_bytes", "RESIDENT", COLUMN_SIZE},
+	{"threads", "THREADS", COLUMN_NUMBER}, {"pause_us", "PAUSE", COLUMN_TIME},
+	{"time_us", "TIME", COLUMN_TIME},      {NULL, NULL, COLUMN_TEXT},
 };
 
 struct cloning {
@@ -64,25 +65,19 @@ static void report_clone(const struct cloning *c)
 /* Every {} of a word becomes the pid of the clone. Returns a new word, NULL when out of memory. */
 static char *fill_in(const char *word, pid_t pid)
 {
-	char *filled = strdup("");
+	char *filled = NULL;
+	size_t length;
+	FILE *stream = open_memstream(&filled, &length);
 
-	for (const char *found; filled && (found = strstr(word, "{}")); word = found + 2) {
-		char *longer = NULL;
-
-		if (asprintf(&longer, "%s%.*s%d", filled, (int)(found - word), word, pid) < 0)
-			longer = NULL;
-		free(filled);
-		filled = longer;
-	}
-	if (filled) {
-		char *longer = NULL;
-
-		if (asprintf(&longer, "%s%s", filled, word) < 0)
-			longer = NULL;
-		free(filled);
-		filled = longer;
-	}
-	return filled;
+	if (!stream)
+		return NULL;
+	for (const char *found; (found = strstr(word, "{}")); word = found + 2)
+		fprintf(stream, "%.*s%d", (int)(found - word), word, pid);
+	fputs(word, stream);
+	if (fclose(stream) == 0)
+		return filled;
+	free(filled);
+	return NULL;
 }
 
 static void exec_clone_command(const struct cloning *c, const sigset_t *mask)
@@ -93,7 +88,6 @@ static void exec_clone_command(const struct cloning *c, const sigset_t *mask)
 			_exit(EXIT_FAILED);
 	}
 	sigprocmask(SIG_SETMASK, mask, NULL);
-	signal(SIGPIPE, SIG_DFL);
 	signal(SIGXFSZ, SIG_DFL);
 	_exit(command_exec(c->run->name, c->command));
 }
@@ -125,15 +119,11 @@ static int stay_with_clone(struct cloning *c)
 	const struct timespec period = {.tv_nsec = POLL_MS * 1000000L};
 	int status = EXIT_DONE;
 	pid_t command = 0;
-	sigset_t signals;
+	sigset_t signals = interrupt_signals();
 	sigset_t before;
 	int got = 0;
 
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGQUIT);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGHUP);
 	sigaddset(&signals, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &signals, &before);
 	if (c->command) {
@@ -196,7 +186,8 @@ static int use_clone(struct cloning *c)
 		c->hold = false;
 		return run_failed(c->run, rc, &error);
 	}
-	report_clone(c);
+	if (!c->core_path || strcmp(c->core_path, "-") != 0)
+		report_clone(c);
 	return stays ? stay_with_clone(c) : EXIT_DONE;
 }
 
@@ -225,19 +216,18 @@ static int make_clone(struct cloning *c)
 static int inspect_original(const struct cloning *c)
 {
 	const struct target *original = &c->run->target;
-	uint64_t sizes[2] = {0};
+	uint64_t bytes = 0, resident = 0;
 	struct error error = {0};
 	int rc = target_check(original, &error);
 
 	if (rc < 0)
 		return run_failed(c->run, rc, &error);
-	target_status(original, "VmSize", &sizes[0]);
-	target_status(original, "VmRSS", &sizes[1]);
+	target_status_bytes(original, "VmSize", &bytes);
+	target_status_bytes(original, "VmRSS", &resident);
 	report_record(c->run->report,
 		      json_pack("{s:s, s:i, s:I, s:I, s:I, s:b}", "type", "clone", "original_pid", (int)original->pid,
-				"original_starttime", (json_int_t)original->starttime, "bytes",
-				(json_int_t)sizes[0] * (json_int_t)KiB, "resident_bytes",
-				(json_int_t)sizes[1] * (json_int_t)KiB, "dry_run", true));
+				"original_starttime", (json_int_t)original->starttime, "bytes", (json_int_t)bytes,
+				"resident_bytes", (json_int_t)resident, "dry_run", true));
 	return EXIT_DONE;
 }
 
@@ -246,6 +236,7 @@ int verb_clone(struct run *run)
 	const struct addrspace_values *values = run_values(run);
 	struct cloning cloning = {.run = run,
 				  .clone = PROCESS_CLONE_NONE,
+				  .core = CLONE_CORE_NONE,
 				  .command = run->command,
 				  .core_path = values->core,
 				  .all = values->all,
@@ -255,6 +246,8 @@ int verb_clone(struct run *run)
 	signal(SIGXFSZ, SIG_IGN); /* a core file above the limit is an error to tell */
 	if (values->all && !values->core)
 		return cli_usage_error(run->name, "--all: of which core? Name its file with --core");
+	if (values->core && strcmp(values->core, "-") == 0 && (values->hold || run->command))
+		return cli_usage_error(run->name, "--core -: without --hold and without a command, which need a file");
 	status = run_begin(run);
 	if (status == EXIT_DONE)
 		status = values->dry_run ? inspect_original(&cloning) : make_clone(&cloning);

@@ -23,4 +23,5 @@ int clone_note_write(const struct clone_note *note, struct error *error);
 /* Reads the note on a clone. Returns 0, or -errno with `error` filled: -EPERM when that process is no clone. */
 int clone_note_read(const struct target *clone, struct clone_note *note, struct error *error);
 
+/* When the clone is gone. */
 void clone_note_remove(pid_t pid, uint64_t starttime);

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* addrspace diff: what differs between the memory of two processes. */
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
 #include "addrspace.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "clone/diff.h"
+#include "proc/refusal.h"
 
 const struct report_column diff_columns[] = {
-	{"start", "START", COLUMN_TEXT},   {"end", "END", COLUMN_TEXT}, {"bytes", "BYTES", COLUMN_SIZE},
-	{"change", "CHANGE", COLUMN_TEXT}, {NULL, NULL, COLUMN_TEXT},
+	{"start", "START", COLUMN_ADDRESS}, {"end", "END", COLUMN_ADDRESS | COLUMN_WIDE},
+	{"bytes", "BYTES", COLUMN_SIZE},    {"change", "CHANGE", COLUMN_TEXT},
+	{NULL, NULL, COLUMN_TEXT},
 };
 
 struct sides {
@@ -49,13 +50,8 @@ static void summarize_diff(const struct sides *sides, const struct diff_sums *su
 static int inspect_memory(struct memory *memory, const struct target *target, struct error *error)
 {
 	int rc = memory_open(memory, target);
-	bool denied = rc == -EACCES || rc == -EPERM;
 
-	if (rc == 0)
-		return 0;
-	return error_set(error, rc, rc == -ESRCH ? "it has ended" : NULL,
-			 denied ? "run it as root or as the owner of the process" : NULL,
-			 "look at the memory of process %d (%s)", target->pid, target->name);
+	return rc == 0 ? 0 : refusal_to_look(target, rc, "look at the memory of", error);
 }
 
 static int diff_sides(struct sides *sides)
@@ -83,33 +79,35 @@ static int diff_sides(struct sides *sides)
 	return sums.bytes[DIFF_UNREADABLE] ? EXIT_PARTIAL : EXIT_DONE;
 }
 
-/* The processes are operands; the frame of a verb takes the first one as if by -p. */
-static int open_both(struct sides *sides, char **operands)
+/* The first one is the run's. Its processes are operands, whose order says which is which. */
+static int open_both(struct sides *sides)
 {
+	const struct choices *choices = &sides->run->choices;
 	struct error error = {0};
-	int64_t pids[2];
 	int status;
 	int rc;
 
-	if (!operands[0] || !operands[1])
+	if (!cli_chooses_process(&sides->run->options))
 		return cli_usage_error(sides->run->name, "which processes? Give two pids");
-	for (size_t i = 0; i < ARRAY_SIZE(pids); i++)
-		if (number_parse(operands[i], 1, INT_MAX, &pids[i]) < 0)
-			return cli_usage_error(sides->run->name, "%s is no pid", operands[i]);
-	if (pids[0] == pids[1])
-		return cli_usage_error(sides->run->name, "that is twice the same process");
-	sides->run->options.pid = (pid_t)pids[0];
-	status = run_begin(sides->run);
+	status = run_report(sides->run);
+	if (status == EXIT_DONE)
+		status = run_choose(sides->run);
 	if (status != EXIT_DONE)
 		return status;
-	rc = target_open(&sides->b, (pid_t)pids[1], -1, &error);
+	if (choices->count != 2)
+		return cli_usage_error(sides->run->name, "%s",
+				       choices->count == 1 ? "that is twice the same process, or one: give two pids"
+							   : "which processes? Give two pids");
+	rc = choice_open(&choices->items[0], &sides->run->target, &error);
+	if (rc == 0)
+		rc = choice_open(&choices->items[1], &sides->b, &error);
 	return rc < 0 ? run_failed(sides->run, rc, &error) : EXIT_DONE;
 }
 
 int verb_diff(struct run *run)
 {
 	struct sides sides = {.run = run, .b = TARGET_NONE};
-	int status = open_both(&sides, run->operands);
+	int status = open_both(&sides);
 
 	if (status == EXIT_DONE)
 		status = diff_sides(&sides);

@@ -35,7 +35,5 @@ static int drop_clone(struct run *run)
 
 int verb_drop(struct run *run)
 {
-	int status = run_begin(run);
-
-	return status == EXIT_DONE ? drop_clone(run) : status;
+	return run_each(run, drop_clone);
 }

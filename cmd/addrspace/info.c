@@ -19,10 +19,10 @@ const struct report_column info_columns[] = {
 	{"virtual_bytes", "VIRTUAL", COLUMN_SIZE},
 	{"resident_bytes", "RESIDENT", COLUMN_SIZE},
 	{"swapped_bytes", "SWAPPED", COLUMN_SIZE},
-	{"heap_bytes", "HEAP", COLUMN_SIZE},
-	{"stack_bytes", "STACK", COLUMN_SIZE},
-	{"page_bytes", "PAGE", COLUMN_SIZE},
-	{"overcommit", "OVERCOMMIT", COLUMN_TEXT},
+	{"heap_bytes", "HEAP", COLUMN_SIZE | COLUMN_WIDE},
+	{"stack_bytes", "STACK", COLUMN_SIZE | COLUMN_WIDE},
+	{"page_bytes", "PAGE", COLUMN_SIZE | COLUMN_WIDE},
+	{"overcommit", "OVERCOMMIT", COLUMN_TEXT | COLUMN_WIDE},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
@@ -128,12 +128,12 @@ static int add_totals(json_t *record, const struct target *target)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(totals); i++) {
-		uint64_t kib = 0;
-		int rc = target_status(target, totals[i].field, &kib);
+		uint64_t bytes = 0;
+		int rc = target_status_bytes(target, totals[i].field, &bytes);
 
 		if (rc == -ESRCH)
 			return rc;
-		json_object_set_new(record, totals[i].key, number_or_null(rc, kib * KiB));
+		json_object_set_new(record, totals[i].key, number_or_null(rc, bytes));
 	}
 	return 0;
 }
@@ -170,10 +170,9 @@ static int add_mappings(json_t *record, const struct target *target)
 	return rc;
 }
 
-static int emit_info(struct run *run)
+static int info_one(struct run *run)
 {
-	json_t *record = json_pack("{s:s, s:i, s:I}", "type", "info", "pid", (int)run->target.pid, "starttime",
-				   (json_int_t)run->target.starttime);
+	json_t *record = report_process("info", run->target.pid, run->target.starttime);
 	struct error error = {0};
 	int rc = target_check_readable(&run->target, &error);
 
@@ -197,7 +196,5 @@ static int emit_info(struct run *run)
 
 int verb_info(struct run *run)
 {
-	int status = run_begin(run);
-
-	return status == EXIT_DONE ? emit_info(run) : status;
+	return run_each(run, info_one);
 }

@@ -2,15 +2,59 @@
 /* addrspace list: the mappings of a process, and what is in core of each. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "mapping.h"
 #include "pages/tally.h"
+#include "proc/lines.h"
 #include "proc/smaps.h"
 #include "vm_flags.h"
 
-#define BATCH 256 /* what is read before the pages of all of it are looked at together */
+#define BATCH         256 /* what is read before the pages of all of it are looked at together */
+#define GROWN_COLUMNS "start,bytes,resident_bytes,grown_bytes,perm,object,name"
+
+/* VmFlags (proc_pid_smaps(5)) by the names of the calls that set them (madvise(2), mmap(2)). */
+static const struct {
+	char flag[3];
+	const char *name;
+} vm_flag_names[] = {
+	{"rd", "readable"},   {"wr", "writable"},     {"ex", "executable"},   {"sh", "shared"},
+	{"mr", "may-read"},   {"mw", "may-write"},    {"me", "may-execute"},  {"ms", "may-share"},
+	{"gd", "growsdown"},  {"pf", "pfn-map"},      {"lo", "locked"},       {"lf", "lock-on-fault"},
+	{"io", "io"},         {"sr", "sequential"},   {"rr", "random"},       {"dc", "dontfork"},
+	{"de", "dontexpand"}, {"ac", "account"},      {"nr", "noreserve"},    {"ht", "hugetlb"},
+	{"sf", "sync"},       {"wf", "wipeonfork"},   {"dd", "dontdump"},     {"sd", "soft-dirty"},
+	{"mm", "mixed-map"},  {"hg", "hugepage"},     {"nh", "nohugepage"},   {"mg", "mergeable"},
+	{"bt", "bti"},        {"mt", "mte"},          {"um", "uffd-missing"}, {"uw", "uffd-wp"},
+	{"ui", "uffd-minor"}, {"ss", "shadow-stack"}, {"sl", "sealed"},       {"dp", "droppable"},
+};
+
+static json_t *vm_flag_name(const char *flag)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(vm_flag_names); i++)
+		if (strncmp(vm_flag_names[i].flag, flag, 2) == 0)
+			return json_string(vm_flag_names[i].name);
+	return json_stringn(flag, strcspn(flag, " "));
+}
+
+/*
+ * Two-letter flags as smaps has them, as an array of names; a flag without a name stays as it is. The caller owns it.
+ */
+static json_t *name_vm_flags(const char *flags)
+{
+	json_t *array = json_array();
+
+	while (array && *(flags += strspn(flags, " "))) {
+		json_array_append_new(array, vm_flag_name(flags));
+		flags += strcspn(flags, " ");
+	}
+	return array;
+}
 
 /* A mapping, or a part of one. */
 struct listed {
@@ -18,9 +62,20 @@ struct listed {
 	json_t *vm_flags;
 };
 
+/* What was resident when --grown looked first, in the order of addresses. */
+struct earlier {
+	struct seen {
+		struct region region;
+		uint64_t resident;
+	} * items;
+	size_t count, size;
+	size_t next; /* those before this one lie below what is read */
+	bool noting; /* this is the first look */
+};
+
 struct list {
 	struct run *run;
-	struct region_input input; /* only these, when -r was given */
+	const struct region_vec *within; /* only these, when -r was given */
 	bool vm_flags, no_pages;
 	struct maps_reader maps;
 	struct pages pages;
@@ -29,8 +84,22 @@ struct list {
 	struct residency sums[BATCH];
 	size_t count;
 	size_t next; /* regions of the input before this one lie below what is read */
-	uint64_t regions, bytes, resident, swapped;
+	uint64_t regions, bytes, resident, swapped, grown;
+	uint64_t grown_ms;
+	struct earlier earlier;
 };
+
+/* How much more is resident there: a mapping may have grown at either end, or be new. */
+static uint64_t growth_of(struct earlier *earlier, struct region part, uint64_t resident)
+{
+	uint64_t was = 0;
+
+	while (earlier->next < earlier->count && earlier->items[earlier->next].region.end <= part.start)
+		earlier->next++;
+	for (size_t i = earlier->next; i < earlier->count && earlier->items[i].region.start < part.end; i++)
+		was += earlier->items[i].resident;
+	return resident - min_u64(was, resident);
+}
 
 static int report_part(struct list *list, size_t i)
 {
@@ -77,7 +146,7 @@ static int add_part(struct list *list, const struct mapping *mapping, json_t *vm
 
 static int list_mapping(struct list *list, const struct mapping *mapping, json_t *vm_flags)
 {
-	const struct region_vec *within = &list->input.regions;
+	const struct region_vec *within = list->within;
 	int rc = 0;
 
 	if (!list->run->options.regions)
@@ -136,6 +205,35 @@ static int summarize_list(const struct list *list)
 	return report_record(list->run->report, record);
 }
 
+static int look_once(struct list *list)
+{
+	int rc = open_readers(list);
+
+	list->next = 0;
+	if (rc == 0)
+		rc = read_all(list);
+	forget_batch(list);
+	cleanup_close(&list->pages.pagemap_fd);
+	maps_close(&list->maps);
+	return rc;
+}
+
+static int look_before(struct list *list)
+{
+	const struct timespec time = {(time_t)(list->grown_ms / 1000), (long)(list->grown_ms % 1000) * 1000000};
+	_cleanup_close_ int maps = target_proc_open(&list->run->target, "maps", O_RDONLY);
+	int rc = maps < 0 ? maps : 0;
+
+	list->earlier.noting = true;
+	if (rc == 0)
+		rc = look_once(list);
+	list->earlier.noting = false;
+	if (rc == 0)
+		nanosleep(&time, NULL);
+	/* Another program has other mappings. */
+	return rc == 0 && address_space_gone(maps) ? -ESRCH : rc;
+}
+
 static int list_mappings(struct list *list)
 {
 	struct error error = {0};
@@ -143,32 +241,38 @@ static int list_mappings(struct list *list)
 
 	if (rc < 0)
 		return run_failed(list->run, rc, &error);
-	rc = open_readers(list);
+	if (list->grown_ms)
+		rc = look_before(list);
 	if (rc == 0)
-		rc = read_all(list);
+		rc = look_once(list);
 	if (rc == 0)
 		rc = summarize_list(list);
-	forget_batch(list);
-	cleanup_close(&list->pages.pagemap_fd);
-	maps_close(&list->maps);
+	free(list->earlier.items);
 	/* What cannot be written is told by run_finish. */
 	return rc == 0 || rc == -EPIPE || rc == -EIO ? EXIT_DONE : inspect_failed(list->run, rc);
 }
 
-int verb_list(struct run *run)
+static int list_one(struct run *run)
 {
 	const struct addrspace_values *values = run_values(run);
 	struct list list = {.run = run,
 			    .vm_flags = values->vm_flags,
 			    .no_pages = values->no_pages,
+			    .grown_ms = values->grown_ms,
 			    .maps.fd = -1,
 			    .pages.pagemap_fd = -1};
-	int status = run_begin(run);
+	struct region_vec *regions;
+	int status = run_regions(run, &regions);
 
-	if (status == EXIT_DONE)
-		status = run_input(run, &list.input);
-	if (status == EXIT_DONE)
-		status = list_mappings(&list);
-	region_input_free(&list.input);
-	return status;
+	list.within = regions;
+	return status == EXIT_DONE ? list_mappings(&list) : status;
+}
+
+int verb_list(struct run *run)
+{
+	const struct addrspace_values *values = run_values(run);
+
+	if (values->grown_ms && !run->options.style.chosen)
+		run->options.style.chosen = strdup(GROWN_COLUMNS);
+	return run_each(run, list_one);
 }

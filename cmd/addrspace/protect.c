@@ -71,14 +71,14 @@ int verb_protect(struct run *run)
 {
 	const struct addrspace_values *values = run_values(run);
 	struct change change = CHANGE_OF(run, "mprotect");
-	_cleanup_input_ struct region_input input = {0};
 	struct wanted wanted = {.protection = values->request.protection,
 				.rights = cli_given(&run->options, "protection"),
 				.copy = values->cow};
+	struct region_vec *regions;
 	int status;
 
 	if (!wanted.rights && !wanted.copy)
 		return cli_usage_error(run->name, "which rights? give --protection, --cow or both");
-	status = change_begin(run, &input);
-	return status == EXIT_DONE ? protect_regions(&change, &input.regions, &wanted) : status;
+	status = change_begin(run, &regions);
+	return status == EXIT_DONE ? protect_regions(&change, regions, &wanted) : status;
 }

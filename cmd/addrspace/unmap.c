@@ -52,8 +52,8 @@ static int unmap_regions(struct change *change, const struct region_vec *regions
 int verb_unmap(struct run *run)
 {
 	struct change change = CHANGE_OF(run, "munmap");
-	_cleanup_input_ struct region_input input = {0};
-	int status = change_begin(run, &input);
+	struct region_vec *regions;
+	int status = change_begin(run, &regions);
 
-	return status == EXIT_DONE ? unmap_regions(&change, &input.regions, strcmp(change.op, "free") == 0) : status;
+	return status == EXIT_DONE ? unmap_regions(&change, regions, strcmp(change.op, "free") == 0) : status;
 }
