@@ -29,8 +29,8 @@ struct addrspace_values {
 	bool all, hold;
 };
 
-extern const struct report_column mapping_columns[], query_columns[], info_columns[], cache_columns[], clone_columns[],
-	drop_columns[], diff_columns[];
+extern const struct report_column mapping_columns[], changed_columns[], query_columns[], info_columns[],
+	cache_columns[], clone_columns[], drop_columns[], diff_columns[];
 
 /* The verbs, by their names. Return an exit code. */
 int verb_list(struct run *run);

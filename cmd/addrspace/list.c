@@ -13,7 +13,6 @@
 #include "pages/tally.h"
 #include "proc/lines.h"
 #include "proc/smaps.h"
-#include "vm_flags.h"
 
 #define BATCH         256 /* what is read before the pages of all of it are looked at together */
 #define GROWN_COLUMNS "start,bytes,resident_bytes,grown_bytes,perm,object,name"
@@ -89,6 +88,14 @@ struct list {
 	struct earlier earlier;
 };
 
+static int note_part(struct earlier *earlier, struct region part, uint64_t resident)
+{
+	if (array_reserve(&earlier->items, earlier->count, &earlier->size) < 0)
+		return -ENOMEM;
+	earlier->items[earlier->count++] = (struct seen){part, resident};
+	return 0;
+}
+
 /* How much more is resident there: a mapping may have grown at either end, or be new. */
 static uint64_t growth_of(struct earlier *earlier, struct region part, uint64_t resident)
 {
@@ -104,8 +111,17 @@ static uint64_t growth_of(struct earlier *earlier, struct region part, uint64_t 
 static int report_part(struct list *list, size_t i)
 {
 	const struct residency *sum = &list->sums[i];
-	json_t *record = mapping_record(&list->run->target, &list->batch[i].mapping, list->parts[i]);
+	uint64_t grown = 0;
+	json_t *record;
 
+	if (list->earlier.noting)
+		return note_part(&list->earlier, list->parts[i], sum->resident);
+	if (list->grown_ms)
+		grown = growth_of(&list->earlier, list->parts[i], sum->resident);
+	if (list->grown_ms && !grown)
+		return 0;
+	record = mapping_record(&list->run->target, &list->batch[i].mapping, list->parts[i]);
+	list->grown += grown;
 	list->regions++;
 	list->bytes += region_bytes(list->parts[i]);
 	list->resident += sum->resident;
@@ -114,6 +130,8 @@ static int report_part(struct list *list, size_t i)
 		report_number(record, "resident_bytes", sum->resident);
 		report_number(record, "swapped_bytes", sum->swapped);
 	}
+	if (record && grown)
+		report_number(record, "grown_bytes", grown);
 	if (record && list->batch[i].vm_flags)
 		json_object_set(record, "vm_flags", list->batch[i].vm_flags);
 	return report_record(list->run->report, record);
@@ -173,7 +191,7 @@ static int read_all(struct list *list)
 		if (mapping_is_kernels(&mapping))
 			continue;
 		if (list->vm_flags && flags)
-			vm_flags = vm_flags_names(flags);
+			vm_flags = name_vm_flags(flags);
 		rc = list_mapping(list, &mapping, vm_flags);
 		json_decref(vm_flags);
 	} while (rc == 0);
@@ -202,6 +220,8 @@ static int summarize_list(const struct list *list)
 		report_number(record, "resident_bytes", list->resident);
 		report_number(record, "swapped_bytes", list->swapped);
 	}
+	if (record && list->grown_ms)
+		report_number(record, "grown_bytes", list->grown);
 	return report_record(list->run->report, record);
 }
 

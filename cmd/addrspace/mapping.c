@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What several verbs share: records of mappings, regions as words, why a target cannot be looked at. */
 #include "mapping.h"
+#include "proc/refusal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -10,16 +11,25 @@
 #include "base/text.h"
 
 const struct report_column mapping_columns[] = {
-	{"start", "START", COLUMN_TEXT},
-	{"end", "END", COLUMN_TEXT},
+	{"start", "START", COLUMN_ADDRESS},
+	{"end", "END", COLUMN_ADDRESS | COLUMN_WIDE},
 	{"bytes", "BYTES", COLUMN_SIZE},
 	{"resident_bytes", "RESIDENT", COLUMN_SIZE},
-	{"swapped_bytes", "SWAPPED", COLUMN_SIZE},
+	{"swapped_bytes", "SWAPPED", COLUMN_SIZE | COLUMN_WIDE},
+	{"grown_bytes", "GROWN", COLUMN_SIZE | COLUMN_CHOSEN},
 	{"perm", "PERM", COLUMN_TEXT},
 	{"object", "OBJECT", COLUMN_TEXT},
-	{"offset", "OFFSET", COLUMN_TEXT},
-	{"name", "NAME", COLUMN_TEXT},
+	{"offset", "OFFSET", COLUMN_TEXT | COLUMN_WIDE},
+	{"name", "NAME", COLUMN_NAME},
 	{NULL, NULL, COLUMN_TEXT},
+};
+
+/* Of what a verb has changed, it is not asked what was in core. */
+const struct report_column changed_columns[] = {
+	{"start", "START", COLUMN_ADDRESS}, {"end", "END", COLUMN_ADDRESS | COLUMN_WIDE},
+	{"bytes", "BYTES", COLUMN_SIZE},    {"perm", "PERM", COLUMN_TEXT},
+	{"object", "OBJECT", COLUMN_TEXT},  {"offset", "OFFSET", COLUMN_TEXT | COLUMN_WIDE},
+	{"name", "NAME", COLUMN_NAME},      {NULL, NULL, COLUMN_TEXT},
 };
 
 static const char *object_name(const struct mapping *mapping)
@@ -89,20 +99,15 @@ json_t *mapping_record(const struct target *target, const struct mapping *mappin
 int inspect_failed(const struct run *run, int rc)
 {
 	struct error error = {0};
-	const char *why = NULL, *hint = NULL;
 
-	if (rc == -ESRCH)
-		why = "it has ended or runs another program now";
-	if (rc == -EACCES || rc == -EPERM)
-		hint = "run it as root or as the owner of the process";
-	error_set(&error, rc, why, hint, "look at process %d (%s)", run->target.pid, run->target.name);
+	refusal_to_look(&run->target, rc, "look at", &error);
 	return run_failed(run, rc, &error);
 }
 
 int parse_region(const struct run *run, const char *text, struct region *region)
 {
 	if (region_parse(text, region) < 0)
-		return cli_usage_error(run->name, "%s is not START-END in hexadecimal", text);
+		return cli_usage_error(run->name, "%s is not START-END in hexadecimal, nor START+SIZE", text);
 	if ((region->start | region->end) & (page_size() - 1))
 		return cli_usage_error(run->name, "%s does not begin and end at pages", text);
 	return EXIT_DONE;

@@ -9,15 +9,15 @@
 #include "mapping.h"
 
 const struct report_column query_columns[] = {
-	{"start", "START", COLUMN_TEXT},
-	{"end", "END", COLUMN_TEXT},
+	{"start", "START", COLUMN_ADDRESS},
+	{"end", "END", COLUMN_ADDRESS | COLUMN_WIDE},
 	{"object", "OBJECT", COLUMN_TEXT},
-	{"offset", "OFFSET", COLUMN_TEXT},
+	{"offset", "OFFSET", COLUMN_TEXT | COLUMN_WIDE},
 	{"protection", "PROTECTION", COLUMN_TEXT},
-	{"all_same", "ALL_SAME", COLUMN_TEXT},
+	{"all_same", "ALL SAME", COLUMN_TEXT},
 	{"mapped_bytes", "MAPPED", COLUMN_SIZE},
 	{"mappings", "MAPPINGS", COLUMN_NUMBER},
-	{"name", "NAME", COLUMN_TEXT},
+	{"name", "NAME", COLUMN_NAME},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
@@ -117,8 +117,8 @@ static json_t *query_record(const struct target *target, struct region region, c
 	if (!whole || !found->same_flags)
 		json_object_set_new(record, "flags", json_null());
 	json_object_set_new(record, "all_same", json_boolean(whole && found->same_protection));
-	json_object_set_new(record, "mapped_bytes", json_integer((json_int_t)found->mapped_bytes));
-	json_object_set_new(record, "mappings", json_integer((json_int_t)found->mappings));
+	report_number(record, "mapped_bytes", found->mapped_bytes);
+	report_number(record, "mappings", found->mappings);
 	return record;
 }
 
