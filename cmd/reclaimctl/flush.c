@@ -47,9 +47,9 @@ static void emit_reclaimed(struct flush *flush, const struct kept_entry *entry)
 	if (entry->error.code) {
 		record = error_record("reclaim", &entry->error);
 		json_object_set_new(record, "pid", json_integer(flush->run->target.pid));
-		json_object_set_new(record, "id", ring_number(work->id));
+		ring_number(record, "id", work->id);
 		json_object_set_new(record, "start", report_address(work->address));
-		json_object_set_new(record, "bytes", ring_number(work->size));
+		ring_number(record, "bytes", work->size);
 	} else {
 		ring_region(work, &region);
 		record = entry_record(&flush->run->target, work, region);
@@ -64,18 +64,18 @@ static void summarize_flush(struct flush *flush, uint64_t before, uint64_t began
 	uint64_t after = before;
 	json_t *record = json_pack("{s:s, s:i}", "type", "summary", "pid", flush->run->target.pid);
 
-	json_object_set_new(record, "entries", ring_number(flush->done.entries - flush->done.refused));
-	json_object_set_new(record, "bytes", ring_number(flush->done.bytes));
-	json_object_set_new(record, "errors", ring_number(flush->done.refused));
-	target_status(&flush->run->target, "VmRSS", &after);
-	json_object_set_new(record, "freed_resident_bytes", ring_number(before > after ? (before - after) * KiB : 0));
-	json_object_set_new(record, "left_entries", ring_number(ring_entries(&reclaimer->ring.view)));
-	json_object_set_new(record, "left_bytes", ring_number(ring_bytes(&reclaimer->ring.view)));
+	ring_number(record, "entries", flush->done.entries - flush->done.refused);
+	ring_number(record, "bytes", flush->done.bytes);
+	ring_number(record, "errors", flush->done.refused);
+	target_status_bytes(&flush->run->target, "VmRSS", &after);
+	ring_number(record, "freed_resident_bytes", before > after ? before - after : 0);
+	ring_number(record, "left_entries", ring_entries(&reclaimer->ring.view));
+	ring_number(record, "left_bytes", ring_bytes(&reclaimer->ring.view));
 	if (reclaimer->access != ACCESS_AUTO)
 		json_object_set_new(record, "access", json_string(access_name(reclaimer->access)));
-	json_object_set_new(record, "stops", ring_number(reclaimer->inject.stops));
-	json_object_set_new(record, "longest_stop_us", ring_number(reclaimer->inject.longest_us));
-	json_object_set_new(record, "time_us", ring_number(now_us() - began_us));
+	ring_number(record, "stops", reclaimer->inject.stops);
+	ring_number(record, "longest_stop_us", reclaimer->inject.longest_us);
+	ring_number(record, "time_us", now_us() - began_us);
 	report_record(flush->run->report, record);
 }
 
@@ -94,7 +94,7 @@ static int do_flush(struct flush *flush)
 
 	if (rc < 0)
 		return run_failed(flush->run, rc, &error);
-	target_status(&flush->run->target, "VmRSS", &before);
+	target_status_bytes(&flush->run->target, "VmRSS", &before);
 	rc = reclaimer_run(&flush->reclaimer, &flush->limits, &flush->done, &error);
 	for (size_t i = 0; i < flush->count; i++)
 		emit_reclaimed(flush, &flush->kept[i]);
@@ -110,18 +110,25 @@ static void flush_free(struct flush *flush)
 	free(flush->kept);
 }
 
-int verb_flush(struct run *run)
+static int flush_one(struct run *run)
 {
 	__attribute__((cleanup(flush_free))) struct flush flush = {.run = run, .reclaimer = RECLAIMER_NONE};
 	const struct reclaimctl_values *values = run_values(run);
 	const struct reclaim_limits *limits = &values->limits;
-	int status;
 
-	if (!!limits->entries + !!limits->bytes + values->all != 1)
-		return cli_usage_error(run->name, "how much? Give one of -n, --bytes and --all");
 	flush.limits = (struct reclaim_limits){.entries = limits->entries ? limits->entries : RECLAIM_ALL,
 					       .bytes = limits->bytes ? limits->bytes : RECLAIM_ALL};
 	flush.access = values->access;
-	status = run_begin(run);
-	return status == EXIT_DONE ? do_flush(&flush) : status;
+	return do_flush(&flush);
+}
+
+/* What is chosen by --all are all processes only when nothing else chooses them. */
+int verb_flush(struct run *run)
+{
+	const struct reclaimctl_values *values = run_values(run);
+
+	if (!!values->limits.entries + !!values->limits.bytes + values->all != 1)
+		return cli_usage_error(run->name, "how much? Give one of -n, --bytes and --all");
+	run->options.processes.all = values->all;
+	return run_each_fitting(run, flush_one, ring_exists, NO_RINGS);
 }

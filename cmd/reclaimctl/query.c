@@ -22,8 +22,8 @@ static int emit_entry(struct run *run, const struct ring_found *ring, uint64_t i
 	if ((state == RING_UNRECLAIMED || state == RING_BUSY) && ring_region(&work, &region) == 0)
 		record = entry_record(&run->target, &work, region);
 	else
-		record = json_pack("{s:s, s:i, s:I, s:o}", "type", "entry", "pid", run->target.pid, "starttime",
-				   (json_int_t)run->target.starttime, "id", ring_number(id));
+		record = report_process("entry", run->target.pid, run->target.starttime);
+	ring_number(record, "id", id);
 	json_object_set_new(record, "state", json_string(ring_state_name(state)));
 	report_record(run->report, record);
 	return EXIT_DONE;
@@ -40,6 +40,8 @@ int verb_query(struct run *run)
 		return cli_usage_error(run->name, "which entry? Give its id");
 	if (number_parse(word, 0, INT64_MAX, &id) < 0)
 		return cli_usage_error(run->name, "%s is not the id of an entry", word);
-	status = run_ring(run, false, &ring);
+	status = run_begin(run);
+	if (status == EXIT_DONE)
+		status = run_ring(run, false, &ring);
 	return status == EXIT_DONE ? emit_entry(run, &ring, (uint64_t)id) : status;
 }

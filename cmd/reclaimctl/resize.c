@@ -48,12 +48,12 @@ static int request_capacity(struct run *run, struct ring_found *ring, uint32_t c
 		return run_failed(run, rc, &error);
 	}
 	report_record(run->report, ring_record(&run->target, ring));
-	report_record(run->report, json_pack("{s:s, s:i, s:b}", "type", "summary", "pid", run->target.pid, "pending",
+	report_record(run->report, json_pack("{s:s, s:i, s:b}", "type", "summary", "pid", run->target.pid, "waiting",
 					     rc == -ETIMEDOUT));
 	return rc == -ETIMEDOUT ? EXIT_PARTIAL : EXIT_DONE;
 }
 
-static int check_and_ask(struct run *run, struct ring_found *ring, int64_t capacity, int64_t timeout_ms)
+static int check_and_ask(struct run *run, struct ring_found *ring, int64_t capacity, uint64_t timeout_ms)
 {
 	struct error error = {0};
 
@@ -65,7 +65,7 @@ static int check_and_ask(struct run *run, struct ring_found *ring, int64_t capac
 			  "without it no ring is resized", "resize the ring of process %d", run->target.pid);
 		return run_failed(run, -EBADF, &error);
 	}
-	return request_capacity(run, ring, (uint32_t)capacity, (uint64_t)timeout_ms);
+	return request_capacity(run, ring, (uint32_t)capacity, timeout_ms);
 }
 
 int verb_resize(struct run *run)
@@ -80,6 +80,8 @@ int verb_resize(struct run *run)
 		return cli_usage_error(run->name, "for how many entries? Give a capacity");
 	if (number_parse(word, 1, UINT32_MAX, &capacity) < 0)
 		return cli_usage_error(run->name, "%s is not a capacity above 0", word);
-	status = run_ring(run, true, &ring);
+	status = run_begin(run);
+	if (status == EXIT_DONE)
+		status = run_ring(run, true, &ring);
 	return status == EXIT_DONE ? check_and_ask(run, &ring, capacity, values->timeout_ms) : status;
 }

@@ -40,21 +40,21 @@ static int show_all(struct run *run)
 static int show_one(struct run *run)
 {
 	_cleanup_ring_ struct ring_found ring = RING_FOUND_NONE;
-	struct error error = {0};
-	int rc = ring_find(&run->target, false, &ring, &error);
+	int status = run_ring(run, false, &ring);
 
-	if (rc < 0)
-		return run_failed(run, rc, &error);
+	if (status != EXIT_DONE)
+		return status;
 	report_record(run->report, ring_record(&run->target, &ring));
 	report_record(run->report, json_pack("{s:s, s:i, s:i}", "type", "summary", "rings", 1, "errors", 0));
 	return EXIT_DONE;
 }
 
+static int status_one(struct run *run)
+{
+	return run->target.pidfd >= 0 ? show_one(run) : show_all(run);
+}
+
 int verb_status(struct run *run)
 {
-	int status = run_begin(run);
-
-	if (status != EXIT_DONE)
-		return status;
-	return run->target.pidfd >= 0 ? show_one(run) : show_all(run);
+	return run_each_fitting(run, status_one, ring_exists, NO_RINGS);
 }

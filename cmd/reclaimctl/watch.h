@@ -33,7 +33,8 @@ struct watched {
 	struct target target;
 	struct ring_found ring;        /* its fd is -1 while it has none */
 	struct watched_cgroup *cgroup; /* the innermost with a limit, or NULL */
-	bool named, gone;              /* by the user; to be dropped */
+	enum preference preference;
+	bool named, gone; /* by the user; to be dropped */
 	unsigned int failures;
 	unsigned int late;   /* times in a row that something took too long */
 	uint64_t retry_ns;   /* not before */
@@ -89,9 +90,6 @@ void watch_poll(const struct watcher *w, int fd, uint32_t events, uint32_t what)
 
 /* Takes the record; output that nobody reads any more ends it all. */
 void watch_emit(struct watcher *w, json_t *record);
-
-/* {"type":type} of a process; the caller owns it. */
-json_t *watch_record(const struct target *target, const char *type);
 
 /* A record of type "process": what became of it. */
 void watch_emit_event(struct watcher *w, const struct target *target, const char *event);

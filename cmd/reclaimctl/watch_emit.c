@@ -10,11 +10,6 @@ void watch_emit(struct watcher *w, json_t *record)
 		w->ending = true;
 }
 
-json_t *watch_record(const struct target *target, const char *type)
-{
-	return json_pack("{s:s,s:i,s:I}", "type", type, "pid", target->pid, "starttime", (json_int_t)target->starttime);
-}
-
 void watch_failed(struct watcher *w, const struct target *target, const char *op, const struct error *error)
 {
 	json_t *record = error_record(op, error);
@@ -27,7 +22,7 @@ void watch_failed(struct watcher *w, const struct target *target, const char *op
 
 void watch_emit_event(struct watcher *w, const struct target *target, const char *event)
 {
-	json_t *record = watch_record(target, "process");
+	json_t *record = report_process("process", target->pid, target->starttime);
 
 	json_object_set_new(record, "event", json_string(event));
 	watch_emit(w, record);

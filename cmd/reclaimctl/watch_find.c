@@ -8,7 +8,6 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/size.h"
-#include "proc/tasks.h"
 #include "watch.h"
 
 #define STEP_FIRST UINT64_C(1000000000) /* a program makes its ring soon after its start, if at all */
@@ -23,6 +22,7 @@ int watch_add(struct watcher *w, struct target *target, struct ring_found *ring,
 	m->target = *target;
 	m->ring = *ring;
 	m->named = named;
+	m->preference = preference_of(&w->options->preferences, m->target.pid);
 	m->next = w->all;
 	*target = TARGET_NONE;
 	*ring = RING_FOUND_NONE;
@@ -92,16 +92,19 @@ static bool try_one(struct watcher *w, struct known *known, uint64_t now_ns)
 void watch_find(struct watcher *w, uint64_t now_ns)
 {
 	struct known_vec still = {0};
-	_cleanup_closedir_ DIR *processes = NULL;
+	_cleanup_choices_ struct choices choices = {0};
 
-	if (!w->options->all || now_ns < w->scan_ns)
+	if (cli_names_process(&w->run->options) || now_ns < w->scan_ns)
 		return;
 	w->scan_ns = now_ns + w->options->interval_ns;
-	processes = processes_open();
-	for (pid_t pid; processes && (pid = tasks_next(processes)) > 0;) {
+	/* A unit that does not run now may run again. */
+	if (choice_find(&choices, &w->run->options.processes, &(struct region_input){0}, NULL) < 0)
+		choices.count = 0;
+	for (size_t i = 0; i < choices.count; i++) {
+		pid_t pid = choices.items[i].pid;
 		struct known known;
 
-		if (pid == getpid() || is_watched(w, pid))
+		if (is_watched(w, pid))
 			continue;
 		known = recall_known(&w->known, pid);
 		if (now_ns >= known.next_ns && try_one(w, &known, now_ns))

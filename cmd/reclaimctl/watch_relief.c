@@ -15,19 +15,24 @@ static bool is_member(const struct watched *m, const struct watched_cgroup *grou
 	return at;
 }
 
-/* What takes the least time to free the most. */
+/* Of those that are liked alike: what takes the least time to free the most. */
+static bool gives_before(const struct watched *m, const struct watched *other)
+{
+	if (!other || m->preference != other->preference)
+		return !other || m->preference > other->preference;
+	return ring_bytes(&m->ring.view) > ring_bytes(&other->ring.view);
+}
+
 static struct watched *largest_ring(const struct watcher *w, const struct watched_cgroup *group)
 {
-	uint64_t now = clock_now_ns(), most = 0;
+	uint64_t now = clock_now_ns();
 	struct watched *largest = NULL;
 
 	for (struct watched *m = w->all; m; m = m->next) {
 		if (m->gone || m->ring.fd < 0 || now < m->retry_ns || !is_member(m, group))
 			continue;
-		if (ring_bytes(&m->ring.view) <= most)
-			continue;
-		most = ring_bytes(&m->ring.view);
-		largest = m;
+		if (ring_bytes(&m->ring.view) && gives_before(m, largest))
+			largest = m;
 	}
 	return largest;
 }

@@ -13,11 +13,6 @@
 #define LOCK_MS  200 /* others hold it for the time of a few batches */
 #define PATIENCE 5   /* what takes longer than it should is told of when it has so often in a row */
 
-static void set_number(json_t *record, const char *key, uint64_t number)
-{
-	json_object_set_new(record, key, ring_number(number));
-}
-
 /* Tried again later, and later still when that fails as well. */
 static void postpone_retry(struct watched *m, uint64_t now_ns)
 {
@@ -32,6 +27,8 @@ static void note_failure(struct watcher *w, struct watched *m, const char *op, c
 		return;
 	}
 	postpone_retry(m, clock_now_ns());
+	if (error->code == -ESRCH) /* it is about to end */
+		return;
 	m->late = error->code == -ETIMEDOUT ? m->late + 1 : 0;
 	if ((m->late && m->late < PATIENCE) || (m->stopped_ns && m->refused_ns == m->stopped_ns))
 		return;
@@ -60,7 +57,7 @@ static void find_again(struct watcher *w, struct watched *m, uint64_t now_ns)
 	if (rc == 0) {
 		m->failures = 0;
 		watch_emit_event(w, &m->target, "found");
-	} else if (rc == -ENOENT || rc == -ESRCH) {
+	} else if (rc == -ENOMSG || rc == -ESRCH) {
 		postpone_retry(m, now_ns);
 	} else {
 		note_failure(w, m, "find", &error);
@@ -113,11 +110,11 @@ static void pretend_end(struct watched *m, const struct ring_shared *copy)
 
 static void emit_sample(struct watcher *w, const struct watched *m, const struct ring_view *view)
 {
-	json_t *record = watch_record(&m->target, "sample");
+	json_t *record = report_process("sample", m->target.pid, m->target.starttime);
 
-	set_number(record, "entries", ring_entries(view));
-	set_number(record, "bytes", ring_bytes(view));
-	set_number(record, "weighted_minimum_bytes", view->shared->weighted);
+	ring_number(record, "entries", ring_entries(view));
+	ring_number(record, "bytes", ring_bytes(view));
+	ring_number(record, "weighted_minimum_bytes", view->shared->weighted);
 	json_object_set_new(record, "level", json_string(ring_level_name(view->shared->level)));
 	watch_emit(w, record);
 }
@@ -264,16 +261,16 @@ static struct ring_observation observe_ring(struct watcher *w, struct watched *m
 static json_t *reclaim_record(const struct watched *m, const struct ring_observation *seen,
 			      const struct ring_decision *decision)
 {
-	json_t *record = watch_record(&m->target, "reclaim");
+	json_t *record = report_process("reclaim", m->target.pid, m->target.starttime);
 
 	json_object_set_new(record, "why", json_string(ring_why_name(decision->why)));
 	json_object_set_new(record, "level", json_string(ring_level_name(seen->level)));
-	set_number(record, "wanted_bytes", decision->bytes);
+	ring_number(record, "wanted_bytes", decision->bytes);
 	if (decision->why == RING_STOPPED)
-		set_number(record, "stopped_ms", seen->stopped_ns / 1000000);
+		ring_number(record, "stopped_ms", seen->stopped_ns / 1000000);
 	if (decision->why == RING_LIMIT) {
-		set_number(record, "limit_bytes", seen->limit);
-		set_number(record, "left_bytes", seen->left);
+		ring_number(record, "limit_bytes", seen->limit);
+		ring_number(record, "left_bytes", seen->left);
 	}
 	return record;
 }
@@ -289,7 +286,7 @@ static void pretend_act(struct watcher *w, struct watched *m, const struct ring_
 	m->told = *decision;
 	record = reclaim_record(m, seen, decision);
 	json_object_set_new(record, "dry_run", json_true());
-	set_number(record, "ring_bytes", seen->bytes);
+	ring_number(record, "ring_bytes", seen->bytes);
 	w->sums.reclaims++;
 	watch_emit(w, record);
 }
@@ -307,10 +304,10 @@ static void count_trimmed(const struct watched *m, uint64_t bytes)
 static void count_reclaimed(struct watcher *w, struct watched *m, const struct reclaim_done *done,
 			    const struct ring_decision *decision, json_t *record)
 {
-	set_number(record, "entries", done->entries);
-	set_number(record, "bytes", done->bytes);
-	set_number(record, "refused_entries", done->refused);
-	set_number(record, "ring_bytes", ring_bytes(&m->ring.view));
+	ring_number(record, "entries", done->entries);
+	ring_number(record, "bytes", done->bytes);
+	ring_number(record, "refused_entries", done->refused);
+	ring_number(record, "ring_bytes", ring_bytes(&m->ring.view));
 	w->sums.reclaims++;
 	w->sums.entries += done->entries;
 	w->sums.bytes += done->bytes;
@@ -333,13 +330,13 @@ static void reclaim_ring(struct watcher *w, struct watched *m, const struct ring
 
 	if (rc == 0)
 		rc = reclaimer_run(&reclaimer, &limits, &done, &error);
-	set_number(record, "longest_stop_us", reclaimer.inject.longest_us);
+	ring_number(record, "longest_stop_us", reclaimer.inject.longest_us);
 	reclaimer_close(&reclaimer);
-	set_number(record, "time_us", now_us() - begin);
+	ring_number(record, "time_us", now_us() - begin);
 	if (done.entries)
 		count_reclaimed(w, m, &done, decision, record);
 	json_decref(record);
-	if (rc == -ENOENT)
+	if (rc == -ENOMSG)
 		lose_ring(w, m, clock_now_ns());
 	else if (rc < 0)
 		note_failure(w, m, "reclaim", &error);

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/size.h"
+#include "cli/interrupt.h"
 #include "tool/notify.h"
 #include "watch.h"
 
@@ -45,11 +46,11 @@ static void drop_gone(struct watcher *w)
 	}
 }
 
-static int add_named(struct watcher *w, pid_t pid, int pidfd, struct error *error)
+static int add_named(struct watcher *w, const struct process_choice *choice, struct error *error)
 {
 	_cleanup_target_ struct target target = TARGET_NONE;
 	_cleanup_ring_ struct ring_found ring = RING_FOUND_NONE;
-	int rc = target_open(&target, pid, pidfd, error);
+	int rc = choice_open(choice, &target, error);
 
 	if (rc < 0)
 		return rc;
@@ -58,18 +59,18 @@ static int add_named(struct watcher *w, pid_t pid, int pidfd, struct error *erro
 			return 0;
 	rc = ring_find(&target, !w->options->dry_run, &ring, error);
 	if (rc == 0 && watch_add(w, &target, &ring, true) < 0)
-		rc = error_set(error, -ENOMEM, NULL, NULL, "watch process %d", pid);
+		rc = error_set(error, -ENOMEM, NULL, NULL, "watch process %d", target.pid);
 	return rc;
 }
 
 static int add_all_named(struct watcher *w, struct error *error)
 {
-	char **lists[] = {w->options->pids, w->options->more};
-	int rc = w->options->pidfd >= 0 ? add_named(w, 0, w->options->pidfd, error) : 0;
+	_cleanup_choices_ struct choices choices = {0};
+	/* Of what is not named some may come later, but what is no cgroup is an error now. */
+	int rc = choice_find(&choices, &w->run->options.processes, &(struct region_input){0}, error);
 
-	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-		for (char **text = lists[i]; rc == 0 && text && *text; text++)
-			rc = add_named(w, (pid_t)strtol(*text, NULL, 10), -1, error);
+	for (size_t i = 0; rc == 0 && cli_names_process(&w->run->options) && i < choices.count; i++)
+		rc = add_named(w, &choices.items[i], error);
 	return rc;
 }
 
@@ -91,13 +92,9 @@ static int set_triggers(struct watcher *w, struct error *error)
 
 static int begin_watch(struct watcher *w, struct error *error)
 {
-	sigset_t signals;
+	const sigset_t signals = interrupt_signals();
 	int rc;
 
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGHUP);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	w->epoll = epoll_create1(EPOLL_CLOEXEC);
 	w->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -165,7 +162,7 @@ static void loop_until_end(struct watcher *w)
 		w->pressed = false;
 		drop_gone(w);
 		watch_leave_unused(w);
-		if (w->ending || (!w->options->all && !w->all))
+		if (w->ending || (cli_names_process(&w->run->options) && !w->all))
 			return;
 		if (w->soon_ns < w->options->interval_ns)
 			next = clock_now_ns() + w->soon_ns;
@@ -205,7 +202,7 @@ int watch_run(struct run *run, const struct watch_options *options)
 	int rc = begin_watch(&w, &error);
 
 	if (rc == 0) {
-		notify_manager("READY=1\n");
+		notify_ready();
 		loop_until_end(&w);
 	}
 	end_watch(&w);

@@ -5,12 +5,6 @@
 #include <jansson.h>
 
 /*
- * Tells the service manager that started us a state ("READY=1"); nothing happens when there is none (no NOTIFY_SOCKET
- * in the environment).
- */
-void notify_manager(const char *state);
-
-/*
  * Tells the service manager that started us that we are ready; nothing happens when there is none (no NOTIFY_SOCKET in
  * the environment).
  */
