@@ -13,34 +13,34 @@ static const struct report_column route_columns[] = {
 	{"route", "ROUTE", COLUMN_TEXT},
 	{"usable", "USABLE", COLUMN_TEXT},
 	{"kernel_faults", "KERNEL FAULTS", COLUMN_TEXT},
-	{"reason", "REASON", COLUMN_TEXT},
-	{"hint", "CURE", COLUMN_TEXT},
+	{"reason", "REASON", COLUMN_PROSE},
+	{"hint", "CURE", COLUMN_PROSE},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
 static const struct report_column feature_columns[] = {
-	{"feature", "FEATURE", COLUMN_TEXT}, {"bit", "BIT", COLUMN_NUMBER},     {"offered", "OFFERED", COLUMN_TEXT},
-	{"usable", "USABLE", COLUMN_TEXT},   {"reason", "REASON", COLUMN_TEXT}, {NULL, NULL, COLUMN_TEXT},
+	{"feature", "FEATURE", COLUMN_TEXT}, {"bit", "BIT", COLUMN_NUMBER},      {"offered", "OFFERED", COLUMN_TEXT},
+	{"usable", "USABLE", COLUMN_TEXT},   {"reason", "REASON", COLUMN_PROSE}, {NULL, NULL, COLUMN_TEXT},
 };
 
 static const struct report_column memory_columns[] = {
-	{"memory", "MEMORY", COLUMN_TEXT}, {"mode", "MODE", COLUMN_TEXT},   {"offered", "OFFERED", COLUMN_TEXT},
-	{"ioctls", "IOCTLS", COLUMN_TEXT}, {"needs", "NEEDS", COLUMN_TEXT}, {"reason", "REASON", COLUMN_TEXT},
+	{"memory", "MEMORY", COLUMN_TEXT},  {"mode", "MODE", COLUMN_TEXT},    {"offered", "OFFERED", COLUMN_TEXT},
+	{"ioctls", "IOCTLS", COLUMN_PROSE}, {"needs", "NEEDS", COLUMN_PROSE}, {"reason", "REASON", COLUMN_PROSE},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
 static const struct report_column facility_columns[] = {
-	{"facility", "FACILITY", COLUMN_TEXT}, {"usable", "USABLE", COLUMN_TEXT}, {"reason", "REASON", COLUMN_TEXT},
-	{"hint", "CURE", COLUMN_TEXT},         {NULL, NULL, COLUMN_TEXT},
+	{"facility", "FACILITY", COLUMN_TEXT}, {"usable", "USABLE", COLUMN_TEXT}, {"reason", "REASON", COLUMN_PROSE},
+	{"hint", "CURE", COLUMN_PROSE},        {NULL, NULL, COLUMN_TEXT},
 };
 
 static const struct report_column exercise_columns[] = {
-	{"exercise", "EXERCISE", COLUMN_TEXT}, {"result", "RESULT", COLUMN_TEXT}, {"time_us", "TIME_US", COLUMN_NUMBER},
-	{"seen", "SEEN", COLUMN_TEXT},         {NULL, NULL, COLUMN_TEXT},
+	{"exercise", "EXERCISE", COLUMN_TEXT}, {"result", "RESULT", COLUMN_TEXT}, {"time_us", "TIME", COLUMN_TIME},
+	{"seen", "SEEN", COLUMN_PROSE},        {NULL, NULL, COLUMN_TEXT},
 };
 
 static const struct report_column name_columns[] = {
-	{"name", "NAME", COLUMN_TEXT},
+	{"name", "NAME", COLUMN_NAME},
 	{"kind", "KIND", COLUMN_TEXT},
 	{NULL, NULL, COLUMN_TEXT},
 };

@@ -23,7 +23,6 @@
 #include "proc/maps.h"
 #include "proc/stat.h"
 #include "uffd/guard.h"
-#include "uffd/rights.h"
 #include "uffd/route.h"
 
 #ifndef MADV_COLLAPSE
@@ -216,7 +215,7 @@ static void try_together(int code[FACILITIES])
 
 void facilities_try(int code[FACILITIES])
 {
-	if (!uffd_under_seccomp()) {
+	if (!rights_under_seccomp()) {
 		try_together(code);
 		return;
 	}
@@ -230,7 +229,7 @@ int facility_explain(size_t index, int code, struct error *error)
 	const char *why = NULL;
 
 	if (code == -ENOSYS || code == -ENOTTY || code == -EOPNOTSUPP || code == -EINVAL)
-		why = uffd_under_seccomp() && code == -ENOSYS ? "this kernel lacks it, or a seccomp filter hides it"
-							      : lacks;
+		why = rights_under_seccomp() && code == -ENOSYS ? "this kernel lacks it, or a seccomp filter hides it"
+								: lacks;
 	return error_set(error, code, why, facilities[index].cure, "use %s", facilities[index].name);
 }

@@ -17,7 +17,6 @@ struct findings {
 	bool asked;             /* a route worked, so that the kernel could be asked what follows */
 	enum uffd_route by;     /* that route; UFFD_ROUTES for none */
 	uint64_t offered;       /* feature bits */
-	uint64_t ioctls;        /* on the descriptor itself */
 	int feature[FEATURE_BITS];
 	struct uffd_offer memory[UFFD_MEMORIES][UFFD_NAMED_MODES];
 	int facility[FACILITIES];

@@ -7,8 +7,11 @@ static const struct cli_verb verb = {
 	.usage = "[OPTION...]",
 	.about = "Report what userfaultfd can do on this kernel, for this user, for a process, by trying it.",
 	.takes = CLI_TAKES_PID,
+	.sentences = "{+usable_routes|route|routes} usable\n"
+		     "{+descriptors|userfaultfd|userfaultfds}, {+registered_bytes} registered[; {pending|fault|faults} "
+		     "wait]",
 	.keys = "route usable kernel_faults feature bit offered memory mode ioctls needs facility exercise result "
-		"seen "
+		"seen kind "
 		"time_us reason hint errno raw fd features pending total start end bytes modes perm name obstacle "
 		"tools "
 		"tool obstacles",

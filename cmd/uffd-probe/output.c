@@ -29,17 +29,12 @@ void probe_record(struct probe *probe, json_t *record)
 
 int probe_end(struct probe *probe, int code)
 {
-	struct error error;
 	int closed = report_close(probe->report);
 
 	probe->report = NULL;
 	if (!probe->status)
 		probe->status = closed;
-	if (!probe->status || code == EXIT_USAGE)
-		return code;
-	error_set(&error, probe->status, NULL, NULL, "write records");
-	error_print(probe->run->name, &error);
-	return EXIT_FAILED;
+	return run_written(probe->run, probe->status, code);
 }
 
 json_t *with_error(json_t *record, const struct error *error)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* What a process has to do with userfaultfd already: its descriptors, and the mappings that are registered. */
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -11,8 +10,8 @@
 #include "base/fd.h"
 #include "cli/exit.h"
 #include "probe.h"
-#include "proc/lines.h"
-#include "proc/maps.h"
+#include "proc/refusal.h"
+#include "proc/smaps.h"
 #include "proc/stat.h"
 #include "uffd/uffd.h"
 
@@ -20,15 +19,16 @@
 
 static const struct report_column descriptor_columns[] = {
 	{"fd", "FD", COLUMN_NUMBER},
-	{"features", "FEATURES", COLUMN_TEXT},
+	{"features", "FEATURES", COLUMN_PROSE},
 	{"pending", "PENDING", COLUMN_NUMBER},
 	{"total", "TOTAL", COLUMN_NUMBER},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
 static const struct report_column region_columns[] = {
-	{"start", "START", COLUMN_TEXT}, {"end", "END", COLUMN_TEXT},   {"bytes", "BYTES", COLUMN_SIZE},
-	{"modes", "MODES", COLUMN_TEXT}, {"perm", "PERM", COLUMN_TEXT}, {"name", "NAME", COLUMN_TEXT},
+	{"start", "START", COLUMN_ADDRESS}, {"end", "END", COLUMN_ADDRESS | COLUMN_WIDE},
+	{"bytes", "BYTES", COLUMN_SIZE},    {"modes", "MODES", COLUMN_TEXT},
+	{"perm", "PERM", COLUMN_TEXT},      {"name", "NAME", COLUMN_NAME},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
@@ -103,10 +103,9 @@ static unsigned int modes_of(const char *flags)
 	static const char *const words[UFFD_NAMED_MODES] = {"um", "uw", "ui", "ur"};
 	unsigned int modes = 0;
 
-	for (const char *at = flags; *(at += strspn(at, " ")); at += strcspn(at, " "))
-		for (unsigned int mode = 0; mode < UFFD_NAMED_MODES; mode++)
-			if (!strncmp(at, words[mode], 2))
-				modes |= 1U << mode;
+	for (unsigned int mode = 0; mode < UFFD_NAMED_MODES; mode++)
+		if (vm_flags_have(flags, words[mode]))
+			modes |= 1U << mode;
 	return modes;
 }
 
@@ -130,34 +129,26 @@ static void emit_region(struct probe *probe, const struct target *target, const 
 
 static int emit_regions(struct probe *probe, const struct target *target, struct sums *sums)
 {
-	struct maps_reader smaps = {.fd = target_proc_open(target, "smaps", O_RDONLY)};
-	struct mapping mapping = {0};
-	char *line;
-	int result;
+	struct maps_reader smaps;
+	struct mapping mapping;
+	const char *flags;
+	int result = smaps_open(&smaps, target);
 
-	if (smaps.fd < 0)
-		return smaps.fd;
-	while ((result = lines_next(&smaps, &line)) > 0) {
-		unsigned int modes;
+	if (result < 0)
+		return result;
+	while ((result = smaps_next(&smaps, &mapping, &flags)) > 0) {
+		unsigned int modes = modes_of(flags);
 
-		if (!isupper((unsigned char)*line)) {
-			mapping_parse(line, &mapping);
-			continue;
-		}
-		modes = strncmp(line, "VmFlags:", strlen("VmFlags:")) ? 0 : modes_of(line + strlen("VmFlags:"));
 		if (modes)
 			emit_region(probe, target, &mapping, modes, sums);
 	}
-	if (!result && address_space_gone(smaps.fd))
-		result = -ESRCH;
 	maps_close(&smaps);
 	return result;
 }
 
 static json_t *summarize_target(const struct target *target, const struct sums *sums, bool looked)
 {
-	json_t *record = json_pack("{s:s, s:i, s:I}", "type", "summary", "pid", target->pid, "starttime",
-				   (json_int_t)target->starttime);
+	json_t *record = report_process("summary", target->pid, target->starttime);
 	const struct {
 		const char *key;
 		uint64_t value;
@@ -197,11 +188,7 @@ static int emit_own(struct probe *probe, const struct target *target, struct sum
 
 	if (!result)
 		result = probe_table(probe, "region", region_columns) ? -EINVAL : emit_regions(probe, target, sums);
-	if (!result)
-		return 0;
-	return error_set(error, result, result == -ESRCH ? "it has ended or runs another program now" : NULL,
-			 result == -EACCES || result == -EPERM ? "run it as root or as the owner of the process" : NULL,
-			 "look at process %d (%s)", target->pid, target->name);
+	return result ? refusal_to_look(target, result, "look at", error) : 0;
 }
 
 int emit_target(struct probe *probe, const struct target *target)

@@ -9,30 +9,44 @@
 #include "exercise/exercise.h"
 #include "probe.h"
 
+/* What a session of swapctl takes of a kernel. */
+#define SWAPCTL_NEEDS "pidfd_getfd,event_fork,event_remap,event_remove,event_unmap,sigbus,poison,anonymous/missing/move"
+
+static int require_capability(struct requirement *requirement, const struct capability *capability)
+{
+	struct capability *grown = reallocarray(requirement->capabilities, requirement->count + 1, sizeof(*capability));
+
+	if (!grown)
+		return EXIT_FAILED;
+	requirement->capabilities = grown;
+	grown[requirement->count++] = *capability;
+	return EXIT_DONE;
+}
+
 /* Reads "move,poison". Returns an exit code after saying what is wrong. */
 static int requirement_parse(const struct run *run, struct requirement *requirement, const char *text)
 {
 	size_t length;
+	int code = EXIT_DONE;
 
-	for (; text; text = text[length] ? text + length + 1 : NULL) {
+	for (; text && !code; text = text[length] ? text + length + 1 : NULL) {
 		char name[sizeof(requirement->capabilities->name)];
-		struct capability capability, *grown;
+		struct capability capability;
 
 		length = strcspn(text, ",");
 		snprintf(name, sizeof(name), "%.*s", (int)length, text);
 		if (!length)
 			return cli_usage_error(run->name, "--require: a name is empty");
-		if (capability_find(name, &capability) || length >= sizeof(name))
+		if (strcmp(name, "swapctl") == 0)
+			code = requirement_parse(run, requirement, SWAPCTL_NEEDS);
+		else if (capability_find(name, &capability) || length >= sizeof(name))
 			return cli_usage_error(
 				run->name, "--require: %.*s: unknown name, did you mean %s? (see uffd-probe --list)",
 				(int)length, text, capability.name);
-		grown = reallocarray(requirement->capabilities, requirement->count + 1, sizeof(capability));
-		if (!grown)
-			return EXIT_FAILED;
-		requirement->capabilities = grown;
-		grown[requirement->count++] = capability;
+		else
+			code = require_capability(requirement, &capability);
 	}
-	return EXIT_DONE;
+	return code;
 }
 
 /* Adds to the summary what is required and not there. Returns the exit code. */
@@ -50,7 +64,7 @@ static int judge_requirement(const struct findings *findings, const struct requi
 		json_array_append_new(missing, json_string(capability->name));
 	}
 	json_object_set_new(summary, "required", json_integer((json_int_t)requirement->count));
-	json_object_set_new(summary, "missing", missing);
+	json_object_set_new(summary, "unmet", missing);
 	return complete ? EXIT_DONE : EXIT_UNSUPPORTED;
 }
 
@@ -60,7 +74,7 @@ static json_t *summarize_findings(const struct findings *findings)
 
 	for (unsigned int route = 0; route < UFFD_ROUTES; route++)
 		routes += !findings->route[route];
-	return json_pack("{s:s, s:i, s:o, s:o}", "type", "summary", "usable_routes", routes, "offered",
+	return json_pack("{s:s, s:i, s:o, s:o}", "type", "summary", "usable_routes", routes, "offered_features",
 			 findings->asked ? report_flags(findings->offered, uffd_feature_names, UFFD_NAMED_FEATURES)
 					 : json_null(),
 			 "raw", findings->asked ? report_address(findings->offered) : json_null());
@@ -92,29 +106,32 @@ static int probe_kernel(struct probe *probe, const struct probe_values *values, 
 	return missing;
 }
 
-static int probe_target(struct probe *probe)
+static int probe_one(struct run *run)
 {
-	_cleanup_target_ struct target target = TARGET_NONE;
-	struct error error = {0};
-	int result = target_open(&target, probe->run->options.pid, probe->run->options.pidfd, &error);
+	return emit_target(run->context, &run->target);
+}
 
-	if (!result)
-		return emit_target(probe, &target);
-	error_print(probe->run->name, &error);
-	return exit_code_of(result);
+static int probe_processes(struct probe *probe)
+{
+	int code = run_choose(probe->run);
+
+	probe->run->options.style.named = probe->run->many;
+	probe->run->context = probe;
+	return code ? code : run_chosen(probe->run, probe_one, NULL, "those that matched have ended");
 }
 
 static int check_words(const struct run *run, const struct probe_values *values)
 {
-	bool process = run->options.pid || run->options.pidfd >= 0;
+	bool process = cli_chooses_process(&run->options);
 
 	if (process && (values->exercise || values->require || values->list))
-		return cli_usage_error(run->name, "%s is about this kernel, --pid about a process: give one of them",
+		return cli_usage_error(run->name,
+				       "%s: it is about this kernel, and --pid about a process; give one of them",
 				       values->exercise  ? "--exercise"
 				       : values->require ? "--require"
 							 : "--list");
 	if (values->list && (values->exercise || values->require))
-		return cli_usage_error(run->name, "--list prints names and does nothing else: give it alone");
+		return cli_usage_error(run->name, "--list: it prints names and does nothing else; give it alone");
 	return EXIT_DONE;
 }
 
@@ -127,8 +144,8 @@ int verb_probe(struct run *run)
 
 	if (!code)
 		code = requirement_parse(run, &requirement, values->require);
-	if (!code && (run->options.pid || run->options.pidfd >= 0))
-		code = probe_target(&probe);
+	if (!code && cli_chooses_process(&run->options))
+		code = probe_processes(&probe);
 	else if (!code && values->list)
 		code = emit_names(&probe);
 	else if (!code)

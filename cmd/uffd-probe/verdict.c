@@ -8,14 +8,14 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/rights.h"
 #include "probe.h"
+#include "proc/refusal.h"
 #include "proc/stat.h"
 #include "uffd/rights.h"
 #include "uffd/uapi.h"
 
 #define SECCOMP_STRICT 1
-#define YAMA           "/proc/sys/kernel/yama/ptrace_scope"
-#define YAMA_NO_ATTACH 3
 
 /* Which tools an obstacle is in the way of. */
 enum tools {
@@ -121,67 +121,17 @@ static void check_seccomp(struct verdicts *verdicts)
 	}
 }
 
-static int yama_scope(void)
-{
-	uint64_t scope;
-
-	return fd_read_number_at(AT_FDCWD, YAMA, 10, &scope) < 0 ? 0 : (int)scope;
-}
-
-/* The user that a process runs as, and the owner of its files in /proc, which is root when it is not dumpable. */
-static bool read_users(const struct target *target, uid_t *user, uid_t *owner)
-{
-	_cleanup_close_ int fd = target_proc_open(target, "", O_RDONLY | O_DIRECTORY);
-	struct stat st;
-	uint64_t uid;
-
-	if (fd < 0 || fstatat(fd, "mem", &st, 0) || target_status(target, "Uid", &uid))
-		return false;
-	*user = (uid_t)uid;
-	*owner = st.st_uid;
-	return true;
-}
-
-/* Why ptrace is refused to a user without the capability. */
-static void explain_refusal(struct verdicts *verdicts)
-{
-	static const char cure[] = "run as root or with CAP_SYS_PTRACE";
-	uid_t user = 0, owner = 0;
-	bool known = read_users(verdicts->target, &user, &owner);
-	bool stranger = known && user != geteuid(), undumpable = known && !stranger && owner != user;
-	bool yama = yama_scope() > 0;
-
-	if (stranger)
-		add_obstacle(verdicts, BOTH, "capability", "it is another user's, and CAP_SYS_PTRACE is missing", cure);
-	if (undumpable)
-		add_obstacle(verdicts, BOTH, "dumpable", "it is not dumpable: it changed its user, or asked for that",
-			     "run as root or with CAP_SYS_PTRACE, or let it call prctl(PR_SET_DUMPABLE, 1)");
-	if (yama)
-		add_obstacle(verdicts, BOTH, "yama", "kernel.yama.ptrace_scope lets only its parents trace it",
-			     "sysctl kernel.yama.ptrace_scope=0, or run as root or with CAP_SYS_PTRACE");
-	if (!stranger && !undumpable && !yama)
-		add_obstacle(verdicts, BOTH, "capability",
-			     "it has capabilities that this user lacks, or is in another user namespace", cure);
-}
-
 static void check_ptrace(struct verdicts *verdicts)
 {
 	_cleanup_close_ int fd = target_proc_open(verdicts->target, "mem", O_RDWR);
+	struct refusal list[REFUSALS_MAX];
+	size_t count;
 
 	if (fd != -EACCES && fd != -EPERM)
 		return;
-	if (yama_scope() >= YAMA_NO_ATTACH)
-		add_obstacle(verdicts, BOTH, "yama", "kernel.yama.ptrace_scope is 3: nobody may trace",
-			     "boot without it; it cannot be lowered while the system runs");
-	else if (uffd_capable(CAP_SYS_PTRACE) && uffd_in_user_namespace())
-		add_obstacle(verdicts, BOTH, "user_namespace",
-			     "it is outside of this user namespace, where CAP_SYS_PTRACE does not count",
-			     "run in the user namespace of the process, or as root outside");
-	else if (uffd_capable(CAP_SYS_PTRACE))
-		add_obstacle(verdicts, BOTH, "security_module", "a security module refuses ptrace",
-			     "allow it in its policy");
-	else
-		explain_refusal(verdicts);
+	count = refusal_list(verdicts->target, true, list);
+	for (size_t i = 0; i < count; i++)
+		add_obstacle(verdicts, BOTH, list[i].obstacle, list[i].why, list[i].hint);
 }
 
 static bool same_user_namespace(const struct target *target)
@@ -214,7 +164,7 @@ static void check_descriptor(struct verdicts *verdicts)
 
 	if (!verdicts->findings.route[UFFD_ROUTE_DEVICE] || uffd_sysctl() == 1)
 		return;
-	if (capable && same_user_namespace(verdicts->target) && !uffd_in_user_namespace())
+	if (capable && same_user_namespace(verdicts->target) && !rights_in_user_namespace())
 		return;
 	if (capable)
 		add_obstacle(

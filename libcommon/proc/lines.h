@@ -21,5 +21,3 @@ void lines_back(struct maps_reader *reader, const char *line);
  * walk.
  */
 bool address_space_gone(int fd);
-/* Fills a mapping from a line of maps or smaps. False when the line is not one that begins a mapping. */
-bool mapping_parse(const char *line, struct mapping *mapping);

@@ -110,37 +110,6 @@ static void set_permissions(struct mapping *mapping, const char *perm)
 
 /*
  * "START-END rwxp OFFSET MAJOR:MINOR INODE          NAME"; sscanf would be the slowest part of a walk over many
- * mappings.
- */
-bool mapping_parse(const char *line, struct mapping *mapping)
-{
-	unsigned long major, minor;
-	const char *perm;
-	char *at;
-
-	mapping->region.start = strtoull(line, &at, 16);
-	if (at == line || *at != '-')
-		return false;
-	mapping->region.end = strtoull(at + 1, &at, 16);
-	if (*at != ' ' || strlen(at) < 6)
-		return false;
-	perm = at + 1;
-	mapping->offset = strtoull(perm + 4, &at, 16);
-	major = strtoul(at, &at, 16);
-	if (*at != ':')
-		return false;
-	minor = strtoul(at + 1, &at, 16);
-	mapping->inode = strtoull(at, &at, 10);
-	set_permissions(mapping, perm);
-	at += strspn(at, " ");
-	snprintf(mapping->name, sizeof(mapping->name), "%s", at);
-	mapping->device = makedev(major, minor);
-	mapping->kind = kind_of(mapping);
-	return mapping->region.start < mapping->region.end;
-}
-
-/*
- * "START-END rwxp OFFSET MAJOR:MINOR INODE          NAME"; sscanf would be the slowest part of a walk over many
  * mappings. False when the line is not one that begins a mapping.
  */
 static bool parse_mapping(const char *line, struct mapping *mapping)
