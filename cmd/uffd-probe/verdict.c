@@ -12,7 +12,6 @@
 #include "probe.h"
 #include "proc/refusal.h"
 #include "proc/stat.h"
-#include "uffd/rights.h"
 #include "uffd/uapi.h"
 
 #define SECCOMP_STRICT 1

@@ -15,10 +15,17 @@
 #include "base/fd.h"
 #include "base/rights.h"
 #include "uffd/guard.h"
-#include "uffd/rights.h"
 #include "uffd/uapi.h"
 
 #define SYSCTL "/proc/sys/vm/unprivileged_userfaultfd"
+
+int uffd_sysctl(void)
+{
+	uint64_t value;
+	int rc = fd_read_number_at(AT_FDCWD, SYSCTL, 10, &value);
+
+	return rc == 0 ? (int)value : rc == -ENOENT ? 1 : -EIO;
+}
 
 const char *uffd_route_name(enum uffd_route route)
 {

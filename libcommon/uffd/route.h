@@ -7,6 +7,12 @@
 #include "report/error.h"
 #include "uffd/open.h"
 
+/*
+ * vm.unprivileged_userfaultfd: 0 or 1; 1 where the kernel has no such setting (before Linux 5.2), -errno when it cannot
+ * be read.
+ */
+int uffd_sysctl(void);
+
 /* "syscall", "syscall_user_mode_only", "device" */
 const char *uffd_route_name(enum uffd_route route);
 
