@@ -28,13 +28,13 @@ static const char *const tool_names[] = {"swapctl", "uffd-move"};
 static const struct report_column verdict_columns[] = {
 	{"tool", "TOOL", COLUMN_TEXT},
 	{"usable", "USABLE", COLUMN_TEXT},
-	{"obstacles", "OBSTACLES", COLUMN_TEXT},
+	{"obstacles", "OBSTACLES", COLUMN_PROSE},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
 static const struct report_column obstacle_columns[] = {
-	{"obstacle", "OBSTACLE", COLUMN_TEXT}, {"tools", "TOOLS", COLUMN_TEXT}, {"reason", "REASON", COLUMN_TEXT},
-	{"hint", "CURE", COLUMN_TEXT},         {NULL, NULL, COLUMN_TEXT},
+	{"obstacle", "OBSTACLE", COLUMN_TEXT}, {"tools", "TOOLS", COLUMN_TEXT}, {"reason", "REASON", COLUMN_PROSE},
+	{"hint", "CURE", COLUMN_PROSE},        {NULL, NULL, COLUMN_TEXT},
 };
 
 struct verdicts {
@@ -99,6 +99,15 @@ static void check_tracer(struct verdicts *verdicts)
 	add_obstacle(verdicts, BOTH, "traced", why, "detach the tracer first");
 }
 
+/* What came of trying a facility: 0, or -errno with `error`, which may be NULL, filled. */
+static int facility_code(const struct findings *findings, const char *name, struct error *error)
+{
+	for (size_t i = 0; i < FACILITIES; i++)
+		if (!strcmp(facilities[i].name, name))
+			return findings->facility[i] ? facility_explain(i, findings->facility[i], error) : 0;
+	return -ENOENT;
+}
+
 static void check_seccomp(struct verdicts *verdicts)
 {
 	uint64_t mode = status_of(verdicts->target, "Seccomp");
@@ -109,15 +118,9 @@ static void check_seccomp(struct verdicts *verdicts)
 			     "it is in seccomp strict mode, which allows no system call of ours", NULL);
 		return;
 	}
-	for (size_t i = 0; mode && i < FACILITIES; i++) {
-		int code = verdicts->findings.facility[i];
-
-		if (strcmp(facilities[i].name, "ptrace_suspend_seccomp") || !code)
-			continue;
-		facility_explain(i, code, &error);
+	if (mode && facility_code(&verdicts->findings, "ptrace_suspend_seccomp", &error))
 		add_obstacle(verdicts, BOTH, "seccomp",
 			     "it runs under a seccomp filter, which this user cannot suspend", error.hint);
-	}
 }
 
 static void check_ptrace(struct verdicts *verdicts)
@@ -175,14 +178,6 @@ static void check_descriptor(struct verdicts *verdicts)
 			     "/dev/userfaultfd cannot be used, and vm.unprivileged_userfaultfd is 0", cure);
 }
 
-static int facility_code(const struct findings *findings, const char *name)
-{
-	for (size_t i = 0; i < FACILITIES; i++)
-		if (!strcmp(facilities[i].name, name))
-			return findings->facility[i];
-	return -ENOENT;
-}
-
 /* What swapctl enables; moving needs the ioctl or, the older way, mremap(2). */
 static void check_kernel(struct verdicts *verdicts)
 {
@@ -191,7 +186,7 @@ static void check_kernel(struct verdicts *verdicts)
 				UFFD_FEATURE_SIGBUS;
 	const struct findings *findings = &verdicts->findings;
 
-	if (facility_code(findings, "pidfd_getfd") == -ENOSYS)
+	if (facility_code(findings, "pidfd_getfd", NULL) == -ENOSYS)
 		add_obstacle(verdicts, BOTH, "kernel", "this kernel does not have pidfd_getfd(2)",
 			     "run Linux 5.6 or newer");
 	if (!findings->asked)
@@ -199,7 +194,7 @@ static void check_kernel(struct verdicts *verdicts)
 	if (needed & ~findings->offered)
 		add_obstacle(verdicts, SWAPCTL, "kernel", "this kernel does not offer all features that it needs",
 			     "run Linux 6.8 or newer");
-	if (!(findings->offered & UFFD_FEATURE_MOVE) && facility_code(findings, "mremap_dontunmap"))
+	if (!(findings->offered & UFFD_FEATURE_MOVE) && facility_code(findings, "mremap_dontunmap", NULL))
 		add_obstacle(verdicts, UFFD_MOVE, "kernel", "this kernel has neither UFFDIO_MOVE nor MREMAP_DONTUNMAP",
 			     "run Linux 5.7 or newer");
 	if (findings->feature[__builtin_ctz(UFFD_FEATURE_EVENT_FORK)] == -EPERM)
