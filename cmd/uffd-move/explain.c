@@ -141,29 +141,21 @@ static void explain_invalid(const struct move_failure *failure, struct error *wh
 
 static void explain_plain(const struct explainer *explainer, int code, struct error *why)
 {
-	switch (code) {
-	case -ENOENT:
-		error_set(why, code, "no page is there: never touched, or discarded", "use --allow-src-holes",
+	static const char lost[] = "what lies there would be lost: let the program discard it first";
+	static const struct error_cause causes[] = {
+		{-ENOENT, .why = "no page is there: never touched, or discarded", .hint = "use --allow-src-holes"},
+		{-EEXIST, .why = "the destination has pages already", .hint = lost},
+		{-EAGAIN, .why = "the kernel kept asking to try again", .hint = "try again"},
+		{-EFAULT, .why = "the page is a guard page or poisoned"},
+		{-EINTR, .why = "interrupted before these pages were moved"},
+		{0},
+	};
+
+	if (code == -EEXIST && explainer->reverse)
+		error_set(why, code, "the program has touched these pages since they were moved away", lost,
 			  "move pages");
-		break;
-	case -EEXIST:
-		error_set(why, code,
-			  explainer->reverse ? "the program has touched these pages since they were moved away"
-					     : "the destination has pages already",
-			  "what lies there would be lost: let the program discard it first", "move pages");
-		break;
-	case -EAGAIN:
-		error_set(why, code, "the kernel kept asking to try again", "try again", "move pages");
-		break;
-	case -EFAULT:
-		error_set(why, code, "the page is a guard page or poisoned", NULL, "move pages");
-		break;
-	case -EINTR:
-		error_set(why, code, "interrupted before these pages were moved", NULL, "move pages");
-		break;
-	default:
-		error_set(why, code, NULL, NULL, "move pages");
-	}
+	else
+		error_explain(why, causes, code, "move pages");
 }
 
 json_t *explain_failure(struct explainer *explainer, const struct move_failure *failure)

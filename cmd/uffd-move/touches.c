@@ -79,35 +79,21 @@ static struct touch_sum *find_sum(struct touches *touches, struct touch_sums *su
 	return sum;
 }
 
-int touches_init(struct touches *touches, const struct target *target, const struct region_vec *regions)
+int touches_init(struct touches *touches, const struct target *target)
 {
-	uint64_t pages = 0;
-
-	*touches = (struct touches){.target = target, .regions = regions};
+	*touches = (struct touches){.target = target};
 	touches->maps = target_proc_open(target, "maps", O_RDONLY | O_CLOEXEC);
 	if (touches->maps < 0)
 		return touches->maps;
 	touches->own_namespace = has_own_namespace(target);
-	touches->first_page = calloc(regions->count + 1, sizeof(*touches->first_page));
-	if (!touches->first_page)
-		return -ENOMEM;
-	for (size_t i = 0; i < regions->count; i++) {
-		touches->first_page[i] = pages;
-		pages += region_bytes(regions->items[i]) / page_size();
-	}
-	touches->seen = calloc(pages / 64 + 1, sizeof(*touches->seen));
-	touches->seen_in_round = calloc(pages / 64 + 1, sizeof(*touches->seen_in_round));
-	touches->first_page[regions->count] = pages;
-	return touches->seen && touches->seen_in_round ? 0 : -ENOMEM;
+	return 0;
 }
 
 void touches_free(struct touches *touches)
 {
 	if (touches->target && touches->maps >= 0)
 		close(touches->maps);
-	free(touches->first_page);
-	free(touches->seen);
-	free(touches->seen_in_round);
+	free(touches->blocks);
 	free(touches->mappings.items);
 	free(touches->threads.items);
 	*touches = (struct touches){0};
@@ -120,7 +106,7 @@ void touches_forget_mapping(struct touches *touches)
 
 static const char *mapping_name(struct touches *touches, uint64_t address)
 {
-	struct region page = {address, address + 1};
+	struct region page = region_at(address, 1);
 
 	if (!region_contains(touches->mapping.region, page) &&
 	    mapping_at(touches->maps, address, &touches->mapping) <= 0)
@@ -128,12 +114,37 @@ static const char *mapping_name(struct touches *touches, uint64_t address)
 	return touches->mapping.name;
 }
 
-/* Marks a page; whether it was not marked before. */
+static bool block_before(const void *item, const void *page)
+{
+	return ((const struct touch_block *)item)->first + TOUCH_BLOCK_PAGES <= *(const uint64_t *)page;
+}
+
+/* The block of a page, until another one is looked for; made when it is not there. NULL when out of memory. */
+static struct touch_block *find_block(struct touches *touches, uint64_t page)
+{
+	size_t bytes = sizeof(struct touch_block);
+	size_t at = first_not_before(touches->blocks, touches->block_count, bytes, block_before, &page);
+	struct touch_block *block;
+
+	if (at < touches->block_count && touches->blocks[at].first <= page)
+		return &touches->blocks[at];
+	if (array_reserve(&touches->blocks, touches->block_count, &touches->block_size) < 0)
+		return NULL;
+	block = &touches->blocks[at];
+	memmove(block + 1, block, (touches->block_count - at) * bytes);
+	*block = (struct touch_block){.first = round_down(page, TOUCH_BLOCK_PAGES)};
+	touches->block_count++;
+	return block;
+}
+
+/* Marks a page of a block; whether it was not marked before. */
 static bool mark_page(uint64_t *set, uint64_t page)
 {
-	bool first = !(set[page / 64] >> page % 64 & 1);
+	uint64_t bit = UINT64_C(1) << page % 64;
+	uint64_t *word = &set[page % TOUCH_BLOCK_PAGES / 64];
+	bool first = !(*word & bit);
 
-	set[page / 64] |= UINT64_C(1) << page % 64;
+	*word |= bit;
 	return first;
 }
 
@@ -141,36 +152,44 @@ static json_t *touch_record(const struct touches *touches, const struct page_tou
 			    const struct touch_sum *thread, const char *mapping, bool fresh)
 {
 	char address[ADDRESS_TEXT];
+	const struct target *target = touches->target;
+	uint64_t page = round_down(touch->address, page_size());
+	json_t *record = report_region("touch", target->pid, target->starttime, page, page + page_size());
 	json_t *tid = thread->tid ? json_integer(thread->tid) : json_null();
 	json_t *name = *thread->name ? json_string(thread->name) : NULL;
 
-	return json_pack("{s:s, s:i, s:I, s:s, s:o, s:o, s:s, s:b, s:I, s:s}", "type", "touch", "pid",
-			 (int)touches->target->pid, "starttime", (json_int_t)touches->target->starttime, "address",
-			 address_format(address, touch->address), "tid", tid, "thread", name ? name : json_null(),
-			 "access", touch->write ? "write" : "read", "fresh", (int)fresh, "at_us",
-			 (json_int_t)touch->at_us, "name", mapping);
+	json_t *more =
+		json_pack("{s:s, s:o, s:o, s:s, s:b, s:I, s:s}", "address", address_format(address, touch->address),
+			  "tid", tid, "thread", name ? name : json_null(), "access", touch->write ? "write" : "read",
+			  "fresh", (int)fresh, "at_us", (json_int_t)touch->at_us, "name", mapping);
+
+	if (!record || !more || json_object_update(record, more)) {
+		json_decref(record);
+		record = NULL;
+	}
+	json_decref(more);
+	return record;
 }
 
 json_t *touches_add(struct touches *touches, const struct page_touch *touch)
 {
-	const struct region *region = region_vec_find(touches->regions, touch->address);
+	uint64_t page = touch->address / page_size();
+	struct touch_block *block = find_block(touches, page);
 	const char *name = mapping_name(touches, touch->address);
 	struct touch_sum *thread = find_sum(touches, &touches->threads, touch->tid, NULL);
 	struct touch_sum *mapping = find_sum(touches, &touches->mappings, 0, name);
 	size_t bytes = page_size();
 	bool first, fresh;
-	uint64_t page;
 
-	if (!region || !thread || !mapping)
+	if (!block || !thread || !mapping)
 		return NULL;
-	page = touches->first_page[region - touches->regions->items] + (touch->address - region->start) / bytes;
-	first = mark_page(touches->seen, page);
+	first = mark_page(block->seen, page);
 	fresh = first && !touch->out;
 	touches->count++;
 	touches->round_count++;
 	thread->touches++;
 	mapping->touches++;
-	touches->round_bytes += mark_page(touches->seen_in_round, page) ? bytes : 0;
+	touches->round_bytes += mark_page(block->this_round, page) ? bytes : 0;
 	touches->bytes += first ? bytes : 0;
 	touches->last_new_us = first ? touch->at_us : touches->last_new_us;
 	touches->fresh_bytes += fresh ? bytes : 0;
@@ -181,7 +200,6 @@ json_t *touches_add(struct touches *touches, const struct page_touch *touch)
 
 json_t *touches_round(struct touches *touches, uint64_t at_us, uint64_t waited_us)
 {
-	uint64_t pages = touches->first_page[touches->regions->count];
 	json_t *record =
 		json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I}", "type", "interval", "pid", (int)touches->target->pid,
 			  "starttime", (json_int_t)touches->target->starttime, "at_us", (json_int_t)at_us, "touches",
@@ -189,7 +207,8 @@ json_t *touches_round(struct touches *touches, uint64_t at_us, uint64_t waited_u
 			  "waited_us", (json_int_t)waited_us);
 
 	touches->round_count = touches->round_bytes = 0;
-	memset(touches->seen_in_round, 0, (pages / 64 + 1) * sizeof(*touches->seen_in_round));
+	for (size_t i = 0; i < touches->block_count; i++)
+		memset(touches->blocks[i].this_round, 0, sizeof(touches->blocks[i].this_round));
 	return record;
 }
 

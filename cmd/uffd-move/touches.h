@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/region.h"
 #include "proc/maps.h"
 #include "proc/target.h"
 
@@ -32,12 +31,19 @@ struct touch_sums {
 	size_t count, size, last;
 };
 
+#define TOUCH_BLOCK_PAGES 512
+
+/* Pages side by side, the first one's number a multiple of TOUCH_BLOCK_PAGES. */
+struct touch_block {
+	uint64_t first;                              /* its address by the page size */
+	uint64_t seen[TOUCH_BLOCK_PAGES / 64];       /* a bit a page */
+	uint64_t this_round[TOUCH_BLOCK_PAGES / 64]; /* the same, since the pages were last moved aside */
+};
+
 struct touches {
 	const struct target *target;
-	const struct region_vec *regions; /* those watched: sorted, disjoint */
-	uint64_t *first_page;             /* of each region, in the bit set below */
-	uint64_t *seen;                   /* a bit a page */
-	uint64_t *seen_in_round;          /* the same, since the pages were last moved aside */
+	struct touch_block *blocks; /* in order; those of which a page was touched */
+	size_t block_count, block_size;
 	int maps;
 	bool own_namespace; /* the target numbers its threads otherwise than we do */
 	struct mapping mapping;
@@ -47,8 +53,8 @@ struct touches {
 	uint64_t round_count, round_bytes;
 };
 
-/* `regions` is borrowed and stays as it is. Returns 0 or -errno (-ESRCH, -ENOMEM). */
-int touches_init(struct touches *touches, const struct target *target, const struct region_vec *regions);
+/* Returns 0 or -errno (-ESRCH). */
+int touches_init(struct touches *touches, const struct target *target);
 void touches_free(struct touches *touches);
 
 /* The "touch" record of a touch, which is added to the sums. The caller owns it; NULL when out of memory. */

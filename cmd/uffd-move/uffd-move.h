@@ -28,6 +28,7 @@ struct requests {
 	size_t count, capacity;
 	pid_t pid;               /* 0: not said */
 	uint64_t starttime;      /* 0: not said */
+	bool cut;                /* see struct region_input */
 	bool by_mremap;          /* the records to be taken back say so */
 	struct region_vec unmap; /* mapped by the run that is taken back: to go once they are empty */
 };
@@ -49,6 +50,7 @@ extern const struct report_column move_columns[];
 /* uffd-move, which has no verbs. */
 int verb_move(struct run *run);
 
+/* Returns 0 or -ENOMEM. */
 int requests_add(struct requests *requests, struct request request);
 void requests_free(struct requests *requests);
 

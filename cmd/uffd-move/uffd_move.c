@@ -9,21 +9,21 @@
 #include "uffd-move.h"
 
 const struct report_column move_columns[] = {
-	{"src", "SOURCE", COLUMN_TEXT},
-	{"dst", "DESTINATION", COLUMN_TEXT},
+	{"src", "SOURCE", COLUMN_ADDRESS},
+	{"dst", "DESTINATION", COLUMN_ADDRESS},
 	{"bytes", "BYTES", COLUMN_SIZE},
 	{"moved_bytes", "MOVED", COLUMN_SIZE},
 	{"hole_bytes", "HOLES", COLUMN_SIZE},
 	{"failed_bytes", "FAILED", COLUMN_SIZE},
-	{"calls", "CALLS", COLUMN_NUMBER},
-	{"time_us", "TIME_US", COLUMN_NUMBER},
-	{"longest_stop_us", "STOP_US", COLUMN_NUMBER},
+	{"calls", "CALLS", COLUMN_NUMBER | COLUMN_WIDE},
+	{"time_us", "TIME", COLUMN_TIME | COLUMN_WIDE},
+	{"longest_stop_us", "STOP", COLUMN_TIME | COLUMN_WIDE},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
 static const struct report_column watch_columns[] = {
 	{"by", "BY", COLUMN_TEXT},
-	{"name", "NAME", COLUMN_TEXT},
+	{"name", "NAME", COLUMN_NAME},
 	{"tid", "TID", COLUMN_NUMBER},
 	{"touches", "TOUCHES", COLUMN_NUMBER},
 	{"touched_bytes", "TOUCHED", COLUMN_SIZE},
@@ -51,11 +51,11 @@ static int check_words(const struct run *run)
 {
 	bool source = cli_given(&run->options, "src");
 
-	if (!run->options.pid && run->options.pidfd < 0 && !run->options.regions)
-		return cli_usage_error(run->name, "which process? give -p PID or --pidfd FD (see %s --help)",
-				       run->name);
-	if (!source && !run->options.regions)
-		return cli_usage_error(run->name, "which memory? give --src and --length, or -r FILE (see %s --help)",
+	if (!cli_chooses_process(&run->options) && !run->options.regions)
+		return cli_usage_error(run->name, "which process? give -p PID (see %s --help)", run->name);
+	if (!source && !run->options.regions && !is_watching(run))
+		return cli_usage_error(run->name,
+				       "which memory? give --src and --length, -r FILE, or --watch (see %s --help)",
 				       run->name);
 	if (source && !cli_given(&run->options, "length"))
 		return cli_usage_error(run->name, "--src: --length is missing");
@@ -79,28 +79,46 @@ static int add_source(const struct run *run, struct requests *requests)
 static int check_safe(const struct run *run, const struct move_options *options, const struct requests *requests,
 		      struct error *error)
 {
-	if (options->yes || options->dry_run || options->reverse || is_watching(run))
+	bool told = !options->quiet || run->options.style.output;
+
+	if ((options->yes && told) || options->dry_run || options->reverse || is_watching(run))
 		return 0;
 	for (size_t i = 0; i < requests->count; i++)
-		if (!requests->items[i].destination)
+		if (!requests->items[i].destination && !told)
+			return error_set(error, -EINVAL, "nothing would tell where they went",
+					 "give a destination, or leave -q out", "move pages to a place of our own");
+		else if (!requests->items[i].destination)
 			return error_set(error, -EINVAL, "the program would read zeros where they were",
 					 "give a destination that it knows, --watch, or --yes if it does not need them",
 					 "move pages to a place of our own");
 	return 0;
 }
 
+/* Where the records name the process, it is as if -p had named it. */
+static int use_process(struct run *run, const struct requests *requests, struct error *error)
+{
+	struct cli_processes *processes = &run->options.processes;
+
+	if (cli_chooses_process(&run->options))
+		return 0;
+	if (!requests->pid)
+		return error_set(error, -EINVAL, "which process? the records do not say", "give -p PID", "move pages");
+	processes->pids = calloc(2, sizeof(*processes->pids));
+	if (!processes->pids)
+		return error_set(error, -ENOMEM, NULL, NULL, "move pages");
+	processes->pids[0] = requests->pid;
+	return 0;
+}
+
 static int read_requests(struct run *run, struct move_options *options, struct requests *requests, struct error *error)
 {
-	struct cli_options *cli = &run->options;
+	const struct cli_options *cli = &run->options;
 	int rc = cli->regions ? requests_read(requests, cli->regions, options->reverse, error) : 0;
 
 	if (!rc && requests->by_mremap && !cli_given(cli, "method"))
 		options->method = MOVE_MREMAP;
-	if (!rc && !cli->pid && cli->pidfd < 0)
-		cli->pid = requests->pid;
-	if (!rc && !cli->pid && cli->pidfd < 0)
-		rc = error_set(error, -EINVAL, "which process? the records do not say", "give -p PID or --pidfd FD",
-			       "move pages");
+	if (!rc)
+		rc = use_process(run, requests, error);
 	if (!rc)
 		rc = requests_check(requests, error);
 	return rc ? rc : check_safe(run, options, requests, error);
@@ -112,6 +130,7 @@ static int watch_requests(struct run *run, const struct requests *requests, bool
 	_cleanup_regions_ struct region_vec regions = {0};
 
 	options.quiet = run->options.quiet;
+	options.later = !cli_given(&run->options, "src") && !run->options.regions;
 	for (size_t i = 0; i < requests->count; i++)
 		if (region_vec_push(&regions, requests->items[i].source))
 			return error_set(error, -ENOMEM, NULL, NULL, "watch process %d", run->target.pid);
@@ -128,6 +147,8 @@ static int run_requests(struct run *run, const struct move_options *options, con
 		rc = target_check(&run->target, error);
 	if (rc)
 		return rc;
+	if (requests->cut)
+		run_cut(run);
 	if (is_watching(run))
 		return watch_requests(run, requests, partial, error);
 	/* What has begun is finished, or told; nothing foreign is left in the process. */

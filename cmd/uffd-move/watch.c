@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* --watch: pages out of the way, and a record for each one that is touched. */
 #include "watch.h"
-#include "report/input.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -11,6 +10,8 @@
 
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "cli/interrupt.h"
+#include "report/input.h"
 #include "session/session.h"
 #include "touches.h"
 
@@ -23,6 +24,7 @@ struct watcher {
 	const struct target *target;
 	struct report *report;
 	struct progress progress;
+	struct region_vec *regions;
 	struct touches touches;
 	bool table;
 	bool interval_open;
@@ -43,15 +45,6 @@ static void stop_session(int number)
 	interrupted = 1;
 	if (connection >= 0)
 		shutdown(connection, SHUT_WR);
-}
-
-static void catch_signals(void)
-{
-	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-	const struct sigaction action = {.sa_handler = stop_session, .sa_flags = SA_RESTART};
-
-	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
-		sigaction(numbers[i], &action, NULL);
 }
 
 /* What nobody reads need not go on. */
@@ -113,9 +106,13 @@ static void take_round(struct watcher *w, uint64_t at_us)
 
 static void take_region(struct watcher *w, json_t *record)
 {
+	struct region region;
+
 	w->asked += input_number(record, "asked_bytes");
 	w->moved += input_number(record, "moved_bytes");
 	w->skipped += input_number(record, "skipped_bytes");
+	if (w->options->later && input_region(record, &region))
+		region_vec_insert(w->regions, region); /* for another worker; without it, the region is moved again */
 	if (!w->table)
 		emit_record(w, json_incref(record));
 }
@@ -140,10 +137,8 @@ static void take_state(struct watcher *w, const json_t *record)
 static void take_session_record(void *context, json_t *record)
 {
 	struct watcher *w = context;
-	const char *type = json_string_value(json_object_get(record, "type"));
+	const char *type = input_text(record, "type");
 
-	if (!type)
-		type = "";
 	if (strcmp(type, "touches") == 0)
 		take_touches(w, record);
 	else if (strcmp(type, "region") == 0)
@@ -154,12 +149,6 @@ static void take_session_record(void *context, json_t *record)
 		take_round(w, input_number(record, "at_us"));
 	else if (strcmp(type, "watching") == 0)
 		take_state(w, record);
-	json_decref(record);
-}
-
-static void ignore_record(void *context, json_t *record)
-{
-	(void)context;
 	json_decref(record);
 }
 
@@ -180,8 +169,9 @@ static int watch_once(struct watcher *w, struct error *error)
 {
 	const struct session_request request = {
 		.verb = REQUEST_WATCH,
-		.regions = w->touches.regions,
-		.duration_ms = w->options->duration_ms,
+		.regions = w->regions,
+		.later = w->options->later,
+		.duration_ms = w->options->duration_ns / 1000000,
 		.again_ms = w->options->again_ms,
 		.resume_ns = w->started_ns,
 	};
@@ -200,7 +190,7 @@ static int watch_once(struct watcher *w, struct error *error)
 /* Ends a session that was not asked to watch any more, because a signal came first. */
 static int give_up(const struct watcher *w, struct error *error)
 {
-	int rc = session_ask(w->target, &(struct session_request){.verb = REQUEST_DETACH}, ignore_record, NULL, error);
+	int rc = session_ask(w->target, &(struct session_request){.verb = REQUEST_DETACH}, session_ignore, NULL, error);
 
 	return rc == -ENOENT ? 0 : rc;
 }
@@ -270,7 +260,7 @@ static int run_session(struct watcher *w, bool *partial, struct error *error)
 		.watch = true,
 	};
 	uint64_t elapsed;
-	int rc = session_attach(w->target, &session, ignore_record, NULL, error);
+	int rc = session_attach(w->target, &session, session_ignore, NULL, error);
 
 	if (rc < 0)
 		return rc;
@@ -288,19 +278,22 @@ static int run_session(struct watcher *w, bool *partial, struct error *error)
 	return rc ? rc : summarize_watch(w, elapsed);
 }
 
-int watch_regions(const struct move_watch_options *options, const struct target *target,
-		  const struct region_vec *regions, struct report *report, bool *partial, struct error *error)
+int watch_regions(const struct move_watch_options *options, const struct target *target, struct region_vec *regions,
+		  struct report *report, bool *partial, struct error *error)
 {
-	struct watcher w = {
-		.options = options, .target = target, .report = report, .table = report_shows_table(report)};
-	int rc = touches_init(&w.touches, target, regions);
+	struct watcher w = {.options = options,
+			    .target = target,
+			    .regions = regions,
+			    .report = report,
+			    .table = report_shows_table(report)};
+	int rc = touches_init(&w.touches, target);
 
 	if (rc < 0) {
 		touches_free(&w.touches);
 		return error_set(error, rc, rc == -ESRCH ? "it has ended" : NULL, NULL, "watch process %d",
 				 target->pid);
 	}
-	catch_signals();
+	interrupt_handle(stop_session, SA_RESTART);
 	rc = run_session(&w, partial, error);
 	touches_free(&w.touches);
 	if (rc < 0 && !error->code)

@@ -12,15 +12,17 @@
 #include "report/report.h"
 
 struct move_watch_options {
-	uint64_t duration_ms; /* 0: until a signal, or the target's end */
+	uint64_t duration_ns; /* 0: until a signal, or the target's end */
 	uint64_t again_ms;    /* 0: pages that came back stay */
+	bool later;           /* all that is eligible is watched, also what comes later */
 	bool quiet;
+	uint64_t duration_ms;
 };
 
 /*
- * Watches regions (sorted, disjoint, page aligned): region records, then a "touch" record for each touch, sums by
- * mapping and thread, the summary. Everything is back when it returns. *partial: some pages were not moved aside, or
- * touches not told. Returns 0, or a negative errno with `error` filled.
+ * Watches regions (sorted, disjoint, page aligned; with `later` none, and they are added): region records, then a
+ * "touch" record for each touch, sums by mapping and thread, the summary. Everything is back when it returns. *partial:
+ * some pages were not moved aside, or touches not told. Returns 0, or a negative errno with `error` filled.
  */
-int watch_regions(const struct move_watch_options *options, const struct target *target,
-		  const struct region_vec *regions, struct report *report, bool *partial, struct error *error);
+int watch_regions(const struct move_watch_options *options, const struct target *target, struct region_vec *regions,
+		  struct report *report, bool *partial, struct error *error);
