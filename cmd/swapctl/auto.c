@@ -12,7 +12,7 @@ const struct report_column round_columns[] = {
 	{"refaulted_pages", "REFAULTED", COLUMN_NUMBER},
 	{"pool_bytes", "POOL", COLUMN_SIZE},
 	{"store_bytes", "STORE", COLUMN_SIZE},
-	{"time_us", "TIME_US", COLUMN_NUMBER},
+	{"time_us", "TIME", COLUMN_TIME},
 	{NULL, NULL, COLUMN_TEXT},
 };
 

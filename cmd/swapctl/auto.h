@@ -7,14 +7,15 @@
 #include "swapctl.h"
 
 struct auto_options {
-	char **pids; /* NULL-terminated, or NULL: after -p, … */
-	char **more; /* … and without it */
-	const char *cgroup;
 	struct policy_params params;
 	const char *trigger; /* for the kernel's pressure file; empty without --pressure */
 	struct session_options session;
-	bool explain;
-	bool leave;
+	struct preferences preferences;
+	bool explain, leave, once;
+	bool kernel; /* pages go to the kernel's swap, and nothing has a session */
+	char **pids;
+	char **more;
+	const char *cgroup;
 };
 
 /* A process that is looked after. */
@@ -65,6 +66,14 @@ int auto_run(struct run *run, const struct auto_options *options);
 
 /* auto_round.c: what there is to do now for one process. Returns 0, or -ESRCH when it is gone. `lock` is held. */
 int auto_tend(struct automaton *a, struct managed *m);
+
+/* What a session, or the kernel, says while others are looked after. */
+typedef void (*auto_record_fn)(void *context, json_t *record);
+struct auto_answer {
+	struct automaton *a;
+	auto_record_fn callback;
+	void *context;
+};
 
 /* Its session, if it is ours, is ended. Returns 0, or -errno when that was told. `lock` is held. */
 int auto_detach(struct automaton *a, struct managed *m);

@@ -9,11 +9,14 @@
 #include "auto.h"
 #include "base/cleanup.h"
 #include "base/size.h"
+#include "pages/idle.h"
 #include "pages/pages.h"
 #include "proc/maps.h"
 #include "report/input.h"
 
 #define SUPERPAGE (2 * MiB)
+#define MIN_PAGE  (4 * KiB)
+#define IDLE_MOST (4 * GiB)
 #define RETRY_MS  1000 /* after a session has not answered */
 
 static bool is_type(const json_t *record, const char *type)
@@ -23,10 +26,12 @@ static bool is_type(const json_t *record, const char *type)
 	return name && strcmp(name, type) == 0;
 }
 
-static void discard_record(void *context, json_t *record)
+/* Without its session the process is as it was, and what is known of it still holds. */
+static void forget_session(struct managed *m)
 {
-	(void)context;
-	json_decref(record);
+	m->attached = m->made = false;
+	m->now.pool = m->now.used = m->now.out = m->now.forks = m->now.stalled_us = 0;
+	policy_observe(m->process, &m->now);
 }
 
 /* An answer that came while the process, or its session, was going is no failure of this program. */
@@ -36,8 +41,10 @@ static int check_answer(struct automaton *a, struct managed *m, const char *op, 
 		return 0;
 	if (!target_alive(&m->target))
 		return -ESRCH;
-	if (rc == -ENOENT || rc == -ESRCH)
-		m->attached = false;               /* it runs another program, or another client detached it */
+	if (rc == -ENOENT)
+		m->attached = false; /* all processes of its session were killed: attaching says so */
+	else if (rc == -ENOMSG || rc == -ESRCH)
+		forget_session(m);                 /* it runs another program, or another client detached it */
 	else if (rc != -EBUSY && rc != -ECANCELED) /* it is kept in core for a debugger, or something came before us */
 		auto_failed(a, m, op, error);
 	return -EAGAIN;
@@ -91,6 +98,11 @@ static int ask_session(struct automaton *a, struct managed *m, const char *op, c
 	return check_answer(a, m, op, rc, &error);
 }
 
+static uint64_t number_at(const json_t *list, size_t i)
+{
+	return (uint64_t)json_integer_value(json_array_get(list, i));
+}
+
 static void take_refaults(void *context, json_t *record)
 {
 	struct managed *m = context;
@@ -117,9 +129,8 @@ static void take_refaults(void *context, json_t *record)
 static void take_status(void *context, json_t *record)
 {
 	struct managed *m = context;
-	const char *store = json_string_value(json_object_get(record, "store"));
 
-	snprintf(m->store, sizeof(m->store), "%s", store ? store : "");
+	snprintf(m->store, sizeof(m->store), "%s", input_text(record, "store"));
 	m->now.pool = input_number(record, "pool_bytes");
 	m->now.used = m->now.pool + input_number(record, "store_bytes");
 	m->now.stalled_us = input_number(record, "fault_wait_us");
@@ -145,7 +156,7 @@ static int attach_session(struct automaton *a, struct managed *m)
 
 	pthread_mutex_unlock(&a->lock);
 	exists = session_exists(&m->target);
-	rc = exists ? 0 : session_attach(&m->target, &a->options->session, discard_record, NULL, &error);
+	rc = exists ? 0 : session_attach(&m->target, &a->options->session, session_ignore, NULL, &error);
 	pthread_mutex_lock(&a->lock);
 	if (exists) {
 		m->attached = true;
@@ -291,17 +302,13 @@ static int offer_all(struct managed *m)
 	return rc;
 }
 
-/* Without its session the process is as it was, and what is known of it still holds. */
 static int end_session(struct automaton *a, struct managed *m)
 {
 	int rc = auto_detach(a, m);
 
-	if (rc < 0)
-		return rc;
-	m->attached = m->made = false;
-	m->now.pool = m->now.used = m->now.out = m->now.forks = m->now.stalled_us = 0;
-	policy_observe(m->process, &m->now);
-	return 0;
+	if (rc == 0)
+		forget_session(m);
+	return rc;
 }
 
 static int run_round(struct automaton *a, struct managed *m)
@@ -403,5 +410,5 @@ int auto_detach(struct automaton *a, struct managed *m)
 {
 	if (!m->made || !target_alive(&m->target))
 		return 0;
-	return ask_session(a, m, "detach", &(struct session_request){.verb = REQUEST_DETACH}, discard_record, NULL);
+	return ask_session(a, m, "detach", &(struct session_request){.verb = REQUEST_DETACH}, session_ignore, NULL);
 }

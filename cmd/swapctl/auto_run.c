@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* swapctl auto: looks after processes until it is told to end. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "auto.h"
 #include "base/cleanup.h"
 #include "base/size.h"
 #include "cgroup/cgroup.h"
+#include "cli/interrupt.h"
+#include "tool/notify.h"
 
 #define INSPECT_MS       60000   /* new processes are found, and pressure is read, at least so often */
 #define INSPECT_AGAIN_MS 100     /* whether a signal has come, and while threads are at work */
@@ -29,12 +33,8 @@ static void wake_up(int signal)
 /* Answers of sessions are read to their end: SA_RESTART. */
 static void catch_end_signals(int fd)
 {
-	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-	const struct sigaction action = {.sa_handler = wake_up, .sa_flags = SA_RESTART};
-
 	wake_fd = fd;
-	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
-		sigaction(numbers[i], &action, NULL);
+	interrupt_handle(wake_up, SA_RESTART);
 }
 
 static void emit_decision(void *context, const struct policy_decision *d)
@@ -45,12 +45,11 @@ static void emit_decision(void *context, const struct policy_decision *d)
 	if (region_bytes(d->region))
 		record = report_region("decision", d->pid, d->starttime, d->region.start, d->region.end);
 	else
-		record = json_pack("{s:s,s:i,s:I}", "type", "decision", "pid", d->pid, "starttime",
-				   (json_int_t)d->starttime);
+		record = report_process("decision", d->pid, d->starttime);
 	json_object_set_new(record, "op", json_string(d->op));
 	json_object_set_new(record, "why", json_string(d->why));
 	for (unsigned int i = 0; i < POLICY_NUMBERS && d->numbers[i].key; i++)
-		json_object_set_new(record, d->numbers[i].key, json_integer((json_int_t)d->numbers[i].value));
+		report_number(record, d->numbers[i].key, d->numbers[i].value);
 	auto_emit(a, record);
 }
 
@@ -134,6 +133,17 @@ static int meet_cgroup(struct automaton *a)
 	return rc;
 }
 
+static int choose_again(const struct automaton *a, struct choices *choices, struct error *error)
+{
+	return choice_find(choices, &a->run->options.processes, &(struct region_input){0}, error);
+}
+
+/* Whether the cgroup that was chosen is there no more: that is the end of its processes, and no error. */
+static bool cgroup_is_gone(const struct automaton *a)
+{
+	return a->cgroup >= 0 && faccessat(a->cgroup, "cgroup.procs", F_OK, 0) < 0;
+}
+
 static int open_named(struct automaton *a, char **pids, struct error *error)
 {
 	for (char **text = pids; text && *text; text++) {
@@ -154,6 +164,14 @@ static int open_named(struct automaton *a, char **pids, struct error *error)
 			return error_set(error, -ENOMEM, NULL, NULL, "look after process %s", *text);
 	}
 	return 0;
+}
+
+/* The one whose pressure is read, and whose end is the end of all. Returns -1: none. */
+static int open_cgroup(const struct cli_processes *options, struct error *error)
+{
+	if (options->cgroups)
+		return cgroup_open(*options->cgroups, error);
+	return options->units ? cgroup_unit(*options->units, error) : -1;
 }
 
 static int begin_managing(struct automaton *a, struct error *error)

@@ -14,11 +14,10 @@
 #include "swapctl.h"
 #include "tool/command.h"
 
-#define LIBRARY           "libuvm.so.0"
-#define SOON_MS           20   /* between looks for the agent of a command that has just been started */
-#define LATER_MS          1000 /* for that of another program that it has become */
-#define PATIENCE_US       10000000
-#define SIGNALLED(signal) (128 + (signal))
+#define LIBRARY     "libuvm.so.0"
+#define SOON_MS     20   /* between looks for the agent of a command that has just been started */
+#define LATER_MS    1000 /* for that of another program that it has become */
+#define PATIENCE_US 10000000
 
 /* A command on its way from its start to its exit status. */
 struct command {
@@ -92,7 +91,7 @@ static int wait_for_end(struct command *command, const sigset_t *signals)
 			kill(command->pid, signal);
 		while ((ended = waitpid(-1, &status, WNOHANG)) > 0)
 			if (ended == command->pid)
-				return WIFEXITED(status) ? WEXITSTATUS(status) : SIGNALLED(WTERMSIG(status));
+				return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_SIGNALLED + WTERMSIG(status);
 		if (signal < 0)
 			find_agent(command);
 	}

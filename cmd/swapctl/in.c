@@ -11,9 +11,8 @@
 #include "swapctl.h"
 #include "tool/command.h"
 
-#define SIGNALLED(signal) (128 + (signal))
-#define TRIES             10
-#define AGAIN_MS          100 /* until a session whose worker has died is asked again */
+#define TRIES    10
+#define AGAIN_MS 100 /* until a session whose worker has died is asked again */
 
 static volatile sig_atomic_t command_pid;
 
@@ -42,7 +41,7 @@ static int hold_session(const struct run *run, struct error *error)
 	/* Its worker has died: there is another one soon. */
 	for (int tries = 0; fd == -ECONNRESET && tries < TRIES && target_alive(&run->target); tries++)
 		fd = session_hold(&run->target, error);
-	return fd == -ENOENT ? 0 : fd;
+	return fd == -ENOENT || fd == -ENOMSG ? 0 : fd;
 }
 
 /* Until the command has ended. Another worker is asked to keep everything in core, too. */
@@ -63,7 +62,7 @@ static int wait_for_command(const struct run *run, pid_t pid, int held)
 	}
 	if (held > 0)
 		session_release(held);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : SIGNALLED(WTERMSIG(status));
+	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_SIGNALLED + WTERMSIG(status);
 }
 
 /* The command reads and writes what this program would; it prints no records. */

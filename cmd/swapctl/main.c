@@ -7,7 +7,12 @@
 	"store_file_bytes pool_bytes moving_pages staged_pages pool_pages filled_pages poisoned_pages spaces "      \
 	"moved_pages_total refaulted_pages brought_pages fresh_faults hot_faults fault_wait_us written_back_pages " \
 	"fault_max_us events stops access kept_in tracer_pid"
-#define REGION_KEYS "pid starttime bytes filled_pages skipped"
+#define REGION_KEYS "pid starttime bytes op zero_pages filled_pages skipped would_move_bytes"
+#define MOVED                                                                                                    \
+	"{+moved_bytes} out[ ({compressed_bytes} stored, {moved_bytes:compressed_bytes})][ in {time_us}]" STAYED \
+	"\n{+would_move_bytes} would leave" STAYED
+#define STAYED  "[; {skipped_bytes} stayed: {skipped}]"
+#define BROUGHT "{+brought_bytes} came back[ in {time_us}][; {poisoned_pages|page|pages} are lost]"
 
 static const struct cli_verb verbs[] = {
 	{"attach", verb_attach, "Make a session for a process", .usage = "-p PID [OPTION...]",

@@ -28,6 +28,21 @@ static void catch_cancel_signals(void)
 		sigaction(numbers[i], &action, NULL);
 }
 
+/* The second one ends this program at once. */
+void run_catch_signals(void)
+{
+	static const int numbers[] = {SIGINT, SIGTERM};
+	const struct sigaction action = {.sa_handler = cancel_request, .sa_flags = SA_RESTART | SA_RESETHAND};
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		sigaction(numbers[i], &action, NULL);
+}
+
+int run_signal(void)
+{
+	return interrupted;
+}
+
 int run_cancellable(struct run *run, const struct session_request *request, int *signal, struct error *error)
 {
 	int rc = session_connect(&run->target, error);

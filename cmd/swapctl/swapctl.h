@@ -4,7 +4,9 @@
 
 #include "policy/swap.h"
 #include "proc/pressure.h"
+#include "report/metrics.h"
 #include "session/session.h"
+#include "tool/preference.h"
 #include "tool/verb.h"
 
 /* What the options of all verbs say. */
@@ -24,6 +26,10 @@ struct swapctl_values {
  * Returns as session_ask, with *signal the one that has ended it, or 0.
  */
 int run_cancellable(struct run *run, const struct session_request *request, int *signal, struct error *error);
+
+/* Has SIGINT and SIGTERM noted from now on, for run_signal: the one that came, or 0. */
+void run_catch_signals(void);
+int run_signal(void);
 
 /* The exit code for its outcome, after saying what went wrong. */
 int run_outcome(const struct run *run, int rc, int signal, const struct error *error);
