@@ -2,6 +2,8 @@
 /* Decisions of swapctl auto: candidates are put out and watched; what comes back soon is hot, and left alone. */
 #include "policy/swap.h"
 #include <errno.h>
+#include "policy/swap_parts.h"
+
 /* Decisions of swapctl auto: when to take something out of which process, how much, and whether it pays. */
 #include <stdlib.h>
 #include <string.h>
@@ -9,57 +11,13 @@
 #include "base/array.h"
 #include "base/size.h"
 
-#define NEVER       UINT64_MAX
-#define SUPERPAGE   (2 * MiB)
 #define PROBE       100        /* a round of POLICY_HOLD takes at most this part, as senpai does */
-#define TIMES_MAX   10         /* the time to be left alone doubles so often */
-#define FORGET      4          /* … and all is forgotten after so many of it in peace */
 #define DOUBLED_MAX 7          /* 128 times that: everything */
 #define RETRY_MS    60000      /* a write-back that could not be */
 #define RETRY_LEFT  1000       /* what was being asked for when it was to be written */
 #define LIMIT_SPARE 64         /* this part of a limit is kept for what records have beside their pages */
 #define LITTLE      2          /* this part of what a session must save is not worth keeping it */
 #define FORK_SAVES  (16 * MiB) /* must be out for each fork a second: in a session a fork takes about 20 ms longer */
-
-/* A superpage of which something is known. */
-struct known {
-	uint64_t start;
-	uint64_t staged_ms; /* 0: it has been judged since */
-	uint64_t until_ms;  /* to be left alone */
-	unsigned int times; /* that it was */
-};
-
-struct candidate {
-	struct region region;
-	uint64_t resident;
-	unsigned int times;
-};
-
-struct policy_process {
-	struct policy *policy;
-	struct policy_process *next;
-	int pid;
-	uint64_t starttime;
-	struct policy_observation seen;
-	uint64_t due_ms;
-	uint64_t writeback_ms;
-	uint64_t mark_ms, mark_us; /* when the pressure was read last, and what it was */
-	uint64_t forks_ms, forks;  /* when forks were counted last, and how many there were; 0: not in this session */
-	uint64_t staged_ms;        /* when something left last */
-	unsigned int unpaid;       /* sessions that did not pay */
-	struct known *known;       /* sorted */
-	size_t known_count, known_size;
-	struct candidate *candidates;
-	size_t candidate_count, candidate_size;
-};
-
-struct policy {
-	struct policy_params params;
-	struct policy_machine machine;
-	struct policy_process *processes;
-	policy_fn explain;
-	void *context;
-};
 
 struct policy *policy_new(const struct policy_params *params, policy_fn explain, void *context)
 {
@@ -116,7 +74,7 @@ void policy_observe(struct policy_process *process, const struct policy_observat
 		process->writeback_ms = process->policy->machine.now_ms + process->policy->params.stage_ms;
 }
 
-static void emit_decision(const struct policy_process *process, const char *op, const char *why, struct region region,
+void policy_emit(const struct policy_process *process, const char *op, const char *why, struct region region,
 			  const struct policy_number numbers[POLICY_NUMBERS])
 {
 	const struct policy *policy = process->policy;
@@ -129,77 +87,9 @@ static void emit_decision(const struct policy_process *process, const char *op, 
 	policy->explain(policy->context, &decision);
 }
 
-#define NUMBERS(...) ((const struct policy_number[POLICY_NUMBERS]){__VA_ARGS__})
-#define NOWHERE      ((struct region){0, 0})
-
-static bool is_before(const void *known, const void *start)
-{
-	return ((const struct known *)known)->start < *(const uint64_t *)start;
-}
-
-/* The place of a superpage among what is known: its own, or that of the next one. */
-static size_t place_of(const struct policy_process *process, uint64_t start)
-{
-	return first_not_before(process->known, process->known_count, sizeof(*process->known), is_before, &start);
-}
-
-static struct known *find_known(const struct policy_process *process, uint64_t start)
-{
-	size_t at = place_of(process, start);
-
-	return at < process->known_count && process->known[at].start == start ? &process->known[at] : NULL;
-}
-
-static struct known *find_or_add(struct policy_process *process, uint64_t start)
-{
-	size_t at = place_of(process, start);
-	struct known *known = find_known(process, start);
-
-	if (known)
-		return known;
-	if (array_reserve(&process->known, process->known_count, &process->known_size) < 0)
-		return NULL;
-	known = &process->known[at];
-	memmove(known + 1, known, (process->known_count++ - at) * sizeof(*known));
-	*known = (struct known){.start = start};
-	return known;
-}
-
-static uint64_t time_alone(const struct policy *policy, unsigned int times)
+uint64_t policy_time_alone(const struct policy *policy, unsigned int times)
 {
 	return policy->params.backoff_ms << times;
-}
-
-/* Longer each time. Returns for how long. */
-static uint64_t leave_alone(const struct policy *policy, struct known *known, uint64_t from_ms)
-{
-	uint64_t alone = time_alone(policy, known->times);
-
-	known->until_ms = from_ms + alone;
-	known->staged_ms = 0;
-	if (known->times < TIMES_MAX)
-		known->times++;
-	return alone;
-}
-
-void policy_refaulted(struct policy_process *process, uint64_t superpage, uint64_t pages, uint64_t at_ms)
-{
-	const struct policy *policy = process->policy;
-	struct known *known = find_known(process, superpage);
-	uint64_t after;
-	uint64_t alone;
-
-	if (!known || !known->staged_ms)
-		return; /* it was not staged here, or has been judged for it */
-	after = at_ms > known->staged_ms ? at_ms - known->staged_ms : 0;
-	if (after >= policy->params.backoff_ms) {
-		known->staged_ms = 0;
-		return;
-	}
-	alone = leave_alone(policy, known, max_u64(at_ms, known->staged_ms));
-	emit_decision(process, "leave", "refault", (struct region){superpage, superpage + SUPERPAGE},
-		      NUMBERS({"refaulted_pages", pages}, {"after_ms", after},
-			      {"backoff_ms", policy->params.backoff_ms}, {"times", known->times}, {"alone_ms", alone}));
 }
 
 void policy_postpone(struct policy_process *process, uint64_t ms)
@@ -215,7 +105,7 @@ void policy_refaults_lost(struct policy_process *process, uint64_t pages)
 	const struct policy *policy = process->policy;
 
 	process->due_ms = policy->machine.now_ms + policy->params.backoff_ms;
-	emit_decision(process, "wait", "refaults-lost", NOWHERE,
+	policy_emit(process, "wait", "refaults-lost", NOWHERE,
 		      NUMBERS({"refaulted_pages", pages}, {"alone_ms", policy->params.backoff_ms}));
 }
 
@@ -232,7 +122,7 @@ static bool forks_much(struct policy_process *process)
 	process->forks = process->seen.forks;
 	if (!counted || process->seen.out >= forks * FORK_SAVES / elapsed * 1000)
 		return false;
-	emit_decision(process, "end", "forks", NOWHERE,
+	policy_emit(process, "end", "forks", NOWHERE,
 		      NUMBERS({"forks", forks}, {"elapsed_us", elapsed * 1000}, {"out_bytes", process->seen.out}));
 	return true;
 }
@@ -245,7 +135,7 @@ static bool saves_little(const struct policy_process *process)
 	if (process->seen.out >= policy->params.min_saved / LITTLE ||
 	    policy->machine.now_ms < process->staged_ms + policy->params.backoff_ms)
 		return false;
-	emit_decision(process, "end", "little-out", NOWHERE,
+	policy_emit(process, "end", "little-out", NOWHERE,
 		      NUMBERS({"out_bytes", process->seen.out}, {"min_saved_bytes", policy->params.min_saved}));
 	return true;
 }
@@ -256,7 +146,7 @@ bool policy_pays(struct policy_process *process)
 
 	if (!policy->params.min_saved || (!forks_much(process) && !saves_little(process)))
 		return true;
-	process->due_ms = policy->machine.now_ms + time_alone(policy, process->unpaid);
+	process->due_ms = policy->machine.now_ms + policy_time_alone(policy, process->unpaid);
 	process->forks_ms = process->forks = 0;
 	if (process->unpaid < TIMES_MAX)
 		process->unpaid++;
@@ -279,7 +169,7 @@ static uint64_t to_target(const struct policy_process *process)
 
 	if (resident > policy->params.target)
 		return resident - policy->params.target;
-	emit_decision(process, "wait", "target", NOWHERE,
+	policy_emit(process, "wait", "target", NOWHERE,
 		      NUMBERS({"total_resident_bytes", resident}, {"target_bytes", policy->params.target}));
 	return 0;
 }
@@ -300,13 +190,13 @@ static uint64_t to_pressure(struct policy_process *process)
 	process->mark_ms = policy->machine.now_ms;
 	process->mark_us = now_us;
 	if (first) {
-		emit_decision(process, "wait", "first-look", NOWHERE, NUMBERS({"hold_ppm", policy->params.hold_ppm}));
+		policy_emit(process, "wait", "first-look", NOWHERE, NUMBERS({"hold_ppm", policy->params.hold_ppm}));
 		return 0;
 	}
 	if (stalled < allowed)
 		return (uint64_t)((double)process->seen.resident / PROBE * (double)(allowed - stalled) /
 				  (double)allowed);
-	emit_decision(process, "wait", "pressure", NOWHERE,
+	policy_emit(process, "wait", "pressure", NOWHERE,
 		      NUMBERS({"stalled_us", stalled}, {"allowed_us", allowed}, {"elapsed_us", elapsed_us}));
 	return 0;
 }
@@ -350,132 +240,18 @@ uint64_t policy_round(struct policy_process *process)
 
 	process->due_ms = policy->machine.now_ms + policy->params.interval_ms;
 	if (process->seen.resident < SUPERPAGE) {
-		emit_decision(process, "wait", "small", NOWHERE, NUMBERS({"resident_bytes", process->seen.resident}));
+		policy_emit(process, "wait", "small", NOWHERE, NUMBERS({"resident_bytes", process->seen.resident}));
 		return 0;
 	}
 	bytes = decide_bytes(process);
 	if (bytes && !own)
-		emit_decision(process, "wait", "limit", NOWHERE,
+		policy_emit(process, "wait", "limit", NOWHERE,
 			      NUMBERS({"used_bytes", process->seen.used}, {"limit_bytes", policy->params.limit}));
 	else if (bytes && !all)
-		emit_decision(process, "wait", "total-limit", NOWHERE,
+		policy_emit(process, "wait", "total-limit", NOWHERE,
 			      NUMBERS({"total_used_bytes", used}, {"total_limit_bytes", policy->params.total_limit}));
 	process->candidate_count = 0;
 	return min_u64(bytes, min_u64(own, all));
-}
-
-int policy_candidate(struct policy_process *process, struct region region, uint64_t resident)
-{
-	uint64_t now = process->policy->machine.now_ms;
-	const struct known *known = find_known(process, round_down(region.start, SUPERPAGE));
-
-	if (known && known->until_ms > now) {
-		emit_decision(process, "leave", "back-off", region,
-			      NUMBERS({"resident_bytes", resident}, {"times", known->times},
-				      {"left_ms", known->until_ms - now}));
-		return 0;
-	}
-	if (array_reserve(&process->candidates, process->candidate_count, &process->candidate_size) < 0)
-		return -ENOMEM;
-	process->candidates[process->candidate_count++] =
-		(struct candidate){region, resident, known ? known->times : 0};
-	return 0;
-}
-
-/* What has never come back soon goes first, then what frees most. */
-static int compare_candidates(const void *a, const void *b)
-{
-	const struct candidate *x = a;
-	const struct candidate *y = b;
-
-	if (x->times != y->times)
-		return x->times < y->times ? -1 : 1;
-	if (x->resident != y->resident)
-		return x->resident > y->resident ? -1 : 1;
-	return x->region.start < y->region.start ? -1 : x->region.start > y->region.start;
-}
-
-/* Superpages that have been in peace for long enough are as good as new ones. */
-static void forget_peaceful(struct policy_process *process)
-{
-	uint64_t now = process->policy->machine.now_ms;
-	size_t kept = 0;
-
-	for (size_t i = 0; i < process->known_count; i++) {
-		struct known *known = &process->known[i];
-		uint64_t peace = FORGET * time_alone(process->policy, known->times);
-
-		if (now < max_u64(known->until_ms, known->staged_ms) + peace)
-			process->known[kept++] = *known;
-	}
-	process->known_count = kept;
-}
-
-/* Whether all that may leave, in this round or a later one, is enough for a session. */
-static bool would_pay(const struct policy_process *process)
-{
-	uint64_t least = process->policy->params.min_saved;
-	uint64_t all = 0;
-
-	for (size_t i = 0; i < process->candidate_count; i++)
-		all += process->candidates[i].resident;
-	if (process->seen.served || all >= least)
-		return true;
-	emit_decision(process, "wait", "saves-little", NOWHERE,
-		      NUMBERS({"resident_bytes", all}, {"min_saved_bytes", least}));
-	return false;
-}
-
-int policy_choose(struct policy_process *process, uint64_t bytes, struct region_vec *regions)
-{
-	const unsigned int most = process->policy->params.regions_per_round;
-	uint64_t planned = 0;
-	size_t count = 0;
-
-	forget_peaceful(process);
-	if (!would_pay(process))
-		return 0;
-	qsort(process->candidates, process->candidate_count, sizeof(*process->candidates), compare_candidates);
-	for (; count < process->candidate_count && count < most && planned < bytes; count++) {
-		const struct candidate *c = &process->candidates[count];
-
-		if (region_vec_push(regions, c->region) < 0)
-			return -ENOMEM;
-		emit_decision(process, "stage", "cold", c->region,
-			      NUMBERS({"resident_bytes", c->resident}, {"times", c->times},
-				      {"used_bytes", process->seen.used},
-				      {bytes == NEVER ? NULL : "budget_bytes", bytes - planned}));
-		planned += min_u64(c->resident, bytes - planned);
-	}
-	if (count < process->candidate_count)
-		emit_decision(process, "leave", count == most ? "regions-per-round" : "budget", NOWHERE,
-			      NUMBERS({"regions", process->candidate_count - count}, {"staged_regions", count},
-				      {bytes == NEVER ? NULL : "budget_bytes", bytes}));
-	if (!count)
-		emit_decision(process, "wait", "nothing", NOWHERE, NUMBERS({"resident_bytes", process->seen.resident}));
-	region_vec_sort(regions);
-	return 0;
-}
-
-int policy_staged(struct policy_process *process, uint64_t superpage, uint64_t moved)
-{
-	const struct policy *policy = process->policy;
-	uint64_t now = policy->machine.now_ms;
-	struct known *known = find_or_add(process, round_down(superpage, SUPERPAGE));
-
-	if (!known)
-		return -ENOMEM;
-	if (!moved) {
-		uint64_t alone = leave_alone(policy, known, now);
-
-		emit_decision(process, "leave", "refused", (struct region){superpage, superpage + SUPERPAGE},
-			      NUMBERS({"times", known->times}, {"alone_ms", alone}));
-		return 0;
-	}
-	known->staged_ms = process->staged_ms = now;
-	process->seen.resident -= min_u64(process->seen.resident, moved);
-	process->writeback_ms = min_u64(process->writeback_ms, now + policy->params.stage_ms);
-	return 0;
 }
 
 bool policy_writeback(struct policy_process *process, uint64_t *age_ms, uint64_t *bytes)
@@ -486,7 +262,7 @@ bool policy_writeback(struct policy_process *process, uint64_t *age_ms, uint64_t
 
 	if (policy->machine.now_ms < process->writeback_ms)
 		return false;
-	emit_decision(process, room ? "writeback" : "wait", room ? "untouched" : "min-free", NOWHERE,
+	policy_emit(process, room ? "writeback" : "wait", room ? "untouched" : "min-free", NOWHERE,
 		      NUMBERS({"pool_bytes", process->seen.pool}, {"stage_ms", policy->params.stage_ms},
 			      {"min_free_bytes", policy->params.min_free},
 			      {free_bytes == NEVER ? NULL : "free_bytes", free_bytes}));
