@@ -21,19 +21,23 @@ struct auto_options {
 /* A process that is looked after. */
 struct managed {
 	struct managed *next;
+	struct automaton *a; /* that looks after it */
 	struct target target;
 	struct policy_process *process;
+	enum preference preference;
 	bool attached;
 	bool made;    /* its session is ours to end */
 	bool refused; /* no session can be made for it */
-	bool seen;    /* it is in the cgroup still */
+	bool seen;    /* it matches what was chosen still */
 	bool gone;
 	bool tended;     /* a thread is at it: nobody else changes anything of it */
 	bool released;   /* it is not looked after any more: its session is ended, if that is ours */
 	int connection;  /* to its session, while that is asked; -1 */
 	char store[256]; /* path, or "memory"; empty before it is known */
 	struct policy_observation now;
-	uint64_t refaulted; /* pages, of the last answer */
+	bool idle;          /* what it uses is known by idle page tracking */
+	uint64_t refaulted; /* pages, since the last round */
+	uint64_t looked_ms; /* when it was seen last which pages are resident */
 };
 
 /*
@@ -74,6 +78,19 @@ struct auto_answer {
 	auto_record_fn callback;
 	void *context;
 };
+
+/* Calls that back with a record, `lock` held. Context: struct auto_answer. */
+void auto_take(void *context, json_t *record);
+
+/*
+ * kernel.c: has the kernel take the regions, so many bytes at most. `lock` is held, and let go meanwhile. Returns as
+ * pageout_out.
+ */
+int auto_page_out(struct managed *m, const struct region_vec *regions, uint64_t bytes, struct auto_answer *answer,
+		  struct error *error);
+
+/* What is in swap of the process. Returns 0 or -errno. */
+int auto_observe_swap(struct managed *m);
 
 /* Its session, if it is ours, is ended. Returns 0, or -errno when that was told. `lock` is held. */
 int auto_detach(struct automaton *a, struct managed *m);

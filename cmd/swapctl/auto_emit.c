@@ -2,6 +2,15 @@
 /* The records of swapctl auto. */
 #include "auto.h"
 
+void auto_take(void *context, json_t *record)
+{
+	const struct auto_answer *answer = context;
+
+	pthread_mutex_lock(&answer->a->lock);
+	answer->callback(answer->context, record);
+	pthread_mutex_unlock(&answer->a->lock);
+}
+
 void auto_emit(struct automaton *a, json_t *record)
 {
 	if (report_record(a->run->report, record) < 0)

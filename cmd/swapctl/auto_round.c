@@ -19,13 +19,6 @@
 #define IDLE_MOST (4 * GiB)
 #define RETRY_MS  1000 /* after a session has not answered */
 
-static bool is_type(const json_t *record, const char *type)
-{
-	const char *name = json_string_value(json_object_get(record, "type"));
-
-	return name && strcmp(name, type) == 0;
-}
-
 /* Without its session the process is as it was, and what is known of it still holds. */
 static void forget_session(struct managed *m)
 {
@@ -50,25 +43,9 @@ static int check_answer(struct automaton *a, struct managed *m, const char *op, 
 	return -EAGAIN;
 }
 
-/* What a session says while others are looked after. */
-struct asking {
-	struct automaton *a;
-	session_record_fn callback;
-	void *context;
-};
-
-static void take_record(void *context, json_t *record)
-{
-	struct asking *asking = context;
-
-	pthread_mutex_lock(&asking->a->lock);
-	asking->callback(asking->context, record);
-	pthread_mutex_unlock(&asking->a->lock);
-}
-
 /* The connection that another thread may cancel is a copy: it is ours for as long as it stands there. */
 static int exchange_request(struct automaton *a, struct managed *m, const struct session_request *request,
-			    struct asking *asking, struct error *error)
+			    struct auto_answer *answer, struct error *error)
 {
 	_cleanup_close_ int copy = -1;
 	int fd;
@@ -82,18 +59,18 @@ static int exchange_request(struct automaton *a, struct managed *m, const struct
 		return fd;
 	m->connection = copy;
 	pthread_mutex_unlock(&a->lock);
-	rc = session_exchange(&m->target, fd, request, take_record, asking, error);
+	rc = session_exchange(&m->target, fd, request, auto_take, answer, error);
 	pthread_mutex_lock(&a->lock);
 	m->connection = -1;
 	return rc;
 }
 
 static int ask_session(struct automaton *a, struct managed *m, const char *op, const struct session_request *request,
-		       session_record_fn callback, void *context)
+		       auto_record_fn callback, void *context)
 {
-	struct asking asking = {a, callback, context};
+	struct auto_answer answer = {a, callback, context};
 	struct error error = {0};
-	int rc = exchange_request(a, m, request, &asking, &error);
+	int rc = exchange_request(a, m, request, &answer, &error);
 
 	return check_answer(a, m, op, rc, &error);
 }
@@ -106,23 +83,20 @@ static uint64_t number_at(const json_t *list, size_t i)
 static void take_refaults(void *context, json_t *record)
 {
 	struct managed *m = context;
-	const json_t *list = json_object_get(record, "regions");
+	const json_t *touched = json_object_get(record, "touched");
 	uint64_t lost = input_number(record, "lost_pages");
 	const uint64_t now = now_us() / 1000;
-	const json_t *item;
-	size_t i;
 
-	json_array_foreach(list, i, item) {
-		uint64_t start = 0;
-		uint64_t pages = (uint64_t)json_integer_value(json_array_get(item, 1));
+	for (size_t i = 0; i + 2 < json_array_size(touched); i += 3) {
+		uint64_t start = number_at(touched, i) * page_size();
+		uint64_t end = start + number_at(touched, i + 1) * page_size();
 
-		input_address(json_array_get(item, 0), &start);
-		policy_refaulted(m->process, start, pages, now - (uint64_t)json_integer_value(json_array_get(item, 2)));
-		m->refaulted += pages;
+		policy_refaulted(m->process, (struct region){start, end},
+				 now - min_u64(number_at(touched, i + 2), now));
 	}
 	if (lost)
 		policy_refaults_lost(m->process, lost);
-	m->refaulted += lost;
+	m->refaulted += input_number(record, "pages");
 	json_decref(record);
 }
 
@@ -178,22 +152,48 @@ static int attach_session(struct automaton *a, struct managed *m)
 /* What one swap-out has done. */
 struct staging {
 	struct managed *m;
-	uint64_t regions, moved;
+	uint64_t superpages, moved;
+	uint64_t last; /* superpage */
 	int rc;
 };
+
+/* Where only a part has left: which pages. What is still in core may be tried again. */
+static int note_part(struct managed *m, struct region region)
+{
+	_cleanup_close_ int pagemap = target_proc_open(&m->target, "pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entries[SUPERPAGE / MIN_PAGE];
+	const size_t count = min_u64(region_bytes(region) / page_size(), ARRAY_SIZE(entries));
+	int rc = pagemap < 0 ? pagemap : pagemap_read(pagemap, region.start, count, entries);
+
+	for (size_t i = 0, end; rc == 0 && i < count; i = end) {
+		bool in_core = entries[i] & PAGEMAP_PRESENT;
+		struct region run = {region.start + i * page_size(), 0};
+
+		for (end = i + 1; end < count && !(entries[end] & PAGEMAP_PRESENT) == !in_core; end++)
+			;
+		run.end = region.start + end * page_size();
+		if (!in_core)
+			rc = policy_staged(m->process, run, region_bytes(run));
+	}
+	return rc;
+}
 
 static void take_staged(void *context, json_t *record)
 {
 	struct staging *staging = context;
-	uint64_t start;
+	struct region region;
 
-	if (is_type(record, "region") && input_address(json_object_get(record, "start"), &start) == 0) {
+	if (input_is(record, "region") && input_region(record, &region) && region_bytes(region) <= SUPERPAGE) {
 		uint64_t moved = input_number(record, "moved_bytes");
+		uint64_t superpage = round_down(region.start, SUPERPAGE);
 
-		staging->regions++;
+		staging->superpages += superpage != staging->last;
+		staging->last = superpage;
 		staging->moved += moved;
-		if (staging->rc == 0)
-			staging->rc = policy_staged(staging->m->process, start, moved);
+		if (staging->rc == 0 && moved && moved < region_bytes(region))
+			staging->rc = note_part(staging->m, region);
+		else if (staging->rc == 0)
+			staging->rc = policy_staged(staging->m->process, region, moved);
 	}
 	json_decref(record);
 }
@@ -207,15 +207,16 @@ static json_t *record_of(const struct managed *m, const char *type)
 static void emit_round(struct automaton *a, const struct managed *m, const struct staging *staging, uint64_t resident,
 		       uint64_t started_us)
 {
-	json_t *record = record_of(m, "round");
+	json_t *record = report_process("round", m->target.pid, m->target.starttime);
 
 	report_number(record, "resident_bytes", resident);
-	report_number(record, "regions", staging->regions);
+	report_number(record, "regions", staging->superpages);
 	report_number(record, "moved_bytes", staging->moved);
 	report_number(record, "refaulted_pages", m->refaulted);
 	report_number(record, "pool_bytes", m->now.pool);
 	report_number(record, "store_bytes", m->now.used - m->now.pool);
 	report_number(record, "time_us", now_us() - started_us);
+	json_object_set_new(record, "ageing", json_string(m->idle ? "idle" : "refaults"));
 	auto_emit(a, record);
 	a->sums.rounds++;
 	a->sums.moved += staging->moved;
@@ -237,6 +238,32 @@ static void expect_staged(struct managed *m, const struct region_vec *regions, u
 	policy_observe(m->process, &m->now);
 }
 
+/* Returns 0, or -errno when that was told. */
+static int put_out(struct automaton *a, struct managed *m, const struct region_vec *regions, uint64_t bytes,
+		   struct staging *staging)
+{
+	struct auto_answer answer = {a, take_staged, staging};
+	struct error error = {0};
+	int rc;
+
+	if (a->options->kernel)
+		return check_answer(a, m, "out", auto_page_out(m, regions, bytes, &answer, &error), &error);
+	rc = attach_session(a, m);
+	if (rc < 0)
+		return rc;
+	return ask_session(a, m, "out",
+			   &(struct session_request){.verb = REQUEST_OUT,
+						     .stage = true,
+						     .bytes = bytes == UINT64_MAX ? 0 : bytes,
+						     .regions = regions},
+			   take_staged, staging);
+}
+
+static int observe_out(struct automaton *a, struct managed *m)
+{
+	return a->options->kernel ? auto_observe_swap(m) : inspect_session(a, m);
+}
+
 static int stage_regions(struct automaton *a, struct managed *m, const struct region_vec *regions, uint64_t bytes)
 {
 	const struct policy_observation before = m->now;
@@ -245,36 +272,47 @@ static int stage_regions(struct automaton *a, struct managed *m, const struct re
 	int rc;
 
 	expect_staged(m, regions, bytes);
-	rc = attach_session(a, m);
-	if (rc == 0)
-		rc = ask_session(a, m, "out",
-				 &(struct session_request){.verb = REQUEST_OUT,
-							   .stage = true,
-							   .bytes = bytes == UINT64_MAX ? 0 : bytes,
-							   .regions = regions},
-				 take_staged, &staging);
+	rc = put_out(a, m, regions, bytes, &staging);
 	if (rc == 0)
 		rc = staging.rc;
-	if (target_status(&m->target, "RssAnon", &m->now.resident) == 0)
-		m->now.resident *= KiB;
-	else
+	if (target_status_bytes(&m->target, "RssAnon", &m->now.resident) < 0)
 		m->now.resident = before.resident;
 	if (rc == 0)
-		rc = inspect_session(a, m);
+		rc = observe_out(a, m);
 	if (rc == 0) {
 		emit_round(a, m, &staging, before.resident, begin);
 	} else {
-		m->now.used = before.used;
+		m->now.used = m->attached ? before.used : 0;
 		policy_observe(m->process, &m->now);
 	}
 	return rc;
 }
 
-static int offer_superpage(void *context, struct region superpage, const struct residency *residency)
+/* In the kernel's swap, what came back since the last look is what is resident and had left. */
+static int offer_page(void *context, struct region page, const struct residency *residency)
+{
+	struct managed *m = context;
+
+	if (!residency->resident)
+		return 0;
+	if (m->looked_ms)
+		m->refaulted += policy_refaulted(m->process, page, m->looked_ms);
+	return policy_candidate(m->process, page);
+}
+
+static int note_used(void *context, struct region used)
 {
 	const struct managed *m = context;
 
-	return residency->resident ? policy_candidate(m->process, superpage, residency->resident) : 0;
+	return policy_accessed(m->process, used);
+}
+
+/* What was used since the last round stays. It takes about a second for each 4 GiB: of more, what comes back tells. */
+static int offer_mapping(struct managed *m, const struct pages *pages, const struct idle *idle, struct region mapping)
+{
+	int rc = m->idle ? idle_look(idle, mapping, note_used, m) : 0;
+
+	return rc ? rc : pages_superpages(pages, mapping, page_size(), true, offer_page, m);
 }
 
 /* All that may turn out to be swappable; what cannot be is found out once, and left alone from then on. */
@@ -282,6 +320,7 @@ static int offer_all(struct managed *m)
 {
 	_cleanup_close_ int pagemap = target_proc_open(&m->target, "pagemap", O_RDONLY | O_CLOEXEC);
 	struct pages pages = {.method = PAGES_AUTO, .pagemap_fd = pagemap};
+	struct idle idle;
 	struct maps_reader reader;
 	struct mapping mapping;
 	int rc = pagemap < 0 ? pagemap : pages_open(&pages);
@@ -290,15 +329,17 @@ static int offer_all(struct managed *m)
 		rc = maps_open(&reader, &m->target);
 	if (rc < 0)
 		return rc;
+	m->idle = idle_open(&idle, pagemap) == 0 && m->now.resident <= IDLE_MOST;
 	while ((rc = maps_next(&reader, &mapping)) > 0) {
 		if (mapping.kind != MAPPING_ANON || mapping.shared || !mapping.write ||
 		    strcmp(mapping.name, "[stack]") == 0)
 			continue;
-		rc = pages_superpages(&pages, mapping.region, SUPERPAGE, true, offer_superpage, m);
+		rc = offer_mapping(m, &pages, &idle, mapping.region);
 		if (rc < 0)
 			break;
 	}
 	maps_close(&reader);
+	idle_close(&idle);
 	return rc;
 }
 
@@ -311,6 +352,15 @@ static int end_session(struct automaton *a, struct managed *m)
 	return rc;
 }
 
+/* What came back since the last look at a session. */
+static int inspect_refaults(struct automaton *a, struct managed *m)
+{
+	int rc = ask_session(a, m, "refaults", &(struct session_request){.verb = REQUEST_REFAULTS, .idle = m->idle},
+			     take_refaults, m);
+
+	return rc < 0 ? rc : inspect_session(a, m);
+}
+
 static int run_round(struct automaton *a, struct managed *m)
 {
 	_cleanup_regions_ struct region_vec regions = {0};
@@ -318,22 +368,25 @@ static int run_round(struct automaton *a, struct managed *m)
 	int rc = 0;
 
 	m->refaulted = 0;
-	if (m->attached)
-		rc = ask_session(a, m, "refaults", &(struct session_request){.verb = REQUEST_REFAULTS}, take_refaults,
-				 m);
-	if (rc == 0 && m->attached)
-		rc = inspect_session(a, m);
+	if (a->options->kernel)
+		rc = auto_observe_swap(m);
+	else if (m->attached)
+		rc = inspect_refaults(a, m);
 	a->sums.refaulted += m->refaulted;
 	if (rc < 0 || !policy_due(m->process))
 		return rc;
-	if (m->made && !policy_pays(m->process))
+	if (m->attached && m->made && !policy_pays(m->process))
 		return end_session(a, m);
-	m->now.served = m->attached;
+	m->now.served = m->attached || a->options->kernel;
 	policy_observe(m->process, &m->now);
 	bytes = policy_round(m->process);
 	if (!bytes)
 		return 0;
 	rc = offer_all(m);
+	if (a->options->kernel) {
+		m->looked_ms = now_us() / 1000;
+		a->sums.refaulted += m->refaulted;
+	}
 	if (rc == 0)
 		rc = policy_choose(m->process, bytes, &regions);
 	return rc == 0 && regions.count ? stage_regions(a, m, &regions, bytes) : rc;

@@ -31,6 +31,19 @@ int run_cancellable(struct run *run, const struct session_request *request, int 
 void run_catch_signals(void);
 int run_signal(void);
 
+/* Whether --store says that pages go to the swap of the kernel, and no session is made. */
+bool kernel_chosen(const struct session_options *session);
+
+/* Refuses options that only a session has. Returns an exit code, after saying which. */
+int kernel_check_options(const struct run *run);
+
+/* Whether the process may use that store. Returns 0, or -errno with `error` filled, as pageout_check; -EINVAL too. */
+int kernel_check(const struct target *target, struct error *error);
+
+/* out and in of that store. Returns an exit code. */
+int kernel_out(struct run *run, const struct session_request *request);
+int kernel_in(struct run *run, const struct session_request *request);
+
 /* The exit code for its outcome, after saying what went wrong. */
 int run_outcome(const struct run *run, int rc, int signal, const struct error *error);
 

@@ -2,14 +2,13 @@
 /* Decisions of swapctl auto: candidates are put out and watched; what comes back soon is hot, and left alone. */
 #include "policy/swap.h"
 #include <errno.h>
-#include "policy/swap_parts.h"
-
 /* Decisions of swapctl auto: when to take something out of which process, how much, and whether it pays. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/array.h"
 #include "base/size.h"
+#include "policy/swap_parts.h"
 
 #define PROBE       100        /* a round of POLICY_HOLD takes at most this part, as senpai does */
 #define DOUBLED_MAX 7          /* 128 times that: everything */
@@ -62,7 +61,8 @@ void policy_process_free(struct policy_process *process)
 	while (*at != process)
 		at = &(*at)->next;
 	*at = process->next;
-	free(process->known);
+	shadows_free(&process->shadows);
+	region_vec_free(&process->runs);
 	free(process->candidates);
 	free(process);
 }
@@ -75,7 +75,7 @@ void policy_observe(struct policy_process *process, const struct policy_observat
 }
 
 void policy_emit(const struct policy_process *process, const char *op, const char *why, struct region region,
-			  const struct policy_number numbers[POLICY_NUMBERS])
+		 const struct policy_number numbers[POLICY_NUMBERS])
 {
 	const struct policy *policy = process->policy;
 	struct policy_decision decision = {
@@ -106,7 +106,7 @@ void policy_refaults_lost(struct policy_process *process, uint64_t pages)
 
 	process->due_ms = policy->machine.now_ms + policy->params.backoff_ms;
 	policy_emit(process, "wait", "refaults-lost", NOWHERE,
-		      NUMBERS({"refaulted_pages", pages}, {"alone_ms", policy->params.backoff_ms}));
+		    NUMBERS({"refaulted_pages", pages}, {"alone_ms", policy->params.backoff_ms}));
 }
 
 /* Forks that take longer than what is out is worth. */
@@ -123,7 +123,7 @@ static bool forks_much(struct policy_process *process)
 	if (!counted || process->seen.out >= forks * FORK_SAVES / elapsed * 1000)
 		return false;
 	policy_emit(process, "end", "forks", NOWHERE,
-		      NUMBERS({"forks", forks}, {"elapsed_us", elapsed * 1000}, {"out_bytes", process->seen.out}));
+		    NUMBERS({"forks", forks}, {"elapsed_us", elapsed * 1000}, {"out_bytes", process->seen.out}));
 	return true;
 }
 
@@ -136,7 +136,7 @@ static bool saves_little(const struct policy_process *process)
 	    policy->machine.now_ms < process->staged_ms + policy->params.backoff_ms)
 		return false;
 	policy_emit(process, "end", "little-out", NOWHERE,
-		      NUMBERS({"out_bytes", process->seen.out}, {"min_saved_bytes", policy->params.min_saved}));
+		    NUMBERS({"out_bytes", process->seen.out}, {"min_saved_bytes", policy->params.min_saved}));
 	return true;
 }
 
@@ -168,9 +168,9 @@ static uint64_t to_target(const struct policy_process *process)
 	uint64_t resident = total_of(policy, true);
 
 	if (resident > policy->params.target)
-		return resident - policy->params.target;
+		return round_up(resident - policy->params.target, page_size());
 	policy_emit(process, "wait", "target", NOWHERE,
-		      NUMBERS({"total_resident_bytes", resident}, {"target_bytes", policy->params.target}));
+		    NUMBERS({"total_resident_bytes", resident}, {"target_bytes", policy->params.target}));
 	return 0;
 }
 
@@ -182,22 +182,24 @@ static uint64_t to_pressure(struct policy_process *process)
 {
 	const struct policy *policy = process->policy;
 	uint64_t now_us = policy->machine.stalled_us + process->seen.stalled_us;
-	uint64_t elapsed_us = (policy->machine.now_ms - process->mark_ms) * 1000;
-	uint64_t stalled = now_us - min_u64(now_us, process->mark_us);
-	uint64_t allowed = elapsed_us * policy->params.hold_ppm / 1000000;
-	bool first = !process->mark_ms;
+	uint64_t elapsed_ms = policy->machine.now_ms - process->waiting.ms;
+	uint64_t stalled = now_us - min_u64(now_us, process->waiting.us);
+	uint64_t allowed = elapsed_ms * policy->params.hold_ppm / 1000;
+	bool first = !process->waiting.ms;
 
-	process->mark_ms = policy->machine.now_ms;
-	process->mark_us = now_us;
+	process->waiting.ms = policy->machine.now_ms;
+	process->waiting.us = now_us;
 	if (first) {
 		policy_emit(process, "wait", "first-look", NOWHERE, NUMBERS({"hold_ppm", policy->params.hold_ppm}));
 		return 0;
 	}
 	if (stalled < allowed)
-		return (uint64_t)((double)process->seen.resident / PROBE * (double)(allowed - stalled) /
-				  (double)allowed);
+		return round_down((uint64_t)((double)(process->seen.resident << process->waiting.doubled) / PROBE *
+					     (double)(allowed - stalled) / (double)allowed),
+				  page_size());
+	process->waiting.doubled = 0;
 	policy_emit(process, "wait", "pressure", NOWHERE,
-		      NUMBERS({"stalled_us", stalled}, {"allowed_us", allowed}, {"elapsed_us", elapsed_us}));
+		    NUMBERS({"stalled_us", stalled}, {"allowed_us", allowed}, {"elapsed_us", elapsed_ms * 1000}));
 	return 0;
 }
 
@@ -246,11 +248,11 @@ uint64_t policy_round(struct policy_process *process)
 	bytes = decide_bytes(process);
 	if (bytes && !own)
 		policy_emit(process, "wait", "limit", NOWHERE,
-			      NUMBERS({"used_bytes", process->seen.used}, {"limit_bytes", policy->params.limit}));
+			    NUMBERS({"used_bytes", process->seen.used}, {"limit_bytes", policy->params.limit}));
 	else if (bytes && !all)
 		policy_emit(process, "wait", "total-limit", NOWHERE,
-			      NUMBERS({"total_used_bytes", used}, {"total_limit_bytes", policy->params.total_limit}));
-	process->candidate_count = 0;
+			    NUMBERS({"total_used_bytes", used}, {"total_limit_bytes", policy->params.total_limit}));
+	process->candidate_count = process->runs.count = 0;
 	return min_u64(bytes, min_u64(own, all));
 }
 
@@ -263,9 +265,9 @@ bool policy_writeback(struct policy_process *process, uint64_t *age_ms, uint64_t
 	if (policy->machine.now_ms < process->writeback_ms)
 		return false;
 	policy_emit(process, room ? "writeback" : "wait", room ? "untouched" : "min-free", NOWHERE,
-		      NUMBERS({"pool_bytes", process->seen.pool}, {"stage_ms", policy->params.stage_ms},
-			      {"min_free_bytes", policy->params.min_free},
-			      {free_bytes == NEVER ? NULL : "free_bytes", free_bytes}));
+		    NUMBERS({"pool_bytes", process->seen.pool}, {"stage_ms", policy->params.stage_ms},
+			    {"min_free_bytes", policy->params.min_free},
+			    {free_bytes == NEVER ? NULL : "free_bytes", free_bytes}));
 	if (!room)
 		process->writeback_ms = policy->machine.now_ms + RETRY_MS;
 	*age_ms = policy->params.stage_ms;

@@ -95,8 +95,15 @@ void policy_postpone(struct policy_process *process, uint64_t ms);
  */
 bool policy_pays(struct policy_process *process);
 
-/* Pages of a superpage were asked for, the first of them at `at_ms`. */
-void policy_refaulted(struct policy_process *process, uint64_t superpage, uint64_t pages, uint64_t at_ms);
+/*
+ * Pages were asked for at `at_ms`; those that had not left here do not matter. One is hot, and left alone, when it came
+ * back sooner than backoff_ms and, where memory is held to a target, before as much left and came back as was resident
+ * when it left: the refault distance of the kernel's mm/workingset.c. Returns how many pages had left here.
+ */
+uint64_t policy_refaulted(struct policy_process *process, struct region region, uint64_t at_ms);
+
+/* The pages of a region were used since they were last looked at. Returns 0 or -ENOMEM. */
+int policy_accessed(struct policy_process *process, struct region region);
 
 /* Some were asked for of which nobody knows which: all of the process is left alone for a while. */
 void policy_refaults_lost(struct policy_process *process, uint64_t pages);
@@ -109,9 +116,9 @@ void policy_refaults_lost(struct policy_process *process, uint64_t pages);
  */
 bool policy_due(const struct policy_process *process);
 uint64_t policy_round(struct policy_process *process);
-int policy_candidate(struct policy_process *process, struct region region, uint64_t resident);
+int policy_candidate(struct policy_process *process, struct region region);
 int policy_choose(struct policy_process *process, uint64_t bytes, struct region_vec *regions);
-int policy_staged(struct policy_process *process, uint64_t superpage, uint64_t moved);
+int policy_staged(struct policy_process *process, struct region region, uint64_t moved);
 
 /*
  * Whether records that are old enough are to be written back: how old at least, and how many bytes at most (0: no

@@ -29,6 +29,7 @@ static const struct policy_params usual = {
 
 /* A policy, one process, and what was decided last. */
 struct bench {
+	struct policy_params params;
 	struct policy *policy;
 	struct policy_process *process;
 	struct policy_machine machine;
@@ -86,6 +87,14 @@ static void end(struct bench *b)
 	policy_free(b->policy);
 }
 
+/* When a test has set its params. */
+static void open_bench(struct bench *b)
+{
+	b->policy = policy_new(&b->params, note, b);
+	at(b, 0);
+	b->process = add(b, GiB, 0);
+}
+
 static struct region superpage(unsigned int i)
 {
 	return (struct region){BASE + i * SUPERPAGE, BASE + (i + 1) * SUPERPAGE};
@@ -102,10 +111,10 @@ static size_t round_of(struct bench *b, unsigned int superpages)
 	if (!bytes)
 		return 0;
 	for (unsigned int i = 0; i < superpages; i++)
-		assert_int_equal(policy_candidate(b->process, superpage(i), SUPERPAGE), 0);
+		assert_int_equal(policy_candidate(b->process, superpage(i)), 0);
 	assert_int_equal(policy_choose(b->process, bytes, &b->chosen), 0);
 	for (size_t i = 0; i < b->chosen.count; i++)
-		assert_int_equal(policy_staged(b->process, b->chosen.items[i].start, SUPERPAGE), 0);
+		assert_int_equal(policy_staged(b->process, b->chosen.items[i], region_bytes(b->chosen.items[i])), 0);
 	return b->chosen.count;
 }
 
@@ -140,30 +149,26 @@ static void test_rounds(void **state)
 /* 45, 90, 180 … seconds after it came back; a superpage beside it is taken all the while. */
 static void test_back_off_doubles(void **state)
 {
-	struct policy_params params = usual;
-	struct bench b;
+	struct bench *b = *state;
 	uint64_t now = 0;
 
-	(void)state;
-	params.interval_ms = SECOND;
-	params.limit = params.total_limit = 0;
-	begin(&b, &params);
+	b->params.interval_ms = SECOND;
+	b->params.limit = b->params.total_limit = 0;
+	open_bench(b);
 	for (unsigned int times = 0; times < 4; times++) {
 		uint64_t alone = (45 * SECOND) << times;
 
-		assert_int_equal(round_of(&b, 2), 2);
-		policy_refaulted(b.process, superpage(0).start, 16, START + now + 100);
-		assert_string_equal(b.last, "leave refault");
-		assert_int_equal(number(&b, "after_ms"), 100);
-		assert_int_equal(number(&b, "alone_ms"), alone);
-		assert_int_equal(number(&b, "refaulted_pages"), 16);
-		at(&b, now + 99 + alone);
-		assert_int_equal(round_of(&b, 2), 1);
-		assert_true(was_chosen(&b, 1));
+		assert_int_equal(round_of(b, 2), 2);
+		policy_refaulted(b->process, superpage(0), START + now + 100);
+		assert_string_equal(b->last, "leave refault");
+		assert_int_equal(number(b, "after_ms"), 100);
+		assert_int_equal(number(b, "alone_ms"), alone);
+		at(b, now + 99 + alone);
+		assert_int_equal(round_of(b, 2), 1);
+		assert_true(was_chosen(b, 1));
 		now += 100 + alone + SECOND;
-		at(&b, now);
+		at(b, now);
 	}
-	end(&b);
 }
 
 static struct region page(unsigned int i, unsigned int n)
@@ -184,83 +189,71 @@ static uint64_t chosen_bytes(const struct bench *b)
 
 static void test_late_refault_is_no_reason(void **state)
 {
-	struct bench b;
+	struct bench *b = *state;
 	unsigned int before;
 
-	(void)state;
-	begin(&b, &usual);
-	assert_int_equal(round_of(&b, 1), 1);
-	before = b.decisions;
-	policy_refaulted(b.process, superpage(0).start, 1, START + 45 * SECOND);
-	assert_int_equal(b.decisions, before);
-	at(&b, 120 * SECOND);
-	assert_int_equal(round_of(&b, 1), 1);
+	open_bench(b);
+	assert_int_equal(round_of(b, 1), 1);
+	before = b->decisions;
+	policy_refaulted(b->process, superpage(0), START + 45 * SECOND);
+	assert_int_equal(b->decisions, before);
+	at(b, 120 * SECOND);
+	assert_int_equal(round_of(b, 1), 1);
 	/* One that comes back at 44.999 s is. */
-	policy_refaulted(b.process, superpage(0).start, 1, START + 165 * SECOND - 1);
-	assert_string_equal(b.last, "leave refault");
-	end(&b);
+	policy_refaulted(b->process, superpage(0), START + 165 * SECOND - 1);
+	assert_string_equal(b->last, "leave refault");
 }
 
 static void test_refault_of_what_was_not_staged_here(void **state)
 {
-	struct bench b;
+	struct bench *b = *state;
 
-	(void)state;
-	begin(&b, &usual);
-	policy_refaulted(b.process, superpage(0).start, 1, START);
-	assert_int_equal(b.decisions, 0);
-	assert_int_equal(round_of(&b, 1), 1);
-	end(&b);
+	open_bench(b);
+	policy_refaulted(b->process, superpage(0), START);
+	assert_int_equal(b->decisions, 0);
+	assert_int_equal(round_of(b, 1), 1);
 }
 
-/* After four times as long in peace it is like new: left alone for 45 s again, not for 90. */
+/* After four times as long in peace as it would be left alone for next it is like new: 45 s again, not 90. */
 static void test_peace_forgives(void **state)
 {
-	struct policy_params params = usual;
-	struct bench b;
+	struct bench *b = *state;
 
-	(void)state;
-	params.interval_ms = SECOND;
-	begin(&b, &params);
-	round_of(&b, 1);
-	policy_refaulted(b.process, superpage(0).start, 1, START);
-	at(&b, (45 + 4 * 90) * SECOND);
-	assert_int_equal(round_of(&b, 0), 0); /* which forgets */
-	at(&b, (46 + 4 * 90) * SECOND);
-	assert_int_equal(round_of(&b, 1), 1);
-	policy_refaulted(b.process, superpage(0).start, 1, b.machine.now_ms);
-	assert_int_equal(number(&b, "alone_ms"), 45 * SECOND);
-	end(&b);
+	b->params.interval_ms = SECOND;
+	open_bench(b);
+	round_of(b, 1);
+	policy_refaulted(b->process, superpage(0), START);
+	at(b, (45 + 4 * 90) * SECOND);
+	assert_int_equal(round_of(b, 0), 0); /* which forgets */
+	at(b, (46 + 4 * 90) * SECOND);
+	assert_int_equal(round_of(b, 1), 1);
+	policy_refaulted(b->process, superpage(0), b->machine.now_ms);
+	assert_int_equal(number(b, "alone_ms"), 45 * SECOND);
 }
 
 static void test_what_never_came_back_goes_first(void **state)
 {
-	struct policy_params params = usual;
-	struct bench b;
+	struct bench *b = *state;
 
-	(void)state;
-	params.regions_per_round = 2;
-	begin(&b, &params);
-	assert_int_equal(round_of(&b, 2), 2);
-	policy_refaulted(b.process, superpage(0).start, 1, START);
-	policy_refaulted(b.process, superpage(1).start, 1, START);
-	at(&b, 120 * SECOND);
-	assert_int_equal(round_of(&b, 4), 2);
-	assert_true(was_chosen(&b, 2) && was_chosen(&b, 3));
-	end(&b);
+	b->params.regions_per_round = 2;
+	open_bench(b);
+	assert_int_equal(round_of(b, 2), 2);
+	policy_refaulted(b->process, superpage(0), START);
+	policy_refaulted(b->process, superpage(1), START);
+	at(b, 120 * SECOND);
+	assert_int_equal(round_of(b, 4), 2);
+	assert_true(was_chosen(b, 2) && was_chosen(b, 3));
 }
 
 static void test_what_cannot_leave_is_not_asked_for_ever(void **state)
 {
-	struct bench b;
+	struct bench *b = *state;
 
-	(void)state;
-	begin(&b, &usual);
-	assert_int_not_equal(policy_round(b.process), 0);
-	assert_int_equal(policy_staged(b.process, superpage(0).start, 0), 0);
-	assert_string_equal(b.last, "leave refused");
-	assert_int_equal(number(&b, "alone_ms"), 45 * SECOND);
-	end(&b);
+	open_bench(b);
+	assert_int_not_equal(policy_round(b->process), 0);
+	assert_int_equal(policy_staged(b->process, superpage(0), 0), 0);
+	assert_string_equal(b->last, "leave refused");
+	assert_int_equal(number(b, "alone_ms"), 45 * SECOND);
 }
 
 /*
@@ -346,23 +339,20 @@ static void test_pressure(void **state)
 /* All processes count, and what has left since they were looked at. */
 static void test_target(void **state)
 {
-	struct policy_params params = usual;
-	struct bench b;
+	struct bench *b = *state;
 
-	(void)state;
-	params.when = POLICY_TARGET;
-	params.target = GiB;
-	begin(&b, &params);
-	add(&b, 10 * MiB, 0);
-	assert_int_equal(policy_round(b.process), 10 * MiB);
-	assert_int_equal(policy_candidate(b.process, superpage(0), SUPERPAGE), 0);
-	assert_int_equal(policy_staged(b.process, superpage(0).start, SUPERPAGE), 0);
-	assert_int_equal(policy_round(b.process), 8 * MiB);
-	assert_int_equal(policy_staged(b.process, superpage(0).start, 8 * MiB), 0);
-	assert_int_equal(policy_round(b.process), 0);
-	assert_string_equal(b.last, "wait target");
-	assert_int_equal(number(&b, "total_resident_bytes"), GiB);
-	end(&b);
+	b->params.when = POLICY_TARGET;
+	b->params.target = GiB;
+	open_bench(b);
+	add(b, 10 * MiB, 0);
+	assert_int_equal(policy_round(b->process), 10 * MiB);
+	assert_int_equal(policy_candidate(b->process, superpage(0)), 0);
+	assert_int_equal(policy_staged(b->process, superpage(0), SUPERPAGE), 0);
+	assert_int_equal(policy_round(b->process), 8 * MiB);
+	assert_int_equal(policy_staged(b->process, superpage(0), 8 * MiB), 0);
+	assert_int_equal(policy_round(b->process), 0);
+	assert_string_equal(b->last, "wait target");
+	assert_int_equal(number(b, "total_resident_bytes"), GiB);
 }
 
 /*
