@@ -164,19 +164,14 @@ static int probe_region(int fd, struct region region)
 	return uffd_copy(fd, region.start, (const void *)nowhere, region_bytes(region), false, &copied);
 }
 
-static struct region page_at(uint64_t address)
-{
-	return (struct region){address, address + page_size()};
-}
-
 bool uffd_alive(int fd)
 {
-	return fd >= 0 && probe_region(fd, page_at(NOWHERE)) != -ESRCH;
+	return fd >= 0 && probe_region(fd, region_at(NOWHERE, page_size())) != -ESRCH;
 }
 
 bool uffd_changing(int fd)
 {
-	return probe_region(fd, page_at(NOWHERE)) == -EAGAIN;
+	return probe_region(fd, region_at(NOWHERE, page_size())) == -EAGAIN;
 }
 
 bool uffd_absent(int fd, struct region region)
