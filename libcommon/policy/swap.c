@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Decisions of swapctl auto: candidates are put out and watched; what comes back soon is hot, and left alone. */
-#include "policy/swap.h"
-#include <errno.h>
 /* Decisions of swapctl auto: when to take something out of which process, how much, and whether it pays. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/array.h"
-#include "base/size.h"
 #include "policy/swap_parts.h"
 
 #define PROBE       100        /* a round of POLICY_HOLD takes at most this part, as senpai does */
@@ -203,16 +198,16 @@ static uint64_t to_pressure(struct policy_process *process)
 	return 0;
 }
 
+/* A target has to be reached: what a round may take for it doubles for as long as nobody waits too long. */
 static uint64_t decide_bytes(struct policy_process *process)
 {
-	switch (process->policy->params.when) {
-	case POLICY_TARGET:
-		return to_target(process);
-	case POLICY_HOLD:
-		return to_pressure(process);
-	default:
-		return NEVER;
-	}
+	const unsigned int when = process->policy->params.when;
+	uint64_t little = when & POLICY_HOLD ? to_pressure(process) : NEVER;
+	uint64_t excess = when & POLICY_TARGET ? to_target(process) : NEVER;
+
+	if ((when & POLICY_TARGET) && little && little < excess && process->waiting.doubled < DOUBLED_MAX)
+		process->waiting.doubled++;
+	return min_u64(little, excess);
 }
 
 static uint64_t left_of(uint64_t limit, uint64_t used)
@@ -229,7 +224,7 @@ bool policy_due(const struct policy_process *process)
 	const struct policy *policy = process->policy;
 
 	return policy->machine.now_ms >= process->due_ms &&
-	       (policy->params.when != POLICY_PRESSURE || policy->machine.pressed);
+	       (!(policy->params.when & POLICY_PRESSURE) || policy->machine.pressed);
 }
 
 uint64_t policy_round(struct policy_process *process)
@@ -290,7 +285,7 @@ uint64_t policy_next(const struct policy *policy)
 	uint64_t next = NEVER;
 
 	for (const struct policy_process *p = policy->processes; p; p = p->next) {
-		if (policy->params.when != POLICY_PRESSURE)
+		if (!(policy->params.when & POLICY_PRESSURE))
 			next = min_u64(next, p->due_ms);
 		next = min_u64(next, p->writeback_ms);
 	}

@@ -76,6 +76,7 @@ struct policy_process;
 struct policy *policy_new(const struct policy_params *params, policy_fn explain, void *context);
 void policy_free(struct policy *policy); /* its processes too */
 
+/* The latest state of the machine. */
 void policy_observe_machine(struct policy *policy, const struct policy_machine *machine);
 
 /* When something is to be done next; UINT64_MAX: when the trigger fires, or never. */
@@ -109,10 +110,11 @@ int policy_accessed(struct policy_process *process, struct region region);
 void policy_refaults_lost(struct policy_process *process, uint64_t pages);
 
 /*
- * A round, for a process that is due and has been observed. policy_round returns the most bytes to take: 0 is none,
- * UINT64_MAX no limit. Then policy_candidate is called for each superpage, or part of one, with something resident.
- * policy_choose adds what to stage to `regions`, sorted, and policy_staged is told what became of each. They may hold
- * more than those bytes: the caller stops there. candidate, choose and staged return 0 or -ENOMEM.
+ * A round, for a process that is due and has been observed. policy_round returns the most bytes to take, in whole
+ * pages: 0 is none, UINT64_MAX no limit. Then policy_candidate is called for each region that is resident, page
+ * aligned, in order. policy_choose adds what to stage to `regions`, sorted, none longer than a superpage, no more than
+ * those bytes together, and policy_staged is told what became of each: how much of it moved. candidate, choose and
+ * staged return 0 or -ENOMEM.
  */
 bool policy_due(const struct policy_process *process);
 uint64_t policy_round(struct policy_process *process);

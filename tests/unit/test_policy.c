@@ -73,20 +73,6 @@ static struct policy_process *add(struct bench *b, uint64_t resident, uint64_t u
 	return process;
 }
 
-static void begin(struct bench *b, const struct policy_params *params)
-{
-	*b = (struct bench){.machine = {.free_bytes = UINT64_MAX}};
-	b->policy = policy_new(params, note, b);
-	at(b, 0);
-	b->process = add(b, GiB, 0);
-}
-
-static void end(struct bench *b)
-{
-	region_vec_free(&b->chosen);
-	policy_free(b->policy);
-}
-
 /* When a test has set its params. */
 static void open_bench(struct bench *b)
 {
@@ -128,22 +114,19 @@ static bool was_chosen(const struct bench *b, unsigned int i)
 
 static void test_rounds(void **state)
 {
-	struct policy_params params = usual;
-	struct bench b;
+	struct bench *b = *state;
 
-	(void)state;
-	params.limit = 0;
-	begin(&b, &params);
-	assert_true(policy_due(b.process));
-	assert_int_equal(round_of(&b, 250), 100);
-	assert_string_equal(b.last, "leave regions-per-round");
-	assert_int_equal(number(&b, "regions"), 150);
-	assert_false(policy_due(b.process));
-	at(&b, 120 * SECOND - 1);
-	assert_false(policy_due(b.process));
-	at(&b, 120 * SECOND);
-	assert_true(policy_due(b.process));
-	end(&b);
+	b->params.limit = 0;
+	open_bench(b);
+	assert_true(policy_due(b->process));
+	assert_int_equal(round_of(b, 250), 100);
+	assert_string_equal(b->last, "leave regions-per-round");
+	assert_int_equal(number(b, "regions"), 150);
+	assert_false(policy_due(b->process));
+	at(b, 120 * SECOND - 1);
+	assert_false(policy_due(b->process));
+	at(b, 120 * SECOND);
+	assert_true(policy_due(b->process));
 }
 
 /* 45, 90, 180 … seconds after it came back; a superpage beside it is taken all the while. */
@@ -262,78 +245,67 @@ static void test_what_cannot_leave_is_not_asked_for_ever(void **state)
  */
 static void test_limits(void **state)
 {
-	struct policy_params params = usual;
+	struct bench *b = *state;
 	struct policy_observation seen = {.resident = GiB, .used = 100 * MiB};
-	struct bench b;
 
-	(void)state;
-	begin(&b, &params);
-	policy_observe(b.process, &seen);
-	assert_in_range(policy_round(b.process), 20 * MiB, 28 * MiB);
+	open_bench(b);
+	policy_observe(b->process, &seen);
+	assert_in_range(policy_round(b->process), 20 * MiB, 28 * MiB);
 	seen.used = 127 * MiB;
-	policy_observe(b.process, &seen);
-	at(&b, 120 * SECOND);
-	assert_int_equal(policy_round(b.process), 0);
-	assert_string_equal(b.last, "wait limit");
-	assert_int_equal(number(&b, "used_bytes"), 127 * MiB);
-	assert_int_equal(number(&b, "limit_bytes"), 128 * MiB);
-	add(&b, GiB, 1000 * MiB);
+	policy_observe(b->process, &seen);
+	at(b, 120 * SECOND);
+	assert_int_equal(policy_round(b->process), 0);
+	assert_string_equal(b->last, "wait limit");
+	assert_int_equal(number(b, "used_bytes"), 127 * MiB);
+	assert_int_equal(number(b, "limit_bytes"), 128 * MiB);
+	add(b, GiB, 1000 * MiB);
 	seen.used = 10 * MiB;
-	policy_observe(b.process, &seen);
-	at(&b, 240 * SECOND);
-	assert_int_equal(policy_round(b.process), 0);
-	assert_string_equal(b.last, "wait total-limit");
-	assert_int_equal(number(&b, "total_used_bytes"), 1010 * MiB);
-	end(&b);
+	policy_observe(b->process, &seen);
+	at(b, 240 * SECOND);
+	assert_int_equal(policy_round(b->process), 0);
+	assert_string_equal(b->last, "wait total-limit");
+	assert_int_equal(number(b, "total_used_bytes"), 1010 * MiB);
 }
 
 static void test_no_limit(void **state)
 {
-	struct policy_params params = usual;
-	struct bench b;
+	struct bench *b = *state;
 
-	(void)state;
-	params.limit = params.total_limit = 0;
-	begin(&b, &params);
-	assert_true(policy_round(b.process) == UINT64_MAX);
-	end(&b);
+	b->params.limit = b->params.total_limit = 0;
+	open_bench(b);
+	assert_true(policy_round(b->process) == UINT64_MAX);
 }
 
 static void test_small_processes_are_left_alone(void **state)
 {
+	struct bench *b = *state;
 	const struct policy_observation seen = {.resident = SUPERPAGE - 1};
-	struct bench b;
 
-	(void)state;
-	begin(&b, &usual);
-	policy_observe(b.process, &seen);
-	assert_int_equal(policy_round(b.process), 0);
-	assert_string_equal(b.last, "wait small");
-	end(&b);
+	open_bench(b);
+	policy_observe(b->process, &seen);
+	assert_int_equal(policy_round(b->process), 0);
+	assert_string_equal(b->last, "wait small");
 }
 
 static void test_pressure(void **state)
 {
-	struct policy_params params = usual;
-	struct bench b;
+	struct bench *b = *state;
 
-	(void)state;
-	params.when = POLICY_PRESSURE;
-	begin(&b, &params);
-	assert_false(policy_due(b.process));
-	assert_true(policy_next(b.policy) == UINT64_MAX);
-	b.machine.pressed = true;
-	at(&b, 5 * SECOND);
-	assert_true(policy_due(b.process));
-	assert_int_equal(round_of(&b, 1), 1);
-	at(&b, 6 * SECOND);
-	assert_false(policy_due(b.process));
-	at(&b, 125 * SECOND);
-	assert_true(policy_due(b.process));
-	b.machine.pressed = false;
-	at(&b, 126 * SECOND);
-	assert_false(policy_due(b.process));
-	end(&b);
+	b->params.when = POLICY_PRESSURE;
+	open_bench(b);
+	assert_false(policy_due(b->process));
+	assert_true(policy_next(b->policy) == UINT64_MAX);
+	b->machine.pressed = true;
+	at(b, 5 * SECOND);
+	assert_true(policy_due(b->process));
+	assert_int_equal(round_of(b, 1), 1);
+	at(b, 6 * SECOND);
+	assert_false(policy_due(b->process));
+	at(b, 125 * SECOND);
+	assert_true(policy_due(b->process));
+	b->machine.pressed = false;
+	at(b, 126 * SECOND);
+	assert_false(policy_due(b->process));
 }
 
 /* All processes count, and what has left since they were looked at. */
@@ -361,200 +333,180 @@ static void test_target(void **state)
  */
 static void test_hold(void **state)
 {
-	struct policy_params params = usual;
+	struct bench *b = *state;
 	struct policy_observation seen = {.resident = GiB};
-	struct bench b;
 
-	(void)state;
-	params.when = POLICY_HOLD;
-	params.hold_ppm = 10000;
-	params.limit = 0;
-	begin(&b, &params);
-	assert_int_equal(policy_round(b.process), 0);
-	assert_string_equal(b.last, "wait first-look");
-	at(&b, 100 * SECOND);
-	assert_in_range(policy_round(b.process), GiB / 100 - MiB, GiB / 100);
-	at(&b, 200 * SECOND);
-	b.machine.stalled_us = 250000; /* the kernel's, and the process's own */
-	policy_observe_machine(b.policy, &b.machine);
+	b->params.when = POLICY_HOLD;
+	b->params.hold_ppm = 10000;
+	b->params.limit = 0;
+	open_bench(b);
+	assert_int_equal(policy_round(b->process), 0);
+	assert_string_equal(b->last, "wait first-look");
+	at(b, 100 * SECOND);
+	assert_in_range(policy_round(b->process), GiB / 100 - MiB, GiB / 100);
+	at(b, 200 * SECOND);
+	b->machine.stalled_us = 250000; /* the kernel's, and the process's own */
+	policy_observe_machine(b->policy, &b->machine);
 	seen.stalled_us = 250000;
-	policy_observe(b.process, &seen);
-	assert_in_range(policy_round(b.process), GiB / 200 - MiB, GiB / 200);
-	at(&b, 300 * SECOND);
+	policy_observe(b->process, &seen);
+	assert_in_range(policy_round(b->process), GiB / 200 - MiB, GiB / 200);
+	at(b, 300 * SECOND);
 	seen.stalled_us = 1250000;
-	policy_observe(b.process, &seen);
-	assert_int_equal(policy_round(b.process), 0);
-	assert_string_equal(b.last, "wait pressure");
-	assert_int_equal(number(&b, "stalled_us"), 1000000);
-	assert_int_equal(number(&b, "allowed_us"), 1000000);
-	end(&b);
+	policy_observe(b->process, &seen);
+	assert_int_equal(policy_round(b->process), 0);
+	assert_string_equal(b->last, "wait pressure");
+	assert_int_equal(number(b, "stalled_us"), 1000000);
+	assert_int_equal(number(b, "allowed_us"), 1000000);
 }
 
 static void test_no_session_for_little(void **state)
 {
+	struct bench *b = *state;
 	struct policy_observation seen = {.resident = GiB};
-	struct policy_params params = usual;
-	struct bench b;
 
-	(void)state;
-	params.min_saved = 16 * MiB;
-	begin(&b, &params);
-	assert_int_equal(round_of(&b, 7), 0);
-	assert_string_equal(b.last, "wait saves-little");
-	assert_int_equal(number(&b, "resident_bytes"), 14 * MiB);
-	at(&b, 120 * SECOND);
-	assert_int_equal(round_of(&b, 8), 8);
+	b->params.min_saved = 16 * MiB;
+	open_bench(b);
+	assert_int_equal(round_of(b, 7), 0);
+	assert_string_equal(b->last, "wait saves-little");
+	assert_int_equal(number(b, "resident_bytes"), 14 * MiB);
+	at(b, 120 * SECOND);
+	assert_int_equal(round_of(b, 8), 8);
 	/* Where there is a session already, any will do. */
 	seen.served = true;
-	policy_observe(b.process, &seen);
-	at(&b, 240 * SECOND);
-	assert_int_equal(round_of(&b, 1), 1);
-	end(&b);
+	policy_observe(b->process, &seen);
+	at(b, 240 * SECOND);
+	assert_int_equal(round_of(b, 1), 1);
 }
 
 static void test_a_session_that_saves_little_ends(void **state)
 {
+	struct bench *b = *state;
 	struct policy_observation seen = {.resident = GiB, .served = true, .out = 16 * MiB};
-	struct policy_params params = usual;
-	struct bench b;
 
-	(void)state;
-	params.min_saved = 16 * MiB;
-	begin(&b, &params);
-	assert_int_equal(round_of(&b, 8), 8);
-	at(&b, 120 * SECOND);
-	policy_observe(b.process, &seen);
-	assert_true(policy_pays(b.process));
+	b->params.min_saved = 16 * MiB;
+	open_bench(b);
+	assert_int_equal(round_of(b, 8), 8);
+	at(b, 120 * SECOND);
+	policy_observe(b->process, &seen);
+	assert_true(policy_pays(b->process));
 	seen.out = 8 * MiB - 1;
-	at(&b, 45 * SECOND - 1);
-	policy_observe(b.process, &seen);
-	assert_true(policy_pays(b.process));
-	at(&b, 120 * SECOND);
-	assert_false(policy_pays(b.process));
-	assert_string_equal(b.last, "end little-out");
-	at(&b, (120 + 45) * SECOND - 1);
-	assert_false(policy_due(b.process));
-	at(&b, (120 + 45) * SECOND);
-	assert_true(policy_due(b.process));
+	at(b, 45 * SECOND - 1);
+	policy_observe(b->process, &seen);
+	assert_true(policy_pays(b->process));
+	at(b, 120 * SECOND);
+	assert_false(policy_pays(b->process));
+	assert_string_equal(b->last, "end little-out");
+	at(b, (120 + 45) * SECOND - 1);
+	assert_false(policy_due(b->process));
+	at(b, (120 + 45) * SECOND);
+	assert_true(policy_due(b->process));
 	/* Longer each time. */
-	assert_false(policy_pays(b.process));
-	at(&b, (120 + 45 + 90) * SECOND - 1);
-	assert_false(policy_due(b.process));
-	at(&b, (120 + 45 + 90) * SECOND);
-	assert_true(policy_due(b.process));
-	end(&b);
+	assert_false(policy_pays(b->process));
+	at(b, (120 + 45 + 90) * SECOND - 1);
+	assert_false(policy_due(b->process));
+	at(b, (120 + 45 + 90) * SECOND);
+	assert_true(policy_due(b->process));
 }
 
 static void test_a_session_of_a_program_that_forks_much_ends(void **state)
 {
+	struct bench *b = *state;
 	struct policy_observation seen = {.resident = GiB, .served = true, .out = 32 * MiB, .forks = 1000};
-	struct policy_params params = usual;
-	struct bench b;
 
-	(void)state;
-	params.min_saved = 16 * MiB;
-	begin(&b, &params);
-	policy_observe(b.process, &seen);
-	assert_true(policy_pays(b.process)); /* not known how fast */
-	at(&b, 10 * SECOND);
+	b->params.min_saved = 16 * MiB;
+	open_bench(b);
+	policy_observe(b->process, &seen);
+	assert_true(policy_pays(b->process)); /* not known how fast */
+	at(b, 10 * SECOND);
 	seen.forks += 20;
-	policy_observe(b.process, &seen);
-	assert_true(policy_pays(b.process)); /* 32 MiB are worth two a second */
-	at(&b, 20 * SECOND);
+	policy_observe(b->process, &seen);
+	assert_true(policy_pays(b->process)); /* 32 MiB are worth two a second */
+	at(b, 20 * SECOND);
 	seen.forks += 21;
-	policy_observe(b.process, &seen);
-	assert_false(policy_pays(b.process));
-	assert_string_equal(b.last, "end forks");
-	assert_int_equal(number(&b, "forks"), 21);
-	end(&b);
+	policy_observe(b->process, &seen);
+	assert_false(policy_pays(b->process));
+	assert_string_equal(b->last, "end forks");
+	assert_int_equal(number(b, "forks"), 21);
 }
 
 static void test_written_back_when_old_enough(void **state)
 {
+	struct bench *b = *state;
 	uint64_t age = 0;
 	uint64_t bytes = 1;
-	struct bench b;
 
-	(void)state;
-	begin(&b, &usual);
-	assert_false(policy_writeback(b.process, &age, &bytes));
-	assert_int_equal(round_of(&b, 1), 1);
-	assert_true(policy_next(b.policy) == START + 60 * SECOND);
-	at(&b, 60 * SECOND - 1);
-	assert_false(policy_writeback(b.process, &age, &bytes));
-	at(&b, 60 * SECOND);
-	assert_true(policy_writeback(b.process, &age, &bytes));
-	assert_string_equal(b.last, "writeback untouched");
+	open_bench(b);
+	assert_false(policy_writeback(b->process, &age, &bytes));
+	assert_int_equal(round_of(b, 1), 1);
+	assert_true(policy_next(b->policy) == START + 60 * SECOND);
+	at(b, 60 * SECOND - 1);
+	assert_false(policy_writeback(b->process, &age, &bytes));
+	at(b, 60 * SECOND);
+	assert_true(policy_writeback(b->process, &age, &bytes));
+	assert_string_equal(b->last, "writeback untouched");
 	assert_int_equal(age, 60 * SECOND);
 	assert_int_equal(bytes, 0);
 	/* The oldest of what is left has 20 s to go. */
-	policy_written(b.process, MiB, 40 * SECOND, false);
-	at(&b, 80 * SECOND - 1);
-	assert_false(policy_writeback(b.process, &age, &bytes));
-	at(&b, 80 * SECOND);
-	assert_true(policy_writeback(b.process, &age, &bytes));
-	policy_written(b.process, 0, 0, false);
-	assert_true(policy_next(b.policy) == START + 120 * SECOND);
-	end(&b);
+	policy_written(b->process, MiB, 40 * SECOND, false);
+	at(b, 80 * SECOND - 1);
+	assert_false(policy_writeback(b->process, &age, &bytes));
+	at(b, 80 * SECOND);
+	assert_true(policy_writeback(b->process, &age, &bytes));
+	policy_written(b->process, 0, 0, false);
+	assert_true(policy_next(b->policy) == START + 120 * SECOND);
 }
 
 static void test_disk_space_is_spared(void **state)
 {
+	struct bench *b = *state;
 	uint64_t age;
 	uint64_t bytes;
-	struct bench b;
 
-	(void)state;
-	begin(&b, &usual);
-	round_of(&b, 1);
-	b.machine.free_bytes = 128 * MiB;
-	at(&b, 60 * SECOND);
-	assert_false(policy_writeback(b.process, &age, &bytes));
-	assert_string_equal(b.last, "wait min-free");
-	assert_int_equal(number(&b, "free_bytes"), 128 * MiB);
-	b.machine.free_bytes = 130 * MiB;
-	at(&b, 120 * SECOND);
-	assert_true(policy_writeback(b.process, &age, &bytes));
+	open_bench(b);
+	round_of(b, 1);
+	b->machine.free_bytes = 128 * MiB;
+	at(b, 60 * SECOND);
+	assert_false(policy_writeback(b->process, &age, &bytes));
+	assert_string_equal(b->last, "wait min-free");
+	assert_int_equal(number(b, "free_bytes"), 128 * MiB);
+	b->machine.free_bytes = 130 * MiB;
+	at(b, 120 * SECOND);
+	assert_true(policy_writeback(b->process, &age, &bytes));
 	assert_int_equal(bytes, 2 * MiB);
 	/* It failed all the same: not again at once. */
-	policy_written(b.process, MiB, 120 * SECOND, true);
-	at(&b, 121 * SECOND);
-	assert_false(policy_writeback(b.process, &age, &bytes));
-	end(&b);
+	policy_written(b->process, MiB, 120 * SECOND, true);
+	at(b, 121 * SECOND);
+	assert_false(policy_writeback(b->process, &age, &bytes));
 }
 
 static void test_unknown_refaults_delay_everything(void **state)
 {
-	struct bench b;
+	struct bench *b = *state;
 
-	(void)state;
-	begin(&b, &usual);
-	at(&b, 120 * SECOND);
-	assert_true(policy_due(b.process));
-	policy_refaults_lost(b.process, 7);
-	assert_string_equal(b.last, "wait refaults-lost");
-	assert_false(policy_due(b.process));
-	at(&b, 165 * SECOND);
-	assert_true(policy_due(b.process));
-	end(&b);
+	open_bench(b);
+	at(b, 120 * SECOND);
+	assert_true(policy_due(b->process));
+	policy_refaults_lost(b->process, 7);
+	assert_string_equal(b->last, "wait refaults-lost");
+	assert_false(policy_due(b->process));
+	at(b, 165 * SECOND);
+	assert_true(policy_due(b->process));
 }
 
 static void test_postponed(void **state)
 {
-	struct bench b;
+	struct bench *b = *state;
 
-	(void)state;
-	begin(&b, &usual);
-	policy_postpone(b.process, SECOND);
-	assert_false(policy_due(b.process));
-	assert_true(policy_next(b.policy) == START + SECOND);
-	at(&b, SECOND);
-	assert_true(policy_due(b.process));
-	policy_postpone(b.process, UINT64_MAX);
-	at(&b, 1000000 * SECOND);
-	assert_false(policy_due(b.process));
-	assert_true(policy_next(b.policy) == UINT64_MAX);
-	end(&b);
+	open_bench(b);
+	policy_postpone(b->process, SECOND);
+	assert_false(policy_due(b->process));
+	assert_true(policy_next(b->policy) == START + SECOND);
+	at(b, SECOND);
+	assert_true(policy_due(b->process));
+	policy_postpone(b->process, UINT64_MAX);
+	at(b, 1000000 * SECOND);
+	assert_false(policy_due(b->process));
+	assert_true(policy_next(b->policy) == UINT64_MAX);
 }
 
 int main(void)
