@@ -73,6 +73,15 @@ static struct policy_process *add(struct bench *b, uint64_t resident, uint64_t u
 	return process;
 }
 
+static int set_up(void **state)
+{
+	static struct bench bench;
+
+	bench = (struct bench){.params = usual, .machine = {.free_bytes = UINT64_MAX}};
+	*state = &bench;
+	return 0;
+}
+
 /* When a test has set its params. */
 static void open_bench(struct bench *b)
 {
@@ -80,6 +89,17 @@ static void open_bench(struct bench *b)
 	at(b, 0);
 	b->process = add(b, GiB, 0);
 }
+
+static int tear_down(void **state)
+{
+	struct bench *b = *state;
+
+	region_vec_free(&b->chosen);
+	policy_free(b->policy);
+	return 0;
+}
+
+#define on_bench(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 static struct region superpage(unsigned int i)
 {
@@ -170,6 +190,159 @@ static uint64_t chosen_bytes(const struct bench *b)
 	return sum;
 }
 
+/* One page in ten is hot, all over the memory: nine tenths of it are out after the second round, and nothing else. */
+static void test_a_hot_page_keeps_a_page(void **state)
+{
+	struct bench *b = *state;
+
+	b->params.limit = b->params.total_limit = 0;
+	b->params.interval_ms = SECOND;
+	open_bench(b);
+	assert_int_equal(round_of(b, 8), 8);
+	for (unsigned int i = 0; i < 8; i++)
+		for (unsigned int n = 0; n < 512; n += 10)
+			policy_refaulted(b->process, page(i, n), START + 1);
+	at(b, SECOND);
+	assert_int_equal(round_of(b, 8), 8 * 52);
+	assert_int_equal(chosen_bytes(b), 8 * (512 - 52) * page_size());
+	for (size_t i = 0; i < b->chosen.count; i++)
+		for (unsigned int n = 0; n < 512; n += 10)
+			assert_false(region_overlaps(b->chosen.items[i], page(0, n)));
+}
+
+/* What is between hot pages is hot, where most are. */
+static void test_a_window_of_hot_pages_is_hot(void **state)
+{
+	struct bench *b = *state;
+
+	b->params.interval_ms = SECOND;
+	open_bench(b);
+	round_of(b, 1);
+	policy_refaulted(b->process, (struct region){BASE, BASE + 47 * page_size()}, START + 1);
+	at(b, SECOND);
+	round_of(b, 1);
+	assert_int_equal(chosen_bytes(b), SUPERPAGE - 47 * page_size());
+	policy_refaulted(b->process, page(0, 60), START + SECOND);
+	at(b, 2 * SECOND);
+	round_of(b, 1);
+	assert_int_equal(chosen_bytes(b), SUPERPAGE - 64 * page_size());
+}
+
+/*
+ * Hot pages are tried again some at a time: a fiftieth of what is resident, and twice as much each time as long as they
+ * stay out.
+ */
+static void test_hot_pages_are_tried_again_in_parts(void **state)
+{
+	struct bench *b = *state;
+	const struct policy_observation seen = {.resident = 64 * MiB};
+
+	b->params.interval_ms = SECOND;
+	b->params.limit = b->params.total_limit = 0;
+	open_bench(b);
+	policy_observe(b->process, &seen);
+	round_of(b, 32);
+	policy_refaulted(b->process, (struct region){BASE, BASE + 64 * MiB}, START + 1);
+	for (unsigned int i = 0; i < 2; i++) { /* all that is tried comes back */
+		at(b, (100 + i) * SECOND);
+		policy_observe(b->process, &seen);
+		round_of(b, 32);
+		assert_in_range(chosen_bytes(b), 64 * MiB / 50 - page_size(), 64 * MiB / 50);
+		policy_refaulted(b->process, (struct region){BASE, BASE + 64 * MiB}, b->machine.now_ms);
+	}
+	for (unsigned int i = 0; i < 3; i++) {
+		at(b, (102 + i) * SECOND);
+		policy_observe(b->process, &seen);
+		round_of(b, 32);
+		assert_in_range(chosen_bytes(b), (64 * MiB / 50 - page_size()) << i, 64 * MiB / 50 << i);
+	}
+}
+
+/* What was to be tried again, but did not leave before something colder, says nothing. */
+static void test_what_was_not_tried_has_not_stayed_out(void **state)
+{
+	const struct policy_observation seen = {.resident = 64 * MiB};
+	struct bench *b = *state;
+
+	b->params.interval_ms = SECOND;
+	b->params.regions_per_round = 32;
+	b->params.limit = b->params.total_limit = 0;
+	open_bench(b);
+	policy_observe(b->process, &seen);
+	round_of(b, 32);
+	policy_refaulted(b->process, (struct region){BASE, BASE + 64 * MiB}, START + 1);
+	for (unsigned int i = 0; i < 6; i++) {
+		at(b, (100 + i) * SECOND);
+		policy_observe(b->process, &seen);
+		policy_round(b->process);
+		for (unsigned int k = 0; k < 64; k++)
+			assert_int_equal(policy_candidate(b->process, superpage(k)), 0);
+		b->chosen.count = 0;
+		assert_int_equal(policy_choose(b->process, UINT64_MAX, &b->chosen), 0);
+		assert_int_equal(b->chosen.count, 32);
+		assert_false(was_chosen(b, 0));
+	}
+	at(b, 106 * SECOND);
+	policy_observe(b->process, &seen);
+	round_of(b, 32);
+	assert_in_range(chosen_bytes(b), 64 * MiB / 50 - page_size(), 64 * MiB / 50);
+}
+
+static void test_what_was_used_stays_for_a_while(void **state)
+{
+	struct bench *b = *state;
+
+	b->params.interval_ms = SECOND;
+	open_bench(b);
+	assert_int_equal(policy_accessed(b->process, page(0, 7)), 0);
+	round_of(b, 1);
+	assert_int_equal(chosen_bytes(b), SUPERPAGE - page_size());
+	at(b, 45 * SECOND);
+	round_of(b, 1);
+	assert_int_equal(chosen_bytes(b), SUPERPAGE);
+}
+
+/* All that is offered leaves, superpages that no test looks at. */
+static void turn_over(struct bench *b, unsigned int superpages)
+{
+	const struct policy_observation seen = {.resident = GiB};
+	uint64_t bytes;
+
+	policy_observe(b->process, &seen);
+	bytes = policy_round(b->process);
+	b->chosen.count = 0;
+	for (unsigned int i = 0; i < superpages; i++)
+		assert_int_equal(policy_candidate(b->process, superpage(1000 + i)), 0);
+	assert_int_equal(policy_choose(b->process, bytes, &b->chosen), 0);
+	for (size_t i = 0; i < b->chosen.count; i++)
+		assert_int_equal(policy_staged(b->process, b->chosen.items[i], SUPERPAGE), 0);
+}
+
+/* Where memory is held to a target, a page that would not stay if it were kept is not kept. */
+static void test_what_comes_back_after_a_turnover_is_not_hot(void **state)
+{
+	struct bench *b = *state;
+
+	b->params.when = POLICY_TARGET;
+	b->params.target = GiB / 2;
+	b->params.interval_ms = SECOND;
+	b->params.limit = b->params.total_limit = 0;
+	open_bench(b);
+	assert_int_equal(round_of(b, 2), 2);
+	for (unsigned int i = 1; i <= 6; i++) {
+		at(b, i * SECOND);
+		turn_over(b, 100);
+		if (i == 5) {
+			policy_refaulted(b->process, page(0, 0), b->machine.now_ms);
+			assert_string_equal(b->last, "leave refault");
+			assert_int_equal(number(b, "after_ms"), 5 * SECOND);
+		}
+	}
+	b->decisions = 0;
+	policy_refaulted(b->process, page(1, 0), b->machine.now_ms);
+	assert_int_equal(b->decisions, 0);
+}
+
 static void test_late_refault_is_no_reason(void **state)
 {
 	struct bench *b = *state;
@@ -187,6 +360,21 @@ static void test_late_refault_is_no_reason(void **state)
 	assert_string_equal(b->last, "leave refault");
 }
 
+/* Nobody vouches for what a session says. */
+static void test_refault_of_everything(void **state)
+{
+	struct bench *b = *state;
+
+	b->params.interval_ms = SECOND;
+	open_bench(b);
+	assert_int_equal(round_of(b, 3), 3);
+	assert_int_not_equal(
+		policy_refaulted(b->process, (struct region){0, round_down(UINT64_MAX, page_size())}, START), 0);
+	at(b, SECOND);
+	assert_int_equal(round_of(b, 3), 0);
+	assert_int_equal(policy_refaulted(b->process, (struct region){BASE, 0}, START), 0);
+}
+
 static void test_refault_of_what_was_not_staged_here(void **state)
 {
 	struct bench *b = *state;
@@ -194,6 +382,19 @@ static void test_refault_of_what_was_not_staged_here(void **state)
 	open_bench(b);
 	policy_refaulted(b->process, superpage(0), START);
 	assert_int_equal(b->decisions, 0);
+	assert_int_equal(round_of(b, 1), 1);
+}
+
+/* Such as when nothing has pressed for a month. */
+static void test_what_was_hot_a_month_ago_is_not(void **state)
+{
+	struct bench *b = *state;
+
+	b->params.limit = b->params.total_limit = 0;
+	open_bench(b);
+	round_of(b, 1);
+	policy_refaulted(b->process, superpage(0), START + 1);
+	at(b, 30 * 86400 * SECOND);
 	assert_int_equal(round_of(b, 1), 1);
 }
 
@@ -226,6 +427,25 @@ static void test_what_never_came_back_goes_first(void **state)
 	at(b, 120 * SECOND);
 	assert_int_equal(round_of(b, 4), 2);
 	assert_true(was_chosen(b, 2) && was_chosen(b, 3));
+}
+
+/* What is beyond the budget is not asked for, and so is not found refused. */
+static void test_no_more_is_chosen_than_may_leave(void **state)
+{
+	struct bench *b = *state;
+	uint64_t bytes;
+
+	b->params.when = POLICY_TARGET;
+	b->params.target = GiB - 10 * page_size() + 1;
+	open_bench(b);
+	bytes = policy_round(b->process);
+	assert_int_equal(bytes, 10 * page_size());
+	for (unsigned int n = 0; n < 512; n += 4)
+		assert_int_equal(policy_candidate(b->process, (struct region){page(0, n).start, page(0, n + 2).end}),
+				 0);
+	assert_int_equal(policy_choose(b->process, bytes, &b->chosen), 0);
+	assert_int_equal(b->chosen.count, 4);
+	assert_int_equal(chosen_bytes(b), bytes);
 }
 
 static void test_what_cannot_leave_is_not_asked_for_ever(void **state)
@@ -357,6 +577,55 @@ static void test_hold(void **state)
 	assert_string_equal(b->last, "wait pressure");
 	assert_int_equal(number(b, "stalled_us"), 1000000);
 	assert_int_equal(number(b, "allowed_us"), 1000000);
+}
+
+/* A target is reached in ever larger rounds, from small ones again after threads have waited for too long. */
+static void test_hold_and_target(void **state)
+{
+	struct bench *b = *state;
+	struct policy_observation seen = {.resident = GiB};
+
+	b->params.when = POLICY_HOLD | POLICY_TARGET;
+	b->params.hold_ppm = 10000;
+	b->params.target = GiB - 80 * MiB;
+	b->params.limit = 0;
+	open_bench(b);
+	assert_int_equal(policy_round(b->process), 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		at(b, (i + 1) * 10 * SECOND);
+		assert_in_range(policy_round(b->process), (GiB << i) / 100 - MiB, (GiB << i) / 100);
+	}
+	at(b, 40 * SECOND);
+	assert_int_equal(policy_round(b->process), 80 * MiB);
+	at(b, 50 * SECOND);
+	seen.stalled_us = 100000;
+	policy_observe(b->process, &seen);
+	assert_int_equal(policy_round(b->process), 0);
+	assert_string_equal(b->last, "wait pressure");
+	at(b, 60 * SECOND);
+	assert_in_range(policy_round(b->process), GiB / 100 - MiB, GiB / 100);
+	at(b, 70 * SECOND);
+	seen.resident = GiB - 80 * MiB;
+	policy_observe(b->process, &seen);
+	assert_int_equal(policy_round(b->process), 0);
+	assert_string_equal(b->last, "wait target");
+}
+
+static void test_hold_over_a_year(void **state)
+{
+	struct bench *b = *state;
+	const uint64_t year = 365 * 86400 * SECOND;
+
+	b->params.when = POLICY_HOLD;
+	b->params.hold_ppm = 1000000;
+	b->params.interval_ms = year;
+	open_bench(b);
+	policy_round(b->process);
+	at(b, year);
+	b->machine.stalled_us = year * 1000;
+	policy_observe_machine(b->policy, &b->machine);
+	assert_int_equal(policy_round(b->process), 0);
+	assert_true(number(b, "allowed_us") == year * 1000);
 }
 
 static void test_no_session_for_little(void **state)
@@ -512,26 +781,37 @@ static void test_postponed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rounds),
-		cmocka_unit_test(test_back_off_doubles),
-		cmocka_unit_test(test_late_refault_is_no_reason),
-		cmocka_unit_test(test_refault_of_what_was_not_staged_here),
-		cmocka_unit_test(test_peace_forgives),
-		cmocka_unit_test(test_what_never_came_back_goes_first),
-		cmocka_unit_test(test_what_cannot_leave_is_not_asked_for_ever),
-		cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_no_limit),
-		cmocka_unit_test(test_small_processes_are_left_alone),
-		cmocka_unit_test(test_pressure),
-		cmocka_unit_test(test_target),
-		cmocka_unit_test(test_hold),
-		cmocka_unit_test(test_no_session_for_little),
-		cmocka_unit_test(test_a_session_that_saves_little_ends),
-		cmocka_unit_test(test_a_session_of_a_program_that_forks_much_ends),
-		cmocka_unit_test(test_written_back_when_old_enough),
-		cmocka_unit_test(test_disk_space_is_spared),
-		cmocka_unit_test(test_unknown_refaults_delay_everything),
-		cmocka_unit_test(test_postponed),
+		on_bench(test_rounds),
+		on_bench(test_back_off_doubles),
+		on_bench(test_a_hot_page_keeps_a_page),
+		on_bench(test_a_window_of_hot_pages_is_hot),
+		on_bench(test_hot_pages_are_tried_again_in_parts),
+		on_bench(test_what_was_not_tried_has_not_stayed_out),
+		on_bench(test_what_was_used_stays_for_a_while),
+		on_bench(test_what_comes_back_after_a_turnover_is_not_hot),
+		on_bench(test_late_refault_is_no_reason),
+		on_bench(test_refault_of_everything),
+		on_bench(test_refault_of_what_was_not_staged_here),
+		on_bench(test_what_was_hot_a_month_ago_is_not),
+		on_bench(test_peace_forgives),
+		on_bench(test_what_never_came_back_goes_first),
+		on_bench(test_no_more_is_chosen_than_may_leave),
+		on_bench(test_what_cannot_leave_is_not_asked_for_ever),
+		on_bench(test_limits),
+		on_bench(test_no_limit),
+		on_bench(test_small_processes_are_left_alone),
+		on_bench(test_pressure),
+		on_bench(test_target),
+		on_bench(test_hold),
+		on_bench(test_hold_and_target),
+		on_bench(test_hold_over_a_year),
+		on_bench(test_no_session_for_little),
+		on_bench(test_a_session_that_saves_little_ends),
+		on_bench(test_a_session_of_a_program_that_forks_much_ends),
+		on_bench(test_written_back_when_old_enough),
+		on_bench(test_disk_space_is_spared),
+		on_bench(test_unknown_refaults_delay_everything),
+		on_bench(test_postponed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
