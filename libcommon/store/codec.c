@@ -108,17 +108,16 @@ void store_scratch_free(struct store_scratch *scratch)
 	free(scratch);
 }
 
-static int compress_lz4(struct store_scratch *scratch, const void *data, size_t size, size_t capacity, uint32_t *length)
-{
-	*length = (uint32_t)LZ4_compress_fast_extState(scratch->lz4_state, data, scratch->buffer, (int)size,
-						       (int)capacity, 1);
-	return 0;
-}
-
-static int compress_zstd(struct store_scratch *scratch, int level, const void *data, size_t size, size_t capacity,
+static void compress_lz4(struct store_scratch *scratch, const void *data, size_t size, void *to, size_t capacity,
 			 uint32_t *length)
 {
-	size_t done = ZSTD_compressCCtx(scratch->zstd_out, scratch->buffer, capacity, data, size, level);
+	*length = (uint32_t)LZ4_compress_fast_extState(scratch->lz4_state, data, to, (int)size, (int)capacity, 1);
+}
+
+static int compress_zstd(struct store_scratch *scratch, int level, const void *data, size_t size, void *to,
+			 size_t capacity, uint32_t *length)
+{
+	size_t done = ZSTD_compressCCtx(scratch->zstd_out, to, capacity, data, size, level);
 
 	if (ZSTD_isError(done) && ZSTD_getErrorCode(done) != ZSTD_error_dstSize_tooSmall)
 		return -ENOMEM;
@@ -126,75 +125,47 @@ static int compress_zstd(struct store_scratch *scratch, int level, const void *d
 	return 0;
 }
 
-int codec_compress(struct store_scratch *scratch, struct codec_choice choice, const void *data, size_t size,
+int codec_compress(struct store_scratch *scratch, struct codec_choice choice, const void *data, size_t size, void *to,
 		   size_t capacity, uint32_t *length)
 {
 	*length = 0;
 	if (!capacity || choice.codec == CODEC_NONE)
 		return 0;
-	if (choice.codec == CODEC_LZ4)
-		return compress_lz4(scratch, data, size, capacity, length);
-	return compress_zstd(scratch, choice.level, data, size, capacity, length);
+	if (choice.codec == CODEC_ZSTD)
+		return compress_zstd(scratch, choice.level, data, size, to, capacity, length);
+	compress_lz4(scratch, data, size, to, capacity, length);
+	return 0;
 }
 
-static int decompress_lz4(struct store_scratch *scratch, const struct store_slot *slot, void *data)
-{
-	int done = LZ4_decompress_safe(scratch->buffer, data, (int)scratch->length, (int)slot->size);
-
-	return done >= 0 && (uint32_t)done == slot->size ? 0 : -EBADMSG;
-}
-
-static int decompress_zstd(struct store_scratch *scratch, const struct store_slot *slot, void *data)
+static int decompress_zstd(struct store_scratch *scratch, const void *bytes, size_t length, void *data, size_t capacity)
 {
 	uint32_t magic;
 
 	/*
 	 * One frame of today's format and nothing after it: for frames of zstd's first versions the library allocates.
 	 */
-	if (!scratch->zstd_in || scratch->length < sizeof(magic))
+	if (!scratch->zstd_in || length < sizeof(magic))
 		return -EBADMSG;
-	memcpy(&magic, scratch->buffer, sizeof(magic));
-	if (le32toh(magic) != ZSTD_MAGICNUMBER ||
-	    ZSTD_findFrameCompressedSize(scratch->buffer, scratch->length) != scratch->length)
+	memcpy(&magic, bytes, sizeof(magic));
+	if (le32toh(magic) != ZSTD_MAGICNUMBER || ZSTD_findFrameCompressedSize(bytes, length) != length)
 		return -EBADMSG;
-	if (ZSTD_decompressDCtx(scratch->zstd_in, data, slot->size, scratch->buffer, scratch->length) != slot->size)
-		return -EBADMSG;
-	return 0;
+	return ZSTD_decompressDCtx(scratch->zstd_in, data, capacity, bytes, length) == capacity ? 0 : -EBADMSG;
 }
 
-int codec_decompress(struct store_scratch *scratch, const struct store_slot *slot, void *data)
+int codec_decompress(struct store_scratch *scratch, enum codec codec, const void *bytes, size_t length, void *data,
+		     size_t size)
 {
-	switch (slot->codec) {
+	switch (codec) {
 	case CODEC_LZ4:
-		return decompress_lz4(scratch, slot, data);
+		return LZ4_decompress_safe(bytes, data, (int)length, (int)size) == (int)size ? 0 : -EBADMSG;
 	case CODEC_ZSTD:
-		return decompress_zstd(scratch, slot, data);
+		return decompress_zstd(scratch, bytes, length, data, size);
 	default:
 		return -EBADMSG;
 	}
 }
 
-struct codec_identity codec_identity(const struct store_slot *slot, uint64_t tag)
+uint64_t codec_checksum(const struct codec_identity *identity, const void *bytes, size_t length)
 {
-	return (struct codec_identity){tag, (uint64_t)slot->size << 32 | slot->length, slot->codec};
-}
-
-uint64_t codec_checksum(const struct store_slot *slot, uint64_t tag, const void *stored)
-{
-	struct codec_identity identity = codec_identity(slot, tag);
-
-	return XXH3_64bits_withSeed(stored, slot->length, XXH3_64bits(&identity, sizeof(identity)));
-}
-
-int64_t codec_decompress_first(struct store_scratch *scratch, const struct store_slot *slot, void *data, size_t enough)
-{
-	int rc;
-
-	if (slot->codec == CODEC_LZ4 && enough < slot->size) {
-		rc = LZ4_decompress_safe_partial(scratch->buffer, data, (int)scratch->length, (int)enough,
-						 (int)slot->size);
-		return rc >= (int)enough ? (int64_t)enough : -EBADMSG;
-	}
-	rc = codec_decompress(scratch, slot, data);
-	return rc < 0 ? rc : (int64_t)slot->size;
+	return XXH3_64bits_withSeed(bytes, length, XXH3_64bits(identity, sizeof(*identity)));
 }

@@ -29,32 +29,24 @@ struct codec_choice codec_at_once(struct codec_choice choice);
 struct codec_choice codec_dense(void);
 
 /*
- * Compresses into scratch->buffer. *length is 0 when the result would need more than `capacity` bytes (at most the
- * scratch's max_size). Returns 0 or -ENOMEM.
+ * Compresses into `to`. *length is 0 when the result would need more than `capacity` bytes. Returns 0 or -ENOMEM.
  */
-int codec_compress(struct store_scratch *scratch, struct codec_choice choice, const void *data, size_t size,
+int codec_compress(struct store_scratch *scratch, struct codec_choice choice, const void *data, size_t size, void *to,
 		   size_t capacity, uint32_t *length);
 
 /*
- * Decompresses scratch->length bytes of scratch->buffer into slot->size bytes of data; the slot's codec is not
- * CODEC_NONE. Returns 0, or -EBADMSG when that is not exactly what they decompress to, or the scratch not of the codec.
- * Never writes past slot->size, never allocates.
+ * Decompresses `length` bytes into `size` bytes of data. Returns 0, or -EBADMSG when that is not exactly what they
+ * decompress to, or the scratch not of the codec. Never writes past `size`, never allocates.
  */
-int codec_decompress(struct store_scratch *scratch, const struct store_slot *slot, void *data);
-
-/* Decompresses at least the first `enough` bytes. Returns how many there are, or -EBADMSG. */
-int64_t codec_decompress_first(struct store_scratch *scratch, const struct store_slot *slot, void *data, size_t enough);
+int codec_decompress(struct store_scratch *scratch, enum codec codec, const void *bytes, size_t length, void *data,
+		     size_t size);
 
 /* What a unit is bound to: the caller's tag, the record's number, which of its units it is and of what size. */
 struct codec_identity {
 	uint64_t tag, number, place;
-	uint64_t sizes;
-	uint64_t codec;
 };
-
-struct codec_identity codec_identity(const struct store_slot *slot, uint64_t tag);
 
 #define CHECKSUM_BYTES 8 /* by which a unit grows that is not sealed */
 
-/* The checksum of a record's stored bytes, bound to its identity. */
-uint64_t codec_checksum(const struct store_slot *slot, uint64_t tag, const void *stored);
+/* The checksum of a unit's bytes, bound to its identity. */
+uint64_t codec_checksum(const struct codec_identity *identity, const void *bytes, size_t length);

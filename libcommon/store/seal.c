@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* A key in a page that several processes map, and libsodium's XChaCha20-Poly1305 around it. */
 /* A key in a page that several processes map, and libsodium's ciphers around it. */
 #include "store/seal.h"
 
@@ -153,8 +152,7 @@ bool seal_secret(const struct seal *seal)
 	return seal->secret;
 }
 
-static void make_nonce(const struct seal *seal, uint64_t number,
-		       unsigned char nonce[crypto_aead_xchacha20poly1305_ietf_NPUBBYTES])
+static void make_nonce(const struct seal *seal, uint64_t number, unsigned char nonce[NONCE_SIZE])
 {
 	memcpy(nonce, seal->page->session, SESSION_SIZE);
 	memcpy(nonce + SESSION_SIZE, &number, sizeof(number));
@@ -165,15 +163,18 @@ uint64_t seal_numbers(struct seal *seal, unsigned int count)
 	return atomic_fetch_add(&seal->page->sealed, count) + 1;
 }
 
-void seal_encrypt(struct seal *seal, const void *data, size_t size, const void *identity, size_t identity_size,
-		  void *record, uint64_t *number)
+void seal_encrypt(const struct seal *seal, const void *data, size_t size, const void *identity, size_t identity_size,
+		  uint64_t number, void *record)
 {
-	unsigned char nonce[crypto_aead_xchacha20poly1305_ietf_NPUBBYTES];
+	unsigned char nonce[NONCE_SIZE];
 
-	*number = atomic_fetch_add(&seal->page->sealed, 1) + 1;
-	make_nonce(seal, *number, nonce);
-	crypto_aead_xchacha20poly1305_ietf_encrypt(record, NULL, data, size, identity, identity_size, NULL, nonce,
-						   seal->page->key);
+	make_nonce(seal, number, nonce);
+	if (seal->page->aes)
+		crypto_aead_aes256gcm_encrypt_afternm(record, NULL, data, size, identity, identity_size, NULL,
+						      nonce + AES_SKIP, &seal->page->schedule);
+	else
+		crypto_aead_xchacha20poly1305_ietf_encrypt(record, NULL, data, size, identity, identity_size, NULL,
+							   nonce, seal->page->key);
 }
 
 int seal_decrypt(const struct seal *seal, const void *record, size_t length, const void *identity, size_t identity_size,

@@ -39,12 +39,12 @@ bool seal_secret(const struct seal *seal);
 uint64_t seal_numbers(struct seal *seal, unsigned int count);
 
 /*
- * Encrypts `size` bytes into record, of size + SEAL_BYTES (XChaCha20-Poly1305 of libsodium; data and record may be the
- * same place). `identity` is bound to it and has to be given again. *number is the record's own: it is never given out
- * twice. Thread safe; cannot fail.
+ * Encrypts `size` bytes into record, of size + SEAL_BYTES (data and record may be the same place): AES-256-GCM where
+ * the processor has instructions for it, otherwise XChaCha20-Poly1305, both of libsodium. `identity` is bound to it and
+ * has to be given again, as `number`, of seal_numbers, which is for this record alone. Thread safe; cannot fail.
  */
-void seal_encrypt(struct seal *seal, const void *data, size_t size, const void *identity, size_t identity_size,
-		  void *record, uint64_t *number);
+void seal_encrypt(const struct seal *seal, const void *data, size_t size, const void *identity, size_t identity_size,
+		  uint64_t number, void *record);
 
 /*
  * Decrypts a record of `length` bytes into data, of length - SEAL_BYTES (may be the record's own place). Returns 0, or

@@ -285,38 +285,70 @@ static uint32_t unit_length(const struct store *store, const struct store_slot *
 	return (slot->units[i] ? slot->units[i] * unit_grain() : unit_size(slot, i)) + seal_overhead(store);
 }
 
-/*
- * Makes the record of some data, without a place. *bytes is the scratch's buffer, or the data itself. Returns 0 or
- * -ENOMEM.
- */
-static int make_record(struct store *store, struct store_scratch *scratch, const void *data, size_t size, uint64_t tag,
-		       struct store_slot *slot, const void **bytes)
+static struct codec_identity identify_unit(const struct store_slot *slot, uint64_t tag, unsigned int i)
 {
-	uint64_t smaller = round_up(size + seal_overhead(store), STORE_GRAIN) - STORE_GRAIN;
-	struct codec_identity identity;
-	int err;
+	return (struct codec_identity){tag, slot->number + i, (uint64_t)i << 32 | unit_size(slot, i)};
+}
 
-	*slot = (struct store_slot){.size = (uint32_t)size, .codec = (uint8_t)store->choice.codec};
-	/* Compressed is worth decompressing only when the slot gets smaller. */
-	err = codec_compress(scratch, store->choice, data, size, smaller ? smaller - seal_overhead(store) : 0,
-			     &slot->length);
+/* Compresses one unit, if it gets smaller by that. Returns 0 or -ENOMEM. */
+static int pack_unit(struct store_scratch *scratch, struct codec_choice choice, const unsigned char *data,
+		     struct store_slot *slot, unsigned int i, unsigned char *to)
+{
+	uint32_t size = unit_size(slot, i);
+	uint32_t grain = unit_grain();
+	uint32_t most = (uint32_t)round_down(size - 1, grain);
+	struct trailer trailer = {.codec = choice.codec};
+	uint32_t length = 0, end;
+	int err = 0;
+
+	slot->units[i] = 0;
+	if (most > sizeof(trailer))
+		err = codec_compress(scratch, choice, data, size, to, most - sizeof(trailer), &length);
 	if (err)
 		return err;
-	*bytes = scratch->buffer;
-	if (!slot->length) {
-		slot->codec = CODEC_NONE;
-		slot->length = slot->size;
-		*bytes = data;
-	}
-	slot->length += seal_overhead(store);
-	if (!store->seal) {
-		slot->checksum = codec_checksum(slot, tag, *bytes);
+	if (!length) {
+		memcpy(to, data, size);
 		return 0;
 	}
-	identity = codec_identity(slot, tag);
-	seal_encrypt(store->seal, *bytes, slot->length - SEAL_BYTES, &identity, sizeof(identity), scratch->buffer,
-		     &slot->checksum);
-	*bytes = scratch->buffer;
+	end = (uint32_t)round_up(length + sizeof(trailer), grain) - (uint32_t)sizeof(trailer);
+	trailer.filled = (uint16_t)(end - length);
+	memset(to + length, 0, end - length);
+	memcpy(to + end, &trailer, sizeof(trailer));
+	slot->units[i] = (uint8_t)((end + sizeof(trailer)) / grain);
+	return 0;
+}
+
+static void seal_unit(const struct store *store, const struct store_slot *slot, uint64_t tag, unsigned int i,
+		      unsigned char *bytes)
+{
+	uint32_t length = unit_length(store, slot, i) - seal_overhead(store);
+	struct codec_identity identity = identify_unit(slot, tag, i);
+	uint64_t checksum;
+
+	if (store->seal) {
+		seal_encrypt(store->seal, bytes, length, &identity, sizeof(identity), identity.number, bytes);
+		return;
+	}
+	checksum = codec_checksum(&identity, bytes, length);
+	memcpy(bytes + length, &checksum, sizeof(checksum));
+}
+
+/* Makes the record of some data in the scratch, without a place. Returns 0 or -ENOMEM. */
+static int make_record(struct store *store, struct store_scratch *scratch, struct codec_choice choice,
+		       const unsigned char *data, size_t size, uint64_t tag, struct store_slot *slot)
+{
+	unsigned int units = count_units(size);
+	int err;
+
+	*slot = (struct store_slot){.size = (uint32_t)size};
+	slot->number = store->seal ? seal_numbers(store->seal, units) : atomic_fetch_add(&store->numbers, units);
+	for (unsigned int i = 0; i < units; i++) {
+		err = pack_unit(scratch, choice, data + i * page_size(), slot, i, scratch->buffer + slot->length);
+		if (err)
+			return err;
+		seal_unit(store, slot, tag, i, scratch->buffer + slot->length);
+		slot->length += unit_length(store, slot, i);
+	}
 	return 0;
 }
 
@@ -337,14 +369,13 @@ int store_write(struct store *store, struct store_scratch *scratch, const void *
 		struct store_slot *slot)
 {
 	struct store_slot new;
-	const void *bytes;
 	int err;
 
-	if (!size || size > scratch->max_size)
+	if (!size || size > scratch->max_size || count_units(size) > STORE_UNITS_MAX)
 		return -EINVAL;
-	err = make_record(store, scratch, data, size, tag, &new, &bytes);
+	err = make_record(store, scratch, codec_at_once(store->choice), data, size, tag, &new);
 	if (!err)
-		err = place_record(store, bytes, &new);
+		err = place_record(store, scratch->buffer, &new);
 	if (!err)
 		*slot = new;
 	return err;
@@ -361,41 +392,50 @@ static uint32_t units_length(const struct store *store, const struct store_slot 
 }
 
 /* Whether a slot is one that store_write may have made. */
-static bool slot_valid(const struct store *store, const struct store_slot *slot, size_t max_size)
+static bool slot_valid(const struct store *store, const struct store_slot *slot)
 {
-	if (slot->length <= seal_overhead(store) || !slot->size || slot->size > max_size)
+	if (!slot->size || count_units(slot->size) > STORE_UNITS_MAX)
 		return false;
 	if (slot->offset % STORE_GRAIN || slot->offset > STORE_SPAN - slot->length)
 		return false;
-	return slot->codec == CODEC_NONE ? slot->length - seal_overhead(store) == slot->size
-					 : slot->length - seal_overhead(store) < slot->size;
+	for (unsigned int i = 0; i < count_units(slot->size); i++)
+		if (slot->units[i] * unit_grain() >= unit_size(slot, i))
+			return false;
+	return slot->length == units_length(store, slot, 0, count_units(slot->size));
 }
 
-static int unseal_record(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot,
-			 uint64_t tag, void *bytes)
+static int open_seal(const struct store *store, const struct codec_identity *identity, const unsigned char *stored,
+		     uint32_t length, unsigned char *bytes)
 {
-	struct codec_identity identity = codec_identity(slot, tag);
+	uint64_t checksum;
 
-	return seal_decrypt(store->seal, scratch->buffer, slot->length, &identity, sizeof(identity), slot->checksum,
-			    bytes);
-}
-
-/* The record as it was compressed, checked, in the scratch's buffer (in data when it is raw). */
-static int read_record(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot,
-		       uint64_t tag, void *data)
-{
-	void *bytes = slot->codec == CODEC_NONE ? data : scratch->buffer;
-	int err;
-
-	if (!slot_valid(store, slot, scratch->max_size))
-		return -EBADMSG;
-	scratch->length = slot->length - seal_overhead(store);
-	err = read_bytes(store->fd, store->seal ? scratch->buffer : bytes, slot->length, slot->offset);
-	if (err)
-		return err;
 	if (store->seal)
-		return unseal_record(store, scratch, slot, tag, bytes);
-	return codec_checksum(slot, tag, bytes) == slot->checksum ? 0 : -EBADMSG;
+		return seal_decrypt(store->seal, stored, length + SEAL_BYTES, identity, sizeof(*identity),
+				    identity->number, bytes);
+	memcpy(&checksum, stored + length, sizeof(checksum));
+	if (codec_checksum(identity, stored, length) != checksum)
+		return -EBADMSG;
+	if (bytes != stored)
+		memcpy(bytes, stored, length);
+	return 0;
+}
+
+/* One unit as it is stored into its data; `stored` is used up. */
+static int unpack_unit(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot,
+		       uint64_t tag, unsigned int i, unsigned char *stored, void *data)
+{
+	struct codec_identity identity = identify_unit(slot, tag, i);
+	uint32_t length = unit_length(store, slot, i) - seal_overhead(store);
+	struct trailer trailer;
+	int err = open_seal(store, &identity, stored, length, slot->units[i] ? stored : data);
+
+	if (err || !slot->units[i])
+		return err;
+	length -= (uint32_t)sizeof(trailer);
+	memcpy(&trailer, stored + length, sizeof(trailer));
+	if (trailer.filled >= length)
+		return -EBADMSG;
+	return codec_decompress(scratch, trailer.codec, stored, length - trailer.filled, data, unit_size(slot, i));
 }
 
 /* A run of units, which can be read as a whole. */
@@ -408,6 +448,58 @@ static struct run run_of(uint64_t units)
 	return (struct run){(unsigned int)__builtin_ctzll(units), 64 - (unsigned int)__builtin_clzll(units)};
 }
 
+/*
+ * Units of a mask, from where the first of them is to where the last one is; to the beginning of data. -ENODATA: the
+ * file ends before they do.
+ */
+static int read_together(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot,
+			 uint64_t tag, uint64_t units, unsigned char *data, uint64_t *bad)
+{
+	struct run run = run_of(units);
+	unsigned char *stored = scratch->buffer;
+	int rc = read_bytes(store->fd, stored, units_length(store, slot, run.first, run.end - run.first),
+			    slot->offset + units_length(store, slot, 0, run.first));
+
+	if (rc) {
+		*bad |= units;
+		return rc == -EBADMSG ? -ENODATA : rc;
+	}
+	for (unsigned int i = run.first; i < run.end; i++) {
+		if (units >> i & 1 &&
+		    unpack_unit(store, scratch, slot, tag, i, stored, data + (i - run.first) * page_size())) {
+			*bad |= UINT64_C(1) << i;
+			rc = -EBADMSG;
+		}
+		stored += unit_length(store, slot, i);
+	}
+	return rc;
+}
+
+int store_read_units(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot,
+		     uint64_t tag, uint64_t units, void *data, uint64_t *bad)
+{
+	struct run run;
+	int rc;
+
+	*bad = units;
+	if (!units || !slot_valid(store, slot))
+		return -EBADMSG;
+	run = run_of(units);
+	if (run.end > count_units(slot->size) ||
+	    (run.end - run.first) * page_size() > round_up(scratch->max_size, page_size()))
+		return -EBADMSG;
+	*bad = 0;
+	rc = read_together(store, scratch, slot, tag, units, data, bad);
+	if (rc != -ENODATA)
+		return rc;
+	*bad = 0; /* it may end in the middle of them */
+	for (unsigned int i = run.first; i < run.end; i++)
+		if (units >> i & 1)
+			read_together(store, scratch, slot, tag, UINT64_C(1) << i,
+				      (unsigned char *)data + (i - run.first) * page_size(), bad);
+	return *bad ? -EBADMSG : 0;
+}
+
 int store_copy(const struct store *from, struct store *to, struct store_scratch *scratch, const struct store_slot *slot,
 	       struct store_slot *copy)
 {
@@ -416,7 +508,7 @@ int store_copy(const struct store *from, struct store *to, struct store_scratch 
 
 	if (from->seal != to->seal)
 		return -EINVAL;
-	if (!slot_valid(from, slot, scratch->max_size))
+	if (!slot_valid(from, slot) || slot->size > scratch->max_size)
 		return -EBADMSG;
 	err = read_bytes(from->fd, scratch->buffer, slot->length, slot->offset);
 	if (!err)
@@ -429,24 +521,30 @@ int store_copy(const struct store *from, struct store *to, struct store_scratch 
 int store_read(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot, uint64_t tag,
 	       void *data)
 {
-	int err = read_record(store, scratch, slot, tag, data);
+	unsigned int units = count_units(slot->size);
+	uint64_t bad;
 
-	return err || slot->codec == CODEC_NONE ? err : codec_decompress(scratch, slot, data);
+	if (!units || units > STORE_UNITS_MAX || slot->size > scratch->max_size)
+		return -EBADMSG;
+	return store_read_units(store, scratch, slot, tag, (UINT64_C(2) << (units - 1)) - 1, data, &bad);
 }
 
+/* All of it, in one step. */
 int64_t store_read_first(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot,
 			 uint64_t tag, void *data, size_t enough)
 {
-	int err = read_record(store, scratch, slot, tag, data);
+	int err = store_read(store, scratch, slot, tag, data);
 
-	if (err)
-		return err;
-	return slot->codec == CODEC_NONE ? (int64_t)slot->size : codec_decompress_first(scratch, slot, data, enough);
+	(void)enough;
+	return err ? err : (int64_t)slot->size;
 }
 
 int store_read_rest(struct store_scratch *scratch, const struct store_slot *slot, void *data)
 {
-	return codec_decompress(scratch, slot, data);
+	(void)scratch;
+	(void)slot;
+	(void)data;
+	return 0;
 }
 
 int store_scratch_dense(struct store_scratch **scratch, size_t max_size)

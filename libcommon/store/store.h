@@ -38,8 +38,6 @@ struct store_slot {
 	uint32_t length;                /* as stored */
 	uint32_t size;                  /* as it was before compression */
 	uint8_t units[STORE_UNITS_MAX]; /* length of each unit in 256th parts of a page, without its seal; 0: raw */
-	uint64_t checksum;
-	uint8_t codec;
 };
 
 #define STORE_GRAIN 256 /* slots begin and end on multiples of this */
@@ -110,6 +108,14 @@ int store_read(const struct store *store, struct store_scratch *scratch, const s
 int64_t store_read_first(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot,
 			 uint64_t tag, void *data, size_t enough);
 int store_read_rest(struct store_scratch *scratch, const struct store_slot *slot, void *data);
+
+/*
+ * The same of those units of which `units` has the bit: the first of them to the beginning of data, the others behind
+ * it as they lie to each other in the record. *bad: those that were not read; the others are there whatever is
+ * returned.
+ */
+int store_read_units(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot,
+		     uint64_t tag, uint64_t units, void *data, uint64_t *bad);
 
 /*
  * Copies a record as it is stored, neither checked nor made anew, to another store; both have the same seal, or none.

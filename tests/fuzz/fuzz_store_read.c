@@ -31,6 +31,23 @@ static void open_store(void)
 		abort();
 }
 
+/* Of the input a record of one unit. */
+static void forge_unit(struct store_slot *slot, const uint8_t *input, size_t length)
+{
+	uint32_t units = (uint32_t)min_u64((length - CHECKSUM_BYTES) / 16, 255);
+	struct codec_identity identity = {.tag = TAG, .number = slot->number};
+	uint64_t checksum;
+
+	slot->offset = 0;
+	slot->units[0] = (uint8_t)units;
+	slot->length = units * 16 + CHECKSUM_BYTES;
+	slot->size = units * 16 + 1 + slot->size % (4096 - units * 16);
+	identity.place = slot->size;
+	checksum = codec_checksum(&identity, input, units * 16);
+	if (pwrite(fd, &checksum, sizeof(checksum), units * 16) != sizeof(checksum))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t length)
 {
 	struct store_slot slot;
@@ -49,13 +66,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t length)
 	if (ftruncate(fd, 0) || pwrite(fd, input, length, 0) != (ssize_t)length)
 		abort();
 
-	/* Most inputs get the checksum right, so that the decompressors see them. */
-	if (honest & 1) {
-		slot.offset = 0;
-		slot.length = (uint32_t)length;
-		slot.size %= MAX_SIZE + 1;
-		slot.checksum = codec_checksum(&slot, TAG, input);
-	}
+	/* Most inputs get sizes and checksum right, so that the decompressors see them. */
+	if (honest & 1 && length > CHECKSUM_BYTES + 16)
+		forge_unit(&slot, input, length);
 	data = malloc(slot.size <= MAX_SIZE ? slot.size : 1);
 	if (!data)
 		abort();
