@@ -11,11 +11,10 @@
 
 struct store_scratch {
 	size_t max_size;
-	void *buffer;        /* max_size + SEAL_BYTES: a record as it is stored, then as it was compressed */
-	uint32_t length;     /* of what was compressed, when a record has been read into it */
-	void *lz4_state;     /* of CODEC_LZ4 only */
-	ZSTD_CCtx *zstd_out; /* of CODEC_ZSTD only, as the next */
-	ZSTD_DCtx *zstd_in;
+	unsigned char *buffer; /* units of up to max_size bytes as they are stored, raw each, with their seals */
+	void *lz4_state;       /* of CODEC_LZ4 and CODEC_AUTO only */
+	ZSTD_CCtx *zstd_out;   /* of CODEC_ZSTD only */
+	ZSTD_DCtx *zstd_in;    /* of CODEC_ZSTD and CODEC_AUTO only */
 };
 
 /*

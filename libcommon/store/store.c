@@ -552,6 +552,14 @@ int store_scratch_dense(struct store_scratch **scratch, size_t max_size)
 	return codec_scratch_new(scratch, codec_dense().codec, max_size);
 }
 
+int store_repack(struct store *store, struct store_scratch *scratch, const struct store_slot *slot, uint64_t tag,
+		 void *data, struct store_slot *repacked)
+{
+	int err = store_read(store, scratch, slot, tag, data);
+
+	return err ? err : make_record(store, scratch, codec_dense(), data, slot->size, tag, repacked);
+}
+
 int store_place(struct store *store, const struct store_scratch *scratch, struct store_slot *repacked)
 {
 	return place_record(store, scratch->buffer, repacked);

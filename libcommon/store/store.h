@@ -125,6 +125,13 @@ int store_read_units(const struct store *store, struct store_scratch *scratch, c
 int store_copy(const struct store *from, struct store *to, struct store_scratch *scratch, const struct store_slot *slot,
 	       struct store_slot *copy);
 
+/*
+ * Makes the record of `slot` anew, by a slower codec, in two steps, so that the first, which takes long, takes no lock:
+ * what store_repack makes in the scratch store_place writes into a new slot. Returns 0, as store_read, -ENOMEM; as
+ * store_write.
+ */
+int store_repack(struct store *store, struct store_scratch *scratch, const struct store_slot *slot, uint64_t tag,
+		 void *data, struct store_slot *repacked);
 int store_place(struct store *store, const struct store_scratch *scratch, struct store_slot *repacked);
 
 /*

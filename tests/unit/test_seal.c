@@ -100,14 +100,29 @@ static void assert_text(struct fixture *f, const struct store_slot *slot, uint64
 	assert_memory_equal(f->back, f->data, SIZE);
 }
 
-/* Refused, and nothing of it given away. */
-static void assert_refused(struct fixture *f, const struct store_slot *slot, uint64_t tag)
+/* Refused, and nothing of what is refused given away. Returns which units those are. */
+static uint64_t assert_refused(struct fixture *f, const struct store_slot *slot, uint64_t tag)
 {
+	uint64_t units = (UINT64_C(1) << SIZE / 4096) - 1;
+	uint64_t bad, alone;
+
 	memset(f->back, 0, SIZE);
 	assert_int_equal(store_read(f->store, f->scratch, slot, tag, f->back), -EBADMSG);
-	assert_null(memmem(f->back, SIZE, "marker", 6));
-	assert_int_equal(store_read_first(f->store, f->scratch, slot, tag, f->back, 4096), -EBADMSG);
-	assert_null(memmem(f->back, SIZE, "marker", 6));
+	assert_int_equal(store_read_units(f->store, f->scratch, slot, tag, units, f->back, &bad), -EBADMSG);
+	assert_true(bad);
+	for (unsigned int i = 0; i < SIZE / 4096; i++) {
+		if (bad >> i & 1)
+			assert_null(memmem(f->back + i * 4096, 4096, "marker", 6));
+		assert_int_equal(store_read_units(f->store, f->scratch, slot, tag, UINT64_C(1) << i, f->back, &alone),
+				 bad >> i & 1 ? -EBADMSG : 0);
+		memset(f->back, 0, 4096);
+	}
+	return bad;
+}
+
+static void assert_all_refused(struct fixture *f, const struct store_slot *slot, uint64_t tag)
+{
+	assert_int_equal(assert_refused(f, slot, tag), (UINT64_C(1) << SIZE / 4096) - 1);
 }
 
 static unsigned char *read_slot(struct fixture *f, const struct store_slot *slot)
@@ -144,21 +159,28 @@ static bool holds(int fd, const void *bytes, size_t length)
 	return found;
 }
 
-static void test_first_part_is_checked_whole(void **state)
+/* Units of one record are not taken for each other, and each is refused by itself. */
+static void test_units_by_themselves(void **state)
 {
 	struct fixture *f = *state;
 	struct store_slot slot = put(f, 1, TAG);
 	_cleanup_free_ unsigned char *bytes = read_slot(f, &slot);
-	int64_t there;
-
-	there = store_read_first(f->store, f->scratch, &slot, TAG, f->back, 4096);
-	assert_int_equal(there, 4096);
-	assert_int_equal(store_read_rest(f->scratch, &slot, f->back), 0);
-	assert_memory_equal(f->back, f->data, SIZE);
-	/* The end of the record is not what the first page needs, and is looked at all the same. */
+	unsigned char raw[4096 + SEAL_BYTES];
+	uint64_t bad;
 	bytes[slot.length - SEAL_BYTES - 1] ^= 1;
 	write_slot(f, &slot, bytes);
-	assert_refused(f, &slot, TAG);
+	assert_int_equal(assert_refused(f, &slot, TAG), 1 << (SIZE / 4096 - 1));
+	assert_int_equal(store_read_units(f->store, f->scratch, &slot, TAG, 1, f->back, &bad), 0);
+	assert_memory_equal(f->back, f->data, 4096);
+	bytes[slot.length - SEAL_BYTES - 1] ^= 1;
+	/* Raw, all units have one length. */
+	for (size_t i = 0; i < SIZE; i++)
+		f->data[i] = (unsigned char)(random() >> 7);
+	assert_int_equal(store_write(f->store, f->scratch, f->data, SIZE, TAG, &slot), 0);
+	assert_int_equal(slot.length, SIZE / 4096 * (4096 + SEAL_BYTES));
+	assert_int_equal(pread(f->fd, raw, sizeof(raw), (off_t)slot.offset), sizeof(raw));
+	assert_int_equal(pwrite(f->fd, raw, sizeof(raw), (off_t)slot.offset + 3 * (off_t)sizeof(raw)), sizeof(raw));
+	assert_int_equal(assert_refused(f, &slot, TAG), 1 << 3);
 }
 
 static void test_flipped_bits(void **state)
@@ -188,11 +210,11 @@ static void test_swapped_records(void **state)
 	assert_int_equal(one.length, two.length);
 	write_slot(f, &one, second);
 	write_slot(f, &two, first);
-	assert_refused(f, &one, TAG);
-	assert_refused(f, &two, TAG + 1);
+	assert_all_refused(f, &one, TAG);
+	assert_all_refused(f, &two, TAG + 1);
 	/* In the index as well, they are still not each other. */
-	assert_refused(f, &two, TAG);
-	assert_refused(f, &one, TAG + 1);
+	assert_all_refused(f, &two, TAG);
+	assert_all_refused(f, &one, TAG + 1);
 	write_slot(f, &one, first);
 	write_slot(f, &two, second);
 	assert_text(f, &one, TAG, 1);
@@ -213,7 +235,7 @@ static void test_replayed_record(void **state)
 	assert_int_equal(new.length, old.length);
 	assert_text(f, &new, TAG, 2);
 	write_slot(f, &new, bytes);
-	assert_refused(f, &new, TAG);
+	assert_all_refused(f, &new, TAG);
 }
 
 static void test_equal_data_differs(void **state)
@@ -238,7 +260,7 @@ static void test_other_key(void **state)
 
 	assert_int_equal(seal_open(&other, key), 0);
 	store_set_seal(f->store, other);
-	assert_refused(f, &slot, TAG);
+	assert_all_refused(f, &slot, TAG);
 	store_set_seal(f->store, f->seal);
 	assert_text(f, &slot, TAG, 1);
 	seal_close(other);
@@ -254,7 +276,7 @@ static void test_plain_record(void **state)
 	store_set_seal(f->store, NULL);
 	slot = put(f, 1, TAG);
 	store_set_seal(f->store, f->seal);
-	assert_refused(f, &slot, TAG);
+	assert_all_refused(f, &slot, TAG);
 }
 
 static void test_nothing_to_be_found(void **state)
@@ -295,7 +317,7 @@ static void test_key_is_wiped(void **state)
 	assert_memory_not_equal(page + KEY_AT, zeros, KEY);
 	seal_wipe(f->seal);
 	assert_memory_equal(page, zeros, sizeof(zeros));
-	assert_refused(f, &slot, TAG);
+	assert_all_refused(f, &slot, TAG);
 	assert_int_equal(seal_open(&other, f->key), -EBADMSG);
 	munmap((void *)page, page_size());
 }
@@ -335,7 +357,6 @@ static void test_numbers_survive_processes(void **state)
 
 #define THREADS 4
 #define NUMBERS 20000
-
 #define UNITS   3
 
 static void *draw(void *argument)
@@ -372,7 +393,7 @@ static void test_numbers_are_never_equal(void **state)
 		pthread_join(threads[i], NULL);
 	qsort(numbers, (size_t)THREADS * NUMBERS, sizeof(*numbers), compare);
 	for (size_t i = 1; i < (size_t)THREADS * NUMBERS; i++)
-		assert_true(numbers[i] > numbers[i - 1]);
+		assert_true(numbers[i] >= numbers[i - 1] + UNITS);
 	free(numbers);
 }
 
@@ -477,7 +498,7 @@ static void test_no_key(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_first_part_is_checked_whole, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_units_by_themselves, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_flipped_bits, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_swapped_records, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_replayed_record, set_up, tear_down),

@@ -272,6 +272,32 @@ static void test_codec_parse(void **state)
 	}
 }
 
+/* A record made anew is smaller, is what the first was, and takes the number of no other. */
+static void test_repack(void **state)
+{
+	struct fixture *f = *state;
+	struct store_scratch *dense;
+	struct store_slot slot, repacked;
+	uint64_t bad;
+
+	reopen_memory(f, 0, "auto");
+	assert_int_equal(store_scratch_dense(&dense, MAX_SIZE), 0);
+	fill(f->data, MAX_SIZE, TEXT, 7);
+	assert_int_equal(store_write(f->store, f->scratch, f->data, MAX_SIZE, TAG, &slot), 0);
+	assert_int_equal(store_repack(f->store, dense, &slot, TAG + 1, f->back, &repacked), -EBADMSG);
+	assert_int_equal(store_repack(f->store, dense, &slot, TAG, f->back, &repacked), 0);
+	assert_true(repacked.length < slot.length);
+	assert_true(repacked.number >= slot.number + STORE_UNITS_MAX);
+	assert_int_equal(store_place(f->store, dense, &repacked), 0);
+	store_free(f->store, &slot);
+	memset(f->back, 0, MAX_SIZE);
+	assert_int_equal(store_read(f->store, f->scratch, &repacked, TAG, f->back), 0);
+	assert_memory_equal(f->back, f->data, MAX_SIZE);
+	assert_int_equal(store_read_units(f->store, f->scratch, &repacked, TAG, UINT64_C(1) << 5, f->back, &bad), 0);
+	assert_memory_equal(f->back, f->data + 5 * page_size(), page_size());
+	store_scratch_free(dense);
+}
+
 static void test_round_trip(void **state)
 {
 	static const size_t sizes[] = {1, 7, 255, 256, 257, 4095, 4096, 65535, 65536, 65537, MAX_SIZE - 1, MAX_SIZE};
@@ -463,11 +489,63 @@ static void test_forged_size(void **state)
 	}
 }
 
+/* One unit is spoilt: it alone is not given back, by itself or with the others. */
+static void test_one_unit_spoilt(void **state)
+{
+	struct fixture *f = *state;
+
+	for (size_t c = 0; c < ARRAY_SIZE(codecs); c++) {
+		struct store_slot slot;
+		uint64_t bad;
+		off_t end;
+
+		reopen_memory(f, 0, codecs[c]);
+		slot = put(f, 64 * KiB, TEXT, 1);
+		end = (off_t)slot.offset;
+		for (unsigned int i = 0; i <= 5; i++)
+			end += (slot.units[i] ? slot.units[i] * 16 : 4096) + CHECKSUM_BYTES;
+		assert_int_equal(pwrite(f->fd, "\xff\x00\xff", 3, end - CHECKSUM_BYTES - 3), 3);
+		memset(f->back, 0, 64 * KiB);
+		assert_int_equal(store_read_units(f->store, f->scratch, &slot, TAG, 0xffff, f->back, &bad), -EBADMSG);
+		assert_int_equal(bad, 1 << 5);
+		assert_memory_equal(f->back, f->data, 5 * 4096);
+		assert_memory_equal(f->back + 6 * 4096, f->data + 6 * 4096, 10 * 4096);
+		assert_int_equal(store_read_units(f->store, f->scratch, &slot, TAG, 1 << 5, f->back, &bad), -EBADMSG);
+		assert_int_equal(store_read_units(f->store, f->scratch, &slot, TAG, 1 << 15, f->back, &bad), 0);
+		assert_memory_equal(f->back, f->data + 15 * 4096, 4096);
+	}
+}
+
+/* Units that are not next to each other lie in the data as they do in the record. */
+static void test_some_units(void **state)
+{
+	struct fixture *f = *state;
+	struct store_slot slot = put(f, 60 * KiB + 100, TEXT, 1);
+	uint64_t bad = 1;
+
+	memset(f->back, 0x5a, 64 * KiB);
+	assert_int_equal(store_read_units(f->store, f->scratch, &slot, TAG, 1 << 3 | 1 << 6 | 1 << 15, f->back, &bad),
+			 0);
+	assert_int_equal(bad, 0);
+	assert_memory_equal(f->back, f->data + 3 * 4096, 4096);
+	assert_int_equal(f->back[4096], 0x5a);
+	assert_memory_equal(f->back + 3 * 4096, f->data + 6 * 4096, 4096);
+	assert_memory_equal(f->back + 12 * 4096, f->data + 15 * 4096, 100);
+	assert_int_equal(f->back[12 * 4096 + 100], 0x5a);
+	assert_int_equal(store_read_units(f->store, f->scratch, &slot, TAG, 1 << 16, f->back, &bad), -EBADMSG);
+	assert_int_equal(store_read_units(f->store, f->scratch, &slot, TAG, 0, f->back, &bad), -EBADMSG);
+}
+
 static void test_truncated(void **state)
 {
 	struct fixture *f = *state;
 	struct store_slot slot = put(f, 64 * KiB, TEXT, 1);
+	uint64_t bad;
 
+	assert_int_equal(ftruncate(f->fd, (off_t)(slot.offset + slot.length / 2)), 0);
+	assert_int_equal(store_read_units(f->store, f->scratch, &slot, TAG, 0xffff, f->back, &bad), -EBADMSG);
+	assert_int_equal(bad & 0xff03, 0xff00); /* what lies in front of the end is there */
+	assert_memory_equal(f->back, f->data, 8 * KiB);
 	for (uint32_t left = 0; left < slot.length; left += slot.length / 7) {
 		assert_int_equal(ftruncate(f->fd, (off_t)(slot.offset + left)), 0);
 		assert_int_equal(get(f, &slot, TAG), -EBADMSG);
@@ -878,6 +956,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_codec_parse),
 		cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_repack, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_codec_used, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_sizes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wrong_tag, setup, teardown),
@@ -886,6 +965,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_flipped_slot, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_forged_size, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_truncated, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_one_unit_spoilt, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_some_units, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_broken_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_free_twice, setup, teardown),
@@ -899,6 +980,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_adopt, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
 		{"test_round_trip, sealed", test_round_trip, setup_sealed, teardown, NULL},
+		{"test_repack, sealed", test_repack, setup_sealed, teardown, NULL},
 		{"test_bad_sizes, sealed", test_bad_sizes, setup_sealed, teardown, NULL},
 		{"test_wrong_tag, sealed", test_wrong_tag, setup_sealed, teardown, NULL},
 		{"test_flipped_data, sealed", test_flipped_data, setup_sealed, teardown, NULL},
