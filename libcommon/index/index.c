@@ -378,6 +378,41 @@ struct cluster *index_cluster(const struct index *index, uint32_t number)
 	return &index->clusters[number];
 }
 
+void index_slot_get(const struct index *index, uint32_t number, struct store_slot *slot)
+{
+	const struct cluster *cluster = &index->clusters[number];
+
+	*slot = (struct store_slot){.offset = cluster->slot.offset,
+				    .number = cluster->slot.number,
+				    .length = cluster->slot.length,
+				    .size = cluster->slot.size};
+	memcpy(slot->units, index->units + (uint64_t)number * index->header->cluster_pages,
+	       index->header->cluster_pages);
+}
+
+void index_slot_set(struct index *index, uint32_t number, const struct store_slot *slot)
+{
+	index->clusters[number].slot = (struct cluster_slot){
+		.offset = slot->offset, .number = slot->number, .length = slot->length, .size = slot->size};
+	memcpy(index->units + (uint64_t)number * index->header->cluster_pages, slot->units,
+	       index->header->cluster_pages);
+}
+
+/* The second half: it is done again by who finds it begun. */
+static void finish_exchange(struct index *index)
+{
+	if (index->header->exchange.cluster)
+		index_slot_set(index, index->header->exchange.cluster, &index->header->exchange.slot);
+	__atomic_store_n(&index->header->exchange.cluster, 0, __ATOMIC_RELEASE);
+}
+
+void index_slot_exchange(struct index *index, uint32_t number, const struct store_slot *slot)
+{
+	index->header->exchange.slot = *slot;
+	__atomic_store_n(&index->header->exchange.cluster, number, __ATOMIC_RELEASE);
+	finish_exchange(index);
+}
+
 void index_cluster_free(struct index *index, uint32_t number)
 {
 	index->clusters[number].state = CLUSTER_FREE;

@@ -47,14 +47,14 @@ struct cluster_slot {
 	uint32_t length, size;
 };
 
-/* Pages that left together, are compressed together and come back together. Masks: bit i is page i. */
+/* Pages that left together and lie together in the store. Masks: bit i is page i. */
 struct cluster {
 	uint32_t refs;       /* entries that point here, over all address spaces */
 	uint32_t generation; /* how often this number was given out; part of the record's tag */
 	uint16_t pins;       /* threads that use it without an entry */
 	uint8_t state;       /* enum cluster_state */
 	uint8_t pages;
-	uint32_t staged_ds; /* when it went to the pool: CLOCK_MONOTONIC, tenths of a second, rounded up */
+	uint32_t staged_ds; /* when its record was made: CLOCK_MONOTONIC, tenths of a second, rounded up */
 	uint64_t holes;     /* were not populated: nothing to bring back */
 	uint64_t zeros;     /* all zero bytes */
 	uint64_t filled;    /* one repeated word, in index_fill */
@@ -63,7 +63,7 @@ struct cluster {
 	 * STORED; length 0: no record. Holds the pages in no mask above, in order. SLOT_POOL in its offset: it is in
 	 * the pool.
 	 */
-	struct store_slot slot;
+	struct cluster_slot slot;
 	/*
 	 * MOVING, STAGED. Beside the slot, not in its place: a worker that takes over from one that wrote half of it
 	 * needs them.
@@ -183,6 +183,13 @@ int index_set(struct index *index, unsigned int space, uint64_t address, index_e
 uint32_t index_cluster_new(struct index *index, unsigned int pages);
 struct cluster *index_cluster(const struct index *index, uint32_t number);
 void index_cluster_free(struct index *index, uint32_t number);
+
+/* The place of a cluster's record, SLOT_POOL and SLOT_DENSE with it, as the store knows it. */
+void index_slot_get(const struct index *index, uint32_t number, struct store_slot *slot);
+void index_slot_set(struct index *index, uint32_t number, const struct store_slot *slot);
+
+/* The same, of a cluster that has one; who opens the index has the one or the other. */
+void index_slot_exchange(struct index *index, uint32_t number, const struct store_slot *slot);
 
 /*
  * The repeated word of a page of a cluster; *word is valid where the `filled` mask says so. Returns NULL when its place

@@ -16,13 +16,13 @@ static void release_cluster(struct pager *pager, uint32_t number)
 		return;
 	if (cluster->state == CLUSTER_STORED && cluster->slot.length) {
 		struct record_counters *counters = &index_header(pager->index)->session.counters;
-
 		struct store_slot slot;
-		struct store *store = tier_of(pager, cluster, &slot);
+		struct store *store = tier_of(pager, number, &slot);
 
 		counters->stored_bytes -= min_u64(counters->stored_bytes, slot.size);
 		counters->compressed_bytes -= min_u64(counters->compressed_bytes, slot.length);
-		store_free(store, &slot);
+		store_free_soon(store, &slot);
+		pager->faults.behind.freed = true;
 	}
 	index_cluster_free(pager->index, number);
 }

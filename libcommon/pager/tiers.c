@@ -29,16 +29,14 @@ void tiers_seal(struct pager *pager)
 	store_set_seal(pager->tiers.pool, pager->tiers.seal);
 }
 
-struct store *tier_of(const struct pager *pager, const struct cluster *cluster, struct store_slot *slot)
+struct store *tier_of(const struct pager *pager, uint32_t number, struct store_slot *slot)
 {
-	*slot = cluster->slot;
-	slot->offset &= ~SLOT_POOL;
-	return cluster->slot.offset & SLOT_POOL ? pager->tiers.pool : pager->tiers.store;
-}
+	bool pool;
 
-static uint64_t now_ds(void)
-{
-	return now_us() / 100000;
+	index_slot_get(pager->index, number, slot);
+	pool = slot->offset & SLOT_POOL;
+	slot->offset &= ~(SLOT_POOL | SLOT_DENSE);
+	return pool ? pager->tiers.pool : pager->tiers.store;
 }
 
 uint32_t tier_now_ds(void)
@@ -53,11 +51,15 @@ void tier_expect_dense(struct pager *pager, uint32_t made_ds)
 	atomic_compare_exchange_strong(&pager->tiers.dense.due_ds, &none, made_ds + DENSE_AGE_DS);
 }
 
-void tier_enter(struct cluster *cluster, const struct store_slot *slot, bool pool)
+void tier_enter(struct pager *pager, uint32_t number, const struct store_slot *slot, bool pool)
 {
-	cluster->slot = *slot;
-	if (!pool || !slot->length)
+	struct cluster *cluster = index_cluster(pager->index, number);
+
+	index_slot_set(pager->index, number, slot);
+	if (!slot->length)
 		return;
-	cluster->slot.offset |= SLOT_POOL;
-	cluster->staged_ds = (uint32_t)now_ds() + 1;
+	if (pool)
+		cluster->slot.offset |= SLOT_POOL;
+	cluster->staged_ds = tier_now_ds() + 1;
+	tier_expect_dense(pager, cluster->staged_ds);
 }

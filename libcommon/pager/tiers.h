@@ -15,10 +15,11 @@ int pool_open(struct pager *pager, struct codec_choice codec);
 void tiers_seal(struct pager *pager);
 
 /* Where the record of a cluster in state STORED lies (its slot has a length): which of the two, and the slot there. */
-struct store *tier_of(const struct pager *pager, const struct cluster *cluster, struct store_slot *slot);
+struct store *tier_of(const struct pager *pager, uint32_t number, struct store_slot *slot);
 
 /* The cluster has been written to the pool, or to the store. `lock` held. */
-void tier_enter(struct cluster *cluster, const struct store_slot *slot, bool pool);
+void tier_enter(struct pager *pager, uint32_t number, const struct store_slot *slot, bool pool);
+
 #define DENSE_AGE_DS 30 /* of a record that is made denser */
 
 /* CLOCK_MONOTONIC in tenths of a second. */

@@ -55,7 +55,7 @@ static int write_one(struct sweep *sweep, uint32_t number)
 	struct pager *pager = sweep->pager;
 	struct cluster *cluster = index_cluster(pager->index, number);
 	struct store_slot old, new;
-	struct store *pool = tier_of(pager, cluster, &old);
+	struct store *pool = tier_of(pager, number, &old);
 	int rc = store_copy(pool, pager->tiers.store, sweep->scratch, &old, &new);
 	bool moved;
 
@@ -63,7 +63,8 @@ static int write_one(struct sweep *sweep, uint32_t number)
 	moved = rc == 0 && cluster->refs && cluster->pins == 1;
 	if (moved) {
 		failpoint("copied");
-		__atomic_store_n(&cluster->slot.offset, new.offset, __ATOMIC_RELEASE);
+		__atomic_store_n(&cluster->slot.offset, new.offset | (cluster->slot.offset & SLOT_DENSE),
+				 __ATOMIC_RELEASE);
 		failpoint("written-back");
 		sweep->writeback->pages += old.size / page_size();
 		sweep->writeback->bytes += old.length;

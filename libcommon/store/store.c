@@ -529,24 +529,6 @@ int store_read(const struct store *store, struct store_scratch *scratch, const s
 	return store_read_units(store, scratch, slot, tag, (UINT64_C(2) << (units - 1)) - 1, data, &bad);
 }
 
-/* All of it, in one step. */
-int64_t store_read_first(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot,
-			 uint64_t tag, void *data, size_t enough)
-{
-	int err = store_read(store, scratch, slot, tag, data);
-
-	(void)enough;
-	return err ? err : (int64_t)slot->size;
-}
-
-int store_read_rest(struct store_scratch *scratch, const struct store_slot *slot, void *data)
-{
-	(void)scratch;
-	(void)slot;
-	(void)data;
-	return 0;
-}
-
 int store_scratch_dense(struct store_scratch **scratch, size_t max_size)
 {
 	return codec_scratch_new(scratch, codec_dense().codec, max_size);

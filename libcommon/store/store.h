@@ -100,16 +100,6 @@ int store_read(const struct store *store, struct store_scratch *scratch, const s
 	       void *data);
 
 /*
- * The same in two steps, for a caller who waits for the beginning: reads and checks the record, and puts at least its
- * first `enough` bytes into data (of slot->size bytes). Returns how many are there (slot->size when the codec gives all
- * or nothing), or as store_read. store_read_rest puts the rest there, from the same scratch, before that is used for
- * anything else.
- */
-int64_t store_read_first(const struct store *store, struct store_scratch *scratch, const struct store_slot *slot,
-			 uint64_t tag, void *data, size_t enough);
-int store_read_rest(struct store_scratch *scratch, const struct store_slot *slot, void *data);
-
-/*
  * The same of those units of which `units` has the bit: the first of them to the beginning of data, the others behind
  * it as they lie to each other in the record. *bad: those that were not read; the others are there whatever is
  * returned.

@@ -69,11 +69,9 @@ static uint64_t find_beside(struct pager *pager, const struct claim *claim, cons
 	return found;
 }
 
-/*
- * Marks what is brought together: the page asked for, and its neighbours of the same cluster that lie where they lay.
- * `lock` held.
- */
-static void claim_pages(struct pager *pager, struct claim *claim, uint64_t address, index_entry entry)
+/* `lock` held. */
+static void claim_pages(struct pager *pager, struct claim *claim, uint64_t address, index_entry entry,
+			enum claim_extent extent)
 {
 	struct cluster *cluster = index_cluster(pager->index, entry_cluster(entry));
 
@@ -81,105 +79,23 @@ static void claim_pages(struct pager *pager, struct claim *claim, uint64_t addre
 	claim->wanted = entry_sub(entry);
 	claim->base = address - claim->wanted * page_size();
 	claim->slot = -1;
-	for (unsigned int i = 0; i < cluster->pages; i++) {
-		uint64_t at = claim->base + i * page_size();
-		index_entry mine = entry_make(claim->number, i);
-
-		if (i != claim->wanted && (mask_has_bit(cluster->holes | cluster->lost, i) ||
-					   index_get(pager->index, claim->space->id, at) != mine))
-			continue;
-		index_set(pager->index, claim->space->id, at, mine | ENTRY_FILLING);
-		claim->pages |= UINT64_C(1) << i;
+	claim->pages = UINT64_C(1) << claim->wanted;
+	claim->others = find_beside(pager, claim, cluster);
+	if (extent == CLAIM_CLUSTER) {
+		claim->pages |= claim->others;
+		claim->others = 0;
 	}
+	for (unsigned int i = 0; i < cluster->pages; i++)
+		if (mask_has_bit(claim->pages, i))
+			index_set(pager->index, claim->space->id, claim->base + i * page_size(),
+				  entry_make(claim->number, i) | ENTRY_FILLING);
 	cluster->pins++;
 	if (cluster->state == CLUSTER_STAGED) {
 		claim->slot = (int)((cluster->staging - pager->staging.region.start) / SLOT_BYTES);
 		pager->staging.pins[claim->slot]++;
-		claim->data = pager->staging.mirror + (cluster->staging - pager->staging.region.start);
+		claim->data = pager->staging.mirror + (cluster->staging - pager->staging.region.start) +
+			      claim_first(claim) * page_size();
 	}
-}
-
-/*
- * Spreads what the store gave back over the pages that it belongs to, the last one first: none lies behind its place.
- */
-static void unpack_pages(struct filler *filler, const struct claim *claim, uint64_t synthesized)
-{
-	struct pager *pager = filler->pager;
-	const struct cluster *cluster = index_cluster(pager->index, claim->number);
-	unsigned int packed = cluster->pages;
-	size_t page = page_size();
-
-	for (unsigned int i = 0; i < cluster->pages; i++)
-		packed -= mask_has_bit(synthesized, i);
-	for (unsigned int i = cluster->pages; i-- > 0;) {
-		unsigned char *to = filler->pages + i * page;
-
-		if (!mask_has_bit(synthesized, i)) {
-			memmove(to, filler->pages + --packed * page, page);
-		} else if (mask_has_bit(cluster->filled, i)) {
-			uint64_t word = *index_fill(pager->index, claim->number, i, false);
-
-			for (size_t at = 0; at < page; at += sizeof(word))
-				memcpy(to + at, &word, sizeof(word));
-		} else {
-			memset(to, 0, page);
-		}
-	}
-}
-
-/* Pages of which the store alone knows the contents. */
-static uint64_t data_pages(const struct cluster *cluster)
-{
-	uint64_t all = (UINT64_C(2) << (cluster->pages - 1)) - 1;
-
-	return all & ~(cluster->holes | cluster->zeros | cluster->filled);
-}
-
-/*
- * The store gave back something else than was written, or nothing: a thread that touches these pages gets SIGBUS, never
- * wrong bytes.
- */
-static void mark_cluster_lost(struct pager *pager, uint32_t number)
-{
-	struct cluster *cluster = index_cluster(pager->index, number);
-
-	pthread_mutex_lock(&pager->lock);
-	cluster->lost = data_pages(cluster);
-	pthread_mutex_unlock(&pager->lock);
-}
-
-/*
- * The contents of a cluster, page by page; nothing can change or free it: it is pinned. With `first` only so much is
- * decompressed as the page that was asked for needs, where that is less work. What the store does not give back is
- * lost.
- * Returns whether more is to be loaded.
- */
-static bool load_record(struct filler *filler, struct claim *claim, bool first)
-{
-	struct pager *pager = filler->pager;
-	const struct cluster *cluster = index_cluster(pager->index, claim->number);
-	uint64_t synthesized = cluster->holes | cluster->zeros | cluster->filled | cluster->lost;
-	uint64_t tag = cluster_tag(pager, claim->number);
-	struct store_slot slot;
-	const struct store *store;
-	int64_t rc = 0;
-
-	if (claim->data)
-		return false;
-	claim->data = filler->pages;
-	store = tier_of(pager, cluster, &slot);
-	if (slot.size > pager->cluster_pages * page_size())
-		rc = -EBADMSG;
-	else if (!synthesized && first)
-		rc = store_read_first(store, filler->scratch, &slot, tag, filler->pages,
-				      (claim->wanted + 1) * page_size());
-	else if (data_pages(cluster) & ~cluster->lost)
-		rc = store_read(store, filler->scratch, &slot, tag, filler->pages);
-	if (rc < 0)
-		mark_cluster_lost(pager, claim->number);
-	if (synthesized) /* known without the store, whatever became of it */
-		unpack_pages(filler, claim, synthesized);
-	return rc > 0 && rc < (int64_t)slot.size;
 }
 
 /* Pages that a record holds, in order. */
@@ -244,6 +160,34 @@ static void mark_units_lost(struct pager *pager, uint32_t number, uint64_t units
 		if (mask_has_bit(record_pages(cluster), i) && mask_has_bit(units, unit_of(cluster, i)))
 			cluster->lost |= UINT64_C(1) << i;
 	pthread_mutex_unlock(&pager->lock);
+}
+
+/*
+ * The contents of what is claimed, page by page; nothing can change or free it: it is pinned. What the store does not
+ * give back is lost.
+ */
+static void load_pages(struct filler *filler, struct claim *claim)
+{
+	struct pager *pager = filler->pager;
+	const struct cluster *cluster = index_cluster(pager->index, claim->number);
+	uint64_t loaded = claim->pages & record_pages(cluster) & ~cluster->lost;
+	uint64_t units = 0, bad = 0;
+	struct store_slot slot;
+	const struct store *store;
+
+	if (claim->data)
+		return;
+	claim->data = filler->pages;
+	for (unsigned int i = 0; i < cluster->pages; i++)
+		if (mask_has_bit(loaded, i))
+			units |= UINT64_C(1) << unit_of(cluster, i);
+	store = tier_of(pager, claim->number, &slot);
+	if (units)
+		store_read_units(store, filler->scratch, &slot, cluster_tag(pager, claim->number), units, filler->pages,
+				 &bad);
+	if (bad)
+		mark_units_lost(pager, claim->number, bad);
+	spread_pages(filler, claim, loaded);
 }
 
 /* `events` is held shared: what is gone has been read, or shows as a change that has not been. */
@@ -350,16 +294,16 @@ static uint64_t give_up_guarded(const struct pager *pager, struct claim *claim, 
 	return mask & ~guarded;
 }
 
-/* Places the pages of a mask, as far as they are still ours to place. */
-static void place_pages(struct pager *pager, struct claim *claim, uint64_t mask)
+/* Places the pages of a claim, as far as they are still ours to place. */
+static void place_pages(struct pager *pager, struct claim *claim)
 {
 	const struct cluster *cluster = index_cluster(pager->index, claim->number);
 	uint64_t valid = 0;
 
-	pthread_rwlock_rdlock(&claim->space->events);
+	space_lock_shared(claim->space);
 	pthread_mutex_lock(&pager->lock);
 	for (unsigned int i = 0; i < cluster->pages; i++)
-		if (mask_has_bit(claim->pages & mask, i) && !claim->space->dead &&
+		if (mask_has_bit(claim->pages, i) && !claim->space->dead &&
 		    index_get(pager->index, claim->space->id, claim->base + i * page_size()) ==
 			    (entry_make(claim->number, i) | ENTRY_FILLING))
 			valid |= UINT64_C(1) << i;
@@ -381,8 +325,9 @@ static void place_pages(struct pager *pager, struct claim *claim, uint64_t mask)
 }
 
 /* What was placed has no entry any more; what was not keeps it, unmarked. Returns how many pages were placed. */
-static unsigned int let_go(struct pager *pager, struct claim *claim)
+static unsigned int let_go(const struct filler *filler, struct claim *claim)
 {
+	struct pager *pager = filler->pager;
 	struct cluster *cluster = index_cluster(pager->index, claim->number);
 	unsigned int placed = 0;
 
@@ -406,43 +351,31 @@ static unsigned int let_go(struct pager *pager, struct claim *claim)
 	if (claim->slot >= 0)
 		pager->staging.pins[claim->slot]--;
 	claim->space->check_soon = true;
-	cluster_unpin(pager, claim->number);
+	if (cluster->refs || cluster->pins > 1 || !filler->hurries || !later_unpin(pager, claim->number))
+		cluster_unpin(pager, claim->number);
 	pthread_mutex_unlock(&pager->lock);
 	return placed;
 }
 
-int bring(struct filler *filler, struct claim *claim, bool first)
+int bring(struct filler *filler, struct claim *claim)
 {
 	struct pager *pager = filler->pager;
-	uint64_t wanted = UINT64_C(1) << claim->wanted;
 	unsigned int placed;
-	bool more, force;
+	bool force;
 
 	failpoint("filling");
 	force = confine_force(false);
-	more = load_record(filler, claim, first);
+	load_pages(filler, claim);
 	failpoint("loaded");
 	confine_force(force);
-	if (more) {
-		const struct store_slot *slot = &index_cluster(pager->index, claim->number)->slot;
-
-		place_pages(pager, claim, wanted);
-		failpoint("placed-first");
-		confine_force(false);
-		if (store_read_rest(filler->scratch, slot, filler->pages) < 0)
-			mark_cluster_lost(pager, claim->number);
-		confine_force(force);
-		place_pages(pager, claim, ~wanted);
-	} else {
-		place_pages(pager, claim, UINT64_MAX);
-	}
+	place_pages(pager, claim);
 	failpoint("placed");
-	placed = let_go(pager, claim);
+	placed = let_go(filler, claim);
 	failpoint("filled");
 	return claim->outcome[claim->wanted] == DONE ? (int)placed : -EAGAIN;
 }
 
-int claim_at(struct pager *pager, struct space *space, uint64_t address, struct claim *claim)
+int claim_at(struct pager *pager, struct space *space, uint64_t address, enum claim_extent extent, struct claim *claim)
 {
 	index_entry entry = index_get(pager->index, space->id, address);
 
@@ -451,6 +384,6 @@ int claim_at(struct pager *pager, struct space *space, uint64_t address, struct 
 	if (index_cluster(pager->index, entry_cluster(entry))->state == CLUSTER_MOVING)
 		return -EAGAIN;
 	*claim = (struct claim){.space = space};
-	claim_pages(pager, claim, address, entry);
+	claim_pages(pager, claim, address, entry, extent);
 	return 1;
 }

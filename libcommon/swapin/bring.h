@@ -36,16 +36,16 @@ enum claim_extent {
 };
 
 /*
- * Claims the cluster of a page that is out. Returns 1 with a claim, 0 when there is nothing to do here, -EAGAIN when it
- * is on its way out.
+ * Claims a page that is out. Returns 1 with a claim, 0 when there is nothing to do here, -EAGAIN when it is on its way
+ * out.
  */
-int claim_at(struct pager *pager, struct space *space, uint64_t address, struct claim *claim);
+int claim_at(struct pager *pager, struct space *space, uint64_t address, enum claim_extent extent, struct claim *claim);
 
 /*
- * Loads and places what is claimed; with `first` the page that was asked for before the others. Returns the pages
- * placed, or -EAGAIN when that page was not, and is to be asked for again.
+ * Loads and places what is claimed. Returns the pages placed, or -EAGAIN when the one asked for was not, and is to be
+ * asked for again.
  */
-int bring(struct filler *filler, struct claim *claim, bool first);
+int bring(struct filler *filler, struct claim *claim);
 
 /* Where its pages end. */
 static inline uint64_t claim_end(const struct claim *claim)

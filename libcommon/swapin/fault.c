@@ -25,6 +25,7 @@
 #include "pager/spaces.h"
 #include "service/failpoint.h"
 #include "service/pulse.h"
+#include "swapin/behind.h"
 #include "swapin/fill.h"
 #include "swapin/filler.h"
 #include "swapin/follow.h"
@@ -71,11 +72,11 @@ static void park_message(struct pager *pager, const struct uffd_msg *message)
 	park_fault(pager, &fault);
 }
 
-static void serve_fault(struct filler *filler, const struct parked_fault *fault)
+static void serve_fault(struct filler *filler, const struct parked_fault *fault, bool asked_now)
 {
 	struct pager *pager = filler->pager;
 	struct space *space = &pager->spaces[fault->space];
-	int rc = fill_fault(filler, space, fault->address);
+	int rc = fill_fault(filler, space, fault->address, asked_now);
 	uint64_t waited_ns;
 
 	if (rc == -EAGAIN) {
@@ -99,11 +100,12 @@ void fault_serve_parked(struct filler *filler)
 	batch = pager->faults.parked;
 	count = pager->faults.parked_count;
 	pager->faults.parked = NULL;
-	pager->faults.parked_count = pager->faults.parked_size = 0;
+	pager->faults.parked_size = 0;
+	__atomic_store_n(&pager->faults.parked_count, 0, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&pager->lock);
 	for (size_t i = 0; i < count; i++) {
 		pulse_next(filler->pulse);
-		serve_fault(filler, &batch[i]);
+		serve_fault(filler, &batch[i], false);
 	}
 	free(batch);
 }
@@ -180,8 +182,8 @@ static int next_message(struct pager *pager, struct space *space, bool *fork)
 	return 1;
 }
 
-/* Reads one message and deals with it. Returns 1, 0 when there was none, or -errno. */
-static int read_one(struct filler *filler, struct space *space)
+/* Reads one message, if there is one, and deals with it. */
+static void read_one(struct filler *filler, struct space *space)
 {
 	struct pager *pager = filler->pager;
 	struct index_pending *pending = &index_header(pager->index)->spaces[space->id].pending;
@@ -191,7 +193,7 @@ static int read_one(struct filler *filler, struct space *space)
 	int rc;
 
 	pulse_next(filler->pulse);
-	pthread_rwlock_wrlock(&space->events);
+	space_lock_exclusive(space);
 	pending->dropped = 0;
 	pending->stored_as = 0;
 	if (space->unchecked)
@@ -200,6 +202,7 @@ static int read_one(struct filler *filler, struct space *space)
 	if (rc > 0)
 		message = pending->message;
 	if (message.event && message.event != UFFD_EVENT_PAGEFAULT) {
+		confine_force(true);
 		event_apply(pager, space, pending);
 		event_wake(pager, space, &message);
 	}
@@ -211,13 +214,15 @@ static int read_one(struct filler *filler, struct space *space)
 	pthread_rwlock_unlock(&space->events);
 	if (rc == -EINPROGRESS || rc == -EMFILE)
 		usleep(RETRY_MS * 1000); /* the mover needs `events` to come to an end, and writers go first */
-	if (rc == -ENOSPC)
+	if (rc == -ENOSPC) {
+		confine_force(true);
 		room_make(filler);
+	}
+	confine_force(false);
 	if (rc <= 0 || message.event != UFFD_EVENT_PAGEFAULT)
-		return rc;
+		return;
 	fault = take_fault(pager, space, &message);
-	serve_fault(filler, &fault);
-	return 1;
+	serve_fault(filler, &fault, true);
 }
 
 /* A look without the lock: who parks a fault looks itself before it sleeps. */
@@ -270,74 +275,28 @@ static void *fault_main(void *argument)
 	return NULL;
 }
 
-static void *ahead_main(void *argument)
-{
-	struct pager *pager = argument;
-	struct filler filler;
-
-	if (filler_init(&filler, pager) < 0)
-		return NULL;
-	pthread_mutex_lock(&pager->lock);
-	while (!atomic_load(&pager->ended)) {
-		if (!pager->faults.ahead.space) {
-			pthread_cond_wait(&pager->faults.ahead.asked, &pager->lock);
-			continue;
-		}
-		pthread_mutex_unlock(&pager->lock);
-		fill_ahead(&filler, pager->faults.ahead.space, pager->faults.ahead.address);
-		pthread_mutex_lock(&pager->lock);
-		pager->faults.ahead.space = NULL;
-	}
-	pthread_mutex_unlock(&pager->lock);
-	filler_free(&filler);
-	return NULL;
-}
-
-/* The processors this process may use, in order. */
-static unsigned int list_processors(int numbers[FAULT_THREADS_MAX])
-{
-	cpu_set_t set;
-	unsigned int count = 0;
-
-	if (sched_getaffinity(0, sizeof(set), &set) < 0)
-		CPU_ZERO(&set);
-	for (int cpu = 0; cpu < CPU_SETSIZE && count < FAULT_THREADS_MAX; cpu++)
-		if (CPU_ISSET(cpu, &set))
-			numbers[count++] = cpu;
-	if (!count)
-		numbers[count++] = -1;
-	return count;
-}
-
-static int start_one(struct pager *pager, unsigned int number, int cpu)
+static int start_one(struct pager *pager, unsigned int number)
 {
 	struct fault_thread *self = malloc(sizeof(*self));
-	cpu_set_t set;
 	int rc;
 
 	if (!self)
 		return -ENOMEM;
 	*self = (struct fault_thread){pager, number};
 	rc = -pthread_create(&pager->faults.threads[number], NULL, fault_main, self);
-	if (rc < 0) {
+	if (rc < 0)
 		free(self);
-		return rc;
-	}
-	if (cpu >= 0) {
-		CPU_ZERO(&set);
-		CPU_SET(cpu, &set);
-		pthread_setaffinity_np(pager->faults.threads[number], sizeof(set), &set);
-	}
-	return 0;
+	else
+		follow_place(pager, number);
+	return rc;
 }
 
 int fault_start(struct pager *pager)
 {
-	int cpus[FAULT_THREADS_MAX];
-	unsigned int count = list_processors(cpus);
+	unsigned int count;
 	struct epoll_event wake = {.events = EPOLLIN, .data.u32 = WAKE_SPACE};
 
-	pthread_cond_init(&pager->faults.ahead.asked, NULL);
+	follow_init(pager, &count);
 	pager->faults.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (pager->faults.wake_fd < 0)
 		return -errno;
@@ -352,12 +311,12 @@ int fault_start(struct pager *pager)
 		if (pager->spaces[i].used && !pager->spaces[i].dead && space_watch(pager, &pager->spaces[i]) < 0)
 			return -errno;
 	for (unsigned int i = 0; i < count; i++) {
-		int rc = start_one(pager, i, count > 1 ? cpus[i] : -1);
+		int rc = start_one(pager, i);
 
 		if (rc < 0)
 			return rc;
 	}
-	return -pthread_create(&pager->faults.ahead.thread, NULL, ahead_main, pager);
+	return behind_start(pager);
 }
 
 void fault_stop(struct pager *pager)

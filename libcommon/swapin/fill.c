@@ -22,7 +22,6 @@
 #include "swapin/later.h"
 #include "swapin/refaults.h"
 
-#define AHEAD_MAX  8
 #define WALK_STEPS  2       /* faults in order before clusters are brought as a whole */
 #define AHEAD_STEPS 4       /* then one is brought ahead, and twice as many with each of so many more */
 #define COLLECT     1024    /* clusters looked up at a time by fill_region */
@@ -118,31 +117,40 @@ static int fill_fresh(struct pager *pager, struct space *space, uint64_t address
 	return rc;
 }
 
-/*
- * Brings the clusters from `at` on, as long as the next one is out. Returns the pages brought; *end is where it
- * stopped.
- */
-static unsigned int bring_next(struct filler *filler, struct space *space, uint64_t at, unsigned int clusters,
-			       uint64_t *end)
+/* Claims what lies next in a region and is out; *at is where that ends. Returns false when there is nothing. */
+static bool claim_next(struct pager *pager, struct space *space, uint64_t *at, uint64_t end, struct claim *claim)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&pager->lock);
+	for (; rc == 0 && *at < end; *at += page_size())
+		rc = claim_at(pager, space, *at, CLAIM_CLUSTER, claim);
+	pthread_mutex_unlock(&pager->lock);
+	if (rc > 0)
+		*at = claim_end(claim);
+	return rc > 0;
+}
+
+void fill_prefetch(struct filler *filler, const struct prefetch *prefetch)
 {
 	struct pager *pager = filler->pager;
+	uint64_t at = prefetch->region.start;
 	unsigned int pages = 0;
+	struct claim claim;
 
-	for (*end = at; clusters--;) {
-		struct claim claim;
-		int rc;
+	failpoint("ahead");
+	while (claim_next(pager, prefetch->space, &at, prefetch->region.end, &claim)) {
+		int rc = bring(filler, &claim);
 
-		pthread_mutex_lock(&pager->lock);
-		rc = claim_at(pager, space, *end, &claim);
-		pthread_mutex_unlock(&pager->lock);
-		if (rc > 0)
-			rc = bring(filler, &claim, false);
-		if (rc <= 0)
+		if (rc < 0)
 			break;
 		pages += (unsigned int)rc;
-		*end = claim_end(&claim);
 	}
-	return pages;
+	pthread_mutex_lock(&pager->lock);
+	index_header(pager->index)->session.counters.refaulted_pages += pages;
+	if (prefetch->space->id == 0)
+		refaults_count(pager, pages);
+	pthread_mutex_unlock(&pager->lock);
 }
 
 /* The walk that a fault goes on with, or begins. Returns it with its steps counted. `lock` is held. */
@@ -196,84 +204,98 @@ static bool choose_prefetch(struct pager *pager, const struct claim *claim, stru
 	return true;
 }
 
-/* Asks the thread that reads ahead for that, if it has nothing else to do. */
-static void ask_ahead(struct pager *pager, struct space *space, uint64_t address)
-{
-	pthread_mutex_lock(&pager->lock);
-	if (!pager->faults.ahead.space) {
-		pager->faults.ahead.space = space;
-		pager->faults.ahead.address = address;
-		pthread_cond_signal(&pager->faults.ahead.asked);
-	}
-	pthread_mutex_unlock(&pager->lock);
-}
-
 /*
- * A program that walks its memory in order is met half-way: the clusters behind the one it asked for come before it
- * asks, those behind them by another thread at the same time. Returns the pages brought by this one.
+ * A program that walks its memory in order is met half-way: what lies behind the cluster that it asked for comes before
+ * it asks. The next part is asked for when half of the last one is left. `lock` is held. Returns whether the other
+ * thread must be woken for it.
  */
-static unsigned int read_ahead(struct filler *filler, struct space *space, uint64_t address, uint64_t end)
+static bool ask_ahead(struct pager *pager, const struct claim *claim, struct fault_walk *walk)
 {
-	struct pager *pager = filler->pager;
-	uint64_t share = AHEAD_MAX * pager->cluster_pages * page_size();
-	bool walking = filler->walk_space == space->id && address == filler->walk_next;
-	unsigned int pages;
+	unsigned int steps = walk->steps - WALK_STEPS;
+	uint64_t cluster = pager->cluster_pages * page_size();
+	uint64_t bytes = cluster << (steps < AHEAD_STEPS ? steps : AHEAD_STEPS);
+	uint64_t end = max_u64(walk->to, claim_end(claim));
+	bool wake = false;
 
-	if (index_header(pager->index)->session.watched)
-		return 0; /* what has not been touched stays out */
-	filler->walk_ahead = walking ? (unsigned int)min_u64(filler->walk_ahead * 2 + 1, AHEAD_MAX) : 0;
-	if (filler->walk_ahead == AHEAD_MAX)
-		ask_ahead(pager, space, end + share);
-	pages = bring_next(filler, space, end, filler->walk_ahead, &filler->walk_next);
-	filler->walk_space = space->id;
-	if (filler->walk_ahead == AHEAD_MAX && filler->walk_next == end + share)
-		filler->walk_next += share;
-	return pages;
+	if (claim_end(claim) + bytes / 2 <= walk->to)
+		return false;
+	for (walk->to = end + bytes; end < walk->to; end += cluster)
+		wake |= later_prefetch(pager, &(struct prefetch){claim->space, {end, end + cluster}});
+	return wake;
 }
 
-void fill_ahead(struct filler *filler, struct space *space, uint64_t address)
+/* Both do it: what counts now is how much comes in a second. */
+static void help_behind(struct filler *filler)
 {
 	struct pager *pager = filler->pager;
-	uint64_t end;
-	unsigned int pages = bring_next(filler, space, address, AHEAD_MAX, &end);
+	struct prefetch prefetch;
+	bool found;
+
+	do {
+		pulse_next(filler->pulse);
+		pthread_mutex_lock(&pager->lock);
+		found = later_take(pager, &prefetch);
+		pthread_mutex_unlock(&pager->lock);
+		if (found)
+			fill_prefetch(filler, &prefetch);
+	} while (found);
+}
+
+/* A page that was asked for is there. */
+static void finish_fault(struct filler *filler, const struct claim *claim, struct fault_walk *walk, unsigned int pages)
+{
+	struct pager *pager = filler->pager;
+	bool watched = index_header(pager->index)->session.watched; /* what has not been touched stays out */
+	struct prefetch prefetch;
+	bool wake;
 
 	pthread_mutex_lock(&pager->lock);
 	index_header(pager->index)->session.counters.refaulted_pages += pages;
+	if (claim->space->id == 0)
+		refaults_note(pager, claim->base + claim->wanted * page_size(), pages,
+			      !watched && walk->steps >= WALK_STEPS);
+	wake = !watched && choose_prefetch(pager, claim, walk, &prefetch) && later_prefetch(pager, &prefetch);
 	pthread_mutex_unlock(&pager->lock);
+	if (wake)
+		later_wake(pager);
 }
 
 /*
  * What cannot be placed now is not woken, but looked at again later: the fault that would come anew would be read
  * before the event that is in the way, and so would those of all other threads, for ever.
  */
-int fill_fault(struct filler *filler, struct space *space, uint64_t address)
+int fill_fault(struct filler *filler, struct space *space, uint64_t address, bool asked_now)
 {
 	struct pager *pager = filler->pager;
 	struct record_counters *counters = &index_header(pager->index)->session.counters;
+	struct fault_walk *walk;
 	struct claim claim;
+	bool in_order, wake = false;
 	int rc;
 
 	pthread_mutex_lock(&pager->lock);
 	if (index_get(pager->index, space->id, address) == ENTRY_NONE)
 		return fill_fresh(pager, space, address);
-	rc = uffd_changing(space->uffd) ? 0 : claim_at(pager, space, address, &claim);
+	walk = note_walk(pager, space, address);
+	in_order = walk->steps >= WALK_STEPS && !index_header(pager->index)->session.watched;
+	rc = claim_at(pager, space, address, in_order ? CLAIM_CLUSTER : CLAIM_PAGE, &claim);
 	if (rc > 0) {
 		counters->faults++;
 		if (claim.slot >= 0)
 			counters->hot_faults++;
+		wake = in_order && ask_ahead(pager, &claim, walk);
 	}
 	pthread_mutex_unlock(&pager->lock);
+	if (wake)
+		later_wake(pager);
 	if (rc <= 0)
 		return -EAGAIN;
-	rc = bring(filler, &claim, !filler->walk_ahead);
-	if (rc > 0) {
-		rc += (int)read_ahead(filler, space, address, claim_end(&claim));
-		pthread_mutex_lock(&pager->lock);
-		counters->refaulted_pages += (unsigned int)rc;
-		if (space->id == 0)
-			refaults_note(pager, address, (unsigned int)rc);
-		pthread_mutex_unlock(&pager->lock);
-	}
+	claim.asked_now = asked_now;
+	rc = bring(filler, &claim);
+	if (rc > 0)
+		finish_fault(filler, &claim, walk, (unsigned int)rc);
+	if (in_order)
+		help_behind(filler);
 	return rc < 0 ? rc : 0;
 }
 
@@ -335,10 +357,10 @@ static int64_t bring_collected(struct filler *filler, struct space *space, const
 		if (drop_hole(pager, space, collection->addresses[i]))
 			*progress = true;
 		else
-			rc = claim_at(pager, space, collection->addresses[i], &claim);
+			rc = claim_at(pager, space, collection->addresses[i], CLAIM_CLUSTER, &claim);
 		pthread_mutex_unlock(&pager->lock);
 		if (rc > 0)
-			rc = bring(filler, &claim, false);
+			rc = bring(filler, &claim);
 		if (rc > 0)
 			brought += rc;
 	}
@@ -408,11 +430,11 @@ static bool bring_some(struct filler *filler, struct space *space, uint32_t numb
 
 	pthread_mutex_lock(&pager->lock);
 	if (space->used && !space->dead && index_walk(pager->index, space->id, everything, seek_cluster, &sought) > 0)
-		rc = claim_at(pager, space, sought.address, &claim);
+		rc = claim_at(pager, space, sought.address, CLAIM_CLUSTER, &claim);
 	pthread_mutex_unlock(&pager->lock);
 	if (rc <= 0)
 		return false;
-	if (bring(filler, &claim, false) < 0)
+	if (bring(filler, &claim) < 0)
 		usleep(BACK_OFF_US * 10);
 	space_check(pager, space);
 	return true;

@@ -6,11 +6,14 @@
 
 struct filler;
 
-/* Answers one missing fault. Returns 0, -EAGAIN when it must be parked, -ESRCH when the space is dead. */
-int fill_fault(struct filler *filler, struct space *space, uint64_t address);
+/*
+ * Answers one missing fault; `asked_now`: its message was read a moment ago. Returns 0, -EAGAIN when it must be parked,
+ * -ESRCH when the space is dead.
+ */
+int fill_fault(struct filler *filler, struct space *space, uint64_t address, bool asked_now);
 
-/* Brings the clusters that a program walking in order will ask for next, from `address` on. */
-void fill_ahead(struct filler *filler, struct space *space, uint64_t address);
+/* Brings what nobody waits for. */
+void fill_prefetch(struct filler *filler, const struct prefetch *prefetch);
 
 /*
  * Brings one cluster back wherever it is out; returns when nothing refers to it any more, no matter which thread

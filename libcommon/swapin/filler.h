@@ -22,9 +22,6 @@ struct filler {
 	bool hurries;               /* what is left to do afterwards is done by another thread */
 	struct store_scratch *scratch;
 	unsigned char *pages; /* cluster_pages whole pages; as the store gives them, then each in its place */
-	unsigned int walk_space;
-	uint64_t walk_next;
-	unsigned int walk_ahead;
 };
 
 /*

@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Which superpages of the target were asked for lately. A table of bounded size: what finds no room is counted as lost.
- */
 /* Which pages of the target were asked for lately. A table of bounded size: what finds no room is counted as lost. */
 #include "swapin/refaults.h"
 
@@ -12,17 +9,15 @@
 #include "report/report.h"
 
 #define BITS    15
-#define ENTRIES   4096 /* a power of two */
+#define ENTRIES (1U << BITS)
 #define PROBES  16
-#define SUPERPAGE (2 * MiB)
-
 #define RECENT  8         /* faults, of threads that walk at the same time */
 #define REACH   (2 * MiB) /* that far behind its last fault a walk meets the next one at most: the rest is brought */
 
 struct refault {
-	uint64_t superpage; /* its address; 0: none */
-	uint64_t first_us;
-	uint64_t pages;
+	uint64_t address; /* of the page; 0: none */
+	uint64_t us;      /* when it was asked for first */
+	uint32_t pages;   /* from it on, that are wanted */
 };
 
 struct refaults {
@@ -63,28 +58,30 @@ static uint64_t first_place(uint64_t address)
 	return address / page_size() * UINT64_C(0x9e3779b97f4a7c15) >> (64 - BITS);
 }
 
-void refaults_note(struct pager *pager, uint64_t address, unsigned int pages)
+static void note_wanted(struct refaults *refaults, struct region wanted, unsigned int brought)
 {
-	struct refaults *refaults = pager->faults.refaults;
-	uint64_t superpage = round_down(address, SUPERPAGE);
-
 	for (uint64_t i = 0; i < PROBES; i++) {
-		struct refault *r = &refaults->table[(superpage / SUPERPAGE + i) % ENTRIES];
+		struct refault *r = &refaults->table[(first_place(wanted.start) + i) % ENTRIES];
 
-		if (r->superpage && r->superpage != superpage)
-			continue;
-		if (!r->superpage)
-			*r = (struct refault){.superpage = superpage, .first_us = now_us()};
-		r->pages += pages;
-		return;
+		if (!r->address)
+			*r = (struct refault){wanted.start, now_us(), 0};
+		if (r->address == wanted.start) {
+			r->pages = (uint32_t)max_u64(r->pages, region_bytes(wanted) / page_size());
+			return;
+		}
 	}
-	refaults->lost += pages;
+	refaults->lost += brought;
 }
 
-static json_t *region_of(const struct refault *r, uint64_t now)
+void refaults_note(struct pager *pager, uint64_t address, unsigned int pages, bool walk)
 {
-	return json_pack("[o,I,I]", report_address(r->superpage), (json_int_t)r->pages,
-			 (json_int_t)((now - r->first_us) / 1000));
+	struct refaults *refaults = pager->faults.refaults;
+	uint64_t page = round_down(address, page_size());
+	struct region wanted = {wanted_from(refaults, page, walk), page + (walk ? pages : 1) * page_size()};
+
+	refaults->pages += pages;
+	refaults->recent[refaults->next++ % RECENT] = page;
+	note_wanted(refaults, wanted, pages);
 }
 
 void refaults_count(struct pager *pager, unsigned int pages)
@@ -92,31 +89,55 @@ void refaults_count(struct pager *pager, unsigned int pages)
 	pager->faults.refaults->pages += pages;
 }
 
+static int compare_refaults(const void *a, const void *b)
+{
+	const struct refault *x = a;
+	const struct refault *y = b;
+
+	return x->address < y->address ? -1 : x->address > y->address;
+}
+
+/* In turns a page's number, how many pages are wanted from it on, and milliseconds since then: shorter than records. */
+static json_t *make_list(struct refaults *refaults, uint64_t now)
+{
+	json_t *list = json_array();
+
+	qsort(refaults->table, ENTRIES, sizeof(*refaults->table), compare_refaults);
+	for (size_t i = 0; i < ENTRIES; i++) {
+		const struct refault *r = &refaults->table[i];
+
+		if (!r->address)
+			continue;
+		json_array_append_new(list, json_integer((json_int_t)(r->address / page_size())));
+		json_array_append_new(list, json_integer(r->pages));
+		json_array_append_new(list, json_integer((json_int_t)((now - r->us) / 1000)));
+	}
+	return list;
+}
+
 const char *refaults_ageing(const struct pager *pager)
 {
 	return pager->faults.refaults->ageing;
 }
 
-json_t *refaults_record(struct pager *pager)
+json_t *refaults_record(struct pager *pager, bool idle)
 {
 	struct refaults *next = calloc(1, sizeof(*next)); /* untouched, it is no memory */
 	struct refaults *noted;
-	json_t *list, *record;
+	json_t *record;
 	uint64_t now;
 
 	if (!next)
 		return NULL;
+	next->ageing = idle ? "idle" : "refaults";
 	pthread_mutex_lock(&pager->lock);
 	noted = pager->faults.refaults;
 	pager->faults.refaults = next;
 	now = now_us();
 	pthread_mutex_unlock(&pager->lock);
-	list = json_array();
-	for (size_t i = 0; i < ENTRIES; i++)
-		if (noted->table[i].superpage)
-			json_array_append_new(list, region_of(&noted->table[i], now));
-	record = json_pack("{s:s,s:i,s:I,s:I,s:o}", "type", "refaults", "pid", pager->target.pid, "starttime",
-			   (json_int_t)pager->target.starttime, "lost_pages", (json_int_t)noted->lost, "regions", list);
+	record = json_pack("{s:s,s:i,s:I,s:I,s:I,s:o}", "type", "refaults", "pid", pager->target.pid, "starttime",
+			   (json_int_t)pager->target.starttime, "pages", (json_int_t)noted->pages, "lost_pages",
+			   (json_int_t)noted->lost, "touched", make_list(noted, now));
 	free(noted);
 	return record;
 }

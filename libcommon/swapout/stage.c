@@ -283,9 +283,10 @@ static void keep_words(struct pager *pager, uint32_t number, struct contents *co
 }
 
 static void count_stored(struct out_region *result, struct record_counters *counters, const struct contents *contents,
-			 const struct store_slot *slot)
+			 const struct cluster *cluster)
 {
-	unsigned int zeros = (unsigned int)__builtin_popcountll(contents->zeros);
+	const struct cluster_slot *slot = &cluster->slot;
+	unsigned int zeros = (unsigned int)__builtin_popcountll(contents->zeros & ~cluster->lost);
 	unsigned int filled = (unsigned int)__builtin_popcountll(contents->filled);
 
 	result->zero_pages += zeros;
@@ -335,12 +336,12 @@ static void store_cluster(struct compressor *c, const struct batch_cluster *bc)
 	if (rc == 0) {
 		cluster->zeros = contents.zeros;
 		cluster->filled = contents.filled;
-		tier_enter(cluster, &slot, pool);
+		tier_enter(pager, bc->number, &slot, pool);
 		failpoint("slot");
 		__atomic_store_n(&cluster->state, CLUSTER_STORED, __ATOMIC_RELEASE);
 		c->job->compress.written = slot;
 		c->job->compress.written_tag = cluster_tag(pager, bc->number);
-		count_stored(bc->result, &index_header(pager->index)->session.counters, &contents, &slot);
+		count_stored(bc->result, &index_header(pager->index)->session.counters, &contents, cluster);
 	}
 	cluster_unpin(pager, bc->number);
 	pthread_mutex_unlock(&pager->lock);

@@ -22,6 +22,7 @@
 #include "report/report.h"
 #include "service/failpoint.h"
 #include "service/fdstore.h"
+#include "swapin/behind.h"
 #include "swapin/check.h"
 #include "swapin/fill.h"
 #include "swapin/filler.h"
@@ -477,7 +478,7 @@ static int run_status(struct client *client, struct error *error)
 static int run_refaults(struct client *client, struct error *error)
 {
 	(void)error;
-	send_record(client, refaults_record(client->pager));
+	send_record(client, refaults_record(client->pager, client->request->idle));
 	return 0;
 }
 

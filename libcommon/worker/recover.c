@@ -42,8 +42,9 @@ static int open_store(struct pager *pager)
 		struct store_slot slot;
 
 		if (cluster->state == CLUSTER_STORED && cluster->slot.length)
-			rc = store_adopt(tier_of(pager, cluster, &slot), &slot);
+			rc = store_adopt(tier_of(pager, (uint32_t)i, &slot), &slot);
 	}
+	tier_expect_dense(pager, 1);
 	return rc;
 }
 

@@ -8,6 +8,7 @@
 #include "pager/pager.h"
 #include "report/report.h"
 #include "store/seal.h"
+#include "swapin/behind.h"
 #include "swapin/refaults.h"
 
 /* Bounds of the histogram of faults: 2^10 ns (1 us) to 2^30 ns (1 s). */

@@ -24,6 +24,7 @@
 #include "service/fdstore.h"
 #include "service/pulse.h"
 #include "service/service.h"
+#include "swapin/behind.h"
 #include "swapin/fault.h"
 #include "swapin/forks.h"
 #include "swapin/guards.h"

@@ -289,8 +289,11 @@ static void test_nothing_to_be_found(void **state)
 
 	assert_ptr_not_equal(page, MAP_FAILED);
 	assert_int_equal(index_create(&index, index_fd, 16), 0);
-	for (unsigned int i = 1; i < 100; i++)
-		index_cluster(index, index_cluster_new(index, 16))->slot = put(f, i, TAG + i);
+	for (unsigned int i = 1; i < 100; i++) {
+		struct store_slot stored = put(f, i, TAG + i);
+
+		index_slot_set(index, index_cluster_new(index, 16), &stored);
+	}
 	for (unsigned int i = 0; i < KEY; i += 8) {
 		assert_false(holds(f->fd, page + KEY_AT + i, 8));
 		assert_false(holds(index_fd, page + KEY_AT + i, 8));
