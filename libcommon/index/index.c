@@ -654,13 +654,14 @@ int index_open(struct index **index, int fd)
 	    header.tables > TABLES_MAX || header.clusters > CLUSTERS_MAX || !header.cluster_pages ||
 	    header.cluster_pages > CLUSTER_PAGES_MAX || header.session.events.discard_count > DISCARDS_MAX ||
 	    header.session.target.released_count > INDEX_SPACES || header.spaces_there > INDEX_SPACES ||
-	    header.session.staging.former_count > FORMER_MAX)
+	    header.session.staging.former_count > FORMER_MAX || header.exchange.cluster >= header.clusters)
 		return -EBADMSG;
 	rc = new_index(index, fd, header.cluster_pages);
 	if (rc < 0)
 		return rc;
 	(*index)->tables_allocated = header.tables;
 	(*index)->clusters_allocated = header.clusters;
+	finish_exchange(*index);
 	rc = rebuild_memory(*index);
 	if (rc < 0)
 		index_close(*index);

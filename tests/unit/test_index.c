@@ -154,6 +154,29 @@ static void test_recover(void **state)
 	assert_int_equal(index_cluster(f->index, dropped)->state, CLUSTER_FREE);
 }
 
+/* Who exchanged a record may have died at it. */
+static void test_exchange(void **state)
+{
+	struct fixture *f = *state;
+	struct store_slot first = {.offset = 512, .number = 1, .length = 300, .size = 8192, .units = {9, 8}};
+	struct store_slot second = {.offset = 1024, .number = 9, .length = 200, .size = 8192, .units = {5, 4}};
+	struct store_slot third = {.offset = 2048, .number = 20, .length = 100, .size = 8192, .units = {3, 2}};
+	uint32_t number = index_cluster_new(f->index, 2);
+	struct store_slot found;
+
+	index_slot_set(f->index, number, &first);
+	index_slot_exchange(f->index, number, &second);
+	index_slot_get(f->index, number, &found);
+	assert_memory_equal(&found, &second, sizeof(found));
+	index_header(f->index)->exchange.slot = third;
+	index_header(f->index)->exchange.cluster = number;
+	index_close(f->index);
+	assert_int_equal(index_open(&f->index, f->fd), 0);
+	index_slot_get(f->index, number, &found);
+	assert_memory_equal(&found, &third, sizeof(found));
+	assert_int_equal(index_header(f->index)->exchange.cluster, 0);
+}
+
 static void test_clusters_are_reused(void **state)
 {
 	struct fixture *f = *state;
@@ -243,6 +266,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_recover, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_clusters_are_reused, set_up, tear_down),
 		cmocka_unit_test(test_foreign_file),
+		cmocka_unit_test_setup_teardown(test_exchange, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_damaged_header, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_nearly_full, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_is_small, set_up, tear_down),
