@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "index/index.h"
+#include "pager/dense.h"
 #include "pager/keeper.h"
 #include "pager/pager.h"
 #include "pager/spaces.h"
