@@ -84,7 +84,6 @@ struct zero_claim {
 	uint64_t address;
 };
 
-struct fdstore;
 struct pulse;
 struct pulse_thread;
 struct refaults;
@@ -161,14 +160,6 @@ struct children {
 	unsigned int places; /* the first spaces, which have locks; the rest takes no memory yet */
 };
 
-/* The thread that brings what lies ahead of a walk. */
-struct ahead {
-	pthread_t thread;
-	pthread_cond_t asked; /* with `lock` */
-	struct space *space;  /* asked for, NULL: nothing; under `lock` */
-	uint64_t address;
-};
-
 /* What is to be brought that nobody waits for. */
 struct prefetch {
 	struct space *space;
@@ -214,7 +205,6 @@ struct faults {
 	struct fault_walk walks[WALKS];
 	unsigned int walk_oldest;
 	struct behind behind;
-	struct ahead ahead;
 };
 
 /* Who answers forks that ask. */

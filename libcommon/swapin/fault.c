@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads that read messages and answer faults: one a processor, because waking another one costs more than the answer.
  * Threads that read messages and answer faults, one a processor. A message wakes one of them, the first that has
  * nothing to do.
  */
 #include "swapin/fault.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -322,10 +320,7 @@ int fault_start(struct pager *pager)
 void fault_stop(struct pager *pager)
 {
 	eventfd_write(pager->faults.wake_fd, 1);
-	pthread_mutex_lock(&pager->lock);
-	pthread_cond_signal(&pager->faults.ahead.asked);
-	pthread_mutex_unlock(&pager->lock);
-	pthread_join(pager->faults.ahead.thread, NULL);
+	behind_stop(pager);
 	for (unsigned int i = 0; i < pager->faults.count; i++) {
 		pthread_join(pager->faults.threads[i], NULL);
 		close(pager->faults.epoll[i]);
