@@ -208,7 +208,6 @@ static int run_in(struct client *client, struct error *error)
 	uint64_t brought = 0;
 	struct asker asker = {has_enough, client};
 	struct filler filler;
-	json_t *summary;
 	int rc = filler_init(&filler, pager);
 
 	if (rc < 0)
@@ -216,6 +215,7 @@ static int run_in(struct client *client, struct error *error)
 	filler.asker = &asker;
 	job_begin(pager);
 	rc = bring_all(pager, &filler, client->request->regions ? client->request->regions : &all, &brought);
+	behind_finish(pager); /* what it took in the stores is free when `in` is answered */
 	if (pager->spaces[0].dead)
 		rc = -ESRCH;
 	job_end(pager);
@@ -227,12 +227,7 @@ static int run_in(struct client *client, struct error *error)
 		error_set(error, rc, rc == -ESRCH ? "it has ended" : "some pages could not be placed",
 			  rc == -ESRCH ? NULL : "is the memory of its cgroup at its limit?", "swap in process %d",
 			  pager->target.pid);
-	summary = summary_of(pager, "in");
-	report_number(summary, "brought_bytes", brought * page_size());
-	report_number(summary, "poisoned_pages", count_poisoned(pager) - before);
-	report_number(summary, "time_us", now_us() - begin);
-	client->partial = count_poisoned(pager) != before;
-	send_record(client, summary);
+	emit_brought(client, "in", brought, before, begin);
 	return rc;
 }
 

@@ -147,9 +147,10 @@ json_t *status_record(struct pager *pager)
 	if (atomic_load(&pager->tracer.pid))
 		report_number(record, "tracer_pid", (uint64_t)atomic_load(&pager->tracer.pid));
 	if (pager->access.ops)
-		json_object_set_new(record, "access", json_string(pager->access.ops->name));
+		json_object_set_new(record, "access", json_string(access_name(pager->access.method)));
 	if (pager->access.puppet.self.pid)
 		report_number(record, "puppet_pid", (uint64_t)pager->access.puppet.self.pid);
+	behind_finish(pager);
 	store_usage(pager->tiers.store, &usage);
 	report_number(record, "store_bytes", usage.stored);
 	report_number(record, "store_allocated_bytes", usage.allocated);
@@ -159,6 +160,8 @@ json_t *status_record(struct pager *pager)
 	pthread_mutex_lock(&pager->lock);
 	set_pages(pager, record);
 	set_faults(pager, record);
+	if (refaults_ageing(pager))
+		json_object_set_new(record, "ageing", json_string(refaults_ageing(pager)));
 	pthread_mutex_unlock(&pager->lock);
 	return record;
 }

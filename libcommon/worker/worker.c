@@ -110,6 +110,8 @@ static void keep_house(struct pager *pager)
 		}
 	}
 	guards_scan(pager);
+	behind_wake(pager);
+	dense_check(pager);
 	pthread_mutex_lock(&pager->lock);
 	if (!any_needed(pager)) {
 		int running = RUNNING;
@@ -121,10 +123,8 @@ static void keep_house(struct pager *pager)
 	if (pthread_mutex_trylock(&pager->job) == 0) {
 		target_fds_give_children(pager);
 		staging_drain(pager);
-		if (pager->access.ops) {
-			pager->access.ops->life.check(&pager->access);
-			pager->access.ops->calls.reap(&pager->access);
-		}
+		access_check(&pager->access);
+		access_reap(&pager->access);
 		pthread_mutex_unlock(&pager->job);
 	}
 }
