@@ -24,29 +24,28 @@ struct access;
  * system call said there. Not thread safe: one user at a time.
  */
 struct target_ops {
-	const char *name; /* as --access spells it */
-
 	/* From the first call made in a target to the last one. */
 	struct {
 		/*
 		 * Two userfaultfds before their handshake and a staging area of so many bytes (PROT_NONE, aligned to 2
-		 * MiB, not given to children), made in the target. Fills access->staging, ->control, ->number and
-		 * ->holder, and hands over the descriptors. Errors as inject_open, with `error` filled; the target is
-		 * then as it was.
+		 * MiB, not given to children), made in the target. `access` is ACCESS_BY the method that is taken;
+		 * fills access->staging, ->control, ->number and ->holder, and hands over the descriptors. Errors as
+		 * inject_open, with `error` filled; the target is then as it was, and `access` ACCESS_NONE.
 		 */
 		int (*enter)(struct access *access, const struct target *target, uint64_t bytes, int uffd[2],
 			     struct error *error);
 
 		/*
-		 * The same target again, after all processes that served it have died: access->staging, ->control and
-		 * ->number are as enter left them. Stops nothing: its threads may all be waiting for us. Returns our
-		 * copy of the descriptor behind access->number, or -errno with `error` filled.
+		 * The same target again, after all processes that served it have died: access->method, ->staging,
+		 * ->control and ->number are as enter left them. Stops nothing: its threads may all be waiting for us.
+		 * Returns our copy of the descriptor behind access->number, or -errno with `error` filled.
 		 */
 		int (*rejoin)(struct access *access, const struct target *target, struct error *error);
 
 		/*
 		 * A new user, after another one died in the middle of something: waits for what the dead one began.
-		 * `turn`: a number that it did not have. -EBUSY: that may still be done, and nothing is as it looks.
+		 * `turn`: a number that it did not have; access->control and ->record are as it left them. -EBUSY: that
+		 * may still be done, and nothing is as it looks.
 		 */
 		int (*resume)(struct access *access, uint64_t turn);
 
@@ -64,12 +63,6 @@ struct target_ops {
 		 * -EPERM: this way cannot make them.
 		 */
 		int (*forks)(struct access *access, bool ask);
-
-		/*
-		 * Now and then, and when the target has ended: our puppet is ended if it would keep the memory from
-		 * being freed or has nothing to do there after exec.
-		 */
-		void (*check)(struct access *access);
 	} life;
 
 	/* What calls are made on: stopped, let go, and kept in order. */
@@ -77,18 +70,8 @@ struct target_ops {
 		int (*begin)(struct access *access, struct error *error);
 		int (*end)(struct access *access); /* 0 also when the thread was lost on the way */
 
-		/*
-		 * Now and then, while idle, on every thread that begins something. Returns how many threads of the
-		 * target are still to be let go.
-		 */
-		unsigned int (*reap)(struct access *access);
-
 		/* Not held; stops that thread for a moment. -EPERM: this way cannot; -EAGAIN: not just now. */
 		int (*ask)(struct access *access, pid_t tid, struct thread_words *words);
-
-		uint64_t (*held_us)(const struct access *access); /* how long a thread of the program has been kept */
-		struct region (*in_use)(const struct access *access); /* held; pages that must stay where they are */
-		int (*processor)(const struct access *access);        /* on which the work is done, -1: not known */
 	} calls;
 
 	/* The staging area. */
@@ -148,18 +131,6 @@ struct target_ops {
 		int (*keep)(struct access *access, int fd);
 		void (*drop)(struct access *access, int number, int fd);
 		int (*take)(struct access *access, int number);
-
-		/*
-		 * /proc/PID/mem of the target, ours to read from: where a page is out that fails, and does not wait for
-		 * fault service.
-		 */
-		int (*memory)(const struct access *access);
-
-		/*
-		 * Those that it needs open in every process that uses it, into fds. Returns how many,
-		 * ACCESS_DESCRIPTORS at most.
-		 */
-		unsigned int (*list)(const struct access *access, int *fds);
 	} fds;
 
 	/*
