@@ -327,6 +327,7 @@ int worker_main(struct pager *pager)
 	main_loop(pager, signals);
 	tracer_stop(pager);
 	forks_stop(pager);
+	dense_stop(pager);
 	fault_stop(pager);
 	while (atomic_load(&pager->serving.clients))
 		usleep(1000); /* answers under way */
