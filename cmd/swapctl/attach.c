@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* swapctl attach: a session for a process. */
 /* swapctl attach and adopt: a session for a process, and one that has lost its processes. */
 #include "swapctl.h"
 #include "tool/notify.h"
@@ -16,16 +15,16 @@ static int attach_one(struct run *run)
 int verb_attach(struct run *run)
 {
 	const struct swapctl_values *values = run_values(run);
-	struct error error = {0};
-	int status = run_begin(run);
-	int rc;
+	int status;
 
-	if (status != EXIT_DONE)
-		return status;
-	rc = session_attach(&run->target, &values->session, values->session.foreground ? notify_record : run_record,
-			    run, &error);
-	return rc < 0 ? run_failed(run, rc, &error) : EXIT_DONE;
+	if (kernel_chosen(&values->session))
+		return cli_usage_error(run->name, "--store kernel: it makes no session; use swapctl out or auto");
+	if (!values->session.foreground)
+		return run_each(run, attach_one);
+	status = run_begin(run);
+	return status == EXIT_DONE ? attach_one(run) : status;
 }
+
 static int adopt_one(struct run *run)
 {
 	const struct swapctl_values *values = run_values(run);

@@ -57,7 +57,8 @@ struct automaton {
 	int wake;     /* eventfd: a signal has come */
 	int trigger;  /* pressure file that is polled, or -1 */
 	int pressure; /* pressure file that is read */
-	int cgroup;   /* its directory, or -1 */
+	int cgroup;   /* directory of the first one that was chosen, or -1 */
+	bool named;   /* what was chosen are single processes */
 	bool ending;
 	struct error refusal; /* why no session could be made, the last time that was so */
 	struct {

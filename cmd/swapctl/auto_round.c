@@ -198,12 +198,6 @@ static void take_staged(void *context, json_t *record)
 	json_decref(record);
 }
 
-static json_t *record_of(const struct managed *m, const char *type)
-{
-	return json_pack("{s:s,s:i,s:I}", "type", type, "pid", m->target.pid, "starttime",
-			 (json_int_t)m->target.starttime);
-}
-
 static void emit_round(struct automaton *a, const struct managed *m, const struct staging *staging, uint64_t resident,
 		       uint64_t started_us)
 {
@@ -432,7 +426,7 @@ static int write_back(struct automaton *a, struct managed *m)
 	m->now.pool = summary ? input_number(summary, "pool_bytes") : m->now.pool;
 	policy_written(m->process, m->attached ? m->now.pool : 0, input_number(summary, "oldest_ms"), rc < 0);
 	if (input_number(summary, "written_back_pages")) {
-		record = record_of(m, "writeback");
+		record = report_process("writeback", m->target.pid, m->target.starttime);
 		report_number(record, "written_back_bytes", input_number(summary, "written_back_bytes"));
 		report_number(record, "pool_bytes", m->now.pool);
 		report_number(record, "store_bytes", m->now.used - min_u64(m->now.used, m->now.pool));

@@ -91,6 +91,14 @@ static int manage_process(struct automaton *a, struct target *target)
 	return 0;
 }
 
+/* Whether it may be looked after. */
+static int check_process(const struct automaton *a, const struct target *target, struct error *error)
+{
+	int rc = a->options->kernel ? target_check_readable(target, error) : target_check(target, error);
+
+	return rc == 0 && a->options->kernel ? kernel_check(target, error) : rc;
+}
+
 /*
  * A process of the cgroup. What may not be touched is not worth a word: it is there in every cgroup with a shell of its
  * own.
@@ -144,24 +152,20 @@ static bool cgroup_is_gone(const struct automaton *a)
 	return a->cgroup >= 0 && faccessat(a->cgroup, "cgroup.procs", F_OK, 0) < 0;
 }
 
-static int open_named(struct automaton *a, char **pids, struct error *error)
+static int open_named(struct automaton *a, const struct choices *choices, struct error *error)
 {
-	for (char **text = pids; text && *text; text++) {
+	for (size_t i = 0; i < choices->count; i++) {
 		struct target target = TARGET_NONE;
-		int64_t pid = strtoll(*text, NULL, 10);
-		int rc;
+		int rc = choice_open(&choices->items[i], &target, error);
 
-		if (find_process(a, (pid_t)pid))
-			continue;
-		rc = target_open(&target, (pid_t)pid, -1, error);
 		if (rc == 0)
-			rc = target_check(&target, error);
+			rc = check_process(a, &target, error);
 		if (rc < 0) {
 			target_close(&target);
 			return rc;
 		}
 		if (manage_process(a, &target) < 0)
-			return error_set(error, -ENOMEM, NULL, NULL, "look after process %s", *text);
+			return error_set(error, -ENOMEM, NULL, NULL, "look after process %d", target.pid);
 	}
 	return 0;
 }
@@ -176,23 +180,24 @@ static int open_cgroup(const struct cli_processes *options, struct error *error)
 
 static int begin_managing(struct automaton *a, struct error *error)
 {
-	const char *cgroup = a->options->cgroup;
-	int rc = 0;
+	const struct cli_processes *processes = &a->run->options.processes;
+	_cleanup_choices_ struct choices choices = {0};
+	int rc;
 
 	a->policy = policy_new(&a->options->params, a->options->explain ? emit_decision : NULL, a);
 	a->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!a->policy || a->wake < 0)
 		return error_set(error, -ENOMEM, NULL, NULL, "begin");
-	if (cgroup)
-		a->cgroup = rc = cgroup_open(cgroup, error);
+	rc = choose_again(a, &choices, error);
+	if (rc == 0 && (processes->cgroups || processes->units))
+		a->cgroup = rc = open_cgroup(processes, error);
 	if (rc >= 0 && *a->options->trigger)
 		a->trigger = rc = pressure_open(a->cgroup, a->options->trigger, error);
-	if (rc >= 0 && a->options->params.when == POLICY_HOLD)
+	if (rc >= 0 && (a->options->params.when & POLICY_HOLD))
 		a->pressure = rc = pressure_open(a->cgroup, "", error);
-	if (rc >= 0)
-		rc = open_named(a, a->options->pids, error);
-	if (rc >= 0)
-		rc = open_named(a, a->options->more, error);
+	a->named = cli_names_process(&a->run->options);
+	if (rc >= 0 && a->named)
+		rc = open_named(a, &choices, error);
 	if (rc >= 0)
 		catch_end_signals(a->wake);
 	return rc < 0 ? rc : 0;
@@ -206,12 +211,9 @@ static void inspect_processes(struct automaton *a, bool pressed)
 	a->machine.stalled_us = a->pressure >= 0 ? pressure_read(a->pressure) : 0;
 	policy_observe_machine(a->policy, &a->machine);
 	for (struct managed *m = a->all; m; m = m->next) {
-		uint64_t kib;
-
 		/* What is under way counts as it will be. */
-		if (m->gone || m->tended || target_status(&m->target, "RssAnon", &kib) < 0)
+		if (m->gone || m->tended || target_status_bytes(&m->target, "RssAnon", &m->now.resident) < 0)
 			continue;
-		m->now.resident = kib * KiB;
 		policy_observe(m->process, &m->now);
 	}
 }
@@ -222,13 +224,12 @@ struct tending {
 	struct managed *m;
 };
 
+/* A thread's one look after one process, or the last one. */
 static void *tend_main(void *argument)
 {
-	struct tending tending = *(struct tending *)argument;
-	struct automaton *a = tending.a;
-	struct managed *m = tending.m;
+	struct managed *m = argument;
+	struct automaton *a = m->a;
 
-	free(argument);
 	pthread_mutex_lock(&a->lock);
 	if (m->released)
 		auto_detach(a, m);
@@ -286,6 +287,14 @@ static void wait_for_threads(struct automaton *a, unsigned int most)
 	}
 }
 
+/* What others have to give is enough: those that are avoided wait for another round. */
+static void postpone_avoided(const struct automaton *a)
+{
+	for (struct managed *m = a->all; m; m = m->next)
+		if (m->preference == PREFERENCE_AVOID && !m->gone && !m->tended && policy_due(m->process))
+			policy_postpone(m->process, a->options->params.interval_ms);
+}
+
 static void tend_all(struct automaton *a)
 {
 	struct managed **at = &a->all;
@@ -327,7 +336,7 @@ static bool wait_for_work(struct automaton *a)
 
 	if (a->threads) /* those that are still at work may be due all the time */
 		wait = max_u64(wait, INSPECT_AGAIN_MS);
-	if (a->cgroup >= 0)
+	if (!a->named)
 		wait = min_u64(wait, a->options->params.interval_ms);
 	for (const struct managed *m = a->all; m && count < ARRAY_SIZE(fds); m = m->next)
 		fds[count++] = (struct pollfd){.fd = m->target.pidfd, .events = POLLIN};

@@ -126,5 +126,7 @@ int verb_run(struct run *run)
 
 	if (!run->command)
 		return cli_usage_error(run->name, "which command? Give it after --");
+	if (kernel_chosen(&values->session))
+		return cli_usage_error(run->name, "--store kernel: it makes no session; use swapctl out or auto");
 	return run_command(&command);
 }

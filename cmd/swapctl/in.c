@@ -86,6 +86,24 @@ static int run_for(struct run *run, char **words)
 	return wait_for_command(run, pid, held);
 }
 
+static int bring_in(struct run *run)
+{
+	struct session_request request = {.verb = REQUEST_IN};
+	struct region_vec *regions;
+	struct error error = {0};
+	int signal;
+	int status = run_regions(run, &regions);
+	int rc;
+
+	if (status != EXIT_DONE)
+		return status;
+	request.regions = run->options.regions ? regions : NULL;
+	if (((const struct swapctl_values *)run_values(run))->session.store)
+		return kernel_in(run, &request);
+	rc = run_cancellable(run, &request, &signal, &error);
+	return run_outcome(run, rc, signal, &error);
+}
+
 int verb_in(struct run *run)
 {
 	struct error error = {0};

@@ -52,17 +52,23 @@ static int swap_out(struct run *run, const struct session_options *session, cons
 	return run_outcome(run, rc, signal, &error);
 }
 
+static int out_one(struct run *run)
+{
+	const struct swapctl_values *values = run_values(run);
+	struct session_request request = {.verb = REQUEST_OUT, .bytes = values->bytes, .dry_run = values->dry_run};
+	struct region_vec *regions;
+	int status = run_regions(run, &regions);
+
+	if (status != EXIT_DONE)
+		return status;
+	request.regions = run->options.regions ? regions : NULL;
+	return kernel_chosen(&values->session) ? kernel_out(run, &request) : swap_out(run, &values->session, &request);
+}
+
 int verb_out(struct run *run)
 {
 	const struct swapctl_values *values = run_values(run);
-	_cleanup_input_ struct region_input input = {0};
-	struct session_request request = {.verb = REQUEST_OUT, .bytes = values->bytes, .dry_run = values->dry_run};
-	int status = run_begin(run);
+	int status = kernel_chosen(&values->session) ? kernel_check_options(run) : EXIT_DONE;
 
-	if (status == EXIT_DONE)
-		status = run_input(run, &input);
-	if (status != EXIT_DONE)
-		return status;
-	request.regions = run->options.regions ? &input.regions : NULL;
-	return swap_out(run, &values->session, &request);
+	return status != EXIT_DONE ? status : run_each(run, out_one);
 }

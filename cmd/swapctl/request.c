@@ -6,8 +6,6 @@
 #include "base/cleanup.h"
 #include "swapctl.h"
 
-#define SIGNALLED(signal) (128 + (signal))
-
 static volatile sig_atomic_t interrupted;
 static volatile sig_atomic_t connection = -1;
 
@@ -16,16 +14,6 @@ static void cancel_request(int number)
 	interrupted = number;
 	if (connection >= 0)
 		session_cancel(connection);
-}
-
-/* The second one ends this program at once. */
-static void catch_cancel_signals(void)
-{
-	static const int numbers[] = {SIGINT, SIGTERM};
-	const struct sigaction action = {.sa_handler = cancel_request, .sa_flags = SA_RESTART | SA_RESETHAND};
-
-	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
-		sigaction(numbers[i], &action, NULL);
 }
 
 /* The second one ends this program at once. */
@@ -45,7 +33,9 @@ int run_signal(void)
 
 int run_cancellable(struct run *run, const struct session_request *request, int *signal, struct error *error)
 {
-	int rc = session_connect(&run->target, error);
+	int rc = interrupted ? error_set(error, -ECANCELED, "it was told to stop", NULL, "begin with process %d",
+					 run->target.pid)
+			     : session_connect(&run->target, error);
 	_cleanup_close_ int fd = rc;
 
 	*signal = 0;
@@ -56,7 +46,7 @@ int run_cancellable(struct run *run, const struct session_request *request, int 
 	}
 	if (rc >= 0) {
 		connection = fd;
-		catch_cancel_signals();
+		run_catch_signals();
 		rc = session_exchange(&run->target, rc, request, run_record, run, error);
 		connection = -1;
 	}
@@ -68,10 +58,21 @@ int run_cancellable(struct run *run, const struct session_request *request, int 
 int run_outcome(const struct run *run, int rc, int signal, const struct error *error)
 {
 	if (signal)
-		return SIGNALLED(signal);
+		return EXIT_SIGNALLED + signal;
 	if (rc < 0)
 		return run_failed(run, rc, error);
 	return rc > 0 ? EXIT_PARTIAL : EXIT_DONE;
+}
+
+static int request_one(struct run *run)
+{
+	struct error error = {0};
+	struct session_request request = {0};
+	int rc = request_kind_of(run->verb->name, &request.verb);
+
+	if (rc == 0)
+		rc = session_ask(&run->target, &request, run_record, run, &error);
+	return run_outcome(run, rc, 0, &error);
 }
 
 int verb_request(struct run *run)

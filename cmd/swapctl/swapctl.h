@@ -47,6 +47,7 @@ int kernel_in(struct run *run, const struct session_request *request);
 /* The exit code for its outcome, after saying what went wrong. */
 int run_outcome(const struct run *run, int rc, int signal, const struct error *error);
 
+extern const struct report_metric session_metrics[];
 extern const struct report_column session_columns[];
 extern const struct report_column region_columns[];
 extern const struct report_column error_columns[];
