@@ -34,39 +34,36 @@ static int parse_when(const struct run *run, const struct swapctl_values *values
 	return EXIT_DONE;
 }
 
-static int check_pids(const struct run *run, const struct auto_options *options)
-{
-	int status;
-
-	if (!options->pids && !options->cgroup)
-		return cli_usage_error(run->name, "which processes? Give them with -p PID... or --cgroup PATH");
-	if (options->pids && options->cgroup)
-		return cli_usage_error(run->name, "--cgroup: not with -p");
-	if (!options->pids && *options->more)
-		return cli_usage_error(run->name, "%s: is it a process? Say so with -p", *options->more);
-	status = cli_check_pids(run->name, options->pids);
-	return status == EXIT_DONE ? cli_check_pids(run->name, options->more) : status;
-}
-
 int verb_auto(struct run *run)
 {
 	const struct swapctl_values *values = run_values(run);
 	struct auto_options options = {
-		.pids = values->pids,
-		.more = run->operands,
-		.cgroup = values->cgroup,
 		.params = values->params,
 		.trigger = values->pressure,
 		.session = values->session,
 		.explain = values->explain,
-		.leave = values->leave,
+		.leave = values->leave || values->once,
+		.once = values->once,
+		.preferences = values->preferences,
+		.kernel = kernel_chosen(&values->session),
 	};
-	int status = check_pids(run, &options);
+	int status;
 
+	if (!cli_chooses_process(&run->options))
+		return cli_usage_error(run->name, "which processes? Give their pids, --cgroup PATH or --unit NAME");
+
+	if (cli_given(&run->options, "target") && !cli_given(&run->options, "limit"))
+		options.session.limit = 0; /* the target says how much is to leave */
 	options.params.limit = options.session.limit;
+	/* Nobody is there later to write back what waits. */
+	if (options.once && !cli_given(&run->options, "stage"))
+		options.params.stage_ms = 0;
+	status = options.kernel ? kernel_check_options(run) : EXIT_DONE;
+	if (options.kernel) /* the kernel bounds its swap itself, and there is no session to pay for */
+		options.params.limit = options.params.total_limit = options.params.min_saved = 0;
 	if (status == EXIT_DONE)
 		status = parse_when(run, values, &options.params);
 	if (status == EXIT_DONE)
-		status = run_begin(run);
+		status = run_report(run);
 	return status == EXIT_DONE ? auto_run(run, &options) : status;
 }

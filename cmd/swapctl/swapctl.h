@@ -9,16 +9,32 @@
 #include "tool/preference.h"
 #include "tool/verb.h"
 
+/* Of top: what its rows are sorted by. */
+enum top_sort {
+	TOP_BY_OUT,
+	TOP_BY_RESIDENT,
+	TOP_BY_STORE,
+	TOP_BY_FAULTS,
+	TOP_BY_WAIT,
+	TOP_BY_REFAULTS,
+	TOP_SORTS,
+};
+
 /* What the options of all verbs say. */
 struct swapctl_values {
 	struct session_options session;
 	struct policy_params params;
 	char pressure[PRESSURE_TRIGGER]; /* for the kernel's pressure file; empty: not given */
-	char **pids;                     /* of auto, after -p */
-	char *cgroup;
-	uint64_t bytes; /* most to take out; 0: all */
-	bool dry_run, explain, leave;
+	uint64_t status_ms;              /* interval of status; 0: once */
+	uint64_t bytes;                  /* most to take out; 0: all */
+	bool dry_run, explain, leave, once;
+	struct preferences preferences;
+	char *config;
+	enum top_sort top_sort;
+	uint64_t top_interval_ns;
 	bool ignored;
+	char **pids;
+	char *cgroup;
 };
 
 /*

@@ -29,16 +29,6 @@ int cli_usage_error(const char *name, const char *message, ...)
 	return EXIT_USAGE;
 }
 
-int cli_check_pids(const char *name, char **pids)
-{
-	int64_t ignored;
-
-	for (; pids && *pids; pids++)
-		if (number_parse(*pids, 1, INT_MAX, &ignored) < 0)
-			return cli_usage_error(name, "%s is not a process id", *pids);
-	return EXIT_DONE;
-}
-
 int cli_flush(const char *name)
 {
 	bool failed = fflush(stdout) != 0 || ferror(stdout);

@@ -95,12 +95,6 @@ int cli_parse(const struct cli_tool *tool, const struct cli_verb *verb, int argc
 /* Whether an option of the tool's own was given, with its initial value or another one. */
 bool cli_given(const struct cli_options *options, const char *name);
 
-/*
- * Checks words that stand for processes: numbers above 0. NULL is none. Returns EXIT_DONE, or EXIT_USAGE after saying
- * what is wrong.
- */
-int cli_check_pids(const char *name, char **pids);
-
 /* Whether any process was chosen by its number or a descriptor, and whether in any way. */
 bool cli_names_process(const struct cli_options *options);
 bool cli_chooses_process(const struct cli_options *options);
