@@ -16,19 +16,16 @@ const struct report_column round_columns[] = {
 	{NULL, NULL, COLUMN_TEXT},
 };
 
-/* When it acts, of which only one can be said. */
 static int parse_when(const struct run *run, const struct swapctl_values *values, struct policy_params *params)
 {
-	bool target = cli_given(&run->options, "target");
-
-	if (!!*values->pressure + target + !!params->hold_ppm > 1)
-		return cli_usage_error(run->name, "--pressure, --target and --hold: only one of them");
+	if (params->hold_ppm && values->once)
+		return cli_usage_error(run->name, "--hold: not with --once, which knows nothing of before");
 	if (*values->pressure)
-		params->when = POLICY_PRESSURE;
-	if (target)
-		params->when = POLICY_TARGET;
+		params->when |= POLICY_PRESSURE;
+	if (cli_given(&run->options, "target"))
+		params->when |= POLICY_TARGET;
 	if (params->hold_ppm)
-		params->when = POLICY_HOLD;
+		params->when |= POLICY_HOLD;
 	if (params->hold_ppm && !cli_given(&run->options, "interval"))
 		params->interval_ms = HOLD_INTERVAL_MS;
 	return EXIT_DONE;

@@ -81,8 +81,10 @@ static int manage_process(struct automaton *a, struct target *target)
 		target_close(target);
 		return -ENOMEM;
 	}
+	m->a = a;
 	m->target = *target;
-	m->attached = session_exists(&m->target);
+	m->preference = preference_of(&a->options->preferences, m->target.pid);
+	m->attached = !a->options->kernel && session_exists(&m->target);
 	m->seen = true;
 	m->connection = -1;
 	m->next = a->all;
@@ -100,13 +102,12 @@ static int check_process(const struct automaton *a, const struct target *target,
 }
 
 /*
- * A process of the cgroup. What may not be touched is not worth a word: it is there in every cgroup with a shell of its
+ * A process that matches. What may not be touched is not worth a word: it is there in every cgroup with a shell of its
  * own.
  */
-static void meet_process(void *context, pid_t pid)
+static void meet_process(struct automaton *a, const struct process_choice *choice)
 {
-	struct automaton *a = context;
-	struct managed *m = find_process(a, pid);
+	struct managed *m = find_process(a, choice->pid);
 	struct target target = TARGET_NONE;
 	struct error error = {0};
 
@@ -114,31 +115,14 @@ static void meet_process(void *context, pid_t pid)
 		m->seen = true;
 		return;
 	}
-	if (pid == getpid() || target_open(&target, pid, -1, &error) < 0)
+	if (choice_open(choice, &target, &error) < 0)
 		return;
-	if (target_check(&target, &error) < 0) {
+	if (check_process(a, &target, &error) < 0) {
 		target_close(&target);
 		return;
 	}
 	if (manage_process(a, &target) < 0)
 		a->sums.errors++;
-}
-
-static int meet_cgroup(struct automaton *a)
-{
-	int rc;
-
-	for (struct managed *m = a->all; m; m = m->next)
-		m->seen = false;
-	rc = cgroup_pids(a->cgroup, meet_process, a);
-	for (struct managed *m = a->all; m; m = m->next) {
-		if (m->seen || m->gone)
-			continue;
-		/* It went to another cgroup, or ended. */
-		m->released = !a->options->leave;
-		m->gone = a->options->leave;
-	}
-	return rc;
 }
 
 static int choose_again(const struct automaton *a, struct choices *choices, struct error *error)
@@ -150,6 +134,28 @@ static int choose_again(const struct automaton *a, struct choices *choices, stru
 static bool cgroup_is_gone(const struct automaton *a)
 {
 	return a->cgroup >= 0 && faccessat(a->cgroup, "cgroup.procs", F_OK, 0) < 0;
+}
+
+/* Returns 0, or -errno with `error` filled unless the cgroup was removed. */
+static int meet_processes(struct automaton *a, struct error *error)
+{
+	_cleanup_choices_ struct choices choices = {0};
+	int rc = choose_again(a, &choices, error);
+
+	for (struct managed *m = a->all; m; m = m->next)
+		m->seen = false;
+	for (size_t i = 0; i < choices.count; i++)
+		meet_process(a, &choices.items[i]);
+	for (struct managed *m = a->all; m; m = m->next) {
+		if (m->seen || m->gone)
+			continue;
+		/* It went to another cgroup, or ended. */
+		m->released = !a->options->leave;
+		m->gone = a->options->leave;
+	}
+	if (rc < 0 && cgroup_is_gone(a))
+		*error = (struct error){0};
+	return rc;
 }
 
 static int open_named(struct automaton *a, const struct choices *choices, struct error *error)
@@ -218,12 +224,6 @@ static void inspect_processes(struct automaton *a, bool pressed)
 	}
 }
 
-/* What a thread does: one look after one process, or the last one. */
-struct tending {
-	struct automaton *a;
-	struct managed *m;
-};
-
 /* A thread's one look after one process, or the last one. */
 static void *tend_main(void *argument)
 {
@@ -244,23 +244,15 @@ static void *tend_main(void *argument)
 }
 
 /* In a thread of its own; without one it is the next look's. */
-static void tend_process(struct automaton *a, struct managed *m)
+static void tend_process(struct managed *m)
 {
-	struct tending *tending = malloc(sizeof(*tending));
 	pthread_t thread;
 
-	if (!tending)
+	if (pthread_create(&thread, NULL, tend_main, m) != 0)
 		return;
-	*tending = (struct tending){a, m};
+	pthread_detach(thread);
 	m->tended = true;
-	a->threads++;
-	if (pthread_create(&thread, NULL, tend_main, tending) == 0) {
-		pthread_detach(thread);
-		return;
-	}
-	m->tended = false;
-	a->threads--;
-	free(tending);
+	m->a->threads++;
 }
 
 static bool should_end(struct automaton *a)
@@ -295,17 +287,34 @@ static void postpone_avoided(const struct automaton *a)
 			policy_postpone(m->process, a->options->params.interval_ms);
 }
 
-static void tend_all(struct automaton *a)
+static void tend_preferred(struct automaton *a, enum preference preference)
 {
-	struct managed **at = &a->all;
-
 	for (struct managed *m = a->all; m && !should_end(a); m = m->next) {
-		if (m->gone || m->tended)
+		if (m->gone || m->tended || m->preference != preference)
 			continue;
 		if (a->threads >= THREADS_MAX)
 			wait_for_threads(a, THREADS_MAX - 1);
 		if (a->threads < THREADS_MAX)
-			tend_process(a, m);
+			tend_process(m);
+	}
+}
+
+static bool any_preference(const struct automaton *a)
+{
+	return a->options->preferences.prefer || a->options->preferences.avoid;
+}
+
+static void tend_all(struct automaton *a)
+{
+	struct managed **at = &a->all;
+	uint64_t moved = a->sums.moved;
+
+	for (int preference = PREFERENCE_PREFER; preference >= PREFERENCE_AVOID; preference--) {
+		if (preference == PREFERENCE_AVOID && a->sums.moved > moved)
+			postpone_avoided(a);
+		tend_preferred(a, preference);
+		if (any_preference(a))
+			wait_for_threads(a, 0);
 	}
 	wait_for_threads(a, 0);
 	while (*at) {
@@ -361,30 +370,17 @@ static bool any_useful(const struct automaton *a)
 	return false;
 }
 
-/* One that was removed is the end of its processes, and no error. */
-static bool cgroup_lost(struct automaton *a, int rc)
-{
-	struct error error = {0};
-
-	if (rc != 0 && rc != -ENODEV) {
-		error_set(&error, rc, rc == -EOPNOTSUPP ? "it has become threaded" : NULL, NULL,
-			  "look after the cgroup %s", a->options->cgroup);
-		error_print(a->run->name, &error);
-		a->sums.errors++;
-	}
-	return rc < 0;
-}
-
-static void loop_until_end(struct automaton *a)
+/* `error` is filled when something other than a signal, or the end of the processes, ended it. */
+static void loop_until_end(struct automaton *a, struct error *error)
 {
 	bool pressed = false;
 
 	while (!a->ending) {
-		if (a->cgroup >= 0 && cgroup_lost(a, meet_cgroup(a)))
+		if (!a->named && meet_processes(a, error) < 0)
 			break;
 		inspect_processes(a, pressed);
 		tend_all(a);
-		if (a->ending || (a->cgroup < 0 && !any_useful(a)))
+		if (a->ending || a->options->once || (a->named && !any_useful(a)))
 			break;
 		pressed = wait_for_work(a);
 	}
@@ -400,7 +396,7 @@ static void finish_threads(struct automaton *a)
 /* What is under way is cut short; then all sessions that are ours are ended at the same time. */
 static void release_all(struct automaton *a)
 {
-	for (const struct managed *m = a->all; m; m = m->next)
+	for (const struct managed *m = a->all; m && !(a->options->once && !a->ending); m = m->next)
 		if (m->connection >= 0)
 			session_cancel(m->connection);
 	finish_threads(a);
@@ -410,7 +406,7 @@ static void release_all(struct automaton *a)
 		while (a->threads >= THREADS_MAX)
 			pthread_cond_wait(&a->changed, &a->lock);
 		m->released = true;
-		tend_process(a, m);
+		tend_process(m);
 		if (!m->tended && !m->gone)
 			auto_detach(a, m);
 	}
@@ -456,11 +452,20 @@ int auto_run(struct run *run, const struct auto_options *options)
 		end_managing(&a);
 		return run_failed(run, rc, &error);
 	}
-	loop_until_end(&a);
-	none = !options->cgroup && a.refusal.code && !any_useful(&a);
+	notify_ready();
+	loop_until_end(&a, &error);
+	if (error.code) {
+		error_print(run->name, &error);
+		a.sums.errors++;
+	}
+	none = a.named && a.refusal.code && !any_useful(&a);
 	end_managing(&a);
 	auto_emit(&a, make_summary(&a));
 	if (none)
 		return run_failed(run, a.refusal.code, &a.refusal);
+	if (options->once && !a.sums.processes && !a.sums.errors) {
+		error_set(&error, -ENOMSG, "none matches", NULL, "find processes");
+		return run_failed(run, error.code, &error);
+	}
 	return a.sums.errors ? EXIT_PARTIAL : EXIT_DONE;
 }

@@ -106,25 +106,19 @@ static int bring_in(struct run *run)
 
 int verb_in(struct run *run)
 {
-	struct error error = {0};
-	_cleanup_input_ struct region_input input = {0};
-	struct session_request request = {.verb = REQUEST_IN};
-	int signal;
+	const struct session_options *session = &((const struct swapctl_values *)run_values(run))->session;
 	int status;
-	int rc;
 
 	if (run->command && !*run->command)
 		return cli_usage_error(run->name, "--for: which command?");
 	if (run->command && run->options.regions)
 		return cli_usage_error(run->name, "--for: not with -r");
+	if (session->store && (run->command || !kernel_chosen(session)))
+		return cli_usage_error(run->name, "--store: only kernel, and not with --for");
+	if (session->store)
+		return run_each(run, bring_in);
+	if (!run->command)
+		return run_each_fitting(run, bring_in, session_is_known, NO_SESSIONS);
 	status = run_begin(run);
-	if (status == EXIT_DONE && run->command)
-		return run_for(run, run->command);
-	if (status == EXIT_DONE)
-		status = run_input(run, &input);
-	if (status != EXIT_DONE)
-		return status;
-	request.regions = run->options.regions ? &input.regions : NULL;
-	rc = run_cancellable(run, &request, &signal, &error);
-	return run_outcome(run, rc, signal, &error);
+	return status == EXIT_DONE ? run_for(run, run->command) : status;
 }

@@ -77,16 +77,5 @@ static int request_one(struct run *run)
 
 int verb_request(struct run *run)
 {
-	struct error error = {0};
-	struct session_request request = {0};
-	int status = run_begin(run);
-	int rc = request_kind_of(run->verb->name, &request.verb);
-
-	if (status != EXIT_DONE)
-		return status;
-	if (rc == 0 && run->target.pidfd >= 0)
-		rc = session_ask(&run->target, &request, run_record, run, &error);
-	else
-		rc = session_list(run_record, run, &error);
-	return run_outcome(run, rc, 0, &error);
+	return run_each_fitting(run, request_one, session_is_known, NO_SESSIONS);
 }

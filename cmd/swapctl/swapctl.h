@@ -37,6 +37,8 @@ struct swapctl_values {
 	char *cgroup;
 };
 
+#define NO_SESSIONS "none of them has a session" /* of the processes that were chosen */
+
 /*
  * A request that SIGINT and SIGTERM cut short: what was done until then is still reported.
  * Returns as session_ask, with *signal the one that has ended it, or 0.
@@ -76,5 +78,6 @@ int verb_auto(struct run *run);
 int verb_adopt(struct run *run);
 int verb_run(struct run *run);
 
+int verb_status(struct run *run);
 /* A verb that is one request to the session of -p, or to every session: status, check, detach. */
 int verb_request(struct run *run);

@@ -22,9 +22,6 @@ struct region_input {
 	struct region_group *groups;
 	size_t count, capacity;
 	bool cut; /* it is of a tool that printed no summary at its end, or nothing: it failed, or was cut short */
-	struct region_vec regions;
-	pid_t pid;
-	uint64_t starttime;
 };
 
 /*

@@ -254,35 +254,6 @@ void run_record(void *context, json_t *record)
 	report_record(run->report, record);
 }
 
-static int check_input(const struct run *run, struct region_input *input, struct error *error)
-{
-	char text[ADDRESS_TEXT];
-	int rc = target_matches(&run->target, input->pid, input->starttime, error);
-	ptrdiff_t at;
-
-	if (rc < 0)
-		return rc;
-	region_vec_sort(&input->regions);
-	at = region_vec_overlap(&input->regions);
-	if (at >= 0)
-		return error_set(error, -EINVAL, "two of them overlap", "give each address once",
-				 "use the regions at %s", address_format(text, input->regions.items[at].start));
-	return 0;
-}
-
-int run_input(const struct run *run, struct region_input *input)
-{
-	struct error error = {0};
-	int rc;
-
-	*input = (struct region_input){0};
-	if (!run->options.regions)
-		return EXIT_DONE;
-	rc = region_input_read(input, run->options.regions, page_size(), &error);
-	if (rc == 0)
-		rc = check_input(run, input, &error);
-	return rc < 0 ? run_failed(run, rc, &error) : EXIT_DONE;
-}
 /* The group of the target, or that of records that name no process. Returns NULL: there is none. */
 static struct region_group *group_of_target(struct run *run)
 {

@@ -87,12 +87,6 @@ int run_failed(const struct run *run, int rc, const struct error *error);
 int run_result(struct run *run, int rc, const struct error *error);
 
 /*
- * The regions of -r: of this target, page aligned, sorted, without overlaps; an empty input without -r. The caller
- * frees it. Returns an exit code after saying what is wrong.
- */
-int run_input(const struct run *run, struct region_input *input);
-
-/*
  * The regions of -r that are of the target, page aligned, sorted, without overlaps; none without -r. They are the
  * run's, for as long as it lasts. Returns an exit code after saying what is wrong.
  */
