@@ -71,13 +71,15 @@ extern const struct report_column region_columns[];
 extern const struct report_column error_columns[];
 extern const struct report_column round_columns[];
 
+/* The verbs, by their names. Return an exit code. */
 int verb_attach(struct run *run);
 int verb_out(struct run *run);
 int verb_in(struct run *run);
 int verb_auto(struct run *run);
 int verb_adopt(struct run *run);
 int verb_run(struct run *run);
-
 int verb_status(struct run *run);
-/* A verb that is one request to the session of -p, or to every session: status, check, detach. */
+int verb_top(struct run *run);
+
+/* A verb that is one request to the session of -p: check, detach. */
 int verb_request(struct run *run);
