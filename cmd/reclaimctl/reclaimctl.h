@@ -26,10 +26,6 @@ struct watch_options {
 	uint64_t period_ns; /* of sampling; 0: as each ring says */
 	struct ring_params params;
 	struct watch_trigger triggers[RING_CRITICAL + 1]; /* by level; none for RING_NORMAL */
-	char **pids;
-	char **more;
-	int pidfd;
-	bool all;
 };
 
 /* What the options of all verbs say. */

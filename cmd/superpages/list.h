@@ -53,7 +53,6 @@ struct list_options {
 	struct region range;      /* as it was given; empty: not at all */
 	bool limited;             /* only inside `within` */
 	struct region_vec within; /* sorted, disjoint, page aligned */
-	int by_resident;
 };
 
 extern const struct report_metric list_metrics[];

@@ -13,9 +13,6 @@ struct auto_options {
 	struct preferences preferences;
 	bool explain, leave, once;
 	bool kernel; /* pages go to the kernel's swap, and nothing has a session */
-	char **pids;
-	char **more;
-	const char *cgroup;
 };
 
 /* A process that is looked after. */

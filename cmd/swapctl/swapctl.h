@@ -33,8 +33,6 @@ struct swapctl_values {
 	enum top_sort top_sort;
 	uint64_t top_interval_ns;
 	bool ignored;
-	char **pids;
-	char *cgroup;
 };
 
 #define NO_SESSIONS "none of them has a session" /* of the processes that were chosen */

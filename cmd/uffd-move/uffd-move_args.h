@@ -13,29 +13,6 @@
 /* The longest that --watch and --again take: what poll(2) can wait. */
 #define WATCH_MS_MAX INT32_MAX
 
-/* A time above 0, with a fraction or without, in units of so many milliseconds. Returns 0 or -EINVAL. */
-static int parse_fraction(const char *text, double unit_ms, uint64_t *ms)
-{
-	char *end;
-	double value = strtod(text, &end);
-
-	if (end == text || *end || !isdigit((unsigned char)*text) || !(value * unit_ms >= 1) ||
-	    value * unit_ms > WATCH_MS_MAX)
-		return -EINVAL;
-	*ms = (uint64_t)(value * unit_ms);
-	return 0;
-}
-
-static int parse_seconds(const char *text, void *ms)
-{
-	return parse_fraction(text, 1000, ms);
-}
-
-static int parse_ms(const char *text, void *ms)
-{
-	return parse_fraction(text, 1, ms);
-}
-
 static const struct cli_option move_options[] = {
 	{"src", 0, CLI_PAGE, AT(src), "ADDR", .against = "regions", .help = "Move the pages from here on"},
 	{"dst", 0, CLI_PAGE, AT(dst), "ADDR|auto", .initial = "auto", .lowest = 1, .words = "auto", .needs = "src",
@@ -51,11 +28,11 @@ static const struct cli_option move_options[] = {
 	{"reverse", 0, CLI_FLAG, AT(move.reverse), .needs = "regions",
 	 .help = "Take back what the records of -r say was moved"},
 	{"dry-run", 'n', CLI_FLAG, AT(move.dry_run), .help = "Say what would be moved, change nothing"},
-	{"watch", 0, CLI_PARSED, AT(watch.duration_ms), "SECONDS", .optional = true, .parse = parse_seconds,
-	 .words = "1 10 60", .refusal = "is not a number of seconds above 0",
+	{"watch", 0, CLI_TIME, AT(watch.duration_ns), "TIME", .optional = true, .lowest = 1, .highest = WATCH_MS_MAX,
+	 .words = "1 10 1m", .refusal = "is not a time above 0, such as 10s or 500ms",
 	 .help = "Move the pages aside, report who touches them, let them come back"},
-	{"again", 0, CLI_PARSED, AT(watch.again_ms), "MS", .needs = "watch", .parse = parse_ms,
-	 .words = "100 1000 10000", .refusal = "is not a number of milliseconds above 0",
+	{"again", 0, CLI_MS, AT(watch.again_ms), "TIME", .needs = "watch", .lowest = 1, .highest = WATCH_MS_MAX,
+	 .words = "100ms 1s 10s", .refusal = "is not a time above 0, such as 10s or 500ms",
 	 .help = "With --watch: move them aside again every so often"},
 	{"yes", 'y', CLI_FLAG, AT(move.yes), .help = "Move even if the program then reads zeros"},
 	{0},

@@ -16,7 +16,6 @@ struct move_watch_options {
 	uint64_t again_ms;    /* 0: pages that came back stay */
 	bool later;           /* all that is eligible is watched, also what comes later */
 	bool quiet;
-	uint64_t duration_ms;
 };
 
 /*

@@ -6,10 +6,17 @@
 #define AT(member) offsetof(struct cli_options, member)
 
 static const struct cli_option process_options[] = {
-	{"pid", 'p', CLI_INT, AT(pid), "PID", .lowest = 1, .offers = CLI_OFFERS_PROCESSES, .against = "pidfd",
-	 .refusal = "is not a process id (a number above 0)", .help = "Work on this process"},
-	{"pidfd", 0, CLI_INT, AT(pidfd), "FD", .against = "pid", .refusal = "is not a descriptor number",
-	 .help = "Work on this process, by a pidfd inherited as descriptor FD"},
+	{"pid", 'p', CLI_PIDS, AT(processes.pids), "PID,...", .repeated = true, .offers = CLI_OFFERS_PROCESSES,
+	 .against = "pidfd", .refusal = "is not a process id (a number above 0)", .help = "Work on these processes"},
+	{"pidfd", 0, CLI_INT, AT(processes.pidfd), "FD", .against = "pid", .refusal = "is not a descriptor number",
+	 .help = "Work on the process of a pidfd inherited as descriptor FD"},
+	{"comm", 0, CLI_LIST, AT(processes.comms), "GLOB", .repeated = true,
+	 .help = "Work on processes whose command name matches"},
+	{"cgroup", 0, CLI_LIST, AT(processes.cgroups), "PATH", .repeated = true, .offers = CLI_OFFERS_DIRECTORIES,
+	 .help = "Work on the processes in a cgroup, and below it"},
+	{"unit", 0, CLI_LIST, AT(processes.units), "NAME", .repeated = true,
+	 .help = "Work on the processes of a systemd unit"},
+	{"all", 0, CLI_FLAG, AT(processes.all), .help = "Work on all processes"},
 	{0},
 };
 
@@ -20,14 +27,10 @@ static const struct cli_option region_options[] = {
 };
 
 static const struct cli_option common_options[] = {
-	{"format", 0, CLI_TEXT, AT(format), "FORMAT", .words = "json table",
-	 .help = "Print json or table (default: table on a terminal)"},
-	{"columns", 0, CLI_TEXT, AT(columns), "KEY,...", .offers = CLI_OFFERS_COLUMNS,
-	 .help = "Show these keys as the table's columns"},
-	{"quiet", 'q', CLI_FLAG, AT(quiet), .help = "Show no progress"},
+	{"quiet", 'q', CLI_FLAG, AT(quiet), .help = "Print nothing but errors"},
 	{"verbose", 'v', CLI_FLAG, AT(verbose), .help = "Say more on standard error"},
-	{"version", 0, CLI_VERSION, .help = "Print the version"},
-	{"help", '?', CLI_HELP, .help = "Show this help"},
+	{"version", 'V', CLI_VERSION, .help = "Print the version"},
+	{"help", 'h', CLI_HELP, .help = "Show this help"},
 	{"usage", 0, CLI_USAGE, .help = "Show the options in short"},
 	{0},
 };
