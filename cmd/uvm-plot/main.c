@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* uvm-plot: draws what the other tools print. */
+#include "uvm-plot_args.h"
+
+#define USAGE "[OPTION...] [FILE]"
+
+static const struct cli_verb verbs[] = {
+	{"workingset", verb_workingset, "Draw how much memory was touched in each interval", .usage = USAGE,
+	 .about = "Draw the working set over time, from the interval records of uffd-move --watch --again.",
+	 .operands = 1, .offers = CLI_OFFERS_RECORDS, .target_optional = true, .recordless = true},
+	{0},
+};
+
+static struct plot_values values;
+
+const struct cli_tool tool = {
+	.name = "uvm-plot",
+	.about = "Draw what the other tools print.",
+	.options = plot_options,
+	.values = &values,
+	.verbs = verbs,
+};
