@@ -5,8 +5,15 @@
 #define USAGE "[OPTION...] [FILE]"
 
 static const struct cli_verb verbs[] = {
+	{"heat", verb_heat, "Draw which memory of a process was touched, over time", .usage = USAGE,
+	 .about = "Draw which memory was touched when, from the touch records of uffd-move --watch --again.",
+	 .operands = 1, .offers = CLI_OFFERS_RECORDS, .target_optional = true, .recordless = true},
 	{"workingset", verb_workingset, "Draw how much memory was touched in each interval", .usage = USAGE,
 	 .about = "Draw the working set over time, from the interval records of uffd-move --watch --again.",
+	 .operands = 1, .offers = CLI_OFFERS_RECORDS, .target_optional = true, .recordless = true},
+	{"residency", verb_residency, "Draw how much of which memory is resident", .usage = USAGE,
+	 .about = "Draw an address space by how much of it is resident, from the records of superpages or addrspace "
+		  "list.",
 	 .operands = 1, .offers = CLI_OFFERS_RECORDS, .target_optional = true, .recordless = true},
 	{0},
 };
