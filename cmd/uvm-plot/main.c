@@ -11,6 +11,12 @@ static const struct cli_verb verbs[] = {
 	{"workingset", verb_workingset, "Draw how much memory was touched in each interval", .usage = USAGE,
 	 .about = "Draw the working set over time, from the interval records of uffd-move --watch --again.",
 	 .operands = 1, .offers = CLI_OFFERS_RECORDS, .target_optional = true, .recordless = true},
+	{"latency", verb_latency, "Draw how long faults took", .usage = USAGE,
+	 .about = "Draw how long faults took, from the records of swapctl status.", .operands = 1,
+	 .offers = CLI_OFFERS_RECORDS, .target_optional = true, .recordless = true},
+	{"swapout", verb_swapout, "Draw what was resident before and after a swap-out", .usage = USAGE,
+	 .about = "Draw what was resident before and after a swap-out, from the records of swapctl out.", .operands = 1,
+	 .offers = CLI_OFFERS_RECORDS, .target_optional = true, .recordless = true},
 	{"residency", verb_residency, "Draw how much of which memory is resident", .usage = USAGE,
 	 .about = "Draw an address space by how much of it is resident, from the records of superpages or addrspace "
 		  "list.",
