@@ -2,16 +2,13 @@
 /* What verbs need beside the table of options: errors of usage, process ids, freeing. */
 #include "cli/cli.h"
 
-#include <limits.h>
 #include <errno.h>
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/size.h"
 #include "base/text.h"
 #include "cli/exit.h"
 
@@ -68,10 +65,8 @@ enum cli_offer cli_operands_offer(const struct cli_verb *verb)
 
 void cli_options_free(struct cli_options *options)
 {
-	free(options->regions);
-	free(options->format);
-	free(options->columns);
+	cli_shared_free(options);
 	if (options->tool)
 		cli_values_free(options->tool->options, options->tool->values);
-	*options = (struct cli_options){.pidfd = -1};
+	*options = (struct cli_options){.processes.pidfd = -1};
 }

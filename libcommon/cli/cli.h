@@ -8,7 +8,6 @@
 #include "cli/option.h"
 #include "report/report.h"
 
-struct report_column;
 struct run;
 
 /* Which of the options that several tools share a verb takes. The other ones are always there. */
@@ -70,10 +69,6 @@ struct cli_options {
 	bool verbose;
 	const struct cli_tool *tool;
 	uint64_t given; /* a bit for each row of the tool's options */
-	pid_t pid;
-	int pidfd;
-	char *format;
-	char *columns;
 };
 
 /*

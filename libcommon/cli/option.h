@@ -78,6 +78,9 @@ struct cli_row {
 /* The options that a verb takes, its own first. Returns how many. */
 size_t cli_rows(const struct cli_tool *tool, const struct cli_verb *verb, struct cli_row rows[CLI_ROWS_MAX]);
 
+/* Frees the texts among the options that all tools share. */
+void cli_shared_free(struct cli_options *options);
+
 /* Whether a word is one of a list of words with spaces between them. */
 bool cli_word_in(const char *words, const char *word);
 
