@@ -20,8 +20,8 @@ static void print_verb(const struct cli_verb *verb)
 	printf("' ;;\n");
 	if (verb->command)
 		printf("\t%s:command) echo '%s' ;;\n", name, verb->command);
-	if (offers_anything(verb->offers, verb->words))
-		printf("\t%s:operands) echo '%s %s' ;;\n", name, offer_name(verb->offers),
+	if (offers_anything(cli_operands_offer(verb), verb->words))
+		printf("\t%s:operands) echo '%s %s' ;;\n", name, offer_name(cli_operands_offer(verb)),
 		       verb->words ? verb->words : "");
 }
 

@@ -72,9 +72,9 @@ static void print_verb(const struct cli_verb *verb)
 
 	for (size_t i = 0; i < count; i++)
 		print_option(verb, rows[i].option);
-	if (offers_anything(verb->offers, verb->words)) {
+	if (offers_anything(cli_operands_offer(verb), verb->words)) {
 		begin(verb);
-		print_choices(verb, verb->offers, verb->words);
+		print_choices(verb, cli_operands_offer(verb), verb->words);
 		printf("\n");
 	}
 	if (verb->command && !verb->command[2])

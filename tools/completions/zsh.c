@@ -78,13 +78,15 @@ static void print_option(const struct cli_verb *verb, const struct cli_option *o
 static void print_operands(const struct cli_verb *verb)
 {
 	const char *command = verb->command;
+	bool dashes = command && !command[2];
 
-	if (offers_anything(verb->offers, verb->words)) {
-		printf(" '*:operand: _%s_offer %s ", tool.name, offer_name(verb->offers));
+	/* _arguments knows one kind of rest: with a command behind "--" it is that. */
+	if (!dashes && offers_anything(cli_operands_offer(verb), verb->words)) {
+		printf(" '*:operand: _%s_offer %s ", tool.name, offer_name(cli_operands_offer(verb)));
 		print_words(verb->words ? verb->words : "");
 		printf("'");
 	}
-	if (command && !command[2])
+	if (dashes)
 		printf(" '(-)1:command: _command_names -e' '*::arguments: _normal'");
 	else if (command)
 		printf(" '(-)%s[begins a command, and ends the options]:*::command: _normal'", command);
