@@ -5,6 +5,8 @@
  *
  *	check		verify everything
  *	lost		verify what can be read; the answer ends with the number of pages that give SIGBUS
+ *	touch N		read page N
+ *	walk N		read the first N pages, in order
  *	write SEED	give everything that is mapped other contents
  *	discard		MADV_DONTNEED the first half: it holds zeros from then on
  *	fork		a child verifies everything, writes over it; the parent still has its own
@@ -125,6 +127,15 @@ static int leave(struct contents *c)
 	pthread_exit(NULL);
 }
 
+static size_t walk(const struct contents *c, size_t pages)
+{
+	size_t wrong = 0;
+
+	for (size_t i = 0; i < pages; i++)
+		wrong += is_wrong(c, i);
+	return wrong;
+}
+
 /* Returns the number of wrong pages found, or -1 for a word that is not known. */
 static ssize_t obey(struct contents *c, char *line)
 {
@@ -136,6 +147,10 @@ static ssize_t obey(struct contents *c, char *line)
 		return (ssize_t)wrong_pages(c);
 	if (!strcmp(word, "lost"))
 		return (ssize_t)count_lost(c);
+	if (!strcmp(word, "touch") && argument)
+		return is_wrong(c, strtoull(argument, NULL, 0));
+	if (!strcmp(word, "walk") && argument)
+		return (ssize_t)walk(c, strtoull(argument, NULL, 0));
 	if (!strcmp(word, "fork"))
 		return (ssize_t)fork_once(c);
 	if (!strcmp(word, "close"))
