@@ -25,10 +25,11 @@ PKG_CFLAGS = $(call once,PKG_CFLAGS,$(need_packages)$(shell pkg-config --cflags 
 PKG_LIBS   = $(call once,PKG_LIBS,$(shell pkg-config --libs $(PKGS)))
 CMOCKA     = $(call once,CMOCKA,$(if $(shell pkg-config --exists cmocka && echo yes),,$(error cmocka is missing: run "make deps"))$(shell pkg-config --libs cmocka))
 
+# What the caller says in CPPFLAGS, CFLAGS and LDFLAGS comes last, and so wins. The same sources give the same bytes in whatever directory they lie.
 CFLAGS   ?= -O2 -g
-ALL_FLAGS := -std=gnu17 -D_GNU_SOURCE -DUVM_VERSION='"$(VERSION)"' -Ilibcommon -Ilibuvm $(CPPFLAGS) $(CFLAGS) -pthread \
+ALL_FLAGS := -std=gnu17 -D_GNU_SOURCE -DUVM_VERSION='"$(VERSION)"' -Ilibcommon -Ilibuvm -pthread \
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef \
-	-fPIE -fstack-protector-strong
+	-fPIE -fstack-protector-strong -ffile-prefix-map=$(CURDIR)=.
 LINK_FLAGS := -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
 
 ifeq ($(MACHINE),x86_64)
@@ -48,9 +49,10 @@ endif
 else ifeq ($(TSAN),1)
 ALL_FLAGS += -fsanitize=thread
 LINK_FLAGS += -fsanitize=thread
-else
+else ifeq ($(findstring _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)),)
 ALL_FLAGS += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 endif
+ALL_FLAGS += $(CPPFLAGS) $(CFLAGS)
 
 ifneq ($(V),1)
 Q := @
