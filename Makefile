@@ -15,6 +15,7 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 AR      ?= ar
+OBJCOPY ?= objcopy
 INSTALL ?= install
 MACHINE := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)) $(shell uname -m))
 
@@ -92,7 +93,7 @@ RING_PARTS   := libuvm/ring/protocol.c $(wildcard libuvm/ring/ring*.c)
 LIBUVM_PARTS := $(RING_PARTS) $(SPACE_PARTS) libcommon/base/array.c libcommon/base/fd.c libcommon/base/region.c libcommon/base/size.c libcommon/base/text.c \
 	libcommon/store/extents.c libcommon/uffd/open.c libcommon/uffd/uffd.c
 LIBUVM_OBJS  := $(patsubst %.c,$(BUILD)/obj/pic/%.o,$(wildcard libuvm/agent/*.c)) $(LIBUVM_PARTS:%.c=$(BUILD)/obj/pic/%.o)
-LIBUVM_FILES := $(LIBUVM) $(BUILD)/lib/libuvm.so $(BUILD)/lib/uvm.pc
+LIBUVM_FILES := $(LIBUVM) $(BUILD)/lib/libuvm.so $(BUILD)/lib/libuvm.a $(BUILD)/lib/uvm.pc
 
 # What programs that know nothing of it preload: no dependency but libc, of which it uses only what musl has too.
 RECLAIM      := $(BUILD)/lib/libuvm-reclaim.so
@@ -162,6 +163,16 @@ $(FAIL): $(FAIL_OBJS)
 
 $(BUILD)/lib/libuvm.so: $(LIBUVM)
 	$(Q)ln -sfn libuvm.so.0 $@
+
+# One object, in which only what the shared library shows has a name: the others are not in the way of the program's own.
+$(BUILD)/obj/libuvm.o: $(LIBUVM_OBJS)
+	$(call say,LD,$@)
+	$(Q)$(CC) -r -nostdlib -o $@ $^ && $(OBJCOPY) --localize-hidden $@
+
+$(BUILD)/lib/libuvm.a: $(BUILD)/obj/libuvm.o
+	@mkdir -p $(@D)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $<
 
 .PHONY: FORCE
 $(BUILD)/lib/uvm.pc: libuvm/uvm.pc.in FORCE
