@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: MIT
-# uvmtools: "make check" builds and tests, "make deps" installs what that needs, "make V=1" shows the commands.
-# "make fail" lets every call of swapctl fail once and kills its processes: hours.
-# "make quick" is for the everyday loop: lint (clang-tidy only for files that changed), the unit tests and one test of swapctl's main job.
-# "make soak" repeats for longer what "make check" does a few times, then goes on with the random test of swapctl for SOAK_SECONDS (an hour), with the
-# steps that SEED gives it.
+# uvmtools: "make help" lists the targets, "make V=1" shows the commands.
 
 VERSION  := 0.1.0
 BUILD    ?= build
@@ -107,14 +103,14 @@ WRITERS     := $(TOOLS:%=$(BUILD)/completions/write-%)
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: lib libuvm libuvm-reclaim tools completions
+all: lib libuvm libuvm-reclaim tools completions ## build everything (the default)
 lib: $(LIB)
 libuvm: $(LIBUVM_FILES)
 libuvm-reclaim: $(RECLAIM)
 tools: $(TOOL_BINS)
 completions: $(COMPLETIONS)
-failpoints: $(FAILPOINT_BINS)
-unit: $(UNIT_BINS)
+failpoints: $(FAILPOINT_BINS) ## the tools with places at which tests kill and delay a session
+unit: $(UNIT_BINS) ## the unit tests
 targets: $(TARGETS) $(HELPERS) $(FAIL)
 benchmarks: $(BENCH_BINS)
 all lib libuvm libuvm-reclaim tools completions failpoints unit targets benchmarks:
@@ -237,47 +233,52 @@ $(BUILD)/targets/ring $(BUILD)/targets/ringcache: $(RING_PARTS:%.c=$(BUILD)/obj/
 # As many jobs as there are processors, unless the caller said how many.
 submake = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 
-check: deps
+TESTS ?=
+test: ## build all, and run the tests (or those in TESTS) with what is installed
+	@+$(submake) all failpoints unit targets
+	@UVM_BUILD=$(abspath $(BUILD)) tests/run $(TESTS)
+
+check: deps ## install what is missing, and run all tests, the unit tests also under sanitizers
 	@+$(submake) all failpoints unit targets
 	@+$(submake) CC=clang SAN=1 BUILD=$(BUILD)/sanitize unit
 	@+$(submake) CC=clang TSAN=1 BUILD=$(BUILD)/thread $(BUILD)/thread/unit/test_ring_race
 	@UVM_BUILD=$(abspath $(BUILD)) tests/run
 
 QUICK := memory that was swapped out is gone
-quick: deps
+quick: deps ## lint of what changed, the unit tests, and one test of the main job of swapctl
 	@tools/lint --changed
 	@+$(submake) all unit targets
 	@UVM_BUILD=$(abspath $(BUILD)) UVM_TEST_FILTER='$(QUICK)' tests/run $(UNIT_BINS) tests/bats/swapctl.bats
 
 # The reclaim ring's protocol, much further than "make check" looks: some minutes and gigabytes.
-model: deps
+model: deps ## every interleaving of some steps of the protocol of the ring: minutes, 6 GB
 	MODEL_O=-O2 MODEL_MIB=6000 tests/model/run -DSTEPS=5 -DROUNDS=2 -DSTORES=4
 	MODEL_O=-O2 MODEL_MIB=6000 tests/model/run -DREGIONS=3 -DSTEPS=4 -DROUNDS=2 -DSTORES=4 -DRESIZES=2
 
 # Bytes that nobody wrote, for what reads from stores and rings; each for so many seconds.
 FUZZ_SECONDS ?= 60
-fuzz: deps
+fuzz: deps ## bytes that nobody wrote, for what reads stores and rings, FUZZ_SECONDS each
 	@+$(submake) CC=clang SAN=1 FUZZ=1 BUILD=$(BUILD)/fuzzing fuzzers
 	@set -e; for each in $(FUZZ_BINS:$(BUILD)/%=$(BUILD)/fuzzing/%); do \
 		echo "$$each"; (cd $(BUILD)/fuzzing && $(abspath .)/$$each -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1); \
 	done
 fuzzers: $(FUZZ_BINS)
 
-demo: deps
+demo: deps ## swap a redis-server out and back, and say what happened
 	@+$(submake) all
 	@UVM_BUILD=$(abspath $(BUILD)) tools/demo
 
 SOAK_SECONDS ?= 3600
 REPEATED = $(filter-out tests/bats/swapctl-soak.bats,$(shell grep -lE '\<(repeat [0-9]|at_length)' tests/bats/*.bats))
 SEED ?= $(call once,SEED,$(shell od -An -N3 -tu4 /dev/urandom | tr -d ' '))
-soak: deps
+soak: deps ## the repeated tests at length, then the random test for SOAK_SECONDS, with SEED
 	@+$(submake) all targets
 	@echo "make soak SEED=$(SEED) SOAK_SECONDS=$(SOAK_SECONDS)"
 	@UVM_TEST_LONG=1 SEED=$(SEED) SOAK_SECONDS=$(SOAK_SECONDS) UVM_TEST_LIMIT=$$(($(SOAK_SECONDS) + 400)) \
 		UVM_BUILD=$(abspath $(BUILD)) tests/run $(REPEATED) tests/bats/swapctl-soak.bats
 
 # Every call of a session fails once at every place that makes it, which takes hours; then its processes are killed at random.
-fail: deps
+fail: deps ## every call of swapctl fails once, and its processes are killed: hours
 	@+$(submake) all targets
 	@UVM_BUILD=$(abspath $(BUILD)) tests/fail/calls
 	@UVM_BUILD=$(abspath $(BUILD)) tests/fail/kills --one 300 --all 60
@@ -285,23 +286,35 @@ fail: deps
 	@UVM_BUILD=$(abspath $(BUILD)) tests/fail/full --runs 2000
 
 # What depends on cgroups of version 2, in a guest with a kernel of your choice (KERNEL=/boot/vmlinuz…): 10 minutes, under emulation.
-guest: deps
+guest: deps ## what depends on cgroups of version 2, in a guest with the kernel in KERNEL
 	@+$(submake) all targets
 	@UVM_BUILD=$(abspath $(BUILD)) tests/guest $(KERNEL)
 
-bench:
+bench: ## the figures of bench/RESULTS.md
 	@tools/deps >&2
 	@+$(submake) all targets benchmarks >&2
 	@UVM_BUILD=$(abspath $(BUILD)) bench/all
 
-deps:
+deps: ## install the Debian packages that are missing for building and testing
 	@tools/deps
 
-lint:
+lint: ## print what breaks the rules of the project
 	@tools/lint
 
-format:
+format: ## format the C files
 	clang-format -i $$(tools/lint --list-c)
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r target does; do \
+		printf '  %-14s %s\n' "$$target" "$$does"; \
+	done
+	@echo 'Variables: BUILD, PREFIX, LIBDIR, DESTDIR, CC, CPPFLAGS, CFLAGS, LDFLAGS, WERROR=1, SAN=1, V=1.'
+
+# The last commit, as others get it.
+dist: ## write build/uvmtools-VERSION.tar.xz
+	@mkdir -p $(BUILD)
+	$(Q)git archive --prefix=uvmtools-$(VERSION)/ HEAD | xz >$(BUILD)/uvmtools-$(VERSION).tar.xz
+	@echo $(BUILD)/uvmtools-$(VERSION).tar.xz
 
 # Each file to install as FROM:TO, so that what uninstall removes is what install made.
 share := $(PREFIX)/share
@@ -319,13 +332,14 @@ man_names = $(shell sed -n '/^\.Sh NAME/,/^\.Nd/s/^\.Nm \([a-z_0-9]*\).*/\1/p' $
 man_links = $(foreach page,$(wildcard man/*.3),$(foreach name,$(filter-out $(basename $(notdir $(page))),$(call man_names,$(page))),\
 	$(notdir $(page)):$(share)/man/man3/$(name).3))
 
-install: all
+install: all ## install below PREFIX, in DESTDIR
 	$(Q)set -e; for pair in $(strip $(installed)); do \
 		from=$${pair%%:*}; to="$(DESTDIR)$${pair#*:}"; \
 		case $$from in */bin/*) mode=755 ;; *) mode=644 ;; esac; \
+		case $$from in */bin/* | *.so | *.so.*) strip="$(install_strip)" ;; *) strip= ;; esac; \
 		echo "  INST $$to"; \
 		case $$from in */libuvm.so) ln -sfn libuvm.so.0 "$$to"; continue ;; esac; \
-		$(INSTALL) -D -m $$mode "$$from" "$$to"; \
+		$(INSTALL) $$strip -D -m $$mode "$$from" "$$to"; \
 	done; \
 	for pair in $(strip $(man_links)); do \
 		to="$(DESTDIR)$${pair#*:}"; \
@@ -333,14 +347,17 @@ install: all
 		echo ".so man3/$${pair%%:*}" | $(INSTALL) -m 644 /dev/stdin "$$to"; \
 	done
 
-uninstall:
+install-strip: install_strip := -s
+install-strip: install ## the same, without symbols
+
+uninstall: ## remove what install made
 	$(Q)set -e; for pair in $(strip $(installed) $(man_links)); do \
 		to="$(DESTDIR)$${pair#*:}"; \
 		echo "  RM   $$to"; \
 		rm -f "$$to"; \
 	done
 
-clean:
+clean: ## remove what was built
 	rm -rf $(BUILD)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
