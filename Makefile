@@ -91,7 +91,9 @@ LIBUVM_PARTS := $(RING_PARTS) $(SPACE_PARTS) libcommon/base/array.c libcommon/ba
 LIBUVM_OBJS  := $(patsubst %.c,$(BUILD)/obj/pic/%.o,$(wildcard libuvm/agent/*.c)) $(LIBUVM_PARTS:%.c=$(BUILD)/obj/pic/%.o)
 LIBUVM_FILES := $(LIBUVM) $(BUILD)/lib/libuvm.so $(BUILD)/lib/libuvm.a $(BUILD)/lib/uvm.pc
 
-# What programs that know nothing of it preload: no dependency but libc, of which it uses only what musl has too.
+# What programs that know nothing of it preload: no dependency but libc, of which it uses only what musl has too. It lies in a directory of its own, where
+# no program is linked with it by accident, so its name needs no version.
+PKGLIBDIR    := $(PREFIX)/lib/uvmtools
 RECLAIM      := $(BUILD)/lib/libuvm-reclaim.so
 RECLAIM_OBJS := $(patsubst %.c,$(BUILD)/obj/reclaim/%.o,$(wildcard libuvm-reclaim/*.c) libcommon/base/size.c $(RING_PARTS))
 
@@ -320,9 +322,10 @@ dist: ## write build/uvmtools-VERSION.tar.xz
 share := $(PREFIX)/share
 to = $(foreach file,$(2),$(file):$(1)/$(notdir $(file)))
 installed = $(call to,$(PREFIX)/bin,$(TOOL_BINS)) \
-	$(call to,$(LIBDIR),$(BUILD)/lib/libuvm.so.0 $(BUILD)/lib/libuvm.so $(RECLAIM)) $(call to,$(LIBDIR)/pkgconfig,$(BUILD)/lib/uvm.pc) \
+	$(call to,$(LIBDIR),$(filter-out %.pc,$(LIBUVM_FILES))) $(call to,$(LIBDIR)/pkgconfig,$(BUILD)/lib/uvm.pc) $(call to,$(PKGLIBDIR),$(RECLAIM)) \
 	$(call to,$(PREFIX)/include/uvm,$(wildcard libuvm/uvm/*.h)) \
 	$(foreach n,1 3 5 7,$(call to,$(share)/man/man$(n),$(wildcard man/*.$(n)))) \
+	$(call to,$(share)/uvmtools,$(wildcard share/uvmtools/*)) \
 	$(call to,$(share)/bash-completion/completions,$(filter $(BUILD)/completions/bash/%,$(COMPLETIONS))) \
 	$(call to,$(share)/zsh/site-functions,$(filter $(BUILD)/completions/zsh/%,$(COMPLETIONS))) \
 	$(call to,$(share)/fish/vendor_completions.d,$(filter $(BUILD)/completions/fish/%,$(COMPLETIONS)))
