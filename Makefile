@@ -101,21 +101,29 @@ RECLAIM_OBJS := $(patsubst %.c,$(BUILD)/obj/reclaim/%.o,$(wildcard libuvm-reclai
 COMPLETIONS := $(foreach tool,$(TOOLS),$(BUILD)/completions/bash/$(tool) $(BUILD)/completions/zsh/_$(tool) $(BUILD)/completions/fish/$(tool).fish)
 WRITERS     := $(TOOLS:%=$(BUILD)/completions/write-%)
 
-.PHONY: all lib libuvm libuvm-reclaim tools completions failpoints unit targets benchmarks check quick model soak fail guest demo bench install uninstall deps clean format lint fuzz fuzzers
+# What a service manager is given.
+UNITS       := $(patsubst packaging/systemd/%.in,$(BUILD)/systemd/%,$(wildcard packaging/systemd/*.service.in))
+UNITDIR     ?= $(PREFIX)/lib/systemd/system
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+UDEVDIR     ?= $(PREFIX)/lib/udev/rules.d
+
+.PHONY: all lib libuvm libuvm-reclaim tools completions systemd failpoints unit targets benchmarks test check quick model soak fail guest demo bench install install-strip uninstall deps dist help clean format lint fuzz fuzzers
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: lib libuvm libuvm-reclaim tools completions ## build everything (the default)
+all: lib libuvm libuvm-reclaim tools completions systemd ## build everything (the default)
 lib: $(LIB)
 libuvm: $(LIBUVM_FILES)
 libuvm-reclaim: $(RECLAIM)
 tools: $(TOOL_BINS)
 completions: $(COMPLETIONS)
+systemd: $(UNITS)
 failpoints: $(FAILPOINT_BINS) ## the tools with places at which tests kill and delay a session
 unit: $(UNIT_BINS) ## the unit tests
 targets: $(TARGETS) $(HELPERS) $(FAIL)
 benchmarks: $(BENCH_BINS)
-all lib libuvm libuvm-reclaim tools completions failpoints unit targets benchmarks:
+all lib libuvm libuvm-reclaim tools completions systemd failpoints unit targets benchmarks:
 	@:
 
 define object_rule
@@ -176,6 +184,10 @@ $(BUILD)/lib/libuvm.a: $(BUILD)/obj/libuvm.o
 $(BUILD)/lib/uvm.pc: libuvm/uvm.pc.in FORCE
 	@mkdir -p $(@D)
 	$(Q)sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' $< >$@
+
+$(BUILD)/systemd/%: packaging/systemd/%.in packaging/systemd/hardening FORCE
+	@mkdir -p $(@D)
+	$(Q)sed -e 's|@BINDIR@|$(PREFIX)/bin|g' -e '/@HARDENING@/{r packaging/systemd/hardening' -e 'd}' $< >$@
 
 define tool_rule
 $(BUILD)/bin/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cmd/main.c cmd/$(1)/*.c)) $(LIB)
@@ -324,6 +336,8 @@ to = $(foreach file,$(2),$(file):$(1)/$(notdir $(file)))
 installed = $(call to,$(PREFIX)/bin,$(TOOL_BINS)) \
 	$(call to,$(LIBDIR),$(filter-out %.pc,$(LIBUVM_FILES))) $(call to,$(LIBDIR)/pkgconfig,$(BUILD)/lib/uvm.pc) $(call to,$(PKGLIBDIR),$(RECLAIM)) \
 	$(call to,$(PREFIX)/include/uvm,$(wildcard libuvm/uvm/*.h)) \
+	$(call to,$(UNITDIR),$(UNITS)) $(call to,$(TMPFILESDIR),packaging/systemd/tmpfiles.d/uvmtools.conf) \
+	$(call to,$(SYSUSERSDIR),packaging/systemd/sysusers.d/uvmtools.conf) $(call to,$(UDEVDIR),packaging/systemd/60-uvm.rules) \
 	$(foreach n,1 3 5 7,$(call to,$(share)/man/man$(n),$(wildcard man/*.$(n)))) \
 	$(call to,$(share)/uvmtools,$(wildcard share/uvmtools/*)) \
 	$(call to,$(share)/bash-completion/completions,$(filter $(BUILD)/completions/bash/%,$(COMPLETIONS))) \
