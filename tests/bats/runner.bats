@@ -94,10 +94,16 @@ last_line() {
 }
 
 @test "a program that hangs is ended at its time limit" {
-	program program 'sleep 60' 1..1
+	program program "sleep 61.$$ & sleep 62.$$" 1..1
 	UVM_TEST_LIMIT=1 run_program
 	assert_failure 1
 	assert_line --partial 'time limit of 1 s'
+	# What hung, and what it waits for.
+	assert_line --regexp '^ +[0-9]+ S \w*: /bin/sh .*program'
+	assert_line --regexp '^ +[0-9]+ S \w*: sleep 61\.'
+	assert_line --regexp '^ +[0-9]+ S \w*: sleep 62\.'
+	run pgrep -fx "sleep 6[12]\.$$"
+	refute_output
 }
 
 @test "in CI only skips that are listed are allowed" {
