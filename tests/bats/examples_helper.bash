@@ -23,6 +23,7 @@ expected() {
 	# swapctl(1)
 	'swapctl out -p $PID' | 'swapctl out -p $PID -r cold.json' | 'swapctl out -p $PID --bytes 100M') echo '"type":"summary".*"op":"out".*"moved_bytes":[1-9]' ;;
 	*' swapctl out -p $PID -r -') echo '"type":"summary".*"op":"out".*"moved_bytes":[1-9]' ;;
+	*'--output uvm.prom;'*) echo '^# EOF$' ;;
 	'swapctl status -p $PID') echo '"state":"running".*"out_pages":[1-9]' ;;
 	'swapctl detach -p $PID') echo '"op":"detach".*"brought_bytes":[1-9]' ;;
 	'swapctl attach -p $PID --store memory '*) echo '"state":"running".*"store":"memory","compress":"zstd:9".*"limit_bytes":1073741824' ;;
@@ -31,6 +32,8 @@ expected() {
 	*' > cold.json' | *' > then.json') echo '"type":"region".*"type":"summary"' ;;
 	'swapctl in -p $PID -r cold.json') echo '"op":"in".*"brought_bytes":[1-9]' ;;
 	*.fault_p99_us\]\') echo '^\['"$PID"',(null|[0-9]+)\]$' ;;
+	'swapctl out -p $PID --store kernel') echo '"type":"summary".*"op":"out".*"store":"kernel".*"moved_bytes":[1-9]' ;;
+	'swapctl in -p $PID --store kernel') echo '"op":"in".*"store":"kernel".*"brought_bytes":[1-9]' ;;
 	'swapctl auto '*--explain) echo '"type":"decision".*"type":"summary".*"op":"auto"' ;;
 	'swapctl auto '*) echo '"type":"summary".*"op":"auto"' ;;
 	'swapctl check '*) echo '"op":"check".*"out_pages":[0-9]+.*"errors":0' ;;
@@ -46,11 +49,14 @@ expected() {
 	# superpages(1)
 	'superpages -p $PID --format table') echo 'START.*RESIDENT' ;;
 	'superpages -p $PID --sort resident --max 10') echo '"type":"region".*"type":"summary"' ;;
+	'superpages --all --summary '*) echo 'PID.*RESIDENT.*SWAPPABLE' ;;
+	*' | .stays'\') echo '"stack": ?[1-9]' ;;
 	*' | .resident_bytes / 1048576'\') echo '^[1-9][0-9.]*$' ;;
 	'superpages -p $PID -r then.json' | 'superpages -p $CLONE') echo '"type":"region".*"type":"summary"' ;;
 	# addrspace(1)
 	*'.mappings / .max_mappings'\') echo '^0\.[0-9]+$' ;;
 	*'group_by(.name)'*) echo '\.so' ;;
+	'addrspace list -p $PID --grown 2') echo '"type":"summary".*"grown_bytes":0' ;;
 	'addrspace query '*) echo '"type":"region".*"object":"' ;;
 	*' > alloc.json') echo '"op":"alloc".*"done":true' ;;
 	*' > protect.json') echo '"op":"protect".*"done":true' ;;
@@ -58,6 +64,7 @@ expected() {
 	'addrspace map '*) echo '^0x[0-9a-f]+$' ;;
 	*' --output cache.json '*) echo '^$' ;;
 	*' addrspace cache '*) echo '"type":"cache".*"type":"summary"' ;;
+	*' | zstd > core.zst') echo '^$' ;;
 	'addrspace clone '*' --core '*) echo '"type":"clone".*"core_bytes":[1-9]' ;;
 	'gdb '*' core.$PID') echo '#0 .*' ;;
 	'addrspace clone '*' addrspace diff '*) echo '"type":"clone".*"op":"diff".*"compared_bytes":[1-9]' ;;
@@ -68,7 +75,7 @@ expected() {
 	'reclaimctl list '*) echo '^\{.*"type":"region".*"resident_bytes":[0-9]+.*\}$' ;;
 	'reclaimctl query '*) echo '"type":"(region|entry)".*"id":0,' ;;
 	'reclaimctl flush '*) echo '"type":"summary".*"entries":[1-9]' ;;
-	'reclaimctl resize '*) echo '"type":"summary".*"pending":(true|false)' ;;
+	'reclaimctl resize '*) echo '"type":"summary".*"waiting":(true|false)' ;;
 	'reclaimctl watch '*) echo '"event":"found".*"type":"summary".*"op":"watch"' ;;
 	# uffd-move(1)
 	'uffd-move -n '*) echo '"type":"move".*"would_move_bytes":4194304' ;;
@@ -76,15 +83,20 @@ expected() {
 	'kill -STOP $PID' | 'kill -CONT $PID') echo '^$' ;;
 	*' > moved.json') echo '"type":"move".*"moved_bytes":[1-9].*"type":"summary"' ;;
 	'uffd-move --reverse '*) echo '"type":"summary".*"op":"reverse".*"moved_bytes":[1-9]' ;;
-	*' uffd-move --watch 2 -r - --format table') echo 'op=watch.*moved_bytes=4.*ended=time' ;;
+	'uffd-move -p $PID --watch 2 --format table') echo 'touch.*4.* MiB watched' ;;
 	*' uffd-move --watch 2 --again 500 -r - | grep interval') echo '"type":"interval".*"touched_bytes":[0-9]+' ;;
 	# uffd-probe(1)
 	'uffd-probe --format table') echo 'ROUTE.*FEATURE' ;;
 	*'.route == "syscall") | .reason, .hint'\') echo '^(null|[a-z])' ;;
+	'uffd-probe --require swapctl '*) echo '^$' ;;
 	'uffd-probe --require '*) echo '^ready$' ;;
 	'uffd-probe --exercise '*) echo '^$' ;;
 	*'.type == "obstacle") | .reason, .hint'\') echo '^$|[a-z]' ;; # nothing is in the way of root
 	*'.type == "summary") | .total'\') echo '^[1-9][0-9]*$' ;;
+	# uvm-plot(1)
+	*' > touches.json') echo '"type":"touch".*"type":"interval".*"op":"watch"' ;;
+	*uvm-plot\ *' --output '*.svg*) echo '^$' ;;
+	*' | uvm-plot residency') echo 'Memory by how much.*0x[0-9a-f]+ \|@' ;;
 	# uvm-json(5)
 	*"jq -s 'map(.)'") echo '^\[.*"type": "region".*"type": "summary".*\]$' ;;
 	*'last.type == "summary"'\') echo '^true$' ;;

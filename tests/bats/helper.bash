@@ -15,6 +15,30 @@ OTHERS=()             # pids of others that are to be ended
 declare -gA ENDED=()  # pids that the test has waited for
 declare -gA STARTS=() # when each of them was started
 
+# Where tests/run collects the records that tools print, to validate them once all tests have run: what `run` has caught, and what jq reads.
+if [[ ${UVM_RECORDS:-} ]]; then
+	keep_records() {
+		grep -ahE '^ *\{"v":' "$@" >>"$UVM_RECORDS/$BASHPID" 2>/dev/null || :
+	}
+
+	eval "$(declare -f run | sed '1s/^run/run_command/')"
+	run() {
+		run_command "$@"
+		keep_records <<<"$output"
+	}
+
+	jq() {
+		if [[ -f ${*: -1} ]]; then
+			keep_records "${*: -1}"
+		elif [[ -p /dev/stdin && " $* " != *' -n'* ]]; then
+			tee -p >(keep_records) | command jq "$@"
+			return
+		fi
+		command jq "$@"
+	}
+	export -f keep_records jq
+fi
+
 # A moment, without a process that sleeps it.
 nap() {
 	local fifo=${BATS_TEST_TMPDIR:-$BATS_FILE_TMPDIR}/nap

@@ -7,7 +7,16 @@ load helper
 SESSIONS=/run/uvmtools
 STORES=/var/lib/uvmtools
 
+# A file with a setup or a teardown of its own calls these from it.
 setup() {
+	begin_swap_test
+}
+
+teardown() {
+	end_swap_test
+}
+
+begin_swap_test() {
 	if [[ $(id -u) != 0 ]]; then
 		skip "only root can swap processes here"
 	fi
@@ -25,7 +34,7 @@ our_processes() {
 # puppets NAME: of this test.
 puppets() {
 	local pid
-	for pid in $(pgrep -x "$1"); do
+	for pid in $(pgrep -x -r D,R,S,T,t,I "$1"); do
 		grep -qsz "^UVM_TEST_MARK=$UVM_TEST_MARK\$" "/proc/$pid/environ" && echo "$pid"
 	done
 	return 0
@@ -52,7 +61,7 @@ is_clean() {
 }
 
 # The end of a target ends its session; no test has to detach.
-teardown() {
+end_swap_test() {
 	local pid status=0
 	end_all
 	if ! wait_for 10 is_clean; then
@@ -66,7 +75,19 @@ teardown() {
 		status=1
 	fi
 	findmnt -rno TARGET | grep -F "$BATS_TEST_TMPDIR/" | tac | xargs -r -n 1 umount -l
+	[[ ! -d ${MADE_CGROUP-} ]] || wait_for 10 rmdir "$MADE_CGROUP" || status=1
 	return "$status"
+}
+
+# make_cgroup NAME: of whichever version counts memory here, in CGROUP, and its path below the mount point in CGROUP_PATH. It ends with the test.
+make_cgroup() {
+	local top
+	top=$(findmnt -nt cgroup -O memory -o TARGET | head -n 1)
+	top=${top:-$(findmnt -nt cgroup2 -o TARGET | head -n 1)}
+	CGROUP_PATH=/$1
+	CGROUP=$top$CGROUP_PATH
+	mkdir "$CGROUP" || skip "no cgroup can be made here"
+	MADE_CGROUP=$CGROUP
 }
 
 # The process that a command line names.
@@ -159,7 +180,7 @@ tool_refuses() {
 	shift 2
 	tool_ends "$wanted" "$@"
 	assert_equal "$(wc -l <"$ERRORS")" 1
-	assert_regex "$(<"$ERRORS")" "^$1( [a-z]+)?: ($pattern)"
+	assert_regex "$(<"$ERRORS")" "^$1( [a-z]+)?: (cannot (use |begin: )?)?($pattern)"
 }
 
 # record FILTER: of the records of the last run, read as one array by jq.
@@ -298,7 +319,7 @@ start_contents() {
 
 # A region record for the target's memory, or for a part of it: region START END [PID [STARTTIME]].
 region() {
-	printf '{"v":1,"type":"region","pid":%d,"starttime":%d,"start":"0x%s","end":"0x%s"}\n' "${3:-$TARGET_PID}" \
+	printf '{"pid":%d,"starttime":%d,"start":"0x%s","end":"0x%s"}\n' "${3:-$TARGET_PID}" \
 		"${4:-$(starttime "$TARGET_PID")}" "$1" "$2"
 }
 
