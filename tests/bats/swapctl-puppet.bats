@@ -228,6 +228,32 @@ have_returned() {
 	ask stop
 }
 
+# another_puppet PID: there is one, and it is not that one.
+another_puppet() {
+	local now
+	now=$(puppet)
+	[[ $now =~ ^[0-9]+$ && $now != "$1" ]]
+}
+
+@test "a puppet that has taken the place of another one goes on when the worker is killed, and leaves nothing behind" {
+	local first second worker
+	start_contents mixed $MEBIBYTE
+	snapshot
+	swap_ok attach -p "$TARGET_PID"
+	first=$(puppet)
+	kill -KILL "$first"
+	wait_for 10 another_puppet "$first"
+	second=$(puppet)
+	worker=$(pid_of worker)
+	kill -KILL "$worker"
+	wait_for 20 another worker "$worker"
+	out_region
+	assert_equal "$(puppet)" "$second"
+	swap_ok detach -p "$TARGET_PID"
+	wait_for 10 unchanged
+	ask check
+}
+
 # What a terminal, a service manager or a user sends to all that belong to a program.
 @test "signals that go to all of a program's processes end no puppet before its program, and delay nobody" {
 	local pid name
@@ -287,6 +313,28 @@ have_returned() {
 	swap_ok detach -p "$TARGET_PID"
 }
 
+@test "a puppet that can be replaced only after a while leaves nothing in its program" {
+	local first user=65431 others=()
+	start_target /usr/bin/prlimit --nproc=4 setpriv --reuid="$user" --clear-groups /bin/sh -c 'echo ready; exec sleep 600'
+	swap_ok attach -p "$TARGET_PID"
+	first=$(puppet)
+	for _ in {1..4}; do # of its user, whose processes count
+		setpriv --reuid="$user" --clear-groups sleep 600 3>&- &
+		others+=($!)
+		end_later $!
+	done
+	are_there() { (($(pgrep -c -u "$user") > 4)); }
+	wait_for 10 are_there
+	kill -KILL "$first"
+	swap out -p "$TARGET_PID"
+	assert_equal "$status" 1
+	assert_regex "$(<"$ERRORS")" 'as many processes as it may have'
+	kill "${others[@]}"
+	wait_for 10 another_puppet "$first"
+	swap_ok detach -p "$TARGET_PID"
+	assert_equal "$(awk '$2 == "r-xp" && !$6' "/proc/$TARGET_PID/maps")" ""
+}
+
 @test "a program that is frozen together with its puppet is swapped again when it goes on" {
 	local root group
 	root=$(findmnt -rno TARGET -t cgroup2 | head -n 1)
@@ -311,4 +359,129 @@ have_returned() {
 	swap_ok detach -p "$TARGET_PID"
 	echo "$TARGET_PID" >"$root/cgroup.procs"
 	rmdir "$group"
+}
+
+# in_memory PROGRAM: processes in whose memory a program of this test is, whatever they are called.
+in_memory() {
+	local at
+	for at in /proc/[0-9]*; do
+		[[ $(readlink "$at/exe") == "$1" ]] || continue
+		grep -qsz "^UVM_TEST_MARK=$UVM_TEST_MARK\$" "$at/environ" && echo "${at##*/}"
+	done
+	return 0
+}
+
+@test "a program that is killed while its puppet is replaced leaves nobody in its memory" {
+	local i killing
+	for i in {1..10}; do
+		start_contents random $MEBIBYTE
+		swap_ok attach -p "$TARGET_PID"
+		rm -f "$BATS_TEST_TMPDIR/looks"
+		timeout 60 python3 - "$TARGET_PID" "$BATS_TEST_TMPDIR/looks" 3>&- <<-'END' &
+			import os, sys, time
+			program = int(sys.argv[1])
+			mine = os.readlink(f"/proc/{program}/exe")
+			mark = os.environb[b"UVM_TEST_MARK"]
+			def newest():
+			    return int(open("/proc/loadavg").read().split()[-1])
+			begun = newest()
+			open(sys.argv[2], "w").close()
+			while True:
+			    last = newest()
+			    begun = 0 if last < begun else begun
+			    for pid in range(max(begun, last - 30) + 1, last + 10):
+			        try:
+			            if os.readlink(f"/proc/{pid}/exe") == mine and mark in open(f"/proc/{pid}/environ", "rb").read():
+			                time.sleep(pid % 5 * 0.00005)
+			                os.kill(program, 9)
+			                sys.exit()
+			        except OSError:
+			            pass
+		END
+		killing=$!
+		wait_for 10 test -e "$BATS_TEST_TMPDIR/looks"
+		kill -KILL "$(puppet)"
+		wait "$killing"
+		end_current
+		assert_equal "$(in_memory "$UVM_BUILD/targets/contents")" ""
+	done
+}
+
+# attach_to_pause POINT: a session that comes no further than to the point when it makes its next puppet, as long as $PAUSE is there.
+attach_to_pause() {
+	PATH=$UVM_BUILD/failpoints/bin:$PATH
+	PAUSE=$BATS_TEST_TMPDIR/pause
+	UVM_PAUSE_AT=$1:30000 UVM_PAUSE_MARK=$PAUSE UVM_BIRTH_MS=1000 swap_ok attach -p "$TARGET_PID"
+}
+
+kill_puppet_and_wait() {
+	mkdir "$PAUSE"
+	rmdir "$PAUSE.reached"
+	kill -KILL "$(puppet)"
+	wait_for 10 test -e "$PAUSE.reached"
+}
+
+@test "a program that runs another one while its puppet is replaced leaves nobody in its memory" {
+	local python
+	start_target /usr/bin/python3 -c 'if True:
+		import os, sys, threading, time
+		def leave():
+			while not os.path.exists(sys.argv[1]):
+				time.sleep(0.01)
+			os.execv("/bin/sleep", ["sleep", "600"])
+		threading.Thread(target=leave).start()
+		print("ready", flush=True)
+		time.sleep(600)' "$BATS_TEST_TMPDIR/leave"
+	python=$(readlink "/proc/$TARGET_PID/exe")
+	attach_to_pause bearing
+	kill_puppet_and_wait
+	is_born() { (($(in_memory "$python" | wc -l) > 1)); }
+	wait_for 10 is_born
+	touch "$BATS_TEST_TMPDIR/leave"
+	runs_another() { [[ $(readlink "/proc/$TARGET_PID/exe") == *sleep* ]]; }
+	wait_for 10 runs_another
+	rmdir "$PAUSE"
+	wait_for 20 is_session_gone
+	assert_equal "$(in_memory "$python")" ""
+}
+
+@test "a program that is frozen while its puppet is replaced goes on when it is thawed" {
+	local root group
+	root=$(findmnt -rno TARGET -t cgroup2 | head -n 1)
+	if [[ ! $root ]]; then
+		skip "no cgroup2 is mounted"
+	fi
+	group=$root/uvm-birth.$$
+	# shellcheck disable=SC2034
+	MADE_CGROUP=$group
+	start_contents mixed $MEBIBYTE
+	mkdir "$group"
+	echo "$TARGET_PID" >"$group/cgroup.procs"
+	attach_to_pause sending
+	out_region
+	kill_puppet_and_wait
+	echo 1 >"$group/cgroup.freeze"
+	rmdir "$PAUSE"
+	read -rt 1.5 <> <(:) || : # longer than UVM_BIRTH_MS
+	echo 0 >"$group/cgroup.freeze"
+	ask check
+	out_region
+	swap_ok detach -p "$TARGET_PID"
+	ask check
+}
+
+@test "a thread that stands still where it makes a puppet finds its way home when worker and session have gone meanwhile" {
+	local worker
+	start_contents mixed $MEBIBYTE
+	attach_to_pause sending
+	out_region
+	worker=$(pid_of worker)
+	kill_puppet_and_wait
+	kill -STOP "$TARGET_PID"
+	kill -KILL "$worker"
+	rmdir "$PAUSE"
+	wait_for 10 another worker "$worker"
+	swap_ok detach -p "$TARGET_PID"
+	kill -CONT "$TARGET_PID"
+	ask check
 }
