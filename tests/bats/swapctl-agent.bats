@@ -306,6 +306,11 @@ teardown_nobody() {
 	assert_output "-3 -22 0 -114 -16 0 -3 0 -3"
 }
 
+@test "neither signals nor cancelled threads disturb the agent's start and stop" {
+	run -0 timeout 60 "$UVM_BUILD/targets/agentcalls" "$UVM_BUILD/lib/libuvm.so.0"
+	assert_output $'failures 0\nstop 0\nstop -3'
+}
+
 @test "the agent's thread follows the program to another user" {
 	UVM_ACCESS=agent TARGET_STDIN=/dev/zero start_target /usr/bin/python3 -c \
 		'import os, sys, time; os.setresuid(65534, 65534, 65534); print("ready", flush=True); sys.stdin.buffer.read()'
@@ -372,7 +377,7 @@ teardown_nobody() {
 	# shellcheck disable=SC2016 # for the shell of the command
 	swap run --store /nowhere -- sh -c 'until [ -s "$0" ]; do sleep 0.02; done; exit 3' "$BATS_TEST_TMPDIR/errors"
 	assert_equal "$status" 3
-	assert_regex "$(<"$ERRORS")" '^swapctl run: keep the store in /nowhere: there is no such directory'
+	assert_regex "$(<"$ERRORS")" '^swapctl run: cannot keep the store in /nowhere: there is no such directory'
 	assert_equal "$(wc -l <"$ERRORS")" 1
 }
 

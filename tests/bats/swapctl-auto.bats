@@ -23,12 +23,12 @@ end_auto() {
 	wait "$AUTO" || status=$?
 }
 
-# quiet_for SECONDS FIELD: the session's number does not change for so long, while the target goes on.
-quiet_for() {
+# is_quiet SECONDS FIELD: the session's number does not change for so long, while the target goes on.
+is_quiet() {
 	local before
 	before=$(status_of ".$2")
 	read -rt "$1" <> <(:) || :
-	assert_equal "$(status_of ".$2")" "$before"
+	[[ $(status_of ".$2") == "$before" ]]
 }
 
 # A folder of cgroup v2 for the test, removed with it.
@@ -63,9 +63,13 @@ teardown() {
 	(($(status_of .out_pages) <= cold / 4096 + 600))
 	ask rounds
 	rounds=${answer#ok }
-	quiet_for 5 faults
+	wait_for 30 is_quiet 5 faults
 	ask rounds
 	((${answer#ok } > rounds))
+	local ageing=refaults
+	[[ ! -e /sys/kernel/mm/page_idle/bitmap ]] || ageing=idle
+	assert_equal "$(status_of .ageing)" "$ageing"
+	assert_equal "$(record '[.[] | select(.type == "round").ageing] | unique | join(" ")')" "$ageing"
 	(($(rss_anon) < cold + 4 * MEBIBYTE))
 	ask check
 	end_auto
@@ -118,7 +122,7 @@ teardown() {
 
 @test "every reason that a decision can have is described in uvm-json(5)" {
 	local why count=0
-	for why in $(grep -A 1 'emit_decision(process,' "$ROOT/libcommon/policy/swap.c" | grep -oE '[^{]"[a-z-]+"' | tr -cd 'a-z\n-' | sort -u); do
+	for why in $(grep -h -A 1 'policy_emit(process,' "$ROOT"/libcommon/policy/swap*.c | grep -oE '[^{]"[a-z-]+"' | tr -cd 'a-z\n-' | sort -u); do
 		[[ $why =~ ^(stage|leave|writeback|wait|end)$ ]] && continue
 		grep -qE "^\.It Li (.* )?$why( |\$)" "$ROOT/man/uvm-json.5" || {
 			echo "not described: $why" >&2
@@ -182,6 +186,20 @@ teardown() {
 	jq -e 'all(.[]; . <= 8388608) and add <= 12582912 and add > 6000000' <<<"$used"
 	end_auto
 	assert_equal "$status" 0
+}
+
+@test "a session that another client has ended takes nothing of the limit any more" {
+	start_contents random $((16 * MEBIBYTE))
+	start_auto -p "$TARGET_PID" --interval 1 --stage 600 --limit 4M --explain
+	wait_for 20 has_record '.why == "limit"'
+	swapctl detach -p "$TARGET_PID" >/dev/null 3>&-
+	is_out_again() {
+		(($(status_of .out_pages) > 0))
+	}
+	wait_for 20 is_out_again
+	end_auto
+	[[ $status == [03] ]] # the session may have ended while it was asked
+	wait_for 10 no_session
 }
 
 @test "--regions-per-round takes no more at a time" {
@@ -274,7 +292,7 @@ teardown() {
 	status=0
 	wait "$AUTO" || status=$?
 	assert_equal "$status" 3
-	assert_regex "$(<"$ERRORS")" "^swapctl auto: .*look after the cgroup .*: it has become threaded"
+	assert_regex "$(<"$ERRORS")" "^swapctl auto: .*look after the cgroup .*: it is threaded"
 	run -2 --separate-stderr timeout 20 swapctl auto --cgroup "$CGROUP/threads" 3>&-
 	assert_regex "$stderr" "^swapctl auto: .*look after the cgroup .*: it is threaded, .*domain threaded"
 	rmdir "$CGROUP/threads"
@@ -376,16 +394,15 @@ fails() {
 	start_contents text $((4 * MEBIBYTE))
 	local p=(-p "$TARGET_PID") option
 	fails 2 'which processes'
-	fails 2 'which processes' "$TARGET_PID"
 	fails 2 'not a process id' -p nobody
 	fails 2 'not a process id' -p "$TARGET_PID" 0
 	fails 2 'not a process id' -p 12x
-	fails 2 'not with -p' "${p[@]}" --cgroup /sys/fs/cgroup
+	fails 2 'not with --pidfd' --pidfd 0 "$TARGET_PID"
 	for option in --stage --refault-backoff --interval; do
-		fails 2 "$option: .* number of seconds" "${p[@]}" "$option" soon
-		fails 2 "$option: .* number of seconds" "${p[@]}" "$option" 1.5
-		fails 2 "$option: .* number of seconds" "${p[@]}" "$option=-1"
-		fails 2 "$option: .* number of seconds" "${p[@]}" "$option" 31536001
+		fails 2 "$option: .* not a time" "${p[@]}" "$option" soon
+		fails 2 "$option: .* not a time" "${p[@]}" "$option" 1.5d
+		fails 2 "$option: .* not a time" "${p[@]}" "$option=-1"
+		fails 2 "$option: .* not a time" "${p[@]}" "$option" 31536001
 	done
 	fails 2 '--interval: 0' "${p[@]}" --interval 0
 	fails 2 '--refault-backoff: 0' "${p[@]}" --refault-backoff 0
@@ -405,8 +422,8 @@ fails() {
 	for option in 0 101 -1 much 1x; do
 		fails 2 '--hold: .* percentage' "${p[@]}" "--hold=$option"
 	done
-	fails 2 'only one of them' "${p[@]}" --hold 1 --target 1M
-	fails 2 'only one of them' "${p[@]}" --pressure some:150ms/1s --target 1M
+	fails 2 'give one of them' "${p[@]}" --pressure some:150ms/1s --target 1M
+	fails 2 'give one of them' "${p[@]}" --pressure some:150ms/1s --hold 1
 	fails 2 'no such directory' --cgroup "$BATS_TEST_TMPDIR/none"
 	fails 2 'no cgroup' --cgroup "$BATS_TEST_TMPDIR"
 	fails 2 '--compress' "${p[@]}" --compress best

@@ -34,7 +34,7 @@ refuses_regions() {
 
 @test "a process that does not exist is refused" {
 	local verb pid
-	pid=$(($(</proc/sys/kernel/pid_max) - 1))
+	pid=$(</proc/sys/kernel/pid_max) # one more than the greatest there can be
 	for verb in attach out in check detach status; do
 		swap_fails 6 'no such process' "$verb" -p "$pid"
 	done
@@ -51,7 +51,7 @@ refuses_regions() {
 		time.sleep(1000)
 	PYTHON
 	start_target /usr/bin/python3 "$BATS_TEST_TMPDIR/parent"
-	swap_fails 6 'no such process' out -p "$TARGET_READY"
+	swap_fails 6 'it is a zombie' out -p "$TARGET_READY"
 }
 
 @test "what is no process id is refused" {
@@ -135,7 +135,7 @@ refuses_regions() {
 
 @test "regions of an unknown version are refused" {
 	start_victim
-	region "$START" "$END" | sed 's/"v":1/"v":2/' >"$REGIONS"
+	region "$START" "$END" | sed 's/{/{"v":2,/' >"$REGIONS"
 	refuses_regions 2 version
 }
 
@@ -216,7 +216,7 @@ refuses_regions() {
 	start_victim
 	local verb
 	for verb in in detach status; do
-		refuses 1 'no session.*attach' "$verb" -p "$TARGET_PID"
+		refuses 7 'no session.*attach' "$verb" -p "$TARGET_PID"
 	done
 }
 

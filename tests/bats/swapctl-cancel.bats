@@ -73,7 +73,7 @@ out_between() {
 	swap_ok detach -p "$TARGET_PID"
 	(($(summary .brought_bytes) < BYTES * 3 / 4))
 	ends 1
-	assert_regex "$(<"$BATS_TEST_TMPDIR/background.errors")" '^swapctl out: swap out all of .*the session is to end'
+	assert_regex "$(<"$BATS_TEST_TMPDIR/background.errors")" '^swapctl out: cannot swap out all of .*the session is to end'
 	ask check
 }
 

@@ -15,10 +15,9 @@ start_session() {
 	WORKER=$(pid_of worker)
 }
 
-eval "$(declare -f teardown | sed '1s/.*/helper_teardown ()/')"
 teardown() {
 	[[ ! ${THROTTLE-} ]] || echo -1 >"$THROTTLE/cpu.cfs_quota_us"
-	helper_teardown
+	end_swap_test
 	[[ ! ${THROTTLE-} ]] || rmdir "$THROTTLE"
 }
 

@@ -99,6 +99,19 @@ staged_and_written_back() {
 	dies_at written-back staged_and_written_back
 }
 
+goes_out_and_stays() {
+	try out -p "$TARGET_PID"
+	wait_for 30 test -e "$UVM_KILL_MARK"
+}
+
+@test "when a record has been made denser" {
+	dies_at repacked goes_out_and_stays
+}
+
+@test "when a denser record is in the place of the first" {
+	dies_at exchanged goes_out_and_stays
+}
+
 @test "when pages are stored" {
 	TIMES='1 5' dies_at stored goes_out_and_comes_back
 }
@@ -115,8 +128,8 @@ staged_and_written_back() {
 	dies_at loaded goes_out_and_comes_back
 }
 
-@test "when the page that was asked for has been placed" {
-	PATTERN=text dies_at placed-first goes_out_and_comes_back
+@test "when what was not asked for is about to be brought" {
+	dies_at ahead goes_out_and_comes_back
 }
 
 @test "when pages have been placed" {
@@ -226,6 +239,33 @@ loses_its_supervisor() {
 	assert_equal "$(find_uffds)" ""
 	ask check
 	ask_child child check
+}
+
+# holds WHICH COUNT: so many userfaultfds are open in that process of the session.
+holds() {
+	(($(find "/proc/$(pid_of "$1")/fd" -lname '*userfaultfd*' | wc -l) == $2))
+}
+
+# A child that got no place waits for good: whoever comes next has to hold its descriptor, or it would read zeros.
+@test "when a child got no place, supervisors and workers hand on its descriptor" {
+	local which old
+	export UVM_PLACES=1
+	start_with_input changes mixed $((2 * MEBIBYTE))
+	swap_ok attach -p "$TARGET_PID"
+	holds supervisor 2
+	out_region
+	grow_child - child
+	wait_for 10 holds supervisor 3
+	for which in supervisor worker supervisor; do
+		old=$(pid_of "$which")
+		kill -KILL "$old"
+		wait_for 10 another "$which" "$old"
+		wait_for 10 holds supervisor 3
+		wait_for 10 holds worker 3
+	done
+	kill -KILL "$CHILD"
+	wait_for 10 holds supervisor 2
+	ask check
 }
 
 @test "when a child is being noted" {

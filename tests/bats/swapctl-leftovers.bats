@@ -91,7 +91,7 @@ is_connected() {
 	kill -KILL "$worker" "$supervisor"
 	wait "$asked" || code=$?
 	assert_equal "$code" 6
-	assert_equal "$(<"$BATS_TEST_TMPDIR/asked")" "swapctl in: talk to the session of process $TARGET_PID: it has ended"
+	assert_equal "$(<"$BATS_TEST_TMPDIR/asked")" "swapctl in: cannot talk to the session of process $TARGET_PID: it has ended"
 	swap_ok status
 	record "map(select(.pid == $TARGET_PID))[0].state" | grep -x gone
 	is_all_there "$path" "$store"
@@ -165,7 +165,7 @@ waits_for_the_end() {
 	swap_ok detach -p "$TARGET_PID"
 	wait_for 10 no_session
 	waits_for_the_end adopt
-	assert_equal "$status" 1
+	assert_equal "$status" 7
 	assert_regex "$(<"$ERRORS")" 'it has no session'
 	wait_for 10 no_session
 }

@@ -69,7 +69,7 @@ locked_inside() {
 	make_cgroup memory $((24 * MEBIBYTE))
 	locked_inside swapctl out -p "$TARGET_PID"
 	assert_equal "$status" 1
-	assert_regex "$(<"$ERRORS")" '^swapctl out: attach to process [0-9]+: its cgroup leaves it [0-9.]+ [KM]iB of memory, and a session needs 64 MiB'
+	assert_regex "$(<"$ERRORS")" '^swapctl out: cannot attach to process [0-9]+: its cgroup leaves it [0-9.]+ [KM]iB of memory, and a session needs 64 MiB'
 	unchanged
 }
 
@@ -98,7 +98,7 @@ locked_inside() {
 	make_cgroup pids 5
 	inside swapctl attach -p "$TARGET_PID"
 	assert_equal "$status" 1
-	assert_regex "$(<"$ERRORS")" '^swapctl attach: start the session of process [0-9]+: its worker ends before it serves'
+	assert_regex "$(<"$ERRORS")" '^swapctl attach: cannot start the session of process [0-9]+: its worker ends before it serves'
 	wait_for 20 unchanged
 	swap_ok attach -p "$TARGET_PID"
 	ask check
@@ -113,7 +113,7 @@ locked_inside() {
 	setpriv --bounding-set=-sys_resource --inh-caps=-sys_resource \
 		bash -c 'ulimit -n 100; exec timeout 60 swapctl attach -p "$1" --no-encrypt' - "$TARGET_PID" 2>"$ERRORS" 3>&- || status=$?
 	assert_equal "$status" 1
-	assert_regex "$(<"$ERRORS")" '^swapctl attach: attach to process [0-9]+: it may have 100 descriptors, and a session needs 128'
+	assert_regex "$(<"$ERRORS")" '^swapctl attach: cannot attach to process [0-9]+: it may have 100 descriptors, and a session needs 128'
 	unchanged
 }
 
@@ -176,4 +176,29 @@ holds() {
 	ask fork
 	ask check
 	swap_ok detach -p "$TARGET_PID"
+}
+
+descriptors_of() {
+	find "/proc/$1/fd" -mindepth 1 | wc -l
+}
+
+@test "a keeper that cannot be replaced for a while costs no descriptors" {
+	local worker before group=/sys/fs/cgroup/pids/uvm-keeper.$$
+	mkdir "$group" || skip "no cgroup counts processes here"
+	CGROUPS+=("$group")
+	start_with_input changes mixed $((4 * MEBIBYTE))
+	out_region
+	worker=$(pid_of worker)
+	echo "$worker" >"$group/cgroup.procs"
+	echo 1 >"$group/pids.max"
+	kill -KILL "$(pgrep -P "$worker" -x swapctl-keeper)"
+	before=$(descriptors_of "$worker")
+	ask discards 64
+	(($(descriptors_of "$worker") < before + 10))
+	echo max >"$group/pids.max"
+	ask check
+	check_session
+	echo "$worker" >/sys/fs/cgroup/pids/cgroup.procs
+	swap_ok detach -p "$TARGET_PID"
+	ask check
 }

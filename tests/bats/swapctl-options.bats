@@ -19,7 +19,7 @@ round_trip() {
 
 @test "every codec gives back what it was given" {
 	local codec
-	for codec in lz4 zstd zstd:1 zstd:19 none; do
+	for codec in auto lz4 zstd zstd:1 zstd:19 none; do
 		round_trip --compress "$codec"
 		assert_regex "$(jq -r .compress <<<"$SESSION")" "^$codec"
 		end_current
@@ -36,14 +36,28 @@ round_trip() {
 		end_current
 	done
 	((bytes[zstd] < bytes[lz4] && bytes[lz4] < bytes[none]))
-	assert_equal "${bytes[none]}" $((16 * MEBIBYTE))
+	assert_equal "${bytes[none]}" $((16 * MEBIBYTE + 4096 * 8)) # with a checksum a page
+}
+
+@test "by default what stays out is made denser, and comes back" {
+	start_contents text $((16 * MEBIBYTE))
+	out_region
+	local at_once
+	at_once=$(status_of .store_bytes)
+	is_denser() {
+		(($(status_of .store_bytes) * 4 < at_once * 3))
+	}
+	wait_for 30 is_denser
+	assert_equal "$(status_of .compress)" auto
+	swap_ok check -p "$TARGET_PID"
+	ask check
 }
 
 @test "unknown codecs are refused" {
 	start_contents text $((4 * MEBIBYTE))
 	snapshot
 	local codec
-	for codec in gzip '' zstd: zstd:0 zstd:99 zstd:x lz4:1 none:3; do
+	for codec in gzip auto:3 '' zstd: zstd:0 zstd:99 zstd:x lz4:1 none:3; do
 		swap_fails 2 '--compress' attach -p "$TARGET_PID" --compress "$codec"
 	done
 	unchanged
@@ -150,7 +164,7 @@ round_trip() {
 	start_contents text $((4 * MEBIBYTE))
 	snapshot
 	local size
-	for size in 0 -1 x 1.5M ''; do
+	for size in 0 -1 x 1.5 ''; do
 		swap_fails 2 '--bytes' out -p "$TARGET_PID" --bytes "$size"
 	done
 	unchanged

@@ -124,12 +124,26 @@ tell_child() {
 	tell_child exit
 	ask gone
 	ask check
-	ask child two
-	read_answer
+	end_current
+	start_sharing
 	swap_most out -p "$CHILD"
 	(($(summary .moved_bytes) > 0))
-	echo exit >"$TARGET_DIR/two"
+	tell_child exit
 	ask gone
+	ask check
+}
+
+@test "memory that is shared is one session's" {
+	[[ ${UVM_ACCESS:-} != agent ]] || return 0 # in which nothing leaves
+	start_sharing
+	out_all
+	swap out -p "$CHILD"
+	assert_equal "$status" 1
+	assert_equal "$(<"$ERRORS")" \
+		"swapctl out: cannot attach to process $CHILD: its memory is that of process $TARGET_PID, which has a session (name that one)"
+	swap_ok detach -p "$TARGET_PID"
+	swap_most out -p "$CHILD"
+	(($(summary .moved_bytes) > 0))
 	ask check
 }
 

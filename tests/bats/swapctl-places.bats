@@ -201,3 +201,39 @@ goes_on() {
 		end_current
 	done
 }
+
+# Anonymous memory of the target that can be executed: code of ours.
+code_of_ours() {
+	awk '$2 == "r-xp" && !$6' "/proc/$TARGET_PID/maps"
+}
+
+@test "a worker that takes over uses the control area that the one before it made, and no other" {
+	local worker
+	start_with_input holes mixed $((8 * MEBIBYTE))
+	out_region
+	ask take control
+	ask check
+	out_region
+	worker=$(pid_of worker)
+	kill -KILL "$worker"
+	wait_for 20 another worker "$worker"
+	out_region
+	ask check
+	swap_ok detach -p "$TARGET_PID"
+	assert_equal "$(code_of_ours)" ""
+	ask check
+}
+
+@test "a session whose control area the program has mapped over while it was orphaned is adopted, and makes another one" {
+	start_with_input holes mixed $((8 * MEBIBYTE))
+	out_region
+	kill_both
+	ask take control
+	[[ $answer != "ok 0" ]]
+	swap_ok adopt -p "$TARGET_PID"
+	ask check
+	out_region
+	swap_ok detach -p "$TARGET_PID"
+	assert_equal "$(code_of_ours)" ""
+	ask check
+}

@@ -165,15 +165,18 @@ all_is_well() {
 @test "a child that outlives the target is served although supervisor and worker are killed" {
 	local supervisor worker child
 	cat >"$BATS_TEST_TMPDIR/program.py" <<-'PYTHON'
-		import hashlib, os, sys
+		import hashlib, os, sys, time
 		data = bytearray(os.urandom(1 << 20)) * 16
 		before = hashlib.sha256(data).hexdigest()
 		print("ready", flush=True)
 		sys.stdin.readline()
+		parent = os.getpid()
 		if os.fork():
 		    sys.stdin.readline()
 		    os._exit(0)
 		print("ok child", os.getpid(), flush=True)
+		while os.getppid() == parent:  # which reads the same pipe
+		    time.sleep(0.01)
 		while sys.stdin.readline() != "check\n":
 		    pass
 		print("ok" if hashlib.sha256(data).hexdigest() == before else "wrong", flush=True)
@@ -204,7 +207,7 @@ all_is_well() {
 
 @test "what cannot be adopted is refused, each with its reason" {
 	start_with_input contents text $((4 * MEBIBYTE))
-	swap_fails 1 'it has no session' adopt -p "$TARGET_PID"
+	swap_fails 7 'it has no session' adopt -p "$TARGET_PID"
 	swap_most out -p "$TARGET_PID"
 	swap_fails 1 'it has a session already' adopt -p "$TARGET_PID"
 	ask check

@@ -37,7 +37,7 @@ out_until_it_fails() {
 	swap out -p "$TARGET_PID" -r "$BATS_TEST_TMPDIR/region" "${@:2}"
 	assert_equal "$status" 1
 	assert_equal "$(wc -l <"$ERRORS")" 1
-	assert_regex "$(<"$ERRORS")" "^swapctl out: store pages of process $TARGET_PID: $1"
+	assert_regex "$(<"$ERRORS")" "^swapctl out: cannot store pages of process $TARGET_PID: $1"
 	record 'map(select(.type == "region"))[0] | .asked_bytes == .moved_bytes + .skipped_bytes and .skipped.store > 0' | grep -x true
 	assert_equal "$(record '.[-1].type')" summary
 }

@@ -135,6 +135,30 @@ MEBIBYTE=1048576
 	wait_for 5 everything_back
 }
 
+@test "a page that is touched comes back alone, and its neighbours when a second one is touched" {
+	local page
+	start_contents random $((4 * MEBIBYTE))
+	out_region
+	for page in 1003 5 517 300 85 736; do
+		ask touch "$page"
+	done
+	wait_for 5 status_is '.faults == 6'
+	assert_equal "$(status_of '[.out_pages, .refaulted_pages] | @csv')" $((1024 - 6)),6
+	ask touch 519
+	wait_for 10 status_is '.out_pages == 1024 - 5 - 16'
+	ask check
+}
+
+@test "a program that reads in order finds most of its pages brought" {
+	start_contents random $((8 * MEBIBYTE))
+	out_region
+	ask walk 1000
+	# What lies ahead of it comes as well.
+	wait_for 10 status_is '.out_pages < 2048 - 1000'
+	(($(status_of .faults) < 1000 / 4))
+	ask check
+}
+
 @test "status without a process lists every session" {
 	start_contents text $((4 * MEBIBYTE))
 	swap_ok attach -p "$TARGET_PID"
