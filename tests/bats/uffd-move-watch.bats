@@ -16,11 +16,13 @@ start_memory() {
 	snapshot
 }
 
-# watch [OPTION...]: watches the target's memory until told to end. Sets WATCHER; records are in $RECORDS.
+# watch [OPTION...]: watches the target's memory until told to end, under $NOHUP. Sets WATCHER; records are in $RECORDS.
 watch() {
 	RECORDS=$BATS_TEST_TMPDIR/records
 	ERRORS=$BATS_TEST_TMPDIR/errors
-	timeout -k 5 100 uffd-move -p "$TARGET_PID" --src "$START" --length "$BYTES" "$@" >"$RECORDS" 2>"$ERRORS" 3>&- &
+	# shellcheck disable=SC2086 # words
+	timeout -k 5 100 ${NOHUP-} uffd-move -p "$TARGET_PID" --src "$START" --length "$BYTES" "$@" \
+		>"$RECORDS" 2>"$ERRORS" 3>&- &
 	WATCHER=$!
 	end_later "$WATCHER"
 	wait_for 20 is_moved_aside
@@ -82,6 +84,16 @@ refuses() {
 	assert_output --regexp "$pattern"
 }
 
+# watch_all [OPTION...]: watches all memory of a target with contents until told to end.
+watch_all() {
+	RECORDS=$BATS_TEST_TMPDIR/records
+	ERRORS=$BATS_TEST_TMPDIR/errors
+	timeout -k 5 100 uffd-move -p "$TARGET_PID" --watch "$@" >"$RECORDS" 2>"$ERRORS" 3>&- &
+	WATCHER=$!
+	end_later "$WATCHER"
+	wait_for 20 is_moved_aside
+}
+
 @test "each touch is told with its thread and kind, and at the end the process is as it was" {
 	start_memory text $((8 * MEBIBYTE))
 	watch --watch
@@ -97,6 +109,109 @@ refuses() {
 		"$BYTES,2,$((2 * PAGE)),0,\"signal\""
 	ask check
 	wait_for 5 unchanged
+}
+
+@test "without a list all that is eligible is watched, and nothing else" {
+	start_memory text $((4 * MEBIBYTE))
+	local places
+	places=$(addrspace list -p "$TARGET_PID" | jq -r 'select(.object == "anon") | "\(.start) \(.perm)"')
+	watch_all
+	touched 5
+	stop_watch
+	assert_equal "$(record "map(select(.type == \"region\" and .start == \"0x$START\")) | .[0].moved_bytes")" "$BYTES"
+	# Each watched region begins where an anonymous one did that was private and writable.
+	while read -r start; do
+		grep -qxE "$start rw.p" <<<"$places" || fail "$start is none of
+$places"
+	done < <(jq -r 'select(.type == "region") | .start' "$RECORDS")
+	ask check
+	wait_for 5 unchanged
+}
+
+# The region of the memory that was allocated on command, when it has been moved aside: START END.
+later_region() {
+	jq -r --arg start "0x$START" 'select(.type == "region" and .start != $start and .moved_bytes >= 4194304) | "\(.start) \(.end)"' \
+		"$RECORDS" | head -n 1 | grep .
+}
+
+# More memory, until some of it had all its pages when it was found: what is written to later is not moved, but told as fresh.
+allocate_watched() {
+	local tries
+	for tries in {1..8}; do
+		ask allocate $((4 * MEBIBYTE))
+		wait_for 2 later_region && return
+	done
+	fail "no allocation of $tries was moved whole"
+}
+
+touches_of_later_region() {
+	local region start end
+	region=$(later_region)
+	read -r start end <<<"$region"
+	touches "map(select(.address >= \"$start\" and .address < \"$end\").address) | $1"
+}
+
+@test "without a list, memory that comes later is watched, too" {
+	start_with_input contents mixed $((4 * MEBIBYTE))
+	watch_all
+	allocate_watched
+	ask check
+	stop_watch
+	# Once each: what came back stays.
+	assert_equal "$(touches_of_later_region 'length, (unique | length)')" "1024
+1024"
+	assert_equal "$(summary '.moved_bytes >= 8388608 and .touched_bytes >= 8388608')" true
+	ask check
+}
+
+@test "with --again, memory that came later is told in each round" {
+	start_with_input contents text $((4 * MEBIBYTE))
+	watch_all --again 50
+	allocate_watched
+	told_anew() {
+		ask check
+		(($(touches_of_later_region length) >= 3 * 1024))
+	}
+	wait_for 20 told_anew
+	stop_watch
+	ask check
+}
+
+@test "without a list, memory that comes after the worker was killed is watched, too" {
+	local worker
+	start_with_input contents mixed $((4 * MEBIBYTE))
+	watch_all
+	worker=$(swapctl status -p "$TARGET_PID" | jq .worker_pid)
+	kill -KILL "$worker"
+	allocate_watched
+	ask check
+	stop_watch
+	assert_equal "$(touches_of_later_region 'unique | length')" 1024
+	ask check
+}
+
+@test "without a list, a program that allocates and frees all the time computes right" {
+	cat >"$BATS_TEST_TMPDIR/program.py" <<-'PYTHON'
+		import hashlib, random, sys
+		def work(seed, turns):
+		    rand, kept, h = random.Random(seed), {}, hashlib.sha256()
+		    for turn in range(turns):
+		        kept[rand.randrange(40)] = bytearray(rand.randbytes(64)) * rand.randrange(1, 16000)
+		        h.update(kept[rand.choice(sorted(kept))])
+		    return h.hexdigest()
+		wanted = work(5, 300)
+		print("ready", flush=True)
+		for line in sys.stdin:
+		    print("ok" if work(5, 300) == wanted else "wrong", flush=True)
+	PYTHON
+	start_with_input "$(command -v python3)" "$BATS_TEST_TMPDIR/program.py"
+	watch_all --again 100
+	ask check
+	ask check
+	kill -INT "$(watcher_pid)"
+	wait "$WATCHER" || (($? == 3))
+	(($(touches length) > 1000))
+	ask check
 }
 
 @test "a write is told as a write, and what is written stays" {
@@ -168,6 +283,18 @@ refuses() {
 	wait_for 5 unchanged
 }
 
+@test "one that nohup started goes on when its terminal hangs up" {
+	start_memory text $((4 * MEBIBYTE))
+	NOHUP="env --ignore-signal=HUP" watch --watch
+	kill -HUP "$(watcher_pid)"
+	touched 3
+	stop_watch
+	watch --watch
+	kill -HUP "$(watcher_pid)"
+	ends 0
+	assert_equal "$(summary .ended)" signal
+}
+
 @test "with --again a page is told anew after each time it was moved aside" {
 	start_memory text $((4 * MEBIBYTE))
 	watch --watch --again 200
@@ -213,7 +340,7 @@ refuses() {
 	}
 	run start_watch_table
 	assert_success
-	assert_output --regexp '^summary: op=watch .* moved_bytes=4.0 MiB .* ended=time unfinished=no$'
+	assert_output --regexp '^[0-9]+ touch(es)? of .* in [0-9.]+ m?s; 4.0 MiB watched'
 	refute_output --partial '"type"'
 }
 
@@ -416,8 +543,8 @@ refuses() {
 	done
 	refuses 2 '--again: only with --watch' -p $$ --src 10000 --length 4K --again 5
 	for option in 0 -1 x 1x 1e99 nan inf ''; do
-		refuses 2 '--watch: .* is not a number of seconds' -p $$ --src 10000 --length 4K "--watch=$option"
-		refuses 2 '--again: .* is not a number of milliseconds' -p $$ --src 10000 --length 4K --watch "--again=$option"
+		refuses 2 '--watch: .* is not a time' -p $$ --src 10000 --length 4K "--watch=$option"
+		refuses 2 '--again: .* is not a time' -p $$ --src 10000 --length 4K --watch "--again=$option"
 	done
-	refuses 2 'which memory' -p $$ --watch 1
+	refuses 2 'which process' --watch 1
 }

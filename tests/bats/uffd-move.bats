@@ -378,7 +378,7 @@ is_free() {
 	kill -TERM "$pid"
 	wait "$MOVER" || status=$?
 	RECORDS=$BATS_TEST_TMPDIR/moved
-	assert_regex "$status" '^[13]$'
+	assert_equal "$status" 143
 	assert_regex "$(errors)" 'EINTR'
 	assert_equal "$(summary '.moved_bytes + .failed_bytes')" $((64 * MEBIBYTE))
 	nothing_of_ours
@@ -480,7 +480,7 @@ ENOENT 0x$(hex "$START" 65536) 0x$(hex "$START" 73728)"
 	for value in '' x 0x1001 0 nowhere; do
 		refuses 2 '--dst' -p "$TARGET_PID" --src "$START" --dst "$value" --length 4K
 	done
-	for value in '' 0 x 1 4097 -4K 1.5M; do
+	for value in '' 0 x 1 4097 -4K 1.5; do
 		refuses 2 '--length' -p "$TARGET_PID" --src "$START" --length "$value" --yes
 	done
 	refuses 2 '--length' -p "$TARGET_PID" --src ffffffffffff0000 --length 1G --yes
@@ -559,7 +559,7 @@ ENOENT 0x$(hex "$START" 65536) 0x$(hex "$START" 73728)"
 	local status=0
 	timeout 60 uffd-move -p "$TARGET_PID" --src "$START" --dst "$ROOM" --length 4K >/dev/full 2>"$BATS_TEST_TMPDIR/err" 3>&- || status=$?
 	assert_equal "$status" 1
-	assert_regex "$(<"$BATS_TEST_TMPDIR/err")" 'write records'
+	assert_regex "$(<"$BATS_TEST_TMPDIR/err")" 'cannot write records: No space left on device'
 	nothing_of_ours
 }
 

@@ -169,7 +169,7 @@ assert_explained() {
 @test "gone, a kernel thread, ourselves, a pidfd" {
 	local kthread
 	run -6 --separate-stderr uffd-probe -p 4194303
-	assert_equal "$stderr" "uffd-probe: open process 4194303: no such process"
+	assert_equal "$stderr" "uffd-probe: cannot open process 4194303: no such process"
 	kthread=$(pgrep -x kthreadd)
 	run -2 --separate-stderr uffd-probe -p "$kthread"
 	assert_regex "$stderr" 'kernel thread'

@@ -232,10 +232,10 @@ nothing_left() {
 
 @test "--require succeeds when all names are usable, fails with 5 when one is not" {
 	run -0 uffd-probe --require move,anonymous/missing,anonymous/missing/copy,syscall,pagemap_scan
-	assert_equal "$(tail -n 1 <<<"$output" | jq -c '[.required, .missing]')" '[5,[]]'
+	assert_equal "$(tail -n 1 <<<"$output" | jq -c '[.required, .unmet]')" '[5,[]]'
 	assert_equal "$(jq -r .type <<<"$output" | sort | uniq -c | xargs)" "1 facility 1 feature 1 ioctls 1 route 1 summary"
 	run -5 uffd-probe --require move,private_file/missing,bit63
-	assert_equal "$(tail -n 1 <<<"$output" | jq -c .missing)" '["private_file/missing","bit63"]'
+	assert_equal "$(tail -n 1 <<<"$output" | jq -c .unmet)" '["private_file/missing","bit63"]'
 	run -5 uffd-probe --require hugetlb/missing/move
 }
 
@@ -245,10 +245,10 @@ nothing_left() {
 		run -2 --separate-stderr uffd-probe --require "move,${name%:*}"
 		assert_equal "$output" ""
 		[[ $name == bit3* ]] || assert_equal "$stderr" \
-			"uffd-probe: --require: ${name%:*}: unknown name, did you mean ${name#*:}? (see uffd-probe --list)"
+			"uffd-probe: cannot use --require: ${name%:*}: unknown name, did you mean ${name#*:}? (see uffd-probe --list)"
 	done
 	run -2 --separate-stderr uffd-probe --require move,,poison
-	assert_equal "$stderr" "uffd-probe: --require: a name is empty"
+	assert_equal "$stderr" "uffd-probe: cannot use --require: a name is empty"
 	run -2 uffd-probe --require ""
 }
 
@@ -296,5 +296,5 @@ nothing_left() {
 
 @test "output that cannot be written is a failure" {
 	run -1 --separate-stderr bash -c 'uffd-probe >/dev/full'
-	assert_regex "$stderr" '^uffd-probe: write records: '
+	assert_regex "$stderr" '^uffd-probe: cannot write records: No space left on device$'
 }
