@@ -277,19 +277,19 @@ snapshot_done() {
 @test "reclaimctl run: bad input, and commands that cannot be run" {
 	run reclaimctl run
 	assert_failure 2
-	assert_output 'reclaimctl run: which command? Give it after --'
+	assert_output 'reclaimctl run: cannot begin: which command? Give it after --'
 	for size in 1 16383 -1 x ''; do
 		run reclaimctl run --min "$size" -- echo started
 		assert_failure 2
-		assert_output "reclaimctl run: --min: $size is not a size of 16K or more"
+		assert_output "reclaimctl run: cannot use --min: $size is not a size of 16K or more"
 	done
 	run reclaimctl run true
 	assert_failure 2
 	run -127 reclaimctl run -- /nowhere/command
-	assert_output 'reclaimctl run: run /nowhere/command: No such file or directory'
+	assert_output 'reclaimctl run: cannot run /nowhere/command: No such file or directory'
 	run reclaimctl run -- /etc/passwd
 	assert_failure 126
-	assert_output 'reclaimctl run: run /etc/passwd: Permission denied'
+	assert_output 'reclaimctl run: cannot run /etc/passwd: Permission denied'
 }
 
 @test "the examples of libuvm-reclaim(7) work" {
@@ -326,5 +326,5 @@ snapshot_done() {
 		-Wl,-rpath,"$UVM_BUILD/lib"
 	run preloaded "$BATS_TEST_TMPDIR/own"
 	assert_success
-	assert_output $'6\n1' # UVM_RECLAIM_RESOURCE_SHORTAGE
+	assert_output $'-11\n1' # UVM_RECLAIM_RESOURCE_SHORTAGE, -EAGAIN
 }

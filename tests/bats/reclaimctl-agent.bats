@@ -66,7 +66,7 @@ lock_is_free() {
 	assert_failure 4
 	assert_output --partial "ptrace: a seccomp filter forbids ptrace; agent: it has no swap agent"
 	reclaim_fails 4 "reclaim in process $TARGET_PID: it has no swap agent \(start it with" flush -p "$TARGET_PID" --all --access agent
-	reclaim_fails 2 "--access: rail is none of auto, ptrace, agent" flush -p "$TARGET_PID" --all --access rail
+	reclaim_fails 2 "use --access: rail is none of auto, ptrace, agent" flush -p "$TARGET_PID" --all --access rail
 	assert_equal "$(states)" "unreclaimed=4 freed=0 deallocated=0 busy=0 mapped=4"
 }
 
