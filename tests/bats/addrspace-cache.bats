@@ -336,7 +336,8 @@ is_waiting_for_memory() {
 	reply "verify 2" "ok=$((2 * left / 4096)) wrong=0 bus=$((2 * (PAGES - left / 4096))) $left-$((PAGES * 4096))"
 	ends 3
 	assert_equal "$(record '.[-1].errors')" 16
-	assert_equal "$(record 'map(select(.type == "error")) | min_by(.offset) | [.op, .errno, .offset] | @csv')" "\"fill\",\"ENODATA\",$left"
+	assert_equal "$(record 'map(select(.type == "error").offset) | sort_by(length, .)[0]')" "$(printf '0x%x' "$left")"
+	assert_equal "$(record 'map(select(.type == "error"))[0] | [.op, .errno] | @csv')" '"fill","ENODATA"'
 }
 
 @test "a source that fails in the middle gives SIGBUS from there on" {
@@ -370,6 +371,13 @@ worker() {
 
 processes() {
 	pgrep -f "^addrspace cache -p $TARGET_PID "
+}
+
+# Kills until none is left: one of them may just have started another.
+are_killed() {
+	# shellcheck disable=SC2046
+	kill -KILL $(processes) 2>/dev/null || :
+	[[ -z $(processes) ]]
 }
 
 has_two_processes() {
@@ -406,6 +414,61 @@ kill_one() {
 	no_descriptor
 }
 
+# cache_failing POINT NAME: serves the target from now on; NAME (KILL, HANG) happens at the point. Sets MARK.
+cache_failing() {
+	MARK=$BATS_TEST_TMPDIR/$1
+	PATH=$UVM_BUILD/failpoints/bin:$PATH
+	export UVM_PATIENCE=3 "UVM_$2_AT=$1" "UVM_$2_MARK=$MARK"
+	cache --from "$OBJECT" --block 4096 --at-end poison
+}
+
+@test "a worker that dies with a message in its hands leaves nothing undone" {
+	for point in cache-fault cache-event cache-applying cache-applied; do
+		start_cached
+		cache_failing "$point" KILL
+		reply "fork 2" "$(all_good 3)"
+		reply move ok
+		reply discard ok
+		reply "fork 2" "$(all_good 3)"
+		[[ -d $MARK ]]
+		ends
+		assert_equal "$point $(record '.[-1] | [.restarts, .errors, .poisoned_pages] | @csv')" "$point 1,0,0"
+	done
+}
+
+@test "a worker that hangs or is stopped is replaced, and who waits for it goes on" {
+	for point in cache-fault cache-event cache-house stopped; do
+		start_cached
+		cache_failing "$point" HANG
+		[[ $point != stopped ]] || kill -STOP "$(worker)"
+		reply "fork 2" "$(all_good 3)"
+		wait_for 20 has_two_processes
+		ends
+		assert_equal "$point $(record '.[-1].restarts')" "$point 1"
+	done
+}
+
+@test "a worker that is killed is replaced however many descriptors the command was started with" {
+	# In the process that serve starts in the background.
+	addrspace() {
+		local program fd
+		program=$(type -P addrspace)
+		for fd in {3..99}; do
+			eval "exec $fd</dev/null"
+		done
+		exec -a addrspace "$program" "$@"
+	}
+	start_cached
+	cache --from "$OBJECT"
+	for _ in 1 2; do
+		kill -KILL "$(worker)"
+		wait_for 20 has_two_processes
+		reply "verify 1" "$(all_good 1)"
+	done
+	ends
+	assert_equal "$(record '.[-1].restarts')" 2
+}
+
 @test "a command's output and a compressed file survive the death of the process that reads them" {
 	start_cached
 	zstd -qc "$OBJECT" >"$OBJECT.zst"
@@ -426,8 +489,7 @@ kill_one() {
 	reply "race 0"
 	# shellcheck disable=SC2046
 	kill -STOP $(processes)
-	# shellcheck disable=SC2046
-	kill -KILL $(processes)
+	wait_for 10 are_killed
 	wait "$CACHE_PID" || :
 	tell "verify 1"
 	wait_for 10 is_waiting_for_memory
@@ -496,8 +558,7 @@ other_puppet() {
 	reply "race 0"
 	kill -KILL "$(puppet)"
 	wait_for 10 other_puppet "$(puppet)"
-	# shellcheck disable=SC2046
-	kill -KILL $(processes)
+	wait_for 10 are_killed
 	wait "$CACHE_PID" || :
 	tell "verify 1"
 	wait_for 10 is_waiting_for_memory
@@ -584,10 +645,24 @@ has_moved() {
 	status=0
 	timeout 60 addrspace cache --from object -- "$BATS_TEST_TMPDIR/none" 2>err 3>&- || status=$?
 	assert_equal "$status" 127
-	assert_regex "$(<err)" "^addrspace cache: run .*/none: No such file"
+	assert_regex "$(<err)" "^addrspace cache: cannot run .*/none: No such file"
 	status=0
 	timeout 60 addrspace cache --from object -- "$BATS_TEST_TMPDIR/object" 2>err 3>&- || status=$?
 	assert_equal "$status" 126
+}
+
+@test "a command has SIGPIPE as whoever started it" {
+	local pipe way words wanted
+	head -c 4096 /dev/urandom >"$BATS_TEST_TMPDIR/object"
+	start_target touch anon every 4096
+	for pipe in --default-signal=PIPE --ignore-signal=PIPE; do
+		wanted=$(env "$pipe" grep SigIgn /proc/self/status)
+		for way in "addrspace cache --from $BATS_TEST_TMPDIR/object --" "addrspace clone -p $TARGET_PID --" "swapctl in -p $TARGET_PID --for"; do
+			read -ra words <<<"$way"
+			run -0 env "$pipe" "${words[@]}" grep SigIgn /proc/self/status 3>&-
+			assert_line "$wanted"
+		done
+	done
 }
 
 @test "a signal that is sent to it is the command's" {
@@ -624,8 +699,8 @@ refuses() {
 	refuses 2 '--block: 1K is not a power of two' "${p[@]}" "${from[@]}" --block 1K
 	refuses 2 '--block: 128M is not a power of two' "${p[@]}" "${from[@]}" --block 128M
 	refuses 2 '--at: 123 is not the address of a page' "${p[@]}" "${from[@]}" --at 123
-	refuses 2 '--delay: soon is not a number' "${p[@]}" "${from[@]}" --delay soon
-	refuses 2 '--timeout: -1 is not a number' "${p[@]}" "${from[@]}" --timeout=-1
+	refuses 2 '--delay: soon is not a time' "${p[@]}" "${from[@]}" --delay soon
+	refuses 2 '--timeout: -1 is not a time' "${p[@]}" "${from[@]}" --timeout=-1
 	refuses 2 '--fail: 4096 is not START-END' "${p[@]}" "${from[@]}" --fail 4096
 	refuses 2 '--fail: 8K-4K is not START-END' "${p[@]}" "${from[@]}" --fail 8K-4K
 	refuses 2 '--fail: 1-2 does not begin and end at pages' "${p[@]}" "${from[@]}" --fail 1-2

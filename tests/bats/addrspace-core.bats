@@ -138,7 +138,7 @@ memory_of() {
 	core --all
 	holds inside-inside-inside-inside-
 	run -2 --separate-stderr timeout 20 addrspace clone -p "$TARGET_PID" --all 3>&-
-	assert_regex "$stderr" '^addrspace clone: --all: of which core'
+	assert_regex "$stderr" '^addrspace clone: cannot use --all: of which core'
 }
 
 has_redis_answer() {
@@ -180,7 +180,7 @@ refuses() {
 		status=$?
 	assert_equal "$status" "$1"
 	assert_equal "$(wc -l <"$BATS_TEST_TMPDIR/errors")" 1
-	assert_regex "$(<"$BATS_TEST_TMPDIR/errors")" "^addrspace clone: write the core file .*$2"
+	assert_regex "$(<"$BATS_TEST_TMPDIR/errors")" "^addrspace clone: cannot write the core file .*$2"
 	assert_equal "$(<"$BATS_TEST_TMPDIR/records")" ''
 }
 
@@ -210,6 +210,15 @@ refuses() {
 	clone=$(record '.[0].pid')
 	end_later "$clone"
 	kill -0 "$clone"
+	addrspace drop -p "$clone" >/dev/null
+}
+
+@test "reading a clone for its core makes no copies of the pages that it shares" {
+	start_target touch anon every $((32 * MEBIBYTE))
+	core --hold
+	clone=$(record '.[0].pid')
+	end_later "$clone"
+	assert [ "$(awk '/^Private_/ { sum += $2 } END { print sum }' "/proc/$clone/smaps_rollup")" -lt 4096 ]
 	addrspace drop -p "$clone" >/dev/null
 }
 

@@ -85,6 +85,31 @@ our_list() {
 	assert_equal "$(record ".[] | select(.start == \"0x$START\") | .resident_bytes")" $((4 * MEBIBYTE))
 }
 
+@test "list --grown has what has more in core than before, and nothing else" {
+	start_with_input /usr/bin/python3 -u -c 'if True:
+		import mmap, sys
+		m = mmap.mmap(-1, 64 << 20)
+		print("ready")
+		for line in sys.stdin:
+			m[0:8 << 20] = bytes(8 << 20)
+			print("ok")'
+	addrspace list -p "$TARGET_PID" --grown 1 >"$BATS_TEST_TMPDIR/grown" 3>&- &
+	end_later $!
+	# Between its two looks.
+	is_between() {
+		[[ $(cat "/proc/${OTHERS[-1]}/wchan") == *nanosleep* ]]
+	}
+	wait_for 10 is_between
+	ask more
+	wait "${OTHERS[-1]}"
+	jq -es 'map(select(.type == "region" and .grown_bytes >= 8388608)) | length == 1' "$BATS_TEST_TMPDIR/grown"
+	jq -es 'last.regions < 10' "$BATS_TEST_TMPDIR/grown"
+	jq -es '(map(select(.type == "region").grown_bytes) | add) == last.grown_bytes' "$BATS_TEST_TMPDIR/grown"
+	space 0 list -p "$TARGET_PID" --grown 100ms
+	assert_equal "$(record '.[-1] | [.regions, .grown_bytes] | @csv')" 0,0
+	space 2 list -p "$TARGET_PID" --grown 1 --no-pages
+}
+
 @test "regions narrow the list to their parts of mappings" {
 	start_target touch anon every $((4 * MEBIBYTE))
 	read -r START _ <<<"$TARGET_READY"
@@ -150,7 +175,7 @@ our_list() {
 	refuses 6 'no such process' info -p 4194304
 	refuses 2 'which process' info
 	refuses 2 'not a process id' info -p 0
-	refuses 2 'one word too many' info -p "$TARGET_PID" more
+	refuses 2 'more is not a process id' info -p "$TARGET_PID" more
 	refuses 2 'which address' query -p "$TARGET_PID"
 	refuses 2 'zzz is not START-END' query -p "$TARGET_PID" zzz
 	refuses 2 'not begin and end at pages' query -p "$TARGET_PID" 1001-2000
