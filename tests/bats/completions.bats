@@ -138,7 +138,7 @@ same_options() {
 
 @test "words of --format, --compress and the like are completed" {
 	all_offer "swapctl out --format " json table
-	all_offer "swapctl attach --compress " lz4 zstd none
+	all_offer "swapctl attach --compress " auto lz4 zstd none
 	all_offer "swapctl attach --access " auto ptrace agent
 	all_offer "superpages --format " json table
 	all_offer "superpages --method " auto scan pagemap mincore

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
-# make deps, install and uninstall.
+# make help, deps, dist, install and uninstall, and what make takes from outside.
 
 setup() {
 	load /usr/lib/bats/bats-support/load
@@ -78,6 +78,79 @@ deps() {
 	assert_line --partial 'run: apt-get install --no-install-recommends jq fish'
 }
 
+# In a build directory of its own, where nothing is made: what would be done.
+dry_make() {
+	run make -n -C "$ROOT" BUILD="$BATS_TEST_TMPDIR/none" "$@"
+}
+
+@test "help lists every target that is no file" {
+	local target
+	run make -s -C "$ROOT" help
+	assert_success
+	for target in all test check deps dist install install-strip uninstall clean; do
+		assert_line --regexp "^  $target +[a-z]"
+	done
+}
+
+@test "flags from outside come last, and FORTIFY is left to them" {
+	dry_make CPPFLAGS=-DMINE CFLAGS='-O1 -D_FORTIFY_SOURCE=3 -fno-stack-protector' LDFLAGS=-Wl,-z,lazy all
+	assert_success
+	assert_line --regexp '^gcc .*-fstack-protector-strong .*-DMINE -O1 -D_FORTIFY_SOURCE=3 -fno-stack-protector .*superpages\.c$'
+	refute_output --partial _FORTIFY_SOURCE=2
+	assert_line --regexp '^gcc .*-z,now .*-Wl,-z,lazy .*-o [^ ]*/bin/superpages'
+	assert_line --regexp '-z,defs -Wl,-z,lazy -o [^ ]*/lib/libuvm\.so\.0'
+}
+
+@test "building needs no library of the tests, and testing says that it does" {
+	# shellcheck disable=SC2016
+	stub pkg-config 'case "$*" in *cmocka*) exit 1 ;; esac; exec /usr/bin/pkg-config "$@"'
+	export PATH=$STUBS:$PATH
+	dry_make all
+	assert_success
+	dry_make unit
+	assert_failure
+	assert_output --partial 'cmocka is missing: run "make deps"'
+}
+
+@test "test installs nothing, and check does" {
+	dry_make test
+	assert_success
+	refute_output --partial tools/deps
+	assert_line --partial tests/run
+	dry_make check
+	assert_line tools/deps
+}
+
+@test "dist makes the same archive of the last commit each time" {
+	local archive=$BATS_TEST_TMPDIR/dist/uvmtools-0.1.0.tar.xz sum
+	git -C "$ROOT" rev-parse HEAD >/dev/null 2>&1 || skip "this is no repository"
+	make -s -C "$ROOT" BUILD="$BATS_TEST_TMPDIR/dist" dist
+	sum=$(sha256sum "$archive")
+	run tar tf "$archive"
+	assert_line uvmtools-0.1.0/Makefile
+	make -s -C "$ROOT" BUILD="$BATS_TEST_TMPDIR/dist" dist
+	assert_equal "$(sha256sum "$archive")" "$sum"
+}
+
+@test "install-strip leaves no symbols but those of the library for linking" {
+	local stage=$BATS_TEST_TMPDIR/stage
+	make -s -C "$ROOT" BUILD="${UVM_BUILD:-build}" DESTDIR="$stage" PREFIX=/usr install-strip
+	run readelf -SW "$stage/usr/bin/superpages" "$stage/usr/lib/libuvm.so.0" "$stage/usr/lib/uvmtools/libuvm-reclaim.so"
+	assert_success
+	assert_line --partial .dynsym
+	refute_output --partial .symtab
+	run nm "$stage/usr/lib/libuvm.a"
+	assert_line --regexp ' T uvm_space_create$'
+	run "$stage/usr/bin/reclaimctl" run -- sh -c 'echo $LD_PRELOAD'
+	assert_output "$stage/usr/lib/uvmtools/libuvm-reclaim.so"
+}
+
+@test "the static library shows what the shared one does" {
+	local lib=${UVM_BUILD:-$ROOT/build}/lib
+	assert_equal "$(nm --defined-only -g "$lib/libuvm.a" | sed -n 's/.* [TDBR] //p' | sort)" \
+		"$(nm --defined-only -D "$lib/libuvm.so.0" | sed -n 's/.* [TDBR] \(.*\)@@.*/\1/p' | sort)"
+}
+
 @test "the examples of the pages of the library build against what install made, and run" {
 	local stage=$BATS_TEST_TMPDIR/stage example=$BATS_TEST_TMPDIR/example page flags
 	make -s -C "$ROOT" BUILD="${UVM_BUILD:-build}" DESTDIR="$stage" PREFIX=/usr install
@@ -126,4 +199,38 @@ deps() {
 	assert_success
 	run find "$stage" ! -type d
 	assert_output "$stage/usr/bin/superpages-of-another"
+}
+
+# left_out PATTERN...: the files below `stage` that no pattern, or a directory that it matches, has.
+left_out() {
+	python3 - "$stage" "$@" <<-'END'
+		import sys
+		from pathlib import Path
+		stage, packed = Path(sys.argv[1]), set()
+		for pattern in sys.argv[2:]:
+		    found = list(stage.glob(pattern.lstrip("/")))
+		    if not found:
+		        print("nothing is", pattern)
+		    for path in found:
+		        packed.update(path.rglob("*") if path.is_dir() else [path])
+		print(*sorted(str(path) for path in stage.rglob("*") if not path.is_dir() and path not in packed), sep="\n")
+	END
+}
+
+@test "all that is installed is in a package, for Debian and as an RPM, and each names the libraries that are needed" {
+	local stage=$BATS_TEST_TMPDIR/stage libraries library
+	make -s -C "$ROOT" BUILD="${UVM_BUILD:-build}" DESTDIR="$stage" PREFIX=/usr LIBDIR=/usr/lib/here install >/dev/null
+	mapfile -t packed < <(cat "$ROOT"/debian/*.install)
+	run left_out "${packed[@]}"
+	assert_output ""
+	mapfile -t packed < <(sed -n '/^%files/,/^%changelog/p' "$ROOT/packaging/uvmtools.spec" | sed -nE '
+		s|%\{_bindir\}|/usr/bin|; s|%\{_libdir\}|/usr/lib/here|; s|%\{_includedir\}|/usr/include|; s|%\{_mandir\}|/usr/share/man|
+		s|%\{_datadir\}|/usr/share|; s|%\{_prefix\}|/usr|; s|%\{_unitdir\}|/usr/lib/systemd/system|; s|%\{_tmpfilesdir\}|/usr/lib/tmpfiles.d|
+		s|%\{_sysusersdir\}|/usr/lib/sysusers.d|; s|%\{_udevrulesdir\}|/usr/lib/udev/rules.d|; /^\//p')
+	run left_out "${packed[@]}"
+	assert_output ""
+	libraries=$(sed -n 's/^PKGS *:= //p' "$ROOT/Makefile")
+	for library in $libraries; do
+		grep -qx "BuildRequires:  pkgconfig($library)" "$ROOT/packaging/uvmtools.spec"
+	done
 }
