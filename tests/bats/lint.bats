@@ -46,14 +46,14 @@ given() {
 	given libcommon/base/a.c '#include <stdio.h>' '' '#include "cli/own.h"'
 	run "$ROOT/tools/floors" "$TREE"
 	assert_failure 1
-	assert_output 'libcommon/base/a.c:3: "cli/own.h" is on floor 1, base is on floor 0: only lower floors may be included'
+	assert_output 'libcommon/base/a.c:3: "cli/own.h" is on floor 2, base is on floor 0: only lower floors may be included'
 }
 
 @test "a folder of the same floor may not be included, by headers neither" {
-	given libcommon/cli/a.h '#  include "report/report.h"'
+	given libcommon/cli/a.h '#  include "proc/maps.h"'
 	run "$ROOT/tools/floors" "$TREE"
 	assert_failure 1
-	assert_line --partial 'libcommon/cli/a.h:1: "report/report.h" is on floor 1, cli is on floor 1'
+	assert_line --partial 'libcommon/cli/a.h:1: "proc/maps.h" is on floor 2, cli is on floor 2'
 }
 
 @test "angle brackets do not get around the rule" {
@@ -113,7 +113,7 @@ libcommon/proc: 17 C files, 16 are the most"
 }
 
 @test "files that need each other are told, over others too, but not for what only looks so" {
-	given libcommon/proc/maps.h 'int a_one(void);' 'int a_two(void);' 'int a_three(void);'
+	given libcommon/proc/maps.h '/* Parts. */' 'int a_one(void);' 'int a_two(void);' 'int a_three(void);'
 	given libcommon/proc/one.c 'int a_one(void)' '{' 'return a_two();' '}'
 	given libcommon/proc/two.c 'int a_two(void)' '{' 'return a_three();' '}'
 	given libcommon/proc/three.c 'int a_three(void)' '{' 'return a_one();' '}'
@@ -157,4 +157,44 @@ libcommon/proc: 17 C files, 16 are the most"
 	assert_failure 1
 	assert_output "libcommon/base/a.c:1: go: a static function has two words at least
 libcommon/base/a.c:5: road_choice: say access"
+}
+
+@test "a function of more than 60 lines is told; a table is none" {
+	{
+		printf '%s\n' 'static const int a_table[] = {'
+		lines 70 '	%d,'
+		printf '%s\n' '};' 'int a_one(void)' '{'
+		lines 60 '	call(%d);'
+		echo '}'
+	} >"$TREE/libcommon/base/a.c"
+	run "$ROOT/tools/house" "$TREE"
+	assert_success
+	sed -i '$s/^/	call(60);\n/' "$TREE/libcommon/base/a.c"
+	run "$ROOT/tools/house" "$TREE"
+	assert_failure 1
+	assert_output "libcommon/base/a.c:74: a function of 61 lines, 60 are the most"
+}
+
+@test "a declaration without a comment is told; those under one comment share it" {
+	given libcommon/base/size.h '/* What two do. */' 'int a_one(int number,' '	  int other);' 'int a_two(void);' '' \
+		'int a_three(void); /* of another */' 'struct a_tag {' '	int (*call)(void);' '};' '#define CALL(x) call(x)' \
+		'static inline int a_four(void)' '{' '	return call(4);' '}'
+	run "$ROOT/tools/house" "$TREE"
+	assert_success
+	given libcommon/proc/maps.h '/*' ' * What one does.' ' */' 'int a_one(void);' '' 'const char *b_one(void);'
+	given libcommon/proc/maps.c 'int undeclared_one(void);'
+	run "$ROOT/tools/house" "$TREE"
+	assert_failure 1
+	assert_output "libcommon/proc/maps.h:6: b_one is declared without a comment"
+}
+
+@test "words that comments do without are told, over lines too" {
+	given libcommon/base/a.c '/* Whoever comes. */' '/*' ' * Seen by some or somebody; a file of' ' * ours.' ' */' \
+		'int x; /* waits for that one; it says that one did */' 'const char *text = "somebody of ours";'
+	run "$ROOT/tools/house" "$TREE"
+	assert_failure 1
+	assert_output 'libcommon/base/a.c:1: a comment says "Whoever"
+libcommon/base/a.c:2: a comment says "somebody"
+libcommon/base/a.c:2: a comment says "of ours"
+libcommon/base/a.c:6: a comment says "that one"'
 }
