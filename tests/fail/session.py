@@ -229,7 +229,7 @@ class Result:
     def __init__(self, verb, code, out, err):
         self.verb, self.code, self.out, self.err = verb, code, out, err
 
-    def judge(self, codes=(0, 1, 3)):
+    def judge(self, codes=(0, 1, 3, 7)):
         """Exit codes and messages are as the man pages say."""
         if self.code < 0:
             raise Wrong(f"CRASH swapctl {self.verb} was ended by signal {-self.code}: {self.err}")
@@ -238,8 +238,8 @@ class Result:
         lines = self.err.splitlines()
         if self.code == 0 and lines:
             raise Wrong(f"MESSAGE swapctl {self.verb} succeeded and said: {self.err}")
-        if self.code == 1 and (len(lines) != 1 or not re.match(MESSAGE, lines[0])):
-            raise Wrong(f"MESSAGE swapctl {self.verb} ended with 1 and said: {self.err!r}")
+        if self.code in (1, 7) and (len(lines) != 1 or not re.match(MESSAGE, lines[0])):
+            raise Wrong(f"MESSAGE swapctl {self.verb} ended with {self.code} and said: {self.err!r}")
         return self
 
 
