@@ -164,7 +164,7 @@ int main(void)
 	int result = 0;
 
 	if (uvm_reclaim_ring_allocate(&ring, capacity, capacity) ||
-	    report_open(&report, NULL, NULL, columns, "measurement", &why)) {
+	    report_open(&report, &(struct report_style){0}, columns, "measurement", &why)) {
 		fputs("bench ring: no ring, or no output\n", stderr);
 		return 1;
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How long superpages takes over a process, beside the bare PAGEMAP_SCAN ioctl and beside reading smaps.
- * Usage: superpages PROGRAM (the tool to time). Prints a record a measurement: the median of several runs, all kinds in
- * turns.
+ * Usage: superpages PROGRAM [GIB] (the tool to time, and how much is in core: 8). Prints a record a measurement: the
+ * median of several runs, all kinds in turns.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +28,7 @@
 
 /* A process with `touched` bytes spread evenly, in whole superpages, over `reserved`. */
 struct victim {
-	const char *name;
+	char name[40];
 	uint64_t reserved, touched;
 	pid_t pid;
 	struct region region;
@@ -226,17 +226,20 @@ static int measure(const struct victim *victim, struct report *report)
 
 int main(int argc, char **argv)
 {
+	uint64_t most = (argc > 2 ? strtoull(argv[2], NULL, 10) : 8) * GiB;
 	struct victim victims[] = {
 		{"512 MiB resident", 512 * MiB, 512 * MiB, 0, {0, 0}},
-		{"8 GiB resident", 8 * GiB, 8 * GiB, 0, {0, 0}},
-		{"1 TiB reserved, 8 GiB resident", TiB, 8 * GiB, 0, {0, 0}},
+		{"", most, most, 0, {0, 0}},
+		{"", TiB, most, 0, {0, 0}},
 	};
 	struct report *report;
 	const char *why;
 	int result = 0;
 
+	snprintf(victims[1].name, sizeof(victims[1].name), "%u GiB resident", (unsigned int)(most / GiB));
+	snprintf(victims[2].name, sizeof(victims[2].name), "1 TiB reserved, %s", victims[1].name);
 	program = argc > 1 ? argv[1] : "superpages";
-	if (report_open(&report, NULL, NULL, columns, "measurement", &why))
+	if (report_open(&report, &(struct report_style){0}, columns, "measurement", &why))
 		return 1;
 	for (size_t i = 0; !result && i < ARRAY_SIZE(victims); i++) {
 		result = victim_start(&victims[i]);

@@ -56,11 +56,6 @@ static char *map(size_t bytes, int advice)
 	return at;
 }
 
-static struct region region_at(const char *at, size_t bytes)
-{
-	return (struct region){(uintptr_t)at, (uintptr_t)at + bytes};
-}
-
 /* Moves until all of it has moved; the kernel may ask for another try. */
 static void move_all(int uffd, char *to, const char *from, size_t bytes)
 {
@@ -89,10 +84,10 @@ static uint64_t move_self(char *to, const char *from, size_t bytes)
 	int uffd = new_uffd(UFFD_FEATURE_MOVE);
 	uint64_t took;
 
-	if (uffd_register(uffd, region_at(to, bytes), UFFDIO_REGISTER_MODE_WP, NULL))
+	if (uffd_register(uffd, region_at((uintptr_t)to, bytes), UFFDIO_REGISTER_MODE_WP, NULL))
 		die("UFFDIO_REGISTER");
 	took = timed_moves(uffd, to, from, bytes);
-	uffd_unregister(uffd, region_at(to, bytes));
+	uffd_unregister(uffd, region_at((uintptr_t)to, bytes));
 	close(uffd);
 	return took;
 }
@@ -201,7 +196,7 @@ static void *serve(void *argument)
 		number = (message.arg.pagefault.address - (uintptr_t)heap->new) / heap->unit;
 		compact_unit(heap, number, buffer);
 		if (atomic_load(&heap->states[number]) == 2)
-			uffd_wake(heap->uffd, region_at(heap->new + number * heap->unit, heap->unit));
+			uffd_wake(heap->uffd, region_at((uintptr_t)(heap->new + number * heap->unit), heap->unit));
 	}
 	return NULL;
 }
@@ -250,7 +245,7 @@ static void prepare(struct heap *heap, size_t bytes)
 	heap->old = map(bytes, MADV_NOHUGEPAGE);
 	heap->new = map(bytes / 2, MADV_NOHUGEPAGE);
 	heap->states = calloc(heap->units, 1);
-	if (!heap->states || uffd_register_missing(heap->uffd, region_at(heap->new, bytes / 2)))
+	if (!heap->states || uffd_register_missing(heap->uffd, region_at((uintptr_t)heap->new, bytes / 2)))
 		die("heap");
 	for (size_t i = 0; i < bytes / OBJECT; i++)
 		*(size_t *)(heap->old + i * OBJECT) = i % 2 ? 0 : i / 2 + 1;

@@ -93,7 +93,7 @@ int main(int argc, char **argv)
 	int result;
 
 	program = argc > 1 ? argv[1] : "build/bin/uffd-probe";
-	if (report_open(&report, "json", NULL, columns, "bench", &why))
+	if (report_open(&report, &(struct report_style){.format = (char[]){"json"}}, columns, "bench", &why))
 		return 1;
 	result = measure(report);
 	if (result)
