@@ -1,15 +1,89 @@
 # SPDX-License-Identifier: MIT
-"""What the measuring scripts share: running the tools, and the program whose memory they work on."""
+"""What the measuring scripts share: running the tools, the program whose memory they work on, records, marks and tables."""
 import json
 import os
 import select
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = Path(os.environ.get("UVM_BUILD") or ROOT / "build").resolve()
+SWAPCTL = BUILD / "bin/swapctl"
 MIB = 1 << 20
 LIMIT_S = 120
+
+records = []
+failures = []
+
+
+def begin(does):
+    """Exit code 4 without root. A signal ends the script as an exception does, so that what it made is removed."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    if os.geteuid():
+        print(f"bench: this needs root: it {does}", file=sys.stderr)
+        sys.exit(4)
+
+
+def finish():
+    """Returns the exit code."""
+    record("summary", measured=sum(r["type"] == "bench" for r in records), failed=len(failures))
+    return 1 if failures else 0
+
+
+def record(kind, **keys):
+    full = {"v": 1, "type": kind, **keys}
+    records.append(full)
+    print(json.dumps(full, separators=(",", ":")), flush=True)
+    return full
+
+
+def bench(name, **keys):
+    return record("bench", name=name, **keys)
+
+
+def fail(what, why):
+    failures.append(what)
+    record("error", op=what, reason=str(why))
+
+
+def attempt(what, function, *arguments):
+    """What the function returns; None when it could not do its work."""
+    try:
+        return function(*arguments)
+    except (RuntimeError, OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
+        fail(what, error)
+        return None
+
+
+def divide(a, b):
+    return a / b if b else float("inf")
+
+
+def verdict(mark, ours, theirs, met):
+    """One mark: what was measured, beside what, and whether it is met. Nothing is claimed of what was not measured."""
+    if ours is None or theirs is None:
+        return record("verdict", mark=mark, met=None, ours=ours, beside=theirs, ratio=None)
+    return record("verdict", mark=mark, met=met(ours, theirs), ours=ours, beside=theirs, ratio=round(divide(ours, theirs), 3))
+
+
+def table(title, head, rows):
+    widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
+    lines = ["  ".join(str(cell).ljust(width) if i == 0 else str(cell).rjust(width)
+                       for i, (cell, width) in enumerate(zip(row, widths))).rstrip() for row in [head, *rows]]
+    print(f"\n{title}", *lines, sep="\n", file=sys.stderr)
+
+
+def print_marks():
+    table("Marks", ["", "ratio", ""],
+          [[r["mark"], shown(r["ratio"], 1, 2), {True: "met", False: "not met", None: "not measured"}[r["met"]]]
+           for r in records if r["type"] == "verdict"])
+
+
+def shown(value, unit=1, digits=1):
+    return "-" if value is None else f"{value / unit:.{digits}f}"
 
 
 def run(*command, allowed=(0,), stdin=None):
@@ -23,6 +97,14 @@ def run(*command, allowed=(0,), stdin=None):
 
 def json_lines(text):
     return [json.loads(line) for line in text.splitlines()]
+
+
+def session(pid):
+    """The status of the session that serves a process."""
+    for line in json_lines(run(SWAPCTL, "status", "-p", pid)):
+        if line["type"] == "session":
+            return line
+    raise RuntimeError(f"no session serves {pid}")
 
 
 class Program:

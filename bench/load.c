@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A program to be swapped: load BYTES builds key and value content as a key-value server has it, prints "ready START
- * END" and then does what it is told, a word a line on standard input: random, sequential, verify, spin (until the next
- * line). Answers are JSON, a line each.
+ * END" and then does what it is told, a word a line on standard input: random, sequential, together THREADS, verify,
+ * spin (until the next line). Answers are JSON, a line each.
  */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,10 +21,11 @@
 #include "base/cleanup.h"
 #include "base/size.h"
 
-#define LINE       64
-#define ENTRY_MAX  1024
-#define LOOK_EVERY 1000            /* turns of the spin between looks at standard input */
-#define GAP_NS     UINT64_C(50000) /* shorter ones are not looked into */
+#define LINE        64
+#define THREADS_MAX 64
+#define ENTRY_MAX   1024
+#define LOOK_EVERY  1000            /* turns of the spin between looks at standard input */
+#define GAP_NS      UINT64_C(50000) /* shorter ones are not looked into */
 
 struct load {
 	unsigned char *data;
@@ -194,6 +196,42 @@ static void touch_in_order(struct load *load)
 	printf("{\"bytes\":%zu,\"time_us\":%" PRIu64 "}\n", load->pages * page_size(), (now_ns() - start) / 1000);
 }
 
+struct toucher {
+	struct load *load;
+	pthread_t thread;
+	size_t first, step;
+	uint64_t sum;
+};
+
+static void *touch_share(void *argument)
+{
+	struct toucher *t = argument;
+
+	for (size_t i = t->first; i < t->load->pages; i += t->step)
+		t->sum += *(volatile uint64_t *)(void *)(t->load->data + t->load->order[i] * page_size());
+	return NULL;
+}
+
+/* Each page once, at random, by so many threads. */
+static void touch_together(struct load *load, size_t threads)
+{
+	struct toucher touchers[THREADS_MAX] = {0};
+	uint64_t start;
+
+	shuffle(load);
+	start = now_ns();
+	for (size_t i = 0; i < threads; i++) {
+		touchers[i] = (struct toucher){.load = load, .first = i, .step = threads};
+		if (pthread_create(&touchers[i].thread, NULL, touch_share, &touchers[i]))
+			exit(1);
+	}
+	for (size_t i = 0; i < threads; i++) {
+		pthread_join(touchers[i].thread, NULL);
+		load->sink += touchers[i].sum;
+	}
+	printf("{\"pages\":%zu,\"time_us\":%" PRIu64 "}\n", load->pages, (now_ns() - start) / 1000);
+}
+
 static void verify(const struct load *load)
 {
 	size_t wrong = 0;
@@ -254,6 +292,8 @@ static void spin(int schedstat)
 
 static bool obey(struct load *load, const char *word, int schedstat)
 {
+	size_t threads;
+
 	if (strcmp(word, "random\n") == 0)
 		touch_random(load);
 	else if (strcmp(word, "sequential\n") == 0)
@@ -262,6 +302,8 @@ static bool obey(struct load *load, const char *word, int schedstat)
 		verify(load);
 	else if (strcmp(word, "spin\n") == 0)
 		spin(schedstat);
+	else if (sscanf(word, "together %zu", &threads) == 1 && threads >= 1 && threads <= THREADS_MAX)
+		touch_together(load, threads);
 	else if (strcmp(word, "\n") != 0)
 		return false;
 	return true;
