@@ -99,15 +99,16 @@ static int replace_puppet(struct access *access, struct error *error)
 /* It may be killed at any moment. */
 static int begin_on_puppet(struct access *access, struct error *error)
 {
-	int rc = -ESRCH;
+	int tries = 0;
+	int rc;
 
-	for (int tries = 0; rc == -ESRCH && tries < PUPPET_TRIES && target_alive(access->target); tries++) {
+	do {
 		*error = (struct error){0};
 		access_check(access);
 		rc = puppet_stands(&access->puppet) ? 0 : replace_puppet(access, error);
 		if (rc == 0)
 			rc = begin_with(access, &access->puppet.inject, error);
-	}
+	} while (puppet_killed(&access->puppet, rc) && ++tries < PUPPET_TRIES && target_alive(access->target));
 	if (unless_lost(access, rc) == rc)
 		return rc;
 	return error_set(error, -ETIMEDOUT, "its puppet is killed again and again", "see who does that",

@@ -30,9 +30,11 @@
 #include "puppet/copy.h"
 #include "puppet/fd.h"
 #include "puppet/puppet_filter.h"
+#include "service/failpoint.h"
 
 #define DESCRIPTORS 8192 /* it may open: of many children, too */
 #define END_MS      5000
+#define END_TRIES   3
 #define UNMAP_TRIES 10
 
 static void forget_puppet(struct puppet *puppet)
@@ -336,6 +338,11 @@ bool puppet_stands(const struct puppet *puppet)
 	       holds_data(puppet, puppet->own);
 }
 
+bool puppet_killed(const struct puppet *puppet, int64_t rc)
+{
+	return rc == -ESRCH && (!puppet->self.pid || target_ends(&puppet->self, END_MS));
+}
+
 /* Once more while there is no memory for it: a mapping may have to be split. */
 static void unmap_page(struct inject *inject, uint64_t page)
 {
@@ -390,7 +397,10 @@ static int64_t take_out(struct puppet *puppet)
 	inject->area = (struct region){0, 0};
 	if (rc == 0)
 		rc = inject_unmap(inject, area);
+	failpoint("left");
 	unmap_own(puppet, puppet->own);
+	if (!inject->tid)
+		return -ESRCH;
 	return rc == -EADDRINUSE ? 0 : rc;
 }
 
@@ -408,18 +418,31 @@ static int reap_child(struct inject *program, pid_t there, struct error *error)
 	return rc < 0 ? error_set(error, (int)rc, NULL, NULL, "reap a child in process %d", program->target->pid) : 0;
 }
 
-int puppet_end(struct puppet *puppet, struct inject *program, struct error *error)
+/* Another one where it was killed, and another control area where the one before had taken that out already. */
+static int stand_again(struct puppet *puppet, struct inject *program, struct error *error)
 {
-	struct target self = TARGET_NONE;
-	int64_t rc = puppet_stands(puppet) ? 0 : puppet_replace(puppet, program, error);
-	bool child = puppet->child;
-	pid_t there, tid;
+	int rc = puppet_replace(puppet, program, error);
 
+	if (rc != -EADDRINUSE)
+		return rc;
+	*error = (struct error){0};
+	rc = inject_renew(program, error);
+	return rc < 0 ? rc : puppet_replace(puppet, program, error);
+}
+
+/* *there is its pid as the program has it. -ESRCH: it or the program was killed meanwhile. */
+static int64_t leave_and_end(struct puppet *puppet, struct inject *program, pid_t *there, struct error *error)
+{
+	struct target self;
+	int64_t rc = puppet_stands(puppet) ? 0 : stand_again(puppet, program, error);
+	pid_t tid;
+
+	failpoint("leaving");
 	if (rc == 0)
 		rc = inject_begin(&puppet->inject, error);
 	if (rc < 0)
-		return (int)rc;
-	there = proc_innermost_pid(puppet->self.pid);
+		return rc;
+	*there = proc_innermost_pid(puppet->self.pid);
 	rc = take_out(puppet);
 	tid = puppet->inject.tid;
 	self = puppet->self;
@@ -431,9 +454,25 @@ int puppet_end(struct puppet *puppet, struct inject *program, struct error *erro
 	}
 	puppet_abandon(puppet);
 	target_close(&self);
-	puppet_kill_strays(puppet, program->target);
+	return rc < 0 ? error_set(error, (int)rc, NULL, NULL, "remove the control area from process %d",
+				  program->target->pid)
+		      : 0;
+}
+
+int puppet_end(struct puppet *puppet, struct inject *program, struct error *error)
+{
+	bool child = puppet->child;
+	pid_t there = 0;
+	int tries = 0;
+	int64_t rc;
+
+	do {
+		*error = (struct error){0};
+		rc = leave_and_end(puppet, program, &there, error);
+	} while (puppet_killed(puppet, rc) && ++tries < END_TRIES && target_alive(program->target));
+	if (!puppet->self.pid)
+		puppet_kill_strays(puppet, program->target);
 	if (rc < 0)
-		return error_set(error, (int)rc, NULL, NULL, "remove the control area from process %d",
-				 program->target->pid);
+		return (int)rc;
 	return child ? reap_child(program, there, error) : 0;
 }

@@ -75,6 +75,13 @@ struct puppet_record puppet_record(const struct puppet *puppet);
 bool puppet_stands(const struct puppet *puppet);
 
 /*
+ * Whether a call on it, or the beginning of one, came to `rc` because it was killed. Nobody can trace it from then on,
+ * but its pidfd tells of its end only when it has left the memory (kernel/exit.c, exit_notify): this waits for that, so
+ * that puppet_stands tells the truth.
+ */
+bool puppet_killed(const struct puppet *puppet, int64_t rc);
+
+/*
  * Whether it is still in the memory of the program. Not after exec or the end of either; true when that cannot be told.
  */
 bool puppet_shares(const struct puppet *puppet, const struct target *program);
@@ -96,9 +103,10 @@ void puppet_kill(struct puppet *puppet);
 int puppet_replace(struct puppet *puppet, struct inject *program, struct error *error);
 
 /*
- * Takes the control area and its own pages out of the program, and ends it; one that was killed is replaced for that.
- * When the program has to reap it, a thread of that is stopped. `program` makes no calls afterwards. Returns 0, or
- * -errno with `error` filled: -EADDRINUSE, the program has mapped something over the control area.
+ * Takes the control area and its own pages out of the program, and ends it; one that was killed is replaced for that,
+ * also one that is killed meanwhile. When the program has to reap it, a thread of that is stopped. `program` makes no
+ * calls afterwards. Returns 0, or -errno with `error` filled: -EADDRINUSE, the program has mapped something over the
+ * control area.
  */
 int puppet_end(struct puppet *puppet, struct inject *program, struct error *error);
 

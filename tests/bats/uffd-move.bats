@@ -598,6 +598,31 @@ ENOENT 0x$(hex "$START" 65536) 0x$(hex "$START" 73728)"
 	ASK_DEADLINE=60 ask either "$ROOM"
 }
 
+# killed_at POINT: the puppet is killed when the tool has moved all and has come to a point of its leaving.
+killed_at() {
+	local pause=$BATS_TEST_TMPDIR/pause status=0
+	start_contents text $((4 * MEBIBYTE))
+	mkdir "$pause"
+	PATH=$UVM_BUILD/failpoints/bin:$PATH UVM_PAUSE_AT=$1:30000 UVM_PAUSE_MARK=$pause timeout 60 uffd-move -p "$TARGET_PID" --src "$START" --dst "$ROOM" \
+		--length 4M >"$BATS_TEST_TMPDIR/moved" 2>"$BATS_TEST_TMPDIR/err" 3>&- &
+	wait_for 10 test -e "$pause.reached"
+	# shellcheck disable=SC2046
+	kill -KILL $(puppets uvm-move)
+	rmdir "$pause"
+	wait $! || status=$?
+	assert_equal "$status" 0
+	nothing_of_ours
+	ask check "$ROOM"
+}
+
+@test "a puppet that is killed when the tool is about to leave the program is replaced, and nothing stays there" {
+	killed_at leaving
+}
+
+@test "a puppet that is killed when it has taken the control area out is replaced, and nothing stays there" {
+	killed_at left
+}
+
 @test "a program with hardly a descriptor open is moved like any other" {
 	start_contents text $((4 * MEBIBYTE))
 	ask closefrom
