@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,30 +20,22 @@
 
 #define PIPE_BYTES (1 << 20)
 
-static int spawn_shell(const char *command, char *const environment[], int output, pid_t *pid)
+/* In the new process. It is given back what this one took for itself before it runs anything: a command may ask. */
+static _Noreturn void run_shell(const char *command, char *const environment[], int output)
 {
 	char *words[] = {"sh", "-c", (char *)command, NULL};
-	posix_spawn_file_actions_t files;
-	posix_spawnattr_t attributes;
+	int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	sigset_t none;
-	sigset_t all;
-	int rc;
 
+	setpgid(0, 0);
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL);
 	sigemptyset(&none);
-	sigfillset(&all);
-	posix_spawn_file_actions_init(&files);
-	posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_adddup2(&files, output, 1);
-	posix_spawnattr_init(&attributes);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	posix_spawnattr_setsigmask(&attributes, &none);
-	posix_spawnattr_setsigdefault(&attributes, &all);
-	rc = -posix_spawn(pid, "/bin/sh", &files, &attributes, words, environment);
-	if (rc == 0)
-		service_release(*pid);
-	posix_spawnattr_destroy(&attributes);
-	posix_spawn_file_actions_destroy(&files);
-	return rc;
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	service_release(getpid());
+	if (input >= 0 && dup2(input, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0)
+		execve("/bin/sh", words, environment);
+	_exit(127);
 }
 
 /*
@@ -58,7 +49,12 @@ static int command_start(const char *command, char *const environment[], pid_t *
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return -errno;
-	rc = spawn_shell(command, environment, ends[1], pid);
+	*pid = fork();
+	if (*pid == 0)
+		run_shell(command, environment, ends[1]);
+	if (*pid > 0)
+		setpgid(*pid, *pid); /* whoever comes first: it may be ended at once */
+	rc = *pid < 0 ? -errno : 0;
 	close(ends[1]);
 	if (rc < 0)
 		close(ends[0]);
