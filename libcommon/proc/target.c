@@ -23,12 +23,14 @@
 #define END_LOOK_MS  10
 #define THREAD_TRIES 100 /* at threads that end while they are inspected */
 
-/* /proc may be that of another pid namespace. */
-static bool proc_is_ours(void)
+/* /proc may be that of another pid namespace, or be missing: -EINVAL. Another -errno: that could not be told. */
+static int check_proc(void)
 {
 	char link[32] = "";
 
-	return readlink("/proc/self", link, sizeof(link) - 1) > 0 && strtol(link, NULL, 10) == getpid();
+	if (readlink("/proc/self", link, sizeof(link) - 1) < 0)
+		return errno == ENOENT || errno == ENOTDIR ? -EINVAL : -errno;
+	return strtol(link, NULL, 10) == getpid() ? 0 : -EINVAL;
 }
 
 static int pid_of_pidfd(int pidfd, pid_t *pid, struct error *error)
@@ -41,10 +43,15 @@ static int pid_of_pidfd(int pidfd, pid_t *pid, struct error *error)
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
 	info = open(path, O_RDONLY | O_CLOEXEC);
 	if (info < 0)
-		return error_set(error, -EINVAL, "no such descriptor is open", "let the shell pass it on",
-				 "use descriptor %d as a pidfd", pidfd);
-	if (fd_find_number(info, "Pid", 10, &number) < 0)
-		return error_set(error, -EINVAL, "it is not a pidfd", NULL, "use descriptor %d as a pidfd", pidfd);
+		return error_set(error, errno == ENOENT ? -EINVAL : -errno,
+				 errno == ENOENT ? "no such descriptor is open" : NULL,
+				 errno == ENOENT ? "let the shell pass it on" : NULL, "use descriptor %d as a pidfd",
+				 pidfd);
+	found = fd_find_number(info, "Pid", 10, &number);
+	if (found < 0)
+		return error_set(error, found == -ENOENT ? -EINVAL : found,
+				 found == -ENOENT ? "it is not a pidfd" : NULL, NULL, "use descriptor %d as a pidfd",
+				 pidfd);
 	found = (int)number; /* -1 is one that has ended */
 	if (found < 1)
 		return error_set(error, -ESRCH,
@@ -168,9 +175,12 @@ int target_open(struct target *target, pid_t pid, int pidfd, struct error *error
 	int result;
 
 	*target = TARGET_NONE;
-	if (!proc_is_ours())
-		return error_set(error, -EINVAL, "/proc is that of another pid namespace, or not mounted",
+	result = check_proc();
+	if (result == -EINVAL)
+		return error_set(error, result, "/proc is that of another pid namespace, or not mounted",
 				 "mount that of this one (unshare --mount-proc does)", "look for processes");
+	if (result < 0)
+		return error_set(error, result, NULL, NULL, "read /proc/self");
 	if (pidfd >= 0) {
 		result = pid_of_pidfd(pidfd, &pid, error);
 		if (result)
@@ -229,7 +239,7 @@ bool target_gone(pid_t pid, uint64_t starttime)
 
 	if (kill(pid, 0) < 0 && errno == ESRCH)
 		return true;
-	if (!proc_is_ours())
+	if (check_proc() < 0)
 		return false;
 	target.pidfd = pidfd_of(pid);
 	if (target.pidfd < 0)
