@@ -66,7 +66,7 @@ LIB_OBJS   := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
 TOOL_BINS  := $(TOOLS:%=$(BUILD)/bin/%)
 
 # Tools that can be told where to die, for the tests of recovery.
-FAILPOINT_PARTS := $(foreach room,service pager swapin swapout worker session lazymap,$(wildcard libcommon/$(room)/*.c)) libcommon/confine/filter.c libcommon/puppet/birth.c libcommon/puppet/puppet.c
+FAILPOINT_PARTS := $(foreach room,service pager swapin swapout worker session lazymap,$(wildcard libcommon/$(room)/*.c)) libcommon/confine/filter.c libcommon/puppet/birth.c libcommon/puppet/puppet.c libcommon/access/by_ptrace.c
 FAILPOINT_OBJS  := $(FAILPOINT_PARTS:%.c=$(BUILD)/obj/failpoints/%.o) $(BUILD)/obj/failpoints/tests/failpoint/failpoint.o
 FAILPOINT_LIB   := $(BUILD)/failpoints/libcommon.a
 FAILPOINT_BINS  := $(TOOLS:%=$(BUILD)/failpoints/bin/%)

@@ -21,6 +21,7 @@
 #include "inject/area.h"
 #include "inject/far.h"
 #include "puppet/fd.h"
+#include "service/failpoint.h"
 #include "uffd/uffd.h"
 
 #define PUPPET_TRIES  3
@@ -401,13 +402,41 @@ static int64_t protect_region(struct access *access, struct region region, int p
 #define MADV_DONTNEED_LOCKED 24
 #endif
 
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+/*
+ * Nothing is lost that a program puts there meanwhile, however long it takes until the calls are made: its thread waits
+ * in its own call for the event to be read, and so does not see that its pages are away for a moment. What lies in two
+ * mappings is not moved at all (mm/mremap.c).
+ */
+static int64_t take_away(struct access *access, struct region region, int uffd)
+{
+	struct inject *inject = access_injector(access);
+	uint64_t bytes = region_bytes(region);
+	int64_t at;
+
+	failpoint("taking-away");
+	at = inject_call(inject, SYS_mremap, region.start, bytes, bytes, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0, 0);
+	if (inject_failed(at))
+		return uffd_changing(uffd) ? -EADDRINUSE : unless_lost(access, at);
+	if (!uffd_changing(uffd))
+		return unless_lost(access, inject_unmap(inject, region_at((uint64_t)at, bytes)));
+	at = inject_call(inject, SYS_mremap, (uint64_t)at, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, region.start,
+			 0);
+	return inject_failed(at) ? unless_lost(access, at) : -EADDRINUSE;
+}
+
 /* Between the check and the call lies nothing but the way of what makes it into the kernel. */
 static int64_t discard_region(struct access *access, struct region region, int uffd)
 {
 	struct inject *inject = access_injector(access);
-	int64_t rc =
-		inject_enter(inject, SYS_madvise, region.start, region_bytes(region), MADV_DONTNEED_LOCKED, 0, 0, 0);
+	int64_t rc;
 
+	if (access->mapped_over)
+		return take_away(access, region, uffd);
+	rc = inject_enter(inject, SYS_madvise, region.start, region_bytes(region), MADV_DONTNEED_LOCKED, 0, 0, 0);
 	if (rc < 0)
 		return unless_lost(access, rc);
 	if (!uffd_changing(uffd))

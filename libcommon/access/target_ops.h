@@ -90,7 +90,8 @@ struct target_ops {
 		/*
 		 * held; empties a part of the staging area, which is registered with that userfaultfd. -EADDRINUSE, and
 		 * nothing is done: an event of it is unread, so that something else may have come to lie there. That
-		 * check is the last thing before the call.
+		 * check is the last thing before the call. In a program that has mapped over it before, what lies there
+		 * is taken away first, and put back when such an event is unread then.
 		 */
 		int64_t (*discard)(struct access *access, struct region region, int uffd);
 
@@ -146,6 +147,7 @@ struct access {
 	enum access_method method;
 	const struct target *target;
 	struct region staging;
+	bool mapped_over; /* by the program, at some time: it may do so again */
 	struct region control; /* what else is ours in the target; must not be swapped */
 	int number;            /* of the userfaultfd, in the target */
 	pid_t holder;          /* the thread in whose descriptors it is; the main thread: in the process's */

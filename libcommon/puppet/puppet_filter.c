@@ -16,10 +16,10 @@
 #define UFFD_TYPE 0xAA /* of its ioctls: include/uapi/linux/userfaultfd.h */
 
 static const int plain[] = {
-	SCMP_SYS(close),      SCMP_SYS(exit_group),  SCMP_SYS(getpid),          SCMP_SYS(madvise),
-	SCMP_SYS(mlock),      SCMP_SYS(mprotect),    SCMP_SYS(munlock),         SCMP_SYS(munmap),
-	SCMP_SYS(epoll_wait), SCMP_SYS(recvmsg),     SCMP_SYS(restart_syscall), SCMP_SYS(rt_sigprocmask),
-	SCMP_SYS(sendmsg),    SCMP_SYS(userfaultfd),
+	SCMP_SYS(close),          SCMP_SYS(exit_group), SCMP_SYS(getpid),      SCMP_SYS(madvise),
+	SCMP_SYS(mlock),          SCMP_SYS(mprotect),   SCMP_SYS(munlock),     SCMP_SYS(munmap),
+	SCMP_SYS(mremap),         SCMP_SYS(epoll_wait), SCMP_SYS(recvmsg),     SCMP_SYS(restart_syscall),
+	SCMP_SYS(rt_sigprocmask), SCMP_SYS(sendmsg),    SCMP_SYS(userfaultfd),
 };
 
 static int add_rules(scmp_filter_ctx context, bool maps_files)

@@ -153,6 +153,7 @@ static int mark_area_gone(struct pager *pager)
 {
 	pager->staging.gone = true;
 	pager->staging.open = false;
+	pager->access.mapped_over = true;
 	unregister_pieces(pager);
 	for_pieces(pager, uffd_register_missing, pager->spaces[0].uffd);
 	pager->spaces[0].strays = true;

@@ -136,6 +136,30 @@ goes_on() {
 	done
 }
 
+@test "a program that has mapped over an area once loses nothing that it maps there while a slot is emptied" {
+	local how
+	for how in whole part moved; do
+		start_with_input holes mixed $((40 * MEBIBYTE))
+		mkdir "$BATS_TEST_TMPDIR/pause"
+		UVM_PAUSE_AT=taking-away:30000 UVM_PAUSE_MARK=$BATS_TEST_TMPDIR/pause swap_ok attach -p "$TARGET_PID"
+		ask take "$how"
+		timeout -k 5 60 swapctl out -p "$TARGET_PID" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- || : # it finds that
+		timeout -k 5 60 swapctl out -p "$TARGET_PID" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+		wait_for 20 test -e "$BATS_TEST_TMPDIR/pause.reached"
+		tell take "$how"
+		wait_for 20 grep -q userfaultfd_event_wait /proc/"$TARGET_PID"/task/*/stack
+		rmdir "$BATS_TEST_TMPDIR/pause"
+		wait $! || :
+		wait_for 20 has_answers 3
+		ask lost
+		ask taken
+		((${answer##* } > 1))
+		timeout 60 swapctl detach -p "$TARGET_PID" 3>&-
+		rm -r "$BATS_TEST_TMPDIR/pause.reached"
+		end_current
+	done
+}
+
 # What is lost is SIGBUS, which the program expects of the memory that leaves here, and of none that it needs to run.
 @test "a program that maps over every staging area again and again is right in every byte" {
 	local how i
