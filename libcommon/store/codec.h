@@ -11,6 +11,8 @@
 
 struct store_scratch {
 	size_t max_size;
+	store_wait_fn *waits; /* NULL, or to be told when a read may take long */
+	void *context;
 	unsigned char *buffer; /* units of up to max_size bytes as they are stored, raw each, with their seals */
 	void *lz4_state;       /* of CODEC_LZ4 and CODEC_AUTO only */
 	ZSTD_CCtx *zstd_out;   /* of CODEC_ZSTD only */

@@ -4,11 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/array.h"
@@ -31,6 +34,7 @@
 
 struct store {
 	int fd;
+	bool in_memory; /* on tmpfs, as a memfd is */
 	struct codec_choice choice;
 	struct seal *seal;    /* NULL: records are plain */
 	pthread_mutex_t lock; /* of all below */
@@ -69,6 +73,7 @@ static void discount_slot(struct store *store, uint32_t length)
 int store_open(struct store **store, int fd, uint64_t limit, struct codec_choice choice)
 {
 	struct store *new = calloc(1, sizeof(*new));
+	struct statfs fs;
 
 	if (!new)
 		return -ENOMEM;
@@ -77,6 +82,7 @@ int store_open(struct store **store, int fd, uint64_t limit, struct codec_choice
 		return -ENOMEM;
 	}
 	new->fd = fd;
+	new->in_memory = fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
 	new->choice = choice;
 	new->usage.limit = limit;
 	new->punches = true;
@@ -248,6 +254,26 @@ static int read_bytes(int fd, void *bytes, size_t length, uint64_t offset)
 		rc = fd_read_all(fd, bytes, length, offset);
 	}
 	return rc == -ENODATA ? -EBADMSG : rc < 0 ? -EIO : 0;
+}
+
+/*
+ * First without waiting: preadv2(2), RWF_NOWAIT. Where the file system cannot tell whether it would wait, it is taken
+ * to do so; what lies in memory only never does.
+ */
+static int read_patiently(const struct store *store, const struct store_scratch *scratch, void *bytes, size_t length,
+			  uint64_t offset)
+{
+	struct iovec to = {.iov_base = bytes, .iov_len = length};
+	int rc;
+
+	if (!scratch->waits || store->in_memory)
+		return read_bytes(store->fd, bytes, length, offset);
+	if (preadv2(store->fd, &to, 1, (off_t)offset, RWF_NOWAIT) == (ssize_t)length)
+		return 0;
+	scratch->waits(scratch->context, true);
+	rc = read_bytes(store->fd, bytes, length, offset);
+	scratch->waits(scratch->context, false);
+	return rc;
 }
 
 /* What a compressed unit ends with, before its seal: behind so much that fills it up. */
@@ -457,8 +483,8 @@ static int read_together(const struct store *store, struct store_scratch *scratc
 {
 	struct run run = run_of(units);
 	unsigned char *stored = scratch->buffer;
-	int rc = read_bytes(store->fd, stored, units_length(store, slot, run.first, run.end - run.first),
-			    slot->offset + units_length(store, slot, 0, run.first));
+	int rc = read_patiently(store, scratch, stored, units_length(store, slot, run.first, run.end - run.first),
+				slot->offset + units_length(store, slot, 0, run.first));
 
 	if (rc) {
 		*bad |= units;
@@ -527,6 +553,12 @@ int store_read(const struct store *store, struct store_scratch *scratch, const s
 	if (!units || units > STORE_UNITS_MAX || slot->size > scratch->max_size)
 		return -EBADMSG;
 	return store_read_units(store, scratch, slot, tag, (UINT64_C(2) << (units - 1)) - 1, data, &bad);
+}
+
+void store_scratch_on_wait(struct store_scratch *scratch, store_wait_fn *waits, void *context)
+{
+	scratch->waits = waits;
+	scratch->context = context;
 }
 
 int store_scratch_dense(struct store_scratch **scratch, size_t max_size)

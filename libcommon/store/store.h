@@ -71,6 +71,12 @@ void store_close(struct store *store);
 int store_scratch_new(const struct store *store, struct store_scratch **scratch, size_t max_size);
 void store_scratch_free(struct store_scratch *scratch);
 
+/* A read is about to wait for a disk, or has waited. Called by the thread that reads, without a lock of the store. */
+typedef void store_wait_fn(void *context, bool begins);
+
+/* Has every read with this scratch call it; NULL: none does. */
+void store_scratch_on_wait(struct store_scratch *scratch, store_wait_fn *waits, void *context);
+
 /* The same, for store_repack. */
 int store_scratch_dense(struct store_scratch **scratch, size_t max_size);
 

@@ -16,6 +16,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -47,6 +48,8 @@ static struct {
 	int calls;
 	int punch_errno; /* what fallocate fails with */
 	int punches;
+	bool cold; /* a read would wait for a disk */
+	int looks; /* whether it would */
 	void (*before_punch)(void *arg);
 	void *arg;
 } fault;
@@ -56,7 +59,18 @@ static bool interrupted(void)
 	return fault.interrupt && ++fault.calls % fault.interrupt == 0;
 }
 
-/* These three stand in front of libc's. */
+/* These four stand in front of libc's. */
+ssize_t preadv2(int fd, const struct iovec *iovec, int count, off_t offset, int flags)
+{
+	fault.looks++;
+	assert_int_equal(flags, RWF_NOWAIT);
+	if (fault.cold) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return preadv(fd, iovec, count, offset);
+}
+
 ssize_t pread(int fd, void *buf, size_t nbytes, off_t offset)
 {
 	if (interrupted()) {
@@ -536,6 +550,52 @@ static void test_some_units(void **state)
 	assert_int_equal(store_read_units(f->store, f->scratch, &slot, TAG, 0, f->back, &bad), -EBADMSG);
 }
 
+struct told {
+	int begun, over;
+};
+
+static void count_wait(void *context, bool begins)
+{
+	struct told *told = context;
+
+	assert_int_equal(told->begun, told->over + !begins);
+	told->begun += begins;
+	told->over += !begins;
+}
+
+static void test_wait_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct told told = {0};
+	struct store_slot slot;
+
+	reopen(f, open("/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), 0, "lz4");
+	slot = put(f, 64 * KiB, TEXT, 1);
+	assert_back(f, &slot, TEXT, 1);
+	assert_int_equal(fault.looks, 0); /* nobody wants to know */
+	store_scratch_on_wait(f->scratch, count_wait, &told);
+	assert_back(f, &slot, TEXT, 1);
+	assert_int_equal(fault.looks, 1);
+	assert_int_equal(told.begun, 0);
+	fault.cold = true;
+	assert_back(f, &slot, TEXT, 1);
+	assert_int_equal(told.begun, 1);
+	assert_int_equal(told.over, 1);
+}
+
+static void test_memory_never_waits(void **state)
+{
+	struct fixture *f = *state;
+	struct store_slot slot = put(f, 64 * KiB, TEXT, 1);
+	struct told told = {0};
+
+	fault.cold = true;
+	store_scratch_on_wait(f->scratch, count_wait, &told);
+	assert_back(f, &slot, TEXT, 1);
+	assert_int_equal(fault.looks, 0);
+	assert_int_equal(told.begun, 0);
+}
+
 static void test_truncated(void **state)
 {
 	struct fixture *f = *state;
@@ -967,6 +1027,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_truncated, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_unit_spoilt, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_some_units, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_wait_is_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_memory_never_waits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_broken_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_free_twice, setup, teardown),
