@@ -185,13 +185,22 @@ struct fault_walk {
 	unsigned int steps;
 };
 
+/* Which of the threads that answer faults are woken by messages (join.c). */
+struct joined {
+	_Atomic(unsigned int) count;   /* the first so many */
+	_Atomic(unsigned int) waiting; /* for something else than a message */
+	_Atomic(unsigned int) read;    /* messages */
+	_Atomic(uint64_t) needed_ns;   /* when all waited for the last time */
+	unsigned int read_before;      /* at the last look */
+};
+
 /* Fault service; parked faults, claims, latency, refaults and the ring under `lock`. */
 struct faults {
 	pthread_t threads[FAULT_THREADS_MAX];
 	int epoll[FAULT_THREADS_MAX];      /* the first one that sleeps is woken by a message */
 	int processors[FAULT_THREADS_MAX]; /* where each runs, -1: anywhere; the first follows who faults (follow.c) */
-	unsigned int count;
-	int seen_on; /* the processor that was found last time */
+	unsigned int count;                /* of them, whether they have joined or not */
+	int seen_on;                       /* the processor that was found last time */
 	uint64_t look_again_ns;
 	_Atomic(pid_t) asked_by; /* the last thread that faulted, until it is looked where it runs; 0: none since */
 	int wake_fd;             /* eventfd in every epoll: look at `ended` */
@@ -205,6 +214,7 @@ struct faults {
 	struct fault_walk walks[WALKS];
 	unsigned int walk_oldest;
 	struct behind behind;
+	struct joined joined;
 };
 
 /* Who answers forks that ask. */

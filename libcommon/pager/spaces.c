@@ -180,7 +180,7 @@ int space_watch(struct pager *pager, struct space *space)
 {
 	struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.u32 = space->id};
 
-	for (unsigned int i = 0; i < pager->faults.count; i++)
+	for (unsigned int i = 0; i < atomic_load(&pager->faults.joined.count); i++)
 		if (epoll_ctl(pager->faults.epoll[i], EPOLL_CTL_ADD, space->uffd, &event) < 0 && errno != EEXIST)
 			return -errno;
 	return 0;

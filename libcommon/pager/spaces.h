@@ -14,7 +14,7 @@ void space_make(struct pager *pager, unsigned int id);
 void space_lock_shared(struct space *space);
 void space_lock_exclusive(struct space *space);
 
-/* From now on every fault thread hears of the messages of a space. Returns 0 or -errno. */
+/* From now on every fault thread that has joined hears of the messages of a space. Returns 0 or -errno. */
 int space_watch(struct pager *pager, struct space *space);
 
 /* `lock` held. Takes the descriptor on success; not watched yet. Returns NULL when there is no room. */

@@ -27,6 +27,7 @@
 #include "swapin/fill.h"
 #include "swapin/filler.h"
 #include "swapin/follow.h"
+#include "swapin/join.h"
 #include "swapin/room.h"
 #include "swapin/touch_ring.h"
 
@@ -197,8 +198,10 @@ static void read_one(struct filler *filler, struct space *space)
 	if (space->unchecked)
 		event_check_absent(pager, space);
 	rc = space->dead ? 0 : next_message(pager, space, &fork);
-	if (rc > 0)
+	if (rc > 0) {
 		message = pending->message;
+		atomic_fetch_add(&pager->faults.joined.read, 1);
+	}
 	if (message.event && message.event != UFFD_EVENT_PAGEFAULT) {
 		confine_force(true);
 		event_apply(pager, space, pending);
@@ -210,12 +213,16 @@ static void read_one(struct filler *filler, struct space *space)
 	if (fork)
 		event_apply_passed(pager);
 	pthread_rwlock_unlock(&space->events);
+	if (rc == -EINPROGRESS || rc == -EMFILE || rc == -ENOSPC)
+		join_begin_wait(pager);
 	if (rc == -EINPROGRESS || rc == -EMFILE)
 		usleep(RETRY_MS * 1000); /* the mover needs `events` to come to an end, and writers go first */
 	if (rc == -ENOSPC) {
 		confine_force(true);
 		room_make(filler);
 	}
+	if (rc == -EINPROGRESS || rc == -EMFILE || rc == -ENOSPC)
+		join_end_wait(pager);
 	confine_force(false);
 	if (rc <= 0 || message.event != UFFD_EVENT_PAGEFAULT)
 		return;
@@ -255,6 +262,15 @@ static void fault_loop(struct filler *filler, int epoll)
 	pulse_end(filler->pulse);
 }
 
+/* A record is not in memory, and is read from a disk, or from further away. */
+static void on_read_wait(void *context, bool begins)
+{
+	if (begins)
+		join_begin_wait(context);
+	else
+		join_end_wait(context);
+}
+
 static void *fault_main(void *argument)
 {
 	struct fault_thread *self = argument;
@@ -263,6 +279,7 @@ static void *fault_main(void *argument)
 	if (filler_init(&filler, self->pager) == 0) {
 		filler_reserve(&filler);
 		filler.hurries = true;
+		store_scratch_on_wait(filler.scratch, on_read_wait, self->pager);
 		filler.pulse = &self->pager->supervision.pulse->threads[1 + self->number];
 		pulse_begin(filler.pulse);
 		confine_force(false);
@@ -305,6 +322,7 @@ int fault_start(struct pager *pager)
 			return -errno;
 		pager->faults.count++;
 	}
+	join_init(pager);
 	for (unsigned int i = 0; i < INDEX_SPACES; i++)
 		if (pager->spaces[i].used && !pager->spaces[i].dead && space_watch(pager, &pager->spaces[i]) < 0)
 			return -errno;

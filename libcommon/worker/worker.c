@@ -29,6 +29,7 @@
 #include "swapin/fault.h"
 #include "swapin/forks.h"
 #include "swapin/guards.h"
+#include "swapin/join.h"
 #include "swapin/refaults.h"
 #include "swapin/room.h"
 #include "swapout/mirror.h"
@@ -111,6 +112,7 @@ static void keep_house(struct pager *pager)
 	}
 	guards_scan(pager);
 	behind_wake(pager);
+	join_inspect(pager);
 	dense_check(pager);
 	pthread_mutex_lock(&pager->lock);
 	if (!any_needed(pager)) {
