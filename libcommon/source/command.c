@@ -53,7 +53,7 @@ static int command_start(const char *command, char *const environment[], pid_t *
 	if (*pid == 0)
 		run_shell(command, environment, ends[1]);
 	if (*pid > 0)
-		setpgid(*pid, *pid); /* whoever comes first: it may be ended at once */
+		setpgid(*pid, *pid); /* if it has not yet: it may be ended at once */
 	rc = *pid < 0 ? -errno : 0;
 	close(ends[1]);
 	if (rc < 0)
