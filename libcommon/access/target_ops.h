@@ -147,7 +147,7 @@ struct access {
 	enum access_method method;
 	const struct target *target;
 	struct region staging;
-	bool mapped_over; /* by the program, at some time: it may do so again */
+	bool mapped_over;      /* by the program, at some time: it may do so again */
 	struct region control; /* what else is ours in the target; must not be swapped */
 	int number;            /* of the userfaultfd, in the target */
 	pid_t holder;          /* the thread in whose descriptors it is; the main thread: in the process's */
