@@ -60,7 +60,7 @@ static bool interrupted(void)
 }
 
 /* These four stand in front of libc's. */
-ssize_t preadv2(int fd, const struct iovec *iovec, int count, off_t offset, int flags)
+ssize_t preadv2(int fp, const struct iovec *iovec, int count, off_t offset, int flags)
 {
 	fault.looks++;
 	assert_int_equal(flags, RWF_NOWAIT);
@@ -68,7 +68,7 @@ ssize_t preadv2(int fd, const struct iovec *iovec, int count, off_t offset, int 
 		errno = EAGAIN;
 		return -1;
 	}
-	return preadv(fd, iovec, count, offset);
+	return preadv(fp, iovec, count, offset);
 }
 
 ssize_t pread(int fd, void *buf, size_t nbytes, off_t offset)
