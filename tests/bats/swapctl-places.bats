@@ -140,10 +140,12 @@ goes_on() {
 	local how
 	for how in whole part moved; do
 		start_with_input holes mixed $((40 * MEBIBYTE))
-		mkdir "$BATS_TEST_TMPDIR/pause"
 		UVM_PAUSE_AT=taking-away:30000 UVM_PAUSE_MARK=$BATS_TEST_TMPDIR/pause swap_ok attach -p "$TARGET_PID"
 		ask take "$how"
 		timeout -k 5 60 swapctl out -p "$TARGET_PID" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- || : # it finds that
+		swap in -p "$TARGET_PID"
+		mkdir "$BATS_TEST_TMPDIR/pause"
+		rm -rf "$BATS_TEST_TMPDIR/pause.reached"
 		timeout -k 5 60 swapctl out -p "$TARGET_PID" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
 		wait_for 20 test -e "$BATS_TEST_TMPDIR/pause.reached"
 		tell take "$how"
@@ -155,7 +157,6 @@ goes_on() {
 		ask taken
 		((${answer##* } > 1))
 		timeout 60 swapctl detach -p "$TARGET_PID" 3>&-
-		rm -r "$BATS_TEST_TMPDIR/pause.reached"
 		end_current
 	done
 }
