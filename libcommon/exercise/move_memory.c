@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/pidfd.h"
 #include "base/size.h"
 #include "exercise/list.h"
 #include "uffd/uffd.h"
@@ -26,6 +27,7 @@
 #define ROOM   (1 * MiB)
 #define APART  (2 * MiB) /* of the destinations, so that each needs a page table of its own */
 #define TABLES 2048      /* more of them than there is room for */
+#define END_MS 3000      /* for the process that fills the group; an exercise may take longer */
 
 enum child_end {
 	END_ENOMEM,
@@ -80,14 +82,19 @@ static enum child_end move_until_full(const char *group, int fd, char *at)
 	return END_OTHER;
 }
 
+/*
+ * All that it will touch is there before the group is full: a page fault without room waits in such a group, for ever
+ * (cgroup-v1/memory.rst, memory.oom_control).
+ */
 __attribute__((noreturn)) static void move_without_memory(struct kit *kit, const char *group)
 {
+	int locked = mlockall(MCL_CURRENT);
 	int fd = uffd_open(kit->route);
 	size_t bytes = TABLES * APART;
 	char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	struct region region = {(uintptr_t)at + page_size(), (uintptr_t)at + bytes};
 
-	if (fd < 0 || at == MAP_FAILED || uffd_handshake(fd, UFFD_FEATURE_MOVE) ||
+	if (locked || fd < 0 || at == MAP_FAILED || uffd_handshake(fd, UFFD_FEATURE_MOVE) ||
 	    madvise(at, bytes, MADV_NOHUGEPAGE) || uffd_register(fd, region, UFFDIO_REGISTER_MODE_MISSING, NULL))
 		_exit(END_GROUP);
 	_exit(move_until_full(group, fd, at));
@@ -113,8 +120,13 @@ void exercise_move_enomem(struct kit *kit)
 	child = fork();
 	if (!child && !prctl(PR_SET_PDEATHSIG, SIGKILL))
 		move_without_memory(kit, group);
-	if (child > 0)
+	if (child > 0) {
+		_cleanup_close_ int pidfd = pidfd_of(child);
+
+		if (!pidfd_ends(pidfd, END_MS))
+			kill(child, SIGKILL);
 		waitpid(child, &status, 0);
+	}
 	remove_group(group);
 	if (child < 0 || (WIFEXITED(status) && WEXITSTATUS(status) == END_GROUP))
 		kit_not_applicable(kit, "the memory control group could not be set up");
