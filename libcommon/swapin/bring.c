@@ -29,7 +29,7 @@ int filler_init(struct filler *filler, struct pager *pager)
 {
 	size_t bytes = pager->cluster_pages * page_size();
 
-	*filler = (struct filler){.pager = pager, .pulse = &pager->supervision.pulse->threads[PULSE_JOB]};
+	*filler = (struct filler){.pager = pager, .epoll = -1, .pulse = &pager->supervision.pulse->threads[PULSE_JOB]};
 	if (store_scratch_new(pager->tiers.store, &filler->scratch, bytes) < 0)
 		return -ENOMEM;
 	filler->pages = aligned_alloc(page_size(), bytes);

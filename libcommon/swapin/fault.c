@@ -278,6 +278,7 @@ static void *fault_main(void *argument)
 
 	if (filler_init(&filler, self->pager) == 0) {
 		filler_reserve(&filler);
+		filler.epoll = self->pager->faults.epoll[self->number];
 		filler.hurries = true;
 		store_scratch_on_wait(filler.scratch, on_read_wait, self->pager);
 		filler.pulse = &self->pager->supervision.pulse->threads[1 + self->number];

@@ -6,6 +6,7 @@
 #include "swapin/fill.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -224,7 +225,12 @@ static bool ask_ahead(struct pager *pager, const struct claim *claim, struct fau
 	return wake;
 }
 
-/* Both do it: what counts now is how much comes in a second. */
+static bool has_message(const struct filler *filler)
+{
+	return poll(&(struct pollfd){.fd = filler->epoll, .events = POLLIN}, 1, 0) > 0;
+}
+
+/* Both do it: what counts now is how much comes in a second. But who waits for a page comes first. */
 static void help_behind(struct filler *filler)
 {
 	struct pager *pager = filler->pager;
@@ -238,7 +244,7 @@ static void help_behind(struct filler *filler)
 		pthread_mutex_unlock(&pager->lock);
 		if (found)
 			fill_prefetch(filler, &prefetch);
-	} while (found);
+	} while (found && !has_message(filler));
 }
 
 /* A page that was asked for is there. */

@@ -19,6 +19,7 @@ struct filler {
 	struct pager *pager;
 	const struct asker *asker;  /* NULL: nobody, it is brought to an end */
 	struct pulse_thread *pulse; /* that of a job, except for threads that serve faults */
+	int epoll;                  /* of a thread that serves faults: where it hears of the next one; otherwise -1 */
 	bool hurries;               /* what is left to do afterwards is done by another thread */
 	struct store_scratch *scratch;
 	unsigned char *pages; /* cluster_pages whole pages; as the store gives them, then each in its place */
