@@ -294,8 +294,11 @@ int fill_fault(struct filler *filler, struct space *space, uint64_t address, boo
 	pthread_mutex_unlock(&pager->lock);
 	if (wake)
 		later_wake(pager);
-	if (rc <= 0)
+	if (rc <= 0) {
+		if (in_order) /* the other thread is bringing it, and it is asked for again */
+			help_behind(filler);
 		return -EAGAIN;
+	}
 	claim.asked_now = asked_now;
 	rc = bring(filler, &claim);
 	if (rc > 0)
