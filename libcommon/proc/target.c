@@ -42,16 +42,16 @@ static int pid_of_pidfd(int pidfd, pid_t *pid, struct error *error)
 
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
 	info = open(path, O_RDONLY | O_CLOEXEC);
+	if (info < 0 && errno == ENOENT)
+		return error_set(error, -EINVAL, "no such descriptor is open", "let the shell pass it on",
+				 "use descriptor %d as a pidfd", pidfd);
 	if (info < 0)
-		return error_set(error, errno == ENOENT ? -EINVAL : -errno,
-				 errno == ENOENT ? "no such descriptor is open" : NULL,
-				 errno == ENOENT ? "let the shell pass it on" : NULL, "use descriptor %d as a pidfd",
-				 pidfd);
+		return error_set(error, -errno, NULL, NULL, "use descriptor %d as a pidfd", pidfd);
 	found = fd_find_number(info, "Pid", 10, &number);
+	if (found == -ENOENT)
+		return error_set(error, -EINVAL, "it is not a pidfd", NULL, "use descriptor %d as a pidfd", pidfd);
 	if (found < 0)
-		return error_set(error, found == -ENOENT ? -EINVAL : found,
-				 found == -ENOENT ? "it is not a pidfd" : NULL, NULL, "use descriptor %d as a pidfd",
-				 pidfd);
+		return error_set(error, found, NULL, NULL, "use descriptor %d as a pidfd", pidfd);
 	found = (int)number; /* -1 is one that has ended */
 	if (found < 1)
 		return error_set(error, -ESRCH,

@@ -181,6 +181,19 @@ static int next_message(struct pager *pager, struct space *space, bool *fork)
 	return 1;
 }
 
+/* It cannot be read yet, as next_message has said. */
+static void wait_to_read(struct filler *filler, int rc)
+{
+	join_begin_wait(filler->pager);
+	if (rc == -ENOSPC) {
+		confine_force(true);
+		room_make(filler);
+	} else {
+		usleep(RETRY_MS * 1000); /* the mover needs `events` to come to an end, and writers go first */
+	}
+	join_end_wait(filler->pager);
+}
+
 /* Reads one message, if there is one, and deals with it. */
 static void read_one(struct filler *filler, struct space *space)
 {
@@ -214,15 +227,7 @@ static void read_one(struct filler *filler, struct space *space)
 		event_apply_passed(pager);
 	pthread_rwlock_unlock(&space->events);
 	if (rc == -EINPROGRESS || rc == -EMFILE || rc == -ENOSPC)
-		join_begin_wait(pager);
-	if (rc == -EINPROGRESS || rc == -EMFILE)
-		usleep(RETRY_MS * 1000); /* the mover needs `events` to come to an end, and writers go first */
-	if (rc == -ENOSPC) {
-		confine_force(true);
-		room_make(filler);
-	}
-	if (rc == -EINPROGRESS || rc == -EMFILE || rc == -ENOSPC)
-		join_end_wait(pager);
+		wait_to_read(filler, rc);
 	confine_force(false);
 	if (rc <= 0 || message.event != UFFD_EVENT_PAGEFAULT)
 		return;
